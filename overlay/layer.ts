@@ -1,0 +1,56 @@
+import type { ExtentSink, Name, Stat, StatFs, Whence } from '../src/base/index.ts'
+
+/**
+ * Identifies an inode within its layer: a safe integer, 0 ≤ ref < `refSpan` of the layer, the same at every
+ * mount. For squashfs it is the inode reference; two hard links have the same ref.
+ */
+export type Ref = number
+
+/** One name in a directory of a layer, as the layer has it: whiteouts are not interpreted here. */
+export interface LayerEntry {
+  readonly name: Name
+  readonly ref: Ref
+  /** Inode number within the layer, 1 ≤ ino < 2^32. */
+  readonly ino: number
+  /** DT_* of the entry (`direntType`). */
+  readonly type: number
+}
+
+/** Walks one directory of a layer in byte order of the names. */
+export interface DirectoryCursor {
+  /** The next entry, or undefined at the end. @throws FsError EIO on damage */
+  next(): LayerEntry | undefined
+  /** Where `next` will go on: give it to `openDirectory` to continue there. A safe integer ≥ 0, stable. */
+  readonly position: number
+}
+
+/**
+ * One read-only directory tree: a squashfs image or a host directory. Attributes, names and extended
+ * attributes come out as stored; all rules of merging live in this folder, none in a layer.
+ * Every method throws FsError: EIO for damage, and the errno named at the method.
+ */
+export interface Layer {
+  /** Digest or path, for messages. */
+  readonly label: string
+  readonly root: Ref
+  /** Exclusive upper bound of the refs. */
+  readonly refSpan: number
+  /** `ino` is the layer's own inode number, 1 ≤ ino < 2^32. */
+  stat(ref: Ref): Stat
+  /** @throws ENOTDIR */
+  lookup(directory: Ref, name: Name): LayerEntry | undefined
+  /** @param position 0 for the start, or an earlier `DirectoryCursor.position`. @throws ENOTDIR */
+  openDirectory(directory: Ref, position: number): DirectoryCursor
+  /** The first name at or after `name` in byte order: used to find all names with a prefix. @throws ENOTDIR */
+  openDirectoryAt(directory: Ref, name: Name): DirectoryCursor
+  /** @throws EINVAL where it is no symlink */
+  readlink(ref: Ref): Uint8Array
+  /** Full names with prefix: `user.x`, `trusted.x`, `security.x`. */
+  listxattr(ref: Ref): readonly Name[]
+  getxattr(ref: Ref, name: Name): Uint8Array | undefined
+  /** Pieces of [offset, offset + length), clipped at the end of the file. @throws EISDIR, EINVAL */
+  extents(ref: Ref, offset: number, length: number, sink: ExtentSink): void
+  /** Next data or hole at or after `offset`. @throws ENXIO at or past the end */
+  seek(ref: Ref, offset: number, whence: Whence): number
+  statfs(): StatFs
+}

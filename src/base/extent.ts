@@ -1,0 +1,42 @@
+/**
+ * One block of file data as it lies in an image: everything that a data worker needs to produce the bytes,
+ * and nothing of the file system. A block is the unit of decompression, of verification and of the cache.
+ */
+export interface BlockRef {
+  /** Index of the image among the sources of the mount; chosen by whoever opened the layers. */
+  readonly source: number
+  /** Byte position in the image. Together with `source` it identifies the block. */
+  readonly position: number
+  /** Bytes on disk. */
+  readonly storedSize: number
+  readonly compressed: boolean
+  /** Most bytes it may decode to: the image's block size. */
+  readonly maxSize: number
+}
+
+/**
+ * Receives the pieces of a byte range of a file, in file order, without gaps, none of them empty. The data of
+ * a file is described, not read: who reads (the dispatcher or a worker) is not the layer's decision.
+ */
+export interface ExtentSink {
+  /** `length` zero bytes. */
+  hole(length: number): void
+  /**
+   * `length` bytes of the decoded block, from `from`. Whoever decodes must check that the block decodes to at
+   * least `from + length` bytes and answer `EIO` if not.
+   */
+  block(block: BlockRef, from: number, length: number): void
+  /** `length` bytes of a host file that stays open while the node lives. */
+  file(fd: number, position: number, length: number): void
+}
+
+/** Decodes blocks. One instance per thread; `source` in the BlockRef selects the image. */
+export interface BlockStore {
+  /**
+   * Reads, verifies where a root hash exists, and decodes one block.
+   * @param target at least `block.maxSize` bytes; may lie in shared memory.
+   * @returns decoded length in bytes, at most `block.maxSize`.
+   * @throws FsError EIO on damage; the content of `target` is then undefined.
+   */
+  readBlock(block: BlockRef, target: Uint8Array): number
+}

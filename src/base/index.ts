@@ -1,0 +1,7 @@
+export * from './byte-reader.ts'
+export * from './byte-source.ts'
+export * from './errno.ts'
+export * from './extent.ts'
+export * from './file-system.ts'
+export * from './lru.ts'
+export * from './stat.ts'
