@@ -3,7 +3,7 @@ import type { Stat, StatFs } from './stat.ts'
 
 /**
  * A file name, link target or xattr name as a "binary" string: one character (0..255) per byte, made by
- * `buffer.latin1Slice`. Names are bytes, often not UTF-8; this form is exact, and compares in byte order.
+ * `buffer.toString('latin1')`. Names are bytes, often not UTF-8; this form is exact, and compares in byte order.
  */
 export type Name = string
 

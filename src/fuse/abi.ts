@@ -1,0 +1,82 @@
+/**
+ * The kernel's FUSE ABI, spelled as in include/uapi/linux/fuse.h. Little-endian machines only, as Node itself
+ * reads the wire through explicit little-endian accessors and Linux sends host order.
+ */
+
+export const FUSE_KERNEL_VERSION = 7
+/** The newest minor version whose structures are known here; the kernel may speak an older one. */
+export const FUSE_KERNEL_MINOR_VERSION = 41
+/** Older kernels (before 3.15) send and expect shorter structures. */
+export const FUSE_OLDEST_MINOR_VERSION = 23
+
+export const FUSE_LOOKUP = 1
+export const FUSE_FORGET = 2
+export const FUSE_GETATTR = 3
+export const FUSE_SETATTR = 4
+export const FUSE_READLINK = 5
+export const FUSE_SYMLINK = 6
+export const FUSE_MKNOD = 8
+export const FUSE_MKDIR = 9
+export const FUSE_UNLINK = 10
+export const FUSE_RMDIR = 11
+export const FUSE_RENAME = 12
+export const FUSE_LINK = 13
+export const FUSE_OPEN = 14
+export const FUSE_READ = 15
+export const FUSE_WRITE = 16
+export const FUSE_STATFS = 17
+export const FUSE_RELEASE = 18
+export const FUSE_FSYNC = 20
+export const FUSE_SETXATTR = 21
+export const FUSE_GETXATTR = 22
+export const FUSE_LISTXATTR = 23
+export const FUSE_REMOVEXATTR = 24
+export const FUSE_FLUSH = 25
+export const FUSE_INIT = 26
+export const FUSE_OPENDIR = 27
+export const FUSE_READDIR = 28
+export const FUSE_RELEASEDIR = 29
+export const FUSE_FSYNCDIR = 30
+export const FUSE_ACCESS = 34
+export const FUSE_CREATE = 35
+export const FUSE_INTERRUPT = 36
+export const FUSE_DESTROY = 38
+export const FUSE_BATCH_FORGET = 42
+export const FUSE_FALLOCATE = 43
+export const FUSE_READDIRPLUS = 44
+export const FUSE_RENAME2 = 45
+export const FUSE_LSEEK = 46
+export const FUSE_COPY_FILE_RANGE = 47
+export const FUSE_TMPFILE = 51
+export const FUSE_STATX = 52
+
+/** INIT flags, bits 0 to 31. */
+export const FUSE_ASYNC_READ = 2 ** 0
+export const FUSE_EXPORT_SUPPORT = 2 ** 4
+export const FUSE_DO_READDIRPLUS = 2 ** 13
+export const FUSE_READDIRPLUS_AUTO = 2 ** 14
+export const FUSE_ASYNC_DIO = 2 ** 15
+export const FUSE_NO_OPEN_SUPPORT = 2 ** 17
+export const FUSE_PARALLEL_DIROPS = 2 ** 18
+export const FUSE_HANDLE_KILLPRIV = 2 ** 19
+export const FUSE_MAX_PAGES = 2 ** 22
+export const FUSE_CACHE_SYMLINKS = 2 ** 23
+export const FUSE_NO_OPENDIR_SUPPORT = 2 ** 24
+export const FUSE_INIT_EXT = 2 ** 30
+
+/** struct sizes, bytes. */
+export const IN_HEADER_SIZE = 40
+export const OUT_HEADER_SIZE = 16
+export const ATTR_SIZE = 88
+export const ENTRY_OUT_SIZE = 128
+export const INIT_OUT_SIZE = 64
+/** fuse_dirent without its name; entries are padded to 8 bytes (FUSE_DIRENT_ALIGN). */
+export const DIRENT_SIZE = 24
+/** The smallest read buffer the kernel accepts on the device (FUSE_MIN_READ_BUFFER). */
+export const FUSE_MIN_READ_BUFFER = 8192
+
+export const SEEK_DATA = 3
+export const SEEK_HOLE = 4
+
+/** Bits of statx(2) that a Stat can fill: STATX_BASIC_STATS. */
+export const STATX_BASIC_STATS = 0x7ff

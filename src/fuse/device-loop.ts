@@ -1,0 +1,53 @@
+import { EAGAIN, EINTR, ENODEV, ENOENT, Poller, readAt, writeFrom } from '../sys/device-io.ts'
+import { addressOf } from '../sys/ffi.ts'
+import { type Log, type Protocol, REQUEST_BUFFER_SIZE } from './protocol.ts'
+
+export interface DeviceLoopOptions {
+  /** `/dev/fuse`, mounted, opened with O_NONBLOCK. */
+  readonly fd: number
+  readonly protocol: Protocol
+  readonly log: Log
+  /**
+   * Empty reads before the thread goes to sleep in poll(2). One costs about 0.3 µs; the next request of a busy
+   * client comes within some 20 µs, and waking a sleeping thread costs more than that.
+   */
+  readonly spins: number
+}
+
+/** The device went away in another way than an unmount. */
+export class DeviceError extends Error {}
+
+/**
+ * Reads requests and writes replies until the file system is unmounted (ENODEV, the normal end).
+ * Blocks the calling thread. @throws DeviceError
+ */
+export function runDeviceLoop(options: DeviceLoopOptions): void {
+  const { fd, protocol, spins, log } = options
+  const requestAddress = addressOf(protocol.requestBytes)
+  const replyAddress = addressOf(protocol.replyBytes)
+  const poller = new Poller(fd)
+  let emptyReads = 0
+  for (;;) {
+    const length = readAt(fd, requestAddress, REQUEST_BUFFER_SIZE)
+    if (length > 0) {
+      emptyReads = 0
+      const size = protocol.handle(length)
+      if (size > 0) {
+        const written = writeFrom(fd, replyAddress, size)
+        // ENOENT: the caller was interrupted and no longer waits for this answer.
+        if (written < 0 && written !== -ENOENT && written !== -ENODEV) {
+          log('error', `reply of ${size} bytes refused by the kernel: errno ${-written}`)
+        }
+      }
+      continue
+    }
+    // ENOENT: the request was interrupted before it was read. EINTR: a signal of the runtime.
+    if (length === -ENOENT || length === -EINTR) continue
+    if (length === -ENODEV) return
+    if (length !== -EAGAIN) throw new DeviceError(`read from /dev/fuse: errno ${-length}`)
+    if (++emptyReads > spins) {
+      poller.wait(1000)
+      emptyReads = 0
+    }
+  }
+}

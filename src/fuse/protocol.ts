@@ -1,0 +1,120 @@
+import { ByteReader, FsError } from '../base/index.ts'
+import * as abi from './abi.ts'
+import type { DataPath } from './data-path.ts'
+import { Request } from './decode.ts'
+import { Reply } from './encode.ts'
+import { MAX_READ, type Negotiated, negotiate } from './init.ts'
+import { OPERATIONS, type Operation, type OperationContext } from './opcodes.ts'
+
+/** Room for one request: the kernel writes no more than its header, `max_write` and a structure. */
+export const REQUEST_BUFFER_SIZE = MAX_READ + abi.FUSE_MIN_READ_BUFFER
+
+export type LogLevel = 'error' | 'warn' | 'info' | 'debug'
+export type Log = (level: LogLevel, message: string) => void
+
+export interface ProtocolOptions extends OperationContext {
+  readonly dataPath: DataPath
+  readonly log: Log
+  /** Logs every request with its outcome. */
+  readonly debug?: boolean
+  /** Told once, when INIT was answered. */
+  readonly onInit?: (negotiated: Negotiated) => void
+}
+
+/**
+ * The kernel protocol without a transport: bytes of one request in, bytes of one reply out. The device loop
+ * drives it, and so can a test without any mount.
+ */
+export class Protocol {
+  /** Read the next request into this buffer. */
+  readonly requestBytes = Buffer.alloc(REQUEST_BUFFER_SIZE)
+  readonly #request = new Request(this.requestBytes)
+  readonly #reply = new Reply(MAX_READ)
+  readonly #options: ProtocolOptions
+  /** Requests handled. */
+  requests = 0
+
+  constructor(options: ProtocolOptions) {
+    this.#options = options
+  }
+
+  /** The reply of the last `handle`, as many bytes as it returned. */
+  get replyBytes(): Buffer {
+    return this.#reply.bytes
+  }
+
+  /**
+   * Handles the request of `length` bytes in `requestBytes`.
+   * @returns bytes of the reply in `replyBytes`, or 0 where none is to be written here.
+   */
+  handle(length: number): number {
+    const request = this.#request
+    const reply = this.#reply
+    this.requests++
+    reply.begin()
+    let operation: Operation | undefined
+    try {
+      request.decodeHeader(length)
+      if (request.opcode === abi.FUSE_INIT) return this.#init()
+      operation = OPERATIONS.get(request.opcode)
+      if (operation === undefined) throw new FsError('ENOSYS', `opcode ${request.opcode}`)
+      const outcome = operation.handle(this.#options, request, reply)
+      const size = outcome === 'reply' ? reply.finish(request.uniqueLow, request.uniqueHigh) : 0
+      if (this.#options.debug === true)
+        this.#trace(operation, outcome === 'reply' ? `${size} bytes` : outcome)
+      return size
+    } catch (error) {
+      return this.#fail(operation, error)
+    }
+  }
+
+  /** An exception in a handler is an error reply and at most a log line, never a dead mount. */
+  #fail(operation: Operation | undefined, error: unknown): number {
+    const { uniqueLow, uniqueHigh, nodeId, opcode } = this.#request
+    const name = operation?.name ?? `opcode ${opcode}`
+    const code = error instanceof FsError ? error.code : 'EIO'
+    if (!(error instanceof FsError)) {
+      const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
+      this.#options.log('error', `${name} node ${nodeId}: bug: ${text}`)
+    } else if (code === 'EIO') {
+      this.#options.log('error', `${name} node ${nodeId}: ${error.message}`)
+    }
+    if (this.#options.debug === true && operation !== undefined) this.#trace(operation, code)
+    if (opcode === abi.FUSE_FORGET || opcode === abi.FUSE_BATCH_FORGET) return 0
+    return this.#reply.fail(code, uniqueLow, uniqueHigh)
+  }
+
+  #init(): number {
+    const request = this.#request
+    const negotiated = negotiate(request.body, this.#reply)
+    if (negotiated !== undefined && 'refused' in negotiated) {
+      this.#options.log('error', negotiated.refused)
+      return this.#reply.fail('EPROTO', request.uniqueLow, request.uniqueHigh)
+    }
+    if (negotiated !== undefined) this.#options.onInit?.(negotiated)
+    return this.#reply.finish(request.uniqueLow, request.uniqueHigh)
+  }
+
+  #trace(operation: Operation, outcome: string): void {
+    const request = this.#request
+    const args = describe(operation, request, this.requestBytes)
+    const { uniqueLow, nodeId, pid } = request
+    this.#options.log(
+      'debug',
+      `${operation.name} #${uniqueLow} node=${nodeId} pid=${pid}${args} -> ${outcome}`,
+    )
+  }
+}
+
+/** The arguments of a request for a debug line; a malformed request has none. */
+function describe(operation: Operation, request: Request, bytes: Buffer): string {
+  if (operation.describe === undefined) return ''
+  try {
+    request.decodeHeader(request.length)
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    const body = new ByteReader(view, abi.IN_HEADER_SIZE, request.length, 'debug')
+    return ` ${operation.describe(request, body)}`
+  } catch {
+    return ' (malformed)'
+  }
+}

@@ -1,0 +1,81 @@
+import { constants } from 'node:os'
+import { addressOf, lastErrno, openLibrary } from './ffi.ts'
+
+/**
+ * Reading and writing a device descriptor with system calls of our own: `node:fs` throws an exception object
+ * for EAGAIN, which the dispatcher sees at every turn of its spin, and cannot write from shared memory by
+ * address. All functions return the count, or the negative errno.
+ */
+
+const libc = openLibrary(['libc.so.6', 'libc.musl-x86_64.so.1', 'libc.musl-aarch64.so.1', 'libc.so'])
+if (libc === undefined) throw new Error('no C library found: libc.so.6')
+
+const cRead = libc.bind('int64_t read(int fd, uintptr_t buffer, size_t length)')
+const cWrite = libc.bind('int64_t write(int fd, uintptr_t buffer, size_t length)')
+const cWritev = libc.bind('int64_t writev(int fd, uintptr_t vector, int count)')
+const cPoll = libc.bind('int poll(uintptr_t fds, unsigned long count, int timeout)')
+
+export const EINTR = constants.errno.EINTR
+export const EAGAIN = constants.errno.EAGAIN
+export const ENODEV = constants.errno.ENODEV
+export const ENOENT = constants.errno.ENOENT
+
+function result(value: ReturnType<typeof cRead>): number {
+  const count = Number(value)
+  return count < 0 ? -lastErrno() : count
+}
+
+export function readAt(fd: number, address: number, length: number): number {
+  return result(cRead(fd, address, length))
+}
+
+export function writeFrom(fd: number, address: number, length: number): number {
+  return result(cWrite(fd, address, length))
+}
+
+/** Waits until `fd` has something to read or an error. @returns ready descriptors, 0 on time-out, or -errno */
+export class Poller {
+  readonly #record = Buffer.alloc(8)
+  readonly #address = addressOf(this.#record)
+
+  constructor(fd: number) {
+    this.#record.writeInt32LE(fd, 0)
+    this.#record.writeInt16LE(1, 4) // POLLIN
+  }
+
+  wait(timeoutMs: number): number {
+    return result(cPoll(this.#address, 1, timeoutMs))
+  }
+}
+
+/** A gathering write (writev(2)) whose pieces are given by address, so that nothing is copied on the way. */
+export class GatherWriter {
+  readonly #vector: Uint32Array
+  readonly #address: number
+  #count = 0
+
+  /** @param capacity most pieces of one write; at most 1024 (IOV_MAX) */
+  constructor(capacity: number) {
+    this.#vector = new Uint32Array(capacity * 4)
+    this.#address = addressOf(new Uint8Array(this.#vector.buffer))
+  }
+
+  begin(): void {
+    this.#count = 0
+  }
+
+  /** `length` bytes at `address`, which must stay valid until `write` returned. */
+  add(address: number, length: number): void {
+    const at = this.#count * 4
+    if (at + 4 > this.#vector.length) throw new RangeError('gather: too many pieces')
+    this.#vector[at] = address
+    this.#vector[at + 1] = address / 2 ** 32
+    this.#vector[at + 2] = length
+    this.#vector[at + 3] = 0
+    this.#count++
+  }
+
+  write(fd: number): number {
+    return result(cWritev(fd, this.#address, this.#count))
+  }
+}
