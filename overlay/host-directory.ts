@@ -1,0 +1,175 @@
+import { lstatSync, readdirSync, readlinkSync, statfsSync } from 'node:fs'
+import {
+  direntType,
+  type ExtentSink,
+  FsError,
+  isDirectory,
+  isRegular,
+  isSymlink,
+  LruCache,
+  type Name,
+  type Stat,
+  type StatFs,
+  type Whence,
+} from '../src/base/index.ts'
+import { seekExtent } from '../src/sys/descriptor.ts'
+import { lgetxattr, llistxattr } from '../src/sys/xattr.ts'
+import { bytesOf, HostFiles, type HostFilesOptions, withFsError } from './host-files.ts'
+import { hostStat } from './host-stat.ts'
+import type { DirectoryCursor, Layer, LayerEntry, Ref } from './layer.ts'
+
+/** Names of listed directories kept, summed; the directory listed last is kept whatever its size. */
+const LISTED_NAMES = 200_000
+
+/**
+ * A directory of this machine as a read-only layer. It must not be changed while it is in use, as with the lower
+ * directories of overlayfs: a file that was replaced is ESTALE. Inode numbers are given in the order in which
+ * files are met, so unlike those of an image they are stable within a mount only, and cost memory per file met.
+ */
+export class HostDirectoryLayer implements Layer {
+  readonly label: string
+  readonly root: Ref = 0
+  /** One less than the inode numbers there are: `ino` is `ref + 1`. */
+  readonly refSpan = 2 ** 32 - 1
+  readonly #files: HostFiles
+  readonly #listings = new LruCache<Ref, readonly Name[]>(LISTED_NAMES)
+  #last: { readonly ref: Ref; readonly names: readonly Name[] } | undefined
+
+  /** @throws FsError ENOENT, ENOTDIR, EACCES */
+  constructor(path: string, options: HostFilesOptions = {}) {
+    this.label = path
+    this.#files = new HostFiles(path, options)
+  }
+
+  /** Closes all descriptors, also those given to an `ExtentSink`. */
+  close(): void {
+    this.#files.close()
+  }
+
+  stat(ref: Ref): Stat {
+    return hostStat(this.#files.stats(ref), ref + 1)
+  }
+
+  lookup(directory: Ref, name: Name): LayerEntry | undefined {
+    this.#assertName(name)
+    return this.#entryAt(this.#files.directory(directory), directory, name)
+  }
+
+  openDirectory(directory: Ref, position: number): DirectoryCursor {
+    return this.#cursor(directory, this.#names(directory), position)
+  }
+
+  openDirectoryAt(directory: Ref, name: Name): DirectoryCursor {
+    const names = this.#names(directory)
+    let low = 0
+    let high = names.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if ((names[middle] ?? '') < name) low = middle + 1
+      else high = middle
+    }
+    return this.#cursor(directory, names, low)
+  }
+
+  readlink(ref: Ref): Uint8Array {
+    if (!isSymlink(this.stat(ref).mode)) {
+      throw new FsError('EINVAL', `layer ${this.label}: inode ${ref} is no symbolic link`)
+    }
+    const path = this.#files.path(ref)
+    return withFsError(this.label, () => readlinkSync(bytesOf(path), 'buffer'))
+  }
+
+  listxattr(ref: Ref): readonly Name[] {
+    return llistxattr(this.#files.path(ref))
+  }
+
+  getxattr(ref: Ref, name: Name): Uint8Array | undefined {
+    return lgetxattr(this.#files.path(ref), name)
+  }
+
+  extents(ref: Ref, offset: number, length: number, sink: ExtentSink): void {
+    const stat = this.#regular(ref)
+    const clipped = Math.min(length, stat.size - offset)
+    if (offset < 0 || clipped <= 0) return
+    sink.file(this.#files.file(ref), offset, clipped)
+  }
+
+  seek(ref: Ref, offset: number, whence: Whence): number {
+    const stat = this.#regular(ref)
+    const found = offset < stat.size ? seekExtent(this.#files.file(ref), offset, whence) : undefined
+    if (found === undefined) {
+      throw new FsError('ENXIO', `layer ${this.label}: inode ${ref}: no ${whence} from ${offset}`)
+    }
+    return found
+  }
+
+  statfs(): StatFs {
+    const path = this.#files.path(this.root)
+    const all = withFsError(this.label, () => statfsSync(bytesOf(path)))
+    return {
+      blockSize: all.bsize,
+      blocks: all.blocks,
+      blocksFree: all.bfree,
+      blocksAvailable: all.bavail,
+      files: all.files,
+      filesFree: all.ffree,
+      nameMax: 255,
+    }
+  }
+
+  #regular(ref: Ref): Stat {
+    const stat = this.stat(ref)
+    if (isRegular(stat.mode)) return stat
+    const code = isDirectory(stat.mode) ? 'EISDIR' : 'EINVAL'
+    throw new FsError(code, `layer ${this.label}: inode ${ref} is no regular file`)
+  }
+
+  #assertName(name: Name): void {
+    if (name === '' || name === '.' || name === '..' || name.includes('/') || name.includes('\0')) {
+      throw new FsError('EINVAL', `layer ${this.label}: ${JSON.stringify(name)} is no file name`)
+    }
+  }
+
+  #entryAt(fd: number, directory: Ref, name: Name): LayerEntry | undefined {
+    const path = bytesOf(`/proc/self/fd/${fd}/${name}`)
+    const stats = withFsError(this.label, () => lstatSync(path, { bigint: true, throwIfNoEntry: false }))
+    if (stats === undefined) return undefined
+    const ref = this.#files.ref(stats, directory, name)
+    if (ref >= this.refSpan) throw new FsError('EOVERFLOW', `layer ${this.label}: more than 2^32 inodes`)
+    return { name, ref, ino: ref + 1, type: direntType(Number(stats.mode)) }
+  }
+
+  /** Names in byte order. @throws FsError ENOTDIR */
+  #names(directory: Ref): readonly Name[] {
+    if (this.#last?.ref === directory) return this.#last.names
+    const names = this.#listings.get(directory) ?? this.#readNames(directory)
+    this.#listings.set(directory, names, names.length + 1)
+    this.#last = { ref: directory, names }
+    return names
+  }
+
+  #readNames(directory: Ref): readonly Name[] {
+    const path = bytesOf(`/proc/self/fd/${this.#files.directory(directory)}/.`)
+    const found = withFsError(this.label, () => readdirSync(path, 'buffer'))
+    // The default order of strings is that of their code units, which here are the bytes.
+    return found.map((name) => name.toString('latin1')).sort()
+  }
+
+  #cursor(directory: Ref, names: readonly Name[], start: number): DirectoryCursor {
+    let at = start
+    return {
+      next: () => {
+        while (at < names.length) {
+          const name = names[at++]
+          if (name === undefined) break
+          const entry = this.#entryAt(this.#files.directory(directory), directory, name)
+          if (entry !== undefined) return entry
+        }
+        return undefined
+      },
+      get position() {
+        return at
+      },
+    }
+  }
+}

@@ -1,0 +1,3 @@
+export * from './host-directory.ts'
+export * from './layer.ts'
+export * from './merged-tree.ts'

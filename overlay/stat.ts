@@ -1,0 +1,54 @@
+import { FsError, isDirectory, type Stat, type StatFs } from '../src/base/index.ts'
+import type { Layer } from './layer.ts'
+
+/** Each layer has this many inode numbers, so that they are unique over the layers and the same at every mount. */
+const INODES_PER_LAYER = 2 ** 32
+
+/** @param index of the layer, bottom 0. @throws FsError EIO for a number no layer may have */
+export function presentInode(layer: Layer, index: number, ino: number): number {
+  if (!Number.isSafeInteger(ino) || ino < 1 || ino >= INODES_PER_LAYER) {
+    throw new FsError('EIO', `layer ${layer.label}: inode number ${ino} outside 1..2^32-1`)
+  }
+  return index * INODES_PER_LAYER + ino
+}
+
+/**
+ * Attributes as shown. A merged directory has one link, because nobody counts its subdirectories over all layers;
+ * that is also what tells find(1) not to count (fs/overlayfs/inode.c:ovl_getattr).
+ */
+export function presentStat(
+  layer: Layer,
+  index: number,
+  stat: Stat,
+  merged: boolean,
+  owner: { readonly uid: number | undefined; readonly gid: number | undefined },
+): Stat {
+  return {
+    ...stat,
+    ino: presentInode(layer, index, stat.ino),
+    nlink: merged && isDirectory(stat.mode) ? 1 : stat.nlink,
+    uid: owner.uid ?? stat.uid,
+    gid: owner.gid ?? stat.gid,
+  }
+}
+
+/** Space of all layers together, a layer that stands twice counted once; nothing is free in a read-only tree. */
+export function sumStatFs(layers: readonly Layer[], nameMax: number): StatFs {
+  const all = [...new Set(layers)].map((layer) => layer.statfs())
+  const blockSize = Math.max(512, ...all.map((one) => one.blockSize))
+  let blocks = 0
+  let files = 0
+  for (const one of all) {
+    blocks += Math.ceil((one.blocks * one.blockSize) / blockSize)
+    files += one.files
+  }
+  return {
+    blockSize,
+    blocks: Math.min(blocks, Number.MAX_SAFE_INTEGER),
+    blocksFree: 0,
+    blocksAvailable: 0,
+    files: Math.min(files, Number.MAX_SAFE_INTEGER),
+    filesFree: 0,
+    nameMax,
+  }
+}

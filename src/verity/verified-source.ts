@@ -1,0 +1,144 @@
+import { type ByteSource, FsError } from '../base/index.ts'
+import { describeFailure, type VerityCounters, type VerityFailure } from './failure.ts'
+import { HashTree } from './hash-tree.ts'
+import type { VerityTable } from './table.ts'
+
+export interface VerifiedSourceOptions {
+  /** The image as it lies on disk. */
+  readonly source: ByteSource
+  /** Where the hash tree is, if not behind the data in the same file. */
+  readonly hashSource?: ByteSource
+  readonly table: VerityTable
+  /** Most bytes of verified hash blocks to keep. */
+  readonly cacheBytes?: number
+  /** Told of every mismatch before `readInto` throws. A damaged block that is read again is told again. */
+  readonly onFailure?: (failure: VerityFailure) => void
+}
+
+/**
+ * The covered bytes of an image, each verified every time it is read. Blocks are hashed in the memory that is
+ * handed out, after the read: a file that changes between two reads, or while it is read, yields verified
+ * bytes or EIO. One instance per thread; make the others from the same `table`.
+ */
+export class VerifiedSource implements ByteSource {
+  /** Data blocks times their size: never more than the tree covers. */
+  readonly size: number
+  readonly label: string
+  readonly table: VerityTable
+  readonly #source: ByteSource
+  readonly #tree: HashTree
+  readonly #onFailure: ((failure: VerityFailure) => void) | undefined
+  /** Private memory for a block of which only a part is wanted. */
+  readonly #block: Uint8Array
+
+  /** @throws FsError EIO, EINVAL for a table outside the format. Nothing is read: see `openVerity`. */
+  constructor(options: VerifiedSourceOptions) {
+    const { source, hashSource = source, table, cacheBytes, onFailure } = options
+    this.label = source.label
+    this.table = table
+    this.#source = source
+    this.#tree = new HashTree(hashSource, table, source.label, cacheBytes)
+    this.size = this.#tree.geometry.coveredBytes
+    this.#onFailure = onFailure
+    this.#block = new Uint8Array(table.dataBlockSize)
+  }
+
+  /** Since this instance was made. */
+  get counters(): Readonly<VerityCounters> {
+    return this.#tree.counters
+  }
+
+  /** Bytes of verified hash blocks held. */
+  get cachedBytes(): number {
+    return this.#tree.cachedBytes
+  }
+
+  /**
+   * @throws FsError EIO outside the covered range, when the disk fails, and when a block does not verify;
+   *   `target` is then zeroed as far as unverified bytes were in it.
+   */
+  readInto(position: number, target: Uint8Array): void {
+    const length = target.byteLength
+    if (!Number.isSafeInteger(position) || position < 0 || position > this.size - length) {
+      throw this.#outside(position, length)
+    }
+    const blockSize = this.table.dataBlockSize
+    let done = 0
+    while (done < length) {
+      const at = position + done
+      const skip = at % blockSize
+      const left = length - done
+      if (skip === 0 && left >= blockSize) {
+        const whole = left - (left % blockSize)
+        this.#readWhole(at, target.subarray(done, done + whole))
+        done += whole
+      } else {
+        const part = Math.min(blockSize - skip, left)
+        this.#readWhole(at - skip, this.#block)
+        target.set(this.#block.subarray(skip, skip + part), done)
+        done += part
+      }
+    }
+  }
+
+  /**
+   * Compares the top of the tree with the root hash, so that a wrong root hash or a forged superblock fails
+   * before anything else is read.
+   * @throws FsError EIO
+   */
+  verifyRoot(): void {
+    let failure: VerityFailure | undefined
+    if (this.#tree.geometry.levels.length > 0) {
+      failure = this.#tree.checkRoot()
+    } else {
+      this.#source.readInto(0, this.#block)
+      failure = this.#tree.checkData(0, this.#block)
+    }
+    if (failure === undefined) return
+    this.#onFailure?.(failure)
+    throw new FsError(
+      'EIO',
+      `layer ${this.label}: root hash does not match: expected ${failure.expected} got ${failure.actual} ` +
+        `(wrong root hash, or damaged verity superblock or top of the hash tree at byte ${failure.position})`,
+    )
+  }
+
+  /** Reads and verifies whole blocks in place. `position` and the length of `bytes` are multiples of a block. */
+  #readWhole(position: number, bytes: Uint8Array): void {
+    const blockSize = this.table.dataBlockSize
+    this.#source.readInto(position, bytes)
+    let failure: VerityFailure | undefined
+    try {
+      const first = position / blockSize
+      for (let at = 0; at < bytes.byteLength && failure === undefined; at += blockSize) {
+        failure = this.#tree.checkData(first + at / blockSize, bytes.subarray(at, at + blockSize))
+      }
+    } catch (error) {
+      bytes.fill(0)
+      throw error
+    }
+    if (failure === undefined) return
+    bytes.fill(0)
+    this.#onFailure?.(failure)
+    throw new FsError('EIO', describeFailure(failure))
+  }
+
+  #outside(position: number, length: number): FsError {
+    const { dataBlocks, dataBlockSize } = this.table
+    return new FsError(
+      'EIO',
+      `layer ${this.label}: ${length} bytes at ${position} are outside the ${this.size} bytes that the hash tree ` +
+        `covers (${dataBlocks} blocks of ${dataBlockSize}); ${tailHint(dataBlockSize)}`,
+    )
+  }
+}
+
+/**
+ * Builders with pages larger than 4 KiB count the data in whole pages, rounded down, while the tree is placed
+ * at a multiple of 4 KiB: up to a page less 4 KiB at the end of the image, its tables, is then uncovered.
+ */
+export function tailHint(dataBlockSize: number): string {
+  return dataBlockSize > 4096
+    ? `an image built on a machine with ${dataBlockSize / 1024} KiB pages may leave its end uncovered: rebuild it with 4096-byte verity blocks`
+    : 'such bytes cannot be verified and are not served'
+}

@@ -1,0 +1,93 @@
+import fs from 'node:fs'
+import path from 'node:path'
+import { describe, expect, it } from 'vitest'
+
+/**
+ * Imports point down: each room may use itself and those listed for it, nothing else. Siblings (oci, fuse,
+ * verity, overlay, squashfs) never import each other.
+ */
+const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
+  'src/base': [],
+  'src/sys': ['src/base'],
+  squashfs: ['src/sys', 'src/base'],
+  overlay: ['src/sys', 'src/base'],
+  'src/verity': ['src/sys', 'src/base'],
+  'src/fuse': ['src/sys', 'src/base'],
+  'src/oci': ['src/sys', 'src/base'],
+  'src/molecule': ['src/oci', 'src/fuse', 'src/verity', 'overlay', 'squashfs', 'src/sys', 'src/base'],
+  'src/daemon': ['src/molecule', 'src/fuse', 'src/sys', 'src/base'],
+  'src/cli': ['src/daemon', 'src/molecule', 'src/fuse', 'src/sys', 'src/base'],
+  'src/index.ts': ['src/daemon', 'src/molecule', 'src/base'],
+}
+
+const ROOT = path.resolve(import.meta.dirname, '..')
+
+/** Read for its version number. */
+const MANIFEST = 'package.json'
+
+function roomOf(file: string): string | undefined {
+  const name = file === 'src/molecule.ts' ? 'src/molecule' : file
+  return Object.keys(MAY_IMPORT).find((room) => name === room || name.startsWith(`${room}/`))
+}
+
+function sourceFiles(folder: string): string[] {
+  return fs
+    .readdirSync(path.join(ROOT, folder), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => `${folder}/${name}`)
+}
+
+function importsOf(file: string): string[] {
+  const text = fs.readFileSync(path.join(ROOT, file), 'utf8')
+  return [...text.matchAll(/\b(?:from|import)\s*\(?\s*'([@\w./:-]+)'/g)].map((match) => match[1]!)
+}
+
+const FILES = ['src', 'squashfs', 'overlay'].flatMap(sourceFiles)
+
+describe('imports', () => {
+  it('knows the room of every source file', () => {
+    expect(FILES.filter((file) => roomOf(file) === undefined)).toEqual([])
+    expect(FILES.length).toBeGreaterThan(50)
+  })
+
+  it('point down only', () => {
+    const wrong: string[] = []
+    for (const file of FILES) {
+      const room = roomOf(file)!
+      for (const specifier of importsOf(file).filter((name) => name.startsWith('.'))) {
+        const target = path.relative(ROOT, path.resolve(ROOT, path.dirname(file), specifier))
+        if (target === MANIFEST) continue
+        const targetRoom = roomOf(target)
+        const allowed =
+          targetRoom !== undefined && (targetRoom === room || MAY_IMPORT[room]!.includes(targetRoom))
+        if (!allowed) wrong.push(`${file} imports ${target}`)
+      }
+    }
+    expect(wrong).toEqual([])
+  })
+
+  it('name a built-in with its prefix and a package that package.json has', () => {
+    const manifest = JSON.parse(fs.readFileSync(path.join(ROOT, 'package.json'), 'utf8'))
+    const packages = Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies })
+    const wrong = FILES.flatMap((file) =>
+      importsOf(file)
+        .filter((name) => !name.startsWith('.') && !name.startsWith('node:') && !packages.includes(name))
+        .map((name) => `${file} imports ${name}`),
+    )
+    expect(wrong).toEqual([])
+  })
+
+  it('reach foreign functions through src/sys only', () => {
+    const wrong = FILES.filter((file) => importsOf(file).includes('koffi') && roomOf(file) !== 'src/sys')
+    expect(wrong).toEqual([])
+  })
+
+  it('are given with their extension', () => {
+    const wrong = FILES.flatMap((file) =>
+      importsOf(file)
+        .filter((name) => name.startsWith('.') && !/\.(ts|json)$/.test(name))
+        .map((name) => `${file} imports ${name}`),
+    )
+    expect(wrong).toEqual([])
+  })
+})

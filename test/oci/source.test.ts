@@ -1,0 +1,81 @@
+import { closeSync, mkdirSync, openSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join, relative } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { FsError } from '../../src/base/index.ts'
+import { parseSource } from '../../src/oci/index.ts'
+import { createLayout, makeTempDir, putImage, removeTempDir, writeIndex } from '../support/index.ts'
+
+let temp = ''
+beforeAll(async () => {
+  temp = makeTempDir()
+  for (const name of ['image', 'with:colon', 'oci', 'oci:oci']) createLayout(join(temp, name))
+  writeFileSync(join(temp, 'layer'), 'hsqs')
+  writeFileSync(join(temp, 'image:as-file'), 'hsqs')
+  mkdirSync(join(temp, 'plain'))
+  symlinkSync('image', join(temp, 'link'))
+  writeIndex(join(temp, 'image'), [
+    await putImage(join(temp, 'image'), { tag: 'v1', layers: [{ file: join(temp, 'layer') }] }),
+  ])
+})
+afterAll(() => removeTempDir(temp))
+
+const oci = (name: string, tag: string) => ({ kind: 'oci', ociDir: join(temp, name), tag })
+
+describe('parseSource', () => {
+  test('splits at the last colon that leaves a directory', () => {
+    expect(parseSource(`${temp}/image:v1`)).toEqual(oci('image', 'v1'))
+    expect(parseSource(`${temp}/with:colon:v1`)).toEqual(oci('with:colon', 'v1'))
+    expect(parseSource(`${temp}/image:registry:5000/name:v1`)).toEqual(oci('image', 'registry:5000/name:v1'))
+    expect(parseSource(`${temp}/link:v1`)).toEqual(oci('link', 'v1'))
+    expect(parseSource(`${relative(process.cwd(), temp)}/image:v1`)).toEqual(oci('image', 'v1'))
+  })
+
+  test('takes the prefix oci:, and a directory of that name', () => {
+    expect(parseSource(`oci:${temp}/image:v1`)).toEqual(oci('image', 'v1'))
+    expect(parseSource(`oci:${temp}/with:colon:v1`)).toEqual(oci('with:colon', 'v1'))
+    expect(parseSource(`${temp}/oci:v1`)).toEqual(oci('oci', 'v1'))
+    expect(parseSource(`${temp}/oci:oci:v1`)).toEqual(oci('oci:oci', 'v1'))
+  })
+
+  test('takes files, also by descriptor', () => {
+    expect(parseSource(`${temp}/layer`)).toEqual({ kind: 'squashfs', path: join(temp, 'layer') })
+    expect(parseSource(`${temp}/image:as-file`)).toEqual({
+      kind: 'squashfs',
+      path: join(temp, 'image:as-file'),
+    })
+    const fd = openSync(join(temp, 'layer'), 'r')
+    try {
+      for (const path of [`/proc/self/fd/${fd}`, `/dev/fd/${fd}`]) {
+        expect(parseSource(path)).toEqual({ kind: 'squashfs', path, fd })
+      }
+    } finally {
+      closeSync(fd)
+    }
+    expect(() => parseSource('/proc/self/fd/999999')).toThrow('no such open file descriptor')
+  })
+
+  test.each([
+    ['', 'EINVAL', /^the source is empty/],
+    ['TEMP/none', 'ENOENT', /no such file, and it is not OCIDIR:TAG either$/],
+    ['TEMP/none:v1', 'ENOENT', /no such file, and as OCIDIR:TAG "TEMP\/none" is no such directory$/],
+    ['oci:TEMP/none:v1', 'ENOENT', /as OCIDIR:TAG "TEMP\/none" is no such directory$/],
+    ['TEMP/layer:v1', 'ENOENT', /as OCIDIR:TAG "TEMP\/layer" is not a directory$/],
+    ['TEMP/plain:v1', 'EINVAL', /directory "TEMP\/plain" exists but is no OCI image layout/],
+    ['TEMP/plain', 'EINVAL', /is a directory without oci-layout/],
+    ['TEMP/image', 'EINVAL', /lacks a tag: give TEMP\/image:TAG; tags in it: "v1"$/],
+    ['TEMP/image:', 'EINVAL', /lacks a tag: .*tags in it: "v1"$/],
+    ['/dev/null', 'EINVAL', /neither a regular file nor a block device$/],
+    ['a\0b', 'EINVAL', /NUL/],
+  ])('refuses %j with %s', (text, code, message) => {
+    const expected = new RegExp(message.source.replaceAll('TEMP', temp))
+    try {
+      parseSource(text.replace('TEMP', temp))
+    } catch (error) {
+      expect(error).toBeInstanceOf(FsError)
+      expect((error as FsError).message).toMatch(expected)
+      expect((error as FsError).code).toBe(code)
+      return
+    }
+    expect.unreachable()
+  })
+})

@@ -1,0 +1,94 @@
+import { accessSync, constants, existsSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+
+/** Things other than a program of that name that a test may need. */
+const FACILITIES: Readonly<Record<string, { readonly present: () => boolean; readonly missing: string }>> = {
+  root: { present: () => process.geteuid?.() === 0, missing: 'the rights of root' },
+  fuse: { present: () => accessible('/dev/fuse'), missing: '/dev/fuse' },
+  loop: { present: () => existsSync('/dev/loop-control') && isRoot(), missing: 'loop devices and root' },
+  'kernel-squashfs': {
+    present: () => isRoot() && kernelHas('squashfs'),
+    missing: 'squashfs in the kernel and root',
+  },
+  'kernel-overlayfs': {
+    present: () => isRoot() && kernelHas('overlay'),
+    missing: 'overlayfs in the kernel and root',
+  },
+  userns: { present: () => existsSync('/proc/self/ns/user') && usernsAllowed(), missing: 'user namespaces' },
+}
+
+export interface Needs {
+  readonly ok: boolean
+  readonly missing: readonly string[]
+  /** For the title of a skipped test: names what is missing. Empty where nothing is. */
+  readonly reason: string
+}
+
+/**
+ * Whether programs (by name) and facilities (`root`, `fuse`, `loop`, `kernel-squashfs`, `kernel-overlayfs`,
+ * `userns`) are there. Use: `const need = needs('mksquashfs'); test.skipIf(!need.ok)(titled('packs', need), …)`.
+ */
+export function needs(...names: readonly string[]): Needs {
+  const missing = names
+    .filter((name) => !(FACILITIES[name]?.present() ?? findProgram(name) !== undefined))
+    .map((name) => FACILITIES[name]?.missing ?? name)
+  return {
+    ok: missing.length === 0,
+    missing,
+    reason: missing.length === 0 ? '' : `needs ${missing.join(', ')}`,
+  }
+}
+
+/** A test's title with the reason for which it is skipped, if it is. */
+export function titled(title: string, need: Needs): string {
+  return need.ok ? title : `${title} (skipped: ${need.reason})`
+}
+
+/** The path of a program in PATH or where the administrator's programs are. */
+export function findProgram(name: string): string | undefined {
+  const folders = [...(process.env['PATH'] ?? '').split(':'), '/usr/sbin', '/sbin', '/usr/local/sbin']
+  return folders
+    .filter((folder) => folder !== '')
+    .map((folder) => join(folder, name))
+    .find(isProgram)
+}
+
+function isProgram(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK)
+    return statSync(path).isFile()
+  } catch {
+    return false
+  }
+}
+
+function isRoot(): boolean {
+  return process.geteuid?.() === 0
+}
+
+function accessible(path: string): boolean {
+  try {
+    accessSync(path, constants.R_OK | constants.W_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Built in or loaded; or a module that mount(8) will load. */
+function kernelHas(name: string): boolean {
+  const listed = readFileSync('/proc/filesystems', 'utf8')
+    .split('\n')
+    .some((line) => line.trim().endsWith(name))
+  if (listed) return true
+  const release = readFileSync('/proc/sys/kernel/osrelease', 'utf8').trim()
+  const modules = join('/lib/modules', release, 'modules.dep')
+  return existsSync(modules) && readFileSync(modules, 'utf8').includes(`/${name}.ko`)
+}
+
+function usernsAllowed(): boolean {
+  const max = '/proc/sys/user/max_user_namespaces'
+  const clone = '/proc/sys/kernel/unprivileged_userns_clone'
+  if (existsSync(max) && readFileSync(max, 'utf8').trim() === '0') return false
+  return isRoot() || !existsSync(clone) || readFileSync(clone, 'utf8').trim() !== '0'
+}

@@ -1,0 +1,560 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import {
+  ATOMFS_FUSE,
+  atomfsFuse,
+  isMounted,
+  makeTempDir,
+  mksquashfs,
+  mountsBelow,
+  type RunResult,
+  removeTempDir,
+  run,
+  unmount,
+  withTempDir,
+} from '../support/index.ts'
+
+/** The life of a mount as users see it: by the command line only, with a small image. */
+
+let images: string
+let image: string
+
+beforeAll(async () => {
+  images = makeTempDir()
+  // Plain users of the tests read the image too.
+  chmodSync(images, 0o755)
+  const tree = join(images, 'tree')
+  mkdirSync(join(tree, 'etc'), { recursive: true })
+  writeFileSync(join(tree, 'etc/motd'), 'hello\n')
+  image = await mksquashfs(tree, join(images, 'image.sqfs'))
+})
+
+afterAll(() => removeTempDir(images))
+
+interface Scene {
+  readonly folder: string
+  readonly target: string
+  readonly runDir: string
+  /** `atomfs-fuse ARGS`, which may fail. */
+  readonly atomfs: (...args: string[]) => Promise<RunResult>
+  readonly mount: (...args: string[]) => Promise<RunResult>
+}
+
+/** A target and a runtime folder of their own; in the end nothing is mounted there. */
+async function inScene(play: (scene: Scene) => Promise<void>): Promise<void> {
+  await withTempDir(async (folder) => {
+    const target = join(folder, 'mnt')
+    const runDir = join(folder, 'run')
+    mkdirSync(target)
+    const atomfs = (...args: string[]) => atomfsFuse(args, { runDir, allowFailure: true })
+    try {
+      await play({
+        folder,
+        target,
+        runDir,
+        atomfs,
+        mount: (...args) => atomfs('mount', ...args, image, target),
+      })
+    } finally {
+      for (const point of mountsBelow(folder).toReversed()) await unmount(point)
+    }
+  })
+}
+
+const SILENT = { status: 0, stdout: '', stderr: '' }
+
+/** The folders of targets below RUNDIR/meta/NAMESPACE. */
+function entries(runDir: string): string[] {
+  const meta = join(runDir, 'meta')
+  if (!existsSync(meta)) return []
+  return readdirSync(meta).flatMap((namespace) =>
+    readdirSync(join(meta, namespace)).map((name) => join(meta, namespace, name)),
+  )
+}
+
+function daemonPid(runDir: string): number {
+  const [entry] = entries(runDir)
+  return JSON.parse(readFileSync(join(entry!, 'daemon.json'), 'utf8')).process.pid
+}
+
+async function until(condition: () => boolean, what: string, timeout = 10_000): Promise<void> {
+  const deadline = Date.now() + timeout
+  while (!condition()) {
+    if (Date.now() > deadline) throw new Error(`waited ${timeout} ms for: ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+}
+
+/** A zombie is gone: its parent may take its time. */
+function isGone(pid: number): boolean {
+  try {
+    return /^State:\s*Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
+  } catch {
+    return true
+  }
+}
+
+/** One line of error, and nothing of the mount left. */
+function expectFailure(result: RunResult, message: RegExp, scene: Scene): void {
+  expect(result.stderr).toMatch(/^Error: [^\n]+\n$/)
+  expect(result.stderr).toMatch(message)
+  expect({ status: result.status, stdout: result.stdout }).toEqual({ status: 1, stdout: '' })
+  expect(isMounted(scene.target)).toBe(false)
+  expect(entries(scene.runDir)).toEqual([])
+}
+
+describe('mount', () => {
+  it('is silent, serves when it returns, and umount undoes all of it', async () => {
+    await inScene(async ({ target, runDir, mount, atomfs }) => {
+      expect(await mount()).toMatchObject(SILENT)
+      expect((await run('cat', [join(target, 'etc/motd')])).stdout).toBe('hello\n')
+      const pid = daemonPid(runDir)
+      expect(isGone(pid)).toBe(false)
+      expect(await atomfs('umount', target)).toMatchObject(SILENT)
+      expect(isMounted(target)).toBe(false)
+      expect(isGone(pid)).toBe(true)
+      expect(entries(runDir)).toEqual([])
+    })
+  })
+
+  it("writes atomfs' config.json where atomfs has it", async () => {
+    await inScene(async ({ target, runDir, mount }) => {
+      await mount('--allow-missing-verity')
+      const namespace = /\d+/.exec(readlinkSync('/proc/self/ns/mnt'))![0]
+      const folder = join(runDir, 'meta', namespace, target.slice(1).replaceAll('/', '-'))
+      expect(JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8'))).toEqual({
+        OCIDir: '',
+        Tag: image,
+        Target: target,
+        AddWriteableOverlay: false,
+        WriteableOverlayPath: '',
+        AllowMissingVerityData: true,
+        MetadataDir: '',
+      })
+    })
+  })
+
+  it('leaves a daemon with its own session, no terminal, no descriptors of the caller, in /', async () => {
+    await inScene(async ({ folder, runDir, target }) => {
+      const secret = join(folder, 'secret')
+      writeFileSync(secret, '')
+      await run(
+        // dash knows descriptors of one digit only.
+        'bash',
+        ['-c', `exec "$0" mount "$1" "$2" 7<"$3" 25<"$3"`, ATOMFS_FUSE, image, target, secret],
+        {
+          env: { ATOMFS_TEST_RUN_DIR: runDir },
+        },
+      )
+      const pid = daemonPid(runDir)
+      const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+      const [, , , session, terminal] = stat
+        .slice(stat.lastIndexOf(')') + 2)
+        .split(' ')
+        .map(Number)
+      expect({ session, terminal }).toEqual({ session: pid, terminal: 0 })
+      expect(readlinkSync(`/proc/${pid}/cwd`)).toBe('/')
+      const open = readdirSync(`/proc/${pid}/fd`).map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`))
+      expect(open.slice(0, 3)).toEqual(['/dev/null', '/dev/null', '/dev/null'])
+      expect(open).not.toContain(secret)
+    })
+  })
+
+  it('mounts with the type, flags and name that the options say', async () => {
+    await inScene(async ({ target, mount, atomfs }) => {
+      const line = () =>
+        readFileSync('/proc/self/mountinfo', 'utf8')
+          .split('\n')
+          .find((one) => one.includes(target))
+      await mount()
+      expect(line()).toContain(` - fuse.atomfs-fuse ${image} ro,`)
+      expect(line()).toMatch(/ ro,nosuid,nodev,relatime /)
+      await atomfs('umount', target)
+      await mount('-o', 'noexec,fsname=a\\,b', '-o', 'dev,suid,max_read=65536,x-foo')
+      expect(line()).toContain(' ro,noexec,relatime ')
+      expect(line()).toMatch(/ - fuse\.atomfs-fuse a,b ro,.*default_permissions,.*max_read=65536/)
+    })
+  })
+
+  it('takes options before, between and after the names', async () => {
+    await inScene(async ({ target, atomfs }) => {
+      for (const args of [
+        ['--debug', 'mount', '-o', 'ro', image, target],
+        ['mount', image, '-o', 'ro', target, '--debug'],
+        ['mount', image, target, '-oro,noatime'],
+      ]) {
+        expect(await atomfs(...args)).toMatchObject(SILENT)
+        expect(await atomfs('umount', target)).toMatchObject(SILENT)
+      }
+    })
+  })
+
+  it('resolves relative names and links, and names longer than a file name', async () => {
+    await inScene(async ({ folder, runDir }) => {
+      const long = join(folder, 'x'.repeat(200), 'y'.repeat(200))
+      mkdirSync(long, { recursive: true })
+      symlinkSync(long, join(folder, 'link'))
+      symlinkSync(image, join(folder, 'image'))
+      const options = { runDir, cwd: folder }
+      expect(await atomfsFuse(['mount', 'image', 'link'], options)).toMatchObject(SILENT)
+      expect(isMounted(long)).toBe(true)
+      expect(entries(runDir)).toHaveLength(1)
+      expect(await atomfsFuse(['umount', './link'], options)).toMatchObject(SILENT)
+      expect(entries(runDir)).toEqual([])
+    })
+  })
+
+  it('takes the image as a descriptor of the caller', async () => {
+    await inScene(async ({ target, runDir }) => {
+      for (const name of ['/proc/self/fd/9', '/dev/fd/9']) {
+        await run('sh', ['-c', 'exec "$0" mount "$1" "$2" 9<"$3"', ATOMFS_FUSE, name, target, image], {
+          env: { ATOMFS_TEST_RUN_DIR: runDir },
+        })
+        expect((await run('cat', [join(target, 'etc/motd')])).stdout).toBe('hello\n')
+        await atomfsFuse(['umount', target], { runDir })
+      }
+    })
+  })
+
+  it('tells a FIFO how it went', async () => {
+    await inScene(async ({ folder, target, mount, atomfs }) => {
+      const fifo = join(folder, 'fifo')
+      await run('mkfifo', [fifo])
+      const good = run('cat', [fifo], { timeout: 20_000 })
+      expect(await mount('-o', `notify_pipe=${fifo}`)).toMatchObject(SILENT)
+      expect((await good).stdout).toBe('s')
+      await atomfs('umount', target)
+      const bad = run('cat', [fifo], { timeout: 20_000 })
+      const broken = join(folder, 'broken')
+      writeFileSync(broken, 'x'.repeat(8192))
+      await atomfs('mount', '-o', `notify_pipe=${fifo}`, broken, target)
+      expect((await bad).stdout).toBe('f')
+    })
+  })
+})
+
+describe('a failed mount leaves nothing and says why in one line', () => {
+  it('for targets that cannot be mounted on', async () => {
+    await inScene(async (scene) => {
+      const { folder, atomfs } = scene
+      writeFileSync(join(folder, 'file'), '')
+      expectFailure(await atomfs('mount', image, join(folder, 'none')), /none does not exist/, scene)
+      expectFailure(await atomfs('mount', image, join(folder, 'none/none')), /none does not exist/, scene)
+      expectFailure(await atomfs('mount', image, join(folder, 'file')), /file is not a directory/, scene)
+      expectFailure(await atomfs('mount', image, images), /contains the image itself/, scene)
+      expectFailure(await atomfs('mount', image, '/'), /contains the image itself/, scene)
+    })
+  })
+
+  it('for sources that are none', async () => {
+    await inScene(async (scene) => {
+      const { folder, target, atomfs } = scene
+      const broken = join(folder, 'broken')
+      writeFileSync(broken, 'not a squashfs image'.repeat(1000))
+      expectFailure(await atomfs('mount', broken, target), /broken/, scene)
+      expectFailure(await atomfs('mount', join(folder, 'none'), target), /no such file/, scene)
+      expectFailure(await atomfs('mount', `${folder}:tag`, target), /oci-layout/, scene)
+      expectFailure(await atomfs('mount', '/proc/self/fd/77', target), /descriptor/, scene)
+    })
+  })
+
+  it('for a command line that makes no sense', async () => {
+    await inScene(async (scene) => {
+      const { atomfs, mount, folder } = scene
+      expectFailure(await atomfs(), /--help/, scene)
+      expectFailure(await atomfs('mont'), /unknown command 'mont'.*mount/, scene)
+      expectFailure(await atomfs('mount', image), /missing required argument 'target'/, scene)
+      expectFailure(await mount('--foregroud'), /--foreground/, scene)
+      expectFailure(await mount('-o', 'flubber'), /unknown option 'flubber'/, scene)
+      expectFailure(await mount('-o', 'rw'), /not available yet/, scene)
+      expectFailure(await mount('--persist', folder), /not available yet/, scene)
+    })
+  })
+
+  it('for runtime data that cannot be written', async () => {
+    await inScene(async (scene) => {
+      const file = join(scene.folder, 'file')
+      writeFileSync(file, '')
+      const args = ['mount', image, scene.target]
+      const result = await atomfsFuse(args, { runDir: join(file, 'run'), allowFailure: true })
+      expectFailure(result, /no folder for runtime data.*--metadir/, scene)
+    })
+  })
+})
+
+describe('the end of a mount', () => {
+  it.each([
+    ['umount(8)', 'umount', []],
+    ['fusermount3', 'fusermount3', ['-u']],
+    ['a lazy umount(8)', 'umount', ['-l']],
+  ])('by %s ends the daemon and its entry', async (_, program, args) => {
+    await inScene(async ({ target, runDir, mount }) => {
+      await mount()
+      const pid = daemonPid(runDir)
+      await run(program, [...args, target])
+      await until(() => isGone(pid), 'the end of the daemon')
+      expect(entries(runDir)).toEqual([])
+    })
+  })
+
+  it('by SIGTERM waits for the users; SIGHUP and SIGINT do nothing', async () => {
+    await inScene(async ({ target, runDir, mount }) => {
+      await mount()
+      const pid = daemonPid(runDir)
+      process.kill(pid, 'SIGHUP')
+      process.kill(pid, 'SIGINT')
+      const user = spawn('sh', ['-c', 'exec 3<etc/motd; echo open; read line; cat <&3'], { cwd: target })
+      try {
+        await once(user.stdout, 'data')
+        process.kill(pid, 'SIGTERM')
+        await until(() => !isMounted(target), 'the detach')
+        await until(() => entries(runDir).length === 0, 'the end of the entry')
+        expect(isGone(pid)).toBe(false)
+        user.stdin.end('\n')
+        const [text] = await once(user.stdout, 'data')
+        expect(String(text)).toBe('hello\n')
+        await until(() => isGone(pid), 'the end of the daemon')
+      } finally {
+        user.kill('SIGKILL')
+      }
+    })
+  })
+
+  it('is refused while files are open, unless lazy', async () => {
+    await inScene(async ({ target, runDir, mount, atomfs }) => {
+      await mount()
+      const pid = daemonPid(runDir)
+      const user = spawn('sh', ['-c', 'echo open; read line'], { cwd: target })
+      try {
+        await once(user.stdout, 'data')
+        const busy = await atomfs('umount', target)
+        expect(busy.status).toBe(1)
+        expect(busy.stderr).toMatch(/^Error: [^\n]* is busy: [^\n]*fuser[^\n]*--lazy[^\n]*\n$/)
+        expect(isMounted(target)).toBe(true)
+        expect(await atomfs('umount', '--lazy', target)).toMatchObject(SILENT)
+        expect(isMounted(target)).toBe(false)
+        expect(entries(runDir)).toEqual([])
+        // The place is free while the old daemon still serves its last user.
+        expect(isGone(pid)).toBe(false)
+        expect(await mount()).toMatchObject(SILENT)
+        user.stdin.end('\n')
+        await until(() => isGone(pid), 'the end of the first daemon')
+        expect(entries(runDir)).toHaveLength(1)
+      } finally {
+        user.kill('SIGKILL')
+      }
+    })
+  })
+
+  it('of something that is not ours is refused', async () => {
+    await inScene(async (scene) => {
+      expectFailure(await scene.atomfs('umount', scene.target), /is not mounted/, scene)
+      await run('mount', ['-t', 'tmpfs', 'none', scene.target])
+      const result = await scene.atomfs('umount', scene.target)
+      expect(result.stderr).toMatch(/^Error: .*not a mount of atomfs-fuse but of type tmpfs/)
+      expect(isMounted(scene.target)).toBe(true)
+    })
+  })
+
+  it('by a crash is healed by the next mount, and by umount', async () => {
+    await inScene(async ({ target, runDir, mount, atomfs }) => {
+      await mount()
+      for (const heal of [() => mount(), () => atomfs('umount', target)]) {
+        const pid = daemonPid(runDir)
+        process.kill(pid, 'SIGKILL')
+        await until(() => isGone(pid), 'the end of the daemon')
+        expect((await run('stat', ['-f', target], { allowFailure: true })).stderr).toContain('not connected')
+        expect(await heal()).toMatchObject(SILENT)
+      }
+      expect(isMounted(target)).toBe(false)
+      expect(entries(runDir)).toEqual([])
+    })
+  })
+
+  it('a second mount on the same target is refused, and the first one lives on', async () => {
+    await inScene(async ({ target, mount }) => {
+      await mount()
+      const second = await mount()
+      expect(second.status).toBe(1)
+      expect(second.stderr).toMatch(/^Error: .* is mounted already .*umount/)
+      expect((await run('cat', [join(target, 'etc/motd')])).stdout).toBe('hello\n')
+    })
+  })
+
+  it('of two mounts at once on one target exactly one is made', async () => {
+    await inScene(async ({ target, runDir, mount }) => {
+      const results = await Promise.all([mount(), mount(), mount()])
+      expect(results.map((result) => result.status).sort()).toEqual([0, 1, 1])
+      expect(mountsBelow(target)).toEqual([target])
+      expect(entries(runDir)).toHaveLength(1)
+    })
+  })
+})
+
+describe('--foreground', () => {
+  const start = (target: string, runDir: string): ChildProcess =>
+    spawn(ATOMFS_FUSE, ['mount', '-f', image, target], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ATOMFS_TEST_RUN_DIR: runDir },
+    })
+
+  it.each(['SIGINT', 'SIGTERM', 'SIGHUP', 'umount'] as const)('serves silently until %s', async (end) => {
+    await inScene(async ({ target, runDir }) => {
+      const child = start(target, runDir)
+      let output = ''
+      child.stdout?.on('data', (text) => (output += text))
+      child.stderr?.on('data', (text) => (output += text))
+      try {
+        await until(() => isMounted(target), 'the mount')
+        expect((await run('cat', [join(target, 'etc/motd')])).stdout).toBe('hello\n')
+        const closed = once(child, 'close')
+        if (end === 'umount') await run('umount', [target])
+        else child.kill(end)
+        expect(await closed).toEqual([0, null])
+        expect(output).toBe('')
+        expect(isMounted(target)).toBe(false)
+        expect(entries(runDir)).toEqual([])
+      } finally {
+        child.kill('SIGKILL')
+      }
+    })
+  })
+
+  it('fails as in the background', async () => {
+    await inScene(async (scene) => {
+      expectFailure(await scene.mount('-f', '-o', 'subdir=no/such/folder'), /no\/such\/folder|subdir/, scene)
+    })
+  })
+})
+
+describe('without root', () => {
+  it('a plain user mounts and unmounts through fusermount3', async () => {
+    await inScene(async ({ folder, target, runDir }) => {
+      // fusermount3 wants a user that has a name.
+      const uid = 65534
+      chmodSync(folder, 0o755)
+      mkdirSync(runDir)
+      for (const path of [target, runDir]) chownSync(path, uid, uid)
+      // The device may be closed to users on this machine: a mount namespace gets one that is not.
+      const asUser = `
+        set -e
+        mknod -m 0666 "$4" c 10 229
+        mount --bind "$4" /dev/fuse
+        exec setpriv --reuid=${uid} --regid=${uid} --clear-groups sh -ec "$5" "$0" "$1" "$2" "$3"`
+      const script = `
+        "$0" mount -o 'fsname=a\\,b' "$1" "$2"
+        cat "$2/etc/motd"
+        grep -F "$2" /proc/self/mountinfo
+        "$0" umount "$2"
+        "$0" mount "$1" "$2"
+        pid=$(sed 's/.*"pid":\\([0-9]*\\).*/\\1/' "$3"/meta/*/*/daemon.json)
+        kill "$pid"
+        running() { grep -q '^State:.[^Z]' "/proc/$pid/status" 2>/dev/null; }
+        for i in $(seq 500); do running || break; sleep 0.02; done
+        ! running
+        ! grep -F "$2" /proc/self/mountinfo`
+      const result = await run(
+        'unshare',
+        ['-m', 'sh', '-c', asUser, ATOMFS_FUSE, image, target, runDir, join(folder, 'fuse'), script],
+        { env: { ATOMFS_TEST_RUN_DIR: runDir, HOME: folder } },
+      )
+      expect(result.stderr).toBe('')
+      expect(result.stdout).toMatch(/^hello\n/)
+      expect(result.stdout).toMatch(
+        new RegExp(`${target} ro,nosuid,nodev,.* - fuse\\.atomfs-fuse a,b .*user_id=${uid},`),
+      )
+      expect(entries(runDir)).toEqual([])
+    })
+  })
+
+  it('root of a user namespace mounts with mount(2)', async () => {
+    await inScene(async ({ target, runDir }) => {
+      const script =
+        '"$0" mount "$1" "$2" && cat "$2/etc/motd" && grep -c fuse.atomfs-fuse /proc/self/mountinfo && "$0" umount "$2"'
+      const result = await run('unshare', ['-rm', 'sh', '-c', script, ATOMFS_FUSE, image, target], {
+        env: { ATOMFS_TEST_RUN_DIR: runDir, FUSERMOUNT_PROG: '/nonexistent' },
+      })
+      expect(result.stdout).toBe('hello\n1\n')
+      expect(entries(runDir)).toEqual([])
+    })
+  })
+
+  it('a descriptor that the caller mounted is served', async () => {
+    await inScene(async ({ target, runDir }) => {
+      const fuse = openSync('/dev/fuse', 'r+')
+      await run('true', [])
+      const mounter = spawn(
+        'mount',
+        [
+          '-i',
+          '-t',
+          'fuse.test',
+          '-o',
+          'fd=3,rootmode=40000,user_id=0,group_id=0,allow_other',
+          'given',
+          target,
+        ],
+        { stdio: ['ignore', 'ignore', 'ignore', fuse] },
+      )
+      expect(await once(mounter, 'close')).toEqual([0, null])
+      const starter = spawn(ATOMFS_FUSE, ['mount', image, '/dev/fd/3'], {
+        stdio: ['ignore', 'ignore', 'inherit', fuse],
+        env: { ...process.env, ATOMFS_TEST_RUN_DIR: runDir },
+      })
+      expect(await once(starter, 'close')).toEqual([0, null])
+      expect((await run('cat', [join(target, 'etc/motd')])).stdout).toBe('hello\n')
+      const pid = daemonPid(runDir)
+      await run('umount', [target])
+      await until(() => isGone(pid), 'the end of the daemon')
+      expect(entries(runDir)).toEqual([])
+    })
+  })
+})
+
+describe('doctor', () => {
+  it('finds a way to mount here, for people and for programs', async () => {
+    const text = await atomfsFuse(['doctor'])
+    expect(text.stdout).toMatch(/^trial mount +ok +works by mount\(2\)$/m)
+    expect(text.stdout).toMatch(/^zstd +(system|node|portable) /m)
+    const report = JSON.parse((await atomfsFuse(['doctor', '--json'])).stdout)
+    expect(report.canMount).toBe(true)
+    expect(report.checks.map((check: { name: string }) => check.name)).toContain('/dev/fuse')
+  })
+
+  it('says no where there is no device', async () => {
+    const script = 'mount -t tmpfs none /dev && exec "$0" doctor'
+    const result = await run('unshare', ['-rm', 'sh', '-c', script, ATOMFS_FUSE], { allowFailure: true })
+    expect(result.status).toBe(1)
+    expect(result.stdout).toMatch(/^\/dev\/fuse +fail +\/dev\/fuse does not exist/m)
+    expect(result.stdout).toContain('No way to mount works here.')
+  })
+})
+
+describe('inspect', () => {
+  it('shows the layers of an image file', async () => {
+    const report = JSON.parse((await atomfsFuse(['inspect', '--json', image])).stdout)
+    expect(report.layers).toHaveLength(1)
+    expect(report.layers[0]).toMatchObject({ label: image, inodes: 3, verity: 'no' })
+    expect((await atomfsFuse(['inspect', image])).stdout).toContain(image)
+  })
+
+  it('fails in one line', async () => {
+    const result = await atomfsFuse(['inspect', '/nonexistent'], { allowFailure: true })
+    expect(result.status).toBe(1)
+    expect(result.stderr).toMatch(/^Error: [^\n]+\n$/)
+  })
+})
