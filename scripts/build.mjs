@@ -1,6 +1,6 @@
 // Bundles the programs and the library entries into dist/. With --types also writes the declarations.
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
@@ -11,6 +11,7 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const ENTRIES = {
   cli: 'src/cli/main.ts',
   daemon: 'src/daemon/main.ts',
+  scan: 'src/molecule/scan-thread.ts',
   dispatcher: 'src/daemon/dispatcher-thread.ts',
   'data-worker': 'src/daemon/data-worker-thread.ts',
   index: 'src/index.ts',
@@ -36,12 +37,15 @@ const stamp = join(root, 'dist', '.built')
 rmSync(stamp, { force: true })
 
 if (Object.keys(entryPoints).length > 0) {
-  // No splitting: threads find their file next to the bundle that starts them, by import.meta.url.
-  await build({
+  // Chunks lie in dist/ as well, so that a thread finds its file beside whatever bundle starts it. With splitting,
+  // a command loads only the packages that it uses.
+  const { metafile } = await build({
     absWorkingDir: root,
     entryPoints,
     outdir: 'dist',
     bundle: true,
+    splitting: true,
+    chunkNames: 'chunk-[hash]',
     platform: 'node',
     format: 'esm',
     target: 'node20',
@@ -49,7 +53,12 @@ if (Object.keys(entryPoints).length > 0) {
     sourcemap: true,
     sourcesContent: false,
     logLevel: 'warning',
+    metafile: true,
   })
+  // What earlier builds left goes last, so that a program that runs meanwhile finds its chunks.
+  for (const name of readdirSync(join(root, 'dist'))) {
+    if (/\.js(\.map)?$/.test(name) && !(`dist/${name}` in metafile.outputs)) rmSync(join(root, 'dist', name))
+  }
 }
 
 if (process.argv.includes('--types')) {

@@ -1,10 +1,10 @@
 import { ByteReader, FsError } from '../base/index.ts'
 import * as abi from './abi.ts'
-import type { DataPath } from './data-path.ts'
 import { Request } from './decode.ts'
 import { Reply } from './encode.ts'
 import { MAX_READ, type Negotiated, negotiate } from './init.ts'
 import { OPERATIONS, type Operation, type OperationContext } from './opcodes.ts'
+import type { Counters } from './shared-cache.ts'
 
 /** Room for one request: the kernel writes no more than its header, `max_write` and a structure. */
 export const REQUEST_BUFFER_SIZE = MAX_READ + abi.FUSE_MIN_READ_BUFFER
@@ -13,10 +13,10 @@ export type LogLevel = 'error' | 'warn' | 'info' | 'debug'
 export type Log = (level: LogLevel, message: string) => void
 
 export interface ProtocolOptions extends OperationContext {
-  readonly dataPath: DataPath
   readonly log: Log
   /** Logs every request with its outcome. */
   readonly debug?: boolean
+  readonly counters?: Counters
   /** Told once, when INIT was answered. */
   readonly onInit?: (negotiated: Negotiated) => void
 }
@@ -31,8 +31,6 @@ export class Protocol {
   readonly #request = new Request(this.requestBytes)
   readonly #reply = new Reply(MAX_READ)
   readonly #options: ProtocolOptions
-  /** Requests handled. */
-  requests = 0
 
   constructor(options: ProtocolOptions) {
     this.#options = options
@@ -50,7 +48,7 @@ export class Protocol {
   handle(length: number): number {
     const request = this.#request
     const reply = this.#reply
-    this.requests++
+    this.#options.counters?.add('requests')
     reply.begin()
     let operation: Operation | undefined
     try {

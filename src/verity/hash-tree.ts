@@ -14,7 +14,7 @@ export const DEFAULT_CACHE_BYTES = 1 << 20
  */
 export class HashTree {
   readonly geometry: HashTreeGeometry
-  readonly counters: VerityCounters = { blocksChecked: 0, hashBlocksChecked: 0, failures: 0 }
+  readonly counters: VerityCounters
   readonly #source: ByteSource
   readonly #label: string
   readonly #root: string
@@ -30,9 +30,17 @@ export class HashTree {
   /**
    * @param source where the hash blocks are
    * @param label named in failures
+   * @param counters where to count: for instance memory that other threads see
    * @throws FsError EIO, EINVAL for values outside the format; nothing is read
    */
-  constructor(source: ByteSource, table: VerityTable, label: string, cacheBytes = DEFAULT_CACHE_BYTES) {
+  constructor(
+    source: ByteSource,
+    table: VerityTable,
+    label: string,
+    cacheBytes = DEFAULT_CACHE_BYTES,
+    counters: VerityCounters = { blocksChecked: 0, hashBlocksChecked: 0, failures: 0 },
+  ) {
+    this.counters = counters
     const algorithm = checkParameters(table, `layer ${label}: verity parameters`)
     this.geometry = treeGeometry(table, algorithm.digestSize, table.treeOffset)
     this.#source = source

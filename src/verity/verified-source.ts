@@ -11,6 +11,8 @@ export interface VerifiedSourceOptions {
   readonly table: VerityTable
   /** Most bytes of verified hash blocks to keep. */
   readonly cacheBytes?: number
+  /** Where to count; by default in the object itself. */
+  readonly counters?: VerityCounters
   /** Told of every mismatch before `readInto` throws. A damaged block that is read again is told again. */
   readonly onFailure?: (failure: VerityFailure) => void
 }
@@ -33,11 +35,11 @@ export class VerifiedSource implements ByteSource {
 
   /** @throws FsError EIO, EINVAL for a table outside the format. Nothing is read: see `openVerity`. */
   constructor(options: VerifiedSourceOptions) {
-    const { source, hashSource = source, table, cacheBytes, onFailure } = options
+    const { source, hashSource = source, table, cacheBytes, counters, onFailure } = options
     this.label = source.label
     this.table = table
     this.#source = source
-    this.#tree = new HashTree(hashSource, table, source.label, cacheBytes)
+    this.#tree = new HashTree(hashSource, table, source.label, cacheBytes, counters)
     this.size = this.#tree.geometry.coveredBytes
     this.#onFailure = onFailure
     this.#block = new Uint8Array(table.dataBlockSize)

@@ -1,0 +1,50 @@
+import type { InspectReport, LayerReport, VerityReport } from '../molecule.ts'
+import { formatBytes, shortLabel } from './format.ts'
+import { formatTable } from './table.ts'
+
+/** Runs `inspect`: prints the layers of SOURCE, bottom first. */
+export async function inspect(source: string, json: boolean): Promise<number> {
+  const { inspectSource } = await import('../molecule.ts')
+  const report: InspectReport = await inspectSource(source)
+  process.stdout.write(json ? `${JSON.stringify(report, undefined, 2)}\n` : formatReport(report))
+  return 0
+}
+
+const HEAD = [
+  'LAYER',
+  'SIZE',
+  'COMPRESSOR',
+  'BLOCK',
+  'INODES',
+  'FRAGMENTS',
+  'CREATED',
+  'XATTRS',
+  'VERITY',
+  'MEDIA TYPE',
+]
+
+export function formatReport(report: InspectReport): string {
+  const title = [`source: ${report.source}`]
+  if (report.manifestDigest !== undefined) title.push(`manifest: ${report.manifestDigest}`)
+  return `${title.join('\n')}\n\n${formatTable(HEAD, report.layers.map(layerRow))}`
+}
+
+function layerRow(layer: LayerReport): readonly string[] {
+  return [
+    shortLabel(layer.label),
+    formatBytes(layer.size),
+    layer.compressor,
+    formatBytes(layer.blockSize),
+    String(layer.inodes),
+    String(layer.fragments),
+    new Date(layer.mkfsTime * 1000).toISOString().replace('.000Z', 'Z'),
+    layer.hasXattrs ? 'yes' : 'no',
+    formatVerity(layer.verity),
+    layer.mediaType ?? '-',
+  ]
+}
+
+function formatVerity(verity: VerityReport): string {
+  if (verity === 'no') return 'no'
+  return verity.rootHash === undefined ? `${verity.algorithm}, no root hash` : verity.algorithm
+}

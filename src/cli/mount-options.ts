@@ -1,0 +1,208 @@
+import { availableParallelism } from 'node:os'
+import { FsError } from '../base/index.ts'
+import type { MountOptions, VerifyMode } from '../daemon/request.ts'
+import { effectiveUid, isHostRoot } from '../sys/namespaces.ts'
+
+/** The typed options, and what `-o` says of things that also have an option of their own. */
+export interface ParsedMountOptions {
+  readonly options: MountOptions
+  readonly verify?: VerifyMode
+}
+
+type Draft = { -readonly [K in keyof MountOptions]: MountOptions[K] }
+
+interface State {
+  readonly draft: Draft
+  verify: VerifyMode | undefined
+  suid: boolean
+  dev: boolean
+}
+
+const DEFAULT_CACHE_BYTES = 64 * 2 ** 20
+const MIN_CACHE_BYTES = 2 ** 20
+const MAX_CACHE_BYTES = 64 * 2 ** 30
+const MAX_THREADS = 64
+/** Ids are 32 bits and the last one means "none" (chown(2)). */
+const MAX_ID = 2 ** 32 - 2
+/** FUSE_MAX_MAX_PAGES pages of 4 KiB, and one page, which the kernel takes at least. */
+const MAX_READ_LIMIT = 2 ** 20
+const MIN_READ_LIMIT = 4096
+
+type Flag = (state: State) => void
+type Setter = (state: State, value: string, name: string) => void
+
+const nothing: Flag = () => undefined
+
+const FLAGS: Readonly<Record<string, Flag>> = {
+  ro: nothing,
+  rw: () => refuseWritable(),
+  allow_other: ({ draft }) => setTrue(draft, 'allowOther'),
+  noallow_other: ({ draft }) => setFalse(draft, 'allowOther'),
+  allow_root: () => {
+    throw new FsError('EINVAL', "option 'allow_root' does not exist in the kernel: use allow_other")
+  },
+  default_permissions: ({ draft }) => setTrue(draft, 'defaultPermissions'),
+  nosuid: (state) => {
+    state.suid = false
+  },
+  suid: (state) => {
+    state.suid = true
+  },
+  nodev: (state) => {
+    state.dev = false
+  },
+  dev: (state) => {
+    state.dev = true
+  },
+  noexec: ({ draft }) => setTrue(draft, 'noexec'),
+  exec: ({ draft }) => setFalse(draft, 'noexec'),
+}
+
+const SETTERS: Readonly<Record<string, Setter>> = {
+  uid: ({ draft }, value, name) => {
+    draft.uid = parseInteger(name, value, 0, MAX_ID)
+  },
+  gid: ({ draft }, value, name) => {
+    draft.gid = parseInteger(name, value, 0, MAX_ID)
+  },
+  offset: ({ draft }, value, name) => {
+    draft.offset = parseSize(name, value, 0, Number.MAX_SAFE_INTEGER)
+  },
+  subdir: ({ draft }, value) => {
+    draft.subdir = value
+  },
+  cache_size: ({ draft }, value, name) => {
+    draft.cacheSize = parseSize(name, value, MIN_CACHE_BYTES, MAX_CACHE_BYTES)
+  },
+  threads: ({ draft }, value, name) => {
+    draft.threads = parseInteger(name, value, 0, MAX_THREADS)
+  },
+  max_read: ({ draft }, value, name) => {
+    draft.maxRead = parseSize(name, value, MIN_READ_LIMIT, MAX_READ_LIMIT)
+  },
+  fsname: ({ draft }, value) => {
+    draft.fsname = value
+  },
+  notify_pipe: ({ draft }, value) => {
+    draft.notifyPipe = value
+  },
+  verify: (state, value) => {
+    state.verify = parseVerifyMode(value)
+  },
+}
+
+/** For mount(8), fstab and systemd; they say nothing to a file system. */
+const IGNORED = new Set(
+  '_netdev nofail fail defaults auto noauto user nouser users owner group nogroup'.split(' '),
+)
+
+/** Times are never written, so how they would be is all the same; fusermount3 refuses some of these. */
+const ATIME = new Set(
+  'atime noatime diratime nodiratime relatime norelatime strictatime nostrictatime lazytime nolazytime'.split(
+    ' ',
+  ),
+)
+
+/**
+ * Parses the values of all `-o`, in their order; the last word counts.
+ * @throws FsError EINVAL naming the option, and EROFS for `rw`
+ */
+export function parseMountOptions(lists: readonly string[]): ParsedMountOptions {
+  const state: State = {
+    draft: {
+      // Root mounts for others; the permission bits still hold, because the kernel checks them.
+      allowOther: effectiveUid() === 0,
+      defaultPermissions: true,
+      nosuid: true,
+      nodev: true,
+      noexec: false,
+      cacheSize: DEFAULT_CACHE_BYTES,
+      threads: Math.min(availableParallelism(), MAX_THREADS),
+    },
+    verify: undefined,
+    suid: false,
+    dev: false,
+  }
+  for (const option of lists.flatMap(splitOptions)) applyOption(state, option)
+  // mount.fuse3 adds dev and suid for everybody, so from others than root of the machine they are no error.
+  if (isHostRoot()) {
+    state.draft.nosuid = !state.suid
+    state.draft.nodev = !state.dev
+  }
+  return { options: state.draft, ...(state.verify === undefined ? {} : { verify: state.verify }) }
+}
+
+function applyOption(state: State, option: string): void {
+  const equals = option.indexOf('=')
+  const name = equals < 0 ? option : option.slice(0, equals)
+  if (/^x-/i.test(name) || name === 'comment') return
+  const setter = lookup(SETTERS, name)
+  if (setter !== undefined) {
+    if (equals < 0 || equals === option.length - 1)
+      throw new FsError('EINVAL', `option '${name}' needs a value: ${name}=...`)
+    setter(state, option.slice(equals + 1), name)
+    return
+  }
+  const flag = lookup(FLAGS, name) ?? (IGNORED.has(name) || ATIME.has(name) ? nothing : undefined)
+  if (flag === undefined) {
+    const known = [
+      ...Object.keys(FLAGS).filter((one) => one !== 'allow_root'),
+      ...Object.keys(SETTERS).map((one) => `${one}=`),
+    ]
+    throw new FsError('EINVAL', `unknown option '${name}' after -o; known are: ${known.sort().join(', ')}`)
+  }
+  if (equals >= 0) throw new FsError('EINVAL', `option '${name}' takes no value`)
+  flag(state)
+}
+
+function lookup<T>(table: Readonly<Record<string, T>>, name: string): T | undefined {
+  return Object.hasOwn(table, name) ? table[name] : undefined
+}
+
+/** Splits at commas; a backslash takes the next character as it is. Empty words are left out. */
+export function splitOptions(list: string): readonly string[] {
+  const words = list.match(/(?:\\.|[^,\\]|\\$)+/gs) ?? []
+  return words.map((word) => word.replace(/\\(.)/gs, '$1'))
+}
+
+/** @throws FsError EROFS: what needs an upper directory cannot be had yet */
+export function refuseWritable(): never {
+  throw new FsError('EROFS', 'writable mounts are not available yet')
+}
+
+/** @throws FsError EINVAL */
+export function parseVerifyMode(value: string): VerifyMode {
+  if (value === 'auto' || value === 'lazy' || value === 'eager') return value
+  throw new FsError('EINVAL', `verify is auto, lazy or eager, not '${value}'`)
+}
+
+const SUFFIX: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 }
+
+/** Bytes, with an optional suffix K, M or G (powers of 1024). */
+function parseSize(name: string, value: string, min: number, max: number): number {
+  const match = /^(\d+)([KMG]?)$/i.exec(value)
+  const unit = SUFFIX[(match?.[2] ?? '').toUpperCase()]
+  const size = match === null || unit === undefined ? Number.NaN : Number(match[1]) * unit
+  return checkRange(name, value, size, min, max)
+}
+
+function parseInteger(name: string, value: string, min: number, max: number): number {
+  return checkRange(name, value, /^\d+$/.test(value) ? Number(value) : Number.NaN, min, max)
+}
+
+function checkRange(name: string, text: string, value: number, min: number, max: number): number {
+  if (!(value >= min && value <= max)) {
+    throw new FsError('EINVAL', `option ${name}=${text}: expected a whole number from ${min} to ${max}`)
+  }
+  return value
+}
+
+type BooleanOption = 'allowOther' | 'defaultPermissions' | 'noexec'
+
+function setTrue(draft: Draft, name: BooleanOption): void {
+  draft[name] = true
+}
+
+function setFalse(draft: Draft, name: BooleanOption): void {
+  draft[name] = false
+}

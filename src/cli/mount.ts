@@ -1,0 +1,78 @@
+import { resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { FsError } from '../base/index.ts'
+import { descriptorOf, type MountRequest } from '../daemon/request.ts'
+import { closeInheritedDescriptors } from '../sys/process.ts'
+import { parseMountOptions, parseVerifyMode, refuseWritable } from './mount-options.ts'
+
+/** What commander makes of the options of `mount`. */
+export interface MountFlags {
+  readonly persist?: string
+  readonly upper?: string
+  readonly writeable?: boolean
+  readonly writable?: boolean
+  readonly allowMissingVerity?: boolean
+  readonly metadir?: string
+  readonly rootHash?: string
+  readonly verify?: string
+  readonly foreground?: boolean
+  readonly debug?: boolean
+  readonly o?: readonly string[]
+}
+
+/**
+ * The request for one mount. Paths become absolute without being resolved: `a/link/..` is left to the kernel.
+ * @throws FsError for options that make no sense, in one clear line
+ */
+export function buildMountRequest(source: string, target: string, flags: MountFlags): MountRequest {
+  if (flags.persist !== undefined || flags.upper !== undefined || flags.writeable || flags.writable) {
+    refuseWritable()
+  }
+  if (source === '') throw new FsError('EINVAL', 'the source is empty: give OCIDIR:TAG or a squashfs file')
+  if (target === '') throw new FsError('EINVAL', 'the target is empty: give the directory to mount on')
+  const { options, verify } = parseMountOptions(flags.o ?? [])
+  const { notifyPipe } = options
+  return {
+    source,
+    target: absolute(target),
+    allowMissingVerity: flags.allowMissingVerity ?? false,
+    ...(flags.rootHash === undefined ? {} : { rootHash: parseRootHash(flags.rootHash) }),
+    verify: flags.verify === undefined ? (verify ?? 'auto') : parseVerifyMode(flags.verify),
+    ...(flags.metadir === undefined ? {} : { metadataDir: resolve(flags.metadir) }),
+    foreground: flags.foreground ?? false,
+    debug: flags.debug ?? false,
+    options: notifyPipe === undefined ? options : { ...options, notifyPipe: resolve(notifyPipe) },
+  }
+}
+
+/** Runs `mount`. @returns the exit code, when the mount serves or, in the foreground, when it has ended */
+export async function mount(source: string, target: string, flags: MountFlags): Promise<number> {
+  const request = buildMountRequest(source, target, flags)
+  if (request.foreground) {
+    const [{ exitNow }, { runInForeground }, { resolveMolecule }, { startServer }] = await Promise.all([
+      import('../sys/exit.ts'),
+      import('../daemon/foreground.ts'),
+      import('../molecule.ts'),
+      import('../daemon/server.ts'),
+    ])
+    return exitNow(await runInForeground(request, { resolveMolecule, startServer }))
+  }
+  const { startDaemon } = await import('../daemon/start.ts')
+  const handed = [descriptorOf(source), descriptorOf(target)].filter((fd) => fd !== undefined)
+  closeInheritedDescriptors(handed)
+  const warnings = await startDaemon(request, fileURLToPath(new URL('./daemon.js', import.meta.url)))
+  for (const warning of warnings) process.stderr.write(`Warning: ${warning}\n`)
+  return 0
+}
+
+function absolute(path: string): string {
+  return path.startsWith('/') ? path : `${process.cwd()}/${path}`
+}
+
+/** Digests are 1 to 64 bytes long; which length is right, the hash tree says. */
+function parseRootHash(text: string): string {
+  if (!/^(?:[0-9a-fA-F]{2}){1,64}$/.test(text)) {
+    throw new FsError('EINVAL', '--root-hash: expected an even number of hex digits')
+  }
+  return text.toLowerCase()
+}

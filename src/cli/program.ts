@@ -1,0 +1,153 @@
+import { Command, CommanderError } from 'commander'
+import packageJson from '../../package.json' with { type: 'json' }
+import type { MountFlags } from './mount.ts'
+import type { StatusFlags } from './status.ts'
+import type { UmountFlags } from './umount.ts'
+import type { VerifyFlags } from './verify.ts'
+
+/** Runs one command. @returns the exit code; errors become one line `Error: ...` on stderr and exit code 1 */
+export async function run(args: readonly string[], name: string): Promise<number> {
+  let exitCode = 0
+  const program = buildProgram(name, (code) => {
+    exitCode = code
+  })
+  try {
+    if (args.length === 0) throw new Error(`no command given: try '${name} --help'`)
+    await program.parseAsync(args, { from: 'user' })
+    return exitCode
+  } catch (error) {
+    // Help and version come as errors too, with exit code 0.
+    if (error instanceof CommanderError && error.exitCode === 0) return 0
+    process.stderr.write(`Error: ${oneLine(error)}\n`)
+    return 1
+  }
+}
+
+/** Messages may quote file names with any characters, and commander adds its suggestions on a second line. */
+export function oneLine(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error)
+  return message
+    .replace(/^error: /, '')
+    .replace(/\s*\n\s*/g, ' ')
+    .replace(/\p{Cc}/gu, '?')
+    .trim()
+}
+
+function buildProgram(name: string, setExitCode: (code: number) => void): Command {
+  const program = new Command(name)
+    .description('Mount OCI images made of squashfs layers through one FUSE mount, without root.')
+    .version(packageJson.version, '-V, --version', 'print the version')
+    .option('--debug', 'log every request and decision')
+    .helpOption('-h, --help', 'show help')
+    .exitOverride()
+    .configureOutput({ outputError: () => undefined })
+    .showSuggestionAfterError()
+    .addHelpText(
+      'after',
+      `
+Examples:
+  ${name} mount images:web rootfs          the image "web" of the OCI layout in ./images
+  ${name} mount -o uid=1000 layer.sqfs dir one squashfs file
+  ${name} umount rootfs
+  ${name} doctor                           what keeps mounts from working here`,
+    )
+  const finish = async (result: Promise<number>): Promise<void> => setExitCode(await result)
+
+  program
+    .command('mount')
+    .description('mount SOURCE (OCIDIR:TAG, oci:OCIDIR:TAG or a squashfs file) on the directory TARGET')
+    .argument('<source>')
+    .argument('<target>')
+    .option('-o <options>', 'mount options, separated by commas; may be repeated', collect)
+    .option('-f, --foreground', 'serve from this process and end with the mount')
+    .option('--allow-missing-verity', 'accept layers without a root hash; a wrong hash is always refused')
+    .option('--root-hash <hex>', 'trusted dm-verity root hash of a single image')
+    .option('--verify <mode>', 'when to verify: auto, lazy or eager (default: auto)')
+    .option('--metadir <dir>', 'folder for runtime data instead of /run/atomfs')
+    .option('--persist <dir>', 'writable: changes go to DIR/persist (not available yet)')
+    .option('--upper <dir>', 'writable: changes go to DIR (not available yet)')
+    .option('--writeable', 'writable: changes are thrown away (not available yet)')
+    .option('--writable', 'the same as --writeable')
+    .option('--debug', 'log every request and decision')
+    .addHelpText('after', MOUNT_OPTIONS_HELP)
+    .action(async (source: string, target: string, flags: MountFlags) => {
+      const { mount } = await import('./mount.ts')
+      await finish(mount(source, target, { ...program.opts(), ...flags }))
+    })
+
+  program
+    .command('umount')
+    .alias('unmount')
+    .description('unmount TARGET and wait until its process has ended')
+    .argument('<target>')
+    .option('-l, --lazy', 'detach now and end when the last file is closed')
+    .option('--metadir <dir>', 'folder for runtime data, as at the mount')
+    .action(async (target: string, flags: UmountFlags) => {
+      const { umount } = await import('./umount.ts')
+      await finish(umount(target, flags))
+    })
+
+  program
+    .command('verify')
+    .description('compare with the root hashes: what a mounted TARGET has found so far, or a whole SOURCE')
+    .argument('<target|source>')
+    .option('--root-hash <hex>', 'trusted dm-verity root hash of a single image')
+    .option('--offset <bytes>', 'where the squashfs image starts in the file')
+    .option('--metadir <dir>', 'folder for runtime data, as at the mount')
+    .option('--json', 'print JSON')
+    .action(async (what: string, flags: VerifyFlags) => {
+      const { verify } = await import('./verify.ts')
+      await finish(verify(what, flags))
+    })
+
+  program
+    .command('status')
+    .description('show the mount at TARGET, or all mounts: layers, verification, requests, memory')
+    .argument('[target]')
+    .option('--metadir <dir>', 'folder for runtime data, as at the mount')
+    .option('--json', 'print JSON')
+    .action(async (target: string | undefined, flags: StatusFlags) => {
+      const { status } = await import('./status.ts')
+      await finish(status(target, flags))
+    })
+
+  program
+    .command('inspect')
+    .description('show the layers of SOURCE: sizes, compression, verity')
+    .argument('<source>')
+    .option('--json', 'print JSON')
+    .action(async (source: string, flags: { json?: boolean }) => {
+      const { inspect } = await import('./inspect.ts')
+      await finish(inspect(source, flags.json ?? false))
+    })
+
+  program
+    .command('doctor')
+    .description('check what mounts need on this machine; exit 0 if some way to mount works')
+    .option('--json', 'print JSON')
+    .action(async (flags: { json?: boolean }) => {
+      const { doctor } = await import('./doctor.ts')
+      await finish(doctor(flags.json ?? false))
+    })
+
+  return program
+}
+
+function collect(value: string, previous: readonly string[] | undefined): readonly string[] {
+  return [...(previous ?? []), value]
+}
+
+const MOUNT_OPTIONS_HELP = `
+Mount options (-o):
+  ro                        read-only (always)
+  allow_other               let other users in (default for root; noallow_other turns it off)
+  uid=N, gid=N              show this owner for everything
+  offset=BYTES              where the squashfs image starts in the file
+  subdir=PATH               mount this directory of the image
+  cache_size=BYTES[K|M|G]   bound of the block cache (default 64M)
+  threads=N                 decompression threads (default: one per CPU)
+  max_read=BYTES            largest read request
+  verify=auto|lazy|eager    as --verify
+  notify_pipe=PATH          FIFO that gets "s" when the mount serves, "f" when it failed
+  fsname=NAME               name in mount tables (default: SOURCE)
+  dev, suid, noexec         device files and setuid work only on request and as root of the machine`

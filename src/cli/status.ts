@@ -1,0 +1,65 @@
+import { resolve } from 'node:path'
+import { askAll, askStatus } from '../daemon/control-client.ts'
+import type { LayerStatus, MountStatus } from '../daemon/control-protocol.ts'
+import { formatBytes, shortLabel } from './format.ts'
+import { formatTable } from './table.ts'
+
+export interface StatusFlags {
+  readonly json?: boolean
+  readonly metadir?: string
+}
+
+/** Runs `status`: one mount, or all that this user may ask. */
+export async function status(target: string | undefined, flags: StatusFlags): Promise<number> {
+  const metadataDir = flags.metadir === undefined ? undefined : resolve(flags.metadir)
+  const mounts =
+    target === undefined ? await askAll(metadataDir) : [await askStatus(resolve(target), metadataDir)]
+  if (flags.json === true) {
+    process.stdout.write(`${JSON.stringify(target === undefined ? mounts : mounts[0], undefined, 2)}\n`)
+  } else if (target === undefined && mounts.length > 0) {
+    process.stdout.write(formatMounts(mounts))
+  } else {
+    process.stdout.write(mounts.map(formatMount).join('\n'))
+  }
+  return 0
+}
+
+/** One line a mount. */
+export function formatMounts(mounts: readonly MountStatus[]): string {
+  const rows = mounts.map((mount) => [
+    mount.target,
+    overall(mount.layers),
+    String(mount.layers.length),
+    String(mount.counters.requests),
+    formatBytes(mount.rss),
+    String(mount.pid),
+    mount.source,
+  ])
+  return formatTable(['TARGET', 'STATE', 'LAYERS', 'REQUESTS', 'MEMORY', 'PID', 'SOURCE'], rows)
+}
+
+export function formatMount(mount: MountStatus): string {
+  const { counters } = mount
+  const reads = counters.cacheHits + counters.cacheMisses
+  const hitRate = reads === 0 ? '' : ` (${((100 * counters.cacheHits) / reads).toFixed(1)} % from the cache)`
+  const lines = [
+    `target:    ${mount.target}`,
+    `source:    ${mount.source}`,
+    `process:   ${mount.pid}, up ${mount.uptimeSeconds} s, ${formatBytes(mount.rss)} of memory`,
+    `requests:  ${counters.requests}, reads ${reads}${hitRate}, failed ${counters.failedReads}`,
+    `cache:     up to ${formatBytes(mount.cacheSize)}`,
+  ]
+  const rows = mount.layers.map((layer) => [
+    shortLabel(layer.label),
+    layer.state,
+    String(layer.blocksChecked),
+    String(layer.failures),
+  ])
+  return `${lines.join('\n')}\n\n${formatTable(['LAYER', 'STATE', 'BLOCKS CHECKED', 'FAILURES'], rows)}`
+}
+
+/** The worst state of the layers: a chain is as good as its weakest link. */
+function overall(layers: readonly LayerStatus[]): string {
+  const states = layers.map((layer) => layer.state)
+  return (['failed', 'unverified'] as const).find((state) => states.includes(state)) ?? 'verified'
+}

@@ -1,0 +1,101 @@
+import { existsSync, statSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { askStatus } from '../daemon/control-client.ts'
+import type { LayerState } from '../daemon/control-protocol.ts'
+import type { LayerVerdict, VerifyReport } from '../molecule.ts'
+import { formatBytes } from './format.ts'
+import { startProgress } from './progress.ts'
+
+export interface VerifyFlags {
+  readonly json?: boolean
+  readonly metadir?: string
+  readonly rootHash?: string
+  readonly offset?: string
+}
+
+/** What the states are called here: the words of `atomfs verify`. */
+const VERDICTS: Readonly<Record<LayerState, string>> = {
+  verified: 'OK',
+  failed: 'CORRUPTION FOUND',
+  unverified: 'not verified (no root hash)',
+}
+
+/**
+ * Runs `verify`. A directory is a TARGET, whose daemon tells what it has found so far; anything else is a SOURCE,
+ * which is read as a whole.
+ * @returns 1 on any corruption, or where no layer could be verified
+ */
+export async function verify(what: string, flags: VerifyFlags): Promise<number> {
+  return isDirectory(what) ? await verifyTarget(what, flags) : await verifyImage(what, flags)
+}
+
+function isDirectory(path: string): boolean {
+  try {
+    return existsSync(path) && statSync(path).isDirectory()
+  } catch {
+    // A dead mount: whoever asks about it means the target.
+    return true
+  }
+}
+
+function exitCode(states: readonly LayerState[]): number {
+  return states.includes('failed') || !states.includes('verified') ? 1 : 0
+}
+
+async function verifyTarget(target: string, flags: VerifyFlags): Promise<number> {
+  const { layers } = await askStatus(
+    resolve(target),
+    flags.metadir === undefined ? undefined : resolve(flags.metadir),
+  )
+  if (flags.json === true) process.stdout.write(`${JSON.stringify(layers, undefined, 2)}\n`)
+  else for (const layer of layers) process.stdout.write(`${layer.label}: ${VERDICTS[layer.state]}\n`)
+  return exitCode(layers.map((layer) => layer.state))
+}
+
+async function verifyImage(source: string, flags: VerifyFlags): Promise<number> {
+  const { verifySource } = await import('../molecule.ts')
+  const progress = await startProgress('verifying', flags.json === true)
+  let report: VerifyReport
+  try {
+    report = await verifySource(
+      {
+        source,
+        options: flags.offset === undefined ? {} : { offset: Number(flags.offset) },
+        ...(flags.rootHash === undefined ? {} : { rootHash: flags.rootHash }),
+      },
+      progress.update,
+    )
+  } finally {
+    progress.stop()
+  }
+  process.stdout.write(
+    flags.json === true ? `${JSON.stringify(report, undefined, 2)}\n` : formatVerdicts(report),
+  )
+  return exitCode(report.layers.map((layer) => layer.state))
+}
+
+export function formatVerdicts(report: VerifyReport): string {
+  const lines = report.layers.flatMap(verdictLines)
+  if (report.bytes > 0) {
+    const rate = report.bytes / 1e6 / Math.max(report.seconds, 0.001)
+    lines.push(
+      `${formatBytes(report.bytes)} compared in ${report.seconds.toFixed(2)} s (${rate.toFixed(0)} MB/s)`,
+    )
+  }
+  return lines.map((line) => `${line}\n`).join('')
+}
+
+function verdictLines(layer: LayerVerdict): readonly string[] {
+  const lines = [`${layer.label}: ${VERDICTS[layer.state]}`]
+  if (layer.message !== undefined) lines.push(`  ${layer.message}`)
+  for (const { position, expected, actual } of layer.blocks ?? []) {
+    lines.push(`  block at byte ${position}: expected ${expected} got ${actual}`)
+  }
+  const { damage } = layer
+  if (damage === undefined) return lines
+  for (const structure of damage.structures) lines.push(`  damaged: ${structure}`)
+  for (const file of damage.files) lines.push(`  damaged file: ${file}`)
+  if (damage.truncated) lines.push('  … and more files')
+  if (damage.unreadable > 0) lines.push(`  ${damage.unreadable} files or directories cannot be looked at`)
+  return lines
+}

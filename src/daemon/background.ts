@@ -1,0 +1,77 @@
+import { closeSync, readSync, writeSync } from 'node:fs'
+import { FsError } from '../base/index.ts'
+import { processEvents } from './host.ts'
+import { LogFile } from './log.ts'
+import type { MountRequest } from './request.ts'
+import { serveMount } from './run.ts'
+import { LOG_FILE } from './runtime-dir.ts'
+import type { DaemonParts } from './server-types.ts'
+
+/**
+ * The channel to the parent: one line of JSON each way. The parent sends the request; the daemon answers with
+ * `{ "ready": true, "warnings": [...] }` or `{ "error": "..." }` and closes it.
+ */
+export const CHANNEL_FD = 3
+
+export type DaemonAnswer =
+  | { readonly ready: true; readonly warnings: readonly string[] }
+  | { readonly error: string }
+
+/** A request is a few paths; more than this is not ours. */
+const MAX_REQUEST_BYTES = 1 << 20
+
+/** The daemon process, from its channel to its exit code. */
+export async function runInBackground(parts: DaemonParts): Promise<number> {
+  const request = readRequest()
+  process.title = `atomfs-fuse ${request.source} ${request.target}`
+  const logFile = new LogFile(request.debug)
+  try {
+    const end = await serveMount(request, parts, {
+      ...processEvents(false, logFile.log),
+      log: logFile.log,
+      entryCreated: (entry) => {
+        logFile.open(`${entry.folder}/${LOG_FILE}`)
+        // Paths were resolved against the caller's folder, which must stay free to be unmounted.
+        process.chdir('/')
+      },
+      ready: (warnings) => sendAnswer({ ready: true, warnings }),
+    })
+    return end.reason === 'unmounted' ? 0 : 1
+  } catch (error) {
+    sendFailure(error)
+    return 1
+  }
+}
+
+/** Tells the parent why there is no mount; a fault of ours comes with its place in the code. */
+export function sendFailure(error: unknown): void {
+  const message = error instanceof FsError ? error.message : `internal error: ${describe(error)}`
+  try {
+    sendAnswer({ error: message })
+  } catch {
+    // The parent is gone: it was killed, and there is nobody to tell.
+  }
+}
+
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  return (error.stack ?? error.message).split('\n').slice(0, 2).join(' ').replace(/\s+/g, ' ')
+}
+
+function readRequest(): MountRequest {
+  const chunk = Buffer.alloc(64 << 10)
+  let text = ''
+  while (!text.endsWith('\n')) {
+    const length = readSync(CHANNEL_FD, chunk, 0, chunk.length, null)
+    if (length === 0 || text.length > MAX_REQUEST_BYTES)
+      throw new FsError('EIO', 'no request from the parent')
+    text += chunk.toString('latin1', 0, length)
+  }
+  return JSON.parse(Buffer.from(text, 'latin1').toString('utf8')) as MountRequest
+}
+
+/** @throws EPIPE when the parent is gone */
+function sendAnswer(answer: DaemonAnswer): void {
+  writeSync(CHANNEL_FD, `${JSON.stringify(answer)}\n`)
+  closeSync(CHANNEL_FD)
+}

@@ -1,0 +1,74 @@
+import { closeSync, constants, openSync } from 'node:fs'
+import { connect } from 'node:net'
+import { FsError } from '../base/index.ts'
+import { readMountInfo } from '../sys/mountinfo.ts'
+import {
+  CONTROL_TIMEOUT_MS,
+  type ControlAnswer,
+  type ControlRequest,
+  MAX_LINE_BYTES,
+  type MountStatus,
+} from './control-protocol.ts'
+import { CONTROL_SOCKET, findEntry, listEntries, type RuntimeEntry } from './runtime-dir.ts'
+import { canonicalTarget } from './target.ts'
+
+/**
+ * Asks the daemon that serves a target.
+ * @param target absolute path
+ * @throws FsError EINVAL where nothing of ours is mounted, EACCES where it belongs to another user, ENOTCONN
+ *   where its process does not answer
+ */
+export async function askStatus(target: string, metadataDir: string | undefined): Promise<MountStatus> {
+  const entry = findEntry(canonicalTarget(target, readMountInfo()), metadataDir)
+  if (entry === undefined) {
+    throw new FsError('EINVAL', `${target} is not a mount of atomfs-fuse in this mount namespace`)
+  }
+  return await askEntry(entry)
+}
+
+/** Asks all daemons of this mount namespace; those that do not answer are left out. */
+export async function askAll(metadataDir: string | undefined): Promise<readonly MountStatus[]> {
+  const asked = listEntries(metadataDir).map((entry) => askEntry(entry).catch(() => undefined))
+  return (await Promise.all(asked)).filter((status) => status !== undefined)
+}
+
+async function askEntry(entry: RuntimeEntry): Promise<MountStatus> {
+  const { Target: target } = entry.config
+  const reply = await ask(entry.folder, { command: 'status' }).catch((error: unknown) => {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined
+    if (code === 'EACCES') {
+      throw new FsError('EACCES', `${target} is mounted by another user: ask as that user or as root`)
+    }
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new FsError(
+      'ENOTCONN',
+      `the process that serves ${target} does not answer (${reason}); unmount and mount it again`,
+    )
+  })
+  if ('error' in reply) throw new FsError('EIO', `${target}: ${reply.error}`)
+  return reply.status
+}
+
+function ask(folder: string, request: ControlRequest): Promise<ControlAnswer> {
+  // Through a descriptor: see openControl.
+  const directory = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY)
+  return new Promise<ControlAnswer>((resolve, reject) => {
+    let text = ''
+    const socket = connect(`/proc/self/fd/${directory}/${CONTROL_SOCKET}`)
+    socket.setEncoding('utf8')
+    socket.setTimeout(CONTROL_TIMEOUT_MS, () => socket.destroy(new Error('no answer in time')))
+    socket.on('connect', () => socket.write(`${JSON.stringify(request)}\n`))
+    socket.on('data', (chunk: string) => {
+      text += chunk
+      if (text.length > MAX_LINE_BYTES) socket.destroy(new Error('answer too long'))
+    })
+    socket.on('error', reject)
+    socket.on('close', () => {
+      try {
+        resolve(JSON.parse(text) as ControlAnswer)
+      } catch (error) {
+        reject(new Error(`not an answer: ${error instanceof Error ? error.message : String(error)}`))
+      }
+    })
+  }).finally(() => closeSync(directory))
+}

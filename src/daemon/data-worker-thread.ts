@@ -1,0 +1,20 @@
+import { parentPort, workerData } from 'node:worker_threads'
+import { type Log, runDataWorker } from '../fuse/index.ts'
+import { openBlockStore, watchImages } from '../molecule.ts'
+import type { DataWorkerData, ThreadMessage } from './thread-messages.ts'
+
+/** Entry of a data worker: decodes blocks until the pool stops. */
+
+const { spec, shared, fuseFd, tally, thread } = workerData as DataWorkerData
+const log: Log = (level, message) => {
+  parentPort?.postMessage({ type: 'log', level, message } satisfies ThreadMessage)
+}
+const watch = watchImages(tally, thread, spec.images.length, (message) => log('error', message))
+
+runDataWorker({
+  shared,
+  thread,
+  fd: fuseFd,
+  store: openBlockStore(spec, watch),
+  log,
+})

@@ -1,0 +1,51 @@
+import { parentPort, workerData } from 'node:worker_threads'
+import { Counters, InlineDataPath, type Log, PooledDataPath, Protocol, runDeviceLoop } from '../fuse/index.ts'
+import { openMolecule, readHostFile, watchImages } from '../molecule.ts'
+import type { DispatcherData, ThreadMessage } from './thread-messages.ts'
+
+/**
+ * Entry of the dispatcher thread: it owns all file-system state and is the only reader of the device. It blocks
+ * in the device loop until the file system is unmounted.
+ */
+
+/** Empty reads of the device before poll(2), some 20 µs. */
+const SPINS = 60
+/** A lone missing block up to this size is decoded at once instead of being handed to a worker. */
+const INLINE_LIMIT = 128 << 10
+/** Decoded blocks kept for READs that the shared cache cannot take. */
+const FALLBACK_CACHE = 2 << 20
+
+function tell(message: ThreadMessage): void {
+  parentPort?.postMessage(message)
+}
+
+const { spec, shared, fuseFd, tally, debug } = workerData as DispatcherData
+const log: Log = (level, message) => tell({ type: 'log', level, message })
+
+try {
+  const watch = watchImages(tally, 0, spec.images.length, (message) => log('error', message))
+  const { fileSystem, store } = openMolecule(spec, watch)
+  const counters = new Counters(shared, 0)
+  const fallback = new InlineDataPath(fileSystem, store, readHostFile, FALLBACK_CACHE)
+  const dataPath = new PooledDataPath({
+    fileSystem,
+    store,
+    fd: fuseFd,
+    shared,
+    counters,
+    fallback,
+    inlineLimit: INLINE_LIMIT,
+  })
+  const protocol = new Protocol({
+    fileSystem,
+    dataPath,
+    log,
+    debug,
+    counters,
+    onInit: () => tell({ type: 'ready' }),
+  })
+  runDeviceLoop({ fd: fuseFd, protocol, log, spins: SPINS })
+  tell({ type: 'unmounted' })
+} catch (error) {
+  tell({ type: 'failed', message: error instanceof Error ? error.message : String(error) })
+}

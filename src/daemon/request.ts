@@ -1,0 +1,57 @@
+import type { VerifyMode } from '../molecule.ts'
+
+export type { VerifyMode }
+
+/**
+ * The `-o` options as typed values. Those that only concern other programs (`_netdev`, `x-*`) are gone here, and
+ * so are the atime ones: the file system never writes a time.
+ */
+export interface MountOptions {
+  readonly allowOther: boolean
+  readonly defaultPermissions: boolean
+  readonly nosuid: boolean
+  readonly nodev: boolean
+  readonly noexec: boolean
+  /** Owner to show for everything, instead of the stored one. */
+  readonly uid?: number
+  readonly gid?: number
+  /** Byte position of the squashfs superblock in the image file. */
+  readonly offset?: number
+  /** Directory of the image to show as the root of the mount. */
+  readonly subdir?: string
+  /** Bound of the block cache, bytes. */
+  readonly cacheSize: number
+  /** Data workers beside the dispatcher. */
+  readonly threads: number
+  /** Largest read request, bytes. */
+  readonly maxRead?: number
+  readonly fsname?: string
+  /** FIFO that receives `s` when the mount serves and `f` when it failed. */
+  readonly notifyPipe?: string
+}
+
+/** One mount as the command line asked for it. Plain data: it goes to the daemon as JSON. */
+export interface MountRequest {
+  /** SOURCE as given, relative to the working directory that the daemon starts in. */
+  readonly source: string
+  /** Absolute path of the mount point, or `/dev/fd/N`. */
+  readonly target: string
+  readonly allowMissingVerity: boolean
+  /** Hex; only for an image of one layer. */
+  readonly rootHash?: string
+  readonly verify: VerifyMode
+  /** `--metadir`. */
+  readonly metadataDir?: string
+  readonly foreground: boolean
+  readonly debug: boolean
+  readonly options: MountOptions
+}
+
+/**
+ * `/proc/self/fd/N` and `/dev/fd/N` name a descriptor of the process that reads the name, so it has to be handed
+ * on when another process serves. @returns N
+ */
+export function descriptorOf(path: string): number | undefined {
+  const digits = /^\/(?:proc\/self|dev)\/fd\/(\d{1,9})$/.exec(path)?.[1]
+  return digits === undefined ? undefined : Number(digits)
+}

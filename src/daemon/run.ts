@@ -1,0 +1,237 @@
+import { closeSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { FsError } from '../base/index.ts'
+import type { MoleculeSpec } from '../molecule.ts'
+import { type FuseMount, mountFuse } from '../sys/mount.ts'
+import { readMountInfo, topMountAt } from '../sys/mountinfo.ts'
+import { ownIdentity, withTimeout } from '../sys/process.ts'
+import { unmountFuse } from '../sys/unmount.ts'
+import { type ControlServer, openControl } from './control-server.ts'
+import type { LogFunction } from './log.ts'
+import { announce } from './readiness.ts'
+import { descriptorOf, type MountRequest } from './request.ts'
+import {
+  createEntry,
+  type MoleculeConfig,
+  markMounted,
+  type RuntimeEntry,
+  removeEntry,
+} from './runtime-dir.ts'
+import type { DaemonParts, EndReason, RunningServer } from './server-types.ts'
+import { canonicalTarget, prepareTarget } from './target.ts'
+
+/** What surrounds the daemon: a parent behind a pipe, or a terminal. */
+export interface DaemonHost {
+  readonly log: LogFunction
+  /** The runtime entry exists: logs may go there. */
+  entryCreated(entry: RuntimeEntry): void
+  /** The mount serves. Throws when nobody waits for it any more: then it is undone. */
+  ready(warnings: readonly string[]): void
+  /** Resolves when the daemon is asked to end. */
+  readonly stopRequested: Promise<string>
+  /** Resolves when it is asked again, and impatiently. */
+  readonly stopAgain: Promise<string>
+  /** Rejects with a fault that no code caught. */
+  readonly fault: Promise<never>
+}
+
+/** INIT comes at once; with `--verify=eager` whole layers are read before, and that takes what it takes. */
+const READY_TIMEOUT_MS = 60_000
+
+/** Longest wait for a step that was interrupted. */
+const SETTLE_TIMEOUT_MS = 2000
+
+/** Threads that do not end do not hold up the end of the process. */
+const STOP_TIMEOUT_MS = 300
+
+/** What exists of a mount at some moment, and so has to be undone. */
+interface Progress {
+  entry: RuntimeEntry | undefined
+  mount: FuseMount | undefined
+  server: RunningServer | undefined
+  control: ControlServer | undefined
+}
+
+/**
+ * Serves one mount from its request to its end: checks, runtime entry, mount, server, wait, clean up.
+ * @returns why it ended
+ * @throws FsError what kept it from serving; then nothing of it is left
+ */
+export async function serveMount(
+  request: MountRequest,
+  parts: DaemonParts,
+  host: DaemonHost,
+): Promise<EndReason> {
+  const progress: Progress = { entry: undefined, mount: undefined, server: undefined, control: undefined }
+  const options = request.options
+  const up = bringUp(request, parts, host, progress)
+  try {
+    const warnings = await Promise.race([
+      up,
+      host.fault,
+      host.stopRequested.then((why) => {
+        throw new FsError('EINTR', `${why} before the mount was ready`)
+      }),
+    ])
+    host.ready(warnings)
+  } catch (error) {
+    // Interrupted in the middle, it may still be about to mount: what it makes must be undone too.
+    await Promise.race([up.catch(() => undefined), sleep(SETTLE_TIMEOUT_MS, undefined, { ref: false })])
+    await tearDown(progress, host.log)
+    await announce(options, false, host.log)
+    throw error
+  }
+  // A reader of the FIFO may take its time; the mount must be able to end meanwhile.
+  void announce(options, true, host.log)
+  return await waitForEnd(progress, host)
+}
+
+async function bringUp(
+  request: MountRequest,
+  parts: DaemonParts,
+  host: DaemonHost,
+  progress: Progress,
+): Promise<readonly string[]> {
+  const isDescriptor = descriptorOf(request.target) !== undefined
+  const target = isDescriptor ? request.target : canonicalTarget(request.target, readMountInfo())
+  const spec = parts.resolveMolecule(request)
+  await prepareTarget(target, spec.paths)
+  const record = { process: ownIdentity(), state: 'starting' } as const
+  const entry = createEntry(configOf(request, spec, target), record, (other) => {
+    return other.device !== undefined && topMountAt(readMountInfo(), target)?.device === other.device
+  })
+  progress.entry = entry
+  host.entryCreated(entry)
+  const { fsname, nosuid, nodev, noexec, allowOther, defaultPermissions, maxRead } = request.options
+  const mount = await mountFuse({
+    target,
+    fsname: fsname ?? request.source,
+    readOnly: true,
+    nosuid,
+    nodev,
+    noexec,
+    allowOther,
+    defaultPermissions,
+    ...(maxRead === undefined ? {} : { maxRead }),
+  })
+  progress.mount = mount
+  progress.entry = markMounted(entry, mount.device)
+  const server = parts.startServer({
+    fuseFd: mount.fuseFd,
+    spec,
+    cacheSize: request.options.cacheSize,
+    threads: request.options.threads,
+    debug: request.debug,
+    log: host.log,
+  })
+  progress.server = server
+  const endedEarly = server.ended.then((end) => {
+    throw new FsError('EIO', end.reason === 'failed' ? end.message : 'unmounted before it was ready')
+  })
+  const ready = Promise.race([server.ready, endedEarly])
+  await (request.verify === 'eager'
+    ? ready
+    : withTimeout(ready, READY_TIMEOUT_MS, 'the kernel did not start the file system'))
+  progress.control = await openControl(entry.folder, () => ({
+    target,
+    source: request.source,
+    pid: process.pid,
+    uptimeSeconds: Math.round(process.uptime()),
+    rss: process.memoryUsage.rss(),
+    ...server.stats(),
+  }))
+  for (const warning of mount.warnings) host.log('warn', warning)
+  return mount.warnings
+}
+
+function configOf(request: MountRequest, spec: MoleculeSpec, target: string): MoleculeConfig {
+  const path = spec.paths[0] ?? ''
+  return {
+    OCIDir: spec.plain ? '' : path,
+    Tag: spec.plain ? path : tagOf(request.source, path),
+    Target: target,
+    AddWriteableOverlay: false,
+    WriteableOverlayPath: '',
+    AllowMissingVerityData: request.allowMissingVerity,
+    MetadataDir: request.metadataDir ?? '',
+  }
+}
+
+/** What follows the folder in `[oci:]OCIDIR:TAG`; both may hold colons themselves. */
+export function tagOf(source: string, ociDir: string): string {
+  for (let colon = source.lastIndexOf(':'); colon > 0; colon = source.lastIndexOf(':', colon - 1)) {
+    const folder = source.slice(0, colon)
+    const isFolder = [folder, folder.replace(/^oci:/, '')].some((text) => resolve(text) === ociDir)
+    if (isFolder) return source.slice(colon + 1)
+  }
+  return source
+}
+
+async function waitForEnd(progress: Progress, host: DaemonHost): Promise<EndReason> {
+  const { server } = progress
+  if (server === undefined) throw new FsError('EIO', 'no server')
+  let end: EndReason
+  try {
+    end = await Promise.race([server.ended, host.fault, host.stopRequested.then(() => undefined)]).then(
+      (ended) => ended ?? drain(progress, server, host),
+    )
+  } catch (error) {
+    end = {
+      reason: 'failed',
+      message: error instanceof Error ? (error.stack ?? error.message) : String(error),
+    }
+  }
+  if (end.reason === 'failed') {
+    host.log('error', end.message)
+    // The entry stays, for its log; the next mount or umount of the target removes it.
+    await tearDown({ ...progress, entry: undefined }, host.log)
+  } else {
+    await tearDown({ ...progress, mount: undefined }, host.log)
+  }
+  return end
+}
+
+/** Detaches the mount, and serves on until the last user has closed its files, or we are asked again. */
+async function drain(progress: Progress, server: RunningServer, host: DaemonHost): Promise<EndReason> {
+  await detach(progress.mount, host.log)
+  if (progress.entry !== undefined) removeEntry(progress.entry)
+  // An inherited connection has no place to be unmounted from: its owner does that, when we are gone.
+  if (progress.mount?.way === 'inherited') return { reason: 'unmounted' }
+  const impatient: Promise<EndReason> = host.stopAgain.then(() => ({ reason: 'unmounted' }))
+  return await Promise.race([server.ended, host.fault, impatient])
+}
+
+/** Undoes what there is, last first. Never throws. */
+async function tearDown(progress: Progress, log: LogFunction): Promise<void> {
+  progress.control?.close()
+  await detach(progress.mount, log)
+  if (progress.server !== undefined) {
+    try {
+      await withTimeout(progress.server.stop(), STOP_TIMEOUT_MS, 'server threads did not end')
+    } catch (error) {
+      log('debug', error instanceof Error ? error.message : String(error))
+    }
+  } else if (progress.mount !== undefined) {
+    closeSync(progress.mount.fuseFd)
+  }
+  if (progress.entry !== undefined) removeEntry(progress.entry)
+}
+
+/**
+ * Unmounts lazily wherever our own superblock is on top. A place that somebody covered with another mount is
+ * left alone: the connection ends with us, and what is below answers ENOTCONN.
+ */
+async function detach(mount: FuseMount | undefined, log: LogFunction): Promise<void> {
+  if (mount?.device === undefined) return
+  try {
+    const mounts = readMountInfo()
+    const places = new Set(mounts.filter((one) => one.device === mount.device).map((one) => one.mountPoint))
+    for (const place of places) {
+      if (topMountAt(mounts, place)?.device === mount.device) await unmountFuse(place, true)
+      else log('warn', `${place} is covered by another mount and stays`)
+    }
+  } catch (error) {
+    log('warn', error instanceof Error ? error.message : String(error))
+  }
+}

@@ -1,0 +1,41 @@
+import type { MoleculeSpec } from '../molecule.ts'
+import type { MountStatus } from './control-protocol.ts'
+import type { LogFunction } from './log.ts'
+import type { MountRequest } from './request.ts'
+
+export interface ServerOptions {
+  /** Connection to the kernel; the server closes it in `stop`. */
+  readonly fuseFd: number
+  readonly spec: MoleculeSpec
+  /** Bytes. */
+  readonly cacheSize: number
+  /** Data workers; 0 for a server of one thread. */
+  readonly threads: number
+  readonly debug: boolean
+  readonly log: LogFunction
+}
+
+/** Why serving is over: the kernel ended the connection (ENODEV), or a fault of ours. */
+export type EndReason =
+  | { readonly reason: 'unmounted' }
+  | { readonly reason: 'failed'; readonly message: string }
+
+/** What `status` tells of the serving threads. */
+export type ServerStats = Pick<MountStatus, 'cacheSize' | 'counters' | 'layers'>
+
+export interface RunningServer {
+  /** Resolves when INIT was answered. */
+  readonly ready: Promise<void>
+  /** Resolves once, never rejects. */
+  readonly ended: Promise<EndReason>
+  stats(): ServerStats
+  /** After the unmount: ends the threads and closes the connection. */
+  stop(): Promise<void>
+}
+
+/** What the daemon is made of beside its own life cycle; tests put in their own. */
+export interface DaemonParts {
+  /** Reads the image's metadata. @throws FsError with one clear line */
+  resolveMolecule(request: MountRequest): MoleculeSpec
+  startServer(options: ServerOptions): RunningServer
+}

@@ -1,0 +1,29 @@
+import type { LogLevel, SharedBuffers } from '../fuse/index.ts'
+import type { MoleculeSpec } from '../molecule.ts'
+
+/** What both kinds of thread are started with. */
+export interface ThreadData {
+  readonly spec: MoleculeSpec
+  readonly shared: SharedBuffers
+  readonly fuseFd: number
+  /** Where verification counts: `allocateTally`. */
+  readonly tally: SharedArrayBuffer
+}
+
+export interface DispatcherData extends ThreadData {
+  readonly debug: boolean
+}
+
+export interface DataWorkerData extends ThreadData {
+  /** Row of the counters, from 1. */
+  readonly thread: number
+}
+
+/** What a thread tells the main thread. Errors travel as text: their class does not survive the way. */
+export type ThreadMessage =
+  | { readonly type: 'log'; readonly level: LogLevel; readonly message: string }
+  /** The dispatcher answered INIT. */
+  | { readonly type: 'ready' }
+  /** The kernel ended the connection. */
+  | { readonly type: 'unmounted' }
+  | { readonly type: 'failed'; readonly message: string }

@@ -1,0 +1,71 @@
+import { FsError } from '../base/index.ts'
+import { MOUNT_TYPE, readMountInfo, topMountAt } from '../sys/mountinfo.ts'
+import { livenessOf, waitUntilGone } from '../sys/process.ts'
+import { unmountFuse } from '../sys/unmount.ts'
+import { findEntry, type RuntimeEntry, removeEntry } from './runtime-dir.ts'
+import { canonicalTarget, isDead } from './target.ts'
+
+export interface UmountOptions {
+  /** Detach now, although files are open. */
+  readonly lazy: boolean
+  readonly metadataDir?: string
+}
+
+/** The daemon ends within 500 ms; this is for machines that are busy. */
+const END_TIMEOUT_MS = 10_000
+/** A daemon that is lazily unmounted may serve for long: only an idle one is waited for. */
+const LAZY_END_TIMEOUT_MS = 500
+
+/**
+ * Unmounts one of our mounts and waits until its daemon has ended. What a dead daemon left is removed.
+ * @throws FsError EINVAL where nothing of ours is mounted, EBUSY while files are open
+ */
+export async function umount(target: string, options: UmountOptions): Promise<void> {
+  const mounts = readMountInfo()
+  const path = canonicalTarget(target, mounts)
+  const top = topMountAt(mounts, path)
+  const entry = findEntry(path, options.metadataDir)
+  if (top === undefined || top.type !== MOUNT_TYPE) {
+    if (entry !== undefined && isStale(entry)) removeEntry(entry)
+    throw new FsError(
+      'EINVAL',
+      top === undefined
+        ? `${target} is not mounted`
+        : `${target} is not a mount of atomfs-fuse but of type ${top.type}: use umount(8)`,
+    )
+  }
+  await detach(path, options.lazy)
+  if (entry === undefined) return
+  const daemon = entry.daemon
+  if (daemon?.device === top.device && livenessOf(daemon.process) === 'alive') {
+    const gone = await waitUntilGone(daemon.process, options.lazy ? LAZY_END_TIMEOUT_MS : END_TIMEOUT_MS)
+    if (!gone && !options.lazy) {
+      throw new FsError(
+        'EBUSY',
+        `${target} is unmounted, but its process ${daemon.process.pid} has not ended: the mount may be in use in another mount namespace`,
+      )
+    }
+  }
+  removeEntry(entry)
+}
+
+async function detach(path: string, lazy: boolean): Promise<void> {
+  try {
+    await unmountFuse(path, lazy)
+  } catch (error) {
+    if (!(error instanceof FsError) || error.code !== 'EBUSY') throw error
+    if (!(await isDead(path))) {
+      throw new FsError(
+        'EBUSY',
+        `${path} is busy: end the programs that use it ('fuser -vm ${path}' lists them), or use 'umount --lazy'`,
+        { cause: error },
+      )
+    }
+    // Whoever has files open on a dead mount only gets errors from them.
+    await unmountFuse(path, true)
+  }
+}
+
+function isStale(entry: RuntimeEntry): boolean {
+  return entry.daemon === undefined || livenessOf(entry.daemon.process) === 'gone'
+}

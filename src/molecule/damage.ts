@@ -1,0 +1,131 @@
+import { openCodec, SquashfsImage, type Superblock } from '../../squashfs/index.ts'
+import { type BlockRef, type ExtentSink, FsError, S_IFDIR, S_IFREG } from '../base/index.ts'
+import { imageSource } from './image-file.ts'
+import type { ImageSpec } from './spec.ts'
+
+/** Bytes of an image that do not match its root hash: [start, end). */
+export interface DamagedRange {
+  readonly start: number
+  readonly end: number
+}
+
+/** Most paths named in one report. */
+const PATH_LIMIT = 100
+const DT_DIR = S_IFDIR >>> 12
+const DT_REG = S_IFREG >>> 12
+
+/** What damage in an image hits, for people. */
+export interface DamageReport {
+  /** Files with data in a damaged block, from the root of the layer; names are printable. */
+  readonly files: readonly string[]
+  /** Parts of the format with a damaged block: `inode table`, `directory table`, … */
+  readonly structures: readonly string[]
+  /** Directories and files that could not be looked at, because their own metadata is damaged. */
+  readonly unreadable: number
+  readonly truncated: boolean
+}
+
+/**
+ * Finds the files that own damaged blocks, by a walk over the whole tree through verification. What cannot be
+ * read is counted and passed over.
+ */
+export function nameDamage(
+  spec: ImageSpec,
+  superblock: Superblock,
+  ranges: readonly DamagedRange[],
+): DamageReport {
+  const structures = regionsOf(superblock)
+    .filter((region) => ranges.some((range) => range.start < region.end && range.end > region.start))
+    .map((region) => region.name)
+  const walk = new DamageWalk(ranges)
+  try {
+    const codec = openCodec(spec.compressor)
+    const image = new SquashfsImage({ source: imageSource(spec), sourceId: 0, label: spec.label, codec })
+    walk.directory(image, image.root, '')
+  } catch (error) {
+    if (!(error instanceof FsError)) throw error
+    walk.unreadable++
+  }
+  const { files, unreadable, truncated } = walk
+  return { files, structures, unreadable, truncated }
+}
+
+class DamageWalk {
+  readonly files: string[] = []
+  unreadable = 0
+  truncated = false
+  readonly #ranges: readonly DamagedRange[]
+
+  constructor(ranges: readonly DamagedRange[]) {
+    this.#ranges = ranges
+  }
+
+  directory(image: SquashfsImage, root: number, rootPath: string): void {
+    const pending = [{ ref: root, path: rootPath }]
+    for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+      const { ref, path } = next
+      this.#attempt(() => {
+        const cursor = image.openDirectory(ref, 0)
+        for (let entry = cursor.next(); entry !== undefined; entry = cursor.next()) {
+          const child = { ref: entry.ref, path: `${path}/${printable(entry.name)}` }
+          if (entry.type === DT_DIR) pending.push(child)
+          else if (entry.type === DT_REG) this.#attempt(() => this.#file(image, child.ref, child.path))
+        }
+      })
+    }
+  }
+
+  #file(image: SquashfsImage, ref: number, path: string): void {
+    let hit = false
+    const sink: ExtentSink = {
+      hole: () => undefined,
+      file: () => undefined,
+      block: (block) => {
+        hit ||= this.#isDamaged(block)
+      },
+    }
+    image.extents(ref, 0, image.stat(ref).size, sink)
+    if (!hit) return
+    if (this.files.length < PATH_LIMIT) this.files.push(path)
+    else this.truncated = true
+  }
+
+  #isDamaged({ position, storedSize }: BlockRef): boolean {
+    return this.#ranges.some((range) => position < range.end && position + storedSize > range.start)
+  }
+
+  #attempt(look: () => void): void {
+    try {
+      look()
+    } catch (error) {
+      if (!(error instanceof FsError)) throw error
+      this.unreadable++
+    }
+  }
+}
+
+/** The tables of an image in the order in which they lie. */
+function regionsOf(superblock: Superblock): { name: string; start: number; end: number }[] {
+  const tables = [
+    { name: 'superblock', start: 0, end: 96 },
+    { name: 'inode table', start: superblock.inodeTable },
+    { name: 'directory table', start: superblock.directoryTable },
+    { name: 'fragment table', start: superblock.fragmentTable },
+    { name: 'export table', start: superblock.exportTable },
+    { name: 'id table', start: superblock.idTable },
+    { name: 'xattr table', start: superblock.xattrTable },
+  ]
+    .filter((table) => table.start >= 0)
+    .sort((a, b) => a.start - b.start)
+  return tables.map((table, i) => ({
+    name: table.name,
+    start: table.start,
+    end: table.end ?? tables[i + 1]?.start ?? superblock.bytesUsed,
+  }))
+}
+
+/** A name of bytes as one line of text for a terminal. */
+function printable(name: string): string {
+  const text = Buffer.from(name, 'latin1').toString('utf8')
+  return text.replace(/[\p{Cc}\ufffd]/gu, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`)
+}

@@ -1,0 +1,28 @@
+import type { SquashfsSummary } from '../../squashfs/index.ts'
+
+/** Whether the image carries a hash tree, and what is known of it. */
+export type VerityReport =
+  | 'no'
+  | {
+      readonly present: true
+      readonly algorithm: string
+      /** Hex; absent where nobody vouches for the image. */
+      readonly rootHash?: string
+    }
+
+/** What `inspect` tells of one layer. Sizes in bytes, counts in pieces. */
+export interface LayerReport extends SquashfsSummary {
+  /** Digest of the blob, or path of the image file. */
+  readonly label: string
+  readonly mediaType?: string
+  /** Bytes of the whole file, with its hash tree. */
+  readonly size: number
+  readonly verity: VerityReport
+}
+
+/** Answer of `inspect SOURCE`. Layers bottom first, as in the manifest. */
+export interface InspectReport {
+  readonly source: string
+  readonly manifestDigest?: string
+  readonly layers: readonly LayerReport[]
+}

@@ -1,0 +1,111 @@
+import fs from 'node:fs'
+import { FsError } from '../base/index.ts'
+import { parseSource, readImage } from '../oci/index.ts'
+import { type ImageFile, type OpenImage, openImage, verifyAtMount } from './image-file.ts'
+import type { MoleculeRequest, MoleculeSpec } from './spec.ts'
+
+/** The files of a source, bottom layer first; a repeated layer stands in the list again. */
+export interface SourceFiles {
+  readonly files: readonly ImageFile[]
+  readonly plain: boolean
+  /** What the mount point must not cover. */
+  readonly paths: readonly string[]
+  readonly manifestDigest?: string
+  readonly mediaTypes: readonly (string | undefined)[]
+}
+
+/** Reads what SOURCE names, down to the files of its layers. @throws FsError with one line */
+export function findFiles(request: Pick<MoleculeRequest, 'source' | 'rootHash' | 'options'>): SourceFiles {
+  const source = parseSource(request.source)
+  if (source.kind === 'squashfs') {
+    const file: ImageFile = {
+      label: source.path,
+      path: source.path,
+      ...(request.options.offset === undefined ? {} : { offset: request.options.offset }),
+      ...(request.rootHash === undefined ? {} : { rootHash: request.rootHash }),
+    }
+    return { files: [file], plain: true, paths: [source.path], mediaTypes: [undefined] }
+  }
+  if (request.options.offset !== undefined) {
+    throw new FsError('EINVAL', 'offset= is for a squashfs file; the layers of an OCI image begin at byte 0')
+  }
+  const image = readImage(source.ociDir, source.tag)
+  if (request.rootHash !== undefined && image.layers.length > 1) {
+    const { length } = image.layers
+    throw new FsError(
+      'EINVAL',
+      `--root-hash is for one layer, ${request.source} has ${length}: their root hashes belong in the manifest`,
+    )
+  }
+  const files = image.layers.map((layer): ImageFile => {
+    const rootHash = agree(layer.rootHash, request.rootHash, layer.digest)
+    return { label: layer.digest, path: layer.blobPath, ...(rootHash === undefined ? {} : { rootHash }) }
+  })
+  return {
+    files,
+    plain: false,
+    paths: [source.ociDir, ...files.map((file) => file.path)],
+    manifestDigest: image.manifestDigest,
+    mediaTypes: image.layers.map((layer) => layer.mediaType),
+  }
+}
+
+/**
+ * Opens everything that one mount needs. The descriptors in the result stay open for the life of the process.
+ * @throws FsError with one line that says what is wrong and where; nothing stays open then
+ */
+export function resolveMolecule(request: MoleculeRequest): MoleculeSpec {
+  const { files, plain, paths } = findFiles(request)
+  if (!plain && !request.allowMissingVerity) refuseMissing(files)
+  const opened = new Map<string, OpenImage>()
+  try {
+    for (const file of files) {
+      if (opened.has(file.label)) continue
+      const image = openImage(file)
+      opened.set(file.label, image)
+      verifyAtMount(image, request.verify)
+    }
+  } catch (error) {
+    for (const { spec } of opened.values()) fs.closeSync(spec.fd)
+    throw error
+  }
+  const labels = [...opened.keys()]
+  const images = [...opened.values()].map((image) => image.spec)
+  const { uid, gid, subdir } = request.options
+  return {
+    images,
+    layers: files.map((file) => labels.indexOf(file.label)),
+    plain,
+    blockSize: Math.max(...images.map((image) => image.blockSize)),
+    paths,
+    ...(uid === undefined ? {} : { uid }),
+    ...(gid === undefined ? {} : { gid }),
+    ...(subdir === undefined ? {} : { subdir }),
+  }
+}
+
+function refuseMissing(files: readonly ImageFile[]): void {
+  const missing = files.filter((file) => file.rootHash === undefined)
+  const [first] = missing
+  if (first === undefined) return
+  const others = missing.length === 1 ? '' : ` (and ${missing.length - 1} more)`
+  throw new FsError(
+    'EINVAL',
+    `layer ${first.label}${others} has no root hash in the manifest, so it cannot be verified; ` +
+      'mount it unverified with --allow-missing-verity',
+  )
+}
+
+function agree(
+  inManifest: string | undefined,
+  given: string | undefined,
+  digest: string,
+): string | undefined {
+  if (inManifest !== undefined && given !== undefined && inManifest !== given.toLowerCase()) {
+    throw new FsError(
+      'EINVAL',
+      `layer ${digest}: the manifest says root hash ${inManifest}, --root-hash another`,
+    )
+  }
+  return inManifest ?? given
+}

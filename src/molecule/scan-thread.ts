@@ -1,0 +1,39 @@
+import { parentPort, workerData } from 'node:worker_threads'
+import { type ScanReport, verifyRange } from '../verity/index.ts'
+import { rawSource } from './image-file.ts'
+import type { ImageSpec } from './spec.ts'
+
+/** Entry of a thread that verifies one range of an image. */
+
+export interface ScanData {
+  readonly spec: ImageSpec
+  readonly from: number
+  readonly to: number
+}
+
+export type ScanMessage =
+  /** Data blocks done since the last message. */
+  | { readonly type: 'progress'; readonly blocks: number }
+  | { readonly type: 'report'; readonly report: ScanReport }
+
+const { spec, from, to } = workerData as ScanData
+const { verity } = spec
+if (verity === undefined) throw new Error('scan: an image without a root hash')
+const table = verity
+
+function tell(message: ScanMessage): void {
+  parentPort?.postMessage(message)
+}
+
+let told = 0
+const report = verifyRange({
+  source: rawSource(spec),
+  table,
+  from,
+  to,
+  onProgress: (done) => {
+    tell({ type: 'progress', blocks: done - told })
+    told = done
+  },
+})
+tell({ type: 'report', report })

@@ -1,0 +1,132 @@
+import fs from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { Worker } from 'node:worker_threads'
+import { FsError } from '../base/index.ts'
+import { mergeReports, type ScanReport, splitBlocks } from '../verity/index.ts'
+import { type DamagedRange, type DamageReport, nameDamage } from './damage.ts'
+import { type ImageFile, type OpenImage, openImage } from './image-file.ts'
+import { findFiles } from './resolve.ts'
+import type { ScanData, ScanMessage } from './scan-thread.ts'
+import type { ImageSpec, MoleculeRequest } from './spec.ts'
+
+/** Verdict on one layer. */
+export interface LayerVerdict {
+  readonly label: string
+  readonly state: 'verified' | 'unverified' | 'failed'
+  /** Bytes compared with the root hash. */
+  readonly bytes: number
+  /** Why it failed, one line; absent unless failed. */
+  readonly message?: string
+  /** Damaged blocks, in order of position, at most 100. */
+  readonly blocks?: readonly {
+    readonly position: number
+    readonly expected: string
+    readonly actual: string
+  }[]
+  readonly badBlocks?: number
+  readonly damage?: DamageReport
+}
+
+export interface VerifyReport {
+  readonly layers: readonly LayerVerdict[]
+  readonly bytes: number
+  readonly seconds: number
+}
+
+/** Told of the bytes done and of all bytes that will be read. */
+export type VerifyProgress = (done: number, total: number) => void
+
+/**
+ * Reads a whole image and compares every block with its root hash, on all cores. Damage is in the report.
+ * @throws FsError where the source cannot be read at all
+ */
+export async function verifySource(
+  request: Pick<MoleculeRequest, 'source' | 'rootHash' | 'options'>,
+  onProgress: VerifyProgress = () => undefined,
+): Promise<VerifyReport> {
+  const start = process.hrtime.bigint()
+  const files = distinct(findFiles(request).files)
+  const opened = files.map(tryOpen)
+  try {
+    const total = opened.reduce((sum, image) => sum + ('spec' in image ? coveredBytes(image.spec) : 0), 0)
+    let done = 0
+    const layers: LayerVerdict[] = []
+    for (const image of opened) {
+      layers.push(
+        'spec' in image
+          ? await verifyImage(image, (bytes) => {
+              done += bytes
+              onProgress(done, total)
+            })
+          : image,
+      )
+    }
+    const bytes = layers.reduce((sum, layer) => sum + layer.bytes, 0)
+    return { layers, bytes, seconds: Number(process.hrtime.bigint() - start) / 1e9 }
+  } finally {
+    for (const image of opened) if ('spec' in image) fs.closeSync(image.spec.fd)
+  }
+}
+
+function distinct(files: readonly ImageFile[]): ImageFile[] {
+  return [...new Map(files.map((file) => [file.label, file])).values()]
+}
+
+/** A layer whose root hash does not even match its tree is a verdict, not a reason to leave out the others. */
+function tryOpen(file: ImageFile): OpenImage | LayerVerdict {
+  try {
+    return openImage(file)
+  } catch (error) {
+    if (!(error instanceof FsError) || file.rootHash === undefined) throw error
+    return { label: file.label, state: 'failed', bytes: 0, message: error.message }
+  }
+}
+
+function coveredBytes(spec: ImageSpec): number {
+  return spec.verity === undefined ? 0 : spec.verity.dataBlocks * spec.verity.dataBlockSize
+}
+
+async function verifyImage(
+  { spec, superblock }: OpenImage,
+  onBytes: (bytes: number) => void,
+): Promise<LayerVerdict> {
+  const { label, verity } = spec
+  if (verity === undefined) return { label, state: 'unverified', bytes: 0 }
+  const ranges = splitBlocks(verity, availableParallelism())
+  const reports = await Promise.all(
+    ranges.map((range) => scan({ spec, ...range }, (blocks) => onBytes(blocks * verity.dataBlockSize))),
+  )
+  const report = mergeReports(reports)
+  const bytes = coveredBytes(spec)
+  if (report.badBlocks === 0) return { label, state: 'verified', bytes }
+  const damaged = damagedRanges(report, verity.dataBlockSize)
+  return {
+    label,
+    state: 'failed',
+    bytes,
+    badBlocks: report.badBlocks,
+    message: `${report.badBlocks} of ${verity.dataBlocks} blocks do not match the root hash`,
+    blocks: report.failures.map(({ position, expected, actual }) => ({ position, expected, actual })),
+    damage: nameDamage(spec, superblock, damaged),
+  }
+}
+
+function damagedRanges(report: ScanReport, blockSize: number): DamagedRange[] {
+  const data = report.failures.filter((failure) => failure.level === undefined)
+  return [...data, ...report.unreadable].map(({ position }) => ({
+    start: position,
+    end: position + blockSize,
+  }))
+}
+
+function scan(data: ScanData, onBlocks: (blocks: number) => void): Promise<ScanReport> {
+  return new Promise((resolve, reject) => {
+    const worker = new Worker(new URL('./scan.js', import.meta.url), { workerData: data })
+    worker.on('message', (message: ScanMessage) => {
+      if (message.type === 'progress') onBlocks(message.blocks)
+      else resolve(message.report)
+    })
+    worker.on('error', reject)
+    worker.on('exit', (code) => reject(new Error(`verification thread ended with exit code ${code}`)))
+  })
+}

@@ -1,0 +1,30 @@
+import { FsError } from '../base/index.ts'
+import { lastErrno, systemError } from './ffi.ts'
+import { fusermountUnmount } from './fusermount.ts'
+import { libcFunction } from './libc.ts'
+
+/** Flags of umount2(2). */
+const MNT_DETACH = 2
+const UMOUNT_NOFOLLOW = 8
+
+const EPERM = 1
+
+const umount2 = libcFunction('int umount2(const char *target, int flags)')
+
+/**
+ * Unmounts the topmost mount at `target`: umount2(2) where that is allowed, else fusermount3.
+ * @param lazy detach now, end when the last user closes its files; succeeds on busy and on dead mounts
+ * @throws FsError EBUSY while in use and not lazy, EINVAL where nothing is mounted
+ */
+export async function unmountFuse(target: string, lazy: boolean): Promise<void> {
+  if (umount2(target, (lazy ? MNT_DETACH : 0) | UMOUNT_NOFOLLOW) === 0) return
+  if (lastErrno() !== EPERM) throw systemError(`unmount ${target}`)
+  try {
+    await fusermountUnmount(target, lazy)
+  } catch (error) {
+    if (error instanceof FsError && error.code === 'ENOENT') {
+      throw new FsError('EPERM', `unmount ${target}: not permitted, and ${error.message}`, { cause: error })
+    }
+    throw error
+  }
+}

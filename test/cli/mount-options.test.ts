@@ -1,0 +1,134 @@
+import { describe, expect, it } from 'vitest'
+import { buildMountRequest } from '../../src/cli/mount.ts'
+import { parseMountOptions, splitOptions } from '../../src/cli/mount-options.ts'
+import { oneLine } from '../../src/cli/program.ts'
+
+const parse = (...lists: string[]) => parseMountOptions(lists).options
+
+describe('parseMountOptions', () => {
+  it('gives safe defaults', () => {
+    expect(parse()).toMatchObject({
+      nosuid: true,
+      nodev: true,
+      noexec: false,
+      defaultPermissions: true,
+      allowOther: process.geteuid?.() === 0,
+      cacheSize: 128 * 2 ** 20,
+    })
+    expect(parse().threads).toBeGreaterThan(0)
+  })
+
+  it('reads typed values over several -o, the last one counting', () => {
+    expect(
+      parse(
+        'uid=7,gid=8,offset=4096',
+        'subdir=usr/lib,cache_size=16M',
+        'threads=3,max_read=64K,uid=9,noexec',
+      ),
+    ).toMatchObject({
+      uid: 9,
+      gid: 8,
+      offset: 4096,
+      subdir: 'usr/lib',
+      cacheSize: 16 * 2 ** 20,
+      threads: 3,
+      maxRead: 65536,
+      noexec: true,
+    })
+    expect(parse('cache_size=2g').cacheSize).toBe(2 * 2 ** 30)
+    expect(parse('allow_other,noallow_other').allowOther).toBe(false)
+    expect(parse('fsname=a\\,b,notify_pipe=/p').fsname).toBe('a,b')
+    expect(parseMountOptions(['verify=eager']).verify).toBe('eager')
+  })
+
+  it('takes and drops what concerns mount(8), systemd and access times', () => {
+    const plain = parse()
+    expect(
+      parse(
+        'ro,_netdev,nofail,defaults,auto,noauto,user,users,x-systemd.automount,x-gdu.hide,X-mount.mkdir=0755',
+      ),
+    ).toEqual(plain)
+    expect(
+      parse('atime,noatime,diratime,nodiratime,relatime,norelatime,strictatime,lazytime,nolazytime'),
+    ).toEqual(plain)
+    expect(parse('', ',,ro,')).toEqual(plain)
+  })
+
+  it.each([
+    ['flubber', /unknown option 'flubber'.*cache_size=.*threads=/],
+    ['__proto__', /unknown option '__proto__'/],
+    ['constructor=1', /unknown option 'constructor'/],
+    ['uid', /'uid' needs a value/],
+    ['uid=', /'uid' needs a value/],
+    ['ro=1', /'ro' takes no value/],
+    ['uid=-1', /uid=-1: expected a whole number/],
+    ['uid=4294967295', /from 0 to 4294967294/],
+    ['gid=1.5', /whole number/],
+    ['offset=0x10', /whole number/],
+    ['offset=99999999999999999999', /whole number/],
+    ['cache_size=4T', /whole number/],
+    ['cache_size=1', /from 1048576/],
+    ['threads=65', /from 0 to 64/],
+    ['max_read=100', /from 4096/],
+    ['verify=never', /auto, lazy or eager/],
+    ['rw', /writable mounts are not available yet/],
+    ['allow_root', /use allow_other/],
+  ])('refuses %s', (option, message) => {
+    expect(() => parse(option)).toThrow(message)
+  })
+
+  it('splits at commas but not at escaped ones', () => {
+    expect(splitOptions('a,b\\,c,,d\\\\,e=f\\=g')).toEqual(['a', 'b,c', 'd\\', 'e=f=g'])
+    expect(splitOptions('end\\')).toEqual(['end\\'])
+  })
+})
+
+describe('buildMountRequest', () => {
+  it('is plain data with absolute paths', () => {
+    const request = buildMountRequest('oci:dir:tag', 'a/../b', {
+      metadir: 'm',
+      rootHash: 'ABCDEF00',
+      o: ['notify_pipe=pipe'],
+    })
+    expect(JSON.parse(JSON.stringify(request))).toEqual(request)
+    expect(request).toMatchObject({
+      source: 'oci:dir:tag',
+      target: `${process.cwd()}/a/../b`,
+      metadataDir: `${process.cwd()}/m`,
+      rootHash: 'abcdef00',
+      verify: 'auto',
+      foreground: false,
+      allowMissingVerity: false,
+      options: { notifyPipe: `${process.cwd()}/pipe` },
+    })
+  })
+
+  it('prefers --verify over -o verify=', () => {
+    expect(buildMountRequest('s', '/t', { o: ['verify=lazy'] }).verify).toBe('lazy')
+    expect(buildMountRequest('s', '/t', { o: ['verify=lazy'], verify: 'eager' }).verify).toBe('eager')
+  })
+
+  it.each([[{ persist: 'd' }], [{ upper: 'd' }], [{ writeable: true }], [{ writable: true }]])(
+    'refuses %o',
+    (flags) => {
+      expect(() => buildMountRequest('s', '/t', flags)).toThrow('writable mounts are not available yet')
+    },
+  )
+
+  it('refuses empty names and a root hash that is none', () => {
+    expect(() => buildMountRequest('', '/t', {})).toThrow('source is empty')
+    expect(() => buildMountRequest('s', '', {})).toThrow('target is empty')
+    for (const rootHash of ['', 'abc', 'xy', 'a'.repeat(130)]) {
+      expect(() => buildMountRequest('s', '/t', { rootHash })).toThrow('--root-hash')
+    }
+  })
+})
+
+describe('oneLine', () => {
+  it('makes one line of any message', () => {
+    expect(oneLine(new Error("error: unknown option '--x'\n(Did you mean --y?)"))).toBe(
+      "unknown option '--x' (Did you mean --y?)",
+    )
+    expect(oneLine(new Error('file a\u001b[31m\tb'))).toBe('file a?[31m?b')
+  })
+})
