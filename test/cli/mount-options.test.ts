@@ -13,7 +13,7 @@ describe('parseMountOptions', () => {
       noexec: false,
       defaultPermissions: true,
       allowOther: process.geteuid?.() === 0,
-      cacheSize: 128 * 2 ** 20,
+      cacheSize: 64 * 2 ** 20,
     })
     expect(parse().threads).toBeGreaterThan(0)
   })
