@@ -53,4 +53,6 @@ export interface Layer {
   /** Next data or hole at or after `offset`. @throws ENXIO at or past the end */
   seek(ref: Ref, offset: number, whence: Whence): number
   statfs(): StatFs
+  /** The regular file stored after this one, a hint for prefetch; undefined where there is none or none near. */
+  following?(ref: Ref): Ref | undefined
 }

@@ -152,6 +152,13 @@ export class MergedTree implements FileSystem {
     this.#layer(part).extents(part.ref, offset, length, sink)
   }
 
+  /** In the order of the layer: whether the merge shows that file does not matter for a hint. */
+  following(node: NodeId): NodeId | undefined {
+    const { layer, ref } = this.#part(node)
+    const next = this.#layer({ layer, ref }).following?.(ref)
+    return next === undefined ? undefined : this.#ids.encode(this.#stack.layers, layer, next, false)
+  }
+
   /** @throws FsError ESTALE */
   #directory(node: NodeId): Directory {
     if (node === ROOT_NODE_ID) return this.#root

@@ -17,7 +17,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'src/molecule': ['src/oci', 'src/fuse', 'src/verity', 'overlay', 'squashfs', 'src/sys', 'src/base'],
   'src/daemon': ['src/molecule', 'src/fuse', 'src/sys', 'src/base'],
   'src/cli': ['src/daemon', 'src/molecule', 'src/fuse', 'src/sys', 'src/base'],
-  'src/index.ts': ['src/daemon', 'src/molecule', 'src/base'],
+  'src/index.ts': ['src/cli', 'src/daemon', 'src/molecule', 'src/base'],
 }
 
 const ROOT = path.resolve(import.meta.dirname, '..')

@@ -62,4 +62,9 @@ export interface FileSystem {
   seek(node: NodeId, offset: number, whence: Whence): number
   /** Describes up to `length` bytes of content from `offset`, clipped at the end of the file. @throws EISDIR, EINVAL */
   read(node: NodeId, offset: number, length: number, sink: ExtentSink): void
+  /**
+   * The regular file that a reader of the whole tree will probably want after this one, a hint for prefetch.
+   * @returns undefined where nothing is known
+   */
+  following?(node: NodeId): NodeId | undefined
 }

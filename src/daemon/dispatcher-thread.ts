@@ -35,6 +35,7 @@ try {
     counters,
     fallback,
     inlineLimit: INLINE_LIMIT,
+    prefetch: process.env['NOPF'] === undefined,
   })
   const protocol = new Protocol({
     fileSystem,

@@ -4,6 +4,7 @@ import { type DataPath, type REPLY_FILLED, REPLY_TAKEN, type ReadRequest } from 
 import type { Reply } from './encode.ts'
 import { GatherReply } from './gather-reply.ts'
 import type { InlineDataPath } from './inline-data-path.ts'
+import { Prefetcher } from './prefetch.ts'
 import { checkSegments, ReadPlan } from './read-plan.ts'
 import {
   type Counters,
@@ -25,6 +26,8 @@ export interface PooledOptions {
   readonly fallback: InlineDataPath
   /** Blocks up to this many decoded bytes are decoded by the dispatcher when nothing else is going on. */
   readonly inlineLimit: number
+  /** Lets idle workers decode ahead of readers that go in order. */
+  readonly prefetch: boolean
 }
 
 /**
@@ -40,6 +43,7 @@ export class PooledDataPath implements DataPath {
   readonly #plan: ReadPlan
   readonly #gather: GatherReply
   readonly #freeReads: number[] = []
+  readonly #prefetcher: Prefetcher | undefined
 
   constructor(options: PooledOptions) {
     this.#options = options
@@ -49,9 +53,21 @@ export class PooledDataPath implements DataPath {
     this.#index = new BlockIndex(this.#slots)
     this.#plan = new ReadPlan(this.#index, this.#slots)
     this.#gather = new GatherReply(options.fd, options.shared)
+    const { fileSystem, shared } = options
+    if (shared.workers > 0 && options.prefetch) {
+      const plan = new ReadPlan(this.#index, this.#slots)
+      const depth = shared.workers
+      this.#prefetcher = new Prefetcher({ fileSystem, slots: this.#slots, queue: this.#queue, plan, depth })
+    }
   }
 
   read(request: ReadRequest, reply: Reply): typeof REPLY_TAKEN | typeof REPLY_FILLED {
+    const outcome = this.#answer(request, reply)
+    this.#prefetcher?.afterRead(request.nodeId, request.offset, request.size)
+    return outcome
+  }
+
+  #answer(request: ReadRequest, reply: Reply): typeof REPLY_TAKEN | typeof REPLY_FILLED {
     const { fileSystem, counters, fallback, shared } = this.#options
     const plan = this.#plan
     plan.begin()
@@ -84,7 +100,7 @@ export class PooledDataPath implements DataPath {
     return (
       this.#plan.missing.length === 1 &&
       shared.slotSize <= inlineLimit &&
-      this.#queue.isEmpty &&
+      this.#queue.length === 0 &&
       this.#queue.idle === shared.workers
     )
   }
@@ -122,7 +138,7 @@ export class PooledDataPath implements DataPath {
       const slot = missing[missing.length - 1 - i]
       if (slot === undefined || this.#slots.state(slot) === SLOT_READY) continue
       this.#slots.pin(slot)
-      this.#queue.pushFill(slot)
+      if (!this.#queue.pushFill(slot)) this.#slots.unpin(slot)
     }
   }
 

@@ -81,7 +81,7 @@ export function allocateShared(slotSize: number, cacheSize: number, workers: num
   }
 }
 
-/** Every slot and every read can stand in the queue at the same time. */
+/** Room for all READs beside as many slots: see `pushFill`. */
 function queueCapacity(slotCount: number): number {
   return 2 ** Math.ceil(Math.log2(slotCount + MAX_READS + 1))
 }
@@ -255,8 +255,11 @@ export class TaskQueue {
     this.#push(read)
   }
 
-  pushFill(slot: number): void {
+  /** @returns false where the room that is left is for READs; the slot is then not filled by this */
+  pushFill(slot: number): boolean {
+    if (this.#mask + 1 - this.length <= MAX_READS) return false
     this.#push(-1 - slot)
+    return true
   }
 
   /** Workers that wait for a task at this moment. */
@@ -264,8 +267,9 @@ export class TaskQueue {
     return Atomics.load(this.#ints, IDLE)
   }
 
-  get isEmpty(): boolean {
-    return Atomics.load(this.#ints, HEAD) === Atomics.load(this.#ints, TAIL)
+  /** Tasks that no worker has taken yet. */
+  get length(): number {
+    return (Atomics.load(this.#ints, TAIL) - Atomics.load(this.#ints, HEAD)) | 0
   }
 
   /** Waits for a task; undefined when the pool is told to stop and nothing is left to do. */

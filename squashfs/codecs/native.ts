@@ -1,0 +1,56 @@
+import { createRequire } from 'node:module'
+import { openLibraryDeeply } from '../../src/sys/deep-library.ts'
+import type { SharedLibrary } from '../../src/sys/ffi.ts'
+
+const requireHere = createRequire(import.meta.url)
+const libraries = new Map<string, SharedLibrary | undefined>()
+
+/** A shared library of the machine, opened once per thread. @returns undefined where there is none */
+export function systemLibrary(name: string): SharedLibrary | undefined {
+  if (!libraries.has(name)) libraries.set(name, openLibraryDeeply(name))
+  return libraries.get(name)
+}
+
+/**
+ * Loads a package when a codec wants it, not at start-up. `require` keeps it synchronous and out of bundles.
+ * @returns undefined where it is not installed or does not load on this machine
+ */
+export function loadPackage(name: string): unknown {
+  try {
+    return requireHere(name)
+  } catch {
+    return undefined
+  }
+}
+
+/** Name and version of an installed package, for messages. */
+export function packageLabel(name: string): string {
+  const manifest = loadPackage(`${name}/package.json`) as { readonly version?: string } | undefined
+  return manifest?.version === undefined ? name : `${name} ${manifest.version}`
+}
+
+/** The file of an installed package. @throws where it is not installed */
+export function packageFile(name: string): string {
+  return requireHere.resolve(name)
+}
+
+/**
+ * A `size_t` that C reads and writes. Eight bytes in the machine's own order are right for 32-bit machines
+ * too: all of those with Node are little-endian and leave the upper half zero.
+ */
+export class SizeCell {
+  readonly bytes: Uint8Array
+  readonly #words = new BigUint64Array(1)
+
+  constructor() {
+    this.bytes = new Uint8Array(this.#words.buffer)
+  }
+
+  get value(): number {
+    return Number(this.#words[0])
+  }
+
+  set value(size: number) {
+    this.#words[0] = BigInt(size)
+  }
+}

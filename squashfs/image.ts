@@ -1,0 +1,331 @@
+import {
+  type ByteSource,
+  type ExtentSink,
+  FsError,
+  type Stat,
+  type StatFs,
+  type Whence,
+} from '../src/base/index.ts'
+import type { Codec, CompressorName } from './codecs/index.ts'
+import { type CompressorOptions, readCompressorOptions } from './compressor-options.ts'
+import { type DirectoryEntry, DirectoryListing, NAME_MAX } from './directory.ts'
+import {
+  firstPoint,
+  type ListingPoint,
+  type ListingRange,
+  rangeOfName,
+  rangeOfPosition,
+} from './directory-index.ts'
+import { DirectoryOrder } from './directory-order.ts'
+import { FileReader } from './file.ts'
+import {
+  blockCount,
+  decodeInode,
+  type Inode,
+  type InodeContext,
+  isDirectoryInode,
+  isFileInode,
+  isSymlinkInode,
+  NO_INDEX,
+} from './inode.ts'
+import { MetadataCursor, MetadataReader } from './metadata.ts'
+import { MetadataCache } from './metadata-cache.ts'
+import { METADATA_SIZE, readSuperblock, SUPERBLOCK_SIZE, type Superblock } from './superblock.ts'
+import { openTables, type Tables } from './tables.ts'
+
+export interface SquashfsOptions {
+  readonly source: ByteSource
+  /** `BlockRef.source` of the blocks that `extents` describes. */
+  readonly sourceId: number
+  /** Digest or path, for messages. */
+  readonly label: string
+  /** The codec of the image's compressor, or how to open it (`openCodec`). */
+  readonly codec: Codec | ((compressor: CompressorName) => Codec)
+  /** Shared by all images of a mount; a cache of its own where absent. */
+  readonly metadataCache?: MetadataCache
+}
+
+const INODE_CACHE_SLOTS = 4093
+const RECENT_LISTINGS = 16
+// Inodes passed over, and blocks of one file, until `following` gives up: a hint must stay cheap.
+const FOLLOWING_LIMIT = 64
+
+/**
+ * One squashfs image as a read-only layer (`Layer` in overlay/layer.ts, which this class satisfies). A ref is an
+ * inode reference as block × 8192 + offset, the block relative to the inode table. Synchronous, for one thread.
+ */
+export class SquashfsImage {
+  readonly label: string
+  readonly superblock: Superblock
+  readonly options: CompressorOptions
+  readonly root: number
+  readonly refSpan: number
+  readonly #tables: Tables
+  readonly #context: InodeContext
+  readonly #files: FileReader
+  readonly #order: DirectoryOrder
+  readonly #inodeCursor: MetadataCursor
+  // Direct-mapped: lookup, getattr and read of one file decode its inode once.
+  readonly #inodes: (Inode | undefined)[] = new Array<Inode | undefined>(INODE_CACHE_SLOTS).fill(undefined)
+  readonly #recent: DirectoryListing[] = []
+  #recentNext = 0
+
+  /** Reads superblock, ids and the root inode. @throws FsError EINVAL: no squashfs 4.0 image; EIO: damaged */
+  constructor(options: SquashfsOptions) {
+    const { source, sourceId, label } = options
+    this.label = label
+    const superblock = readSuperblock(source)
+    this.superblock = superblock
+    const codec = typeof options.codec === 'function' ? options.codec(superblock.compressor) : options.codec
+    if (codec.name !== superblock.compressor) {
+      throw new FsError(
+        'EINVAL',
+        `${label}: compressed with ${superblock.compressor}, codec is ${codec.name}`,
+      )
+    }
+    this.options = readCompressorOptions(source, superblock)
+    const reader = new MetadataReader(source, codec, options.metadataCache ?? new MetadataCache(), label)
+    this.#tables = openTables(source, reader, superblock)
+    this.#context = { ids: this.#tables.ids, blockSize: superblock.blockSize }
+    this.root = superblock.rootBlock * METADATA_SIZE + superblock.rootOffset
+    this.refSpan = (superblock.directoryTable - superblock.inodeTable) * METADATA_SIZE
+    this.#files = new FileReader({
+      inodeTable: this.#tables.inodes,
+      fragments: this.#tables.fragments,
+      blockSize: superblock.blockSize,
+      limits: { start: SUPERBLOCK_SIZE, end: superblock.inodeTable },
+      sourceId,
+    })
+    this.#inodeCursor = new MetadataCursor(
+      this.#tables.inodes,
+      superblock.inodeTable + superblock.rootBlock,
+      superblock.rootOffset,
+    )
+    const root = this.inode(this.root)
+    if (!isDirectoryInode(root)) throw new FsError('EIO', `${label}: root inode is no directory`)
+    this.#order = new DirectoryOrder(this.root, this.#isLast(root), (ref) => this.inode(ref))
+  }
+
+  /** @throws FsError EIO */
+  inode(ref: number): Inode {
+    const slot = ref % INODE_CACHE_SLOTS
+    const cached = this.#inodes[slot]
+    if (cached !== undefined && cached.ref === ref) return cached
+    return this.#decodeAt(ref)
+  }
+
+  /** Leaves the cursor behind the fields of the inode. */
+  #decodeAt(ref: number): Inode {
+    if (!(ref >= 0 && ref < this.refSpan)) {
+      throw new FsError('EIO', `${this.label}: inode ${ref} outside the inode table`)
+    }
+    const offset = ref % METADATA_SIZE
+    this.#inodeCursor.seek(this.superblock.inodeTable + (ref - offset) / METADATA_SIZE, offset)
+    const inode = decodeInode(this.#inodeCursor, ref, this.#context)
+    this.#inodes[ref % INODE_CACHE_SLOTS] = inode
+    return inode
+  }
+
+  /** As the kernel's squashfs shows it (fs/squashfs/inode.c). */
+  stat(ref: number): Stat {
+    const inode = this.inode(ref)
+    const { mtime } = inode
+    return {
+      ino: inode.inodeNumber,
+      mode: inode.mode,
+      nlink: inode.nlink,
+      uid: inode.uid,
+      gid: inode.gid,
+      rdev: inode.rdev,
+      size: inode.size,
+      blocks: this.#blocks(inode),
+      blksize: this.superblock.blockSize,
+      atime: mtime,
+      mtime,
+      ctime: mtime,
+      atimeNsec: 0,
+      mtimeNsec: 0,
+      ctimeNsec: 0,
+    }
+  }
+
+  lookup(directory: number, name: string): DirectoryEntry | undefined {
+    const inode = this.#directory(directory)
+    if (name.length === 0 || name.length > NAME_MAX) return undefined
+    const wanted = Buffer.from(name, 'latin1')
+    const range = rangeOfName(this.#tables.inodes, inode, wanted)
+    const listing = this.#listing(inode, range.start)
+    const firstByte = wanted[0] ?? 0
+    while (listing.position < range.limit && listing.advance()) {
+      // The kernel gives up at a greater first byte too (fs/squashfs/namei.c:squashfs_lookup).
+      if (listing.firstByte > firstByte) return undefined
+      if (listing.compareName(wanted) === 0) return listing.entry()
+    }
+    return undefined
+  }
+
+  openDirectory(directory: number, position: number): DirectoryListing {
+    const inode = this.#directory(directory)
+    let start = firstPoint(inode)
+    if (position > 0) start = this.#resumePoint(inode, position)
+    const listing = this.#listing(inode, start)
+    listing.seek(position)
+    this.#remember(listing)
+    return listing
+  }
+
+  openDirectoryAt(directory: number, name: string): DirectoryListing {
+    const inode = this.#directory(directory)
+    const wanted = Buffer.from(name, 'latin1')
+    const range: ListingRange = rangeOfName(this.#tables.inodes, inode, wanted)
+    const listing = this.#listing(inode, range.start)
+    listing.seekName(wanted)
+    this.#remember(listing)
+    return listing
+  }
+
+  readlink(ref: number): Uint8Array {
+    const inode = this.inode(ref)
+    if (!isSymlinkInode(inode)) throw new FsError('EINVAL', `${this.label}: inode ${ref} is no symbolic link`)
+    return new MetadataCursor(this.#tables.inodes, inode.tailPosition, inode.tailOffset).copy(inode.size)
+  }
+
+  listxattr(ref: number): readonly string[] {
+    const { xattrIndex } = this.inode(ref)
+    const table = this.#tables.xattrs
+    // An index without a table counts as none, as in the kernel.
+    return table === undefined || xattrIndex === NO_INDEX ? [] : table.names(xattrIndex)
+  }
+
+  getxattr(ref: number, name: string): Uint8Array | undefined {
+    const { xattrIndex } = this.inode(ref)
+    const table = this.#tables.xattrs
+    return table === undefined || xattrIndex === NO_INDEX ? undefined : table.value(xattrIndex, name)
+  }
+
+  extents(ref: number, offset: number, length: number, sink: ExtentSink): void {
+    this.#files.extents(this.#file(ref), offset, length, sink)
+  }
+
+  seek(ref: number, offset: number, whence: Whence): number {
+    return this.#files.seek(this.#file(ref), offset, whence)
+  }
+
+  /**
+   * The regular file whose inode is stored after this one. Builders store inodes and data in the order of a walk,
+   * so it is what a reader of the whole tree wants next. @throws FsError EIO
+   */
+  following(ref: number): number | undefined {
+    const { end } = this.#tables.inodes
+    const cursor = this.#inodeCursor
+    let inode = this.#decodeAt(ref)
+    for (let passed = 0; passed < FOLLOWING_LIMIT; passed++) {
+      const blocks = isFileInode(inode) ? blockCount(inode, this.superblock.blockSize) : 0
+      if (blocks > FOLLOWING_LIMIT || inode.indexCount > 0) return undefined
+      cursor.skip(blocks * 4)
+      const { blockPosition, offset } = cursor
+      if (blockPosition >= end) return undefined
+      const next = (blockPosition - this.superblock.inodeTable) * METADATA_SIZE + offset
+      inode = this.#decodeAt(next)
+      if (isFileInode(inode)) return next
+    }
+    return undefined
+  }
+
+  statfs(): StatFs {
+    const { blockSize, bytesUsed, inodeCount } = this.superblock
+    return {
+      blockSize,
+      blocks: Math.ceil(bytesUsed / blockSize),
+      blocksFree: 0,
+      blocksAvailable: 0,
+      files: inodeCount,
+      filesFree: 0,
+      nameMax: NAME_MAX,
+    }
+  }
+
+  /**
+   * The directory or file at a path below the root; "." and empty components are skipped, links not followed.
+   * @throws FsError ENOENT, ENOTDIR, EINVAL for ".."
+   */
+  resolve(path: string): number {
+    let ref = this.root
+    for (const component of path.split('/')) {
+      if (component === '' || component === '.') continue
+      if (component === '..') throw new FsError('EINVAL', `${path}: ".." is not allowed here`)
+      const entry = this.lookup(ref, Buffer.from(component, 'utf8').toString('latin1'))
+      if (entry === undefined) throw new FsError('ENOENT', `${this.label}: no ${path} in the image`)
+      ref = entry.ref
+    }
+    return ref
+  }
+
+  /** Ref by inode number, from the export table. @returns undefined where the image has none */
+  refOfInodeNumber(inodeNumber: number): number | undefined {
+    const cursor = this.#tables.exports?.record(inodeNumber - 1)
+    if (cursor === undefined) return undefined
+    const at = cursor.take(8)
+    const { view } = cursor
+    const block = view.getUint32(at + 2, true) + view.getUint16(at + 6, true) * 2 ** 32
+    return block * METADATA_SIZE + view.getUint16(at, true)
+  }
+
+  #directory(ref: number): Inode {
+    const inode = this.inode(ref)
+    if (!isDirectoryInode(inode)) throw new FsError('ENOTDIR', `${this.label}: inode ${ref} is no directory`)
+    return inode
+  }
+
+  #file(ref: number): Inode {
+    const inode = this.inode(ref)
+    if (isFileInode(inode)) return inode
+    const code = isDirectoryInode(inode) ? 'EISDIR' : 'EINVAL'
+    throw new FsError(code, `${this.label}: inode ${ref} is no regular file`)
+  }
+
+  #listing(inode: Inode, start: ListingPoint): DirectoryListing {
+    return new DirectoryListing(this.#tables.directories, inode, start, this.refSpan, this.#order)
+  }
+
+  /** The nearest place before `position` at which a header is known to stand. */
+  #resumePoint(inode: Inode, position: number): ListingPoint {
+    let best = rangeOfPosition(this.#tables.inodes, inode, position).start
+    for (const listing of this.#recent) {
+      if (listing.directory.ref !== inode.ref) continue
+      const point = listing.pointBefore(position)
+      if (point !== undefined && point.position > best.position) best = point
+    }
+    return best
+  }
+
+  #remember(listing: DirectoryListing): void {
+    this.#recent[this.#recentNext] = listing
+    this.#recentNext = (this.#recentNext + 1) % RECENT_LISTINGS
+  }
+
+  #blocks(inode: Inode): number {
+    let blocks = isFileInode(inode) ? Math.ceil(Math.max(0, inode.size - inode.sparse) / 512) : 0
+    const table = this.#tables.xattrs
+    if (inode.xattrIndex !== NO_INDEX && table !== undefined) {
+      blocks += Math.ceil(table.size(inode.xattrIndex) / 512)
+    }
+    return blocks
+  }
+
+  /** Whether the root is the last inode of the table, as the common writers put it. */
+  #isLast(root: Inode): boolean {
+    const cursor = this.#inodeCursor
+    try {
+      for (let i = 0; i < root.indexCount; i++) {
+        const at = cursor.take(12)
+        cursor.skip(cursor.view.getUint32(at + 8, true) + 1)
+      }
+    } catch (error) {
+      // A damaged index is the error of whoever uses it; here it only means not to rely on the order.
+      if (error instanceof FsError) return false
+      throw error
+    }
+    return cursor.blockPosition === this.#tables.inodes.end
+  }
+}

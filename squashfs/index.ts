@@ -1,0 +1,8 @@
+export { SquashfsBlockReader } from './block-reader.ts'
+export * from './codecs/index.ts'
+export { type CompressorOptions, readCompressorOptions } from './compressor-options.ts'
+export { type DirectoryEntry, DirectoryListing } from './directory.ts'
+export { SquashfsImage, type SquashfsOptions } from './image.ts'
+export { METADATA_CACHE_BYTES, MetadataCache } from './metadata-cache.ts'
+export { type SquashfsSummary, summarize } from './summary.ts'
+export { readSuperblock, SUPERBLOCK_FLAGS, type Superblock } from './superblock.ts'

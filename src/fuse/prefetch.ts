@@ -1,0 +1,127 @@
+import { type FileSystem, FsError, type NodeId } from '../base/index.ts'
+import { MAX_READ } from './init.ts'
+import type { ReadPlan } from './read-plan.ts'
+import { HOLE, SLOT_QUEUED, type Slots, type TaskQueue } from './shared-cache.ts'
+
+export interface PrefetchOptions {
+  readonly fileSystem: FileSystem
+  readonly slots: Slots
+  readonly queue: TaskQueue
+  /** A plan of its own: the one of the READ is still in use. */
+  readonly plan: ReadPlan
+  /** Blocks to have under way ahead of a reader. */
+  readonly depth: number
+}
+
+/** Files looked at in one step: small ones share a block, so a few of them are nothing to wait for. */
+const FILES_PER_STEP = 16
+
+/**
+ * Lets idle workers decode what a reader will probably ask for next: the rest of a file that is read from front to
+ * back, then the files that are stored behind it (`FileSystem.following`). A guess costs only idle time: nothing is
+ * queued while a reader waits for a worker.
+ */
+export class Prefetcher {
+  readonly #options: PrefetchOptions
+  /** Where the last READ ended: the next one is sequential if it begins there. */
+  #node: NodeId = -1
+  #end = 0
+  /** The file and offset up to which everything is on its way. */
+  #frontierNode: NodeId = -1
+  #frontierOffset = 0
+  /** Files between the reader and the frontier, oldest first: where the reader may turn up next. */
+  readonly #ahead = new Set<NodeId>()
+
+  constructor(options: PrefetchOptions) {
+    this.#options = options
+  }
+
+  /** Called after each READ with what it asked for. */
+  afterRead(node: NodeId, offset: number, size: number): void {
+    const continues = node === this.#node ? offset === this.#end : offset === 0 && this.#ahead.has(node)
+    if (!continues && offset !== 0) {
+      this.#reset(node, offset + size)
+      return
+    }
+    if (!continues) this.#reset(node, offset + size)
+    else this.#follow(node, offset + size)
+    // The first file says nothing yet; from the second in order on, or the second piece, there is a pattern.
+    if (continues) this.#advance()
+  }
+
+  #reset(node: NodeId, end: number): void {
+    this.#node = node
+    this.#end = end
+    this.#frontierNode = node
+    this.#frontierOffset = end
+    this.#ahead.clear()
+    // The reader of a whole tree is recognised by where it goes next.
+    this.#expect(node)
+  }
+
+  #follow(node: NodeId, end: number): void {
+    for (const passed of this.#ahead) {
+      if (!this.#ahead.has(node)) break
+      this.#ahead.delete(passed)
+    }
+    this.#node = node
+    this.#end = end
+    if (this.#frontierNode === node) this.#frontierOffset = Math.max(this.#frontierOffset, end)
+    if (this.#ahead.size === 0 && this.#frontierNode !== node) {
+      this.#frontierNode = node
+      this.#frontierOffset = end
+    }
+    if (this.#ahead.size === 0) this.#expect(node)
+  }
+
+  #expect(node: NodeId): void {
+    const next = this.#following(node)
+    if (next !== undefined) this.#ahead.add(next)
+  }
+
+  #advance(): void {
+    const { queue, depth } = this.#options
+    for (let step = 0; step < FILES_PER_STEP && queue.length < depth; step++) {
+      const planned = this.#planFrontier()
+      if (planned === undefined) return
+      this.#frontierOffset += planned
+      if (planned > 0) continue
+      const next = this.#following(this.#frontierNode)
+      if (next === undefined) return
+      this.#ahead.add(next)
+      this.#frontierNode = next
+      this.#frontierOffset = 0
+    }
+  }
+
+  /** Queues the blocks at the frontier. @returns bytes of the file dealt with, 0 at its end */
+  #planFrontier(): number | undefined {
+    const { fileSystem, slots, queue, plan } = this.#options
+    plan.begin()
+    try {
+      fileSystem.read(this.#frontierNode, this.#frontierOffset, Math.min(MAX_READ, slots.size * 2), plan)
+    } catch (error) {
+      plan.unpin()
+      if (error instanceof FsError) return undefined
+      throw error
+    }
+    const { used, length, unplannable } = plan
+    for (let i = 0; i < used.length; i += 3) {
+      const slot = used[i] ?? HOLE
+      if (slot === HOLE) continue
+      // The worker that fills the slot unpins it.
+      const isTaken = !unplannable && slots.state(slot) === SLOT_QUEUED && queue.pushFill(slot)
+      if (!isTaken) slots.unpin(slot)
+    }
+    return unplannable ? undefined : length
+  }
+
+  #following(node: NodeId): NodeId | undefined {
+    try {
+      return this.#options.fileSystem.following?.(node)
+    } catch (error) {
+      if (error instanceof FsError) return undefined
+      throw error
+    }
+  }
+}

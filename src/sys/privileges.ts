@@ -1,0 +1,43 @@
+import { systemError } from './ffi.ts'
+import { libcFunction } from './libc.ts'
+
+/** Capabilities by their bit (include/uapi/linux/capability.h). */
+export const CAPABILITY = { DAC_OVERRIDE: 1, SYS_PTRACE: 19, SYS_ADMIN: 21 } as const
+export type Capability = keyof typeof CAPABILITY
+
+const VERSION_3 = 0x20080522
+const PR_SET_NO_NEW_PRIVS = 38
+
+const capget = libcFunction('int capget(uint8_t *header, uint8_t *data)')
+const capset = libcFunction('int capset(uint8_t *header, const uint8_t *data)')
+const prctl = libcFunction(
+  'int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)',
+)
+
+/**
+ * Gives up all capabilities of the calling thread except `keep`, for good: what it starts later cannot have them
+ * either. Linux keeps capabilities for each thread, so every thread calls this for itself.
+ * @throws FsError
+ */
+export function keepCapabilities(keep: readonly Capability[]): void {
+  // struct __user_cap_header_struct: version, pid (0: this thread). Data: two of effective, permitted, inheritable.
+  const header = Buffer.alloc(8)
+  header.writeUInt32LE(VERSION_3, 0)
+  const data = Buffer.alloc(24)
+  if (Number(capget(header, data)) !== 0) throw systemError('capget')
+  let mask = 0
+  for (const name of keep) mask |= 1 << CAPABILITY[name]
+  for (const at of [0, 12]) {
+    const kept = at === 0 ? mask >>> 0 : 0
+    for (const set of [0, 4]) {
+      data.writeUInt32LE((data.readUInt32LE(at + set) & kept) >>> 0, at + set)
+    }
+    data.writeUInt32LE(0, at + 8)
+  }
+  if (Number(capset(header, data)) !== 0) throw systemError('capset')
+}
+
+/** From here on no program that this thread runs gains rights by its setuid bit or file capabilities. */
+export function forbidNewPrivileges(): void {
+  if (Number(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) !== 0) throw systemError('prctl')
+}

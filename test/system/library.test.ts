@@ -1,0 +1,40 @@
+import fs from 'node:fs'
+import path from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { isMounted, needs, titled, unmount, withTempDir } from '../support/index.ts'
+
+const ROOT = path.resolve(import.meta.dirname, '../..')
+const BUILT = path.join(ROOT, 'dist/index.js')
+
+describe('the library', () => {
+  const need = needs('fuse')
+  it.skipIf(!need.ok)(titled('mounts, reads and unmounts an OCI image', need), async () => {
+    const { buildMoleculeFromOci, FsError } = (await import(BUILT)) as typeof import('../../src/index.ts')
+    await withTempDir(async (directory) => {
+      const target = path.join(directory, 'target')
+      fs.mkdirSync(target)
+      const options = {
+        ociDir: path.join(ROOT, 'fixtures/oci'),
+        tag: 'demo',
+        target,
+        metadataDir: path.join(directory, 'run'),
+      }
+      const molecule = buildMoleculeFromOci(options)
+      expect(molecule.layers.map((layer) => layer.compressor)).toEqual(['gzip', 'zstd', 'zstd'])
+      try {
+        expect(await molecule.mount()).toEqual([])
+        expect(isMounted(target)).toBe(true)
+        expect(fs.readdirSync(target)).toContain('bin')
+        await molecule.umount()
+        expect(isMounted(target)).toBe(false)
+        await expect(molecule.umount()).rejects.toThrow('is not mounted')
+        const writable = buildMoleculeFromOci({ ...options, addWriteableOverlay: true })
+        await expect(writable.mount()).rejects.toThrow(/writ/)
+      } finally {
+        await unmount(target)
+      }
+      expect(() => buildMoleculeFromOci({ ...options, tag: 'nope' })).toThrow(/demo/)
+      expect(FsError.name).toBe('FsError')
+    })
+  })
+})
