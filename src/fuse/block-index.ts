@@ -1,5 +1,5 @@
 import type { BlockRef } from '../base/index.ts'
-import { SLOT_FAILED, SLOT_QUEUED, type Slots } from './shared-cache.ts'
+import { SLOT_FAILED, SLOT_QUEUED, SLOT_READY, type Slots } from './shared-cache.ts'
 
 /** Positions below this fit into one number together with the source: 1 TiB a layer, 8 192 layers. */
 const SOURCE_STRIDE = 2 ** 40
@@ -12,16 +12,26 @@ function keyOf({ source, position }: BlockRef): number | string {
 
 /**
  * Which block lies in which slot. Owned by the dispatcher alone, so it needs no lock: the workers see only
- * slots. Least recently used slots are given up first, never one that is pinned.
+ * slots. A pinned slot is never given up. Otherwise first goes a block that was handed out as a whole: the kernel
+ * has its pages now, and a second copy here would only cost memory (so a reader of the whole image touches few
+ * slots). Then come slots that were never used, then the block that was used longest ago.
  */
 export class BlockIndex {
   readonly #slots: Slots
   /** Key to slot, in order of use. */
   readonly #slotOf = new Map<number | string, number>()
+  readonly #keyOf: (number | string | undefined)[]
   readonly #free: number[]
+  /** Bytes handed out of each slot since it was filled. */
+  readonly #delivered: Float64Array
+  /** Slots handed out from since the last look, and those found to be handed out as a whole. */
+  readonly #read: number[] = []
+  readonly #spent = new Set<number>()
 
   constructor(slots: Slots) {
     this.#slots = slots
+    this.#keyOf = new Array<number | string | undefined>(slots.count).fill(undefined)
+    this.#delivered = new Float64Array(slots.count)
     this.#free = Array.from({ length: slots.count }, (_, i) => slots.count - 1 - i)
   }
 
@@ -40,14 +50,29 @@ export class BlockIndex {
       this.#slots.pin(known)
       return known
     }
-    const slot = known ?? this.#free.pop() ?? this.#evict()
+    const slot = known ?? this.#takeSpent() ?? this.#free.pop() ?? this.#evict()
     if (slot === undefined) return undefined
     this.#slotOf.delete(key)
     this.#slotOf.set(key, slot)
+    this.#keyOf[slot] = key
+    this.#delivered[slot] = 0
+    this.#spent.delete(slot)
     this.#slots.describe(slot, block)
     this.#slots.pin(slot)
     this.#slots.setState(slot, SLOT_QUEUED)
     return slot
+  }
+
+  /** Notes that `length` bytes of a slot are being handed out. */
+  deliver(slot: number, length: number): void {
+    this.#delivered[slot] = (this.#delivered[slot] ?? 0) + length
+    this.#read.push(slot)
+    if (this.#read.length > this.#slots.count) this.#findSpent()
+  }
+
+  /** True where nothing of the slot's block was handed out yet. */
+  isUnread(slot: number): boolean {
+    return this.#delivered[slot] === 0
   }
 
   /** True where the block is there or under way: used to decide on prefetch. */
@@ -62,6 +87,31 @@ export class BlockIndex {
   #isUsable(slot: number, block: BlockRef): boolean {
     if (!this.#slots.describes(slot, block)) return false
     return this.#slots.state(slot) !== SLOT_FAILED || this.#slots.isPinned(slot)
+  }
+
+  /** A slot whose block was handed out as a whole. */
+  #takeSpent(): number | undefined {
+    this.#findSpent()
+    for (const slot of this.#spent) {
+      if (this.#slots.isPinned(slot)) continue
+      this.#spent.delete(slot)
+      const key = this.#keyOf[slot]
+      if (key !== undefined) this.#slotOf.delete(key)
+      return slot
+    }
+    return undefined
+  }
+
+  /** Looks through what was handed out: the length of a block is known only once it is decoded. */
+  #findSpent(): void {
+    let waiting = 0
+    for (const slot of this.#read) {
+      if (this.#slots.state(slot) !== SLOT_READY) {
+        // A worker is at it: look again later. A slot that failed is not pinned for long and then drops out.
+        if (this.#slots.isPinned(slot)) this.#read[waiting++] = slot
+      } else if ((this.#delivered[slot] ?? 0) >= this.#slots.length(slot)) this.#spent.add(slot)
+    }
+    this.#read.length = waiting
   }
 
   #evict(): number | undefined {

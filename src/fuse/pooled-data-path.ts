@@ -55,9 +55,10 @@ export class PooledDataPath implements DataPath {
     this.#gather = new GatherReply(options.fd, options.shared)
     const { fileSystem, shared } = options
     if (shared.workers > 0 && options.prefetch) {
-      const plan = new ReadPlan(this.#index, this.#slots)
-      const depth = shared.workers
-      this.#prefetcher = new Prefetcher({ fileSystem, slots: this.#slots, queue: this.#queue, plan, depth })
+      const plan = new ReadPlan(this.#index, this.#slots, false)
+      const depth = 2 * shared.workers + 2
+      const [index, slots, queue] = [this.#index, this.#slots, this.#queue]
+      this.#prefetcher = new Prefetcher({ fileSystem, index, slots, queue, plan, depth })
     }
   }
 

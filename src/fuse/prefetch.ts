@@ -1,20 +1,24 @@
 import { type FileSystem, FsError, type NodeId } from '../base/index.ts'
+import type { BlockIndex } from './block-index.ts'
 import { MAX_READ } from './init.ts'
 import type { ReadPlan } from './read-plan.ts'
 import { HOLE, SLOT_QUEUED, type Slots, type TaskQueue } from './shared-cache.ts'
 
 export interface PrefetchOptions {
   readonly fileSystem: FileSystem
+  readonly index: BlockIndex
   readonly slots: Slots
   readonly queue: TaskQueue
   /** A plan of its own: the one of the READ is still in use. */
   readonly plan: ReadPlan
-  /** Blocks to have under way ahead of a reader. */
+  /** Blocks to keep ahead of a reader, decoded or under way. */
   readonly depth: number
 }
 
 /** Files looked at in one step: small ones share a block, so a few of them are nothing to wait for. */
 const FILES_PER_STEP = 16
+/** Files that the frontier may be ahead of the reader. */
+const FILES_AHEAD = 512
 
 /**
  * Lets idle workers decode what a reader will probably ask for next: the rest of a file that is read from front to
@@ -31,6 +35,8 @@ export class Prefetcher {
   #frontierOffset = 0
   /** Files between the reader and the frontier, oldest first: where the reader may turn up next. */
   readonly #ahead = new Set<NodeId>()
+  /** Slots with blocks that were asked for here and not read yet. */
+  readonly #unread = new Set<number>()
 
   constructor(options: PrefetchOptions) {
     this.#options = options
@@ -39,14 +45,11 @@ export class Prefetcher {
   /** Called after each READ with what it asked for. */
   afterRead(node: NodeId, offset: number, size: number): void {
     const continues = node === this.#node ? offset === this.#end : offset === 0 && this.#ahead.has(node)
-    if (!continues && offset !== 0) {
-      this.#reset(node, offset + size)
-      return
-    }
-    if (!continues) this.#reset(node, offset + size)
-    else this.#follow(node, offset + size)
-    // The first file says nothing yet; from the second in order on, or the second piece, there is a pattern.
-    if (continues) this.#advance()
+    // The first READ says nothing yet; the second piece in order, or the second file, makes a pattern.
+    if (continues) {
+      this.#follow(node, offset + size)
+      this.#advance()
+    } else this.#reset(node, offset + size)
   }
 
   #reset(node: NodeId, end: number): void {
@@ -55,6 +58,7 @@ export class Prefetcher {
     this.#frontierNode = node
     this.#frontierOffset = end
     this.#ahead.clear()
+    this.#unread.clear()
     // The reader of a whole tree is recognised by where it goes next.
     this.#expect(node)
   }
@@ -80,8 +84,10 @@ export class Prefetcher {
   }
 
   #advance(): void {
-    const { queue, depth } = this.#options
-    for (let step = 0; step < FILES_PER_STEP && queue.length < depth; step++) {
+    const { index, depth } = this.#options
+    for (const slot of this.#unread) if (!index.isUnread(slot)) this.#unread.delete(slot)
+    for (let step = 0; step < FILES_PER_STEP && this.#unread.size < depth; step++) {
+      if (this.#ahead.size > FILES_AHEAD) return
       const planned = this.#planFrontier()
       if (planned === undefined) return
       this.#frontierOffset += planned
@@ -111,7 +117,8 @@ export class Prefetcher {
       if (slot === HOLE) continue
       // The worker that fills the slot unpins it.
       const isTaken = !unplannable && slots.state(slot) === SLOT_QUEUED && queue.pushFill(slot)
-      if (!isTaken) slots.unpin(slot)
+      if (isTaken) this.#unread.add(slot)
+      else slots.unpin(slot)
     }
     return unplannable ? undefined : length
   }

@@ -15,10 +15,13 @@ export class ReadPlan implements ExtentSink {
   unplannable = false
   readonly #index: BlockIndex
   readonly #slots: Slots
+  readonly #isRead: boolean
 
-  constructor(index: BlockIndex, slots: Slots) {
+  /** @param isRead false for a plan of which nothing is handed out: prefetch */
+  constructor(index: BlockIndex, slots: Slots, isRead = true) {
     this.#index = index
     this.#slots = slots
+    this.#isRead = isRead
   }
 
   begin(): void {
@@ -40,6 +43,7 @@ export class ReadPlan implements ExtentSink {
       return
     }
     this.#add(slot, from, length)
+    if (this.#isRead) this.#index.deliver(slot, length)
     const state = this.#slots.state(slot)
     if (state === SLOT_FAILED) {
       throw new FsError('EIO', `data block at byte ${block.position}: failed a moment ago`)

@@ -73,8 +73,8 @@ export function openImage(file: ImageFile): OpenImage {
 
 /** The file as it lies on disk, from the image's first byte. */
 export function rawSource(spec: Pick<ImageSpec, 'label' | 'fd' | 'offset' | 'size'>): ByteSource {
-  const file = new FileSource(spec.fd, spec.label)
-  return spec.offset === 0 && spec.size === file.size ? file : new WindowSource(file, spec.offset, spec.size)
+  const file = new FileSource(spec.fd, spec.label, spec.offset + spec.size)
+  return spec.offset === 0 ? file : new WindowSource(file, spec.offset, spec.size)
 }
 
 /** Who wants to know what verification finds. */
@@ -129,6 +129,10 @@ function openFile(file: ImageFile): number {
 function sizeOf(fd: number, file: ImageFile): number {
   const stat = fs.fstatSync(fd)
   if (stat.isFile()) return stat.size
-  if (stat.isBlockDevice()) return new FileSource(fd, file.label).size
+  if (stat.isBlockDevice()) {
+    // fstat(2) says 0 for a device; its size is in units of 512 bytes here whatever its sectors are (sysfs-block).
+    const [major, minor] = [(stat.rdev >>> 8) & 0xfff, (stat.rdev & 0xff) | ((stat.rdev >>> 12) & 0xfff00)]
+    return Number(fs.readFileSync(`/sys/dev/block/${major}:${minor}/size`, 'utf8')) * 512
+  }
   throw new FsError('EINVAL', `${file.path}: is neither a file nor a block device`)
 }

@@ -1,3 +1,4 @@
+import type { IdRule } from '../../overlay/index.ts'
 import type { CompressorName } from '../../squashfs/index.ts'
 import type { VerityTable } from '../verity/index.ts'
 
@@ -20,9 +21,9 @@ export interface MoleculeRequest {
   readonly rootHash?: string
   readonly verify: VerifyMode
   readonly options: {
-    /** Owner to show for everything. */
-    readonly uid?: number
-    readonly gid?: number
+    /** Owner to show: one for everything, or by ranges. */
+    readonly uid?: IdRule
+    readonly gid?: IdRule
     /** Byte position of the superblock in a squashfs file. */
     readonly offset?: number
     /** Directory of the image to show as the root. */
@@ -53,8 +54,8 @@ export interface MoleculeSpec {
   readonly layers: readonly number[]
   /** A bare squashfs file: shown as it is, without the rules of merging. */
   readonly plain: boolean
-  readonly uid?: number
-  readonly gid?: number
+  readonly uid?: IdRule
+  readonly gid?: IdRule
   readonly subdir?: string
   /** Largest block size of the images. */
   readonly blockSize: number

@@ -190,4 +190,24 @@ describe('BlockIndex', () => {
     expect(slots.state(other)).not.toBe(SLOT_READY)
     expect(slots.block(other).storedSize).toBe(11)
   })
+
+  it('reuses first the slot of a block that was handed out as a whole, before it touches new memory', () => {
+    const slots = new Slots(allocateShared(BLOCK, 8 * BLOCK, 0))
+    const index = new BlockIndex(slots)
+    const store = new MemoryBlockStore()
+    const read = (position: number, length: number): number => {
+      const slot = index.acquire({ ...block(position), maxSize: BLOCK })!
+      if (slots.claim(slot)) slots.fill(slot, store)
+      index.deliver(slot, length)
+      slots.unpin(slot)
+      return slot
+    }
+    const half = read(0, BLOCK / 2)
+    const whole = read(BLOCK, BLOCK)
+    expect(read(2 * BLOCK, BLOCK)).toBe(whole)
+    expect(index.has(block(BLOCK))).toBe(false)
+    // The other half of the first block makes it whole, too.
+    read(0, BLOCK / 2)
+    expect([read(3 * BLOCK, 1), read(4 * BLOCK, 1)].sort()).toEqual([half, whole].sort())
+  })
 })
