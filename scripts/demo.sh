@@ -55,10 +55,10 @@ mounted=yes
 step "$atomfs" mount "$image" "$tree"
 
 echo '# the merged tree: etc/demo.d/two.conf is deleted by a layer, var/cache is replaced'
-step ls -lR "$tree"
+step ls -lnR "$tree"
 step cat "$tree/etc/demo.conf"
 
-echo '# every block of the mounted image against the root hashes'
+echo "# the verdict on every block that was read so far, and what the mount has done"
 step "$atomfs" verify "$tree"
 step "$atomfs" status "$tree"
 

@@ -1,0 +1,170 @@
+import {
+  accessSync,
+  constants,
+  cpSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  symlinkSync,
+} from 'node:fs'
+import { join, posix, resolve } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { makeTempDir, removeTempDir, run } from './support/index.ts'
+
+/** What `npm publish` would upload: the manifest, and the package as it is built from a copy of the sources. */
+
+const ROOT = resolve(import.meta.dirname, '..')
+
+interface Manifest {
+  readonly version: string
+  readonly engines: { readonly node: string }
+  readonly os: readonly string[]
+  readonly bin: Readonly<Record<string, string>>
+  readonly files: readonly string[]
+  readonly exports: Readonly<Record<string, Readonly<Record<string, string>>>>
+  readonly scripts: Readonly<Record<string, string>>
+  readonly dependencies: Readonly<Record<string, string>>
+  readonly devDependencies: Readonly<Record<string, string>>
+  readonly optionalDependencies?: Readonly<Record<string, string>>
+}
+
+const MANIFEST: Manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
+
+describe('package.json', () => {
+  it('names exact versions, so that an installation is what was tested', () => {
+    const all = { ...MANIFEST.dependencies, ...MANIFEST.devDependencies, ...MANIFEST.optionalDependencies }
+    expect(Object.keys(all).length).toBeGreaterThan(5)
+    expect(Object.entries(all).filter(([, version]) => !/^\d+\.\d+\.\d+$/.test(version))).toEqual([])
+  })
+
+  it('has the same versions in the lock file', () => {
+    const lock: {
+      packages: Record<
+        string,
+        Partial<Pick<Manifest, 'dependencies' | 'devDependencies' | 'engines' | 'bin'>>
+      >
+    } = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8'))
+    const { dependencies, devDependencies, engines, bin } = lock.packages['']!
+    expect({ dependencies, devDependencies, engines, bin }).toEqual({
+      dependencies: MANIFEST.dependencies,
+      devDependencies: MANIFEST.devDependencies,
+      engines: MANIFEST.engines,
+      bin: MANIFEST.bin,
+    })
+  })
+
+  it('wants the Node that setup.sh and doctor want', () => {
+    const [, major, minor] = /^>=(\d+)\.(\d+)$/.exec(MANIFEST.engines.node)!
+    expect(readFileSync(join(ROOT, 'scripts/setup.sh'), 'utf8')).toContain(`"$minor" -lt ${minor} ]`)
+    expect(readFileSync(join(ROOT, 'src/daemon/doctor.ts'), 'utf8')).toContain(`[${major}, ${minor}]`)
+    expect(MANIFEST.os).toEqual(['linux'])
+  })
+
+  it('names programs that can be run', () => {
+    expect(Object.keys(MANIFEST.bin).sort()).toEqual(['atomfs', 'atomfs-fuse'])
+    for (const path of Object.values(MANIFEST.bin)) accessSync(join(ROOT, path), constants.X_OK)
+  })
+
+  it('lists files that exist, beside those that the build makes', () => {
+    const kept = MANIFEST.files.filter((name) => !name.startsWith('dist/'))
+    expect(kept.filter((name) => !existsSync(join(ROOT, name)))).toEqual([])
+    expect(readFileSync(join(ROOT, 'LICENSE'), 'utf8')).toMatch(/Apache License\s+Version 2\.0/)
+  })
+})
+
+describe('the package', () => {
+  const temp = makeTempDir()
+  const copy = join(temp, 'package')
+  let packed: readonly string[] = []
+
+  beforeAll(async () => {
+    mkdirSync(copy)
+    const sources = ['bin', 'overlay', 'scripts', 'squashfs', 'src', 'test/support', 'fixtures', 'docs']
+    const single = ['package.json', 'package-lock.json', 'tsconfig.json']
+    const documents = MANIFEST.files.filter((name) => /^[A-Z]/.test(name))
+    for (const name of [...sources, ...single, ...documents]) {
+      if (existsSync(join(ROOT, name))) cpSync(join(ROOT, name), join(copy, name), { recursive: true })
+    }
+    symlinkSync(join(ROOT, 'node_modules'), join(copy, 'node_modules'))
+    // The command that npm runs before packing; its own output would mix with the list.
+    expect(MANIFEST.scripts['prepack']).toBe('node scripts/build.mjs --types')
+    await run(process.execPath, ['scripts/build.mjs', '--types'], { cwd: copy, timeout: 100_000 })
+    const { stdout } = await run('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], {
+      cwd: copy,
+      env: { npm_config_cache: join(temp, 'npm'), npm_config_update_notifier: 'false' },
+    })
+    const [report]: { files: { path: string }[] }[] = JSON.parse(stdout)
+    packed = report!.files.map((file) => file.path)
+  }, 120_000)
+
+  afterAll(() => removeTempDir(temp))
+
+  it('contains the programs, the bundles and every target of exports', () => {
+    const targets = Object.values(MANIFEST.exports).flatMap((conditions) => Object.values(conditions))
+    const wanted = [...Object.values(MANIFEST.bin), ...targets].map((path) => posix.normalize(path))
+    const threads = ['cli', 'daemon', 'dispatcher', 'data-worker', 'scan'].map((name) => `dist/${name}.js`)
+    expect(packed).toEqual(expect.arrayContaining([...wanted, ...threads, 'package.json', 'LICENSE']))
+  })
+
+  it('contains nothing else: no tests, sources, fixtures or maps', () => {
+    const allowed = /^(bin\/[a-z-]+|dist\/[\w-]+\.js|dist\/types\/.+\.d\.ts|docs\/.+\.md|[A-Z]+\.md)$/
+    const others = packed.filter((path) => !allowed.test(path) && !['package.json', 'LICENSE'].includes(path))
+    expect(others).toEqual([])
+    expect(packed.filter((path) => path.includes('test'))).toEqual([])
+  })
+
+  it('contains what its README links to', () => {
+    const readme = readFileSync(join(ROOT, 'README.md'), 'utf8')
+    const links = [...readme.matchAll(/\]\(([^)#\s]+)/g)].map((match) => match[1]!)
+    const inside = links.filter((link) => !/^[a-z]+:/.test(link))
+    expect(inside.length).toBeGreaterThan(3)
+    const missing = inside.filter(
+      (link) => !packed.some((path) => path === link || path.startsWith(link.replace(/\/?$/, '/'))),
+    )
+    expect(missing).toEqual([])
+  })
+
+  it('offers its parts under its own name', async () => {
+    const parts: Readonly<Record<string, string>> = {
+      'atomfs-fuse': 'buildMoleculeFromOci',
+      'atomfs-fuse/squashfs': 'SquashfsImage',
+      'atomfs-fuse/overlay': 'MergedTree',
+      'atomfs-fuse/verity': 'appendVerityData',
+      'atomfs-fuse/fuse': 'Protocol',
+    }
+    expect(Object.keys(parts)).toEqual(
+      Object.keys(MANIFEST.exports).map((name) => posix.join('atomfs-fuse', name)),
+    )
+    for (const [specifier, name] of Object.entries(parts)) {
+      const code = `import(${JSON.stringify(specifier)}).then((part) => console.log(typeof part[${JSON.stringify(name)}]))`
+      const { stdout } = await run(process.execPath, ['--input-type=module', '--eval', code], { cwd: copy })
+      expect(`${specifier}: ${stdout.trim()}`).toBe(`${specifier}: function`)
+    }
+  })
+
+  it('runs the example of the README', async () => {
+    const readme = readFileSync(join(ROOT, 'README.md'), 'utf8')
+    const blocks = [...readme.matchAll(/```js\n([\s\S]*?)```/g)].map((match) => match[1]!)
+    const [code] = blocks.filter((block) => block.includes("from 'atomfs-fuse/squashfs'"))
+    const blobs = join(ROOT, 'fixtures/oci/blobs/sha256')
+    const layer = join(blobs, 'f8ab5b3f5bd188531e259d0d8595b6c040d43963aeb08f338db9c318694b3803')
+    const { stdout } = await run(process.execPath, ['--input-type=module', '-', layer], {
+      cwd: copy,
+      input: code!,
+    })
+    expect(stdout).toBe('40755 bin\n40755 etc\n40755 var\n' + 'greeting = hello from the bottom layer\n')
+  })
+
+  it('runs by both names, through the links that npm makes', async () => {
+    const folder = join(temp, 'linked')
+    mkdirSync(folder)
+    for (const [name, path] of Object.entries(MANIFEST.bin)) {
+      const link = join(folder, name)
+      symlinkSync(join(copy, path), link)
+      expect(lstatSync(link).isSymbolicLink()).toBe(true)
+      expect((await run(link, ['--version'])).stdout).toBe(`${MANIFEST.version}\n`)
+      expect((await run(link, ['--help'])).stdout).toMatch(new RegExp(`^Usage: ${name} `))
+    }
+  })
+})
