@@ -2,7 +2,15 @@ import { type BlockStore, ERRNO, FsError } from '../base/index.ts'
 import { GatherReply } from './gather-reply.ts'
 import type { Log } from './protocol.ts'
 import { checkSegments, unpinSegments } from './read-plan.ts'
-import { Counters, HOLE, PendingReads, type SharedBuffers, Slots, TaskQueue } from './shared-cache.ts'
+import {
+  Counters,
+  HOLE,
+  PendingReads,
+  type SharedBuffers,
+  SLOT_FAILED,
+  Slots,
+  TaskQueue,
+} from './shared-cache.ts'
 
 export interface DataWorkerOptions {
   readonly shared: SharedBuffers
@@ -44,6 +52,12 @@ export function runDataWorker(options: DataWorkerOptions): void {
         const slot = segments[i] ?? HOLE
         if (slot !== HOLE) slots.waitFilled(slot)
       }
+      if (anyFailed(slots, segments)) {
+        // Whoever tried to fill the slot has logged why.
+        counters.add('failedReads')
+        gather.failure(uniqueLow, uniqueHigh, -ERRNO.EIO)
+        return
+      }
       checkSegments(slots, segments)
       gather.success(uniqueLow, uniqueHigh, segments)
     } catch (error) {
@@ -64,6 +78,14 @@ export function runDataWorker(options: DataWorkerOptions): void {
       slots.unpin(task.slot)
     }
   }
+}
+
+function anyFailed(slots: Slots, segments: Int32Array): boolean {
+  for (let i = 0; i < segments.length; i += 3) {
+    const slot = segments[i] ?? HOLE
+    if (slot !== HOLE && slots.state(slot) === SLOT_FAILED) return true
+  }
+  return false
 }
 
 function messageOf(error: unknown): string {

@@ -3,6 +3,7 @@ import { readSuperblock, type Superblock } from '../../squashfs/index.ts'
 import { type ByteSource, FsError } from '../base/index.ts'
 import { FileSource, WindowSource } from '../sys/file-source.ts'
 import {
+  DEFAULT_CACHE_BYTES,
   openVerity,
   type ScanReport,
   VerifiedSource,
@@ -83,10 +84,19 @@ export interface VerityWatch {
   readonly onFailure: (failure: VerityFailure) => void
 }
 
-/** What squashfs may read: verified bytes where there is a root hash. One instance for each thread. */
-export function imageSource(spec: ImageSpec, watch?: VerityWatch): ByteSource {
+/**
+ * What squashfs may read: verified bytes where there is a root hash. One instance for each thread.
+ * @param cacheBytes most bytes of verified hash blocks to keep
+ */
+export function imageSource(
+  spec: ImageSpec,
+  watch?: VerityWatch,
+  cacheBytes = DEFAULT_CACHE_BYTES,
+): ByteSource {
   const source = rawSource(spec)
-  return spec.verity === undefined ? source : new VerifiedSource({ source, table: spec.verity, ...watch })
+  return spec.verity === undefined
+    ? source
+    : new VerifiedSource({ source, table: spec.verity, cacheBytes, ...watch })
 }
 
 /**

@@ -17,7 +17,7 @@ export type ImageWatch = (image: number) => VerityWatch
 export function openMolecule(spec: MoleculeSpec, watch?: ImageWatch): OpenMolecule {
   const metadataCache = new MetadataCache()
   const images = spec.images.map((image, sourceId): Layer => {
-    const source = imageSource(image, watch?.(sourceId))
+    const source = imageSource(image, watch?.(sourceId), hashCache(spec))
     const codec = openCodec(image.compressor)
     return new SquashfsImage({ source, sourceId, label: image.label, codec, metadataCache })
   })
@@ -46,13 +46,21 @@ export function openBlockStore(spec: MoleculeSpec, watch?: ImageWatch): BlockSto
       if (image === undefined) throw new FsError('EIO', `block of unknown image ${block.source}`)
       let reader = readers[block.source]
       if (reader === undefined) {
-        const source = imageSource(image, watch?.(block.source))
+        const source = imageSource(image, watch?.(block.source), hashCache(spec))
         reader = new SquashfsBlockReader(source, openCodec(image.compressor))
         readers[block.source] = reader
       }
       return reader.readBlock(block, target)
     },
   }
+}
+
+/** Verified hash blocks of all images that one kind of reader in one thread keeps, bytes. */
+const HASH_CACHE_BYTES = 2 << 20
+
+/** The share of one image: many layers together take no more memory than a few. */
+function hashCache(spec: MoleculeSpec): number {
+  return Math.floor(HASH_CACHE_BYTES / Math.max(2, spec.images.length))
 }
 
 /** Reads from a host file on behalf of a directory layer. @throws FsError EIO when it ended early */

@@ -9,9 +9,6 @@ export interface ImageTally {
 }
 
 const COLUMNS = 3
-/** Different failures that one thread logs; more of them say nothing new. */
-const LOGGED_FAILURES = 1000
-
 /** Memory in which all threads count, a row for each thread and image. */
 export function allocateTally(threads: number, images: number): SharedArrayBuffer {
   return new SharedArrayBuffer(threads * images * COLUMNS * 8)
@@ -30,25 +27,16 @@ export function readTally(tally: SharedArrayBuffer, images: number, image: numbe
   return { blocksChecked, hashBlocksChecked, failures }
 }
 
-/**
- * The watch of one thread over all images: counts in shared memory, and logs each damaged block once however
- * often it is read.
- */
+/** The watch of one thread over all images: counts in shared memory, and logs each damaged block. */
 export function watchImages(
   tally: SharedArrayBuffer,
   thread: number,
   images: number,
   log: (message: string) => void,
 ): (image: number) => VerityWatch {
-  const logged = new Set<string>()
   return (image) => ({
     counters: countersIn(new Float64Array(tally, (thread * images + image) * COLUMNS * 8, COLUMNS)),
-    onFailure: (failure: VerityFailure) => {
-      const key = `${image} ${failure.kind} ${failure.position}`
-      if (logged.has(key) || logged.size >= LOGGED_FAILURES) return
-      logged.add(key)
-      log(describeFailure(failure))
-    },
+    onFailure: (failure: VerityFailure) => log(describeFailure(failure)),
   })
 }
 
