@@ -1,3 +1,4 @@
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { withTarget } from './mounts.ts'
@@ -19,6 +20,18 @@ export function atomfsFuse(args: readonly string[], options: AtomfsOptions = {})
   const { runDir, env, ...rest } = options
   const extra = runDir === undefined ? {} : { ATOMFS_TEST_RUN_DIR: runDir }
   return run(ATOMFS_FUSE, args, { timeout: 60_000, ...rest, env: { ...extra, ...env } })
+}
+
+/** Process id of the one daemon whose runtime data lies in `runDir` (`meta/NAMESPACE/TARGET/daemon.json`). */
+export function daemonPid(runDir: string): number {
+  const records = readdirSync(runDir, { recursive: true, encoding: 'utf8' }).filter((path) =>
+    path.endsWith('/daemon.json'),
+  )
+  if (records.length !== 1) throw new Error(`${runDir}: ${records.length} daemons, expected 1`)
+  const record: unknown = JSON.parse(readFileSync(join(runDir, records[0] ?? ''), 'utf8'))
+  const { pid } = (record as { process: { pid: number } }).process
+  if (!Number.isSafeInteger(pid)) throw new Error(`${runDir}: daemon has process id ${pid}`)
+  return pid
 }
 
 export interface AtomfsMount {

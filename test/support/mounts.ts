@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { isMounted } from './mount-table.ts'
 import { run } from './process.ts'
@@ -19,8 +19,7 @@ export async function mountKernelSquashfs(image: string, target: string): Promis
 
 /**
  * Mounts kernel overlayfs.
- * @param lowers top first, as in `lowerdir`. A single one gets an empty directory below it, because the kernel
- *   wants two where there is no upper; that changes nothing in what the mount shows.
+ * @param lowers top first, as in `lowerdir`; at least two where there is no upper.
  */
 export async function mountKernelOverlay(
   lowers: readonly string[],
@@ -29,16 +28,10 @@ export async function mountKernelOverlay(
 ): Promise<void> {
   await withTempDir(async (names) => {
     // Short names: the option string of mount(2) is limited to a page. The kernel resolves them now.
-    const all = [...lowers]
-    if (all.length === 1 && options.upper === undefined) {
-      const empty = join(names, 'empty')
-      mkdirSync(empty)
-      all.push(empty)
-    }
-    all.forEach((lower, i) => {
+    lowers.forEach((lower, i) => {
       symlinkSync(lower, join(names, `${i}`))
     })
-    const list = [`lowerdir=${all.map((_, i) => i).join(':')}`, 'index=off', 'xino=on']
+    const list = [`lowerdir=${lowers.map((_, i) => i).join(':')}`, 'index=off', 'xino=on']
     if (options.userxattr) list.push('userxattr')
     if (options.upper) list.push(`upperdir=${options.upper.upper}`, `workdir=${options.upper.work}`)
     list.push(...(options.extra ?? []))
@@ -81,17 +74,23 @@ export function withKernelSquashfs<T>(
   })
 }
 
-/** A kernel overlay of directories, top first, for the time of `use`. */
+/**
+ * A kernel overlay of directories, top first, for the time of `use`. A single one gets an empty directory below it,
+ * which changes nothing in what the mount shows; it exists as long as the mount, or listings would be empty.
+ */
 export function withKernelOverlay<T>(
   parent: string,
   lowers: readonly string[],
   use: (target: string) => Promise<T> | T,
   options: OverlayOptions = {},
 ): Promise<T> {
-  return withTarget(parent, async (target) => {
-    await mountKernelOverlay(lowers, target, options)
-    return await use(target)
-  })
+  return withTempDir((empty) =>
+    withTarget(parent, async (target) => {
+      const alone = lowers.length === 1 && options.upper === undefined
+      await mountKernelOverlay(alone ? [...lowers, empty] : lowers, target, options)
+      return await use(target)
+    }),
+  )
 }
 
 /** The oracle for a merged image: kernel overlayfs over kernel squashfs mounts. @param images bottom first */

@@ -21,6 +21,7 @@ const FIELDS: readonly TreeField[] = [
   'size',
   'mtime',
   'nlink',
+  'blocks',
   'linkGroup',
   'rdev',
   'target',

@@ -40,6 +40,8 @@ export interface TreeEntry {
   /** `major:minor`. */
   readonly rdev?: string
   readonly target?: string
+  /** `st_blocks`, 512 bytes each; only where asked for, because it depends on the file system. */
+  readonly blocks?: number
   /** Values in hex, names sorted. Absent where there are none. */
   readonly xattrs?: Readonly<Record<string, string>>
   /** SHA-256 of the content, see `hashContent`. */
@@ -51,6 +53,8 @@ export interface WalkOptions {
   readonly noContent?: boolean
   /** Do not read extended attributes. */
   readonly noXattrs?: boolean
+  /** Also `blocks`. */
+  readonly blocks?: boolean
   /**
    * Leave out names that readdir gives but lookup does not know. Kernel overlayfs has such: a directory that merges
    * nothing is read as it is, with its whiteouts (overlayfs.rst, "whiteouts and opaque directories"). Not for ours.
@@ -131,6 +135,7 @@ function describe(
       (stat.mtimeNs - (((stat.mtimeNs % 1_000_000_000n) + 1_000_000_000n) % 1_000_000_000n)) / 1_000_000_000n,
     ),
     nlink: Number(stat.nlink),
+    ...(options.blocks ? { blocks: Number(stat.blocks) } : {}),
     ...(type === 'char' || type === 'block' ? { rdev: decodeDevice(stat.rdev) } : {}),
     ...(type === 'symlink' ? { target: readlinkSync(full, { encoding: 'buffer' }).toString('latin1') } : {}),
     ...(Object.keys(xattrs).length === 0 ? {} : { xattrs }),

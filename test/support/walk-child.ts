@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { renameSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import { run } from './process.ts'
@@ -29,7 +29,8 @@ export async function walkInChild(
  * @returns path of the program.
  */
 export async function bundleProgram(entry: string): Promise<string> {
-  const name = (entry.split('/').at(-1) ?? 'program').replace(/\.ts$/, '')
+  // The whole path, because programs in different folders may have the same name.
+  const name = relative(repository, entry).replace(/\.ts$/, '').replaceAll('/', '-')
   const folder = join(repository, '.cache', 'test')
   const part = join(folder, `${name}.${randomUUID()}.mjs`)
   await build({
