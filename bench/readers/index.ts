@@ -1,0 +1,29 @@
+import type { BenchOptions } from '../options.ts'
+import { kernelReader } from './kernel.ts'
+import { oursReader } from './ours.ts'
+import type { Reader } from './reader.ts'
+import { squashfuseReader, threadedSquashfuseReader } from './squashfuse.ts'
+import { fuseOverlayReader, kernelOverlayReader } from './stacked.ts'
+
+export type { Mounted, Reader } from './reader.ts'
+export { endProcesses, unmountTarget } from './teardown.ts'
+
+/** Readers that only run when `--readers` names them. */
+export const ON_REQUEST: readonly string[] = ['ours-fuse-native']
+
+/** @param program `bin/atomfs-fuse` of the build under test */
+export function allReaders(program: string, options: BenchOptions): Reader[] {
+  const { squashfuseLl } = options
+  return [
+    oursReader('ours', program, true),
+    oursReader('ours-unverified', program, false),
+    ...options.compare.map((other) => oursReader(other.name, other.program, true)),
+    squashfuseReader('squashfuse_ll', squashfuseLl),
+    threadedSquashfuseReader('squashfuse_ll-mt', squashfuseLl),
+    kernelReader,
+    kernelOverlayReader,
+    fuseOverlayReader(squashfuseLl),
+    squashfuseReader('squashfuse', 'squashfuse'),
+    oursReader('ours-fuse-native', program, true, ['-o', 'driver=fuse-native']),
+  ]
+}

@@ -1,0 +1,60 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { run } from '../../test/support/process.ts'
+import type { Subject } from '../inputs/index.ts'
+import { MOUNT_TIMEOUT, type Mounted, type Reader } from './reader.ts'
+import { endProcesses, unmountTarget } from './teardown.ts'
+
+/**
+ * A build of this project with its default options.
+ * @param program its `bin/atomfs-fuse`
+ * @param verify with root hashes where the image has them; else without any verification
+ */
+export function oursReader(
+  name: string,
+  program: string,
+  verify: boolean,
+  extra: readonly string[] = [],
+): Reader {
+  return {
+    name,
+    missing: () => (existsSync(program) ? undefined : `${program} is missing`),
+    accepts: () => true,
+    mount: (subject, target, work) => mountOurs(program, argumentsFor(subject, verify, extra), target, work),
+  }
+}
+
+function argumentsFor(subject: Subject, verify: boolean, extra: readonly string[]): readonly string[] {
+  const { verified, unverified } = subject
+  if (verify && verified !== undefined) return [...extra, verified]
+  return [...extra, '--allow-missing-verity', unverified]
+}
+
+async function mountOurs(
+  program: string,
+  args: readonly string[],
+  target: string,
+  work: string,
+): Promise<Mounted> {
+  const env = { ATOMFS_TEST_RUN_DIR: work }
+  await run(program, ['mount', ...args, target], { env, timeout: MOUNT_TIMEOUT })
+  const pids = daemons(work)
+  return {
+    pids,
+    unmount: async () => {
+      await run(program, ['umount', target], { env, timeout: 30_000, allowFailure: true }).catch(
+        () => undefined,
+      )
+      await unmountTarget(target)
+      await endProcesses(pids)
+    },
+  }
+}
+
+/** The process ids in the runtime directory (`meta/NAMESPACE/TARGET/daemon.json`). */
+function daemons(runDir: string): number[] {
+  return readdirSync(runDir, { recursive: true, encoding: 'utf8' })
+    .filter((path) => path.endsWith('/daemon.json'))
+    .map((path) => JSON.parse(readFileSync(join(runDir, path), 'utf8')) as { process: { pid: number } })
+    .map(({ process: { pid } }) => pid)
+}

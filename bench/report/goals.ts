@@ -1,0 +1,135 @@
+import { MANY } from '../rows/index.ts'
+import { findReader, type RowResult, ratioOf } from './statistics.ts'
+
+export type Outcome = 'pass' | 'MISS' | 'not measured'
+
+/** One cell of the table that says what must be reached. */
+export interface Verdict {
+  readonly goal: string
+  readonly outcome: Outcome
+  /** What was found, with its limit. */
+  readonly found: string
+}
+
+interface RatioGoal {
+  readonly input: string
+  readonly row: string
+  readonly against: string
+  readonly limit: number
+}
+
+/** Rows that gzip and zstd share: limits against squashfuse_ll and against the kernel's squashfs. */
+const MAIN: readonly { row: string; squashfuse: number; kernel: { gzip: number; zstd: number } }[] = [
+  { row: 'find-cold', squashfuse: 0.25, kernel: { gzip: 2.5, zstd: 2.5 } },
+  { row: 'find-warm', squashfuse: 0.2, kernel: { gzip: 1.5, zstd: 1.5 } },
+  { row: 'tar-cold', squashfuse: 0.35, kernel: { gzip: 1.0, zstd: 1.3 } },
+  { row: 'tar-warm', squashfuse: 0.35, kernel: { gzip: 1.5, zstd: 1.5 } },
+  { row: 'big-cold', squashfuse: 0.7, kernel: { gzip: 0.7, zstd: 0.7 } },
+  { row: 'parallel-cold', squashfuse: 0.7, kernel: { gzip: 0.7, zstd: 0.7 } },
+]
+
+const RATIO_GOALS: readonly RatioGoal[] = [
+  ...(['gzip', 'zstd'] as const).flatMap((input) =>
+    MAIN.flatMap(({ row, squashfuse, kernel }) => [
+      { input, row, against: 'squashfuse_ll', limit: squashfuse },
+      { input, row, against: 'kernel', limit: kernel[input] },
+    ]),
+  ),
+  { input: 'xz small', row: 'tar-cold', against: 'kernel', limit: 1.0 },
+  { input: '5 layers', row: 'find-cold', against: 'fuse-overlayfs', limit: 0.2 },
+  { input: '5 layers', row: 'tar-cold', against: 'fuse-overlayfs', limit: 0.2 },
+  { input: '5 layers', row: 'tar-cold', against: 'ours-unverified', limit: 1.15 },
+]
+
+/** Milliseconds; Node starts faster since 22. */
+const MOUNT_LIMIT = { old: 150, new: 100 }
+const MEMORY_LIMIT = 120
+/** How much more is still "not growing", for noise. */
+const GROWTH_LIMIT = 1.15
+
+/** Every cell of the table, with what this run found. */
+export function judge(rows: readonly RowResult[], nodeMajor: number): Verdict[] {
+  return [
+    ...RATIO_GOALS.map((goal) => judgeRatio(rows, goal)),
+    judgeMount(rows, nodeMajor >= 24 ? MOUNT_LIMIT.new : MOUNT_LIMIT.old),
+    ...judgeMemory(rows),
+    ...judgeGrowth(rows),
+  ]
+}
+
+function judgeRatio(rows: readonly RowResult[], { input, row, against, limit }: RatioGoal): Verdict {
+  const goal = `${input}, ${row}, against ${against}`
+  const [ours, other] = [findReader(rows, input, row, 'ours'), findReader(rows, input, row, against)]
+  if (ours === undefined || other === undefined) return notMeasured(goal, `≤ ${limit} ×`)
+  const { value, low, high } = ratioOf(ours, other)
+  const range = `rounds ${low.toFixed(2)} to ${high.toFixed(2)}`
+  return verdict(goal, value <= limit, `${value.toFixed(2)} × of ${limit} × (${range})`)
+}
+
+function judgeMount(rows: readonly RowResult[], limit: number): Verdict {
+  const goal = '5 layers, verified, mount to ready'
+  const ours = findReader(rows, '5 layers', 'mount', 'ours')
+  if (ours === undefined) return notMeasured(goal, `≤ ${limit} ms`)
+  return verdict(goal, ours.median <= limit, `${ours.median.toFixed(0)} ms of ${limit} ms`)
+}
+
+function judgeMemory(rows: readonly RowResult[]): Verdict[] {
+  const goal = 'resident memory after reading everything'
+  const peaks = rows
+    .filter(({ row, input }) => row === 'rss-peak' && !/k files|wide/.test(input))
+    .flatMap(({ input, readers }) =>
+      readers.filter(({ reader }) => reader === 'ours').map((r) => ({ input, peak: r.median })),
+    )
+    .sort((a, b) => b.peak - a.peak)
+  const [worst] = peaks
+  const largest =
+    worst === undefined
+      ? notMeasured(goal, `≤ ${MEMORY_LIMIT} MiB`)
+      : verdict(
+          goal,
+          worst.peak <= MEMORY_LIMIT,
+          `${worst.peak.toFixed(0)} MiB of ${MEMORY_LIMIT} MiB (${worst.input})`,
+        )
+  return [
+    largest,
+    judgeStep(rows, 'memory, 10 layers against 5', 'rss-peak', '5 layers', '10 layers', GROWTH_LIMIT),
+    judgeStep(rows, 'memory, four times the files', 'rss-peak', ...manyInputs(), GROWTH_LIMIT),
+  ]
+}
+
+/** Linear: four times the files, at most four times the time and the noise. */
+function judgeGrowth(rows: readonly RowResult[]): Verdict[] {
+  const [small, large] = manyInputs()
+  const factor = (MANY[1] / MANY[0]) * GROWTH_LIMIT
+  return [
+    judgeStep(rows, 'a million files: find grows linearly', 'find-cold', small, large, factor),
+    judgeStep(rows, 'a million files: mount time does not grow', 'mount', small, large, GROWTH_LIMIT),
+  ]
+}
+
+function manyInputs(): [string, string] {
+  return [`${MANY[0]}k files`, `${MANY[1]}k files`]
+}
+
+function judgeStep(
+  rows: readonly RowResult[],
+  goal: string,
+  row: string,
+  small: string,
+  large: string,
+  limit: number,
+): Verdict {
+  const [from, to] = [findReader(rows, small, row, 'ours'), findReader(rows, large, row, 'ours')]
+  if (from === undefined || to === undefined) return notMeasured(goal, `≤ ${limit.toFixed(2)} ×`)
+  const ratio = to.median / from.median
+  const found = `${from.median.toFixed(0)} to ${to.median.toFixed(0)}: ${ratio.toFixed(2)} × of ${limit.toFixed(2)} ×`
+  return verdict(goal, ratio <= limit, found)
+}
+
+function verdict(goal: string, passed: boolean, found: string): Verdict {
+  return { goal, outcome: passed ? 'pass' : 'MISS', found }
+}
+
+function notMeasured(goal: string, limit: string): Verdict {
+  return { goal, outcome: 'not measured', found: limit }
+}

@@ -1,0 +1,22 @@
+import type { Inputs, Subject } from '../inputs/index.ts'
+import type { Session } from '../measure/index.ts'
+
+/** What is done with one fresh mount of one image, and the rows that come of it. */
+export interface Scenario {
+  readonly name: string
+  /** Name of the image in tables. */
+  readonly input: string
+  readonly rows: readonly string[]
+  /** Readers by name; those that are not there are left out. */
+  readonly readers: readonly string[]
+  /** Readers that are slow and only there for orientation run in so many rounds. */
+  readonly fewerRounds?: Readonly<Record<string, number>>
+  /** Part of `--quick`. */
+  readonly main: boolean
+  /** Only with `--million`. */
+  readonly million?: boolean
+  /** Mounts in each round, 1 if absent. */
+  readonly repeat?: number
+  subject(inputs: Inputs): Promise<Subject>
+  measure(session: Session): Promise<void>
+}
