@@ -32,9 +32,16 @@ export class MetadataWindow {
     if (this.#bytes.length === 0) this.#bytes = new Uint8Array(this.#size)
     const wanted = Math.min(this.#size, this.#end - position)
     this.#length = 0
-    this.#source.readInto(position, this.#bytes.subarray(0, wanted))
+    try {
+      this.#source.readInto(position, this.#bytes.subarray(0, wanted))
+      this.#length = wanted
+    } catch (error) {
+      if (wanted === length) throw error
+      // Damage further on is no reason to refuse what is whole.
+      this.#source.readInto(position, this.#bytes.subarray(0, length))
+      this.#length = length
+    }
     this.#start = position
-    this.#length = wanted
     return this.#bytes.subarray(0, length)
   }
 }

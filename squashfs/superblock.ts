@@ -96,11 +96,11 @@ export function decodeSuperblock(bytes: Uint8Array, sourceSize: number, label: s
   const rootBlock = reader.u32() + reader.u16() * 2 ** 32
   const bytesUsed = reader.offset64()
   const idTable = reader.offset64()
-  const xattrTable = optionalTable(reader)
+  const xattrTable = optionalTable(reader, `${what}: xattr table`)
   const inodeTable = reader.offset64()
   const directoryTable = reader.offset64()
-  const fragmentTable = optionalTable(reader)
-  const exportTable = optionalTable(reader)
+  const fragmentTable = optionalTable(reader, `${what}: fragment table`)
+  const exportTable = optionalTable(reader, `${what}: export table`)
 
   const check = (good: boolean, message: string): void => {
     if (!good) throw new FsError('EIO', `${what}: ${message}`)
@@ -177,8 +177,8 @@ function checkMagic(bytes: Uint8Array, label: string): void {
 }
 
 /** All bits set means that there is no such table. */
-function optionalTable(reader: ByteReader): number {
+function optionalTable(reader: ByteReader, what: string): number {
   const bytes = reader.bytes(8)
   if (bytes.every((byte) => byte === 0xff)) return NO_TABLE
-  return ByteReader.over(bytes, 'superblock: table offset').offset64()
+  return ByteReader.over(bytes, what).offset64()
 }

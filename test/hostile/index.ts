@@ -1,0 +1,6 @@
+export * from './reader.ts'
+export * from './scene.ts'
+export * from './small-tree.ts'
+export { type Item, NO_LIMITS, PIECE, type Survey, type SurveyLimits, survey } from './survey.ts'
+export * from './verdict.ts'
+export * from './verified-image.ts'

@@ -1,0 +1,84 @@
+import { readFileSync } from 'node:fs'
+import { basename, dirname } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, test } from 'vitest'
+import {
+  ATOMFS_FUSE,
+  compareTrees,
+  makeTempDir,
+  needs,
+  removeTempDir,
+  run,
+  type TreeEntry,
+  titled,
+  walkInChild,
+  withAtomfs,
+  withTempDir,
+} from '../support/index.ts'
+
+/** The built program under other versions of Node than the one that runs the tests: as they come from the registry. */
+
+const VERSIONS = [22, 24]
+const fixtures = fileURLToPath(new URL('../../fixtures', import.meta.url))
+const golden = JSON.parse(readFileSync(`${fixtures}/oci.demo.tree.json`, 'utf8')) as TreeEntry[]
+const need = needs('root', 'fuse', 'npx')
+
+/** Path of that Node, downloaded where it is not in the cache of npm; undefined where the registry is not reachable. */
+async function findNode(version: number): Promise<string | undefined> {
+  // Not from within this repository, whose npm settings are its own.
+  const folder = makeTempDir()
+  try {
+    const command = ['-y', '-p', `node@${version}`, 'node', '-p', 'process.execPath']
+    const found = await run('npx', command, { timeout: 240_000, cwd: folder, allowFailure: true })
+    return found.status === 0 ? found.stdout.trim() : undefined
+  } catch {
+    return undefined
+  } finally {
+    removeTempDir(folder)
+  }
+}
+
+const nodes = new Map<number, string | undefined>()
+if (need.ok) for (const version of VERSIONS) nodes.set(version, await findNode(version))
+
+describe.each(VERSIONS)('Node %i', (version) => {
+  const node = nodes.get(version)
+  const why = !need.ok
+    ? need
+    : { ok: node !== undefined, missing: [], reason: 'the npm registry is not reachable' }
+
+  test.skipIf(!why.ok)(
+    titled('mounts the bundled image, verified, and shows the golden tree', why),
+    async () => {
+      expect((await run(node!, ['-p', 'process.versions.node'])).stdout).toMatch(new RegExp(`^${version}\\.`))
+      // The launcher asks for `node` in PATH; the daemon is started with the Node of its parent.
+      expect(basename(node!)).toBe('node')
+      const PATH = `${dirname(node!)}:${process.env['PATH']}`
+      await withTempDir(async (temp) => {
+        const mount = async (source: string, args: readonly string[]): Promise<void> => {
+          const actual = await withAtomfs(
+            temp,
+            source,
+            async ({ target, runDir }) => {
+              const record = await run('sh', ['-c', 'cat "$0"/meta/*/*/daemon.json', runDir])
+              const { pid } = (JSON.parse(record.stdout) as { process: { pid: number } }).process
+              expect((await run('readlink', [`/proc/${pid}/exe`])).stdout.trim()).toBe(node)
+              return await walkInChild(target, { timeout: 60_000 })
+            },
+            args,
+            { env: { PATH } },
+          )
+          expect(compareTrees(actual, golden, { ignoreDirectoryNlink: true })).toEqual([])
+        }
+        await mount(`${fixtures}/oci:demo`, ['--verify=eager'])
+        await mount(`${fixtures}/oci:demo-noverity`, ['--allow-missing-verity'])
+      })
+    },
+  )
+
+  test.skipIf(!why.ok)(titled('finds a codec for every compressor', why), async () => {
+    const { stdout } = await run(node!, [ATOMFS_FUSE, 'doctor', '--json'])
+    expect(JSON.parse(stdout)).toMatchObject({ canMount: true })
+    expect((await run(node!, [ATOMFS_FUSE, 'inspect', `${fixtures}/oci:demo`])).stdout).toContain('sha256:')
+  })
+})
