@@ -19,6 +19,7 @@ import type { Layer, LayerEntry } from './layer.ts'
 import { listMerged, listSingle } from './listing.ts'
 import { MergedDirectories } from './merged-directories.ts'
 import { NodeIds } from './node-ids.ts'
+import type { IdRule } from './owner.ts'
 import { ParkedCursors } from './parked-cursors.ts'
 import { rootDirectory } from './root.ts'
 import { presentInode, presentStat, sumStatFs } from './stat.ts'
@@ -30,9 +31,9 @@ export interface MergedTreeOptions {
   readonly plain?: boolean
   /** Makes the directory at this path of the merged tree the root. Symbolic links in it are not followed. */
   readonly subdir?: Name
-  /** Owner shown for every file. */
-  readonly uid?: number
-  readonly gid?: number
+  /** Owner shown for every file; the stored one where absent. */
+  readonly uid?: IdRule
+  readonly gid?: IdRule
 }
 
 /** Longest name, bytes (NAME_MAX, include/uapi/linux/limits.h). */
@@ -55,7 +56,7 @@ export class MergedTree implements FileSystem {
   readonly #merged = new MergedDirectories()
   readonly #parked = new ParkedCursors()
   readonly #whole = new LruCache<NodeId, true>(WHOLE_FILES)
-  readonly #owner: { readonly uid: number | undefined; readonly gid: number | undefined }
+  readonly #owner: { readonly uid: IdRule | undefined; readonly gid: IdRule | undefined }
 
   /**
    * @param layers bottom first, as an OCI manifest lists them

@@ -1,5 +1,6 @@
 import { FsError, isDirectory, type Stat, type StatFs } from '../src/base/index.ts'
 import type { Layer } from './layer.ts'
+import { type IdRule, shownId } from './owner.ts'
 
 /** Each layer has this many inode numbers, so that they are unique over the layers and the same at every mount. */
 const INODES_PER_LAYER = 2 ** 32
@@ -21,14 +22,14 @@ export function presentStat(
   index: number,
   stat: Stat,
   merged: boolean,
-  owner: { readonly uid: number | undefined; readonly gid: number | undefined },
+  owner: { readonly uid: IdRule | undefined; readonly gid: IdRule | undefined },
 ): Stat {
   return {
     ...stat,
     ino: presentInode(layer, index, stat.ino),
     nlink: merged && isDirectory(stat.mode) ? 1 : stat.nlink,
-    uid: owner.uid ?? stat.uid,
-    gid: owner.gid ?? stat.gid,
+    uid: shownId(owner.uid, stat.uid),
+    gid: shownId(owner.gid, stat.gid),
   }
 }
 

@@ -2,6 +2,8 @@
  * Wires one mount together. Only the files of `src/molecule/` know OCI, verity, squashfs and the merge at the
  * same time; everything above sees this list.
  */
+
+export type { IdRange, IdRule } from '../overlay/index.ts'
 export { type CodecReport, listCodecs } from './molecule/codecs.ts'
 export type { DamageReport } from './molecule/damage.ts'
 export { inspectSource } from './molecule/inspect.ts'

@@ -39,4 +39,6 @@ export interface BlockStore {
    * @throws FsError EIO on damage; the content of `target` is then undefined.
    */
   readBlock(block: BlockRef, target: Uint8Array): number
+  /** Whether `readBlock` would not have to wait for a disk; a thread that must not wait asks. Absent: not known. */
+  isAtHand?(block: BlockRef): boolean
 }

@@ -1,8 +1,21 @@
 import { basename } from 'node:path'
-import { run } from './program.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { startEarly } from './early-daemon.ts'
+
+/** Longest wait for a daemon without a request. */
+const END_TIMEOUT_MS = 2000
 
 // The name it was called by: lxc-oci calls the program `atomfs`.
 const name = basename(process.argv[1] ?? '') === 'atomfs' ? 'atomfs' : 'atomfs-fuse'
+const args = process.argv.slice(2)
+const early = startEarly(args)
+const { run } = await import('./program.ts')
+const exitCode = await run(args, name, early)
+if (exitCode !== 0) {
+  // A daemon that got no request, or failed, is gone before we are.
+  early?.channel.destroy()
+  if (early !== undefined) await Promise.race([early.exit, sleep(END_TIMEOUT_MS)])
+}
 
 // Exits at once instead of waiting for handles: the parent of a daemon has nothing left to do.
-process.exit(await run(process.argv.slice(2), name))
+process.exit(exitCode)

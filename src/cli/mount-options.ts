@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os'
 import { FsError } from '../base/index.ts'
 import type { MountOptions, VerifyMode } from '../daemon/request.ts'
 import { effectiveUid, isHostRoot } from '../sys/namespaces.ts'
+import { type IdOptions, idRule, MAX_ID, parseIdRanges } from './id-mapping.ts'
 
 /** The typed options, and what `-o` says of things that also have an option of their own. */
 export interface ParsedMountOptions {
@@ -16,14 +17,15 @@ interface State {
   verify: VerifyMode | undefined
   suid: boolean
   dev: boolean
+  readonly uid: IdOptions
+  readonly gid: IdOptions
+  squashToRoot: boolean
 }
 
 const DEFAULT_CACHE_BYTES = 64 * 2 ** 20
 const MIN_CACHE_BYTES = 2 ** 20
 const MAX_CACHE_BYTES = 64 * 2 ** 30
 const MAX_THREADS = 64
-/** Ids are 32 bits and the last one means "none" (chown(2)). */
-const MAX_ID = 2 ** 32 - 2
 /** FUSE_MAX_MAX_PAGES pages of 4 KiB, and one page, which the kernel takes at least. */
 const MAX_READ_LIMIT = 2 ** 20
 const MIN_READ_LIMIT = 4096
@@ -56,14 +58,21 @@ const FLAGS: Readonly<Record<string, Flag>> = {
   },
   noexec: ({ draft }) => setTrue(draft, 'noexec'),
   exec: ({ draft }) => setFalse(draft, 'noexec'),
+  squash_to_root: (state) => {
+    state.squashToRoot = true
+  },
 }
 
 const SETTERS: Readonly<Record<string, Setter>> = {
-  uid: ({ draft }, value, name) => {
-    draft.uid = parseInteger(name, value, 0, MAX_ID)
+  uid: ({ uid }, value, name) => setId(uid, value, name),
+  gid: ({ gid }, value, name) => setId(gid, value, name),
+  squash_to_uid: ({ uid }, value, name) => setId(uid, value, name),
+  squash_to_gid: ({ gid }, value, name) => setId(gid, value, name),
+  uidmapping: ({ uid }, value, name) => {
+    uid.ranges = parseIdRanges(name, value)
   },
-  gid: ({ draft }, value, name) => {
-    draft.gid = parseInteger(name, value, 0, MAX_ID)
+  gidmapping: ({ gid }, value, name) => {
+    gid.ranges = parseIdRanges(name, value)
   },
   offset: ({ draft }, value, name) => {
     draft.offset = parseSize(name, value, 0, Number.MAX_SAFE_INTEGER)
@@ -122,6 +131,9 @@ export function parseMountOptions(lists: readonly string[]): ParsedMountOptions 
     verify: undefined,
     suid: false,
     dev: false,
+    uid: {},
+    gid: {},
+    squashToRoot: false,
   }
   for (const option of lists.flatMap(splitOptions)) applyOption(state, option)
   // mount.fuse3 adds dev and suid for everybody, so from others than root of the machine they are no error.
@@ -129,6 +141,10 @@ export function parseMountOptions(lists: readonly string[]): ParsedMountOptions 
     state.draft.nosuid = !state.suid
     state.draft.nodev = !state.dev
   }
+  const uid = idRule(state.uid, state.squashToRoot)
+  const gid = idRule(state.gid, state.squashToRoot)
+  if (uid !== undefined) state.draft.uid = uid
+  if (gid !== undefined) state.draft.gid = gid
   return { options: state.draft, ...(state.verify === undefined ? {} : { verify: state.verify }) }
 }
 
@@ -195,6 +211,10 @@ function checkRange(name: string, text: string, value: number, min: number, max:
     throw new FsError('EINVAL', `option ${name}=${text}: expected a whole number from ${min} to ${max}`)
   }
   return value
+}
+
+function setId(ids: IdOptions, value: string, name: string): void {
+  ids.fixed = parseInteger(name, value, 0, MAX_ID)
 }
 
 type BooleanOption = 'allowOther' | 'defaultPermissions' | 'noexec'

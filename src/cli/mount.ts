@@ -1,8 +1,9 @@
 import { resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { FsError } from '../base/index.ts'
-import { descriptorOf, type MountRequest } from '../daemon/request.ts'
-import { closeInheritedDescriptors } from '../sys/process.ts'
+import { isJournal, type LogLevel } from '../daemon/log.ts'
+import type { MountRequest } from '../daemon/request.ts'
+import type { DaemonProcess } from '../daemon/spawn.ts'
+import { DAEMON_SCRIPT } from './early-daemon.ts'
 import { parseMountOptions, parseVerifyMode, refuseWritable } from './mount-options.ts'
 
 /** What commander makes of the options of `mount`. */
@@ -17,6 +18,9 @@ export interface MountFlags {
   readonly verify?: string
   readonly foreground?: boolean
   readonly debug?: boolean
+  readonly log?: string
+  readonly logLevel?: string
+  readonly readyFd?: string
   readonly o?: readonly string[]
 }
 
@@ -41,12 +45,19 @@ export function buildMountRequest(source: string, target: string, flags: MountFl
     ...(flags.metadir === undefined ? {} : { metadataDir: resolve(flags.metadir) }),
     foreground: flags.foreground ?? false,
     debug: flags.debug ?? false,
+    ...parseLogFlags(flags),
+    ...(flags.readyFd === undefined ? {} : { readyFd: parseReadyFd(flags.readyFd) }),
     options: notifyPipe === undefined ? options : { ...options, notifyPipe: resolve(notifyPipe) },
   }
 }
 
 /** Runs `mount`. @returns the exit code, when the mount serves or, in the foreground, when it has ended */
-export async function mount(source: string, target: string, flags: MountFlags): Promise<number> {
+export async function mount(
+  source: string,
+  target: string,
+  flags: MountFlags,
+  early?: DaemonProcess,
+): Promise<number> {
   const request = buildMountRequest(source, target, flags)
   if (request.foreground) {
     const [{ exitNow }, { runInForeground }, { resolveMolecule }, { startServer }] = await Promise.all([
@@ -58,11 +69,33 @@ export async function mount(source: string, target: string, flags: MountFlags): 
     return exitNow(await runInForeground(request, { resolveMolecule, startServer }))
   }
   const { startDaemon } = await import('../daemon/start.ts')
-  const handed = [descriptorOf(source), descriptorOf(target)].filter((fd) => fd !== undefined)
-  closeInheritedDescriptors(handed)
-  const warnings = await startDaemon(request, fileURLToPath(new URL('./daemon.js', import.meta.url)))
+  const warnings = await startDaemon(request, DAEMON_SCRIPT, early)
   for (const warning of warnings) process.stderr.write(`Warning: ${warning}\n`)
   return 0
+}
+
+function parseLogFlags(flags: MountFlags): Pick<MountRequest, 'log' | 'logLevel'> {
+  const foreground = flags.foreground ?? false
+  const logLevel =
+    flags.logLevel === undefined ? (foreground ? 'warn' : 'info') : parseLogLevel(flags.logLevel)
+  // A service whose stderr is the journal logs there, also from the background, where there is no stderr.
+  const log = flags.log ?? (!foreground && isJournal(2) ? 'syslog' : undefined)
+  return {
+    logLevel: flags.debug === true ? 'debug' : logLevel,
+    ...(log === undefined ? {} : { log: log === 'syslog' ? log : resolve(log) }),
+  }
+}
+
+function parseLogLevel(text: string): LogLevel {
+  if (text === 'error' || text === 'warn' || text === 'info' || text === 'debug') return text
+  throw new FsError('EINVAL', `--log-level is error, warn, info or debug, not '${text}'`)
+}
+
+function parseReadyFd(text: string): number {
+  if (!/^\d{1,9}$/.test(text) || Number(text) < 1) {
+    throw new FsError('EINVAL', `--ready-fd ${text}: expected the number of an open descriptor`)
+  }
+  return Number(text)
 }
 
 function absolute(path: string): string {

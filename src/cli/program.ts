@@ -1,16 +1,22 @@
 import { Command, CommanderError } from 'commander'
 import packageJson from '../../package.json' with { type: 'json' }
+import type { DaemonProcess } from '../daemon/spawn.ts'
 import type { MountFlags } from './mount.ts'
 import type { StatusFlags } from './status.ts'
 import type { UmountFlags } from './umount.ts'
 import type { VerifyFlags } from './verify.ts'
 
-/** Runs one command. @returns the exit code; errors become one line `Error: ...` on stderr and exit code 1 */
-export async function run(args: readonly string[], name: string): Promise<number> {
+/**
+ * Runs one command.
+ * @param early the process for a mount in the background, where one was started already
+ * @returns the exit code; errors become one line `Error: ...` on stderr and exit code 1
+ */
+export async function run(args: readonly string[], name: string, early?: DaemonProcess): Promise<number> {
   let exitCode = 0
-  const program = buildProgram(name, (code) => {
+  const setExitCode = (code: number): void => {
     exitCode = code
-  })
+  }
+  const program = buildProgram(name, setExitCode, early)
   try {
     if (args.length === 0) throw new Error(`no command given: try '${name} --help'`)
     await program.parseAsync(args, { from: 'user' })
@@ -33,7 +39,11 @@ export function oneLine(error: unknown): string {
     .trim()
 }
 
-function buildProgram(name: string, setExitCode: (code: number) => void): Command {
+function buildProgram(
+  name: string,
+  setExitCode: (code: number) => void,
+  early: DaemonProcess | undefined,
+): Command {
   const program = new Command(name)
     .description('Mount OCI images made of squashfs layers through one FUSE mount, without root.')
     .version(packageJson.version, '-V, --version', 'print the version')
@@ -64,6 +74,9 @@ Examples:
     .option('--root-hash <hex>', 'trusted dm-verity root hash of a single image')
     .option('--verify <mode>', 'when to verify: auto, lazy or eager (default: auto)')
     .option('--metadir <dir>', 'folder for runtime data instead of /run/atomfs')
+    .option('--log <file>', 'log there instead of the runtime folder; "syslog": to the system log')
+    .option('--log-level <level>', 'error, warn, info or debug (default: info; warn with -f)')
+    .option('--ready-fd <fd>', 'descriptor that gets a line when the mount serves')
     .option('--persist <dir>', 'writable: changes go to DIR/persist (not available yet)')
     .option('--upper <dir>', 'writable: changes go to DIR (not available yet)')
     .option('--writeable', 'writable: changes are thrown away (not available yet)')
@@ -72,7 +85,7 @@ Examples:
     .addHelpText('after', MOUNT_OPTIONS_HELP)
     .action(async (source: string, target: string, flags: MountFlags) => {
       const { mount } = await import('./mount.ts')
-      await finish(mount(source, target, { ...program.opts(), ...flags }))
+      await finish(mount(source, target, { ...program.opts(), ...flags }, early))
     })
 
   program
@@ -141,7 +154,9 @@ const MOUNT_OPTIONS_HELP = `
 Mount options (-o):
   ro                        read-only (always)
   allow_other               let other users in (default for root; noallow_other turns it off)
-  uid=N, gid=N              show this owner for everything
+  uid=N, gid=N              show this owner for everything (also squash_to_uid=N, squash_to_gid=N)
+  squash_to_root            show root as the owner of everything
+  uidmapping=A:B:COUNT[:…]  show stored ids A… as B…, others as nobody (and gidmapping=)
   offset=BYTES              where the squashfs image starts in the file
   subdir=PATH               mount this directory of the image
   cache_size=BYTES[K|M|G]   bound of the block cache (default 64M)

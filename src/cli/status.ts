@@ -39,7 +39,7 @@ export function formatMounts(mounts: readonly MountStatus[]): string {
 }
 
 export function formatMount(mount: MountStatus): string {
-  const { counters } = mount
+  const { counters, pending } = mount
   const reads = counters.cacheHits + counters.cacheMisses
   const hitRate = reads === 0 ? '' : ` (${((100 * counters.cacheHits) / reads).toFixed(1)} % from the cache)`
   const lines = [
@@ -47,6 +47,11 @@ export function formatMount(mount: MountStatus): string {
     `source:    ${mount.source}`,
     `process:   ${mount.pid}, up ${mount.uptimeSeconds} s, ${formatBytes(mount.rss)} of memory`,
     `requests:  ${counters.requests}, reads ${reads}${hitRate}, failed ${counters.failedReads}`,
+    ...(pending.reads === 0
+      ? []
+      : [
+          `waiting:   ${pending.reads} reads for data, the oldest for ${(pending.oldestMs / 1000).toFixed(1)} s`,
+        ]),
     `cache:     up to ${formatBytes(mount.cacheSize)}`,
   ]
   const rows = mount.layers.map((layer) => [

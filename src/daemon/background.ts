@@ -1,10 +1,11 @@
 import { closeSync, readSync, writeSync } from 'node:fs'
 import { FsError } from '../base/index.ts'
+import { closeInheritedDescriptors } from '../sys/process.ts'
 import { processEvents } from './host.ts'
-import { LogFile } from './log.ts'
+import { openLogSink } from './log-sink.ts'
+import { namespaceEnd, TITLE } from './namespace-watch.ts'
 import type { MountRequest } from './request.ts'
 import { serveMount } from './run.ts'
-import { LOG_FILE } from './runtime-dir.ts'
 import type { DaemonParts } from './server-types.ts'
 
 /**
@@ -22,15 +23,18 @@ const MAX_REQUEST_BYTES = 1 << 20
 
 /** The daemon process, from its channel to its exit code. */
 export async function runInBackground(parts: DaemonParts): Promise<number> {
+  // Numbers below these were marked at the start of the process and not inherited at all.
+  closeInheritedDescriptors([CHANNEL_FD])
   const request = readRequest()
-  process.title = `atomfs-fuse ${request.source} ${request.target}`
-  const logFile = new LogFile(request.debug)
+  process.title = `${TITLE} ${request.source} ${request.target}`
   try {
+    const sink = openLogSink(request)
     const end = await serveMount(request, parts, {
-      ...processEvents(false, logFile.log),
-      log: logFile.log,
+      ...sink,
+      ...processEvents(false, sink.log),
+      namespaceEnd,
       entryCreated: (entry) => {
-        logFile.open(`${entry.folder}/${LOG_FILE}`)
+        sink.entryCreated(entry)
         // Paths were resolved against the caller's folder, which must stay free to be unmounted.
         process.chdir('/')
       },

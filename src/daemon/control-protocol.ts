@@ -31,6 +31,8 @@ export interface MountStatus {
   /** Bound of the block cache, bytes. */
   readonly cacheSize: number
   readonly counters: Readonly<Record<Counter, number>>
+  /** READs that wait for data. One of seconds says that the disk of the image does not answer. */
+  readonly pending: { readonly reads: number; readonly oldestMs: number }
   /** Bottom first, as in the manifest; a repeated layer stands once. */
   readonly layers: readonly LayerStatus[]
 }

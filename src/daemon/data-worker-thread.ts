@@ -1,6 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { type Log, runDataWorker } from '../fuse/index.ts'
 import { openBlockStore, watchImages } from '../molecule.ts'
+import { dropThreadPrivileges } from './privileges.ts'
 import type { DataWorkerData, ThreadMessage } from './thread-messages.ts'
 
 /** Entry of a data worker: decodes blocks until the pool stops. */
@@ -11,10 +12,6 @@ const log: Log = (level, message) => {
 }
 const watch = watchImages(tally, thread, spec.images.length, (message) => log('error', message))
 
-runDataWorker({
-  shared,
-  thread,
-  fd: fuseFd,
-  store: openBlockStore(spec, watch),
-  log,
-})
+const store = openBlockStore(spec, watch)
+dropThreadPrivileges(log)
+runDataWorker({ shared, thread, fd: fuseFd, store, log })

@@ -1,6 +1,16 @@
 import { parentPort, workerData } from 'node:worker_threads'
-import { Counters, InlineDataPath, type Log, PooledDataPath, Protocol, runDeviceLoop } from '../fuse/index.ts'
+import { FsError } from '../base/index.ts'
+import {
+  Counters,
+  DeviceError,
+  InlineDataPath,
+  type Log,
+  PooledDataPath,
+  Protocol,
+  runDeviceLoop,
+} from '../fuse/index.ts'
 import { openMolecule, readHostFile, watchImages } from '../molecule.ts'
+import { dropThreadPrivileges } from './privileges.ts'
 import type { DispatcherData, ThreadMessage } from './thread-messages.ts'
 
 /**
@@ -35,7 +45,7 @@ try {
     counters,
     fallback,
     inlineLimit: INLINE_LIMIT,
-    prefetch: process.env['NOPF'] === undefined,
+    prefetch: true,
   })
   const protocol = new Protocol({
     fileSystem,
@@ -45,8 +55,14 @@ try {
     counters,
     onInit: () => tell({ type: 'ready' }),
   })
+  dropThreadPrivileges(log)
   runDeviceLoop({ fd: fuseFd, protocol, log, spins: SPINS })
   tell({ type: 'unmounted' })
 } catch (error) {
-  tell({ type: 'failed', message: error instanceof Error ? error.message : String(error) })
+  tell({ type: 'failed', message: messageOf(error) })
+}
+
+function messageOf(error: unknown): string {
+  if (error instanceof FsError || error instanceof DeviceError) return error.message
+  return `internal error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`
 }

@@ -3,9 +3,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { FUSE_DEVICE, openFuseDevice } from '../sys/device.ts'
 import { fusermountVersion } from '../sys/fusermount.ts'
-import { mountFuse, userMayAllowOther } from '../sys/mount.ts'
+import { mountBy, userMayAllowOther } from '../sys/mount.ts'
 import { effectiveUid, hasSysAdmin, isInitialUserNamespace, namespaceNumber } from '../sys/namespaces.ts'
 import { unmountFuse } from '../sys/unmount.ts'
+import { userNamespaceFailure } from '../sys/user-namespaces.ts'
 
 /** `info` is a fact; `warn` limits what can be had; `fail` is what keeps mounts from working. */
 export type CheckStatus = 'ok' | 'info' | 'warn' | 'fail'
@@ -19,13 +20,13 @@ export interface Check {
 
 export interface DoctorReport {
   readonly checks: readonly Check[]
-  /** Some way to mount works: one was tried. */
+  /** Some way to mount works: each was tried. */
   readonly canMount: boolean
 }
 
-/** What this machine lets us do. Tries a real mount in a temporary directory, since only that is proof. */
+/** What this machine lets us do. Tries real mounts in a temporary directory, since only that is proof. */
 export async function examine(): Promise<DoctorReport> {
-  const trial = await tryMount()
+  const ways = [await tryWay('mount'), await tryWay('fusermount')]
   return {
     checks: [
       checkNode(),
@@ -34,10 +35,12 @@ export async function examine(): Promise<DoctorReport> {
       await checkFusermount(),
       checkAllowOther(),
       checkMountMax(),
-      ...checkUserNamespaces(),
-      trial,
+      checkUserNamespaces(),
+      ...ways,
+      HANDED_OVER,
+      summary(ways),
     ],
-    canMount: trial.status === 'ok',
+    canMount: ways.some((way) => way.status === 'ok'),
   }
 }
 
@@ -104,37 +107,27 @@ function checkMountMax(): Check {
   }
 }
 
-/** Limits on user namespaces, which are the other way for plain users (`unshare -rm`). */
-function checkUserNamespaces(): readonly Check[] {
+/** The other way for plain users: root of a namespace of their own mounts by mount(2) there. */
+function checkUserNamespaces(): Check {
   const name = 'user namespaces'
-  const limits = [
-    {
-      path: '/proc/sys/user/max_user_namespaces',
-      closed: '0',
-      remedy: 'none may be made: sysctl user.max_user_namespaces',
-    },
-    {
-      path: '/proc/sys/kernel/unprivileged_userns_clone',
-      closed: '0',
-      remedy: 'closed to plain users: sysctl kernel.unprivileged_userns_clone=1',
-    },
-    {
-      path: '/proc/sys/kernel/apparmor_restrict_unprivileged_userns',
-      closed: '1',
-      remedy:
-        'AppArmor takes their rights away: use fusermount3, or sysctl kernel.apparmor_restrict_unprivileged_userns=0, or a profile with the rule "userns,"',
-    },
-  ]
-  const closed = limits.filter((limit) => readText(limit.path)?.trim() === limit.closed)
-  if (closed.length === 0) return [{ name, status: 'ok', detail: 'plain users may make them' }]
-  return closed.map((limit): Check => ({ name, status: 'warn', detail: limit.remedy }))
+  const failure = userNamespaceFailure()
+  return failure === undefined
+    ? { name, status: 'ok', detail: "can be made: 'unshare -rm' gives the right to mount" }
+    : { name, status: 'warn', detail: failure }
 }
 
-async function tryMount(): Promise<Check> {
-  const name = 'trial mount'
+const WAYS = { mount: 'mount(2)', fusermount: 'fusermount3' } as const
+
+/** Fails with the words that `mount` prints. One way that does not work is no fault where the other does. */
+async function tryWay(way: keyof typeof WAYS): Promise<Check> {
+  const name = `way: ${WAYS[way]}`
+  if (way === 'mount' && !hasSysAdmin()) {
+    const detail = "needs CAP_SYS_ADMIN: run as root, or in a user namespace ('unshare -rm')"
+    return { name, status: 'info', detail }
+  }
   const folder = mkdtempSync(join(tmpdir(), 'atomfs-doctor-'))
   try {
-    const mount = await mountFuse({
+    const mount = await mountBy(way, {
       target: folder,
       fsname: 'atomfs-doctor',
       readOnly: true,
@@ -147,16 +140,28 @@ async function tryMount(): Promise<Check> {
     // Unmounted before the descriptor is closed: nobody meets a dead mount.
     await unmountFuse(folder, true)
     closeSync(mount.fuseFd)
-    return {
-      name,
-      status: 'ok',
-      detail: mount.way === 'mount' ? 'works by mount(2)' : 'works by fusermount3',
-    }
+    return { name, status: 'ok', detail: 'a mount was made and undone' }
   } catch (error) {
     return { name, status: 'fail', detail: messageOf(error) }
   } finally {
     rmdirSync(folder)
   }
+}
+
+/** The way that `mount` takes, or why there is none. */
+function summary(ways: readonly Check[]): Check {
+  const name = 'trial mount'
+  const works = ways.find((way) => way.status === 'ok')
+  if (works !== undefined)
+    return { name, status: 'ok', detail: `works by ${works.name.slice('way: '.length)}` }
+  const failed = ways.find((way) => way.status === 'fail')
+  return { name, status: 'fail', detail: failed?.detail ?? 'no way to mount' }
+}
+
+const HANDED_OVER: Check = {
+  name: 'way: /dev/fd/N',
+  status: 'info',
+  detail: 'needs nothing here: the caller mounts, and hands over the open device as TARGET /dev/fd/N',
 }
 
 function readText(path: string): string | undefined {

@@ -1,5 +1,6 @@
 import { processEvents } from './host.ts'
-import { logToStderr } from './log.ts'
+import { openLogSink } from './log-sink.ts'
+import { notifyManager, writeReadyFd } from './notify.ts'
 import type { MountRequest } from './request.ts'
 import { serveMount } from './run.ts'
 import type { DaemonParts } from './server-types.ts'
@@ -9,15 +10,19 @@ import type { DaemonParts } from './server-types.ts'
  * @throws FsError what kept it from serving, or ended it
  */
 export async function runInForeground(request: MountRequest, parts: DaemonParts): Promise<number> {
-  const log = logToStderr(request.debug)
-  const quiet: typeof log = (level, message) => {
-    if (level !== 'info' || request.debug) log(level, message)
-  }
+  const { log, report } = openLogSink(request)
+  const { readyFd } = request
   const end = await serveMount(request, parts, {
-    ...processEvents(true, quiet),
-    log: quiet,
+    ...processEvents(true, log),
+    log,
+    report,
+    // Whoever started it waits for it, in whatever namespace.
+    namespaceEnd: () => new Promise(() => undefined),
     entryCreated: () => undefined,
-    ready: () => undefined,
+    ready: () => {
+      if (readyFd !== undefined) writeReadyFd(readyFd, log)
+      void notifyManager(`READY=1\nMAINPID=${process.pid}`, log)
+    },
   })
   return end.reason === 'unmounted' ? 0 : 1
 }

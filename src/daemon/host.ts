@@ -8,7 +8,7 @@ import type { DaemonHost } from './run.ts'
 export function processEvents(
   foreground: boolean,
   log: LogFunction,
-): Pick<DaemonHost, 'stopRequested' | 'stopAgain' | 'fault'> {
+): Pick<DaemonHost, 'stopRequested' | 'stopAgain' | 'fault' | 'onReportRequest'> {
   const first = deferred<string>()
   const second = deferred<string>()
   const fault = deferred<never>()
@@ -24,6 +24,9 @@ export function processEvents(
   process.on('SIGTERM', stop)
   process.on('SIGINT', foreground ? stop : () => undefined)
   process.on('SIGHUP', foreground ? stop : () => undefined)
+  // Node starts its debugger on SIGUSR1 unless somebody listens.
+  let report = (): void => undefined
+  process.on('SIGUSR1', () => report())
   process.on('uncaughtException', (error) => {
     log('error', `uncaught: ${error.stack ?? error.message}`)
     fault.reject(error)
@@ -35,7 +38,14 @@ export function processEvents(
     )
     fault.reject(reason)
   })
-  return { stopRequested: first.promise, stopAgain: second.promise, fault: fault.promise }
+  return {
+    stopRequested: first.promise,
+    stopAgain: second.promise,
+    fault: fault.promise,
+    onReportRequest: (listener) => {
+      report = listener
+    },
+  }
 }
 
 interface Deferred<T> {

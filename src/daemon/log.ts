@@ -3,40 +3,72 @@ import { closeSync, fstatSync, openSync, renameSync, writeSync } from 'node:fs'
 export type LogLevel = 'error' | 'warn' | 'info' | 'debug'
 export type LogFunction = (level: LogLevel, message: string) => void
 
+/** Severities of syslog(3), which the journal reads from the start of a line (sd-daemon(3)). */
+const SEVERITY: Readonly<Record<LogLevel, number>> = { error: 3, warn: 4, info: 6, debug: 7 }
+
+/** Facility LOG_DAEMON of syslog(3), shifted to its place. */
+const FACILITY_DAEMON = 3 << 3
+
 /** A log file is renamed at this size, and one older file is kept: the log is bounded by twice as much. */
 const MAX_LOG_BYTES = 1 << 20
 
 /** A line for people: time, level, message. Line ends in the message are shown, not made. */
 export function formatLine(level: LogLevel, message: string, now = new Date()): string {
-  return `${now.toISOString()} ${level}: ${message.replaceAll('\n', '\\n')}\n`
+  return `${now.toISOString()} ${level}: ${escapeLineEnds(message)}\n`
+}
+
+function escapeLineEnds(message: string): string {
+  return message.replaceAll('\n', '\\n')
+}
+
+/** Passes on what is at least as severe as `limit`. */
+export function limitLog(limit: LogLevel, log: LogFunction): LogFunction {
+  return (level, message) => {
+    if (SEVERITY[level] <= SEVERITY[limit]) log(level, message)
+  }
 }
 
 /** Writes to stderr: the log of a process in the foreground. A reader that is gone is no reason to end. */
-export function logToStderr(debug: boolean): LogFunction {
-  return (level, message) => {
-    if (level === 'debug' && !debug) return
-    try {
-      writeSync(2, formatLine(level, message))
-    } catch {
-      // Nowhere left to say it.
-    }
+export const logToStderr: LogFunction = (level, message) => {
+  try {
+    const line = isJournal(2)
+      ? `<${SEVERITY[level]}>${escapeLineEnds(message)}\n`
+      : formatLine(level, message)
+    writeSync(2, line)
+  } catch {
+    // Nowhere left to say it.
   }
 }
 
-/** The log of a daemon: a bounded file in its runtime entry. Lines are kept until the file is opened. */
+/**
+ * Whether a descriptor leads to the journal, which keeps the time itself and takes a severity for each line:
+ * `JOURNAL_STREAM` names device and inode of the stream (systemd.exec(5)).
+ */
+export function isJournal(fd: number, environment: NodeJS.ProcessEnv = process.env): boolean {
+  const stream = environment['JOURNAL_STREAM']
+  if (stream === undefined) return false
+  try {
+    const { dev, ino } = fstatSync(fd)
+    return stream === `${dev}:${ino}`
+  } catch {
+    return false
+  }
+}
+
+/** One message in the form of syslog(3) as `/dev/log` takes it. */
+export function formatSyslog(level: LogLevel, message: string): string {
+  return `<${FACILITY_DAEMON | SEVERITY[level]}>atomfs-fuse[${process.pid}]: ${escapeLineEnds(message)}`
+}
+
+/** A bounded file. Lines are kept until it is opened; without a file they are dropped. */
 export class LogFile {
-  readonly #debug: boolean
   #path: string | undefined
   #fd: number | undefined
   #size = 0
+  #mayRotate = false
   #early: string[] = []
 
-  constructor(debug: boolean) {
-    this.#debug = debug
-  }
-
   readonly log: LogFunction = (level, message) => {
-    if (level === 'debug' && !this.#debug) return
     const line = formatLine(level, message)
     if (this.#path === undefined) {
       if (this.#early.length < 1000) this.#early.push(line)
@@ -58,7 +90,10 @@ export class LogFile {
     if (this.#path === undefined) return
     try {
       this.#fd = openSync(this.#path, 'a', 0o600)
-      this.#size = fstatSync(this.#fd).size
+      const stat = fstatSync(this.#fd)
+      this.#size = stat.size
+      // Not a terminal or a pipe that the user named.
+      this.#mayRotate = stat.isFile()
     } catch {
       // The folder went away under us; the daemon goes on without a log.
     }
@@ -67,7 +102,7 @@ export class LogFile {
   #write(line: string): void {
     if (this.#fd === undefined || this.#path === undefined) return
     try {
-      if (this.#size >= MAX_LOG_BYTES) {
+      if (this.#mayRotate && this.#size >= MAX_LOG_BYTES) {
         renameSync(this.#path, `${this.#path}.1`)
         this.#reopen()
       }

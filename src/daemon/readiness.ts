@@ -3,11 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { LogFunction } from './log.ts'
 import type { MountOptions } from './request.ts'
 
-/**
- * Tells whoever asked to be told that the mount serves or failed. All ways of telling belong here: `notify_pipe`
- * now, a descriptor of the caller's choice and NOTIFY_SOCKET (sd_notify(3)) when they are added. Telling
- * never fails a mount.
- */
+/** Tells the reader of `notify_pipe` whether the mount serves or failed. Telling never fails a mount. */
 export async function announce(options: MountOptions, succeeded: boolean, log: LogFunction): Promise<void> {
   if (options.notifyPipe !== undefined) await writeNotifyPipe(options.notifyPipe, succeeded ? 's' : 'f', log)
 }

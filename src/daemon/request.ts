@@ -1,6 +1,8 @@
-import type { VerifyMode } from '../molecule.ts'
+import type { IdRule, VerifyMode } from '../molecule.ts'
+import type { LogLevel } from './log.ts'
 
-export type { VerifyMode }
+export type { IdRange, IdRule, VerifyMode } from '../molecule.ts'
+export type { LogLevel }
 
 /**
  * The `-o` options as typed values. Those that only concern other programs (`_netdev`, `x-*`) are gone here, and
@@ -12,9 +14,9 @@ export interface MountOptions {
   readonly nosuid: boolean
   readonly nodev: boolean
   readonly noexec: boolean
-  /** Owner to show for everything, instead of the stored one. */
-  readonly uid?: number
-  readonly gid?: number
+  /** Owner to show instead of the stored one: one for everything, or by ranges. */
+  readonly uid?: IdRule
+  readonly gid?: IdRule
   /** Byte position of the squashfs superblock in the image file. */
   readonly offset?: number
   /** Directory of the image to show as the root of the mount. */
@@ -43,7 +45,14 @@ export interface MountRequest {
   /** `--metadir`. */
   readonly metadataDir?: string
   readonly foreground: boolean
+  /** Logs every kernel request. */
   readonly debug: boolean
+  /** What is less severe is left out of the log. */
+  readonly logLevel: LogLevel
+  /** Absolute path of a file, or `syslog`; by default stderr, or a file in the runtime entry. */
+  readonly log?: string
+  /** Descriptor of the command that gets a line when the mount serves. */
+  readonly readyFd?: number
   readonly options: MountOptions
 }
 

@@ -7,8 +7,11 @@ import { type FuseMount, mountFuse } from '../sys/mount.ts'
 import { readMountInfo, topMountAt } from '../sys/mountinfo.ts'
 import { ownIdentity, withTimeout } from '../sys/process.ts'
 import { unmountFuse } from '../sys/unmount.ts'
+import type { MountStatus } from './control-protocol.ts'
 import { type ControlServer, openControl } from './control-server.ts'
 import type { LogFunction } from './log.ts'
+import { notifyManager } from './notify.ts'
+import { dropPrivileges } from './privileges.ts'
 import { announce } from './readiness.ts'
 import { descriptorOf, type MountRequest } from './request.ts'
 import {
@@ -24,6 +27,12 @@ import { canonicalTarget, prepareTarget } from './target.ts'
 /** What surrounds the daemon: a parent behind a pipe, or a terminal. */
 export interface DaemonHost {
   readonly log: LogFunction
+  /** Prints whatever the log level: somebody asked. */
+  readonly report: (message: string) => void
+  /** Calls the listener whenever somebody asks for a report. */
+  onReportRequest(listener: () => void): void
+  /** Resolves when nobody is left in the mount namespace. */
+  namespaceEnd(): Promise<void>
   /** The runtime entry exists: logs may go there. */
   entryCreated(entry: RuntimeEntry): void
   /** The mount serves. Throws when nobody waits for it any more: then it is undone. */
@@ -42,8 +51,8 @@ const READY_TIMEOUT_MS = 60_000
 /** Longest wait for a step that was interrupted. */
 const SETTLE_TIMEOUT_MS = 2000
 
-/** Threads that do not end do not hold up the end of the process. */
-const STOP_TIMEOUT_MS = 300
+/** Threads that do not end, or have not even started, do not hold up the end of the process. */
+const STOP_TIMEOUT_MS = 100
 
 /** What exists of a mount at some moment, and so has to be undone. */
 interface Progress {
@@ -82,6 +91,7 @@ export async function serveMount(
     await announce(options, false, host.log)
     throw error
   }
+  dropPrivileges(progress.mount, host.log)
   // A reader of the FIFO may take its time; the mount must be able to end meanwhile.
   void announce(options, true, host.log)
   return await waitForEnd(progress, host)
@@ -133,14 +143,16 @@ async function bringUp(
   await (request.verify === 'eager'
     ? ready
     : withTimeout(ready, READY_TIMEOUT_MS, 'the kernel did not start the file system'))
-  progress.control = await openControl(entry.folder, () => ({
+  const status = (): MountStatus => ({
     target,
     source: request.source,
     pid: process.pid,
     uptimeSeconds: Math.round(process.uptime()),
     rss: process.memoryUsage.rss(),
     ...server.stats(),
-  }))
+  })
+  progress.control = await openControl(entry.folder, status)
+  host.onReportRequest(() => host.report(`statistics: ${JSON.stringify(status())}`))
   for (const warning of mount.warnings) host.log('warn', warning)
   return mount.warnings
 }
@@ -173,9 +185,11 @@ async function waitForEnd(progress: Progress, host: DaemonHost): Promise<EndReas
   if (server === undefined) throw new FsError('EIO', 'no server')
   let end: EndReason
   try {
-    end = await Promise.race([server.ended, host.fault, host.stopRequested.then(() => undefined)]).then(
-      (ended) => ended ?? drain(progress, server, host),
-    )
+    const asked = Promise.race([host.stopRequested, endOfNamespace(host)]).then(() => undefined)
+    end = await Promise.race([server.ended, host.fault, asked]).then(async (ended) => {
+      await notifyManager('STOPPING=1', host.log)
+      return ended ?? (await drain(progress, server, host))
+    })
   } catch (error) {
     end = {
       reason: 'failed',
@@ -190,6 +204,11 @@ async function waitForEnd(progress: Progress, host: DaemonHost): Promise<EndReas
     await tearDown({ ...progress, mount: undefined }, host.log)
   }
   return end
+}
+
+async function endOfNamespace(host: DaemonHost): Promise<void> {
+  await host.namespaceEnd()
+  host.log('info', 'nobody is left in the mount namespace')
 }
 
 /** Detaches the mount, and serves on until the last user has closed its files, or we are asked again. */

@@ -21,7 +21,7 @@ export type EndReason =
   | { readonly reason: 'failed'; readonly message: string }
 
 /** What `status` tells of the serving threads. */
-export type ServerStats = Pick<MountStatus, 'cacheSize' | 'counters' | 'layers'>
+export type ServerStats = Pick<MountStatus, 'cacheSize' | 'counters' | 'layers' | 'pending'>
 
 export interface RunningServer {
   /** Resolves when INIT was answered. */

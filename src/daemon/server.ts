@@ -1,9 +1,20 @@
 import fs from 'node:fs'
 import { Worker } from 'node:worker_threads'
-import { allocateShared, readCounters, TaskQueue } from '../fuse/index.ts'
+import { FsError } from '../base/index.ts'
+import { allocateShared, type LogLevel, pendingAges, readCounters, TaskQueue } from '../fuse/index.ts'
 import { allocateTally, readTally } from '../molecule.ts'
+import type { MountStatus } from './control-protocol.ts'
 import type { EndReason, RunningServer, ServerOptions } from './server-types.ts'
 import type { DataWorkerData, DispatcherData, ThreadMessage } from './thread-messages.ts'
+
+/**
+ * Heap of one thread, MiB. What is large (decoded blocks, replies) lies outside of the heap and is bounded elsewhere;
+ * a small young generation keeps short-lived objects from spreading over memory that then stays resident.
+ */
+const HEAP_LIMITS = { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 512 }
+
+/** Different errors that are logged; more of them say nothing new. */
+const TOLD_ERRORS = 1000
 
 /** How long `stop` waits for threads that are still in a read from a slow disk. */
 const STOP_TIMEOUT_MS = 400
@@ -18,17 +29,33 @@ export function startServer(options: ServerOptions): RunningServer {
   const ready = deferred<void>()
   const ended = deferred<EndReason>()
   const exits: Promise<void>[] = []
+  const told = new Set<string>()
   let stopping = false
 
   function end(reason: EndReason): void {
     ended.resolve(reason)
-    ready.reject(new Error(reason.reason === 'failed' ? reason.message : 'unmounted before it was ready'))
+    // The threads have told bugs from damage already: this text is for the user as it is.
+    const why = reason.reason === 'failed' ? reason.message : 'unmounted before it was ready'
+    ready.reject(new FsError('EIO', why))
+  }
+
+  /** Damage that many readers meet in many threads is one line. */
+  function logOnce(level: LogLevel, message: string): void {
+    if (level !== 'error') log(level, message)
+    else if (!told.has(message) && told.size < TOLD_ERRORS) {
+      told.add(message)
+      log(level, message)
+    }
   }
 
   function start(file: string, name: string, workerData: DispatcherData | DataWorkerData): void {
-    const worker = new Worker(new URL(file, import.meta.url), { name, workerData })
+    const worker = new Worker(new URL(file, import.meta.url), {
+      name,
+      workerData,
+      resourceLimits: HEAP_LIMITS,
+    })
     worker.on('message', (message: ThreadMessage) => {
-      if (message.type === 'log') log(message.level, message.message)
+      if (message.type === 'log') logOnce(message.level, message.message)
       else if (message.type === 'ready') ready.resolve()
       else if (message.type === 'unmounted') end({ reason: 'unmounted' })
       else end({ reason: 'failed', message: message.message })
@@ -51,9 +78,13 @@ export function startServer(options: ServerOptions): RunningServer {
   const tally = allocateTally(threads + 1, images)
   const data = { spec, shared, fuseFd, tally }
   start('./dispatcher.js', 'dispatcher', { ...data, debug: options.debug })
-  for (let thread = 1; thread <= threads; thread++) {
-    start('./data-worker.js', `data worker ${thread}`, { ...data, thread })
+  // Until the first request is answered the dispatcher needs the CPUs; reads wait in the queue that long.
+  const startWorkers = (): void => {
+    for (let thread = 1; thread <= threads && !stopping; thread++) {
+      start('./data-worker.js', `data worker ${thread}`, { ...data, thread })
+    }
   }
+  ready.promise.then(startWorkers, () => undefined)
   // Whoever does not wait for `ready` learns of the failure from `ended`.
   ready.promise.catch(() => undefined)
 
@@ -61,6 +92,7 @@ export function startServer(options: ServerOptions): RunningServer {
     ready: ready.promise,
     ended: ended.promise,
     stats: () => ({
+      pending: pendingOf(pendingAges(shared)),
       counters: readCounters(shared),
       cacheSize: shared.slotCount * shared.slotSize,
       layers: spec.images.map(({ label, verity }, image) => {
@@ -77,6 +109,10 @@ export function startServer(options: ServerOptions): RunningServer {
       fs.closeSync(fuseFd)
     },
   }
+}
+
+function pendingOf(ages: readonly number[]): MountStatus['pending'] {
+  return { reads: ages.length, oldestMs: Math.max(0, ...ages) }
 }
 
 /** `Promise.withResolvers`, which Node 20 lacks. */

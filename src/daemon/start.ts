@@ -1,47 +1,36 @@
-import { spawn } from 'node:child_process'
-import { fstatSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import type { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { FsError } from '../base/index.ts'
 import { withTimeout } from '../sys/process.ts'
 import type { DaemonAnswer } from './background.ts'
+import { notifyManager, writeReadyFd } from './notify.ts'
 import { descriptorOf, type MountRequest } from './request.ts'
-
-/** Number of the first descriptor that is handed on: after stdio and the channel. */
-const FIRST_HANDED_FD = 4
+import { type DaemonProcess, spawnDaemon } from './spawn.ts'
 
 /** The root of the mount answers within this time, or the mount is undone. */
 const ROOT_TIMEOUT_MS = 10_000
 const END_TIMEOUT_MS = 5000
 
 /**
- * Starts the daemon for a request and waits until the mount serves. The daemon has a session of its own and
- * none of our descriptors, except those that source and target name.
+ * Starts the daemon for a request and waits until the mount serves.
  * @param script file of the daemon
+ * @param early a process that was started for this request before it was known
  * @returns warnings for the user, one line each
  * @throws FsError why there is no mount; then no process, mount or runtime entry is left
  */
-export async function startDaemon(request: MountRequest, script: string): Promise<readonly string[]> {
-  const handed: number[] = []
+export async function startDaemon(
+  request: MountRequest,
+  script: string,
+  early?: DaemonProcess,
+): Promise<readonly string[]> {
+  const { child, channel, exit, handed } = early ?? spawnDaemon(script, [request.source, request.target])
+  const answered = readAnswer(channel)
   const daemonRequest: MountRequest = {
     ...request,
-    source: handOn(request.source, handed),
-    target: handOn(request.target, handed),
+    source: asHanded(request.source, handed),
+    target: asHanded(request.target, handed),
   }
-  const child = spawn(process.execPath, [script], {
-    detached: true,
-    stdio: ['ignore', 'ignore', 'ignore', 'pipe', ...handed],
-  })
-  const exit = new Promise<string>((resolve) => {
-    child.once('error', (error) => resolve(`cannot start it: ${error.message}`))
-    child.once('exit', (code, signal) =>
-      resolve(signal === null ? `exit code ${code}` : `killed by ${signal}`),
-    )
-  })
-  const channel = child.stdio[3] as Duplex
-  const answered = readAnswer(channel)
-  channel.on('error', () => undefined)
   channel.write(`${JSON.stringify(daemonRequest)}\n`)
   const died = exit.then(async (how): Promise<DaemonAnswer> => {
     // The answer may still lie in the channel when the process has ended.
@@ -66,28 +55,24 @@ export async function startDaemon(request: MountRequest, script: string): Promis
     throw new FsError('EIO', `mounted, but the root directory cannot be read, so it was unmounted: ${reason}`)
   }
   child.unref()
-  return answer.warnings
+  const warnings = [...answer.warnings]
+  const warn = (_: string, message: string): number => warnings.push(message)
+  if (request.readyFd !== undefined) writeReadyFd(request.readyFd, warn)
+  // From here, because a manager listens to the main process only, and that is we until it is told of another.
+  await notifyManager(`READY=1\nMAINPID=${child.pid}`, warn)
+  return warnings
 }
 
 function lost(how: string): string {
   return `the background process ended before the mount was ready (${how}); --foreground --debug shows more`
 }
 
-/**
- * A path of a descriptor as the daemon will see it; the descriptor joins the ones it is given.
- * @throws FsError EBADF where it is not open
- */
-function handOn(path: string, handed: number[]): string {
-  const descriptor = descriptorOf(path)
-  if (descriptor === undefined) return path
-  try {
-    fstatSync(descriptor)
-  } catch (error) {
-    throw new FsError('EBADF', `${path}: descriptor ${descriptor} is not open`, { cause: error })
-  }
-  handed.push(descriptor)
-  const folder = path.slice(0, path.lastIndexOf('/'))
-  return `${folder}/${FIRST_HANDED_FD + handed.length - 1}`
+/** @throws FsError EBADF for the path of a descriptor that was not open */
+function asHanded(path: string, handed: ReadonlyMap<string, string>): string {
+  if (descriptorOf(path) === undefined) return path
+  const name = handed.get(path)
+  if (name === undefined) throw new FsError('EBADF', `${path}: that descriptor is not open`)
+  return name
 }
 
 /** Resolves with the daemon's line; never where the channel closes without one. */

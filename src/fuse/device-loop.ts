@@ -37,6 +37,7 @@ export function runDeviceLoop(options: DeviceLoopOptions): void {
         // ENOENT: the caller was interrupted and no longer waits for this answer.
         if (written < 0 && written !== -ENOENT && written !== -ENODEV) {
           log('error', `reply of ${size} bytes refused by the kernel: errno ${-written}`)
+          writeFrom(fd, replyAddress, protocol.failLast())
         }
       }
       continue

@@ -1,4 +1,5 @@
-import { GatherWriter } from '../sys/device-io.ts'
+import { ERRNO } from '../base/index.ts'
+import { ENODEV, ENOENT, GatherWriter } from '../sys/device-io.ts'
 import { addressOf } from '../sys/ffi.ts'
 import { OUT_HEADER_SIZE } from './abi.ts'
 import { encodeOutHeader } from './encode.ts'
@@ -27,9 +28,9 @@ export class GatherReply {
 
   /**
    * @param segments three ints each: slot (READY and pinned) or HOLE, from, length
-   * @returns bytes written, or -errno
+   * Where the kernel refuses the reply (no memory for it, say), the caller gets EIO instead of waiting for ever.
    */
-  success(uniqueLow: number, uniqueHigh: number, segments: Int32Array): number {
+  success(uniqueLow: number, uniqueHigh: number, segments: Int32Array): void {
     const writer = this.#writer
     writer.begin()
     writer.add(this.#headerAddress, OUT_HEADER_SIZE)
@@ -43,14 +44,17 @@ export class GatherReply {
       total += length
     }
     encodeOutHeader(this.#headerView, total, 0, uniqueLow, uniqueHigh)
-    return writer.write(this.#fd)
+    const written = writer.write(this.#fd)
+    // ENOENT: the caller was interrupted and waits no more. ENODEV: the mount is gone.
+    if (written >= 0 || written === -ENOENT || written === -ENODEV) return
+    this.failure(uniqueLow, uniqueHigh, -ERRNO.EIO)
   }
 
   /** @param error negative errno */
-  failure(uniqueLow: number, uniqueHigh: number, error: number): number {
+  failure(uniqueLow: number, uniqueHigh: number, error: number): void {
     encodeOutHeader(this.#headerView, OUT_HEADER_SIZE, error, uniqueLow, uniqueHigh)
     this.#writer.begin()
     this.#writer.add(this.#headerAddress, OUT_HEADER_SIZE)
-    return this.#writer.write(this.#fd)
+    this.#writer.write(this.#fd)
   }
 }

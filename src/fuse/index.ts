@@ -11,6 +11,7 @@ export {
   allocateShared,
   type Counter,
   Counters,
+  pendingAges,
   readCounters,
   type SharedBuffers,
   TaskQueue,

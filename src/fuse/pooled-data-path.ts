@@ -95,14 +95,20 @@ export class PooledDataPath implements DataPath {
     return REPLY_TAKEN
   }
 
-  /** One small block is missing and no worker is busy: waking one would take longer than decoding. */
+  /**
+   * One small block is missing and no worker is busy: waking one would take longer than decoding. Only what the page
+   * cache has: a disk that does not answer must hold up a worker, not the dispatcher with all other requests.
+   */
   #isLoneSmallBlock(): boolean {
-    const { inlineLimit, shared } = this.#options
+    const { inlineLimit, shared, store } = this.#options
+    const [slot] = this.#plan.missing
     return (
       this.#plan.missing.length === 1 &&
       shared.slotSize <= inlineLimit &&
       this.#queue.length === 0 &&
-      this.#queue.idle === shared.workers
+      this.#queue.idle === shared.workers &&
+      slot !== undefined &&
+      store.isAtHand?.(this.#slots.block(slot)) !== false
     )
   }
 
@@ -120,7 +126,6 @@ export class PooledDataPath implements DataPath {
         }
       }
       checkSegments(this.#slots, plan.used)
-      // A failed write means the request was interrupted or the mount is gone: the device loop sees which.
       this.#gather.success(request.uniqueLow, request.uniqueHigh, plan.used)
       return REPLY_TAKEN
     } finally {

@@ -66,6 +66,11 @@ export class Protocol {
     }
   }
 
+  /** Turns the last reply, which the kernel did not take, into EIO. @returns its bytes */
+  failLast(): number {
+    return this.#reply.fail('EIO', this.#request.uniqueLow, this.#request.uniqueHigh)
+  }
+
   /** An exception in a handler is an error reply and at most a log line, never a dead mount. */
   #fail(operation: Operation | undefined, error: unknown): number {
     const { uniqueLow, uniqueHigh, nodeId, opcode } = this.#request

@@ -26,7 +26,7 @@ export const HOLE = -1
 /** READs that may wait for workers at once; one more is answered by the dispatcher itself. */
 export const MAX_READS = 128
 const SEGMENT_INTS = 3
-const READ_HEADER_INTS = 4
+const READ_HEADER_INTS = 5
 const READ_INTS = READ_HEADER_INTS + MAX_SEGMENTS * SEGMENT_INTS
 
 /** Holes are written from this many shared zero bytes; a READ is never larger. */
@@ -190,7 +190,7 @@ export class Slots {
   }
 }
 
-/** READs whose answer a worker writes: unique, and the segments (slot or HOLE, from, length). */
+/** READs whose answer a worker writes: unique, when it came, and the segments (slot or HOLE, from, length). */
 export class PendingReads {
   readonly #ints: Int32Array
 
@@ -207,6 +207,7 @@ export class PendingReads {
     this.#ints[at + 1] = uniqueLow
     this.#ints[at + 2] = uniqueHigh
     this.#ints[at + 3] = count
+    this.#ints[at + 4] = clock()
     this.#ints.set(segments.subarray(0, count * SEGMENT_INTS), at + READ_HEADER_INTS)
     Atomics.store(this.#ints, at, READ_WAITING)
   }
@@ -227,9 +228,28 @@ export class PendingReads {
     return this.#ints.subarray(start, start + count * SEGMENT_INTS)
   }
 
+  /** How long a READ has been waiting, milliseconds; undefined where the place is free. */
+  age(read: number): number | undefined {
+    const at = read * READ_INTS
+    if (Atomics.load(this.#ints, at) === READ_FREE) return undefined
+    // Wraps around after 24 days, as the clock does.
+    return Math.max(0, (clock() - (this.#ints[at + 4] ?? 0)) | 0)
+  }
+
   release(read: number): void {
     Atomics.store(this.#ints, read * READ_INTS, READ_FREE)
   }
+}
+
+/** Milliseconds on a clock that all threads share, in 32 bits. */
+function clock(): number {
+  return Date.now() | 0
+}
+
+/** The ages of all READs that wait for a worker or are being decoded, milliseconds. */
+export function pendingAges(shared: SharedBuffers): readonly number[] {
+  const reads = new PendingReads(shared)
+  return Array.from({ length: MAX_READS }, (_, read) => reads.age(read)).filter((age) => age !== undefined)
 }
 
 const HEAD = 0

@@ -2,6 +2,7 @@ import { type Layer, MergedTree } from '../../overlay/index.ts'
 import { MetadataCache, openCodec, SquashfsBlockReader, SquashfsImage } from '../../squashfs/index.ts'
 import { type BlockRef, type BlockStore, type FileSystem, FsError } from '../base/index.ts'
 import { FileSource } from '../sys/file-source.ts'
+import { PageCacheProbe } from '../sys/page-cache.ts'
 import { imageSource, type VerityWatch } from './image-file.ts'
 import type { MoleculeSpec } from './spec.ts'
 
@@ -40,6 +41,12 @@ export function openMolecule(spec: MoleculeSpec, watch?: ImageWatch): OpenMolecu
 /** Decodes data blocks of all images of a mount: all that a data worker needs. One for each thread. */
 export function openBlockStore(spec: MoleculeSpec, watch?: ImageWatch): BlockStore {
   const readers: (BlockStore | undefined)[] = spec.images.map(() => undefined)
+  const probe = new PageCacheProbe(
+    spec.blockSize,
+    spec.images.map(({ fd }) => fd),
+  )
+  // Now, because the thread may give up the right to open their files.
+  for (const image of spec.images) openCodec(image.compressor)
   return {
     readBlock(block: BlockRef, target: Uint8Array): number {
       const image = spec.images[block.source]
@@ -51,6 +58,11 @@ export function openBlockStore(spec: MoleculeSpec, watch?: ImageWatch): BlockSto
         readers[block.source] = reader
       }
       return reader.readBlock(block, target)
+    },
+    isAtHand(block: BlockRef): boolean {
+      const image = spec.images[block.source]
+      if (image === undefined) return false
+      return probe.isAtHand(image.fd, image.offset + block.position, block.storedSize)
     },
   }
 }

@@ -3,6 +3,7 @@ import { closeSync } from 'node:fs'
 import { type ErrnoCode, FsError } from '../base/index.ts'
 import { addressOf, lastErrno, systemError } from './ffi.ts'
 import { libcFunction } from './libc.ts'
+import { userNamespaceLimits } from './user-namespaces.ts'
 
 /** What one run of the helper came to. */
 interface HelperResult {
@@ -75,8 +76,13 @@ async function runHelper(args: readonly string[], commFd: number | undefined): P
   }
   throw new FsError(
     'ENOENT',
-    "no fusermount3 found: install the package fuse3, or run as root or in a user namespace ('unshare -rm')",
+    `no fusermount3 found: install the package fuse3, or run as root or in a user namespace ('unshare -rm')${hint()}`,
   )
+}
+
+function hint(): string {
+  const [limit] = userNamespaceLimits()
+  return limit === undefined ? '' : `; but ${limit}`
 }
 
 /** @returns undefined where there is no such program */
@@ -120,13 +126,32 @@ function runProgram(
 
 function helperError(verb: string, result: HelperResult): FsError {
   const reason = result.message || `exit code ${result.exitCode}`
-  // The helper opens the device with the rights of its caller.
-  const remedy = /open \/dev\/fuse: Permission/.test(reason)
-    ? ": let users open it with 'chmod 0666 /dev/fuse'"
-    : ''
-  const text = `${result.program} could not ${verb}: ${reason}${remedy}`
+  const remedy = REMEDIES.find(({ pattern }) => pattern.test(reason))?.remedy
+  const text = `${result.program} could not ${verb}: ${reason}${remedy === undefined ? '' : `: ${remedy}`}`
   return new FsError(codeOfMessage(result.message), text)
 }
+
+/** What helps against what the helper says (libfuse, util/fusermount.c). */
+const REMEDIES: readonly { readonly pattern: RegExp; readonly remedy: string }[] = [
+  // The helper opens the device with the rights of its caller.
+  { pattern: /open \/dev\/fuse: Permission/, remedy: "let users open it with 'chmod 0666 /dev/fuse'" },
+  { pattern: /fuse device not found|\/dev\/fuse: No such/, remedy: `load FUSE as root with 'modprobe fuse'` },
+  {
+    pattern: /too many FUSE filesystems/i,
+    remedy: "unmount some, or raise 'mount_max' in /etc/fuse.conf",
+  },
+  {
+    pattern: /user_allow_other/,
+    remedy: "leave allow_other out, or put 'user_allow_other' into /etc/fuse.conf",
+  },
+  {
+    pattern: /mount failed: (?:Operation not permitted|Permission denied)|must be (?:suid|setuid)/i,
+    remedy:
+      "the helper has no root rights here: make it setuid root ('chmod u+s'), and allow setuid programs (no nosuid, no no_new_privs)",
+  },
+  { pattern: /no write access/, remedy: 'a plain user mounts only on directories of his own' },
+  { pattern: /mounting over filesystem type/, remedy: 'choose a target on a local disk or tmpfs' },
+]
 
 /** The helper tells its reason in words only. */
 function codeOfMessage(message: string): ErrnoCode {

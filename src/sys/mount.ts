@@ -5,7 +5,14 @@ import { lastErrno, systemError } from './ffi.ts'
 import { fusermountMount } from './fusermount.ts'
 import { libcFunction } from './libc.ts'
 import { FUSE_SUBTYPE, MOUNT_TYPE, readMountInfo, topMountAt } from './mountinfo.ts'
-import { effectiveGid, effectiveUid, hasSysAdmin } from './namespaces.ts'
+import {
+  apparmorProfile,
+  effectiveGid,
+  effectiveUid,
+  hasSysAdmin,
+  isInitialUserNamespace,
+} from './namespaces.ts'
+import { userNamespaceLimits } from './user-namespaces.ts'
 
 /** What one FUSE mount is made with. Always read-only for now. */
 export interface FuseMountOptions {
@@ -57,10 +64,16 @@ export async function mountFuse(options: FuseMountOptions): Promise<FuseMount> {
     if (!(error instanceof FsError) || (error.code !== 'EPERM' && error.code !== 'EACCES')) throw error
     try {
       return await mountByHelper(options)
-    } catch {
-      throw error
+    } catch (second) {
+      const also = second instanceof FsError && second.code !== 'ENOENT' ? `; and ${second.message}` : ''
+      throw also === '' ? error : new FsError(error.code, `${error.message}${also}`, { cause: error })
     }
   }
+}
+
+/** Mounts in one given way: what `doctor` tries. @throws FsError as `mountFuse` */
+export async function mountBy(way: 'mount' | 'fusermount', options: FuseMountOptions): Promise<FuseMount> {
+  return way === 'mount' ? mountDirectly(options) : await mountByHelper(options)
 }
 
 /**
@@ -179,12 +192,12 @@ function mountError(target: string, number: number): FsError {
     case 1:
       return new FsError(
         'EPERM',
-        `mount on ${target}: not permitted: CAP_SYS_ADMIN is missing in this mount namespace; try 'unshare -rm' or install fusermount3`,
+        `mount on ${target}: not permitted: CAP_SYS_ADMIN is missing in this mount namespace; try 'unshare -rm' or install fusermount3${confinement()}`,
       )
     case 13:
       return new FsError(
         'EACCES',
-        `mount on ${target}: refused by a security policy (AppArmor, SELinux): allow mounts of type ${MOUNT_TYPE}`,
+        `mount on ${target}: refused by a security policy (AppArmor, SELinux): allow mounts of type ${MOUNT_TYPE}${confinement()}`,
       )
     case 19:
       return new FsError('ENODEV', `mount on ${target}: the kernel has no FUSE: load it with 'modprobe fuse'`)
@@ -196,4 +209,12 @@ function mountError(target: string, number: number): FsError {
     default:
       return failure
   }
+}
+
+/** The AppArmor profile this process is confined by and what limits user namespaces, where there is either. */
+function confinement(): string {
+  const parts = isInitialUserNamespace() ? [] : [...userNamespaceLimits()]
+  const profile = apparmorProfile()
+  if (profile !== undefined) parts.unshift(`this process is confined by the AppArmor profile '${profile}'`)
+  return parts.length === 0 ? '' : `; ${parts.join('; ')}`
 }

@@ -51,3 +51,17 @@ export function hasSysAdmin(): boolean {
     return effectiveUid() === 0
   }
 }
+
+/** The AppArmor profile in force for this process; undefined where there is none. */
+export function apparmorProfile(): string | undefined {
+  for (const path of ['/proc/self/attr/apparmor/current', '/proc/self/attr/current']) {
+    try {
+      const text = readFileSync(path, 'latin1').replaceAll('\0', '').trim()
+      const name = / \((?:enforce|complain|kill|unconfined|prompt)\)$/.exec(text)
+      return name === null ? undefined : text.slice(0, name.index)
+    } catch {
+      // No AppArmor in this kernel, or an older one, which has the second path only.
+    }
+  }
+  return undefined
+}

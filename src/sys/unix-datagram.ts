@@ -31,9 +31,7 @@ export function sendDatagram(address: string, text: string): void {
   if (fd < 0) throw systemError('socket')
   try {
     const data = Buffer.from(text)
-    const sent = Number(
-      sendto(fd, data, data.length, MSG_DONTWAIT | MSG_NOSIGNAL, target, target.length),
-    )
+    const sent = Number(sendto(fd, data, data.length, MSG_DONTWAIT | MSG_NOSIGNAL, target, target.length))
     if (sent < 0) throw systemError(`send to ${address}`)
   } finally {
     closeSync(fd)

@@ -17,8 +17,7 @@ const LIMITS: readonly Limit[] = [
   {
     path: '/proc/sys/kernel/unprivileged_userns_clone',
     closed: '0',
-    remedy:
-      'user namespaces are closed to plain users (as root: sysctl kernel.unprivileged_userns_clone=1)',
+    remedy: 'user namespaces are closed to plain users (as root: sysctl kernel.unprivileged_userns_clone=1)',
   },
   {
     path: '/proc/sys/kernel/apparmor_restrict_unprivileged_userns',
@@ -29,7 +28,9 @@ const LIMITS: readonly Limit[] = [
 ]
 
 /** One line for each limit that is in force: what it is, and how to lift it. */
-export function userNamespaceLimits(read: (path: string) => string | undefined = readText): readonly string[] {
+export function userNamespaceLimits(
+  read: (path: string) => string | undefined = readText,
+): readonly string[] {
   return LIMITS.filter((limit) => read(limit.path)?.trim() === limit.closed).map((limit) => limit.remedy)
 }
 

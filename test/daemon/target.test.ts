@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { LogFile } from '../../src/daemon/log.ts'
+import { LogFile, limitLog } from '../../src/daemon/log.ts'
 import { descriptorOf } from '../../src/daemon/request.ts'
 import { tagOf } from '../../src/daemon/run.ts'
 import { canonicalTarget, prepareTarget } from '../../src/daemon/target.ts'
@@ -76,13 +76,14 @@ describe('descriptorOf', () => {
 })
 
 describe('LogFile', () => {
-  it('keeps early lines, leaves debug out, and stays bounded', () => {
+  it('keeps early lines, leaves out what is below the level, and stays bounded', () => {
     const path = join(folder, 'log')
-    const file = new LogFile(false)
-    file.log('info', 'early\nline')
-    file.log('debug', 'hidden')
+    const file = new LogFile()
+    const log = limitLog('info', file.log)
+    log('info', 'early\nline')
+    log('debug', 'hidden')
     file.open(path)
-    file.log('error', 'late')
+    log('error', 'late')
     expect(readFileSync(path, 'utf8')).toMatch(/^\S+Z info: early\\nline\n\S+Z error: late\n$/)
     for (let i = 0; i < 40; i++) file.log('warn', 'x'.repeat(100_000))
     expect(readFileSync(path).length).toBeLessThan(2 ** 20 + 200_000)

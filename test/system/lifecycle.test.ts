@@ -169,7 +169,7 @@ describe('mount', () => {
       expect({ session, terminal }).toEqual({ session: pid, terminal: 0 })
       expect(readlinkSync(`/proc/${pid}/cwd`)).toBe('/')
       const open = readdirSync(`/proc/${pid}/fd`).map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`))
-      expect(open.slice(0, 3)).toEqual(['/dev/null', '/dev/null', '/dev/null'])
+      for (const fd of [0, 1, 2]) expect(readlinkSync(`/proc/${pid}/fd/${fd}`)).toBe('/dev/null')
       expect(open).not.toContain(secret)
     })
   })
@@ -377,7 +377,9 @@ describe('the end of a mount', () => {
         const pid = daemonPid(runDir)
         process.kill(pid, 'SIGKILL')
         await until(() => isGone(pid), 'the end of the daemon')
-        expect((await run('stat', ['-f', target], { allowFailure: true })).stderr).toContain('not connected')
+        expect((await run('stat', ['-f', target], { allowFailure: true })).stderr).toMatch(
+          /not connected|connection abort/,
+        )
         expect(await heal()).toMatchObject(SILENT)
       }
       expect(isMounted(target)).toBe(false)
@@ -484,7 +486,7 @@ describe('without root', () => {
   it('root of a user namespace mounts with mount(2)', async () => {
     await inScene(async ({ target, runDir }) => {
       const script =
-        '"$0" mount "$1" "$2" && cat "$2/etc/motd" && grep -c fuse.atomfs-fuse /proc/self/mountinfo && "$0" umount "$2"'
+        '"$0" mount "$1" "$2" && cat "$2/etc/motd" && grep -F "$2" /proc/self/mountinfo | grep -c fuse.atomfs-fuse && "$0" umount "$2"'
       const result = await run('unshare', ['-rm', 'sh', '-c', script, ATOMFS_FUSE, image, target], {
         env: { ATOMFS_TEST_RUN_DIR: runDir, FUSERMOUNT_PROG: '/nonexistent' },
       })
@@ -528,7 +530,8 @@ describe('without root', () => {
 describe('doctor', () => {
   it('finds a way to mount here, for people and for programs', async () => {
     const text = await atomfsFuse(['doctor'])
-    expect(text.stdout).toMatch(/^trial mount +ok +works by mount\(2\)$/m)
+    expect(text.stdout).toMatch(/^way: mount\(2\) +ok +a mount was made and undone$/m)
+    expect(text.stdout).toMatch(/^way: fusermount3 +ok /m)
     expect(text.stdout).toMatch(/^zstd +(system|node|portable) /m)
     const report = JSON.parse((await atomfsFuse(['doctor', '--json'])).stdout)
     expect(report.canMount).toBe(true)

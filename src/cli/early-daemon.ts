@@ -1,0 +1,17 @@
+import { fileURLToPath } from 'node:url'
+import { type DaemonProcess, spawnDaemon } from '../daemon/spawn.ts'
+
+/** The daemon's file, in the folder of the bundles. */
+export const DAEMON_SCRIPT = fileURLToPath(new URL('./daemon.js', import.meta.url))
+
+const NO_DAEMON = new Set(['-f', '--foreground', '-h', '--help', '-V', '--version'])
+
+/**
+ * Starts the daemon of a mount in the background before the command line is parsed: both take tens of ms and there
+ * is another CPU. A wrong guess costs a process that ends without its request.
+ */
+export function startEarly(args: readonly string[]): DaemonProcess | undefined {
+  const command = args.find((word) => !word.startsWith('-'))
+  if (command !== 'mount' || args.some((word) => NO_DAEMON.has(word))) return undefined
+  return spawnDaemon(DAEMON_SCRIPT, args)
+}

@@ -1,0 +1,56 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { fstatSync } from 'node:fs'
+import type { Duplex } from 'node:stream'
+import { descriptorOf } from './request.ts'
+
+/** Number of the first descriptor that is handed on: after stdio and the channel. */
+const FIRST_HANDED_FD = 4
+
+/** A daemon process that waits for its request. */
+export interface DaemonProcess {
+  readonly child: ChildProcess
+  readonly channel: Duplex
+  /** Resolves with how the process ended, in words. */
+  readonly exit: Promise<string>
+  /** Paths of descriptors of ours, and what the daemon calls them. */
+  readonly handed: ReadonlyMap<string, string>
+}
+
+/**
+ * Starts the daemon process, with a session of its own, and none of our descriptors except those that `paths` name.
+ * It can be started before the request is known: its own start takes longer than reading a command line.
+ * @param script file of the daemon
+ * @param paths words that may name a descriptor of ours; those that are not open are left out
+ */
+export function spawnDaemon(script: string, paths: readonly string[]): DaemonProcess {
+  const descriptors: number[] = []
+  const handed = new Map<string, string>()
+  for (const path of new Set(paths)) {
+    const descriptor = descriptorOf(path)
+    if (descriptor === undefined || !isOpen(descriptor)) continue
+    handed.set(path, `${path.slice(0, path.lastIndexOf('/'))}/${FIRST_HANDED_FD + descriptors.length}`)
+    descriptors.push(descriptor)
+  }
+  const child = spawn(process.execPath, [script], {
+    detached: true,
+    stdio: ['ignore', 'ignore', 'ignore', 'pipe', ...descriptors],
+  })
+  const exit = new Promise<string>((resolve) => {
+    child.once('error', (error) => resolve(`cannot start it: ${error.message}`))
+    child.once('exit', (code, signal) =>
+      resolve(signal === null ? `exit code ${code}` : `killed by ${signal}`),
+    )
+  })
+  const channel = child.stdio[3] as Duplex
+  channel.on('error', () => undefined)
+  return { child, channel, exit, handed }
+}
+
+function isOpen(descriptor: number): boolean {
+  try {
+    fstatSync(descriptor)
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,289 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  truncateSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { ATOMFS_FUSE, daemonPid, isMounted, removeTempDir, run } from '../support/index.ts'
+import {
+  entries,
+  inScene,
+  isGone,
+  type LifeImage,
+  makeLifeImage,
+  readLog,
+  SILENT,
+  until,
+} from './life-scene.ts'
+
+/** Every way a mount can end, wanted or not: afterwards there is no process, no mount and no runtime entry. */
+
+let life: LifeImage
+
+beforeAll(async () => {
+  life = await makeLifeImage()
+})
+
+/** Milliseconds between the end and the exit of the daemon. Reported, not asserted: machines are busy. */
+const times: [string, number][] = []
+
+afterAll(() => {
+  removeTempDir(life.folder)
+  for (const [name, ms] of times) console.log(`${name.padEnd(44)} ${ms.toFixed(0).padStart(6)} ms`)
+})
+
+async function expectEnd(name: string, pid: number, runDir: string, target: string): Promise<void> {
+  times.push([name, await until(() => isGone(pid), `the end of the daemon after ${name}`)])
+  expect(isMounted(target)).toBe(false)
+  expect(entries(runDir)).toEqual([])
+}
+
+describe('a mount in the background ends by', () => {
+  it.each([
+    ['umount(8)', 'umount', []],
+    ['umount -l', 'umount', ['-l']],
+    ['fusermount3 -u', 'fusermount3', ['-u']],
+    ['fusermount3 -u -z', 'fusermount3', ['-u', '-z']],
+    ['atomfs-fuse umount', ATOMFS_FUSE, ['umount']],
+    ['atomfs-fuse umount --lazy', ATOMFS_FUSE, ['umount', '--lazy']],
+  ])('%s', async (name, program, args) => {
+    await inScene(async ({ target, runDir, atomfs }) => {
+      expect(await atomfs('mount', life.image, target)).toMatchObject(SILENT)
+      await run('cat', [join(target, 'big')])
+      const pid = daemonPid(runDir)
+      await run(program, [...args, target], { env: { ATOMFS_TEST_RUN_DIR: runDir } })
+      await expectEnd(name, pid, runDir, target)
+    })
+  })
+
+  it('SIGTERM', async () => {
+    await inScene(async ({ target, runDir, atomfs }) => {
+      await atomfs('mount', life.image, target)
+      const pid = daemonPid(runDir)
+      process.kill(pid, 'SIGTERM')
+      await expectEnd('SIGTERM', pid, runDir, target)
+    })
+  })
+
+  it('not by SIGHUP, SIGINT or SIGUSR1, and not by the end of the session that mounted', async () => {
+    await inScene(async ({ target, runDir, atomfs }) => {
+      await run('setsid', ['-w', ATOMFS_FUSE, 'mount', life.image, target], {
+        env: { ATOMFS_TEST_RUN_DIR: runDir },
+      })
+      const pid = daemonPid(runDir)
+      for (const signal of ['SIGHUP', 'SIGINT', 'SIGUSR1'] as const) process.kill(pid, signal)
+      await until(() => readLog(runDir).includes('statistics: {'), 'the statistics')
+      expect((await run('cat', [join(target, 'etc/motd')])).stdout).toBe('hello\n')
+      expect(await atomfs('umount', target)).toMatchObject(SILENT)
+    })
+  })
+
+  it.each([
+    ['a mount namespace of root', ['-m']],
+    ['a user and mount namespace', ['-rm']],
+  ])('the end of %s', async (name, flags) => {
+    await inScene(async ({ folder, target, runDir }) => {
+      const script = '"$0" mount "$1" "$2" && cat "$2/etc/motd" && touch "$3" && read line'
+      const pipe = join(folder, 'mounted')
+      const inside = spawn('unshare', [...flags, 'sh', '-c', script, ATOMFS_FUSE, life.image, target, pipe], {
+        stdio: ['pipe', 'ignore', 'inherit'],
+        env: { ...process.env, ATOMFS_TEST_RUN_DIR: runDir },
+      })
+      try {
+        await until(() => existsSync(pipe), 'the mount')
+        const pid = daemonPid(runDir)
+        const closed = once(inside, 'close')
+        inside.stdin?.end('\n')
+        expect(await closed).toEqual([0, null])
+        await expectEnd(`the end of ${name}`, pid, runDir, target)
+      } finally {
+        inside.kill('SIGKILL')
+      }
+    })
+  })
+})
+
+describe('a mount in the foreground ends by', () => {
+  const start = (command: string, args: readonly string[], runDir: string): ChildProcess =>
+    spawn(command, args, {
+      stdio: ['pipe', 'pipe', 'inherit'],
+      env: { ...process.env, ATOMFS_TEST_RUN_DIR: runDir },
+    })
+
+  it.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)('%s', async (signal) => {
+    await inScene(async ({ target, runDir }) => {
+      const child = start(ATOMFS_FUSE, ['mount', '-f', life.image, target], runDir)
+      try {
+        await until(() => isMounted(target) && existsSync(join(target, 'big')), 'the mount')
+        const closed = once(child, 'close')
+        child.kill(signal)
+        await expectEnd(`${signal} in the foreground`, child.pid!, runDir, target)
+        expect(await closed).toEqual([0, null])
+      } finally {
+        child.kill('SIGKILL')
+      }
+    })
+  })
+
+  it('the closing of its terminal', async () => {
+    await inScene(async ({ target, runDir }) => {
+      // script(1) gives it a terminal, which goes away with script.
+      const line = `exec "${ATOMFS_FUSE}" mount -f "${life.image}" "${target}"`
+      const terminal = start('script', ['-qec', line, '/dev/null'], runDir)
+      try {
+        await until(() => isMounted(target) && entries(runDir).length === 1, 'the mount')
+        await until(() => existsSync(join(target, 'big')), 'the first answer')
+        const pid = daemonPid(runDir)
+        terminal.kill('SIGKILL')
+        await expectEnd('the closing of the terminal', pid, runDir, target)
+      } finally {
+        terminal.kill('SIGKILL')
+      }
+    })
+  })
+})
+
+describe('what must not happen is survived:', () => {
+  it('a killed daemon leaves errors, not a hang, and the next mount and umount heal', async () => {
+    await inScene(async ({ target, runDir, atomfs }) => {
+      for (const heal of ['mount', 'umount'] as const) {
+        if (heal === 'mount') await atomfs('mount', life.image, target)
+        const pid = daemonPid(runDir)
+        const user = spawn('sh', ['-c', 'exec 3<big; echo open; read line; cat <&3 >/dev/null'], {
+          cwd: target,
+        })
+        let complaint = ''
+        user.stderr.on('data', (text) => (complaint += text))
+        try {
+          await once(user.stdout, 'data')
+          process.kill(pid, 'SIGKILL')
+          await until(() => isGone(pid), 'the end of the daemon')
+          const closed = once(user, 'close')
+          user.stdin.end('\n')
+          const [status] = await closed
+          expect({ status, complaint }).toEqual({
+            status: 1,
+            complaint: expect.stringMatching(/not connected|abort|error/i),
+          })
+        } finally {
+          user.kill('SIGKILL')
+        }
+        const args = heal === 'mount' ? ['mount', life.image, target] : ['umount', target]
+        expect(await atomfs(...args)).toMatchObject(SILENT)
+      }
+      expect(isMounted(target)).toBe(false)
+      expect(entries(runDir)).toEqual([])
+    })
+  })
+
+  it('a thread without memory ends the mount and says so', async () => {
+    await inScene(async ({ folder, target, runDir, atomfs }) => {
+      // Of any thread but the main one: a script that fills its heap some time after the start.
+      const hook = join(folder, 'hook.cjs')
+      writeFileSync(
+        hook,
+        `const { isMainThread, workerData } = require('node:worker_threads')
+         if (!isMainThread && workerData?.thread === 1) {
+           const keep = []
+           const end = Date.now() + 800
+           Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 800)
+           for (;;) keep.push(new Array(100000).fill({}))
+         }`,
+      )
+      const pidFile = join(folder, 'pid')
+      const log = join(folder, 'log')
+      const env = { ATOMFS_TEST_RUN_DIR: runDir, NODE_OPTIONS: `--require ${hook}` }
+      await run(ATOMFS_FUSE, ['mount', '--log', log, life.image, target], { env, timeout: 30_000 })
+      writeFileSync(pidFile, String(daemonPid(runDir)))
+      const pid = Number(readFileSync(pidFile, 'utf8'))
+      await until(() => isGone(pid), 'the end of the daemon', 60_000)
+      expect(readFileSync(log, 'utf8')).toMatch(/error: data worker 1: .*memory/)
+      expect(isMounted(target)).toBe(false)
+      // The entry stays until somebody has seen the log of it.
+      expect((await atomfs('mount', life.image, target)).status).toBe(0)
+      expect((await atomfs('umount', target)).status).toBe(0)
+      expect(entries(runDir)).toEqual([])
+    })
+  })
+
+  it('an image that is deleted is served to the end, one that is cut gives EIO and log lines', async () => {
+    await inScene(async ({ folder, target, runDir, atomfs }) => {
+      const image = join(folder, 'image')
+      copyFileSync(life.image, image)
+      await atomfs('mount', image, target)
+      unlinkSync(image)
+      expect((await run('cmp', [join(target, 'big'), join(life.folder, 'tree/big')])).status).toBe(0)
+      await atomfs('umount', target)
+
+      copyFileSync(life.image, image)
+      await atomfs('mount', image, target)
+      truncateSync(image, 1 << 20)
+      const cat = await run('cat', [join(target, 'big')], { allowFailure: true, timeout: 20_000 })
+      expect(cat.status).toBe(1)
+      expect(cat.stderr).toMatch(/Input\/output error/)
+      expect(readLog(runDir)).toMatch(/error: .*file ends at/)
+      expect((await run('cat', [join(target, 'etc/motd')], { allowFailure: true })).status).toBeLessThan(2)
+      expect(await atomfs('umount', target)).toMatchObject(SILENT)
+    })
+  })
+})
+
+describe('a disk that does not answer', () => {
+  it('holds up one file, not the others, and status shows it', async () => {
+    await inScene(async ({ folder, target, runDir, atomfs }) => {
+      // The outer mount serves the image of the inner one from one thread, and is stopped.
+      const tree = join(folder, 'tree')
+      mkdirSync(tree)
+      copyFileSync(life.image, join(tree, 'inner'))
+      const outer = join(folder, 'outer')
+      mkdirSync(outer)
+      const store = join(folder, 'store.sqfs')
+      await run('mksquashfs', [tree, store, '-quiet', '-no-progress'])
+      expect(await atomfs('mount', store, outer)).toMatchObject(SILENT)
+      const disk = daemonPid(runDir)
+      const innerRun = join(folder, 'inner-run')
+      const env = { ATOMFS_TEST_RUN_DIR: innerRun }
+      await run(ATOMFS_FUSE, ['mount', '-o', 'threads=2', join(outer, 'inner'), target], { env })
+      await run('cat', [join(target, 'etc/motd')])
+      await run('ls', ['-l', target])
+      // What was read ahead would be answered from the page cache.
+      await run('dd', [`if=${join(outer, 'inner')}`, 'iflag=nocache', 'count=0'])
+      process.kill(disk, 'SIGSTOP')
+      // One block only: the dispatcher would decode it itself if it did not ask for the page cache first.
+      const part = [
+        `if=${join(target, 'big')}`,
+        'bs=4k',
+        'count=1',
+        'skip=600',
+        'iflag=direct',
+        'of=/dev/null',
+      ]
+      const stuck = spawn('dd', part, { stdio: 'ignore' })
+      try {
+        const waiting = async (): Promise<number> => {
+          const { stdout } = await run(ATOMFS_FUSE, ['status', '--json', target], { env, timeout: 20_000 })
+          return JSON.parse(stdout).pending.oldestMs
+        }
+        await expect.poll(waiting, { timeout: 20_000 }).toBeGreaterThan(1000)
+        expect((await run('cat', [join(target, 'etc/motd')], { timeout: 20_000 })).stdout).toBe('hello\n')
+        expect((await run('stat', ['-f', target], { timeout: 20_000 })).status).toBe(0)
+        expect(stuck.exitCode).toBe(null)
+        const text = await run(ATOMFS_FUSE, ['status', target], { env, timeout: 20_000 })
+        expect(text.stdout).toMatch(/^waiting: +\d+ reads for data, the oldest for \d/m)
+      } finally {
+        process.kill(disk, 'SIGCONT')
+      }
+      expect((await once(stuck, 'close'))[0]).toBe(0)
+      await run(ATOMFS_FUSE, ['umount', target], { env })
+      expect(await atomfs('umount', outer)).toMatchObject(SILENT)
+      expect([...entries(runDir), ...entries(innerRun)]).toEqual([])
+    })
+  })
+})
