@@ -21,6 +21,12 @@ const ENTRIES = {
   fuse: 'src/fuse/index.ts',
 }
 
+/**
+ * Programs that load all of their code at once: one file each. Opening some forty chunks took the daemon and its
+ * threads longer than reading one file with everything.
+ */
+const WHOLE = ['daemon', 'dispatcher', 'data-worker', 'scan']
+
 /** Pure ES modules that go into the bundles, where unused parts fall away; every other package stays outside. */
 const BUNDLED = ['valibot']
 
@@ -31,21 +37,12 @@ const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 const dependencies = Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies })
 const external = dependencies.filter((name) => !BUNDLED.includes(name)).flatMap((name) => [name, `${name}/*`])
 
-mkdirSync(join(root, 'dist'), { recursive: true })
-// Removed first and written last: an interrupted build is not taken for a complete one.
-const stamp = join(root, 'dist', '.built')
-rmSync(stamp, { force: true })
-
-if (Object.keys(entryPoints).length > 0) {
-  // Chunks lie in dist/ as well, so that a thread finds its file beside whatever bundle starts it. With splitting,
-  // a command loads only the packages that it uses.
+async function bundle(names, options) {
   const { metafile } = await build({
     absWorkingDir: root,
-    entryPoints,
+    entryPoints: Object.fromEntries(names.map((name) => [name, entryPoints[name]])),
     outdir: 'dist',
     bundle: true,
-    splitting: true,
-    chunkNames: 'chunk-[hash]',
     platform: 'node',
     format: 'esm',
     target: 'node20',
@@ -54,10 +51,35 @@ if (Object.keys(entryPoints).length > 0) {
     sourcesContent: false,
     logLevel: 'warning',
     metafile: true,
+    ...options,
   })
+  return metafile
+}
+
+mkdirSync(join(root, 'dist'), { recursive: true })
+// Removed first and written last: an interrupted build is not taken for a complete one.
+const stamp = join(root, 'dist', '.built')
+rmSync(stamp, { force: true })
+
+if (Object.keys(entryPoints).length > 0) {
+  const names = Object.keys(entryPoints)
+  const whole = await bundle(
+    names.filter((name) => WHOLE.includes(name)),
+    { splitting: false },
+  )
+  // Chunks lie in dist/ as well, so that a command finds the program of its daemon beside whatever bundle it is in.
+  // With splitting, a command loads only the packages that it uses.
+  const split = await bundle(
+    names.filter((name) => !WHOLE.includes(name)),
+    {
+      splitting: true,
+      chunkNames: 'chunk-[hash]',
+    },
+  )
+  const outputs = new Set([...Object.keys(whole.outputs), ...Object.keys(split.outputs)])
   // What earlier builds left goes last, so that a program that runs meanwhile finds its chunks.
   for (const name of readdirSync(join(root, 'dist'))) {
-    if (/\.js(\.map)?$/.test(name) && !(`dist/${name}` in metafile.outputs)) rmSync(join(root, 'dist', name))
+    if (/\.js(\.map)?$/.test(name) && !outputs.has(`dist/${name}`)) rmSync(join(root, 'dist', name))
   }
 }
 

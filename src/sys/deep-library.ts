@@ -1,6 +1,6 @@
 import { constants } from 'node:os'
-import koffi from 'koffi'
 import type { ForeignFunction, SharedLibrary } from './ffi.ts'
+import { koffi } from './koffi.ts'
 
 /** Libraries we open that the node executable may contain, too, by their name in `process.versions`. */
 const OWN_OF_NODE: Readonly<Record<string, string>> = { 'libzstd.so.1': 'zstd' }

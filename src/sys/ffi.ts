@@ -1,5 +1,5 @@
-import koffi from 'koffi'
 import { codeOfErrno, type ErrnoCode, FsError } from '../base/index.ts'
+import { koffi } from './koffi.ts'
 
 /** A function of a shared library. Pointers go in as Uint8Array (also over shared memory) or as an address. */
 // The types of arguments are given by the C prototype, which TypeScript cannot see.

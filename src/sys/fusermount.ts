@@ -113,7 +113,11 @@ function runProgram(
       if (error.code === 'ENOENT') resolve(undefined)
       else
         reject(
-          new FsError('EACCES', `cannot run ${program}: ${error.code ?? error.message}`, { cause: error }),
+          new FsError(
+            'EACCES',
+            `cannot run the fusermount program ${program}: ${error.code ?? error.message}`,
+            { cause: error },
+          ),
         )
     })
     child.on('close', (exitCode, signal) => {
