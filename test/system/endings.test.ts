@@ -10,6 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ATOMFS_FUSE, daemonPid, isMounted, removeTempDir, run } from '../support/index.ts'
 import {
@@ -253,6 +254,12 @@ describe('a disk that does not answer', () => {
       await run(ATOMFS_FUSE, ['mount', '-o', 'threads=2', join(outer, 'inner'), target], { env })
       await run('cat', [join(target, 'etc/motd')])
       await run('ls', ['-l', target])
+      // Only with both workers up and idle would the dispatcher take a lone block itself: let them work, and rest.
+      for (const page of [32, 64, 96]) {
+        const from = [`if=${join(target, 'big')}`, 'bs=4k', 'count=1', `skip=${page}`, 'iflag=direct']
+        await run('dd', [...from, 'of=/dev/null'])
+      }
+      await sleep(500)
       // What was read ahead would be answered from the page cache.
       await run('dd', [`if=${join(outer, 'inner')}`, 'iflag=nocache', 'count=0'])
       process.kill(disk, 'SIGSTOP')
