@@ -294,3 +294,39 @@ describe('a disk that does not answer', () => {
     })
   })
 })
+
+describe('a disk that fails', () => {
+  it('is an input/output error for each reader, one log line each, and the daemon lives on', async () => {
+    await inScene(async ({ folder, target, runDir, atomfs }) => {
+      // The image lies on a mount whose daemon is killed: every read of it then fails with ENOTCONN.
+      const tree = join(folder, 'tree')
+      mkdirSync(tree)
+      copyFileSync(life.image, join(tree, 'inner'))
+      const outer = join(folder, 'outer')
+      mkdirSync(outer)
+      const store = join(folder, 'store.sqfs')
+      await run('mksquashfs', [tree, store, '-quiet', '-no-progress'])
+      expect(await atomfs('mount', store, outer)).toMatchObject(SILENT)
+      const disk = daemonPid(runDir)
+      const innerRun = join(folder, 'inner-run')
+      const env = { ATOMFS_TEST_RUN_DIR: innerRun }
+      await run(ATOMFS_FUSE, ['mount', join(outer, 'inner'), target], { env })
+      try {
+        expect((await run('cat', [join(target, 'etc/motd')])).stdout).toBe('hello\n')
+        process.kill(disk, 'SIGKILL')
+        for (let i = 0; i < 2; i++) {
+          const cat = await run('cat', [join(target, 'big')], { allowFailure: true, timeout: 20_000 })
+          expect([cat.status, cat.stderr]).toEqual([1, expect.stringContaining('Input/output error')])
+        }
+        expect((await run('cat', [join(target, 'etc/motd')])).stdout).toBe('hello\n')
+        const lines = readLog(innerRun).trim().split('\n')
+        expect(lines.every((line) => line.includes('error: ') && line.includes('ENOTCONN'))).toBe(true)
+        expect(new Set(lines.map((line) => line.slice(25))).size).toBe(lines.length)
+      } finally {
+        await run(ATOMFS_FUSE, ['umount', target], { env, allowFailure: true })
+      }
+      expect(await atomfs('umount', outer)).toMatchObject(SILENT)
+      expect([...entries(runDir), ...entries(innerRun)]).toEqual([])
+    })
+  })
+})
