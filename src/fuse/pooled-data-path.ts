@@ -1,4 +1,4 @@
-import type { BlockStore, FileSystem } from '../base/index.ts'
+import { type BlockStore, ERRNO, type FileSystem } from '../base/index.ts'
 import { BlockIndex } from './block-index.ts'
 import { type DataPath, type REPLY_FILLED, REPLY_TAKEN, type ReadRequest } from './data-path.ts'
 import type { Reply } from './encode.ts'
@@ -77,6 +77,12 @@ export class PooledDataPath implements DataPath {
     } catch (error) {
       plan.unpin()
       throw error
+    }
+    if (plan.failed) {
+      plan.unpin()
+      counters.add('failedReads')
+      this.#gather.failure(request.uniqueLow, request.uniqueHigh, -ERRNO.EIO)
+      return REPLY_TAKEN
     }
     if (plan.unplannable) {
       plan.unpin()

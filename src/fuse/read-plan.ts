@@ -13,6 +13,8 @@ export class ReadPlan implements ExtentSink {
   readonly missing: number[] = []
   /** Set where the plan cannot be served from the cache: host files, or no free slot. */
   unplannable = false
+  /** Set where a block has just failed for another reader, who has logged why. */
+  failed = false
   readonly #index: BlockIndex
   readonly #slots: Slots
   readonly #isRead: boolean
@@ -29,6 +31,7 @@ export class ReadPlan implements ExtentSink {
     this.length = 0
     this.missing.length = 0
     this.unplannable = false
+    this.failed = false
   }
 
   hole(length: number): void {
@@ -45,9 +48,7 @@ export class ReadPlan implements ExtentSink {
     this.#add(slot, from, length)
     if (this.#isRead) this.#index.deliver(slot, length)
     const state = this.#slots.state(slot)
-    if (state === SLOT_FAILED) {
-      throw new FsError('EIO', `data block at byte ${block.position}: failed a moment ago`)
-    }
+    if (state === SLOT_FAILED) this.failed = true
     if (state !== SLOT_READY) this.missing.push(slot)
   }
 

@@ -15,7 +15,7 @@ import {
   runDataWorker,
   TaskQueue,
 } from '../../src/fuse/index.ts'
-import { SLOT_READY, Slots } from '../../src/fuse/shared-cache.ts'
+import { SLOT_FAILED, SLOT_READY, Slots } from '../../src/fuse/shared-cache.ts'
 import { BLOCK, FILE_NODE, MemoryBlockStore, MemoryFileSystem } from './support/memory-file-system.ts'
 
 interface ParsedReply {
@@ -129,6 +129,14 @@ describe('PooledDataPath', () => {
     ])
     expect(log.join()).toContain('block 4096 is damaged')
     for (let slot = 0; slot < slots.count; slot++) expect(slots.isPinned(slot)).toBe(false)
+  })
+
+  it('answers a block that failed for another reader at once, while that one still waits', () => {
+    const { read, slots } = pool(1, 16)
+    read(1, 0, BLOCK)
+    slots.setState(slots.count - 16, SLOT_FAILED)
+    read(2, 0, BLOCK)
+    expect(replies().map(({ unique, error }) => [unique, error])).toEqual([[2, -5]])
   })
 
   it('forgets a failure that nobody waits for', () => {

@@ -20,6 +20,7 @@ import {
   type LifeImage,
   makeLifeImage,
   readLog,
+  type Scene,
   SILENT,
   until,
 } from './life-scene.ts'
@@ -237,22 +238,26 @@ describe('what must not happen is survived:', () => {
   })
 })
 
+/** An image that lies on a mount of ours, whose daemon stands for the disk: it can be stopped and killed. */
+async function imageOnMount({ folder, runDir, atomfs }: Pick<Scene, 'folder' | 'runDir' | 'atomfs'>) {
+  const tree = join(folder, 'tree')
+  mkdirSync(tree)
+  copyFileSync(life.image, join(tree, 'inner'))
+  const outer = join(folder, 'outer')
+  mkdirSync(outer)
+  const store = join(folder, 'store.sqfs')
+  await run('mksquashfs', [tree, store, '-quiet', '-no-progress'])
+  expect(await atomfs('mount', store, outer)).toMatchObject(SILENT)
+  const innerRun = join(folder, 'inner-run')
+  const env = { ATOMFS_TEST_RUN_DIR: innerRun }
+  return { image: join(outer, 'inner'), disk: daemonPid(runDir), outer, innerRun, env }
+}
+
 describe('a disk that does not answer', () => {
   it('holds up one file, not the others, and status shows it', async () => {
     await inScene(async ({ folder, target, runDir, atomfs }) => {
-      // The outer mount serves the image of the inner one from one thread, and is stopped.
-      const tree = join(folder, 'tree')
-      mkdirSync(tree)
-      copyFileSync(life.image, join(tree, 'inner'))
-      const outer = join(folder, 'outer')
-      mkdirSync(outer)
-      const store = join(folder, 'store.sqfs')
-      await run('mksquashfs', [tree, store, '-quiet', '-no-progress'])
-      expect(await atomfs('mount', store, outer)).toMatchObject(SILENT)
-      const disk = daemonPid(runDir)
-      const innerRun = join(folder, 'inner-run')
-      const env = { ATOMFS_TEST_RUN_DIR: innerRun }
-      await run(ATOMFS_FUSE, ['mount', '-o', 'threads=2', join(outer, 'inner'), target], { env })
+      const { image, disk, innerRun, env, outer } = await imageOnMount({ folder, runDir, atomfs })
+      await run(ATOMFS_FUSE, ['mount', '-o', 'threads=2', image, target], { env })
       await run('cat', [join(target, 'etc/motd')])
       await run('ls', ['-l', target])
       // Only with both workers up and idle would the dispatcher take a lone block itself: let them work, and rest.
@@ -262,7 +267,7 @@ describe('a disk that does not answer', () => {
       }
       await sleep(500)
       // What was read ahead would be answered from the page cache.
-      await run('dd', [`if=${join(outer, 'inner')}`, 'iflag=nocache', 'count=0'])
+      await run('dd', [`if=${image}`, 'iflag=nocache', 'count=0'])
       process.kill(disk, 'SIGSTOP')
       // One block only: the dispatcher would decode it itself if it did not ask for the page cache first.
       const part = [
@@ -299,19 +304,9 @@ describe('a disk that does not answer', () => {
 describe('a disk that fails', () => {
   it('is an input/output error for each reader, one log line each, and the daemon lives on', async () => {
     await inScene(async ({ folder, target, runDir, atomfs }) => {
-      // The image lies on a mount whose daemon is killed: every read of it then fails with ENOTCONN.
-      const tree = join(folder, 'tree')
-      mkdirSync(tree)
-      copyFileSync(life.image, join(tree, 'inner'))
-      const outer = join(folder, 'outer')
-      mkdirSync(outer)
-      const store = join(folder, 'store.sqfs')
-      await run('mksquashfs', [tree, store, '-quiet', '-no-progress'])
-      expect(await atomfs('mount', store, outer)).toMatchObject(SILENT)
-      const disk = daemonPid(runDir)
-      const innerRun = join(folder, 'inner-run')
-      const env = { ATOMFS_TEST_RUN_DIR: innerRun }
-      await run(ATOMFS_FUSE, ['mount', join(outer, 'inner'), target], { env })
+      // The daemon that stands for the disk is killed: every read of the image then fails with ENOTCONN.
+      const { image, disk, innerRun, env, outer } = await imageOnMount({ folder, runDir, atomfs })
+      await run(ATOMFS_FUSE, ['mount', image, target], { env })
       try {
         expect((await run('cat', [join(target, 'etc/motd')])).stdout).toBe('hello\n')
         process.kill(disk, 'SIGKILL')
