@@ -1,12 +1,21 @@
 import type { InspectReport, LayerReport, VerityReport } from '../molecule.ts'
 import { formatBytes, shortLabel } from './format.ts'
+import { parseOffset } from './mount-options.ts'
 import { formatTable } from './table.ts'
 
+export interface InspectFlags {
+  readonly json?: boolean
+  readonly offset?: string
+}
+
 /** Runs `inspect`: prints the layers of SOURCE, bottom first. */
-export async function inspect(source: string, json: boolean): Promise<number> {
+export async function inspect(source: string, flags: InspectFlags): Promise<number> {
   const { inspectSource } = await import('../molecule.ts')
-  const report: InspectReport = await inspectSource(source)
-  process.stdout.write(json ? `${JSON.stringify(report, undefined, 2)}\n` : formatReport(report))
+  const offset = flags.offset === undefined ? undefined : parseOffset(flags.offset)
+  const report: InspectReport = inspectSource(source, offset)
+  process.stdout.write(
+    flags.json === true ? `${JSON.stringify(report, undefined, 2)}\n` : formatReport(report),
+  )
   return 0
 }
 

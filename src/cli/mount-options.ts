@@ -75,7 +75,7 @@ const SETTERS: Readonly<Record<string, Setter>> = {
     gid.ranges = parseIdRanges(name, value)
   },
   offset: ({ draft }, value, name) => {
-    draft.offset = parseSize(name, value, 0, Number.MAX_SAFE_INTEGER)
+    draft.offset = parseOffset(value, name)
   },
   subdir: ({ draft }, value) => {
     draft.subdir = value
@@ -187,6 +187,11 @@ export function refuseWritable(): never {
 }
 
 /** @throws FsError EINVAL */
+/** Where an image begins in its file, bytes with an optional K, M or G. @throws FsError EINVAL */
+export function parseOffset(value: string, name = '--offset'): number {
+  return parseSize(name, value, 0, Number.MAX_SAFE_INTEGER)
+}
+
 export function parseVerifyMode(value: string): VerifyMode {
   if (value === 'auto' || value === 'lazy' || value === 'eager') return value
   throw new FsError('EINVAL', `verify is auto, lazy or eager, not '${value}'`)

@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander'
 import packageJson from '../../package.json' with { type: 'json' }
 import type { DaemonProcess } from '../daemon/spawn.ts'
+import type { InspectFlags } from './inspect.ts'
 import type { MountFlags } from './mount.ts'
 import type { StatusFlags } from './status.ts'
 import type { UmountFlags } from './umount.ts'
@@ -128,10 +129,11 @@ Examples:
     .command('inspect')
     .description('show the layers of SOURCE: sizes, compression, verity')
     .argument('<source>')
+    .option('--offset <bytes>', 'where the squashfs image starts in the file')
     .option('--json', 'print JSON')
-    .action(async (source: string, flags: { json?: boolean }) => {
+    .action(async (source: string, flags: InspectFlags) => {
       const { inspect } = await import('./inspect.ts')
-      await finish(inspect(source, flags.json ?? false))
+      await finish(inspect(source, flags))
     })
 
   program

@@ -4,6 +4,7 @@ import { askStatus } from '../daemon/control-client.ts'
 import type { LayerState } from '../daemon/control-protocol.ts'
 import type { LayerVerdict, VerifyReport } from '../molecule.ts'
 import { formatBytes } from './format.ts'
+import { parseOffset } from './mount-options.ts'
 import { startProgress } from './progress.ts'
 
 export interface VerifyFlags {
@@ -60,7 +61,7 @@ async function verifyImage(source: string, flags: VerifyFlags): Promise<number> 
     report = await verifySource(
       {
         source,
-        options: flags.offset === undefined ? {} : { offset: Number(flags.offset) },
+        options: flags.offset === undefined ? {} : { offset: parseOffset(flags.offset) },
         ...(flags.rootHash === undefined ? {} : { rootHash: flags.rootHash }),
       },
       progress.update,
