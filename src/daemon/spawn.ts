@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { fstatSync } from 'node:fs'
-import type { Duplex } from 'node:stream'
+import { Duplex } from 'node:stream'
 import { descriptorOf } from './request.ts'
 
 /** Number of the first descriptor that is handed on: after stdio and the channel. */
@@ -41,9 +41,16 @@ export function spawnDaemon(script: string, paths: readonly string[]): DaemonPro
       resolve(signal === null ? `exit code ${code}` : `killed by ${signal}`),
     )
   })
-  const channel = child.stdio[3] as Duplex
+  // Without descriptors left, Node 24 gives a child without stdio, and tells why by its 'error' event.
+  const stdio: readonly unknown[] | undefined = child.stdio
+  const channel = (stdio?.[3] ?? silentChannel()) as Duplex
   channel.on('error', () => undefined)
   return { child, channel, exit, handed }
+}
+
+/** Takes everything and answers nothing. */
+function silentChannel(): Duplex {
+  return new Duplex({ read: () => undefined, write: (_chunk, _encoding, done) => done() })
 }
 
 function isOpen(descriptor: number): boolean {
