@@ -155,7 +155,7 @@ export interface BranchFilterInfo {
   readonly alignment: number
 }
 
-/** By filter id (§5.3.2). RISC-V (11) is not implemented. */
+/** By filter id (§5.3.2). RISC-V (11) is missing, so `portable` refuses it; liblzma may know it. */
 export const BRANCH_FILTERS: ReadonlyMap<number, BranchFilterInfo> = new Map([
   [4, { convert: x86, alignment: 1 }],
   [5, { convert: powerpc, alignment: 4 }],

@@ -186,12 +186,12 @@ export function refuseWritable(): never {
   throw new FsError('EROFS', 'writable mounts are not available yet')
 }
 
-/** @throws FsError EINVAL */
 /** Where an image begins in its file, bytes with an optional K, M or G. @throws FsError EINVAL */
 export function parseOffset(value: string, name = '--offset'): number {
   return parseSize(name, value, 0, Number.MAX_SAFE_INTEGER)
 }
 
+/** @throws FsError EINVAL */
 export function parseVerifyMode(value: string): VerifyMode {
   if (value === 'auto' || value === 'lazy' || value === 'eager') return value
   throw new FsError('EINVAL', `verify is auto, lazy or eager, not '${value}'`)

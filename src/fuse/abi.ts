@@ -54,7 +54,6 @@ export const FUSE_STATX = 52
 export const FUSE_ASYNC_READ = 2 ** 0
 export const FUSE_EXPORT_SUPPORT = 2 ** 4
 export const FUSE_DO_READDIRPLUS = 2 ** 13
-export const FUSE_READDIRPLUS_AUTO = 2 ** 14
 export const FUSE_ASYNC_DIO = 2 ** 15
 export const FUSE_NO_OPEN_SUPPORT = 2 ** 17
 export const FUSE_PARALLEL_DIROPS = 2 ** 18

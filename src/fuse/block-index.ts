@@ -75,7 +75,7 @@ export class BlockIndex {
     return this.#delivered[slot] === 0
   }
 
-  /** True where the block is there or under way: used to decide on prefetch. */
+  /** True where the block has a slot: it is there, under way or failed. */
   has(block: BlockRef): boolean {
     return this.#slotOf.has(keyOf(block))
   }

@@ -1,5 +1,5 @@
 import { ERRNO, type ErrnoCode, type Stat, type StatFs } from '../base/index.ts'
-import { OUT_HEADER_SIZE, STATX_BASIC_STATS } from './abi.ts'
+import { ATTR_SIZE, OUT_HEADER_SIZE, STATX_BASIC_STATS } from './abi.ts'
 
 /**
  * Time-outs of entries and attributes in seconds. The image cannot change, so they are as long as the kernel
@@ -132,7 +132,7 @@ export function encodeEntry(reply: Reply, nodeId: number, stat: Stat | undefined
   reply.u64(stat === undefined ? 0 : FOREVER_SECONDS)
   reply.u32(0)
   reply.u32(0)
-  if (stat === undefined) reply.zeros(88)
+  if (stat === undefined) reply.zeros(ATTR_SIZE)
   else encodeAttr(reply, stat)
 }
 

@@ -27,8 +27,8 @@ export class GatherReply {
   }
 
   /**
-   * @param segments three ints each: slot (READY and pinned) or HOLE, from, length
    * Where the kernel refuses the reply (no memory for it, say), the caller gets EIO instead of waiting for ever.
+   * @param segments three ints each: slot (READY and pinned) or HOLE, from, length
    */
   success(uniqueLow: number, uniqueHigh: number, segments: Int32Array): void {
     const writer = this.#writer

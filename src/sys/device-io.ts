@@ -1,5 +1,6 @@
 import { constants } from 'node:os'
-import { addressOf, lastErrno, openLibrary } from './ffi.ts'
+import { addressOf, lastErrno } from './ffi.ts'
+import { libcFunction } from './libc.ts'
 
 /**
  * Reading and writing a device descriptor with system calls of our own: `node:fs` throws an exception object
@@ -7,13 +8,10 @@ import { addressOf, lastErrno, openLibrary } from './ffi.ts'
  * address. All functions return the count, or the negative errno.
  */
 
-const libc = openLibrary(['libc.so.6', 'libc.musl-x86_64.so.1', 'libc.musl-aarch64.so.1', 'libc.so'])
-if (libc === undefined) throw new Error('no C library found: libc.so.6')
-
-const cRead = libc.bind('int64_t read(int fd, uintptr_t buffer, size_t length)')
-const cWrite = libc.bind('int64_t write(int fd, uintptr_t buffer, size_t length)')
-const cWritev = libc.bind('int64_t writev(int fd, uintptr_t vector, int count)')
-const cPoll = libc.bind('int poll(uintptr_t fds, unsigned long count, int timeout)')
+const cRead = libcFunction('int64_t read(int fd, uintptr_t buffer, size_t length)')
+const cWrite = libcFunction('int64_t write(int fd, uintptr_t buffer, size_t length)')
+const cWritev = libcFunction('int64_t writev(int fd, uintptr_t vector, int count)')
+const cPoll = libcFunction('int poll(uintptr_t fds, unsigned long count, int timeout)')
 
 export const EINTR = constants.errno.EINTR
 export const EAGAIN = constants.errno.EAGAIN
