@@ -12,7 +12,12 @@ export interface DeviceLoopOptions {
    * client comes within some 20 µs, and waking a sleeping thread costs more than that.
    */
   readonly spins: number
+  /** Called again and again while there are no requests, until it returns false; each call should be short. */
+  readonly idleWork?: () => boolean
 }
+
+/** Without requests for this long, whoever mounted has gone on to something else. */
+const QUIET_MS = 5
 
 /** The device went away in another way than an unmount. */
 export class DeviceError extends Error {}
@@ -27,10 +32,13 @@ export function runDeviceLoop(options: DeviceLoopOptions): void {
   const replyAddress = addressOf(protocol.replyBytes)
   const poller = new Poller(fd)
   let emptyReads = 0
+  let hasIdleWork = options.idleWork !== undefined
+  let isQuiet = false
   for (;;) {
     const length = readAt(fd, requestAddress, REQUEST_BUFFER_SIZE)
     if (length > 0) {
       emptyReads = 0
+      isQuiet = false
       const size = protocol.handle(length)
       if (size > 0) {
         const written = writeFrom(fd, replyAddress, size)
@@ -46,9 +54,14 @@ export function runDeviceLoop(options: DeviceLoopOptions): void {
     if (length === -ENOENT || length === -EINTR) continue
     if (length === -ENODEV) return
     if (length !== -EAGAIN) throw new DeviceError(`read from /dev/fuse: errno ${-length}`)
-    if (++emptyReads > spins) {
-      poller.wait(1000)
-      emptyReads = 0
+    if (++emptyReads <= spins) continue
+    emptyReads = 0
+    if (!hasIdleWork) poller.wait(1000)
+    else if (!isQuiet) isQuiet = poller.wait(QUIET_MS) === 0
+    else {
+      hasIdleWork = options.idleWork?.() ?? false
+      // One look at the device between two pieces of such work, no spin.
+      emptyReads = spins
     }
   }
 }

@@ -14,9 +14,13 @@ export interface OpenMolecule {
 /** Gives the watch over an image of the mount by its index. */
 export type ImageWatch = (image: number) => VerityWatch
 
-/** Builds the file system of a mount, in the thread that will own it. @throws FsError EIO */
-export function openMolecule(spec: MoleculeSpec, watch?: ImageWatch): OpenMolecule {
-  const metadataCache = new MetadataCache()
+/**
+ * Builds the file system of a mount, in the thread that will own it.
+ * @param metadataBytes of decoded metadata to keep; a sensible default where absent
+ * @throws FsError EIO
+ */
+export function openMolecule(spec: MoleculeSpec, watch?: ImageWatch, metadataBytes?: number): OpenMolecule {
+  const metadataCache = new MetadataCache(metadataBytes)
   const images = spec.images.map((image, sourceId): Layer => {
     const source = imageSource(image, watch?.(sourceId), hashCache(spec))
     const codec = openCodec(image.compressor)
