@@ -27,28 +27,42 @@ interface Manifest {
   readonly dependencies: Readonly<Record<string, string>>
   readonly devDependencies: Readonly<Record<string, string>>
   readonly optionalDependencies?: Readonly<Record<string, string>>
+  readonly peerDependencies: Readonly<Record<string, string>>
+  readonly peerDependenciesMeta: Readonly<Record<string, { readonly optional: boolean }>>
 }
 
 const MANIFEST: Manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
 
 describe('package.json', () => {
   it('names exact versions, so that an installation is what was tested', () => {
-    const all = { ...MANIFEST.dependencies, ...MANIFEST.devDependencies, ...MANIFEST.optionalDependencies }
+    const { dependencies, devDependencies, optionalDependencies, peerDependencies } = MANIFEST
+    const all = { ...dependencies, ...devDependencies, ...optionalDependencies, ...peerDependencies }
     expect(Object.keys(all).length).toBeGreaterThan(5)
     expect(Object.entries(all).filter(([, version]) => !/^\d+\.\d+\.\d+$/.test(version))).toEqual([])
+  })
+
+  it('leaves every peer to the user, and installs none', () => {
+    const peers = Object.keys(MANIFEST.peerDependencies)
+    expect(peers).toEqual(['fuse-native'])
+    expect(MANIFEST.peerDependenciesMeta).toEqual(
+      Object.fromEntries(peers.map((name) => [name, { optional: true }])),
+    )
+    const lock = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8'))
+    expect(peers.filter((name) => `node_modules/${name}` in lock.packages)).toEqual([])
   })
 
   it('has the same versions in the lock file', () => {
     const lock: {
       packages: Record<
         string,
-        Partial<Pick<Manifest, 'dependencies' | 'devDependencies' | 'engines' | 'bin'>>
+        Partial<Pick<Manifest, 'dependencies' | 'devDependencies' | 'peerDependencies' | 'engines' | 'bin'>>
       >
     } = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8'))
-    const { dependencies, devDependencies, engines, bin } = lock.packages['']!
-    expect({ dependencies, devDependencies, engines, bin }).toEqual({
+    const { dependencies, devDependencies, peerDependencies, engines, bin } = lock.packages['']!
+    expect({ dependencies, devDependencies, peerDependencies, engines, bin }).toEqual({
       dependencies: MANIFEST.dependencies,
       devDependencies: MANIFEST.devDependencies,
+      peerDependencies: MANIFEST.peerDependencies,
       engines: MANIFEST.engines,
       bin: MANIFEST.bin,
     })

@@ -1,6 +1,6 @@
 import type { BenchOptions } from '../options.ts'
 import { kernelReader } from './kernel.ts'
-import { oursReader } from './ours.ts'
+import { fuseNativeReader, oursReader } from './ours.ts'
 import type { Reader } from './reader.ts'
 import { squashfuseReader, threadedSquashfuseReader } from './squashfuse.ts'
 import { fuseOverlayReader, kernelOverlayReader } from './stacked.ts'
@@ -24,6 +24,6 @@ export function allReaders(program: string, options: BenchOptions): Reader[] {
     kernelOverlayReader,
     fuseOverlayReader(squashfuseLl),
     squashfuseReader('squashfuse', 'squashfuse'),
-    oursReader('ours-fuse-native', program, true, ['-o', 'driver=fuse-native']),
+    fuseNativeReader('ours-fuse-native', program),
   ]
 }

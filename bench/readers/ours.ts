@@ -1,4 +1,5 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { run } from '../../test/support/process.ts'
 import type { Subject } from '../inputs/index.ts'
@@ -21,6 +22,21 @@ export function oursReader(
     missing: () => (existsSync(program) ? undefined : `${program} is missing`),
     accepts: () => true,
     mount: (subject, target, work) => mountOurs(program, argumentsFor(subject, verify, extra), target, work),
+  }
+}
+
+/** The same through the optional driver, where its package is installed. */
+export function fuseNativeReader(name: string, program: string): Reader {
+  const reader = oursReader(name, program, true, ['-o', 'driver=fuse-native'])
+  return { ...reader, missing: () => reader.missing() ?? missingPackage(program) }
+}
+
+function missingPackage(program: string): string | undefined {
+  try {
+    createRequire(program).resolve('fuse-native/package.json')
+    return undefined
+  } catch {
+    return "needs 'npm install --no-save --ignore-scripts fuse-native@2.2.6'"
   }
 }
 

@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os'
 import { FsError } from '../base/index.ts'
-import type { MountOptions, VerifyMode } from '../daemon/request.ts'
+import type { Driver, MountOptions, VerifyMode } from '../daemon/request.ts'
 import { effectiveUid, isHostRoot } from '../sys/namespaces.ts'
 import { type IdOptions, idRule, MAX_ID, parseIdRanges } from './id-mapping.ts'
 
@@ -80,6 +80,9 @@ const SETTERS: Readonly<Record<string, Setter>> = {
   subdir: ({ draft }, value) => {
     draft.subdir = value
   },
+  driver: ({ draft }, value) => {
+    draft.driver = parseDriver(value)
+  },
   cache_size: ({ draft }, value, name) => {
     draft.cacheSize = parseSize(name, value, MIN_CACHE_BYTES, MAX_CACHE_BYTES)
   },
@@ -125,6 +128,7 @@ export function parseMountOptions(lists: readonly string[]): ParsedMountOptions 
       nosuid: true,
       nodev: true,
       noexec: false,
+      driver: 'builtin',
       cacheSize: DEFAULT_CACHE_BYTES,
       threads: Math.min(availableParallelism(), MAX_THREADS),
     },
@@ -195,6 +199,12 @@ export function parseOffset(value: string, name = '--offset'): number {
 export function parseVerifyMode(value: string): VerifyMode {
   if (value === 'auto' || value === 'lazy' || value === 'eager') return value
   throw new FsError('EINVAL', `verify is auto, lazy or eager, not '${value}'`)
+}
+
+/** @throws FsError EINVAL */
+function parseDriver(value: string): Driver {
+  if (value === 'builtin' || value === 'fuse-native') return value
+  throw new FsError('EINVAL', `driver is builtin or fuse-native, not '${value}'`)
 }
 
 const SUFFIX: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 }

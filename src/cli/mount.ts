@@ -60,13 +60,15 @@ export async function mount(
 ): Promise<number> {
   const request = buildMountRequest(source, target, flags)
   if (request.foreground) {
-    const [{ exitNow }, { runInForeground }, { resolveMolecule }, { startServer }] = await Promise.all([
-      import('../sys/exit.ts'),
-      import('../daemon/foreground.ts'),
-      import('../molecule.ts'),
-      import('../daemon/server.ts'),
-    ])
-    return exitNow(await runInForeground(request, { resolveMolecule, startServer }))
+    const [{ exitNow }, { runInForeground }, { resolveMolecule }, { startServer }, { serveByFuseNative }] =
+      await Promise.all([
+        import('../sys/exit.ts'),
+        import('../daemon/foreground.ts'),
+        import('../molecule.ts'),
+        import('../daemon/server.ts'),
+        import('../daemon/fuse-native/index.ts'),
+      ])
+    return exitNow(await runInForeground(request, { resolveMolecule, startServer, serveByFuseNative }))
   }
   const { startDaemon } = await import('../daemon/start.ts')
   const warnings = await startDaemon(request, DAEMON_SCRIPT, early)

@@ -165,6 +165,7 @@ Mount options (-o):
   threads=N                 decompression threads (default: one per CPU)
   max_read=BYTES            largest read request
   verify=auto|lazy|eager    as --verify
+  driver=NAME               builtin (default), or fuse-native where that npm package is installed
   notify_pipe=PATH          FIFO that gets "s" when the mount serves, "f" when it failed
   fsname=NAME               name in mount tables (default: SOURCE)
   dev, suid, noexec         device files and setuid work only on request and as root of the machine`

@@ -45,6 +45,7 @@ export function formatMount(mount: MountStatus): string {
   const lines = [
     `target:    ${mount.target}`,
     `source:    ${mount.source}`,
+    ...(mount.driver === 'builtin' ? [] : [`driver:    ${mount.driver}`]),
     `process:   ${mount.pid}, up ${mount.uptimeSeconds} s, ${formatBytes(mount.rss)} of memory`,
     `requests:  ${counters.requests}, reads ${reads}${hitRate}, failed ${counters.failedReads}`,
     ...(pending.reads === 0

@@ -1,4 +1,5 @@
 import type { Counter } from '../fuse/index.ts'
+import type { Driver } from './request.ts'
 
 /**
  * The control channel: a unix socket in the runtime entry that only its owner can open. One line of JSON each
@@ -26,6 +27,7 @@ export interface MountStatus {
   readonly source: string
   readonly pid: number
   readonly uptimeSeconds: number
+  readonly driver: Driver
   /** Resident memory of the daemon, bytes. */
   readonly rss: number
   /** Bound of the block cache, bytes. */

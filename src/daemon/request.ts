@@ -5,6 +5,12 @@ export type { IdRange, IdRule, VerifyMode } from '../molecule.ts'
 export type { LogLevel }
 
 /**
+ * Who speaks to the kernel: `builtin` is the server of our own on `/dev/fuse`, `fuse-native` the npm package of that
+ * name with libfuse 2 (docs/adr/0011-fuse-native-driver.md).
+ */
+export type Driver = 'builtin' | 'fuse-native'
+
+/**
  * The `-o` options as typed values. Those that only concern other programs (`_netdev`, `x-*`) are gone here, and
  * so are the atime ones: the file system never writes a time.
  */
@@ -21,6 +27,7 @@ export interface MountOptions {
   readonly offset?: number
   /** Directory of the image to show as the root of the mount. */
   readonly subdir?: string
+  readonly driver: Driver
   /** Bound of the block cache, bytes. */
   readonly cacheSize: number
   /** Data workers beside the dispatcher. */

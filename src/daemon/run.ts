@@ -3,7 +3,7 @@ import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { FsError } from '../base/index.ts'
 import type { MoleculeSpec } from '../molecule.ts'
-import { type FuseMount, mountFuse } from '../sys/mount.ts'
+import { type FuseMount, type FuseMountOptions, mountFuse } from '../sys/mount.ts'
 import { readMountInfo, topMountAt } from '../sys/mountinfo.ts'
 import { ownIdentity, withTimeout } from '../sys/process.ts'
 import { unmountFuse } from '../sys/unmount.ts'
@@ -113,29 +113,7 @@ async function bringUp(
   })
   progress.entry = entry
   host.entryCreated(entry)
-  const { fsname, nosuid, nodev, noexec, allowOther, defaultPermissions, maxRead } = request.options
-  const mount = await mountFuse({
-    target,
-    fsname: fsname ?? request.source,
-    readOnly: true,
-    nosuid,
-    nodev,
-    noexec,
-    allowOther,
-    defaultPermissions,
-    ...(maxRead === undefined ? {} : { maxRead }),
-  })
-  progress.mount = mount
-  progress.entry = markMounted(entry, mount.device)
-  const server = parts.startServer({
-    fuseFd: mount.fuseFd,
-    spec,
-    cacheSize: request.options.cacheSize,
-    threads: request.options.threads,
-    debug: request.debug,
-    log: host.log,
-  })
-  progress.server = server
+  const { mount, server } = await mountAndServe(request, parts, host, progress, { entry, spec, target })
   const endedEarly = server.ended.then((end) => {
     throw new FsError('EIO', end.reason === 'failed' ? end.message : 'unmounted before it was ready')
   })
@@ -148,6 +126,7 @@ async function bringUp(
     source: request.source,
     pid: process.pid,
     uptimeSeconds: Math.round(process.uptime()),
+    driver: request.options.driver,
     rss: process.memoryUsage.rss(),
     ...server.stats(),
   })
@@ -155,6 +134,43 @@ async function bringUp(
   host.onReportRequest(() => host.report(`statistics: ${JSON.stringify(status())}`))
   for (const warning of mount.warnings) host.log('warn', warning)
   return mount.warnings
+}
+
+/** The mount and its server by the driver that was asked for; each stands in `progress` as soon as it exists. */
+async function mountAndServe(
+  request: MountRequest,
+  parts: DaemonParts,
+  host: DaemonHost,
+  progress: Progress,
+  what: { readonly entry: RuntimeEntry; readonly spec: MoleculeSpec; readonly target: string },
+): Promise<{ readonly mount: FuseMount; readonly server: RunningServer }> {
+  const { fsname, nosuid, nodev, noexec, allowOther, defaultPermissions, maxRead } = request.options
+  const { driver, cacheSize, threads } = request.options
+  const options: FuseMountOptions = {
+    target: what.target,
+    fsname: fsname ?? request.source,
+    readOnly: true,
+    nosuid,
+    nodev,
+    noexec,
+    allowOther,
+    defaultPermissions,
+    ...(maxRead === undefined ? {} : { maxRead }),
+  }
+  const serverOptions = { spec: what.spec, cacheSize, threads, debug: request.debug, log: host.log }
+  if (driver === 'fuse-native') {
+    const { mount, server } = await parts.serveByFuseNative(options, serverOptions)
+    progress.mount = mount
+    progress.server = server
+    progress.entry = markMounted(what.entry, mount.device)
+    return { mount, server }
+  }
+  const mount = await mountFuse(options)
+  progress.mount = mount
+  progress.entry = markMounted(what.entry, mount.device)
+  const server = parts.startServer({ fuseFd: mount.fuseFd, ...serverOptions })
+  progress.server = server
+  return { mount, server }
 }
 
 function configOf(request: MountRequest, spec: MoleculeSpec, target: string): MoleculeConfig {

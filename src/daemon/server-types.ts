@@ -1,4 +1,5 @@
 import type { MoleculeSpec } from '../molecule.ts'
+import type { FuseMount, FuseMountOptions } from '../sys/mount.ts'
 import type { MountStatus } from './control-protocol.ts'
 import type { LogFunction } from './log.ts'
 import type { MountRequest } from './request.ts'
@@ -38,4 +39,13 @@ export interface DaemonParts {
   /** Reads the image's metadata. @throws FsError with one clear line */
   resolveMolecule(request: MountRequest): MoleculeSpec
   startServer(options: ServerOptions): RunningServer
+  /** Mounts and serves through the package `fuse-native`. @throws FsError with nothing left mounted */
+  serveByFuseNative(mount: FuseMountOptions, server: Omit<ServerOptions, 'fuseFd'>): Promise<FuseNativeMount>
+}
+
+/** A mount that libfuse made; its `fuseFd` tells the end, requests are read from another descriptor. */
+export interface FuseNativeMount {
+  readonly mount: FuseMount
+  /** Serves already. */
+  readonly server: RunningServer
 }

@@ -1,10 +1,11 @@
 import fs from 'node:fs'
 import { Worker } from 'node:worker_threads'
 import { FsError } from '../base/index.ts'
-import { allocateShared, type LogLevel, pendingAges, readCounters, TaskQueue } from '../fuse/index.ts'
-import { allocateTally, readTally } from '../molecule.ts'
+import { allocateShared, pendingAges, readCounters, TaskQueue } from '../fuse/index.ts'
+import { allocateTally } from '../molecule.ts'
 import type { MountStatus } from './control-protocol.ts'
 import type { EndReason, RunningServer, ServerOptions } from './server-types.ts'
+import { layerStatus, tellOnce } from './serving.ts'
 import type { DataWorkerData, DispatcherData, ThreadMessage } from './thread-messages.ts'
 
 /**
@@ -12,9 +13,6 @@ import type { DataWorkerData, DispatcherData, ThreadMessage } from './thread-mes
  * a small young generation keeps short-lived objects from spreading over memory that then stays resident.
  */
 const HEAP_LIMITS = { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 512 }
-
-/** Different errors that are logged; more of them say nothing new. */
-const TOLD_ERRORS = 1000
 
 /** How long `stop` waits for threads that are still in a read from a slow disk. */
 const STOP_TIMEOUT_MS = 400
@@ -24,12 +22,12 @@ const STOP_TIMEOUT_MS = 400
  * calling thread keeps its event loop for signals and the control channel.
  */
 export function startServer(options: ServerOptions): RunningServer {
-  const { spec, fuseFd, threads, log } = options
+  const { spec, fuseFd, threads } = options
+  const log = tellOnce(options.log)
   const shared = allocateShared(spec.blockSize, options.cacheSize, threads)
   const ready = deferred<void>()
   const ended = deferred<EndReason>()
   const exits: Promise<void>[] = []
-  const told = new Set<string>()
   let stopping = false
 
   function end(reason: EndReason): void {
@@ -39,15 +37,6 @@ export function startServer(options: ServerOptions): RunningServer {
     ready.reject(new FsError('EIO', why))
   }
 
-  /** Damage that many readers meet in many threads is one line. */
-  function logOnce(level: LogLevel, message: string): void {
-    if (level !== 'error') log(level, message)
-    else if (!told.has(message) && told.size < TOLD_ERRORS) {
-      told.add(message)
-      log(level, message)
-    }
-  }
-
   function start(file: string, name: string, workerData: DispatcherData | DataWorkerData): void {
     const worker = new Worker(new URL(file, import.meta.url), {
       name,
@@ -55,7 +44,7 @@ export function startServer(options: ServerOptions): RunningServer {
       resourceLimits: HEAP_LIMITS,
     })
     worker.on('message', (message: ThreadMessage) => {
-      if (message.type === 'log') logOnce(message.level, message.message)
+      if (message.type === 'log') log(message.level, message.message)
       else if (message.type === 'ready') ready.resolve()
       else if (message.type === 'unmounted') end({ reason: 'unmounted' })
       else end({ reason: 'failed', message: message.message })
@@ -74,8 +63,7 @@ export function startServer(options: ServerOptions): RunningServer {
     )
   }
 
-  const images = spec.images.length
-  const tally = allocateTally(threads + 1, images)
+  const tally = allocateTally(threads + 1, spec.images.length)
   const data = { spec, shared, fuseFd, tally }
   start('./dispatcher.js', 'dispatcher', { ...data, debug: options.debug })
   // Until the first request is answered the dispatcher needs the CPUs; reads wait in the queue that long.
@@ -95,11 +83,7 @@ export function startServer(options: ServerOptions): RunningServer {
       pending: pendingOf(pendingAges(shared)),
       counters: readCounters(shared),
       cacheSize: shared.slotCount * shared.slotSize,
-      layers: spec.images.map(({ label, verity }, image) => {
-        const { blocksChecked, failures } = readTally(tally, images, image)
-        const state = verity === undefined ? 'unverified' : failures > 0 ? 'failed' : 'verified'
-        return { label, state, blocksChecked, failures }
-      }),
+      layers: layerStatus(spec, tally),
     }),
     async stop() {
       stopping = true

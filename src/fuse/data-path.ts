@@ -15,6 +15,9 @@ export interface ReadRequest {
   readonly size: number
 }
 
+/** Where the bytes of an answer go, in file order: a reply to the kernel, or a buffer of somebody else. */
+export type ReadTarget = Pick<Reply, 'zeros' | 'data' | 'claim'>
+
 /**
  * Answers READ. Two implementations give the same bytes: `InlineDataPath` decodes on the calling thread and is
  * the reference; `PooledDataPath` hands cold blocks to data workers.

@@ -1,4 +1,4 @@
-export type { DataPath, ReadRequest } from './data-path.ts'
+export type { DataPath, ReadRequest, ReadTarget } from './data-path.ts'
 export { REPLY_FILLED, REPLY_TAKEN } from './data-path.ts'
 export { type DataWorkerOptions, runDataWorker } from './data-worker.ts'
 export { DeviceError, type DeviceLoopOptions, runDeviceLoop } from './device-loop.ts'

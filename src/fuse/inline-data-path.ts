@@ -6,8 +6,7 @@ import {
   FsError,
   LruCache,
 } from '../base/index.ts'
-import { type DataPath, REPLY_FILLED, type ReadRequest } from './data-path.ts'
-import type { Reply } from './encode.ts'
+import { type DataPath, REPLY_FILLED, type ReadRequest, type ReadTarget } from './data-path.ts'
 
 /** Fills `target` from an open host file. @throws FsError EIO when the file ended early */
 export type HostFileReader = (fd: number, position: number, target: Uint8Array) => void
@@ -26,7 +25,7 @@ export class InlineDataPath implements DataPath {
     this.#blocks = new LruCache(cacheSize)
   }
 
-  read(request: ReadRequest, reply: Reply): typeof REPLY_FILLED {
+  read(request: Pick<ReadRequest, 'nodeId' | 'offset' | 'size'>, reply: ReadTarget): typeof REPLY_FILLED {
     const sink: ExtentSink = {
       hole: (length) => reply.zeros(length),
       block: (block, from, length) => {
@@ -45,7 +44,9 @@ export class InlineDataPath implements DataPath {
     const cached = this.#blocks.get(key)
     if (cached !== undefined) return cached
     const target = new Uint8Array(block.maxSize)
-    const bytes = target.subarray(0, this.#store.readBlock(block, target))
+    const length = this.#store.readBlock(block, target)
+    // A short block in memory of its own size: the cache counts no more than that.
+    const bytes = length === target.length ? target : target.slice(0, length)
     this.#blocks.set(key, bytes, bytes.length)
     return bytes
   }

@@ -4,6 +4,11 @@ import { libcFunction } from './libc.ts'
 const lseek = libcFunction('int64_t lseek(int fd, int64_t offset, int whence)')
 const dup2 = libcFunction('int dup2(int from, int to)')
 
+const fcntl = libcFunction('int fcntl(int fd, int command, int argument)')
+
+/** include/uapi/linux/fcntl.h */
+const F_DUPFD_CLOEXEC = 1030
+
 // include/uapi/linux/fs.h
 const SEEK_DATA = 3
 const SEEK_HOLE = 4
@@ -24,4 +29,11 @@ export function seekExtent(fd: number, offset: number, whence: 'data' | 'hole'):
 /** Makes the number `to` mean the open file of `from`, in one step; what it meant before is closed. */
 export function replaceDescriptor(from: number, to: number): void {
   if (Number(dup2(from, to)) < 0) throw systemError(`dup2 ${from} to ${to}`)
+}
+
+/** Another number for the open file of `fd`, closed on exec. */
+export function duplicateDescriptor(fd: number): number {
+  const copy = Number(fcntl(fd, F_DUPFD_CLOEXEC, 0))
+  if (copy < 0) throw systemError(`duplicate descriptor ${fd}`)
+  return copy
 }

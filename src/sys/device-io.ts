@@ -46,6 +46,14 @@ export class Poller {
   }
 }
 
+/** True where the connection behind a descriptor of `/dev/fuse` has ended (fs/fuse/dev.c:fuse_dev_poll). */
+export function isConnectionOver(fd: number): boolean {
+  const record = Buffer.alloc(8)
+  record.writeInt32LE(fd, 0)
+  // Asks for no event, so that only errors count.
+  return result(cPoll(addressOf(record), 1, 0)) > 0
+}
+
 /** A gathering write (writev(2)) whose pieces are given by address, so that nothing is copied on the way. */
 export class GatherWriter {
   readonly #vector: Uint32Array

@@ -11,6 +11,7 @@ describe('parseMountOptions', () => {
       nosuid: true,
       nodev: true,
       noexec: false,
+      driver: 'builtin',
       defaultPermissions: true,
       allowOther: process.geteuid?.() === 0,
       cacheSize: 64 * 2 ** 20,
@@ -39,6 +40,8 @@ describe('parseMountOptions', () => {
     expect(parse('allow_other,noallow_other').allowOther).toBe(false)
     expect(parse('fsname=a\\,b,notify_pipe=/p').fsname).toBe('a,b')
     expect(parseMountOptions(['verify=eager']).verify).toBe('eager')
+    expect(parse('driver=fuse-native').driver).toBe('fuse-native')
+    expect(parse('driver=fuse-native,driver=builtin').driver).toBe('builtin')
   })
 
   it('takes and drops what concerns mount(8), systemd and access times', () => {
@@ -71,6 +74,8 @@ describe('parseMountOptions', () => {
     ['threads=65', /from 0 to 64/],
     ['max_read=100', /from 4096/],
     ['verify=never', /auto, lazy or eager/],
+    ['driver=libfuse', /^driver is builtin or fuse-native, not 'libfuse'$/],
+    ['driver', /'driver' needs a value/],
     ['rw', /writable mounts are not available yet/],
     ['allow_root', /use allow_other/],
   ])('refuses %s', (option, message) => {

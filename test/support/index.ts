@@ -1,5 +1,6 @@
 export * from './atomfs.ts'
 export * from './differential.ts'
+export * from './fuse-native.ts'
 export * from './images.ts'
 export * from './layers.ts'
 export * from './mount-table.ts'

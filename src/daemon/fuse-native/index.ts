@@ -1,0 +1,1 @@
+export { serveByFuseNative } from './serve.ts'

@@ -1,0 +1,42 @@
+import { FsError } from '../../base/index.ts'
+import { type FuseMountOptions, userMayAllowOther } from '../../sys/mount.ts'
+import { FUSE_SUBTYPE } from '../../sys/mountinfo.ts'
+import { effectiveUid, hasSysAdmin } from '../../sys/namespaces.ts'
+
+/** Buffers of the package for the target and for the options, each with its NUL: what is longer is cut off. */
+const PACKAGE_BUFFER = 1024
+
+/** Seconds. The image cannot change; libfuse takes as much as the kernel can count. */
+const FOREVER = 0x7fff_ffff
+
+/** The command line for libfuse. @throws FsError ENAMETOOLONG for what the package would cut off */
+export function libfuseOptions(
+  options: FuseMountOptions,
+  isRoot: boolean = hasSysAdmin(),
+): { readonly text: string; readonly warnings: readonly string[] } {
+  const { target, fsname, nosuid, nodev, noexec, allowOther, defaultPermissions, maxRead } = options
+  const mayAllowOther = effectiveUid() === 0 || userMayAllowOther()
+  const list = [
+    'ro',
+    // libfuse sets nosuid and nodev unless told otherwise.
+    ...(nosuid ? [] : ['suid']),
+    ...(nodev ? [] : ['dev']),
+    ...(noexec ? ['noexec'] : []),
+    ...(allowOther && mayAllowOther ? ['allow_other'] : []),
+    ...(defaultPermissions ? ['default_permissions'] : []),
+    ...(maxRead === undefined ? [] : [`max_read=${maxRead}`]),
+    // The built-in driver covers what is there as well. fusermount3 does not know the word.
+    ...(isRoot ? ['nonempty'] : []),
+    ...['use_ino', 'kernel_cache'],
+    ...['entry_timeout', 'attr_timeout', 'negative_timeout'].map((name) => `${name}=${FOREVER}`),
+    `subtype=${FUSE_SUBTYPE}`,
+    `fsname=${fsname.replace(/[\\,]/g, '\\$&')}`,
+  ]
+  const text = `-o${list.join(',')}`
+  for (const [what, value] of Object.entries({ 'the target': target, 'the source (or fsname=)': text })) {
+    if (Buffer.byteLength(value) < PACKAGE_BUFFER) continue
+    throw new FsError('ENAMETOOLONG', `${what} is too long for driver=fuse-native`)
+  }
+  const warning = "allow_other is not in effect: put 'user_allow_other' into /etc/fuse.conf"
+  return { text, warnings: allowOther && !mayAllowOther ? [warning] : [] }
+}

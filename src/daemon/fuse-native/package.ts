@@ -1,0 +1,61 @@
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { FsError } from '../../base/index.ts'
+import { openLibrary } from '../../sys/ffi.ts'
+
+/** Answers one request: 0 or a count of bytes, or a negative errno; then what the operation gives. */
+export type Answer = (result: number, ...values: readonly unknown[]) => void
+
+/** A mount of the package. What begins with `_` is its inside, in the one version that there will be: 2.2.6. */
+export interface PackageMount {
+  /** Calls back when libfuse has answered INIT, or with what kept it from mounting. */
+  mount(done: (error: Error | null) => void): void
+  /** What libfuse is given as its command line. */
+  _fuseOptions: () => string
+  _op_getxattr: (signal: Answer, path: string, name: string, room: Buffer) => void
+  _op_listxattr: (signal: Answer, path: string, room: Buffer) => void
+}
+
+/** Without its time-outs: a slow disk is no reason to answer with an error. */
+export type PackageClass = new (
+  target: string,
+  operations: object,
+  options: { timeout: false },
+) => PackageMount
+
+const NAME = 'fuse-native'
+
+/**
+ * The package as the user has installed it: in a `node_modules` above this file, or in a folder of NODE_PATH. Its
+ * binary wants libfuse.so.2. Where the system has none, the one that the package carries is loaded first; the dynamic
+ * linker then finds it by its name.
+ * @throws FsError ENOENT, ENOSYS with what to do
+ */
+export function loadPackage(require = createRequire(import.meta.url)): PackageClass {
+  let root: string
+  try {
+    root = dirname(require.resolve(`${NAME}/package.json`))
+  } catch (error) {
+    const text = `driver=${NAME} needs the npm package ${NAME}: install it beside this program with 'npm install --ignore-scripts ${NAME}@2.2.6'`
+    throw new FsError('ENOENT', text, { cause: error })
+  }
+  try {
+    return require(NAME)
+  } catch {
+    openLibrary([join(root, 'prebuilds', `${process.platform}-${process.arch}`, 'libfuse.so')])
+  }
+  try {
+    return require(NAME)
+  } catch (error) {
+    throw new FsError('ENOSYS', `the npm package ${NAME} cannot be loaded: ${remedy(error)}`, {
+      cause: error,
+    })
+  }
+}
+
+function remedy(error: unknown): string {
+  const message = error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error)
+  if (message.includes('libfuse')) return `${message}: install libfuse 2 (on Debian the package libfuse2)`
+  if (!message.includes('No native build')) return message
+  return `it has no binary for ${process.arch}: build it with 'npm rebuild ${NAME}', which needs a C compiler`
+}

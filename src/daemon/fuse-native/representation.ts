@@ -1,0 +1,71 @@
+import { isUtf8 } from 'node:buffer'
+import type { DirectorySink, FileSystem, Name, NodeId, Stat, StatFs } from '../../base/index.ts'
+
+/** How things of the file system look to the package, which knows text and 32 bits. */
+
+/** Inode numbers of one layer (`overlay/stat.ts`). */
+const LAYER_INODES = 2 ** 32
+
+/**
+ * Squeezes inode numbers into 32 bits: the layers follow each other at the distance of all inodes of the image, so
+ * numbers are unique while layers × inodes stays below 2^32, and the same at every mount.
+ */
+export function inodeNumbers(files: number): (ino: number) => number {
+  const distance = files + 1
+  return (ino) => (Math.floor(ino / LAYER_INODES) * distance + (ino % LAYER_INODES)) % LAYER_INODES
+}
+
+/** The package passes names as text. @returns undefined for a name that text cannot hold */
+export function decodeName(name: Name): string | undefined {
+  const bytes = Buffer.from(name, 'latin1')
+  return isUtf8(bytes) ? bytes.toString('utf8') : undefined
+}
+
+/** Bytes that are not UTF-8 have become U+FFFD on the way here, so they name nothing. */
+export function encodeName(text: string): Name {
+  return Buffer.from(text).toString('latin1')
+}
+
+/** Times are milliseconds, and cannot be before 1970. */
+export function encodeStat(stat: Stat, shownInode: (ino: number) => number): object {
+  const milliseconds = (seconds: number, nanoseconds: number): number =>
+    Math.max(0, seconds * 1000 + Math.floor(nanoseconds / 1e6))
+  return {
+    ...stat,
+    ino: shownInode(stat.ino),
+    atime: milliseconds(stat.atime, stat.atimeNsec),
+    mtime: milliseconds(stat.mtime, stat.mtimeNsec),
+    ctime: milliseconds(stat.ctime, stat.ctimeNsec),
+  }
+}
+
+export function encodeStatFs({ blockSize, nameMax, files, filesFree, ...statfs }: StatFs): object {
+  const { blocks, blocksFree: bfree, blocksAvailable: bavail } = statfs
+  const inodes = { files, ffree: filesFree, favail: filesFree }
+  return { bsize: blockSize, frsize: blockSize, blocks, bfree, bavail, ...inodes, namemax: nameMax }
+}
+
+/** All entries of a directory at once, as libfuse wants them. `left` counts names that are not text. */
+export function listDirectory(fileSystem: FileSystem, node: NodeId, shownInode: (ino: number) => number) {
+  const listing = { names: [] as string[], stats: [] as { mode: number; ino: number }[], left: 0 }
+  let cookie = 0
+  const sink: DirectorySink = {
+    plus: false,
+    add(name, ino, type, next) {
+      cookie = next
+      const text = decodeName(name)
+      if (text === undefined) listing.left += 1
+      else {
+        listing.names.push(text)
+        listing.stats.push({ mode: type << 12, ino: shownInode(ino) })
+      }
+      return true
+    },
+  }
+  // Damage behind entries that were taken is thrown by the next call only.
+  for (let before = -1; before !== cookie; ) {
+    before = cookie
+    fileSystem.readdir(node, cookie, sink)
+  }
+  return listing
+}

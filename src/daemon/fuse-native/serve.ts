@@ -1,0 +1,117 @@
+import { closeSync, fstatSync, readdirSync } from 'node:fs'
+import { FsError } from '../../base/index.ts'
+import { allocateTally, openMolecule, watchImages } from '../../molecule.ts'
+import { duplicateDescriptor } from '../../sys/descriptor.ts'
+import { openFuseDevice } from '../../sys/device.ts'
+import { isConnectionOver } from '../../sys/device-io.ts'
+import { type FuseMountOptions, inheritedFuseFd } from '../../sys/mount.ts'
+import { MOUNT_TYPE, readMountInfo, topMountAt } from '../../sys/mountinfo.ts'
+import { hasSysAdmin } from '../../sys/namespaces.ts'
+import { withTimeout } from '../../sys/process.ts'
+import { unmountFuse } from '../../sys/unmount.ts'
+import type { EndReason, FuseNativeMount, ServerOptions } from '../server-types.ts'
+import { layerStatus, tellOnce } from '../serving.ts'
+import { libfuseOptions } from './libfuse-options.ts'
+import { Operations } from './operations.ts'
+import { loadPackage, type PackageMount } from './package.ts'
+
+const MOUNT_TIMEOUT_MS = 60_000
+
+/** The package says nothing when the mount is gone, so we look; one look is one system call. */
+const END_INTERVAL_MS = 50
+
+/**
+ * Mounts and serves through libfuse. Everything runs on this thread, because the package answers on the event loop of
+ * the main thread only; signals and the control channel come between two requests.
+ * @throws FsError with nothing left mounted
+ */
+export async function serveByFuseNative(
+  options: FuseMountOptions,
+  server: Omit<ServerOptions, 'fuseFd'>,
+): Promise<FuseNativeMount> {
+  const { target } = options
+  if (inheritedFuseFd(target) !== undefined) {
+    throw new FsError('EINVAL', `driver=fuse-native mounts itself: target ${target} needs driver=builtin`)
+  }
+  const Package = loadPackage()
+  const { text, warnings } = libfuseOptions(options)
+  // Tells in words what libfuse would not.
+  closeSync(openFuseDevice())
+  const { spec, debug, cacheSize } = server
+  const log = tellOnce(server.log)
+  const tally = allocateTally(1, spec.images.length)
+  const watch = watchImages(tally, 0, spec.images.length, (message) => log('error', message))
+  const operations = new Operations({ ...openMolecule(spec, watch), cacheSize, log, debug })
+  const mount = new Package(target, operations.table(), { timeout: false })
+  operations.answerAttributes(mount)
+  mount._fuseOptions = () => text
+  const fuseFd = await mountNow(mount, target)
+  let watcher: NodeJS.Timeout | undefined
+  const ended = new Promise<EndReason>((resolve) => {
+    watcher = setInterval(() => {
+      if (isConnectionOver(fuseFd)) resolve({ reason: 'unmounted' })
+    }, END_INTERVAL_MS)
+  })
+  const device = topMountAt(readMountInfo(), target)?.device
+  return {
+    mount: { fuseFd, way: hasSysAdmin() ? 'mount' : 'fusermount', device, warnings },
+    server: {
+      ready: Promise.resolve(),
+      ended,
+      stats: () => ({
+        pending: { reads: 0, oldestMs: 0 },
+        counters: operations.counters,
+        cacheSize,
+        layers: layerStatus(spec, tally),
+      }),
+      async stop() {
+        clearInterval(watcher)
+        closeSync(fuseFd)
+      },
+    },
+  }
+}
+
+/** @returns a descriptor of the connection, of our own: libfuse closes its own when it likes */
+async function mountNow(mount: PackageMount, target: string): Promise<number> {
+  const before = connections()
+  try {
+    const mounted = new Promise<void>((resolve, reject) => {
+      mount.mount((error) => (error === null ? resolve() : reject(mountError(error, target))))
+    })
+    await withTimeout(mounted, MOUNT_TIMEOUT_MS, 'the kernel did not start the file system')
+    const fd = connections().find((one) => !before.includes(one))
+    if (fd === undefined) throw new FsError('EIO', `mount on ${target}: unmounted before it was ready`)
+    return duplicateDescriptor(fd)
+  } catch (error) {
+    // The target held no mount of ours before.
+    if (topMountAt(readMountInfo(), target)?.type === MOUNT_TYPE) await unmountFuse(target, true)
+    throw error
+  }
+}
+
+function mountError(error: Error, target: string): FsError {
+  const reason =
+    error.message === 'Mountpoint in use'
+      ? 'it takes no mount point as a target: choose a directory in it, or driver=builtin'
+      : `${error.message}: libfuse prints why with --foreground; for plain users the directory must be empty`
+  return new FsError('EIO', `fuse-native could not mount on ${target}: ${reason}`, { cause: error })
+}
+
+/** makedev(10, 229): the number of `/dev/fuse`, wherever that lies. */
+const FUSE_RDEV = (10 << 8) | 229
+
+/** Descriptors of this process that are connections of FUSE. */
+function connections(): readonly number[] {
+  return readdirSync('/proc/self/fd')
+    .map(Number)
+    .filter((fd) => {
+      try {
+        const stat = fstatSync(fd)
+        return stat.isCharacterDevice() && stat.rdev === FUSE_RDEV
+      } catch {
+        // The one that listed the folder is closed again.
+        return false
+      }
+    })
+}
