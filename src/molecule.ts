@@ -8,7 +8,13 @@ export { type CodecReport, listCodecs } from './molecule/codecs.ts'
 export type { DamageReport } from './molecule/damage.ts'
 export { inspectSource } from './molecule/inspect.ts'
 export type { InspectReport, LayerReport, VerityReport } from './molecule/inspect-report.ts'
-export { type OpenMolecule, openBlockStore, openMolecule, readHostFile } from './molecule/open.ts'
+export {
+  type OpenMolecule,
+  openBlockStore,
+  openMolecule,
+  prepareRehearsal,
+  readHostFile,
+} from './molecule/open.ts'
 export { resolveMolecule } from './molecule/resolve.ts'
 export type { ImageSpec, MoleculeRequest, MoleculeSpec, VerifyMode } from './molecule/spec.ts'
 export { allocateTally, type ImageTally, readTally, watchImages } from './molecule/tally.ts'

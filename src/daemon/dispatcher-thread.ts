@@ -7,10 +7,10 @@ import {
   type Log,
   PooledDataPath,
   Protocol,
-  Rehearsal,
+  rehearse,
   runDeviceLoop,
 } from '../fuse/index.ts'
-import { openMolecule, readHostFile, watchImages } from '../molecule.ts'
+import { openMolecule, prepareRehearsal, readHostFile, watchImages } from '../molecule.ts'
 import { dropThreadPrivileges } from './privileges.ts'
 import type { DispatcherData, ThreadMessage } from './thread-messages.ts'
 
@@ -21,8 +21,6 @@ import type { DispatcherData, ThreadMessage } from './thread-messages.ts'
 
 /** Empty reads of the device before poll(2), some 100 µs: a client that lists a tree is back by then. */
 const SPINS = 300
-/** Decoded metadata of the rehearsal. */
-const REHEARSAL_CACHE = 512 << 10
 /** A lone missing block up to this size is decoded at once instead of being handed to a worker. */
 const INLINE_LIMIT = 128 << 10
 /** Decoded blocks kept for READs that the shared cache cannot take. */
@@ -59,14 +57,8 @@ try {
     onInit: () => tell({ type: 'ready' }),
   })
   dropThreadPrivileges(log)
-  let rehearsal: Rehearsal | undefined
-  const rehearse = (): boolean => {
-    rehearsal ??= new Rehearsal(openMolecule(spec, undefined, REHEARSAL_CACHE).fileSystem)
-    const goesOn = rehearsal.step()
-    if (!goesOn) rehearsal = undefined
-    return goesOn
-  }
-  runDeviceLoop({ fd: fuseFd, protocol, log, spins: SPINS, idleWork: rehearse })
+  const idleWork = rehearse(prepareRehearsal(spec))
+  runDeviceLoop({ fd: fuseFd, protocol, log, spins: SPINS, idleWork })
   tell({ type: 'unmounted' })
 } catch (error) {
   tell({ type: 'failed', message: messageOf(error) })

@@ -7,7 +7,7 @@ export { type HostFileReader, InlineDataPath } from './inline-data-path.ts'
 export { OPERATIONS, type Operation } from './opcodes.ts'
 export { PooledDataPath, type PooledOptions } from './pooled-data-path.ts'
 export { type Log, type LogLevel, Protocol, type ProtocolOptions, REQUEST_BUFFER_SIZE } from './protocol.ts'
-export { Rehearsal } from './rehearsal.ts'
+export { Rehearsal, rehearse } from './rehearsal.ts'
 export {
   allocateShared,
   type Counter,

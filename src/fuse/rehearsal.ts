@@ -40,6 +40,8 @@ export class Rehearsal {
   step(): boolean {
     const [directory] = this.#waiting
     if (directory === undefined || this.#names >= NAMES) return false
+    // Counted as well, so that this ends whatever the tree is like.
+    this.#names += 1
     const size = this.#list(directory, this.#cookie)
     const next = this.#takeEntries(directory, size)
     if (next === undefined) this.#waiting.shift()
@@ -89,5 +91,24 @@ export class Rehearsal {
     this.#view.setUint32(4, opcode, true)
     this.#view.setBigUint64(16, BigInt(nodeId), true)
     return this.#protocol.handle(length)
+  }
+}
+
+/**
+ * A rehearsal as work for idle moments: returns false when it is over. Nothing that goes wrong in it matters: whoever
+ * asks for the same thing will be told.
+ * @param open gives the file system, when the first of these moments has come
+ */
+export function rehearse(open: () => FileSystem): () => boolean {
+  let rehearsal: Rehearsal | undefined
+  return () => {
+    try {
+      rehearsal ??= new Rehearsal(open())
+      if (rehearsal.step()) return true
+    } catch {
+      // An image that was cut off since it was mounted, say.
+    }
+    rehearsal = undefined
+    return false
   }
 }

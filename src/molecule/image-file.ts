@@ -87,13 +87,15 @@ export interface VerityWatch {
 /**
  * What squashfs may read: verified bytes where there is a root hash. One instance for each thread.
  * @param cacheBytes most bytes of verified hash blocks to keep
+ * @param guard put around the file, below verification
  */
 export function imageSource(
   spec: ImageSpec,
   watch?: VerityWatch,
   cacheBytes = DEFAULT_CACHE_BYTES,
+  guard: (source: ByteSource) => ByteSource = (source) => source,
 ): ByteSource {
-  const source = rawSource(spec)
+  const source = guard(rawSource(spec))
   return spec.verity === undefined
     ? source
     : new VerifiedSource({ source, table: spec.verity, cacheBytes, ...watch })

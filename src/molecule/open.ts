@@ -1,10 +1,10 @@
 import { type Layer, MergedTree } from '../../overlay/index.ts'
 import { MetadataCache, openCodec, SquashfsBlockReader, SquashfsImage } from '../../squashfs/index.ts'
-import { type BlockRef, type BlockStore, type FileSystem, FsError } from '../base/index.ts'
+import { type BlockRef, type BlockStore, type ByteSource, type FileSystem, FsError } from '../base/index.ts'
 import { FileSource } from '../sys/file-source.ts'
 import { PageCacheProbe } from '../sys/page-cache.ts'
 import { imageSource, type VerityWatch } from './image-file.ts'
-import type { MoleculeSpec } from './spec.ts'
+import type { ImageSpec, MoleculeSpec } from './spec.ts'
 
 export interface OpenMolecule {
   readonly fileSystem: FileSystem
@@ -14,16 +14,52 @@ export interface OpenMolecule {
 /** Gives the watch over an image of the mount by its index. */
 export type ImageWatch = (image: number) => VerityWatch
 
+/** Builds the file system of a mount, in the thread that will own it. @throws FsError EIO */
+export function openMolecule(spec: MoleculeSpec, watch?: ImageWatch): OpenMolecule {
+  const sourceOf: SourceOf = (image, sourceId) => imageSource(image, watch?.(sourceId), hashCache(spec))
+  return { fileSystem: openTree(spec, sourceOf, new MetadataCache()), store: openBlockStore(spec, watch) }
+}
+
+/** Decoded metadata that a rehearsal keeps, bytes. */
+const REHEARSAL_CACHE_BYTES = 512 << 10
+
 /**
- * Builds the file system of a mount, in the thread that will own it.
- * @param metadataBytes of decoded metadata to keep; a sensible default where absent
- * @throws FsError EIO
+ * The same file system once more, for a rehearsal: nobody watches what it finds, its caches are small, and it never
+ * waits for a disk. What does not lie in the page cache is EIO.
+ * @returns gives the file system when it is wanted. @throws FsError EIO then
  */
-export function openMolecule(spec: MoleculeSpec, watch?: ImageWatch, metadataBytes?: number): OpenMolecule {
-  const metadataCache = new MetadataCache(metadataBytes)
+export function prepareRehearsal(spec: MoleculeSpec): () => FileSystem {
+  const files = spec.images.map(({ fd }) => fd)
+  const probe = new PageCacheProbe(LARGEST_METADATA_READ, files)
+  return () => {
+    const sourceOf: SourceOf = (image) =>
+      imageSource(image, undefined, hashCache(spec), (source) => atHandOnly(source, image, probe))
+    return openTree(spec, sourceOf, new MetadataCache(REHEARSAL_CACHE_BYTES))
+  }
+}
+
+/** A verified read covers whole blocks of the hash tree, 64 KiB at most, around what is asked for. */
+const LARGEST_METADATA_READ = 256 << 10
+
+function atHandOnly(source: ByteSource, { fd, offset }: ImageSpec, probe: PageCacheProbe): ByteSource {
+  return {
+    size: source.size,
+    label: source.label,
+    readInto(position, target) {
+      if (!probe.isAtHand(fd, offset + position, target.length)) {
+        throw new FsError('EIO', `${source.label}: ${target.length} bytes at ${position} are not at hand`)
+      }
+      source.readInto(position, target)
+    },
+  }
+}
+
+type SourceOf = (image: ImageSpec, sourceId: number) => ByteSource
+
+function openTree(spec: MoleculeSpec, sourceOf: SourceOf, metadataCache: MetadataCache): FileSystem {
   const images = spec.images.map((image, sourceId): Layer => {
-    const source = imageSource(image, watch?.(sourceId), hashCache(spec))
     const codec = openCodec(image.compressor)
+    const source = sourceOf(image, sourceId)
     return new SquashfsImage({ source, sourceId, label: image.label, codec, metadataCache })
   })
   const layers = spec.layers.map((index) => {
@@ -33,13 +69,12 @@ export function openMolecule(spec: MoleculeSpec, watch?: ImageWatch, metadataByt
     return layer
   })
   const { uid, gid, subdir, plain } = spec
-  const fileSystem = new MergedTree(layers, {
+  return new MergedTree(layers, {
     plain,
     ...(uid === undefined ? {} : { uid }),
     ...(gid === undefined ? {} : { gid }),
     ...(subdir === undefined ? {} : { subdir: Buffer.from(subdir).toString('latin1') }),
   })
-  return { fileSystem, store: openBlockStore(spec, watch) }
 }
 
 /** Decodes data blocks of all images of a mount: all that a data worker needs. One for each thread. */

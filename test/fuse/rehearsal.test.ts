@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { FsError, type Name, type NodeId } from '../../src/base/index.ts'
-import { Rehearsal } from '../../src/fuse/index.ts'
+import { Rehearsal, rehearse } from '../../src/fuse/index.ts'
 import { MemoryFileSystem } from './support/memory-file-system.ts'
 
 /** Counts what is asked of it. */
@@ -58,6 +58,25 @@ describe('rehearsal', () => {
       }
       expect(stepsOf(new Rehearsal(new Broken()))).toBe(1)
     }
+  })
+
+  it('is over where the image cannot be opened any more', () => {
+    const work = rehearse(() => {
+      throw new FsError('EIO', 'file ends')
+    })
+    expect(work()).toBe(false)
+  })
+
+  it('is over when everything was seen, and begins anew for nobody', () => {
+    let opened = 0
+    const work = rehearse(() => {
+      opened += 1
+      return new MemoryFileSystem()
+    })
+    let steps = 0
+    while (work()) steps += 1
+    expect(steps).toBeGreaterThan(0)
+    expect(opened).toBe(1)
   })
 
   it('ends in a tree without end, and never takes long for one step', () => {
