@@ -1,4 +1,5 @@
 import fs from 'node:fs'
+import { setFlagsFromString } from 'node:v8'
 import { Worker } from 'node:worker_threads'
 import { FsError } from '../base/index.ts'
 import { allocateShared, pendingAges, readCounters, TaskQueue } from '../fuse/index.ts'
@@ -12,7 +13,7 @@ import type { DataWorkerData, DispatcherData, ThreadMessage } from './thread-mes
  * Heap of one thread, MiB. What is large (decoded blocks, replies) lies outside of the heap and is bounded elsewhere;
  * a small young generation keeps short-lived objects from spreading over memory that then stays resident.
  */
-const HEAP_LIMITS = { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 512 }
+const HEAP_LIMITS = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 512 }
 
 /** How long `stop` waits for threads that are still in a read from a slow disk. */
 const STOP_TIMEOUT_MS = 400
@@ -63,6 +64,8 @@ export function startServer(options: ServerOptions): RunningServer {
     )
   }
 
+  // For the threads: their code is small and soon compiled, and memory is what many mounts pay for many times.
+  setFlagsFromString('--optimize-for-size')
   const tally = allocateTally(threads + 1, spec.images.length)
   const data = { spec, shared, fuseFd, tally }
   start('./dispatcher.js', 'dispatcher', { ...data, debug: options.debug })

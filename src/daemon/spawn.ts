@@ -6,6 +6,12 @@ import { descriptorOf } from './request.ts'
 /** Number of the first descriptor that is handed on: after stdio and the channel. */
 const FIRST_HANDED_FD = 4
 
+/**
+ * One helper thread for V8 instead of four: it compiles and collects garbage beside four threads of ours, and every one
+ * more costs memory (documented in node(1)).
+ */
+const ENGINE_OPTIONS = ['--v8-pool-size=1']
+
 /** A daemon process that waits for its request. */
 export interface DaemonProcess {
   readonly child: ChildProcess
@@ -31,7 +37,7 @@ export function spawnDaemon(script: string, paths: readonly string[]): DaemonPro
     handed.set(path, `${path.slice(0, path.lastIndexOf('/'))}/${FIRST_HANDED_FD + descriptors.length}`)
     descriptors.push(descriptor)
   }
-  const child = spawn(process.execPath, [script], {
+  const child = spawn(process.execPath, [...ENGINE_OPTIONS, script], {
     detached: true,
     stdio: ['ignore', 'ignore', 'ignore', 'pipe', ...descriptors],
   })

@@ -4,6 +4,10 @@ import { SLOT_FAILED, SLOT_QUEUED, SLOT_READY, type Slots } from './shared-cache
 /** Positions below this fit into one number together with the source: 1 TiB a layer, 8 192 layers. */
 const SOURCE_STRIDE = 2 ** 40
 
+/** Memory of decoded blocks that a mount uses before it has shown that it needs more, bytes; but so many slots. */
+const FIRST_TARGET_BYTES = 8 << 20
+const MIN_SLOTS = 24
+
 function keyOf({ source, position }: BlockRef): number | string {
   return position < SOURCE_STRIDE && source < 2 ** 13
     ? source * SOURCE_STRIDE + position
@@ -14,7 +18,9 @@ function keyOf({ source, position }: BlockRef): number | string {
  * Which block lies in which slot. Owned by the dispatcher alone, so it needs no lock: the workers see only
  * slots. A pinned slot is never given up. Otherwise first goes a block that was handed out as a whole: the kernel
  * has its pages now, and a second copy here would only cost memory (so a reader of the whole image touches few
- * slots). Then come slots that were never used, then the block that was used longest ago.
+ * slots). Then come slots that were never used, up to a target, then the block that was used longest ago. The target is
+ * small at first and grows by one each time a block is asked for that was given up before its time: a scan of an image
+ * never fills the cache, whatever pieces of blocks it leaves unread, and readers who come back get all of it.
  */
 export class BlockIndex {
   readonly #slots: Slots
@@ -27,11 +33,16 @@ export class BlockIndex {
   /** Slots handed out from since the last look, and those found to be handed out as a whole. */
   readonly #read: number[] = []
   readonly #spent = new Set<number>()
+  /** Slots that may be in use before blocks are given up. */
+  #target: number
+  /** Keys of blocks that were given up, oldest first. */
+  readonly #givenUp = new Set<number | string>()
 
   constructor(slots: Slots) {
     this.#slots = slots
     this.#keyOf = new Array<number | string | undefined>(slots.count).fill(undefined)
     this.#delivered = new Float64Array(slots.count)
+    this.#target = Math.max(MIN_SLOTS, Math.floor(FIRST_TARGET_BYTES / slots.size))
     this.#free = Array.from({ length: slots.count }, (_, i) => slots.count - 1 - i)
   }
 
@@ -50,7 +61,8 @@ export class BlockIndex {
       this.#slots.pin(known)
       return known
     }
-    const slot = known ?? this.#takeSpent() ?? this.#free.pop() ?? this.#evict()
+    if (this.#givenUp.delete(key)) this.#target += 1
+    const slot = known ?? this.#takeSpent() ?? this.#takeFree() ?? this.#evict() ?? this.#free.pop()
     if (slot === undefined) return undefined
     this.#slotOf.delete(key)
     this.#slotOf.set(key, slot)
@@ -114,12 +126,26 @@ export class BlockIndex {
     this.#read.length = waiting
   }
 
+  #takeFree(): number | undefined {
+    return this.#slots.count - this.#free.length < this.#target ? this.#free.pop() : undefined
+  }
+
   #evict(): number | undefined {
     for (const [key, slot] of this.#slotOf) {
       if (this.#slots.isPinned(slot)) continue
       this.#slotOf.delete(key)
+      this.#rememberGivenUp(key)
       return slot
     }
     return undefined
+  }
+
+  #rememberGivenUp(key: number | string): void {
+    this.#givenUp.add(key)
+    if (this.#givenUp.size <= this.#slots.count) return
+    for (const oldest of this.#givenUp) {
+      this.#givenUp.delete(oldest)
+      return
+    }
   }
 }

@@ -107,7 +107,7 @@ export function openBlockStore(spec: MoleculeSpec, watch?: ImageWatch): BlockSto
 }
 
 /** Verified hash blocks of all images that one kind of reader in one thread keeps, bytes. */
-const HASH_CACHE_BYTES = 2 << 20
+const HASH_CACHE_BYTES = 512 << 10
 
 /** The share of one image: many layers together take no more memory than a few. */
 function hashCache(spec: MoleculeSpec): number {

@@ -218,4 +218,42 @@ describe('BlockIndex', () => {
     read(0, BLOCK / 2)
     expect([read(3 * BLOCK, 1), read(4 * BLOCK, 1)].sort()).toEqual([half, whole].sort())
   })
+
+  describe('with room for 512 blocks of 128 KiB', () => {
+    const SIZE = 128 << 10
+    const setUp = () => {
+      const slots = new Slots(allocateShared(SIZE, 512 * SIZE, 0))
+      const index = new BlockIndex(slots)
+      /** Asks for each block in turn and hands out nothing of it as a whole. @returns the blocks held afterwards */
+      const read = (positions: Iterable<number>): Set<number> => {
+        for (const position of positions) {
+          const slot = index.acquire({ ...block(position), maxSize: SIZE })!
+          slots.setState(slot, SLOT_READY)
+          slots.unpin(slot)
+        }
+        return new Set(Array.from({ length: 10_000 }, (_, at) => at).filter((at) => index.has(block(at))))
+      }
+      return { index, slots, read }
+    }
+
+    it('a scan that leaves pieces of blocks unread takes the first 12 MiB only', () => {
+      const { read } = setUp()
+      expect(read(Array.from({ length: 2000 }, (_, i) => i)).size).toBe(96)
+    })
+
+    it('readers who come back to what was given up get all of it', () => {
+      const { read } = setUp()
+      const again = Array.from({ length: 400 }, (_, i) => i)
+      for (let round = 0; round < 3; round++) read(again)
+      expect(read(again).size).toBe(400)
+      expect(read(Array.from({ length: 2000 }, (_, i) => 5000 + i)).size).toBeLessThanOrEqual(512)
+    })
+
+    it('takes new memory beyond that where everything else is pinned', () => {
+      const { index } = setUp()
+      const all = Array.from({ length: 512 }, (_, i) => index.acquire({ ...block(i), maxSize: SIZE }))
+      expect(new Set(all).size).toBe(512)
+      expect(all).not.toContain(undefined)
+    })
+  })
 })
