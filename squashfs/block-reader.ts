@@ -1,18 +1,30 @@
 import { type BlockRef, type BlockStore, type ByteSource, FsError } from '../src/base/index.ts'
 import type { Codec } from './codecs/index.ts'
 
+/** Room for one block as it is stored, shared by the readers of a thread: images may be many and blocks large. */
+export class BlockScratch {
+  #bytes = new Uint8Array(0)
+
+  /** @param capacity bytes to have at once where `length` of them are not there yet */
+  take(length: number, capacity: number): Uint8Array {
+    if (this.#bytes.length < length) this.#bytes = new Uint8Array(Math.max(length, capacity))
+    return this.#bytes.subarray(0, length)
+  }
+}
+
 /**
  * Decodes the data blocks of one image. It needs no tables, so a data worker can make one from the source and the
- * codec alone. It keeps a scratch buffer and is for one thread.
+ * codec alone. For one thread.
  */
 export class SquashfsBlockReader implements BlockStore {
   readonly #source: ByteSource
   readonly #codec: Codec
-  #scratch = new Uint8Array(0)
+  readonly #scratch: BlockScratch
 
-  constructor(source: ByteSource, codec: Codec) {
+  constructor(source: ByteSource, codec: Codec, scratch = new BlockScratch()) {
     this.#source = source
     this.#codec = codec
+    this.#scratch = scratch
   }
 
   /**
@@ -32,8 +44,7 @@ export class SquashfsBlockReader implements BlockStore {
       this.#source.readInto(position, target.subarray(0, storedSize))
       return storedSize
     }
-    if (this.#scratch.length < storedSize) this.#scratch = new Uint8Array(maxSize)
-    const stored = this.#scratch.subarray(0, storedSize)
+    const stored = this.#scratch.take(storedSize, maxSize)
     this.#source.readInto(position, stored)
     return this.#decode(stored, target.subarray(0, maxSize), position)
   }

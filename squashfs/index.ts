@@ -1,4 +1,4 @@
-export { SquashfsBlockReader } from './block-reader.ts'
+export { BlockScratch, SquashfsBlockReader } from './block-reader.ts'
 export * from './codecs/index.ts'
 export { type CompressorOptions, readCompressorOptions } from './compressor-options.ts'
 export { type DirectoryEntry, DirectoryListing } from './directory.ts'

@@ -5,7 +5,7 @@ import { SLOT_FAILED, SLOT_QUEUED, SLOT_READY, type Slots } from './shared-cache
 const SOURCE_STRIDE = 2 ** 40
 
 /** Memory of decoded blocks that a mount uses before it has shown that it needs more, bytes; but so many slots. */
-const FIRST_TARGET_BYTES = 8 << 20
+const FIRST_TARGET_BYTES = 6 << 20
 const MIN_SLOTS = 24
 
 function keyOf({ source, position }: BlockRef): number | string {

@@ -1,5 +1,11 @@
 import { type Layer, MergedTree } from '../../overlay/index.ts'
-import { MetadataCache, openCodec, SquashfsBlockReader, SquashfsImage } from '../../squashfs/index.ts'
+import {
+  BlockScratch,
+  MetadataCache,
+  openCodec,
+  SquashfsBlockReader,
+  SquashfsImage,
+} from '../../squashfs/index.ts'
 import { type BlockRef, type BlockStore, type ByteSource, type FileSystem, FsError } from '../base/index.ts'
 import { FileSource } from '../sys/file-source.ts'
 import { PageCacheProbe } from '../sys/page-cache.ts'
@@ -79,6 +85,7 @@ function openTree(spec: MoleculeSpec, sourceOf: SourceOf, metadataCache: Metadat
 
 /** Decodes data blocks of all images of a mount: all that a data worker needs. One for each thread. */
 export function openBlockStore(spec: MoleculeSpec, watch?: ImageWatch): BlockStore {
+  const scratch = new BlockScratch()
   const readers: (BlockStore | undefined)[] = spec.images.map(() => undefined)
   const probe = new PageCacheProbe(
     spec.blockSize,
@@ -93,7 +100,7 @@ export function openBlockStore(spec: MoleculeSpec, watch?: ImageWatch): BlockSto
       let reader = readers[block.source]
       if (reader === undefined) {
         const source = imageSource(image, watch?.(block.source), hashCache(spec))
-        reader = new SquashfsBlockReader(source, openCodec(image.compressor))
+        reader = new SquashfsBlockReader(source, openCodec(image.compressor), scratch)
         readers[block.source] = reader
       }
       return reader.readBlock(block, target)

@@ -236,9 +236,9 @@ describe('BlockIndex', () => {
       return { index, slots, read }
     }
 
-    it('a scan that leaves pieces of blocks unread takes the first 12 MiB only', () => {
+    it('a scan that leaves pieces of blocks unread takes the first 6 MiB only', () => {
       const { read } = setUp()
-      expect(read(Array.from({ length: 2000 }, (_, i) => i)).size).toBe(96)
+      expect(read(Array.from({ length: 2000 }, (_, i) => i)).size).toBe(48)
     })
 
     it('readers who come back to what was given up get all of it', () => {
