@@ -14,7 +14,7 @@ import {
 } from './namespaces.ts'
 import { userNamespaceLimits } from './user-namespaces.ts'
 
-/** What one FUSE mount is made with. Always read-only for now. */
+/** What one FUSE mount is made with. */
 export interface FuseMountOptions {
   /** Absolute path of a directory, or `/dev/fd/N` with a connection that is mounted already. */
   readonly target: string
@@ -28,6 +28,8 @@ export interface FuseMountOptions {
   readonly defaultPermissions: boolean
   /** Largest read request, bytes; the server's own limit where absent. */
   readonly maxRead?: number
+  /** SELinux label of everything in the mount. */
+  readonly context?: string
 }
 
 export interface FuseMount {
@@ -153,6 +155,8 @@ function fuseOptions(options: FuseMountOptions): readonly string[] {
     ...(options.defaultPermissions ? ['default_permissions'] : []),
     ...(options.allowOther ? ['allow_other'] : []),
     ...(options.maxRead === undefined ? [] : [`max_read=${options.maxRead}`]),
+    // Quoted, because a label may hold commas (security/selinux/hooks.c:selinux_sb_eat_lsm_opts).
+    ...(options.context === undefined ? [] : [`context="${options.context}"`]),
   ]
 }
 

@@ -1,0 +1,48 @@
+import { closeSync } from 'node:fs'
+import type { Name } from '../base/index.ts'
+import { reopenDirectory } from './at.ts'
+import { systemError } from './ffi.ts'
+import { Scratch } from './scratch.ts'
+import { systemCall } from './system-call.ts'
+
+export interface HostEntry {
+  readonly name: Name
+  /** DT_*; DT_UNKNOWN (0) on file systems that do not tell. */
+  readonly type: number
+}
+
+/** Offsets in struct linux_dirent64 (getdents(2)): ino 8 bytes, position 8, record length 2, type 1, the name. */
+const AT_LENGTH = 16
+const AT_TYPE = 18
+const AT_NAME = 19
+
+const scratch = new Scratch(65_536)
+const buffer = scratch.bytes
+
+/**
+ * All entries of a directory but `.` and `..`, in the order of the file system.
+ * @param dir may be O_PATH: the directory is opened anew, so that the position of `dir` does not matter
+ * @throws FsError EACCES, ENOTDIR; ENOENT where the directory was removed
+ */
+export function listEntries(dir: number): HostEntry[] {
+  const fd = reopenDirectory(dir)
+  try {
+    const entries: HostEntry[] = []
+    for (;;) {
+      const length = systemCall('getdents64', fd, scratch.address, buffer.length)
+      if (length < 0) throw systemError(`list directory fd ${dir}`)
+      if (length === 0) return entries
+      for (let at = 0; at < length; at += buffer.readUInt16LE(at + AT_LENGTH)) {
+        const name = buffer.toString('latin1', at + AT_NAME, buffer.indexOf(0, at + AT_NAME))
+        if (name !== '.' && name !== '..') entries.push({ name, type: buffer[at + AT_TYPE] ?? 0 })
+      }
+    }
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/** As `listEntries`, the names alone. */
+export function listNames(dir: number): Name[] {
+  return listEntries(dir).map((entry) => entry.name)
+}

@@ -1,0 +1,81 @@
+import { FsError, type Name, type Stat } from '../base/index.ts'
+import { nameAddress, stringAddress } from './c-string.ts'
+import { lastErrno, systemError } from './ffi.ts'
+import { Scratch } from './scratch.ts'
+import { systemCall } from './system-call.ts'
+
+/** Attributes of a file of this machine, as statx(2) gives them: exact times, and device numbers in 32 bits. */
+export interface HostStat extends Stat {
+  /** Device of the file system, encoded as `rdev` is: tells, with `ino`, one file from all others. */
+  readonly dev: number
+}
+
+const AT_SYMLINK_NOFOLLOW = 0x100
+const AT_EMPTY_PATH = 0x1000
+/** include/uapi/linux/stat.h */
+const STATX_BASIC_STATS = 0x7ff
+const SIZE_OF_STATX = 256
+const ENOENT = 2
+
+const scratch = new Scratch(SIZE_OF_STATX)
+const record = scratch.words()
+
+/** @returns undefined where there is no such name. @throws FsError ENOTDIR, EACCES, ENAMETOOLONG, … */
+export function statAt(dir: number, name: Name): HostStat | undefined {
+  const path = nameAddress(name)
+  if (systemCall('statx', dir, path, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, scratch.address) === 0)
+    return decode()
+  if (lastErrno() === ENOENT) return undefined
+  throw systemError(`statx ${JSON.stringify(name)}`)
+}
+
+/** Of any descriptor, one opened with O_PATH too. @throws FsError */
+export function statFd(fd: number): HostStat {
+  const path = stringAddress('')
+  if (systemCall('statx', fd, path, AT_EMPTY_PATH, STATX_BASIC_STATS, scratch.address) === 0) return decode()
+  throw systemError(`statx fd ${fd}`)
+}
+
+function u32(at: number): number {
+  return record[at >>> 2] ?? 0
+}
+
+function u64(at: number): number {
+  return u32(at + 4) * 2 ** 32 + u32(at)
+}
+
+/** A signed number of seconds. */
+function s64(at: number): number {
+  return (u32(at + 4) | 0) * 2 ** 32 + u32(at)
+}
+
+/** `new_encode_dev` (include/linux/kdev_t.h) of the two numbers at `at`; the kernel has 12 and 20 bits for them. */
+function device(at: number): number {
+  const [major, minor] = [u32(at), u32(at + 4)]
+  return ((minor & 0xff) | ((major & 0xfff) << 8) | ((minor & ~0xff) << 12)) >>> 0
+}
+
+/** struct statx. @throws FsError EOVERFLOW where an inode number is not exact as a number */
+function decode(): HostStat {
+  const ino = u64(32)
+  // Two such numbers could become one, and two files with them.
+  if (ino > Number.MAX_SAFE_INTEGER) throw new FsError('EOVERFLOW', `inode number ${ino} exceeds 2^53`)
+  return {
+    dev: device(136),
+    ino,
+    mode: u32(28) & 0xffff,
+    nlink: u32(16),
+    uid: u32(20),
+    gid: u32(24),
+    rdev: device(128),
+    size: u64(40),
+    blocks: u64(48),
+    blksize: u32(4),
+    atime: s64(64),
+    mtime: s64(112),
+    ctime: s64(96),
+    atimeNsec: u32(72),
+    mtimeNsec: u32(120),
+    ctimeNsec: u32(104),
+  }
+}

@@ -1,0 +1,73 @@
+import { closeSync, mkdirSync, openSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { lockHolder, tryLock, unlockFd, withFolderLock } from '../../src/sys/lock.ts'
+import { withTempDir } from '../support/temp.ts'
+
+/** Two descriptors of one directory that were opened apart: for flock(2) they are two users. */
+function withTwo(use: (one: number, other: number) => void): Promise<void> {
+  return withTempDir((folder) => {
+    const [one, other] = [openSync(folder, 'r'), openSync(folder, 'r')]
+    try {
+      use(one, other)
+    } finally {
+      closeSync(one)
+      closeSync(other)
+    }
+  })
+}
+
+describe('tryLock', () => {
+  it('lets one have it alone, or many share it', async () => {
+    await withTwo((one, other) => {
+      expect(tryLock(one, 'exclusive')).toBe(true)
+      expect(tryLock(other, 'exclusive')).toBe(false)
+      expect(tryLock(other, 'shared')).toBe(false)
+      unlockFd(one)
+      expect(tryLock(other, 'shared')).toBe(true)
+      expect(tryLock(one, 'shared')).toBe(true)
+      expect(tryLock(one, 'exclusive')).toBe(false)
+    })
+  })
+
+  it('says which process has it', async () => {
+    await withTwo((one, other) => {
+      expect(lockHolder(other)).toBeUndefined()
+      tryLock(one, 'exclusive')
+      expect(lockHolder(other)).toBe(process.pid)
+    })
+  })
+
+  it('throws for what cannot be locked', () => {
+    expect(() => tryLock(1_000_000, 'shared')).toThrow(/EBADF/)
+  })
+})
+
+describe('withFolderLock', () => {
+  it('holds the lock for the time of the action, also one that fails', async () => {
+    await withTempDir((folder) => {
+      const fd = openSync(folder, 'r')
+      const isFree = (): boolean => {
+        const free = tryLock(fd, 'exclusive')
+        if (free) unlockFd(fd)
+        return free
+      }
+      expect(withFolderLock(folder, isFree)).toBe(false)
+      const fail = () => {
+        throw new Error('no')
+      }
+      expect(() => withFolderLock(folder, fail)).toThrow('no')
+      expect(isFree()).toBe(true)
+      closeSync(fd)
+    })
+  })
+
+  it('is for folders', async () => {
+    await withTempDir((folder) => {
+      mkdirSync(join(folder, 'x'))
+      writeFileSync(join(folder, 'file'), '')
+      expect(withFolderLock(join(folder, 'x'), () => 5)).toBe(5)
+      expect(() => withFolderLock(join(folder, 'file'), () => 5)).toThrow(/ENOTDIR/)
+    })
+  })
+})
