@@ -35,9 +35,12 @@ export class HostDirectoryLayer implements Layer {
   readonly #listings = new LruCache<Ref, readonly Name[]>(LISTED_NAMES)
   #last: { readonly ref: Ref; readonly names: readonly Name[] } | undefined
 
-  /** @throws FsError ENOENT, ENOTDIR, EACCES */
+  /**
+   * @param path of the directory; `/proc/self/fd/N` for one that is open already
+   * @throws FsError ENOENT, ENOTDIR, EACCES
+   */
   constructor(path: string, options: HostFilesOptions = {}) {
-    this.label = path
+    this.label = options.label ?? path
     this.#files = new HostFiles(path, options)
   }
 
@@ -115,6 +118,11 @@ export class HostDirectoryLayer implements Layer {
       filesFree: all.ffree,
       nameMax: 255,
     }
+  }
+
+  /** A descriptor of the real file, whatever is shown in its place; valid as those given to an `ExtentSink`. */
+  protected descriptorOf(ref: Ref): number {
+    return this.#files.file(ref)
   }
 
   #regular(ref: Ref): Stat {

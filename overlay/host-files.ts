@@ -29,6 +29,8 @@ export function withFsError<T>(what: string, call: () => T): T {
 }
 
 export interface HostFilesOptions {
+  /** What messages call the directory; its path where absent. */
+  readonly label?: string
   /** Files kept open for data. Must exceed the reads that can be under way at once; default 256. */
   readonly openFiles?: number
 }
@@ -56,9 +58,9 @@ export class HostFiles {
 
   /** @throws FsError ENOENT, ENOTDIR, EACCES */
   constructor(path: string, options: HostFilesOptions) {
-    this.#label = path
+    this.#label = options.label ?? path
     this.#openFiles = options.openFiles ?? 256
-    this.#rootFd = withFsError(path, () => openSync(path, O_PATH | O_DIRECTORY))
+    this.#rootFd = withFsError(this.#label, () => openSync(path, O_PATH | O_DIRECTORY))
     const stats = fstatSync(this.#rootFd, { bigint: true })
     this.ref(stats, 0, '')
   }

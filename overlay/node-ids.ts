@@ -37,6 +37,11 @@ export class NodeIds {
     this.#bases = bases
   }
 
+  /** The first id above those of all layers. */
+  get end(): NodeId {
+    return this.#bases[this.#bases.length - 1] ?? FIRST_NODE_ID
+  }
+
   /** @throws FsError EIO where the layer gave a reference outside its own span */
   encode(layers: readonly Layer[], layer: number, ref: Ref, merged: boolean): NodeId {
     const base = this.#bases[layer]

@@ -8,7 +8,7 @@ export const DT_REG = direntType(S_IFREG)
 /** Names with this prefix are marks of OCI and AUFS and never shown (OCI image-spec layer.md, Whiteouts). */
 export const MARK_PREFIX = '.wh.'
 /** Makes its directory opaque for the layers below, wherever it stands in the layer (layer.md, Opaque Whiteout). */
-const OPAQUE_MARK = '.wh..wh..opq'
+export const OPAQUE_MARK = '.wh..wh..opq'
 /** `.wh..wh.*` is bookkeeping of AUFS (`.wh..wh.plnk`, `.wh..wh.aufs`): hidden, and deletes nothing. */
 const BOOKKEEPING_PREFIX = '.wh..wh.'
 
@@ -28,16 +28,22 @@ const OPAQUE_ATTRIBUTES: readonly Name[] = [
   'user.fuseoverlayfs.opaque',
 ]
 
-/**
- * The first attribute that exists decides, and counts only where it is exactly one byte long
- * (fs/overlayfs/util.c:ovl_get_dir_xattr_val). The list is asked first because it is mostly empty: one call.
- */
+/** The list is asked first because it is mostly empty: one call. */
 export function readOpacity(layer: Layer, directory: Ref): Opacity {
   const present = layer.listxattr(directory)
+  return opacityAmong(present, (name) => layer.getxattr(directory, name))
+}
+
+/**
+ * The first attribute that exists decides, and counts only where it is exactly one byte long
+ * (fs/overlayfs/util.c:ovl_get_dir_xattr_val).
+ * @param present names of all attributes of the directory
+ */
+export function opacityAmong(present: readonly Name[], get: (name: Name) => Uint8Array | undefined): Opacity {
   if (present.length === 0) return 'none'
   for (const name of OPAQUE_ATTRIBUTES) {
     if (!present.includes(name)) continue
-    const value = layer.getxattr(directory, name)
+    const value = get(name)
     if (value?.length !== 1) return 'none'
     if (value[0] === 0x79) return 'y'
     return value[0] === 0x78 && name.includes('.overlay.') ? 'x' : 'none'

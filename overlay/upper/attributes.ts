@@ -1,0 +1,51 @@
+import { type AttributeChanges, direntType, FsError, S_IFREG, type Stat } from '../../src/base/index.ts'
+import { setTimesFd } from '../../src/sys/fd-attributes.ts'
+import { truncateFd } from '../../src/sys/file-io.ts'
+import { DT_DIR } from '../whiteout.ts'
+import type { Lifter } from './lift.ts'
+import { isDirectoryNode, type Node } from './nodes.ts'
+import { shownStat } from './present.ts'
+import { Ownership } from './privileges.ts'
+import type { Upper } from './upper.ts'
+
+const DT_REG = direntType(S_IFREG)
+
+/** @throws FsError EISDIR, EINVAL where the node has no data */
+export function assertRegular(node: Node): void {
+  if (node.type === DT_REG) return
+  throw new FsError(node.type === DT_DIR ? 'EISDIR' : 'EINVAL', `node ${node.id} is no regular file`)
+}
+
+/** Changes of attributes (SETATTR). */
+export class AttributeWriter {
+  readonly #upper: Upper
+  readonly #lifter: Lifter
+  readonly #ownership: Ownership
+
+  constructor(upper: Upper, lifter: Lifter) {
+    this.#upper = upper
+    this.#lifter = lifter
+    this.#ownership = new Ownership(upper.policy)
+  }
+
+  /**
+   * Without any change it does what chown(2) does with neither an owner nor a group: the kernel sends such a request
+   * for it, and to take privileges away. The time of change is the host's to set.
+   */
+  change(node: Node, changes: AttributeChanges): Stat {
+    const { files } = this.#upper
+    const { size, uid, gid, mode, atime, mtime } = changes
+    if (size !== undefined) assertRegular(node)
+    this.#lifter.lift(node, size)
+    if (size !== undefined) truncateFd(files.data(node, true), size)
+    const onlyTouched = [size, mode, atime, mtime, changes.ctime].every((one) => one === undefined)
+    files.with(node, (fd) => {
+      if (uid !== undefined || gid !== undefined || onlyTouched) this.#ownership.chown(fd, uid, gid)
+      if (changes.killPrivileges) this.#ownership.killPrivileges(fd)
+      if (mode !== undefined) this.#ownership.chmod(fd, mode & 0o7777)
+      if (atime !== undefined || mtime !== undefined) setTimesFd(fd, atime, mtime)
+    })
+    if (isDirectoryNode(node)) node.inheritance = undefined
+    return shownStat(this.#upper, node)
+  }
+}

@@ -1,0 +1,137 @@
+import { closeSync } from 'node:fs'
+import { type ExtentSink, FsError, type Whence } from '../../src/base/index.ts'
+import { reopenDirectory } from '../../src/sys/at.ts'
+import {
+  copyRange,
+  fallocateFd,
+  fdatasyncFd,
+  fsyncFd,
+  pread,
+  pwrite,
+  seekFd,
+  syncfsFd,
+} from '../../src/sys/file-io.ts'
+import { statFd } from '../../src/sys/statx.ts'
+import { DT_REG } from '../whiteout.ts'
+import { assertRegular } from './attributes.ts'
+import { LayerReader } from './layer-reader.ts'
+import type { Lifter } from './lift.ts'
+import { isDirectoryNode, type Node } from './nodes.ts'
+import { layerOf, partOf } from './present.ts'
+import { Ownership } from './privileges.ts'
+import type { Upper } from './upper.ts'
+
+/** Bytes that one copy_file_range(2) moves at most by hand: others wait meanwhile. */
+const COPY_AT_ONCE = 1 << 20
+
+/** Content of regular files, wherever they lie. Offsets and lengths are bytes. */
+export class FileData {
+  readonly #upper: Upper
+  readonly #lifter: Lifter
+  readonly #ownership: Ownership
+  readonly #reader: LayerReader
+
+  constructor(upper: Upper, lifter: Lifter) {
+    this.#upper = upper
+    this.#lifter = lifter
+    this.#ownership = new Ownership(upper.policy)
+    this.#reader = new LayerReader(upper.store, upper.readHostFile)
+  }
+
+  /** @throws FsError EISDIR, EINVAL */
+  read(node: Node, offset: number, length: number, sink: ExtentSink): void {
+    assertRegular(node)
+    if (!node.inUpper) {
+      const part = partOf(node)
+      layerOf(this.#upper, part).extents(part.ref, offset, length, sink)
+      return
+    }
+    const fd = this.#upper.files.data(node, false)
+    const clipped = Math.min(length, statFd(fd).size - offset)
+    if (clipped > 0) sink.file(fd, offset, clipped)
+  }
+
+  /** @returns bytes written. @throws FsError ENOSPC, EDQUOT, EFBIG */
+  write(node: Node, offset: number, data: Uint8Array, killPrivileges: boolean): number {
+    assertRegular(node)
+    this.#lifter.lift(node)
+    const fd = this.#upper.files.data(node, true)
+    // Before the data: afterwards somebody could run them with the rights of before.
+    if (killPrivileges) this.#ownership.killPrivileges(fd)
+    return pwrite(fd, offset, data)
+  }
+
+  /** @throws FsError ENXIO past the end */
+  seek(node: Node, offset: number, whence: Whence): number {
+    assertRegular(node)
+    if (!node.inUpper) {
+      const part = partOf(node)
+      return layerOf(this.#upper, part).seek(part.ref, offset, whence)
+    }
+    const found = seekFd(this.#upper.files.data(node, false), offset, whence)
+    if (found === undefined) throw new FsError('ENXIO', `no ${whence} from ${offset}`)
+    return found
+  }
+
+  fallocate(node: Node, mode: number, offset: number, length: number): void {
+    assertRegular(node)
+    this.#lifter.lift(node)
+    fallocateFd(this.#upper.files.data(node, true), mode, offset, length)
+  }
+
+  /** @returns bytes copied, perhaps fewer than asked for; 0 at the end of `from`. @throws FsError EINVAL for an overlap */
+  copyRange(from: Node, fromOffset: number, to: Node, toOffset: number, length: number): number {
+    assertRegular(from)
+    assertRegular(to)
+    if (from === to && Math.abs(fromOffset - toOffset) < length) {
+      throw new FsError('EINVAL', `copy of ${length} bytes from ${fromOffset} to ${toOffset} overlaps`)
+    }
+    this.#lifter.lift(to)
+    const target = this.#upper.files.data(to, true)
+    if (from.inUpper) {
+      const source = this.#upper.files.data(from, false)
+      try {
+        return copyRange(source, fromOffset, target, toOffset, length)
+      } catch (error) {
+        if (!(error instanceof FsError && ['EXDEV', 'EOPNOTSUPP'].includes(error.code))) throw error
+      }
+    }
+    const buffer = new Uint8Array(Math.min(length, COPY_AT_ONCE))
+    const count = this.#readInto(from, fromOffset, buffer)
+    return count === 0 ? 0 : pwrite(target, toOffset, buffer.subarray(0, count))
+  }
+
+  /** @param dataOnly as fdatasync(2). What is in the layers needs no syncing. */
+  sync(node: Node, dataOnly: boolean): void {
+    if (!node.inUpper || this.#upper.policy.fsync === 'volatile') return
+    if (isDirectoryNode(node)) {
+      if (node.dead) return
+      const fd = reopenDirectory(this.#upper.files.directory(node))
+      withClosing(fd, dataOnly ? fdatasyncFd : fsyncFd)
+      return
+    }
+    if (node.type !== DT_REG) return
+    const fd = this.#upper.files.data(node, false)
+    if (dataOnly) fdatasyncFd(fd)
+    else fsyncFd(fd)
+  }
+
+  syncAll(): void {
+    if (this.#upper.policy.fsync === 'volatile') return
+    withClosing(reopenDirectory(this.#upper.files.rootFd), syncfsFd)
+  }
+
+  #readInto(node: Node, offset: number, target: Uint8Array): number {
+    if (node.inUpper) return pread(this.#upper.files.data(node, false), offset, target)
+    const part = partOf(node)
+    return this.#reader.read(layerOf(this.#upper, part), part.ref, offset, target)
+  }
+}
+
+function withClosing(fd: number, use: (fd: number) => void): void {
+  try {
+    use(fd)
+  } finally {
+    closeSync(fd)
+  }
+}

@@ -1,0 +1,191 @@
+import { closeSync } from 'node:fs'
+import { FsError, isRegular, isSymlink, type Name, S_IFREG, type Stat } from '../../src/base/index.ts'
+import { linkAt, O_PATH, openAt, RENAME_NOREPLACE, renameAt, unlinkAt } from '../../src/sys/at.ts'
+import { setTimesFd } from '../../src/sys/fd-attributes.ts'
+import { type HostStat, statAt, statFd } from '../../src/sys/statx.ts'
+import type { Part } from '../directory.ts'
+import { HostDirectoryLayer } from '../host-directory.ts'
+import { shownName } from '../xattr-names.ts'
+import { type Attribute, type CopySource, copyUp } from './copy-up.ts'
+import { inodeRecord } from './inode-record.ts'
+import { LayerReader } from './layer-reader.ts'
+import { type DirectoryNode, isDirectoryNode, type Node } from './nodes.ts'
+import { layerOf, partOf, shownStat } from './present.ts'
+import type { Upper } from './upper.ts'
+
+/** Brings nodes of the layers into the upper at their first change, their parents first. */
+export class Lifter {
+  readonly #upper: Upper
+  readonly #reader: LayerReader
+
+  constructor(upper: Upper) {
+    this.#upper = upper
+    this.#reader = new LayerReader(upper.store, upper.readHostFile)
+  }
+
+  /**
+   * Sees to it that the node is in the upper.
+   * @param length of what is needed of a regular file, bytes: a file that is about to be cut need not be copied whole
+   * @throws FsError ENOSPC, EDQUOT, EROFS, EIO; ENOENT for a directory that was removed
+   */
+  lift(node: Node, length = Number.POSITIVE_INFINITY): void {
+    if (node.inUpper) return
+    if (isDirectoryNode(node)) this.directory(node)
+    else if (node.place === undefined) this.#liftNameless(node, length)
+    else this.#liftFile(node, length)
+  }
+
+  /** @returns an O_PATH descriptor of the directory in the upper, see `UpperFiles`. @throws FsError as `lift` */
+  directory(node: DirectoryNode): number {
+    const missing: DirectoryNode[] = []
+    for (let at = node; !at.inUpper; ) {
+      if (at.place === undefined) throw new FsError('ENOENT', 'copy-up: the directory was removed')
+      missing.push(at)
+      at = at.place.parent
+    }
+    for (let next = missing.pop(); next !== undefined; next = missing.pop()) {
+      const copy = copyUp(this.#source(next, 0), this.#upper.work, this.#upper.policy)
+      this.#place(next, copy)
+    }
+    return this.#upper.files.directory(node)
+  }
+
+  /** Sees to it that this very name of the node is in the upper, so that it can be renamed. */
+  liftAt(node: Node, parent: DirectoryNode, name: Name): void {
+    if (!node.inUpper) {
+      this.#upper.table.preferPlace(node, parent, name)
+      this.lift(node)
+    }
+    if (!this.#upper.table.hasPlace(node, parent, name)) this.#liftName(node, parent, name)
+  }
+
+  #liftFile(node: Node, length: number): void {
+    if (node.place !== undefined) this.directory(node.place.parent)
+    const part = partOf(node)
+    const stat = layerOf(this.#upper, part).stat(part.ref)
+    const copy = copyUp(this.#source(node, length), this.#upper.work, this.#upper.policy)
+    if (stat.nlink > 1) this.#enterGroup(node, part, stat, copy)
+    this.#place(node, copy)
+    const { group } = node
+    if (group === undefined) return
+    // Counted as long as only the index had it; a crash in between shows one link too many.
+    group.delta -= 1
+    this.#writeGroup(node)
+  }
+
+  /**
+   * A file that was removed while in use is copied to where nobody sees it; or into the index, where its other names
+   * find it that nobody has looked up.
+   */
+  #liftNameless(node: Node, length: number): void {
+    const { table, files, work, policy } = this.#upper
+    const part = partOf(node)
+    const stat = layerOf(this.#upper, part).stat(part.ref)
+    const isShown = node.group !== undefined && stat.nlink + node.group.delta > 0
+    const copy = copyUp(this.#source(node, length), work, policy)
+    try {
+      if (isShown) this.#enterGroup(node, part, stat, copy)
+      else node.group = undefined
+      const fd = openAt(work.fd, copy, O_PATH)
+      node.descriptor = fd
+      table.setUpper(node, statFd(fd).ino)
+      if (node.group !== undefined) files.attach(node)
+    } finally {
+      unlinkAt(work.fd, copy)
+    }
+  }
+
+  /** Renames a finished copy to the place of its node. The parent keeps its times: nothing changed in what it shows. */
+  #place(node: Node, copy: Name): void {
+    const { table, files, work } = this.#upper
+    const { place } = node
+    if (place === undefined) throw new FsError('ENOENT', 'copy-up: no name to copy to')
+    try {
+      const dir = files.directory(place.parent)
+      const before = statFd(dir)
+      const made = statAt(work.fd, copy)
+      if (made === undefined) throw new FsError('ESTALE', 'copy-up: the copy was removed')
+      renameAt(work.fd, copy, dir, place.name, RENAME_NOREPLACE)
+      restoreTimes(dir, before)
+      table.setUpper(node, made.ino)
+      // The name is the upper's now: what was listed of it is out of date.
+      place.parent.version += 1
+      // Other names below lead here by the index; none of them is in the upper.
+      table.dropMorePlaces(node)
+    } catch (error) {
+      work.discard(copy)
+      throw error
+    }
+  }
+
+  #enterGroup(node: Node, part: Part, stat: Stat, copy: Name): void {
+    const { links, work } = this.#upper
+    const key = node.group?.key ?? links.key(part, stat.ino)
+    const group = { key, delta: stat.nlink + (node.group?.delta ?? 0) - 1 }
+    const fd = openAt(work.fd, copy, O_PATH)
+    try {
+      links.write(fd, statFd(fd).mode, group)
+    } finally {
+      closeSync(fd)
+    }
+    if (!links.enter(copy, key)) {
+      node.group = undefined
+      return
+    }
+    links.forgetRemoved(key)
+    node.group = group
+  }
+
+  /** Gives a lower name of a copied group its link in the upper, so that it can be renamed or linked itself. */
+  #liftName(node: Node, parent: DirectoryNode, name: Name): void {
+    const { table, work } = this.#upper
+    const { group } = node
+    if (group === undefined) throw new FsError('ESTALE', 'copy-up: a name without its file')
+    const dir = this.directory(parent)
+    const before = statFd(dir)
+    linkAt(work.indexFd, group.key, dir, name)
+    restoreTimes(dir, before)
+    table.addPlace(node, { parent, name })
+    parent.version += 1
+    group.delta -= 1
+    this.#writeGroup(node)
+  }
+
+  #writeGroup(node: Node): void {
+    const { files, links } = this.#upper
+    const { group } = node
+    if (group === undefined) return
+    files.with(node, (fd) => links.write(fd, statFd(fd).mode, group))
+  }
+
+  #source(node: Node, length: number): CopySource {
+    const part = partOf(node)
+    const layer = layerOf(this.#upper, part)
+    const shown = shownStat(this.#upper, node)
+    const stat = isRegular(shown.mode) ? { ...shown, size: Math.min(shown.size, length) } : shown
+    const xattrs: Attribute[] = []
+    for (const name of layer.listxattr(part.ref)) {
+      // What is hidden belongs to the overlay that wrote it.
+      if (shownName(name) === undefined) continue
+      const value = layer.getxattr(part.ref, name)
+      if (value !== undefined) xattrs.push([name, value])
+    }
+    const lasting = !isDirectoryNode(node) && !(layer instanceof HostDirectoryLayer)
+    return {
+      stat,
+      xattrs,
+      own: lasting ? [inodeRecord(this.#hostMode(stat.mode), node.ino, this.#upper.policy)] : [],
+      ...(isSymlink(stat.mode) ? { target: layer.readlink(part.ref) } : {}),
+      ...(isRegular(stat.mode) ? { data: this.#reader.source(layer, part.ref) } : {}),
+    }
+  }
+
+  /** Where owners are written down, all but directories are regular files. */
+  #hostMode(mode: number): number {
+    return this.#upper.policy.owners === 'override' ? S_IFREG : mode
+  }
+}
+
+function restoreTimes(fd: number, { atime, atimeNsec, mtime, mtimeNsec }: HostStat): void {
+  setTimesFd(fd, { seconds: atime, nanoseconds: atimeNsec }, { seconds: mtime, nanoseconds: mtimeNsec })
+}

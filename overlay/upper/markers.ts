@@ -1,0 +1,154 @@
+import { closeSync, constants } from 'node:fs'
+import {
+  FsError,
+  isDirectory,
+  isRegular,
+  type Name,
+  S_IFCHR,
+  S_IFMT,
+  type Stat,
+} from '../../src/base/index.ts'
+import { mknodAt, O_PATH, openAt, RENAME_EXCHANGE, renameAt, unlinkAt } from '../../src/sys/at.ts'
+import { getxattrFd, listxattrFd, setxattrFd } from '../../src/sys/fd-xattr.ts'
+import { statAt } from '../../src/sys/statx.ts'
+import { MARK_PREFIX, OPAQUE_MARK, type Opacity, opacityAmong } from '../whiteout.ts'
+import type { UpperPolicy } from './upper-policy.ts'
+import type { WorkDirectory } from './work-directory.ts'
+
+/** Mode of `.wh.` files, as fuse-overlayfs makes them. */
+const MARK_MODE = 0o700
+const NAME_MAX = 255
+/** `y`, the value that overlayfs writes. */
+const OPAQUE = Uint8Array.of(0x79)
+const { O_CREAT, O_EXCL, O_WRONLY } = constants
+
+/**
+ * Deletes a name: what it has in the upper is gone, and a whiteout hides what lies below. In one step as others see
+ * it, also after a crash. A directory goes with all in it, which must be whiteouts only.
+ * @throws FsError ENOSPC, EDQUOT, EROFS; ENAMETOOLONG where the form `.wh.NAME` has no room for the name
+ */
+export function whiteout(dir: number, name: Name, work: WorkDirectory, policy: UpperPolicy): void {
+  if (policy.whiteouts === 'wh') markDeleted(dir, name, work)
+  else if (!succeedsUnless('EEXIST', () => mknodAt(dir, name, S_IFCHR, 0))) replaceByDevice(dir, name, work)
+}
+
+function replaceByDevice(dir: number, name: Name, work: WorkDirectory): void {
+  const temporary = work.temporaryName()
+  mknodAt(work.fd, temporary, S_IFCHR, 0)
+  try {
+    if (isDirectoryAt(dir, name)) exchange(dir, name, work, temporary)
+    else renameAt(work.fd, temporary, dir, name, 0)
+  } finally {
+    // Nothing, the whiteout after an error, or the directory it changed places with.
+    work.discard(temporary)
+  }
+}
+
+function exchange(dir: number, name: Name, work: WorkDirectory, temporary: Name): void {
+  if (succeedsUnless('EINVAL', () => renameAt(work.fd, temporary, dir, name, RENAME_EXCHANGE))) return
+  // A file system that cannot exchange: what is below shows up for a moment.
+  moveAway(dir, name, work)
+  renameAt(work.fd, temporary, dir, name, 0)
+}
+
+function moveAway(dir: number, name: Name, work: WorkDirectory): void {
+  const temporary = work.temporaryName()
+  renameAt(dir, name, work.fd, temporary, 0)
+  work.discard(temporary)
+}
+
+/** The mark first: it acts on what is below only, so nothing shows up in between. */
+function markDeleted(dir: number, name: Name, work: WorkDirectory): void {
+  makeMark(dir, MARK_PREFIX + name)
+  const present = statAt(dir, name)
+  if (present === undefined) return
+  if (isDirectory(present.mode)) moveAway(dir, name, work)
+  else unlinkAt(dir, name)
+}
+
+function isDirectoryAt(dir: number, name: Name): boolean {
+  const stat = statAt(dir, name)
+  return stat !== undefined && isDirectory(stat.mode)
+}
+
+/** Makes a file `.wh.NAME`: it acts on what is below only. */
+export function makeMark(dir: number, mark: Name): void {
+  succeedsUnless('EEXIST', () => closeSync(openAt(dir, mark, O_CREAT | O_EXCL | O_WRONLY, MARK_MODE)))
+}
+
+/**
+ * Takes both forms of a whiteout away, for something new that has the name or will have it. The caller sees to it
+ * that nothing from below shows up: the new thing is there, and opaque where it is a directory.
+ */
+export function removeWhiteout(dir: number, name: Name): void {
+  const present = statAt(dir, name)
+  if (present !== undefined && isDeviceWhiteout(present)) unlinkAt(dir, name)
+  if (isMarkedDeleted(dir, name)) unlinkAt(dir, MARK_PREFIX + name)
+}
+
+/** The form that overlayfs writes: character device 0:0. */
+export function isDeviceWhiteout(stat: Stat): boolean {
+  return (stat.mode & S_IFMT) === S_IFCHR && stat.rdev === 0
+}
+
+/**
+ * Whether the entry of a directory is a whiteout that bears the name it deletes: device 0:0, or an empty file with
+ * an attribute where the directory says that there may be some (fs/overlayfs/util.c:ovl_path_is_whiteout).
+ * @param opacity of the directory; asked only where it matters
+ */
+export function isUpperWhiteout(dir: number, name: Name, stat: Stat, opacity: () => Opacity): boolean {
+  if (isDeviceWhiteout(stat)) return true
+  if (!isRegular(stat.mode) || stat.size !== 0 || opacity() !== 'x') return false
+  return withDescriptor(dir, name, (fd) => {
+    const present = listxattrFd(fd)
+    return present.includes('trusted.overlay.whiteout') || present.includes('user.overlay.whiteout')
+  })
+}
+
+/** Whether there is a file `.wh.NAME`. One that was deleted itself, being device 0:0, is no mark. */
+export function isMarkedDeleted(dir: number, name: Name): boolean {
+  const mark = MARK_PREFIX + name
+  // `.wh..wh.*` is bookkeeping of AUFS and deletes nothing.
+  if (mark.length > NAME_MAX || name.startsWith(MARK_PREFIX)) return false
+  const stat = statAt(dir, mark)
+  return stat !== undefined && !isDeviceWhiteout(stat)
+}
+
+/** Hides all that lies below a directory. @param fd of the directory, may be O_PATH. @throws FsError ENOSPC, EDQUOT */
+export function setOpaque(fd: number, policy: UpperPolicy): void {
+  if (policy.xattrs) setxattrFd(fd, `${policy.markers}.overlay.opaque`, OPAQUE, 'either')
+  else makeMark(fd, OPAQUE_MARK)
+}
+
+/** What the attributes and marks of an upper directory say, in all forms. @param fd may be O_PATH */
+export function upperOpacity(fd: number): Opacity {
+  const opacity = opacityAmong(listxattrFd(fd), (name) => getxattrFd(fd, name))
+  if (opacity === 'y') return opacity
+  const mark = statAt(fd, OPAQUE_MARK)
+  return mark !== undefined && !isDeviceWhiteout(mark) ? 'y' : opacity
+}
+
+/** Whether nothing of what lies below a directory shows. */
+export function isOpaque(fd: number): boolean {
+  return upperOpacity(fd) === 'y'
+}
+
+function withDescriptor<T>(dir: number, name: Name, use: (fd: number) => T): T {
+  const fd = openAt(dir, name, O_PATH)
+  try {
+    return use(fd)
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/** @returns false where the action failed with this errno; any other is thrown */
+function succeedsUnless(code: string, action: () => void): boolean {
+  try {
+    action()
+    return true
+  } catch (error) {
+    if (error instanceof FsError && error.code === code) return false
+    throw error
+  }
+}

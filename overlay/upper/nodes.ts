@@ -1,0 +1,309 @@
+import { FsError, type Name, type NodeId, ROOT_NODE_ID } from '../../src/base/index.ts'
+import type { Directory, Part } from '../directory.ts'
+import type { Layer } from '../layer.ts'
+import { NodeIds } from '../node-ids.ts'
+import { DT_DIR } from '../whiteout.ts'
+
+/** A name of a node in a directory. */
+export interface Place {
+  readonly parent: DirectoryNode
+  readonly name: Name
+}
+
+/** Several names below that are one file, of which some may have been removed or copied up. */
+export interface LinkGroup {
+  /** Its name in the index of the work directory. */
+  readonly key: Name
+  /** Names the merge shows, less the links that the inode itself counts. */
+  delta: number
+}
+
+/**
+ * An inode that the kernel knows, or that such a one needs as its parent. Kept small: there may be a million. Its
+ * fields are changed by the operations of this folder; the names by `NodeTable` alone, which counts references.
+ */
+export class Node {
+  readonly id: NodeId
+  /** DT_* as shown. */
+  readonly type: number
+  /** st_ino as shown: the same before and after copy-up. */
+  readonly ino: number
+  /** References the kernel holds. */
+  nlookup = 0
+  /** Nodes that have this one as their parent. */
+  children = 0
+  /** Inode number in the upper; 0 while it is not there. */
+  upperIno = 0
+  /** What lies below. It gives data and attributes while there is nothing in the upper. */
+  readonly part: Part | undefined
+  /** One of its names: where the upper has it, if it has it by a name. Undefined once no name is known any more. */
+  place: Place | undefined = undefined
+  /** Further names of the same kind, by `keyOf`: one file may have tens of thousands. */
+  more: Map<string, Place> | undefined = undefined
+  group: LinkGroup | undefined = undefined
+  /** Held while the upper has the inode under no name that is known: opened with O_PATH, or see `UpperFiles.holdData`. */
+  descriptor = -1
+  /** True for a file made without a name that had none yet: it may still be given one. */
+  unnamed = false
+
+  constructor(id: NodeId, type: number, ino: number, part: Part | undefined) {
+    this.id = id
+    this.type = type
+    this.ino = ino
+    this.part = part
+  }
+
+  get inUpper(): boolean {
+    return this.upperIno !== 0
+  }
+}
+
+/** What a new name in a directory takes over from it. */
+export interface Inheritance {
+  /** Group of new files, where the directory has setgid. */
+  readonly gid: number | undefined
+  readonly defaultAcl: Uint8Array | undefined
+}
+
+export class DirectoryNode extends Node {
+  /** The merged directories below; undefined where nothing below shows: a pure directory of the upper. */
+  readonly lower: Directory | undefined
+  /** Value of its `overlay.redirect`. */
+  redirect: Name | undefined = undefined
+  /** The upper says that nothing below shows, whatever it is. */
+  opaque = false
+  /** The upper part may contain whiteouts by attribute (`opaque=x`). */
+  attributeWhiteouts = false
+  /** Grows with every change of the names in it. */
+  version = 0
+  /** Removed: it has no names in it and gets none. */
+  dead = false
+  inheritance: Inheritance | undefined = undefined
+
+  constructor(id: NodeId, ino: number, lower: Directory | undefined) {
+    super(id, DT_DIR, ino, lower?.parts[0])
+    this.lower = lower
+  }
+
+  /** Shown with one link, because nobody counts the subdirectories of all parts. */
+  get merged(): boolean {
+    return this.lower !== undefined && (this.inUpper || this.lower.parts.length > 1)
+  }
+}
+
+export function isDirectoryNode(node: Node): node is DirectoryNode {
+  return node instanceof DirectoryNode
+}
+
+/** What goes when a node goes: its descriptors. */
+export type OnGone = (node: Node) => void
+
+/** All nodes, found by their id, by what lies below, and by the inode number in the upper. */
+export class NodeTable {
+  readonly root: DirectoryNode
+  readonly #layers: readonly Layer[]
+  readonly #ids: NodeIds
+  readonly #onGone: OnGone
+  readonly #nodes = new Map<NodeId, Node>()
+  readonly #byPart = new Map<NodeId, Node>()
+  readonly #byUpper = new Map<number, Node>()
+  /** Ids of nodes that nothing lies below are counted up from here, above those of all layers. */
+  #nextId: NodeId
+
+  constructor(layers: readonly Layer[], root: DirectoryNode, onGone: OnGone) {
+    this.#layers = layers
+    this.#ids = new NodeIds(layers)
+    this.#nextId = this.#ids.end
+    this.#onGone = onGone
+    this.root = root
+    // Held by the mount itself: never forgotten.
+    root.nlookup = 1
+    this.#nodes.set(root.id, root)
+    if (root.inUpper) this.#byUpper.set(root.upperIno, root)
+  }
+
+  get size(): number {
+    return this.#nodes.size
+  }
+
+  /** @throws FsError ESTALE for a node that was forgotten or never given */
+  get(id: NodeId): Node {
+    const node = this.#nodes.get(id)
+    if (node === undefined) throw new FsError('ESTALE', `node ${id}: unknown or forgotten`)
+    return node
+  }
+
+  /** @throws FsError ESTALE, ENOTDIR */
+  directory(id: NodeId): DirectoryNode {
+    const node = this.get(id)
+    if (isDirectoryNode(node)) return node
+    throw new FsError('ENOTDIR', `node ${id} is no directory`)
+  }
+
+  /** Lets go of all nodes but the root. */
+  clear(): void {
+    for (const node of this.#nodes.values()) if (node !== this.root) this.#onGone(node)
+    this.#nodes.clear()
+    this.#byPart.clear()
+    this.#byUpper.clear()
+  }
+
+  has(id: NodeId): boolean {
+    return this.#nodes.has(id)
+  }
+
+  /**
+   * The id of what lies below: always the same, so that a reader of a whole tree can be served ahead of its
+   * lookups (`FileSystem.following`).
+   */
+  idOfPart(part: Part): NodeId {
+    return this.#ids.encode(this.#layers, part.layer, part.ref, false)
+  }
+
+  /** The inode below that has this id, whether it is known or not. @throws FsError ESTALE */
+  partOfId(id: NodeId): Part {
+    const { layer, ref } = this.#ids.decode(id)
+    return { layer, ref }
+  }
+
+  byPart(part: Part): Node | undefined {
+    return this.#byPart.get(this.idOfPart(part))
+  }
+
+  byUpper(ino: number): Node | undefined {
+    return this.#byUpper.get(ino)
+  }
+
+  /** Id for a node that is about to be made. */
+  freshId(part: Part | undefined): NodeId {
+    const id = part === undefined ? undefined : this.idOfPart(part)
+    if (id !== undefined && !this.#nodes.has(id)) return id
+    const counted = this.#nextId
+    if (counted >= Number.MAX_SAFE_INTEGER) throw new FsError('EOVERFLOW', 'node ids exceed 2^53')
+    this.#nextId += 1
+    return counted
+  }
+
+  /** Takes a new node in, without references: `settle` must follow sooner or later. */
+  add(node: Node, place: Place | undefined): void {
+    this.#nodes.set(node.id, node)
+    if (node.part !== undefined) {
+      const key = this.idOfPart(node.part)
+      if (!this.#byPart.has(key)) this.#byPart.set(key, node)
+    }
+    if (node.inUpper) this.#byUpper.set(node.upperIno, node)
+    if (place !== undefined) this.addPlace(node, place)
+  }
+
+  /** The node is in the upper from now on, or as another inode than before. */
+  setUpper(node: Node, ino: number): void {
+    if (this.#byUpper.get(node.upperIno) === node) this.#byUpper.delete(node.upperIno)
+    node.upperIno = ino
+    if (ino !== 0) this.#byUpper.set(ino, node)
+  }
+
+  /** Counts lookups. */
+  retain(node: Node, count = 1): void {
+    node.nlookup += count
+  }
+
+  /** Takes lookups back; an id that is not known is ignored, as FORGET has no answer. */
+  forget(id: NodeId, nlookup: number): void {
+    const node = this.#nodes.get(id)
+    if (node === undefined || id === ROOT_NODE_ID) return
+    node.nlookup = Math.max(0, node.nlookup - nlookup)
+    this.settle(node)
+  }
+
+  /** Drops the node if nobody needs it, and then its parents that were kept for it alone. */
+  settle(node: Node): void {
+    // A loop: trees may be deeper than the stack.
+    const idle = [node]
+    for (let one = idle.pop(); one !== undefined; one = idle.pop()) {
+      if (one.nlookup > 0 || one.children > 0 || this.#nodes.get(one.id) !== one) continue
+      this.#nodes.delete(one.id)
+      if (one.part !== undefined) {
+        const key = this.idOfPart(one.part)
+        if (this.#byPart.get(key) === one) this.#byPart.delete(key)
+      }
+      if (this.#byUpper.get(one.upperIno) === one) this.#byUpper.delete(one.upperIno)
+      this.#onGone(one)
+      for (const { parent } of places(one)) {
+        parent.children -= 1
+        idle.push(parent)
+      }
+      one.place = undefined
+      one.more = undefined
+    }
+  }
+
+  hasPlace(node: Node, parent: DirectoryNode, name: Name): boolean {
+    return isPlace(node.place, parent, name) || (node.more?.has(keyOf(parent, name)) ?? false)
+  }
+
+  /** Notes a name, unless it is noted. */
+  addPlace(node: Node, place: Place): void {
+    if (this.hasPlace(node, place.parent, place.name)) return
+    if (node.place === undefined) node.place = place
+    else {
+      node.more ??= new Map()
+      node.more.set(keyOf(place.parent, place.name), place)
+    }
+    place.parent.children += 1
+  }
+
+  removePlace(node: Node, parent: DirectoryNode, name: Name): void {
+    if (!this.hasPlace(node, parent, name)) return
+    if (isPlace(node.place, parent, name)) {
+      node.place = firstOf(node.more)
+      if (node.place !== undefined) node.more?.delete(keyOf(node.place.parent, node.place.name))
+    } else node.more?.delete(keyOf(parent, name))
+    if (node.more?.size === 0) node.more = undefined
+    parent.children -= 1
+    this.settle(parent)
+  }
+
+  /** Makes a name that is noted the one that the node is found by. */
+  preferPlace(node: Node, parent: DirectoryNode, name: Name): void {
+    const wanted = node.more?.get(keyOf(parent, name))
+    if (wanted === undefined || node.place === undefined) return
+    node.more?.delete(keyOf(parent, name))
+    node.more?.set(keyOf(node.place.parent, node.place.name), node.place)
+    node.place = wanted
+  }
+
+  /** A name became another one. */
+  movePlace(node: Node, from: Place, to: Place): void {
+    this.addPlace(node, to)
+    this.removePlace(node, from.parent, from.name)
+  }
+
+  /** All names are forgotten but the one that the node is found by. */
+  dropMorePlaces(node: Node): void {
+    const { more } = node
+    node.more = undefined
+    for (const { parent } of more?.values() ?? []) {
+      parent.children -= 1
+      this.settle(parent)
+    }
+  }
+}
+
+function isPlace(place: Place | undefined, parent: DirectoryNode, name: Name): boolean {
+  return place?.parent === parent && place.name === name
+}
+
+function keyOf(parent: DirectoryNode, name: Name): string {
+  return `${parent.id}/${name}`
+}
+
+function firstOf(places: ReadonlyMap<string, Place> | undefined): Place | undefined {
+  for (const place of places?.values() ?? []) return place
+  return undefined
+}
+
+/** All names of a node that are known. */
+export function places(node: Node): readonly Place[] {
+  if (node.place === undefined) return []
+  return node.more === undefined ? [node.place] : [node.place, ...node.more.values()]
+}

@@ -1,0 +1,49 @@
+import { FsError, type Stat } from '../../src/base/index.ts'
+import type { Part } from '../directory.ts'
+import type { Layer } from '../layer.ts'
+import { presentStat } from '../stat.ts'
+import { isDirectoryNode, type Node } from './nodes.ts'
+import { presentUpperStat } from './owner-record.ts'
+import type { Upper } from './upper.ts'
+
+export function layerOf(upper: Upper, part: Part): Layer {
+  const layer = upper.stack.layers[part.layer]
+  if (layer === undefined) throw new FsError('ESTALE', `no layer ${part.layer}`)
+  return layer
+}
+
+/** What lies below a node that has nothing in the upper. @throws FsError ESTALE where it has neither */
+export function partOf(node: Node): Part {
+  if (node.part === undefined) throw new FsError('ESTALE', `node ${node.id} is nowhere`)
+  return node.part
+}
+
+/** Attributes as shown. @throws FsError EIO, ESTALE */
+export function shownStat(upper: Upper, node: Node): Stat {
+  return node.inUpper ? upperStat(upper, node) : lowerStat(upper, node)
+}
+
+function upperStat({ files, policy }: Upper, node: Node): Stat {
+  const host = files.stat(node)
+  const stat = policy.owners === 'real' ? host : files.with(node, (fd) => presentUpperStat(fd, host, policy))
+  return { ...stat, ino: node.ino, nlink: shownLinks(node, host.nlink) }
+}
+
+function lowerStat(upper: Upper, node: Node): Stat {
+  const part = partOf(node)
+  const layer = layerOf(upper, part)
+  const merged = isDirectoryNode(node) && node.merged
+  const stat = presentStat(layer, part.layer, layer.stat(part.ref), merged, upper.owner)
+  return { ...stat, nlink: shownLinks(node, stat.nlink) }
+}
+
+/** @param links that the inode itself counts. @returns names that the merge shows */
+export function shownLinks(node: Node, links: number): number {
+  if (isDirectoryNode(node)) {
+    if (node.dead) return 0
+    return node.merged ? 1 : links
+  }
+  if (node.group !== undefined) return Math.max(0, links + node.group.delta)
+  // A file of the layers that was removed while in use counts its links as ever.
+  return !node.inUpper && node.place === undefined ? 0 : links
+}

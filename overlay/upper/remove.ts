@@ -1,0 +1,148 @@
+import { FsError, isDirectory, type Name } from '../../src/base/index.ts'
+import { renameAt, rmdirAt, unlinkAt } from '../../src/sys/at.ts'
+import { listNames } from '../../src/sys/directory-entries.ts'
+import { statAt, statFd } from '../../src/sys/statx.ts'
+import type { Lifter } from './lift.ts'
+import type { Lister } from './list.ts'
+import { setOpaque, whiteout } from './markers.ts'
+import { type DirectoryNode, isDirectoryNode, type Node } from './nodes.ts'
+import { layerOf, partOf, shownStat } from './present.ts'
+import type { Resolver } from './resolve.ts'
+import type { Upper } from './upper.ts'
+
+/** Takes names away. */
+export class Remover {
+  readonly #upper: Upper
+  readonly #resolver: Resolver
+  readonly #lifter: Lifter
+  readonly #lister: Lister
+
+  constructor(upper: Upper, resolver: Resolver, lifter: Lifter, lister: Lister) {
+    this.#upper = upper
+    this.#resolver = resolver
+    this.#lifter = lifter
+    this.#lister = lister
+  }
+
+  /** @param node that the name stands for. @throws FsError EISDIR; ENOSPC for a whiteout */
+  unlink(parent: DirectoryNode, name: Name, node: Node): void {
+    if (isDirectoryNode(node)) throw new FsError('EISDIR', `${JSON.stringify(name)} is a directory`)
+    const dir = this.#lifter.directory(parent)
+    const physical = this.isPhysical(parent, name)
+    this.prepareLoss(node, parent, name, physical)
+    if (this.#resolver.below(parent, name) === undefined) unlinkAt(dir, name)
+    else whiteout(dir, name, this.#upper.work, this.#upper.policy)
+    parent.version += 1
+    this.finishLoss(node, parent, name, physical)
+  }
+
+  /** @throws FsError ENOTDIR, ENOTEMPTY; ENOSPC for a whiteout */
+  rmdir(parent: DirectoryNode, name: Name, node: Node): void {
+    if (!isDirectoryNode(node)) throw new FsError('ENOTDIR', `${JSON.stringify(name)} is no directory`)
+    this.assertEmpty(node)
+    const dir = this.#lifter.directory(parent)
+    const physical = node.inUpper
+    this.prepareLoss(node, parent, name, physical)
+    if (this.#resolver.below(parent, name) !== undefined) {
+      whiteout(dir, name, this.#upper.work, this.#upper.policy)
+    } else if (physical) this.#removeDirectory(dir, name)
+    parent.version += 1
+    this.finishLoss(node, parent, name, physical)
+  }
+
+  /** @throws FsError ENOTEMPTY */
+  assertEmpty(node: DirectoryNode): void {
+    if (!this.#lister.isEmpty(node)) throw new FsError('ENOTEMPTY', 'the directory is not empty')
+  }
+
+  /** Whether the upper itself has the name, be it a file or a directory. */
+  isPhysical(parent: DirectoryNode, name: Name): boolean {
+    const entry = this.#resolver.upperEntry(parent, name)
+    return entry !== undefined && entry !== 'whiteout'
+  }
+
+  /**
+   * Makes a directory that shows nothing really empty, so that another one can be renamed over it. It is opaque before
+   * its whiteouts go.
+   * @returns false where the upper needs a file in it for being opaque
+   */
+  emptyOut(node: DirectoryNode): boolean {
+    const { files, policy, work } = this.#upper
+    const fd = files.directory(node)
+    const names = listNames(fd)
+    if (names.length === 0) return true
+    if (node.lower !== undefined && !policy.xattrs) return false
+    if (node.lower !== undefined) setOpaque(fd, policy)
+    for (const name of names) {
+      const stat = statAt(fd, name)
+      if (stat === undefined) continue
+      if (isDirectory(stat.mode)) {
+        const temporary = work.temporaryName()
+        renameAt(fd, name, work.fd, temporary, 0)
+        work.discard(temporary)
+      } else unlinkAt(fd, name)
+    }
+    return true
+  }
+
+  /**
+   * Before a name goes: a node that is still used, and that would not be found again, holds its inode itself.
+   * @param physical the upper has the name, rather than a layer
+   */
+  prepareLoss(node: Node, parent: DirectoryNode, name: Name, physical: boolean): void {
+    if (!node.inUpper || node.nlookup === 0) return
+    if (!isDirectoryNode(node)) {
+      const known = (node.place === undefined ? 0 : 1) + (node.more?.size ?? 0)
+      if (known > (this.#upper.table.hasPlace(node, parent, name) ? 1 : 0)) return
+      // Names in the layers lead to it by the index, as long as there are any.
+      if (node.group !== undefined && shownStat(this.#upper, node).nlink > 1) return
+    } else if (!physical) return
+    this.#upper.files.detach(node)
+  }
+
+  /** After a name went. */
+  finishLoss(node: Node, parent: DirectoryNode, name: Name, physical: boolean): void {
+    const { table } = this.#upper
+    table.removePlace(node, parent, name)
+    if (isDirectoryNode(node)) {
+      node.dead = true
+      node.version += 1
+      this.#lister.forget(node)
+      return
+    }
+    if (!physical) this.#countLoss(node)
+    const { group } = node
+    if (group !== undefined && node.inUpper && shownStat(this.#upper, node).nlink === 0) {
+      this.#upper.links.drop(group.key)
+      node.group = undefined
+    }
+  }
+
+  /** A name of a layer went. */
+  #countLoss(node: Node): void {
+    const { links, files } = this.#upper
+    if (node.group === undefined) {
+      const part = partOf(node)
+      const stat = layerOf(this.#upper, part).stat(part.ref)
+      if (node.inUpper || stat.nlink < 2) return
+      node.group = { key: links.key(part, stat.ino), delta: 0 }
+    }
+    const { group } = node
+    group.delta -= 1
+    if (!node.inUpper) links.countRemoved(group)
+    else files.with(node, (fd) => links.write(fd, statFd(fd).mode, group))
+  }
+
+  /** Nothing lies below: what the directory still has are whiteouts of no use. */
+  #removeDirectory(dir: number, name: Name): void {
+    const { work } = this.#upper
+    try {
+      rmdirAt(dir, name)
+    } catch (error) {
+      if (!(error instanceof FsError && ['ENOTEMPTY', 'EEXIST'].includes(error.code))) throw error
+      const temporary = work.temporaryName()
+      renameAt(dir, name, work.fd, temporary, 0)
+      work.discard(temporary)
+    }
+  }
+}

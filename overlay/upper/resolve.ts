@@ -1,0 +1,236 @@
+import { closeSync, constants } from 'node:fs'
+import { direntType, FsError, isDirectory, isRegular, type Name, type Stat } from '../../src/base/index.ts'
+import { O_PATH, openAt } from '../../src/sys/at.ts'
+import { getxattrFd, listxattrFd } from '../../src/sys/fd-xattr.ts'
+import { type HostStat, statAt, statFd } from '../../src/sys/statx.ts'
+import { llistxattr } from '../../src/sys/xattr.ts'
+import { Directory, type Found, type Part } from '../directory.ts'
+import type { Layer } from '../layer.ts'
+import { presentInode } from '../stat.ts'
+import { DT_DIR, isMetacopy, MARK_PREFIX, statEntry } from '../whiteout.ts'
+import { hostInode, readInode } from './inode-record.ts'
+import { isMarkedDeleted, isUpperWhiteout, upperOpacity } from './markers.ts'
+import { DirectoryNode, isDirectoryNode, Node, type NodeTable } from './nodes.ts'
+import { presentUpperStat } from './owner-record.ts'
+import { followRedirect, readRedirect } from './redirect.ts'
+import type { Upper } from './upper.ts'
+
+/** What the upper has under a name: a file, something that deletes the name, or nothing. */
+export type UpperEntry = HostStat | 'whiteout' | undefined
+
+/** Longest name, bytes (NAME_MAX, include/uapi/linux/limits.h). */
+const NAME_MAX = 255
+const { O_DIRECTORY } = constants
+
+/** Finds what a name stands for: the upper first, then what lies below. */
+export class Resolver {
+  readonly #upper: Upper
+
+  constructor(upper: Upper) {
+    this.#upper = upper
+  }
+
+  /** @throws FsError EIO for something mounted in the upper; ENAMETOOLONG */
+  upperEntry(parent: DirectoryNode, name: Name): UpperEntry {
+    if (name.length > NAME_MAX) throw new FsError('ENAMETOOLONG', `name of ${name.length} bytes`)
+    const { files, marks } = this.#upper
+    if (!parent.inUpper || parent.dead) return undefined
+    if (marks && name.startsWith(MARK_PREFIX)) return undefined
+    const dir = files.directory(parent)
+    const stat = statAt(dir, name)
+    if (stat === undefined) return marks && isMarkedDeleted(dir, name) ? 'whiteout' : undefined
+    if (stat.dev !== files.dev) {
+      throw new FsError('EIO', `upper: ${JSON.stringify(name)} lies on another file system`)
+    }
+    const opacity = () => (parent.attributeWhiteouts ? 'x' : 'none')
+    return isUpperWhiteout(dir, name, stat, opacity) ? 'whiteout' : stat
+  }
+
+  /** What the name would stand for if the upper had nothing of it. @throws FsError EIO */
+  below(parent: DirectoryNode, name: Name): Found | undefined {
+    return parent.dead ? undefined : parent.lower?.lookup(name)
+  }
+
+  /** The node of a name, perhaps a new one: the caller retains or settles it. @throws FsError EIO, ENAMETOOLONG */
+  find(parent: DirectoryNode, name: Name): Node | undefined {
+    const entry = this.upperEntry(parent, name)
+    if (entry === 'whiteout') return undefined
+    if (entry !== undefined) return this.upperNode(parent, name, entry)
+    const found = this.below(parent, name)
+    return found === undefined ? undefined : this.lowerNode(parent, name, found)
+  }
+
+  /** @param host what `upperEntry` gave */
+  upperNode(parent: DirectoryNode, name: Name, host: HostStat): Node {
+    const { table, files } = this.#upper
+    const known = table.byUpper(host.ino)
+    if (known !== undefined) {
+      if (isDirectoryNode(known) !== isDirectory(host.mode)) throw changed(name)
+      if (isDirectoryNode(known)) {
+        if (!table.hasPlace(known, parent, name)) throw changed(name)
+        return known
+      }
+      table.addPlace(known, { parent, name })
+      files.attach(known)
+      return known
+    }
+    return isDirectory(host.mode) ? this.#newDirectory(parent, name, host) : this.#newFile(parent, name, host)
+  }
+
+  lowerNode(parent: DirectoryNode, name: Name, found: Found): Node {
+    if (found.entry.type === DT_DIR) return this.#lowerDirectory(parent, name, found)
+    const { table, links } = this.#upper
+    const known = table.byPart(found.top)
+    if (known !== undefined && !isDirectoryNode(known)) {
+      if (!known.inUpper) {
+        table.addPlace(known, { parent, name })
+        return known
+      }
+      // Without a group the copy has nothing to do with the other names of its original.
+      if (known.group !== undefined) return known
+    }
+    const layer = this.layer(found.top)
+    const stat = statEntry(layer, found.entry)
+    if (isRegular(stat.mode)) assertWhole(layer, found.top)
+    const ino = presentInode(layer, found.top.layer, stat.ino)
+    if (stat.nlink > 1) {
+      const copy = this.#copyOfGroup(found.top, stat, ino)
+      if (copy !== undefined) return copy
+    }
+    const node = new Node(table.freshId(found.top), direntType(stat.mode), ino, found.top)
+    if (stat.nlink > 1) node.group = links.uncopied(links.key(found.top, stat.ino))
+    table.add(node, { parent, name })
+    return node
+  }
+
+  layer(part: Part): Layer {
+    const layer = this.#upper.stack.layers[part.layer]
+    if (layer === undefined) throw new FsError('ESTALE', `no layer ${part.layer}`)
+    return layer
+  }
+
+  /** Another name of this file was copied up: they are all the copy. */
+  #copyOfGroup(part: Part, stat: Stat, ino: number): Node | undefined {
+    const { table, links, files } = this.#upper
+    const key = links.key(part, stat.ino)
+    const copy = links.copyOf(key)
+    if (copy === undefined || copy.dev !== files.dev) return undefined
+    const known = table.byUpper(copy.ino)
+    if (known !== undefined) return known
+    const node = new Node(table.freshId(part), direntType(stat.mode), ino, part)
+    node.upperIno = copy.ino
+    node.group = links.groupInIndex(key, copy)
+    table.add(node, undefined)
+    return node
+  }
+
+  #lowerDirectory(parent: DirectoryNode, name: Name, found: Found): Node {
+    const { table, stack } = this.#upper
+    const known = table.byPart(found.top)
+    if (known !== undefined && table.hasPlace(known, parent, name)) return known
+    const lower = found.merged ?? new Directory(stack, [found.top])
+    const layer = this.layer(found.top)
+    const ino = presentInode(layer, found.top.layer, statEntry(layer, found.entry).ino)
+    const node = new DirectoryNode(table.freshId(found.top), ino, lower)
+    table.add(node, { parent, name })
+    return node
+  }
+
+  #newFile(parent: DirectoryNode, name: Name, host: HostStat): Node {
+    const { table, files, policy } = this.#upper
+    const dir = files.directory(parent)
+    const attributes = llistxattr(`/proc/self/fd/${dir}/${name}`)
+    const bare = !attributes.some(isOfInterest)
+    const made = bare && policy.owners === 'real' ? bareNode(table, host) : this.#newCopy(dir, name, host)
+    made.upperIno = host.ino
+    table.add(made, { parent, name })
+    return made
+  }
+
+  /** A file whose attributes say more of it, perhaps that it is a copy. */
+  #newCopy(dir: number, name: Name, host: HostStat): Node {
+    const { table, links, policy } = this.#upper
+    const fd = openAt(dir, name, O_PATH)
+    try {
+      if (statFd(fd).ino !== host.ino) throw changed(name)
+      // One that overlayfs made, with its data still in a layer.
+      if (listxattrFd(fd).some(isMetacopyAttribute)) {
+        throw new FsError('EIO', `upper: ${JSON.stringify(name)} has overlay.metacopy: its data is not here`)
+      }
+      const type = direntType(presentUpperStat(fd, host, policy).mode)
+      const ino = readInode(fd, host.mode, policy) ?? hostInode(host.ino)
+      const node = new Node(table.freshId(undefined), type, ino, undefined)
+      node.group = links.groupOf(fd, host)
+      return node
+    } finally {
+      closeSync(fd)
+    }
+  }
+
+  #newDirectory(parent: DirectoryNode, name: Name, host: HostStat): Node {
+    const { table, files } = this.#upper
+    const fd = openAt(files.directory(parent), name, O_PATH | O_DIRECTORY)
+    try {
+      if (statFd(fd).ino !== host.ino) throw changed(name)
+      const opacity = upperOpacity(fd)
+      const redirect = readRedirect((attribute) => getxattrFd(fd, attribute))
+      const lower = opacity === 'y' ? undefined : this.#lowerOf(parent, name, redirect)
+      const top = lower?.parts[0]
+      const ino = top === undefined ? hostInode(host.ino) : this.#inodeBelow(top)
+      const node = new DirectoryNode(table.freshId(top), ino, lower)
+      node.upperIno = host.ino
+      node.redirect = redirect
+      node.opaque = opacity === 'y'
+      node.attributeWhiteouts = opacity === 'x'
+      table.add(node, { parent, name })
+      files.keepDirectory(node, fd)
+      return node
+    } catch (error) {
+      closeSync(fd)
+      throw error
+    }
+  }
+
+  /** The directory below that an upper one continues. @throws FsError EIO */
+  #lowerOf(parent: DirectoryNode, name: Name, redirect: Name | undefined): Directory | undefined {
+    const { stack, table, marks, files } = this.#upper
+    if (redirect !== undefined) return followRedirect(stack, table.root.lower, parent.lower, redirect)
+    if (parent.lower === undefined) return undefined
+    // A mark deletes what lies below, also where the name was used again.
+    if (marks && isMarkedDeleted(files.directory(parent), name)) return undefined
+    const found = parent.lower.lookup(name)
+    if (found === undefined || found.entry.type !== DT_DIR) return undefined
+    return found.merged ?? new Directory(stack, [found.top])
+  }
+
+  #inodeBelow(part: Part): number {
+    const layer = this.layer(part)
+    return presentInode(layer, part.layer, layer.stat(part.ref).ino)
+  }
+}
+
+/** @throws FsError EIO for a file that has no data in its layer: read as it is, it would be zeros */
+function assertWhole(layer: Layer, part: Part): void {
+  if (!isMetacopy(layer, part.ref)) return
+  throw new FsError(
+    'EIO',
+    `layer ${layer.label}: inode ${part.ref} has overlay.metacopy: its data is not in this layer`,
+  )
+}
+
+function bareNode(table: NodeTable, host: HostStat): Node {
+  return new Node(table.freshId(undefined), direntType(host.mode), hostInode(host.ino), undefined)
+}
+
+/** All others, such as labels of security modules, say nothing of how a file is to be shown. */
+function isOfInterest(name: Name): boolean {
+  return name.startsWith('user.') || name.startsWith('trusted.')
+}
+
+function isMetacopyAttribute(name: Name): boolean {
+  return name === 'trusted.overlay.metacopy' || name === 'user.overlay.metacopy'
+}
+
+function changed(name: Name): FsError {
+  return new FsError('ESTALE', `upper: ${JSON.stringify(name)} was changed by somebody else`)
+}

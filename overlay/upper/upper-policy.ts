@@ -1,0 +1,162 @@
+import { closeSync, constants } from 'node:fs'
+import { FsError, type Name, S_IFCHR } from '../../src/base/index.ts'
+import { mknodAt, openAt, renameAt, unlinkAt } from '../../src/sys/at.ts'
+import { listNames } from '../../src/sys/directory-entries.ts'
+import { chownFd } from '../../src/sys/fd-attributes.ts'
+import { getxattrFd, setxattrFd } from '../../src/sys/fd-xattr.ts'
+import { statAt, statFd } from '../../src/sys/statx.ts'
+import { NAMES_FORM } from './names-form.ts'
+import type { WorkDirectory } from './work-directory.ts'
+
+/** When copied data must be on the disk: `auto` before they get their name, `strict` all else too, `volatile` never. */
+export type FsyncPolicy = 'auto' | 'strict' | 'volatile'
+
+/** How an upper directory stores what is not plain data. Decided once, when it is mounted. */
+export interface UpperPolicy {
+  /** `override`: owner, mode and type are written down in `ownerRecord`, because files cannot have them. */
+  readonly owners: 'real' | 'override'
+  /** Attribute of the owner records; used only where `owners` is `override`. */
+  readonly ownerRecord: Name
+  /** Namespace of the attributes of the overlay itself: `user.overlay.` or `trusted.overlay.` */
+  readonly markers: 'user' | 'trusted'
+  /** Device 0:0 with the name that is deleted, or a file `.wh.NAME`. */
+  readonly whiteouts: 'device' | 'wh'
+  /** False where the file system has no attributes for markers. */
+  readonly xattrs: boolean
+  readonly fsync: FsyncPolicy
+}
+
+/** What the user asks for; what is absent is found out. */
+export interface WishedPolicy {
+  /** The option `xattr_permissions`: 0 real owners, 1 records in `security.`, 2 in `user.containers.` */
+  readonly owners?: 0 | 1 | 2
+  readonly markers?: 'user' | 'trusted'
+  readonly fsync?: FsyncPolicy
+}
+
+export const USER_RECORD: Name = 'user.containers.override_stat'
+export const SECURITY_RECORD: Name = 'security.fuseoverlayfs.override_stat'
+/** Read and gone on with where fuse-overlayfs 1.x made the upper, never begun with. */
+export const OLD_RECORD: Name = 'user.fuseoverlayfs.override_stat'
+
+/** An id that every mapping of a range contains, and a plain user cannot give a file to. */
+const OTHER_ID = 1
+
+const { O_CREAT, O_EXCL, O_RDWR } = constants
+
+/**
+ * Tries out in the work directory what is possible, and leaves nothing behind.
+ * @param upperFd root of the upper: where it has an owner record, all of the upper has
+ * @throws FsError EXDEV where upper and work are not on one file system; EROFS, ENOSPC; EOPNOTSUPP or EPERM where
+ * the wish, or any way at all to keep owners, is impossible
+ */
+export function probeUpper(work: WorkDirectory, upperFd: number, wished: WishedPolicy = {}): UpperPolicy {
+  assertSameFileSystem(work, upperFd)
+  const name = work.temporaryName()
+  const fd = openAt(work.fd, name, O_CREAT | O_EXCL | O_RDWR, 0o600)
+  try {
+    const userXattrs = canSet(fd, 'user.overlay.probe')
+    const markers = chooseMarkers(fd, userXattrs, wished.markers)
+    const record = recordInUse(upperFd) ?? wishedRecord(wished.owners) ?? neededRecord(fd, wished.owners)
+    if (record !== undefined && !canSet(fd, record)) {
+      throw new FsError(
+        record === SECURITY_RECORD ? 'EPERM' : 'EOPNOTSUPP',
+        `upper directory: owners cannot be set here, nor written down in ${record}`,
+      )
+    }
+    return {
+      owners: record === undefined ? 'real' : 'override',
+      ownerRecord: record ?? USER_RECORD,
+      markers: markers ?? 'user',
+      whiteouts: canMakeDevice(work) ? 'device' : 'wh',
+      xattrs: markers !== undefined,
+      fsync: wished.fsync ?? 'auto',
+    }
+  } finally {
+    closeSync(fd)
+    unlinkAt(work.fd, name)
+  }
+}
+
+/** How an upper is to be understood that is only read. Changes nothing, so it finds out nothing either. */
+export function readPolicy(upperFd: number): UpperPolicy {
+  const record = recordInUse(upperFd)
+  const trusted = getxattrFd(upperFd, `trusted.${NAMES_FORM}`) !== undefined
+  return {
+    owners: record === undefined ? 'real' : 'override',
+    ownerRecord: record ?? USER_RECORD,
+    markers: trusted ? 'trusted' : 'user',
+    whiteouts: 'device',
+    // An empty upper has no marks, and would be told so.
+    xattrs: listNames(upperFd).length > 0,
+    fsync: 'auto',
+  }
+}
+
+/** Two mounts of one file system, or two subvolumes, are as bad as two file systems: rename(2) crosses none. */
+function assertSameFileSystem(work: WorkDirectory, upperFd: number): void {
+  const text = 'upper and work directory must be in one file system and one mount of it'
+  if (statFd(work.fd).dev !== statFd(upperFd).dev) throw new FsError('EXDEV', text)
+  const name = work.temporaryName()
+  try {
+    // Looked at before the name, which does not exist.
+    renameAt(work.fd, name, upperFd, name, 0)
+  } catch (error) {
+    if (error instanceof FsError && error.code === 'EXDEV') throw new FsError('EXDEV', text, { cause: error })
+    if (!(error instanceof FsError && error.code === 'ENOENT')) throw error
+  }
+}
+
+function chooseMarkers(
+  fd: number,
+  userXattrs: boolean,
+  wished: 'user' | 'trusted' | undefined,
+): 'user' | 'trusted' | undefined {
+  if (wished !== 'trusted' && userXattrs) return 'user'
+  // Some file systems have these alone (tmpfs before Linux 6.6).
+  if (canSet(fd, 'trusted.overlay.probe')) return 'trusted'
+  if (wished === 'trusted') {
+    throw new FsError('EPERM', 'upper directory: trusted attributes are for root of the machine only')
+  }
+  return undefined
+}
+
+/** Attribute in which the owners of a whole directory tree are written down, as its root shows. */
+export function recordInUse(upperFd: number): Name | undefined {
+  return [SECURITY_RECORD, USER_RECORD, OLD_RECORD].find((name) => getxattrFd(upperFd, name) !== undefined)
+}
+
+function wishedRecord(wished: 0 | 1 | 2 | undefined): Name | undefined {
+  return wished === 1 ? SECURITY_RECORD : wished === 2 ? USER_RECORD : undefined
+}
+
+function neededRecord(fd: number, wished: 0 | 1 | 2 | undefined): Name | undefined {
+  if (wished === 0 || succeeds(() => chownFd(fd, OTHER_ID, OTHER_ID))) return undefined
+  return USER_RECORD
+}
+
+function canSet(fd: number, name: Name): boolean {
+  return succeeds(() => setxattrFd(fd, name, Uint8Array.of(0), 'either'))
+}
+
+/** @returns false for an EPERM by a cgroup, a user namespace of an old kernel, or a plain user */
+function canMakeDevice(work: WorkDirectory): boolean {
+  const name = work.temporaryName()
+  if (!succeeds(() => mknodAt(work.fd, name, S_IFCHR, 0))) return false
+  const stat = statAt(work.fd, name)
+  unlinkAt(work.fd, name)
+  return stat?.rdev === 0
+}
+
+/** Errors that say that something is impossible here; others, such as a full disk, are for the caller. */
+const IMPOSSIBLE: readonly string[] = ['EPERM', 'EACCES', 'EINVAL', 'EOPNOTSUPP', 'EOVERFLOW']
+
+function succeeds(action: () => void): boolean {
+  try {
+    action()
+    return true
+  } catch (error) {
+    if (error instanceof FsError && IMPOSSIBLE.includes(error.code)) return false
+    throw error
+  }
+}

@@ -1,0 +1,30 @@
+import type { BlockStore } from '../../src/base/index.ts'
+import type { Stack } from '../directory.ts'
+import type { IdRule } from '../owner.ts'
+import type { HardLinks } from './hard-links.ts'
+import type { NodeTable } from './nodes.ts'
+import type { UpperFiles } from './upper-files.ts'
+import type { UpperPolicy } from './upper-policy.ts'
+import type { WorkDirectory } from './work-directory.ts'
+
+/** Fills `target` from an open host file. @throws FsError EIO when the file ended early */
+export type HostFileReader = (fd: number, position: number, target: Uint8Array) => void
+
+/** What all operations of a writable tree work on. */
+export interface Upper {
+  readonly stack: Stack
+  readonly table: NodeTable
+  readonly files: UpperFiles
+  readonly work: WorkDirectory
+  readonly policy: UpperPolicy
+  readonly links: HardLinks
+  /** Decodes blocks of the layers, for copy-up. */
+  readonly store: BlockStore
+  readonly readHostFile: HostFileReader
+  /** Owners that files of the layers are shown with; what lies in the upper is shown as it is. */
+  readonly owner: { readonly uid: IdRule | undefined; readonly gid: IdRule | undefined }
+  /** Names that begin with `.wh.` are marks in this upper, not names. */
+  readonly marks: boolean
+  /** Directories that have something below may be renamed. */
+  readonly redirects: boolean
+}

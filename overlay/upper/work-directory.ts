@@ -1,0 +1,205 @@
+import { closeSync, constants } from 'node:fs'
+import { direntType, FsError, isDirectory, type Name, S_IFDIR } from '../../src/base/index.ts'
+import { mkdirAt, O_PATH, openAt, renameAt, rmdirAt, unlinkAt } from '../../src/sys/at.ts'
+import { listEntries, listNames } from '../../src/sys/directory-entries.ts'
+import { chmodFd } from '../../src/sys/fd-attributes.ts'
+import { statAt } from '../../src/sys/statx.ts'
+
+const { O_DIRECTORY } = constants
+
+/** Where things are made before they are renamed into place; overlayfs uses the same name, and empties it, too. */
+const TEMPORARY = 'work'
+/**
+ * Links by which files with several names below are found again. Not `index`, whose entries overlayfs knows by its
+ * own format: one of another format makes a mount with `index=on` fail (fs/overlayfs/namei.c:ovl_verify_index).
+ */
+const INDEX = 'atomfs.index'
+/** Below `work`: what it contains forbids a mount (fs/overlayfs/readdir.c:ovl_workdir_cleanup_recurse). */
+const INCOMPATIBLE = 'incompat'
+const VOLATILE = 'volatile'
+
+/** For the owner alone: what lies here has not its final rights yet. */
+const PRIVATE = 0o700
+
+const DT_DIR = direntType(S_IFDIR)
+const DT_UNKNOWN = 0
+
+/**
+ * The work directory of an upper, on the same file system. What is half made lies here, so that it gets to its name
+ * in one step or not at all. Its user holds a lock on it: nobody else makes or removes anything here.
+ */
+export class WorkDirectory {
+  /** O_PATH descriptor of the directory of temporary names. */
+  readonly fd: number
+  /** O_PATH descriptor of the directory of links to files that have several names below. */
+  readonly indexFd: number
+  readonly #label: string
+  #temporaries = 0
+
+  /**
+   * Makes the two directories where they are missing.
+   * @param workFd descriptor of the work directory; stays the caller's
+   * @param label its path, for messages
+   * @param index of a tree that nobody changes: what `openIndex` gave, or an empty directory. Nothing is made then.
+   * @throws FsError EROFS, EACCES, ENOSPC; ENOTDIR where something else has their names
+   */
+  constructor(workFd: number, label: string, index?: number) {
+    this.#label = label
+    if (index !== undefined) {
+      this.fd = workFd
+      this.indexFd = index
+      return
+    }
+    this.fd = openPrivate(workFd, TEMPORARY, label)
+    try {
+      this.indexFd = openPrivate(workFd, INDEX, label)
+    } catch (error) {
+      closeSync(this.fd)
+      throw error
+    }
+  }
+
+  close(): void {
+    closeSync(this.fd)
+    closeSync(this.indexFd)
+  }
+
+  /** A name that nothing in `fd` has. */
+  temporaryName(): Name {
+    return `#${(this.#temporaries++).toString(16)}`
+  }
+
+  /**
+   * Removes all that a crash left behind.
+   * @throws FsError EINVAL where the upper was mounted with `volatile` and may miss data, as overlayfs does
+   */
+  clean(): void {
+    this.#assertCompatible()
+    for (const name of listNames(this.fd)) {
+      // Left-overs may have the names that are given out next, and emptying them needs names.
+      if (name.startsWith('#')) this.#temporaries = Math.max(this.#temporaries, numberOf(name) + 1)
+    }
+    for (const name of listNames(this.fd)) this.discard(name)
+    this.#temporaries = 0
+  }
+
+  /**
+   * Removes a name and all below it, however deep, without following anything: its directories are moved up one by
+   * one, so that there is one level at a time. @throws FsError
+   */
+  discard(name: Name): void {
+    const pending = [name]
+    for (let one = pending.pop(); one !== undefined; one = pending.pop()) {
+      const stat = statAt(this.fd, one)
+      if (stat === undefined) continue
+      if (isDirectory(stat.mode)) this.#empty(one, pending)
+      else unlinkAt(this.fd, one)
+    }
+  }
+
+  /** Leaves the sign that data may be missing after a crash: until somebody removes it, `clean` refuses. */
+  markVolatile(): void {
+    makeDirectory(this.fd, INCOMPATIBLE)
+    const fd = openAt(this.fd, INCOMPATIBLE, O_PATH | O_DIRECTORY)
+    try {
+      makeDirectory(fd, VOLATILE)
+    } finally {
+      closeSync(fd)
+    }
+  }
+
+  /** Removes an empty directory of ours, and the names of its subdirectories to `pending`. */
+  #empty(name: Name, pending: Name[]): void {
+    const fd = openReadable(this.fd, name)
+    try {
+      for (const entry of listEntries(fd)) {
+        if (!isDirectoryEntry(fd, entry.name, entry.type)) {
+          unlinkAt(fd, entry.name)
+          continue
+        }
+        const moved = this.temporaryName()
+        // A directory that moves to another parent is written to: its `..` changes.
+        closeSync(openReadable(fd, entry.name))
+        renameAt(fd, entry.name, this.fd, moved, 0)
+        pending.push(moved)
+      }
+    } finally {
+      closeSync(fd)
+    }
+    rmdirAt(this.fd, name)
+  }
+
+  #assertCompatible(): void {
+    if (statAt(this.fd, INCOMPATIBLE) === undefined) return
+    const fd = openReadable(this.fd, INCOMPATIBLE)
+    try {
+      const [feature] = listNames(fd)
+      if (feature === undefined) return
+      const where = `${this.#label}/${TEMPORARY}/${INCOMPATIBLE}/${feature}`
+      const reason =
+        feature === VOLATILE
+          ? 'its last mount was volatile, so data may be missing; remove that directory to use it all the same'
+          : 'an overlay with a feature that is not known here used it'
+      throw new FsError('EINVAL', `work directory ${this.#label}: ${where} exists: ${reason}`)
+    } finally {
+      closeSync(fd)
+    }
+  }
+}
+
+/** A descriptor of the links in a work directory; undefined where it has none. @throws FsError */
+export function openIndex(workFd: number): number | undefined {
+  return statAt(workFd, INDEX) === undefined ? undefined : openAt(workFd, INDEX, O_PATH | O_DIRECTORY)
+}
+
+/** @returns false where the name exists */
+function makeDirectory(dir: number, name: Name): boolean {
+  try {
+    mkdirAt(dir, name, PRIVATE)
+    return true
+  } catch (error) {
+    if (error instanceof FsError && error.code === 'EEXIST') return false
+    throw error
+  }
+}
+
+function openPrivate(workFd: number, name: Name, label: string): number {
+  try {
+    makeDirectory(workFd, name)
+    const fd = openAt(workFd, name, O_PATH | O_DIRECTORY)
+    try {
+      // overlayfs leaves it with mode 0.
+      chmodFd(fd, PRIVATE)
+    } catch (error) {
+      closeSync(fd)
+      throw error
+    }
+    return fd
+  } catch (error) {
+    if (!(error instanceof FsError)) throw error
+    throw new FsError(error.code, `work directory ${label}: ${error.message}`, { cause: error })
+  }
+}
+
+/** An O_PATH descriptor of a directory that its owner may list and change, whatever its mode was. */
+function openReadable(dir: number, name: Name): number {
+  const fd = openAt(dir, name, O_PATH | O_DIRECTORY)
+  try {
+    chmodFd(fd, PRIVATE)
+    return fd
+  } catch (error) {
+    closeSync(fd)
+    throw error
+  }
+}
+
+function isDirectoryEntry(dir: number, name: Name, type: number): boolean {
+  if (type !== DT_UNKNOWN) return type === DT_DIR
+  const stat = statAt(dir, name)
+  return stat !== undefined && isDirectory(stat.mode)
+}
+
+function numberOf(name: Name): number {
+  const number = Number.parseInt(name.slice(1), 16)
+  return Number.isSafeInteger(number) ? number : 0
+}

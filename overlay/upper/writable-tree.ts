@@ -1,0 +1,345 @@
+import type {
+  AttributeChanges,
+  BlockStore,
+  Caller,
+  DirectorySink,
+  Entry,
+  ExtentSink,
+  Name,
+  NodeId,
+  RenameMode,
+  Stat,
+  StatFs,
+  Whence,
+  WritableFileSystem,
+  XattrMode,
+} from '../../src/base/index.ts'
+import { FsError, isDirectory, isSymlink, ROOT_NODE_ID, S_IFDIR, S_IFLNK } from '../../src/base/index.ts'
+import { readlinkFd } from '../../src/sys/at.ts'
+import { pread, statfsFd } from '../../src/sys/file-io.ts'
+import { statFd } from '../../src/sys/statx.ts'
+import type { Stack } from '../directory.ts'
+import type { Layer } from '../layer.ts'
+import type { IdRule } from '../owner.ts'
+import { rootDirectory } from '../root.ts'
+import { presentInode } from '../stat.ts'
+import { AttributeWriter } from './attributes.ts'
+import { Creator } from './create.ts'
+import { FileData } from './data.ts'
+import { ExtendedAttributes } from './extended-attributes.ts'
+import { HardLinks } from './hard-links.ts'
+import { hostInode } from './inode-record.ts'
+import { Lifter } from './lift.ts'
+import { Lister } from './list.ts'
+import { upperOpacity } from './markers.ts'
+import { hasMarks } from './names-form.ts'
+import { DirectoryNode, isDirectoryNode, type Node, NodeTable } from './nodes.ts'
+import { layerOf, partOf, shownStat } from './present.ts'
+import { Remover } from './remove.ts'
+import { Renamer } from './rename.ts'
+import { Resolver } from './resolve.ts'
+import type { HostFileReader, Upper } from './upper.ts'
+import { UpperFiles } from './upper-files.ts'
+import type { UpperPolicy } from './upper-policy.ts'
+import type { WorkDirectory } from './work-directory.ts'
+
+export interface WritableTreeOptions {
+  /** Bottom first, as an OCI manifest lists them; none is an empty tree. */
+  readonly layers: readonly Layer[]
+  /** Decodes the blocks of the layers, for copy-up. */
+  readonly store: BlockStore
+  readonly readHostFile: HostFileReader
+  /** O_PATH descriptor of the upper directory. Stays the caller's, who closes it after `close`. */
+  readonly upperFd: number
+  /** Path of the upper directory, for messages. */
+  readonly label: string
+  /** Clean, and locked against other users. Stays the caller's. */
+  readonly work: WorkDirectory
+  readonly policy: UpperPolicy
+  /** Owner shown for files of the layers, and given to their copies; the stored one where absent. */
+  readonly uid?: IdRule
+  readonly gid?: IdRule
+  /** Makes the directory at this path of the merged layers the root. */
+  readonly subdir?: Name
+  /** False: directories that have something below cannot be renamed (EXDEV). Default true. */
+  readonly redirectDir?: boolean
+}
+
+/** Longest name, bytes (NAME_MAX, include/uapi/linux/limits.h). */
+const NAME_MAX = 255
+
+/**
+ * The merge of layers below a directory of the host that takes all changes, in the form of overlayfs. Nobody else may
+ * change that directory meanwhile. State is kept for the nodes that the kernel knows; everything else is in the upper,
+ * so that the next mount shows the same tree with the same inode numbers.
+ */
+export class WritableTree implements WritableFileSystem {
+  readonly #upper: Upper
+  readonly #resolver: Resolver
+  readonly #lister: Lister
+  readonly #lifter: Lifter
+  readonly #creator: Creator
+  readonly #remover: Remover
+  readonly #renamer: Renamer
+  readonly #attributes: AttributeWriter
+  readonly #xattrs: ExtendedAttributes
+  readonly #data: FileData
+
+  /** @throws FsError EINVAL, EOVERFLOW, ENOENT, ENOTDIR as `MergedTree`; EIO; all name the upper */
+  constructor(options: WritableTreeOptions) {
+    try {
+      this.#upper = assemble(options, (node) => this.#drop(node))
+    } catch (error) {
+      if (!(error instanceof FsError)) throw error
+      throw new FsError(error.code, `upper directory ${options.label}: ${error.message}`, { cause: error })
+    }
+    const upper = this.#upper
+    this.#resolver = new Resolver(upper)
+    this.#lister = new Lister(upper, this.#resolver)
+    this.#lifter = new Lifter(upper)
+    this.#creator = new Creator(upper, this.#resolver, this.#lifter)
+    this.#remover = new Remover(upper, this.#resolver, this.#lifter, this.#lister)
+    this.#renamer = new Renamer(upper, this.#resolver, this.#lifter, this.#remover)
+    this.#attributes = new AttributeWriter(upper, this.#lifter)
+    this.#xattrs = new ExtendedAttributes(upper, this.#lifter)
+    this.#data = new FileData(upper, this.#lifter)
+  }
+
+  /** Closes all descriptors but those it was given. */
+  close(): void {
+    this.#upper.table.clear()
+    this.#upper.files.close()
+  }
+
+  /** What is held, for tests and status: nodes and descriptors of those that have a name. */
+  get state(): { readonly nodes: number; readonly descriptors: number } {
+    return { nodes: this.#upper.table.size, descriptors: this.#upper.files.size }
+  }
+
+  lookup(parent: NodeId, name: Name): Entry | undefined {
+    const directory = this.#upper.table.directory(parent)
+    if (name === '.') return this.#taken(directory)
+    if (name === '..') return this.#taken(directory.place?.parent ?? directory)
+    const node = this.#resolver.find(directory, name)
+    return node === undefined ? undefined : this.#taken(node)
+  }
+
+  forget(node: NodeId, nlookup: number): void {
+    this.#upper.table.forget(node, nlookup)
+  }
+
+  getattr(node: NodeId): Stat {
+    return shownStat(this.#upper, this.#upper.table.get(node))
+  }
+
+  readlink(id: NodeId): Uint8Array {
+    const { table, files, policy } = this.#upper
+    const node = table.get(id)
+    if (node.type !== S_IFLNK >>> 12) throw new FsError('EINVAL', `node ${id} is no symbolic link`)
+    if (!node.inUpper) {
+      const part = partOf(node)
+      return layerOf(this.#upper, part).readlink(part.ref)
+    }
+    if (policy.owners === 'real' || isSymlink(files.stat(node).mode)) return files.with(node, readlinkFd)
+    const fd = files.data(node, false)
+    const target = new Uint8Array(statFd(fd).size)
+    return target.subarray(0, pread(fd, 0, target))
+  }
+
+  readdir(node: NodeId, cookie: number, sink: DirectorySink): void {
+    let taken = 0
+    const counting: DirectorySink = {
+      plus: sink.plus,
+      add: (...args) => {
+        const took = sink.add(...args)
+        if (took) taken += 1
+        return took
+      },
+    }
+    try {
+      this.#lister.read(this.#upper.table.directory(node), cookie, counting)
+    } catch (error) {
+      // What was taken counts as looked up and must reach the kernel: the error is met again at the next call.
+      if (taken === 0) throw error
+    }
+  }
+
+  statfs(): StatFs {
+    return { ...statfsFd(this.#upper.files.rootFd), nameMax: NAME_MAX }
+  }
+
+  getxattr(node: NodeId, name: Name): Uint8Array | undefined {
+    return this.#xattrs.get(this.#upper.table.get(node), name)
+  }
+
+  listxattr(node: NodeId): readonly Name[] {
+    return this.#xattrs.list(this.#upper.table.get(node))
+  }
+
+  seek(node: NodeId, offset: number, whence: Whence): number {
+    return this.#data.seek(this.#upper.table.get(node), offset, whence)
+  }
+
+  read(id: NodeId, offset: number, length: number, sink: ExtentSink): void {
+    const { table } = this.#upper
+    if (table.has(id)) {
+      this.#data.read(table.get(id), offset, length, sink)
+      return
+    }
+    // Not looked up yet, but read ahead of the reader (`following`).
+    const part = table.partOfId(id)
+    layerOf(this.#upper, part).extents(part.ref, offset, length, sink)
+  }
+
+  /** In the order of the layer: whether the tree still shows that file does not matter for a hint. */
+  following(id: NodeId): NodeId | undefined {
+    const { table } = this.#upper
+    const node = table.has(id) ? table.get(id) : undefined
+    if (node !== undefined && (node.inUpper || isDirectoryNode(node))) return undefined
+    const part = node === undefined ? table.partOfId(id) : partOf(node)
+    const ref = layerOf(this.#upper, part).following?.(part.ref)
+    return ref === undefined ? undefined : table.idOfPart({ layer: part.layer, ref })
+  }
+
+  setattr(node: NodeId, changes: AttributeChanges): Stat {
+    return this.#attributes.change(this.#upper.table.get(node), changes)
+  }
+
+  mknod(parent: NodeId, name: Name, mode: number, rdev: number, caller: Caller): Entry {
+    return this.#create(parent, name, { mode, rdev }, caller)
+  }
+
+  mkdir(parent: NodeId, name: Name, mode: number, caller: Caller): Entry {
+    return this.#create(parent, name, { mode: S_IFDIR | (mode & 0o7777), rdev: 0 }, caller)
+  }
+
+  symlink(parent: NodeId, name: Name, target: Uint8Array, caller: Caller): Entry {
+    return this.#create(parent, name, { mode: S_IFLNK | 0o777, rdev: 0, target }, caller)
+  }
+
+  link(id: NodeId, parent: NodeId, name: Name): Entry {
+    const node = this.#upper.table.get(id)
+    this.#creator.link(node, this.#upper.table.directory(parent), name)
+    return this.#taken(node)
+  }
+
+  tmpfile(parent: NodeId, mode: number, caller: Caller): Entry {
+    return this.#taken(this.#creator.createUnnamed(this.#upper.table.directory(parent), mode, caller))
+  }
+
+  unlink(parent: NodeId, name: Name): void {
+    this.#withNode(parent, name, (directory, node) => this.#remover.unlink(directory, name, node))
+  }
+
+  rmdir(parent: NodeId, name: Name): void {
+    this.#withNode(parent, name, (directory, node) => this.#remover.rmdir(directory, name, node))
+  }
+
+  rename(
+    parent: NodeId,
+    name: Name,
+    newParent: NodeId,
+    newName: Name,
+    mode: RenameMode,
+    whiteout: boolean,
+  ): void {
+    // As overlayfs: a device 0:0 that users see cannot be kept where it means a deleted name.
+    if (whiteout) throw new FsError('EINVAL', 'rename: an overlay cannot show whiteouts')
+    const { table } = this.#upper
+    const from = { parent: table.directory(parent), name }
+    const to = { parent: table.directory(newParent), name: newName }
+    this.#renamer.rename(from, to, mode)
+  }
+
+  write(node: NodeId, offset: number, data: Uint8Array, killPrivileges: boolean): number {
+    return this.#data.write(this.#upper.table.get(node), offset, data, killPrivileges)
+  }
+
+  fallocate(node: NodeId, mode: number, offset: number, length: number): void {
+    this.#data.fallocate(this.#upper.table.get(node), mode, offset, length)
+  }
+
+  copyFileRange(from: NodeId, fromOffset: number, to: NodeId, toOffset: number, length: number): number {
+    const { table } = this.#upper
+    return this.#data.copyRange(table.get(from), fromOffset, table.get(to), toOffset, length)
+  }
+
+  setxattr(node: NodeId, name: Name, value: Uint8Array, mode: XattrMode): void {
+    this.#xattrs.set(this.#upper.table.get(node), name, value, mode)
+  }
+
+  removexattr(node: NodeId, name: Name): void {
+    this.#xattrs.remove(this.#upper.table.get(node), name)
+  }
+
+  fsync(node: NodeId, dataOnly: boolean): void {
+    this.#data.sync(this.#upper.table.get(node), dataOnly)
+  }
+
+  syncfs(): void {
+    this.#data.syncAll()
+  }
+
+  #create(parent: NodeId, name: Name, what: Parameters<Creator['create']>[2], caller: Caller): Entry {
+    return this.#taken(this.#creator.create(this.#upper.table.directory(parent), name, what, caller))
+  }
+
+  /** The entry of a node, counted as one lookup. */
+  #taken(node: Node): Entry {
+    const { table } = this.#upper
+    try {
+      const stat = shownStat(this.#upper, node)
+      table.retain(node)
+      return { nodeId: node.id, stat }
+    } finally {
+      table.settle(node)
+    }
+  }
+
+  /** @throws FsError ENOENT */
+  #withNode(parent: NodeId, name: Name, use: (directory: DirectoryNode, node: Node) => void): void {
+    const { table } = this.#upper
+    const directory = table.directory(parent)
+    const node = this.#resolver.find(directory, name)
+    if (node === undefined) throw new FsError('ENOENT', `no ${JSON.stringify(name)}`)
+    try {
+      use(directory, node)
+    } finally {
+      table.settle(node)
+    }
+  }
+
+  #drop(node: Node): void {
+    this.#upper.files.forget(node)
+    this.#lister.forget(node)
+  }
+}
+
+function assemble(options: WritableTreeOptions, onGone: (node: Node) => void): Upper {
+  const { layers, work, policy, upperFd } = options
+  const stack: Stack = { layers: [...layers], plain: false }
+  const host = statFd(upperFd)
+  if (!isDirectory(host.mode)) throw new FsError('ENOTDIR', 'is no directory')
+  const opaque = upperOpacity(upperFd) === 'y'
+  const lower = layers.length === 0 || opaque ? undefined : rootDirectory(stack, options.subdir ?? '')
+  const top = lower?.parts[0]
+  const layer = top && layers[top.layer]
+  const ino = top && layer ? presentInode(layer, top.layer, layer.stat(top.ref).ino) : hostInode(host.ino)
+  const root = new DirectoryNode(ROOT_NODE_ID, ino, lower)
+  root.upperIno = host.ino
+  root.opaque = opaque
+  root.attributeWhiteouts = upperOpacity(upperFd) === 'x'
+  return {
+    stack,
+    table: new NodeTable(layers, root, onGone),
+    files: new UpperFiles({ rootFd: upperFd, indexFd: work.indexFd }),
+    work,
+    policy,
+    links: new HardLinks(layers, work, policy),
+    store: options.store,
+    readHostFile: options.readHostFile,
+    owner: { uid: options.uid, gid: options.gid },
+    marks: hasMarks(upperFd, policy),
+    redirects: options.redirectDir ?? true,
+  }
+}

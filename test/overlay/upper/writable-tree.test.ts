@@ -1,0 +1,541 @@
+import { existsSync, lstatSync, readdirSync, readFileSync } from 'node:fs'
+import { describe, expect, test } from 'vitest'
+import { DEFAULT_ACL } from '../../../overlay/upper/acl.ts'
+import { ROOT_NODE_ID, S_IFCHR, S_IFIFO, S_IFREG } from '../../../src/base/index.ts'
+import { needs, titled } from '../../support/index.ts'
+import { readXattrs } from '../../support/native.ts'
+import { failsWith, ME, withTree } from './support/tree-scene.ts'
+
+const bytes = (text: string) => Buffer.from(text, 'latin1')
+
+describe('what is new', () => {
+  test('appears with owner, umask, times and a number of its own, also after a remount', () => {
+    withTree(['d/a = x'], (scene) => {
+      const entry = scene.tree.mknod(scene.node('d'), 'new', S_IFREG | 0o666, 0, ME)
+      expect(entry.stat).toMatchObject({ mode: S_IFREG | 0o644, uid: ME.uid, gid: ME.gid, nlink: 1, size: 0 })
+      expect(entry.stat.ino).toBeGreaterThanOrEqual(2 ** 52)
+      expect(entry.stat.mtime).toBeGreaterThan(1_600_000_000)
+      expect(scene.tree.write(entry.nodeId, 3, bytes('abc'), false)).toBe(3)
+      expect(scene.read('d/new')).toBe('\0\0\0abc')
+      scene.remount()
+      expect(scene.names('d')).toEqual(['a', 'new'])
+      expect(scene.stat('d/new').ino).toBe(entry.stat.ino)
+      expect(scene.read('d/new')).toBe('\0\0\0abc')
+    })
+  })
+
+  test('names are bytes, up to 255 of them', () => {
+    withTree(['a'], (scene) => {
+      const odd = '\xff\x01 \n'
+      const long = 'n'.repeat(255)
+      for (const name of [odd, long]) scene.create(name, name)
+      expect(scene.names()).toEqual([odd, 'a', long].sort())
+      for (const name of [odd, long]) scene.unlink(name)
+      expect(() => scene.create('n'.repeat(256))).toThrow(failsWith('ENAMETOOLONG'))
+      expect(() => scene.tree.lookup(ROOT_NODE_ID, 'n'.repeat(256))).toThrow(failsWith('ENAMETOOLONG'))
+      expect(scene.names()).toEqual(['a'])
+      expect(scene.tree.statfs().nameMax).toBe(255)
+    })
+  })
+
+  test('an existing name is EEXIST, a device 0:0 EPERM, another layer below none', () => {
+    withTree(['a = x\nd/'], (scene) => {
+      for (const name of ['a', 'd']) {
+        expect(() => scene.create(name)).toThrow(failsWith('EEXIST'))
+        expect(() => scene.mkdir(name)).toThrow(failsWith('EEXIST'))
+      }
+      expect(() => scene.tree.mknod(ROOT_NODE_ID, 'w', S_IFCHR, 0, ME)).toThrow(failsWith('EPERM'))
+      expect(() => scene.tree.mkdir(scene.node('a'), 'x', 0o755, ME)).toThrow(failsWith('ENOTDIR'))
+      expect(readdirSync(scene.upper())).toEqual([])
+    })
+    withTree([], (scene) => {
+      scene.mkdir('only')
+      expect(scene.names()).toEqual(['only'])
+    })
+  })
+
+  test('a directory of other users hands on its group, and new directories hand on setgid', () => {
+    withTree(['d/'], (scene) => {
+      const directory = scene.node('d')
+      scene.tree.setattr(directory, { mode: 0o2775 })
+      const { mode } = scene.tree.mkdir(directory, 'sub', 0o755, ME).stat
+      expect(mode & 0o7777).toBe(0o2755)
+      expect(scene.tree.mknod(directory, 'f', S_IFREG | 0o644, 0, ME).stat.gid).toBe(scene.stat('d').gid)
+    })
+  })
+
+  test.each(['real', 'override'] as const)(
+    'a default list takes the place of the umask, owners %s',
+    (owners) => {
+      // Read and write for the owner, read for user 5, and a mask.
+      const entry = (tag: number, permissions: number, id = 0xffff_ffff) => {
+        const one = Buffer.alloc(8)
+        one.writeUInt16LE(tag)
+        one.writeUInt16LE(permissions, 2)
+        one.writeUInt32LE(id, 4)
+        return one
+      }
+      const list = [entry(1, 7), entry(2, 5, 5), entry(4, 5), entry(0x10, 7), entry(0x20, 1)]
+      const acl = Buffer.concat([Buffer.from([2, 0, 0, 0]), ...list])
+      withTree(
+        ['d/'],
+        (scene) => {
+          const directory = scene.node('d')
+          scene.tree.setxattr(directory, DEFAULT_ACL, acl, 'either')
+          const file = scene.tree.mknod(directory, 'f', S_IFREG | 0o666, 0, ME)
+          expect(file.stat.mode & 0o777).toBe(0o660)
+          expect(scene.tree.getxattr(file.nodeId, 'system.posix_acl_access')).toBeDefined()
+          expect(scene.tree.getxattr(file.nodeId, DEFAULT_ACL)).toBeUndefined()
+          const sub = scene.tree.mkdir(directory, 'sub', 0o777, ME)
+          expect(sub.stat.mode & 0o777).toBe(0o771)
+          expect(Buffer.from(scene.tree.getxattr(sub.nodeId, DEFAULT_ACL) ?? [])).toEqual(acl)
+          scene.unlink('d/f')
+          // Where a whiteout was, and where nobody has looked before.
+          scene.remount()
+          expect(scene.tree.mknod(scene.node('d'), 'f', S_IFREG | 0o666, 0, ME).stat.mode & 0o777).toBe(0o660)
+          scene.tree.removexattr(scene.node('d'), DEFAULT_ACL)
+          expect(scene.tree.mknod(scene.node('d'), 'g', S_IFREG | 0o666, 0, ME).stat.mode & 0o777).toBe(0o644)
+        },
+        { owners },
+      )
+    },
+  )
+})
+
+describe('copy-up', () => {
+  test('keeps number, node, data and parents as they are', () => {
+    withTree(['d/e/f = old text', 'd/x'], (scene) => {
+      const node = scene.node('d/e/f')
+      const before = scene.tree.getattr(node)
+      const parents = ['d', 'd/e'].map((path) => scene.stat(path))
+      scene.tree.setattr(node, { mode: 0o600 })
+      const after = scene.tree.getattr(node)
+      expect(after).toMatchObject({
+        ...before,
+        mode: S_IFREG | 0o600,
+        ctime: after.ctime,
+        ctimeNsec: after.ctimeNsec,
+        blocks: after.blocks,
+        blksize: after.blksize,
+      })
+      expect(scene.node('d/e/f')).toBe(node)
+      expect(scene.read(node)).toBe('old text')
+      for (const [i, path] of ['d', 'd/e'].entries()) {
+        const { ino, mtime, mtimeNsec } = parents[i]!
+        expect(scene.stat(path)).toMatchObject({ ino, mtime, mtimeNsec })
+      }
+      scene.remount()
+      expect(scene.stat('d/e/f').ino).toBe(before.ino)
+      expect(readdirSync(`${scene.folder}/w/work`)).toEqual([])
+    })
+  })
+
+  test('an open file sees what is written by another name or after it was cut', () => {
+    withTree(['f = 0123456789'], (scene) => {
+      const node = scene.node('f')
+      scene.tree.setattr(node, { size: 4 })
+      expect(scene.read(node)).toBe('0123')
+      scene.tree.write(node, 2, bytes('XY'), false)
+      scene.tree.setattr(node, { size: 6 })
+      expect(scene.read('f')).toBe('01XY\0\0')
+      expect(() => scene.tree.setattr(ROOT_NODE_ID, { size: 0 })).toThrow(failsWith('EISDIR'))
+      expect(() => scene.tree.write(ROOT_NODE_ID, 0, bytes('x'), false)).toThrow(failsWith('EISDIR'))
+    })
+  })
+
+  test('a write takes setuid away only where the kernel says so', () => {
+    withTree(['f = x'], (scene) => {
+      const node = scene.node('f')
+      scene.tree.setattr(node, { mode: 0o6755 })
+      scene.tree.write(node, 0, bytes('y'), false)
+      expect(scene.stat('f').mode & 0o7777).toBe(0o6755)
+      scene.tree.write(node, 0, bytes('y'), true)
+      expect(scene.stat('f').mode & 0o7777).toBe(0o755)
+      scene.tree.setattr(node, { mode: 0o6744 })
+      scene.tree.setattr(node, { size: 0, killPrivileges: true })
+      expect(scene.stat('f').mode & 0o7777).toBe(0o2744)
+    })
+  })
+})
+
+describe('files without a name', () => {
+  test.each([true, false])(
+    'one that was removed lives until it is forgotten, written before: %s',
+    (written) => {
+      withTree(['d/f = below'], (scene) => {
+        const node = scene.node('d/f')
+        if (written) scene.tree.write(node, 0, bytes('B'), false)
+        scene.unlink('d/f')
+        expect(scene.tree.getattr(node)).toMatchObject({ nlink: 0, size: 5 })
+        scene.tree.write(node, 5, bytes('!'), false)
+        scene.tree.setattr(node, { mode: 0o600 })
+        expect(scene.read(node)).toBe(written ? 'Below!' : 'below!')
+        expect(scene.tree.getattr(node)).toMatchObject({ nlink: 0, mode: S_IFREG | 0o600 })
+        expect(() => scene.tree.link(node, ROOT_NODE_ID, 'again')).toThrow(failsWith('ENOENT'))
+        // Its name is free for another file, which is another node.
+        expect(scene.create('d/f', 'new')).not.toBe(node)
+        expect(scene.read(node)).toBe(written ? 'Below!' : 'below!')
+        scene.tree.forget(node, 9)
+        expect(() => scene.tree.getattr(node)).toThrow(failsWith('ESTALE'))
+        expect(scene.read('d/f')).toBe('new')
+      })
+    },
+  )
+
+  test('one that was made without gets a name by link', () => {
+    withTree(['d/w', 'd/w'], (scene) => {
+      const { nodeId, stat } = scene.tree.tmpfile(scene.node('d'), 0o640, ME)
+      expect(stat).toMatchObject({ nlink: 0, mode: S_IFREG | 0o640, size: 0 })
+      scene.tree.write(nodeId, 0, bytes('kept'), false)
+      scene.unlink('d/w')
+      scene.tree.link(nodeId, scene.node('d'), 'w')
+      expect(scene.tree.getattr(nodeId).nlink).toBe(1)
+      expect(scene.node('d/w')).toBe(nodeId)
+      scene.remount()
+      expect(scene.read('d/w')).toBe('kept')
+      expect(scene.stat('d/w').ino).toBe(stat.ino)
+    })
+  })
+
+  test('a directory that was removed shows nothing and takes nothing', () => {
+    withTree(['d/e/'], (scene) => {
+      const [lower, upper] = [scene.node('d/e'), scene.mkdir('new')]
+      scene.rmdir('d/e')
+      scene.rmdir('new')
+      for (const node of [lower, upper]) {
+        expect(scene.tree.getattr(node).nlink).toBe(0)
+        expect(() => scene.tree.mkdir(node, 'x', 0o755, ME)).toThrow(failsWith('ENOENT'))
+        expect(() => scene.tree.tmpfile(node, 0o600, ME)).toThrow(failsWith('ENOENT'))
+        expect(scene.tree.lookup(node, 'x')).toBeUndefined()
+      }
+    })
+  })
+})
+
+describe('deletions', () => {
+  test('leave a whiteout only where something lies below that would show', () => {
+    withTree(['d/a\nd/b\ndir/x'], (scene) => {
+      scene.create('d/c')
+      scene.mkdir('pure')
+      scene.create('pure/p')
+      for (const path of ['d/a', 'd/c', 'pure/p']) scene.unlink(path)
+      expect(readdirSync(scene.upper('d'))).toEqual(['a'])
+      expect(lstatSync(scene.upper('d/a')).isCharacterDevice()).toBe(true)
+      expect(readdirSync(scene.upper('pure'))).toEqual([])
+      scene.unlink('dir/x')
+      scene.rmdir('dir')
+      expect(lstatSync(scene.upper('dir')).isCharacterDevice()).toBe(true)
+      scene.mkdir('dir')
+      expect(scene.names('dir')).toEqual([])
+      scene.create('dir/y')
+      scene.unlink('dir/y')
+      // Opaque: nothing below would show.
+      expect(readdirSync(scene.upper('dir'))).toEqual([])
+      scene.remount()
+      expect(scene.names('dir')).toEqual([])
+      expect(scene.names('d')).toEqual(['b'])
+    })
+  })
+
+  test('rmdir of what still shows a name is ENOTEMPTY, of a file ENOTDIR, unlink of a directory EISDIR', () => {
+    withTree(['d/a\nf'], (scene) => {
+      expect(() => scene.rmdir('d')).toThrow(failsWith('ENOTEMPTY'))
+      expect(() => scene.rmdir('f')).toThrow(failsWith('ENOTDIR'))
+      expect(() => scene.unlink('d')).toThrow(failsWith('EISDIR'))
+      expect(() => scene.unlink('none')).toThrow(failsWith('ENOENT'))
+      expect(readdirSync(scene.upper())).toEqual([])
+    })
+  })
+
+  test('by `.wh.` names where devices are impossible: those names are reserved, and too long ones say so', () => {
+    const long = 'n'.repeat(252)
+    withTree(
+      [`d/a\nd/b\n${long}`],
+      (scene) => {
+        scene.unlink('d/a')
+        scene.rename('d/b', 'd/c')
+        expect(readdirSync(scene.upper('d')).sort()).toEqual(['.wh.a', '.wh.b', 'c'])
+        expect(scene.names('d')).toEqual(['c'])
+        scene.create('d/a', 'again')
+        expect(readdirSync(scene.upper('d')).sort()).toEqual(['.wh.b', 'a', 'c'])
+        expect(() => scene.create('.wh.x')).toThrow(failsWith('EPERM'))
+        expect(() => scene.rename('d/a', '.wh.x')).toThrow(failsWith('EPERM'))
+        expect(scene.exists('d/.wh.b')).toBe(false)
+        expect(() => scene.unlink(long)).toThrow(failsWith('ENAMETOOLONG'))
+        scene.remount()
+        expect(scene.names('d')).toEqual(['a', 'c'])
+      },
+      { whiteouts: 'wh' },
+    )
+  })
+
+  test('with devices `.wh.` names are names like others, also after a remount', () => {
+    withTree(['a\nb'], (scene) => {
+      scene.create('.wh.a', 'x')
+      expect(scene.names()).toEqual(['.wh.a', 'a', 'b'])
+      scene.remount()
+      expect(scene.names()).toEqual(['.wh.a', 'a', 'b'])
+      scene.unlink('.wh.a')
+      expect(existsSync(scene.upper('.wh.a'))).toBe(false)
+    })
+  })
+})
+
+describe('rename', () => {
+  test('of a directory with something below writes where it was, or is EXDEV', () => {
+    withTree(['d/e/f = x\nother/'], (scene) => {
+      const ino = scene.stat('d/e').ino
+      scene.rename('d/e', 'd/g')
+      scene.rename('d/g', 'other/h')
+      scene.create('other/h/new')
+      expect(scene.names('other/h')).toEqual(['f', 'new'])
+      expect(scene.names('d')).toEqual([])
+      scene.remount()
+      expect(scene.read('other/h/f')).toBe('x')
+      expect(scene.stat('other/h').ino).toBe(ino)
+      scene.remount({ redirectDir: false })
+      expect(() => scene.rename('other/h', 'd/e')).toThrow(failsWith('EXDEV'))
+      expect(scene.names('other/h')).toEqual(['f', 'new'])
+    })
+  })
+
+  test('of a directory whose path is too long for overlayfs is EXDEV, and changes nothing', () => {
+    const [one, two] = ['a'.repeat(200), 'b'.repeat(200)]
+    withTree([`${one}/${two}/f = x`], (scene) => {
+      expect(() => scene.rename(`${one}/${two}`, 'short')).toThrow(failsWith('EXDEV'))
+      scene.rename(`${one}/${two}`, `${one}/short`)
+      expect(scene.read(`${one}/short/f`)).toBe('x')
+    })
+  })
+
+  test('over things, to itself, and into itself', () => {
+    withTree(['a = A\nb = B\nfull/x\nempty/w\nd/e/'], (scene) => {
+      const target = scene.node('b')
+      scene.rename('a', 'b')
+      expect(scene.read('b')).toBe('A')
+      expect(scene.tree.getattr(target).nlink).toBe(0)
+      expect(scene.read(target)).toBe('B')
+      scene.link('b', 'c')
+      scene.rename('b', 'c')
+      expect(scene.names()).toEqual(['b', 'c', 'd', 'empty', 'full'])
+      expect(() => scene.rename('d', 'full')).toThrow(failsWith('ENOTEMPTY'))
+      expect(() => scene.rename('b', 'full')).toThrow(failsWith('EISDIR'))
+      expect(() => scene.rename('full', 'b')).toThrow(failsWith('ENOTDIR'))
+      expect(() => scene.rename('d', 'd/e/x')).toThrow(failsWith('EINVAL'))
+      expect(() => scene.rename('b', 'c', 'noreplace')).toThrow(failsWith('EEXIST'))
+      expect(() => scene.rename('b', 'none', 'exchange')).toThrow(failsWith('ENOENT'))
+      expect(() => scene.rename('none', 'b')).toThrow(failsWith('ENOENT'))
+      expect(() => scene.tree.rename(ROOT_NODE_ID, 'b', ROOT_NODE_ID, 'z', 'replace', true)).toThrow(
+        failsWith('EINVAL'),
+      )
+      // Its whiteouts are in the way on the host, but not for users.
+      scene.unlink('empty/w')
+      scene.rename('full', 'empty')
+      expect(scene.names('empty')).toEqual(['x'])
+      scene.rename('empty', 'c', 'exchange')
+      expect(scene.names('c')).toEqual(['x'])
+      expect(scene.read('empty')).toBe('A')
+      scene.remount()
+      expect(scene.names()).toEqual(['b', 'c', 'd', 'empty'])
+      expect(scene.names('c')).toEqual(['x'])
+    })
+  })
+
+  test('a new directory that comes to where one was deleted does not merge with it', () => {
+    withTree(['d/old\nplace/'], (scene) => {
+      scene.mkdir('new')
+      scene.create('new/n')
+      scene.unlink('d/old')
+      scene.rmdir('d')
+      scene.rename('new', 'd')
+      scene.remount()
+      expect(scene.names('d')).toEqual(['n'])
+    })
+  })
+})
+
+describe('hard links of the layers', () => {
+  test('are one file after the first change, and count their names', () => {
+    withTree(['a = one\nd/b == a\nd/c == a\nsingle'], (scene) => {
+      const node = scene.node('a')
+      expect(scene.stat('d/b').nlink).toBe(3)
+      scene.tree.write(node, 0, bytes('ONE'), false)
+      expect(scene.node('d/b')).toBe(node)
+      expect(scene.read('d/c')).toBe('ONE')
+      scene.remount()
+      expect(scene.read('d/c')).toBe('ONE')
+      expect(scene.stat('d/c')).toMatchObject({ nlink: 3, ino: scene.stat('a').ino })
+      scene.link('d/b', 'more')
+      scene.unlink('d/c')
+      expect(scene.stat('a').nlink).toBe(3)
+      scene.rename('d/b', 'moved')
+      expect(scene.stat('a').nlink).toBe(3)
+      scene.remount()
+      expect(scene.stat('moved')).toMatchObject({ nlink: 3, size: 3 })
+      const last = scene.node('more')
+      for (const path of ['a', 'moved', 'more']) scene.unlink(path)
+      expect(scene.tree.getattr(last).nlink).toBe(0)
+      expect(scene.read(last)).toBe('ONE')
+      expect(readdirSync(`${scene.folder}/w/atomfs.index`)).toEqual([])
+    })
+  })
+
+  test('what is written through a name that is gone shows under the others, also those nobody has looked up', () => {
+    withTree(['a = one\nd/b == a'], (scene) => {
+      const node = scene.node('a')
+      scene.unlink('a')
+      scene.tree.write(node, 0, bytes('ONE'), false)
+      expect(scene.tree.getattr(node).nlink).toBe(1)
+      expect(scene.node('d/b')).toBe(node)
+      expect(scene.read('d/b')).toBe('ONE')
+      scene.remount()
+      expect(scene.stat('d/b')).toMatchObject({ nlink: 1, size: 3 })
+      expect(scene.read('d/b')).toBe('ONE')
+      expect(scene.names()).toEqual(['d'])
+      scene.rename('d/b', 'c')
+      expect(scene.stat('c').nlink).toBe(1)
+      scene.unlink('c')
+      expect(readdirSync(`${scene.folder}/w/atomfs.index`)).toEqual([])
+    })
+  })
+
+  test('names that were removed before any change are not forgotten', () => {
+    withTree(['a = one\nb == a\nc == a'], (scene) => {
+      scene.unlink('c')
+      expect(scene.stat('a').nlink).toBe(2)
+      scene.remount()
+      expect(scene.stat('b').nlink).toBe(2)
+      scene.tree.setattr(scene.node('b'), { mode: 0o600 })
+      expect(scene.stat('a')).toMatchObject({ nlink: 2, mode: S_IFREG | 0o600 })
+    })
+  })
+})
+
+describe('attributes', () => {
+  test.each(['real', 'override'] as const)('of users come back, owners %s', (owners) => {
+    withTree(
+      ['f = x\nd/'],
+      (scene) => {
+        for (const path of ['f', 'd']) {
+          const node = scene.node(path)
+          scene.tree.setxattr(node, 'user.a', bytes('1'), 'create')
+          expect(() => scene.tree.setxattr(node, 'user.a', bytes('2'), 'create')).toThrow(failsWith('EEXIST'))
+          expect(() => scene.tree.setxattr(node, 'user.b', bytes('2'), 'replace')).toThrow(
+            failsWith('ENODATA'),
+          )
+          // As an overlay inside would write it.
+          scene.tree.setxattr(node, 'user.overlay.opaque', bytes('y'), 'either')
+          expect([...scene.tree.listxattr(node)].sort()).toEqual(['user.a', 'user.overlay.opaque'])
+          expect(() => scene.tree.setxattr(node, 'user.fuseoverlayfs.x', bytes(''), 'either')).toThrow(
+            failsWith('EPERM'),
+          )
+          expect(() => scene.tree.removexattr(node, 'user.none')).toThrow(failsWith('ENODATA'))
+        }
+        scene.remount()
+        expect(scene.tree.getxattr(scene.node('f'), 'user.a')).toEqual(new Uint8Array([0x31]))
+        scene.tree.removexattr(scene.node('f'), 'user.a')
+        expect(scene.tree.getxattr(scene.node('f'), 'user.a')).toBeUndefined()
+        expect(scene.names()).toEqual(['d', 'f'])
+      },
+      { owners },
+    )
+  })
+
+  test('to remove one that is not there copies nothing up', () => {
+    withTree(['f = x'], (scene) => {
+      expect(() => scene.tree.removexattr(scene.node('f'), 'user.x')).toThrow(failsWith('ENODATA'))
+      expect(readdirSync(scene.upper())).toEqual([])
+    })
+  })
+
+  test.each(['real', 'override'] as const)('a new owner leaves a directory its bits, owners %s', (owners) => {
+    withTree(
+      ['d/\na = x'],
+      (scene) => {
+        const [directory, file] = [scene.node('d'), scene.node('a')]
+        for (const node of [directory, file]) {
+          scene.tree.setattr(node, { mode: 0o6775 })
+          scene.tree.setattr(node, { uid: ME.uid, gid: ME.gid, killPrivileges: true })
+        }
+        expect(scene.stat('d').mode & 0o7777).toBe(0o6775)
+        expect(scene.stat('a').mode & 0o7777).toBe(0o775)
+      },
+      { owners },
+    )
+  })
+
+  const need = needs('root')
+  test.skipIf(!need.ok)(titled('records of ours are in the namespace of the markers', need), () => {
+    for (const [markers, other] of [
+      ['user', 'trusted'],
+      ['trusted', 'user'],
+    ] as const) {
+      withTree(
+        ['a = x\nb == a\nl -> a'],
+        (scene) => {
+          const numbers = ['a', 'l'].map((name) => scene.stat(name).ino)
+          scene.tree.setattr(scene.node('a'), { mode: 0o600 })
+          scene.tree.setattr(scene.node('l'), { mtime: 'now' })
+          const names = (path: string) => Object.keys(readXattrs(Buffer.from(scene.upper(path)))).sort()
+          expect(names('a')).toEqual([`${markers}.overlay.atomfs.ino`, `${markers}.overlay.atomfs.links`])
+          // Symbolic links have no attributes of users.
+          expect(names('l')).toEqual(['trusted.overlay.atomfs.ino'])
+          // Another mount may want the other kind.
+          scene.remount({}, { markers: other })
+          expect(['a', 'l'].map((name) => scene.stat(name).ino)).toEqual(numbers)
+          expect(scene.stat('b').ino).toBe(numbers[0])
+        },
+        { markers },
+      )
+    }
+  })
+
+  test('a request without any change takes privileges away, as chown without owners', () => {
+    for (const owners of ['real', 'override'] as const) {
+      withTree(
+        ['f = x\nl -> f\np/'],
+        (scene) => {
+          const node = scene.node('f')
+          scene.tree.setattr(node, { mode: 0o6755 })
+          expect(scene.tree.setattr(node, {}).mode & 0o7777).toBe(0o755)
+          expect(scene.tree.setattr(scene.node('p'), { mode: 0o2755 }).mode & 0o7777).toBe(0o2755)
+          const fifo = scene.tree.mknod(ROOT_NODE_ID, 'fifo', S_IFIFO | 0o640, 0, ME)
+          expect(fifo.stat.mode).toBe(S_IFIFO | 0o640)
+          const time = { seconds: -1, nanoseconds: 5 }
+          expect(scene.tree.setattr(scene.node('l'), { mtime: time })).toMatchObject({
+            mtime: -1,
+            mtimeNsec: 5,
+          })
+          scene.remount()
+          expect(scene.stat('fifo').mode).toBe(S_IFIFO | 0o640)
+          expect(Buffer.from(scene.tree.readlink(scene.node('l'))).toString()).toBe('f')
+          expect(() => scene.tree.readlink(scene.node('f'))).toThrow(failsWith('EINVAL'))
+        },
+        { owners },
+      )
+    }
+  })
+})
+
+describe('data', () => {
+  test('is copied between layers and upper, with holes and ends found', () => {
+    withTree(['f = 0123456789'], (scene) => {
+      const from = scene.node('f')
+      const to = scene.create('to')
+      expect(scene.tree.copyFileRange(from, 2, to, 4, 100)).toBe(8)
+      expect(scene.read(to)).toBe('\0\0\0\x0023456789')
+      expect(scene.tree.copyFileRange(to, 4, to, 0, 4)).toBe(4)
+      expect(scene.tree.copyFileRange(from, 10, to, 0, 4)).toBe(0)
+      expect(() => scene.tree.copyFileRange(to, 0, to, 2, 4)).toThrow(failsWith('EINVAL'))
+      expect(readFileSync(scene.upper('to'), 'latin1')).toBe('234523456789')
+      scene.tree.setattr(to, { size: 1 << 20 })
+      expect(scene.tree.seek(to, 0, 'hole')).toBeLessThan(1 << 20)
+      expect(() => scene.tree.seek(to, 2 ** 21, 'data')).toThrow(failsWith('ENXIO'))
+      expect(scene.tree.seek(from, 3, 'data')).toBe(3)
+      scene.tree.fsync(to, true)
+      scene.tree.fsync(ROOT_NODE_ID, false)
+      scene.tree.fsync(from, false)
+      scene.tree.syncfs()
+    })
+  })
+})
