@@ -47,21 +47,59 @@ export const FUSE_READDIRPLUS = 44
 export const FUSE_RENAME2 = 45
 export const FUSE_LSEEK = 46
 export const FUSE_COPY_FILE_RANGE = 47
+export const FUSE_SYNCFS = 50
 export const FUSE_TMPFILE = 51
 export const FUSE_STATX = 52
+export const FUSE_COPY_FILE_RANGE_64 = 53
 
 /** INIT flags, bits 0 to 31. */
 export const FUSE_ASYNC_READ = 2 ** 0
 export const FUSE_EXPORT_SUPPORT = 2 ** 4
+export const FUSE_BIG_WRITES = 2 ** 5
+export const FUSE_DONT_MASK = 2 ** 6
 export const FUSE_DO_READDIRPLUS = 2 ** 13
 export const FUSE_ASYNC_DIO = 2 ** 15
+export const FUSE_WRITEBACK_CACHE = 2 ** 16
 export const FUSE_NO_OPEN_SUPPORT = 2 ** 17
 export const FUSE_PARALLEL_DIROPS = 2 ** 18
 export const FUSE_HANDLE_KILLPRIV = 2 ** 19
+export const FUSE_POSIX_ACL = 2 ** 20
 export const FUSE_MAX_PAGES = 2 ** 22
 export const FUSE_CACHE_SYMLINKS = 2 ** 23
 export const FUSE_NO_OPENDIR_SUPPORT = 2 ** 24
+export const FUSE_EXPLICIT_INVAL_DATA = 2 ** 25
+export const FUSE_HANDLE_KILLPRIV_V2 = 2 ** 28
+export const FUSE_SETXATTR_EXT = 2 ** 29
 export const FUSE_INIT_EXT = 2 ** 30
+
+/** Bits of `valid` in `struct fuse_setattr_in`. */
+export const FATTR_MODE = 2 ** 0
+export const FATTR_UID = 2 ** 1
+export const FATTR_GID = 2 ** 2
+export const FATTR_SIZE = 2 ** 3
+export const FATTR_ATIME = 2 ** 4
+export const FATTR_MTIME = 2 ** 5
+export const FATTR_ATIME_NOW = 2 ** 7
+export const FATTR_MTIME_NOW = 2 ** 8
+export const FATTR_CTIME = 2 ** 10
+export const FATTR_KILL_SUIDGID = 2 ** 11
+
+/** `write_flags` of `struct fuse_write_in`. */
+export const FUSE_WRITE_KILL_SUIDGID = 2 ** 2
+/** `fsync_flags` of `struct fuse_fsync_in`. */
+export const FUSE_FSYNC_FDATASYNC = 2 ** 0
+/** `setxattr_flags` of `struct fuse_setxattr_in`. */
+export const FUSE_SETXATTR_ACL_KILL_SGID = 2 ** 0
+/** `open_flags` of `struct fuse_open_out`: opening does not drop what the page cache has. */
+export const FOPEN_KEEP_CACHE = 2 ** 1
+
+/** Flags of renameat2(2) (include/uapi/linux/fcntl.h). */
+export const RENAME_NOREPLACE = 2 ** 0
+export const RENAME_EXCHANGE = 2 ** 1
+export const RENAME_WHITEOUT = 2 ** 2
+/** Flags of setxattr(2) (include/uapi/linux/xattr.h). */
+export const XATTR_CREATE = 1
+export const XATTR_REPLACE = 2
 
 /** struct sizes, bytes. */
 export const IN_HEADER_SIZE = 40

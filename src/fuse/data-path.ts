@@ -16,7 +16,7 @@ export interface ReadRequest {
 }
 
 /** Where the bytes of an answer go, in file order: a reply to the kernel, or a buffer of somebody else. */
-export type ReadTarget = Pick<Reply, 'zeros' | 'data' | 'claim'>
+export type ReadTarget = Pick<Reply, 'length' | 'zeros' | 'data' | 'claim' | 'rewind'>
 
 /**
  * Answers READ. Two implementations give the same bytes: `InlineDataPath` decodes on the calling thread and is

@@ -1,9 +1,19 @@
-import { type ByteReader, type ErrnoCode, type FileSystem, FsError } from '../base/index.ts'
+import {
+  type ByteReader,
+  type ErrnoCode,
+  type FileSystem,
+  FsError,
+  type Name,
+  type NodeId,
+  type WritableFileSystem,
+} from '../base/index.ts'
 import * as abi from './abi.ts'
 import type { DataPath } from './data-path.ts'
 import { decodeReadIn, type Request } from './decode.ts'
+import { fileOffset } from './decode-write.ts'
 import { DirentPacker } from './dirent.ts'
 import { encodeAttrOut, encodeEntry, encodeStatFs, encodeStatx, type Reply } from './encode.ts'
+import type { Negotiated } from './init.ts'
 
 /** What happens after a handler returned without an error. */
 export type Outcome = 'reply' | 'no-reply' | 'taken'
@@ -11,6 +21,10 @@ export type Outcome = 'reply' | 'no-reply' | 'taken'
 export interface OperationContext {
   readonly fileSystem: FileSystem
   readonly dataPath: DataPath
+  /** The same file system, where it can be changed. */
+  readonly writable: WritableFileSystem | undefined
+  /** What INIT agreed on; before it, nothing. */
+  readonly negotiated: Negotiated
 }
 
 /** One row per opcode: everything that is known of it stands in its row. */
@@ -21,7 +35,7 @@ export interface Operation {
   readonly handle: (context: OperationContext, request: Request, reply: Reply) => Outcome
 }
 
-function answersError(name: string, code: ErrnoCode): Operation {
+export function answersError(name: string, code: ErrnoCode): Operation {
   const error = new FsError(code, name)
   return {
     name,
@@ -44,6 +58,19 @@ function readDirectory(plus: boolean): Operation['handle'] {
   }
 }
 
+/**
+ * A file system without attributes has none of this name. To pass EOPNOTSUPP on would make every permission check
+ * fail where the kernel looks for an access list (fs/fuse/acl.c:fuse_get_acl).
+ */
+function getxattr(fileSystem: FileSystem, node: NodeId, name: Name): Uint8Array | undefined {
+  try {
+    return fileSystem.getxattr(node, name)
+  } catch (error) {
+    if (error instanceof FsError && error.code === 'EOPNOTSUPP') return undefined
+    throw error
+  }
+}
+
 /** The size/data convention of GETXATTR and LISTXATTR (`struct fuse_getxattr_out`). */
 function encodeXattr(reply: Reply, room: number, length: number, write: () => void): Outcome {
   if (room === 0) {
@@ -57,7 +84,7 @@ function encodeXattr(reply: Reply, room: number, length: number, write: () => vo
   return 'reply'
 }
 
-/** Read-only rows; a later writable mount replaces those that answer EROFS. */
+/** The rows of a read-only mount; a writable one lays `WRITE_OPERATIONS` over them. */
 export const OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, Operation>([
   [
     abi.FUSE_LOOKUP,
@@ -155,11 +182,16 @@ export const OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, Operat
     abi.FUSE_GETXATTR,
     {
       name: 'GETXATTR',
+      describe: (request, body) => {
+        const room = body.u32()
+        request.body.skip(8)
+        return `room=${room} name=${JSON.stringify(request.name())}`
+      },
       handle: ({ fileSystem }, request, reply) => {
         const room = request.body.u32()
         request.body.skip(4)
         const name = request.name()
-        const value = fileSystem.getxattr(request.nodeId, name)
+        const value = getxattr(fileSystem, request.nodeId, name)
         if (value === undefined) throw new FsError('ENODATA', name)
         return encodeXattr(reply, room, value.length, () => reply.data(value))
       },
@@ -186,7 +218,7 @@ export const OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, Operat
       handle: ({ fileSystem }, request, reply) => {
         const body = request.body
         body.skip(8)
-        const offset = body.offset64()
+        const offset = fileOffset(body, 'ENXIO')
         const whence = body.u32()
         if (whence !== abi.SEEK_DATA && whence !== abi.SEEK_HOLE) {
           throw new FsError('EINVAL', `lseek: whence ${whence}`)
@@ -225,4 +257,5 @@ export const OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, Operat
   [abi.FUSE_REMOVEXATTR, answersError('REMOVEXATTR', 'EROFS')],
   [abi.FUSE_FALLOCATE, answersError('FALLOCATE', 'EROFS')],
   [abi.FUSE_COPY_FILE_RANGE, answersError('COPY_FILE_RANGE', 'EROFS')],
+  [abi.FUSE_COPY_FILE_RANGE_64, answersError('COPY_FILE_RANGE_64', 'EROFS')],
 ])

@@ -1,18 +1,26 @@
-import { ByteReader, FsError } from '../base/index.ts'
+import { ByteReader, type FileSystem, FsError, type WritableFileSystem } from '../base/index.ts'
 import * as abi from './abi.ts'
+import type { DataPath } from './data-path.ts'
 import { Request } from './decode.ts'
 import { Reply } from './encode.ts'
-import { MAX_READ, type Negotiated, negotiate } from './init.ts'
+import { MAX_READ, MAX_WRITE, type MountKind, type Negotiated, negotiate } from './init.ts'
 import { OPERATIONS, type Operation, type OperationContext } from './opcodes.ts'
 import type { Counters } from './shared-cache.ts'
+import { WRITE_OPERATIONS } from './write-opcodes.ts'
 
 /** Room for one request: the kernel writes no more than its header, `max_write` and a structure. */
-export const REQUEST_BUFFER_SIZE = MAX_READ + abi.FUSE_MIN_READ_BUFFER
+export const REQUEST_BUFFER_SIZE = MAX_WRITE + abi.FUSE_MIN_READ_BUFFER
 
 export type LogLevel = 'error' | 'warn' | 'info' | 'debug'
 export type Log = (level: LogLevel, message: string) => void
 
-export interface ProtocolOptions extends OperationContext {
+export interface ProtocolOptions {
+  readonly fileSystem: FileSystem
+  readonly dataPath: DataPath
+  /** The same file system, where the mount is writable; absent for a read-only mount. */
+  readonly writable?: WritableFileSystem
+  /** Lets the kernel collect written data in its page cache; only for a writable mount. */
+  readonly writebackCache?: boolean
   readonly log: Log
   /** Logs every request with its outcome. */
   readonly debug?: boolean
@@ -31,9 +39,17 @@ export class Protocol {
   readonly #request = new Request(this.requestBytes)
   readonly #reply = new Reply(MAX_READ)
   readonly #options: ProtocolOptions
+  readonly #kind: MountKind
+  readonly #operations: ReadonlyMap<number, Operation>
+  #context: OperationContext
 
   constructor(options: ProtocolOptions) {
+    const { fileSystem, dataPath, writable, writebackCache } = options
     this.#options = options
+    this.#kind =
+      writable === undefined ? 'read-only' : writebackCache === true ? 'write-back' : 'write-through'
+    this.#operations = writable === undefined ? OPERATIONS : new Map([...OPERATIONS, ...WRITE_OPERATIONS])
+    this.#context = { fileSystem, dataPath, writable, negotiated: { minor: 0, flags: 0 } }
   }
 
   /** The reply of the last `handle`, as many bytes as it returned. */
@@ -54,9 +70,9 @@ export class Protocol {
     try {
       request.decodeHeader(length)
       if (request.opcode === abi.FUSE_INIT) return this.#init()
-      operation = OPERATIONS.get(request.opcode)
+      operation = this.#operations.get(request.opcode)
       if (operation === undefined) throw new FsError('ENOSYS', `opcode ${request.opcode}`)
-      const outcome = operation.handle(this.#options, request, reply)
+      const outcome = operation.handle(this.#context, request, reply)
       const size = outcome === 'reply' ? reply.finish(request.uniqueLow, request.uniqueHigh) : 0
       if (this.#options.debug === true)
         this.#trace(operation, outcome === 'reply' ? `${size} bytes` : outcome)
@@ -89,12 +105,15 @@ export class Protocol {
 
   #init(): number {
     const request = this.#request
-    const negotiated = negotiate(request.body, this.#reply)
+    const negotiated = negotiate(request.body, this.#reply, this.#kind)
     if (negotiated !== undefined && 'refused' in negotiated) {
       this.#options.log('error', negotiated.refused)
       return this.#reply.fail('EPROTO', request.uniqueLow, request.uniqueHigh)
     }
-    if (negotiated !== undefined) this.#options.onInit?.(negotiated)
+    if (negotiated !== undefined) {
+      this.#context = { ...this.#context, negotiated }
+      this.#options.onInit?.(negotiated)
+    }
     return this.#reply.finish(request.uniqueLow, request.uniqueHigh)
   }
 

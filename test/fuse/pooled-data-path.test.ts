@@ -57,7 +57,7 @@ function pool(workers: number, slots: number, inlineLimit = 0, fileBlocks = 4) {
   const store = new MemoryBlockStore()
   const shared = allocateShared(BLOCK, slots * BLOCK, workers)
   const counters = new Counters(shared, 0)
-  const fallback = new InlineDataPath(fileSystem, store, () => {}, 0)
+  const fallback = new InlineDataPath(fileSystem, store, () => 0, 0)
   const options = { fileSystem, store, fd: device, shared, counters, fallback, inlineLimit, prefetch: false }
   const dataPath = new PooledDataPath(options)
   const reply = new Reply(1 << 20)

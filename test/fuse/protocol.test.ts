@@ -2,50 +2,13 @@ import { describe, expect, it } from 'vitest'
 import * as abi from '../../src/fuse/abi.ts'
 import { InlineDataPath, OPERATIONS, Protocol } from '../../src/fuse/index.ts'
 import { FILE_NODE, LINK_NODE, MemoryBlockStore, MemoryFileSystem } from './support/memory-file-system.ts'
-
-/** `struct fuse_in_header` and a body, with values that do not repeat. */
-function message(opcode: number, nodeId: number, body: Uint8Array): Buffer {
-  const header = Buffer.alloc(40)
-  header.writeUInt32LE(40 + body.length, 0)
-  header.writeUInt32LE(opcode, 4)
-  header.writeBigUInt64LE(0x0102030405060708n, 8)
-  header.writeBigUInt64LE(BigInt(nodeId), 16)
-  header.writeUInt32LE(1000, 24)
-  header.writeUInt32LE(1001, 28)
-  header.writeUInt32LE(4242, 32)
-  return Buffer.concat([header, body])
-}
-
-function u32(...values: number[]): Buffer {
-  const bytes = Buffer.alloc(values.length * 4)
-  values.forEach((value, i) => {
-    bytes.writeUInt32LE(value, i * 4)
-  })
-  return bytes
-}
-
-function u64(...values: number[]): Buffer {
-  const bytes = Buffer.alloc(values.length * 8)
-  values.forEach((value, i) => {
-    bytes.writeBigInt64LE(BigInt(value), i * 8)
-  })
-  return bytes
-}
-
-function cString(text: string): Buffer {
-  return Buffer.from(`${text}\0`, 'latin1')
-}
-
-/** `struct fuse_read_in` */
-function readIn(offset: number, size: number): Buffer {
-  return Buffer.concat([u64(0, offset), u32(size, 0), u64(0), u32(0, 0)])
-}
+import { cString, message, readIn, u32, u64 } from './support/messages.ts'
 
 function server() {
   const fileSystem = new MemoryFileSystem()
   const store = new MemoryBlockStore()
   const log: string[] = []
-  const dataPath = new InlineDataPath(fileSystem, store, () => {}, 1 << 20)
+  const dataPath = new InlineDataPath(fileSystem, store, () => 0, 1 << 20)
   const protocol = new Protocol({
     fileSystem,
     dataPath,
