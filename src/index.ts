@@ -13,9 +13,9 @@ export interface MountOciOptions {
   readonly ociDir: string
   readonly tag: string
   readonly target: string
-  /** Not available yet: refused. */
+  /** Lets the mount be changed; without a path the changes go away with it. */
   readonly addWriteableOverlay?: boolean
-  /** Not available yet: refused. */
+  /** Folder that keeps changes, in `persist`, and its work directory, in `work`; makes the mount writable by itself. */
   readonly writeableOverlayPath?: string
   /** Accepts layers without a root hash; a wrong hash is always refused. */
   readonly allowMissingVerityData?: boolean
@@ -42,11 +42,11 @@ export class Molecule {
    */
   async mount(target: string = this.#options.target): Promise<readonly string[]> {
     const { ociDir, tag, allowMissingVerityData, metadataDir } = this.#options
-    const { addWriteableOverlay, writeableOverlayPath } = this.#options
+    const { writeableOverlayPath, addWriteableOverlay = writeableOverlayPath !== undefined } = this.#options
     const request = buildMountRequest(`oci:${ociDir}:${tag}`, target, {
       allowMissingVerity: allowMissingVerityData ?? false,
-      writeable: addWriteableOverlay ?? false,
-      ...(writeableOverlayPath === undefined ? {} : { upper: writeableOverlayPath }),
+      writeable: addWriteableOverlay,
+      ...(addWriteableOverlay && writeableOverlayPath ? { persist: writeableOverlayPath } : {}),
       ...(metadataDir === undefined ? {} : { metadir: metadataDir }),
     })
     return await startDaemon(request, fileURLToPath(new URL('./daemon.js', import.meta.url)))

@@ -4,6 +4,8 @@ import { type DaemonProcess, spawnDaemon } from '../daemon/spawn.ts'
 /** The daemon's file, in the folder of the bundles. */
 export const DAEMON_SCRIPT = fileURLToPath(new URL('./daemon.js', import.meta.url))
 
+const COMMANDS = new Set(['mount', 'overlay'])
+
 const NO_DAEMON = new Set(['-f', '--foreground', '-h', '--help', '-V', '--version'])
 
 /**
@@ -12,6 +14,7 @@ const NO_DAEMON = new Set(['-f', '--foreground', '-h', '--help', '-V', '--versio
  */
 export function startEarly(args: readonly string[]): DaemonProcess | undefined {
   const command = args.find((word) => !word.startsWith('-'))
-  if (command !== 'mount' || args.some((word) => NO_DAEMON.has(word))) return undefined
+  if (command === undefined || !COMMANDS.has(command) || args.some((word) => NO_DAEMON.has(word)))
+    return undefined
   return spawnDaemon(DAEMON_SCRIPT, args)
 }

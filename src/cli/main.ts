@@ -1,13 +1,17 @@
 import { basename } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startEarly } from './early-daemon.ts'
+import { FUSE_OVERLAYFS } from './personality.ts'
 
 /** Longest wait for a daemon without a request. */
 const END_TIMEOUT_MS = 2000
 
-// The name it was called by: lxc-oci calls the program `atomfs`.
-const name = basename(process.argv[1] ?? '') === 'atomfs' ? 'atomfs' : 'atomfs-fuse'
-const args = process.argv.slice(2)
+// The name it was called by: lxc-oci calls the program `atomfs`, and container engines `fuse-overlayfs`, which has
+// no commands.
+const called = basename(process.argv[1] ?? '')
+const name = called === 'atomfs' || called === FUSE_OVERLAYFS ? called : 'atomfs-fuse'
+const words = process.argv.slice(2)
+const args = called === FUSE_OVERLAYFS ? ['overlay', ...words] : words
 const early = startEarly(args)
 const { run } = await import('./program.ts')
 const exitCode = await run(args, name, early)

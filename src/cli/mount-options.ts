@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os'
 import { FsError } from '../base/index.ts'
-import type { Driver, MountOptions, VerifyMode } from '../daemon/request.ts'
+import type { Driver, MountOptions, UpperOptions, VerifyMode } from '../daemon/request.ts'
 import { effectiveUid, isHostRoot } from '../sys/namespaces.ts'
 import { type IdOptions, idRule, MAX_ID, parseIdRanges } from './id-mapping.ts'
 
@@ -8,13 +8,19 @@ import { type IdOptions, idRule, MAX_ID, parseIdRanges } from './id-mapping.ts'
 export interface ParsedMountOptions {
   readonly options: MountOptions
   readonly verify?: VerifyMode
+  /** `rw` was asked for. */
+  readonly readWrite: boolean
 }
 
-type Draft = { -readonly [K in keyof MountOptions]: MountOptions[K] }
+export type Mutable<T> = { -readonly [K in keyof T]: T[K] }
+
+type Draft = Mutable<Omit<MountOptions, 'upper'>> & { readonly upper: Mutable<UpperOptions> }
 
 interface State {
   readonly draft: Draft
   verify: VerifyMode | undefined
+  /** The last of `ro` and `rw`. */
+  access: 'ro' | 'rw' | undefined
   suid: boolean
   dev: boolean
   readonly uid: IdOptions
@@ -36,8 +42,18 @@ type Setter = (state: State, value: string, name: string) => void
 const nothing: Flag = () => undefined
 
 const FLAGS: Readonly<Record<string, Flag>> = {
-  ro: nothing,
-  rw: () => refuseWritable(),
+  ro: (state) => {
+    state.access = 'ro'
+  },
+  rw: (state) => {
+    state.access = 'rw'
+  },
+  volatile: ({ draft }) => {
+    draft.upper.fsync = 'volatile'
+  },
+  writeback: ({ draft }) => {
+    draft.upper.writeback = true
+  },
   allow_other: ({ draft }) => setTrue(draft, 'allowOther'),
   noallow_other: ({ draft }) => setFalse(draft, 'allowOther'),
   allow_root: () => {
@@ -95,13 +111,33 @@ const SETTERS: Readonly<Record<string, Setter>> = {
   fsname: ({ draft }, value) => {
     draft.fsname = value
   },
+  context: ({ draft }, value, name) => {
+    if (value.includes('"')) throw new FsError('EINVAL', `option ${name}: a label holds no quotation marks`)
+    draft.context = value
+  },
   notify_pipe: ({ draft }, value) => {
     draft.notifyPipe = value
+  },
+  fsync: ({ draft }, value, name) => {
+    draft.upper.fsync = oneOf(name, value, ['auto', 'strict', 'volatile'])
+  },
+  redirect_dir: ({ draft }, value, name) => {
+    draft.upper.redirectDir = oneOf(name, value, ['on', 'off']) === 'on'
+  },
+  xattr_permissions: ({ draft }, value, name) => {
+    const wished = oneOf(name, value, ['0', '1', '2', 'auto'])
+    if (wished === 'auto') delete draft.upper.owners
+    else draft.upper.owners = OWNERS[wished]
+  },
+  xattr: ({ draft }, value, name) => {
+    draft.upper.markers = oneOf(name, value, ['user', 'trusted'])
   },
   verify: (state, value) => {
     state.verify = parseVerifyMode(value)
   },
 }
+
+const OWNERS = { '0': 0, '1': 1, '2': 2 } as const
 
 /** For mount(8), fstab and systemd; they say nothing to a file system. */
 const IGNORED = new Set(
@@ -117,7 +153,7 @@ const ATIME = new Set(
 
 /**
  * Parses the values of all `-o`, in their order; the last word counts.
- * @throws FsError EINVAL naming the option, and EROFS for `rw`
+ * @throws FsError EINVAL naming the option
  */
 export function parseMountOptions(lists: readonly string[]): ParsedMountOptions {
   const state: State = {
@@ -131,8 +167,11 @@ export function parseMountOptions(lists: readonly string[]): ParsedMountOptions 
       driver: 'builtin',
       cacheSize: DEFAULT_CACHE_BYTES,
       threads: Math.min(availableParallelism(), MAX_THREADS),
+      readOnly: false,
+      upper: { fsync: 'auto', volatileSign: true, redirectDir: true, writeback: false },
     },
     verify: undefined,
+    access: undefined,
     suid: false,
     dev: false,
     uid: {},
@@ -149,7 +188,9 @@ export function parseMountOptions(lists: readonly string[]): ParsedMountOptions 
   const gid = idRule(state.gid, state.squashToRoot)
   if (uid !== undefined) state.draft.uid = uid
   if (gid !== undefined) state.draft.gid = gid
-  return { options: state.draft, ...(state.verify === undefined ? {} : { verify: state.verify }) }
+  state.draft.readOnly = state.access === 'ro'
+  const readWrite = state.access === 'rw'
+  return { options: state.draft, readWrite, ...(state.verify === undefined ? {} : { verify: state.verify }) }
 }
 
 function applyOption(state: State, option: string): void {
@@ -179,15 +220,22 @@ function lookup<T>(table: Readonly<Record<string, T>>, name: string): T | undefi
   return Object.hasOwn(table, name) ? table[name] : undefined
 }
 
+/** Whether `parseMountOptions` knows the name of an option, with or without a value. */
+export function isKnownOption(name: string): boolean {
+  return (
+    /^x-/i.test(name) ||
+    name === 'comment' ||
+    lookup(SETTERS, name) !== undefined ||
+    lookup(FLAGS, name) !== undefined ||
+    IGNORED.has(name) ||
+    ATIME.has(name)
+  )
+}
+
 /** Splits at commas; a backslash takes the next character as it is. Empty words are left out. */
 export function splitOptions(list: string): readonly string[] {
   const words = list.match(/(?:\\.|[^,\\]|\\$)+/gs) ?? []
   return words.map((word) => word.replace(/\\(.)/gs, '$1'))
-}
-
-/** @throws FsError EROFS: what needs an upper directory cannot be had yet */
-export function refuseWritable(): never {
-  throw new FsError('EROFS', 'writable mounts are not available yet')
 }
 
 /** Where an image begins in its file, bytes with an optional K, M or G. @throws FsError EINVAL */
@@ -205,6 +253,13 @@ export function parseVerifyMode(value: string): VerifyMode {
 function parseDriver(value: string): Driver {
   if (value === 'builtin' || value === 'fuse-native') return value
   throw new FsError('EINVAL', `driver is builtin or fuse-native, not '${value}'`)
+}
+
+/** @throws FsError EINVAL */
+function oneOf<T extends string>(name: string, value: string, words: readonly T[]): T {
+  const word = words.find((one) => one === value)
+  if (word === undefined) throw new FsError('EINVAL', `option ${name}=${value}: expected ${words.join(', ')}`)
+  return word
 }
 
 const SUFFIX: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 }

@@ -1,10 +1,10 @@
 import { resolve } from 'node:path'
 import { FsError } from '../base/index.ts'
 import { isJournal, type LogLevel } from '../daemon/log.ts'
-import type { MountRequest } from '../daemon/request.ts'
+import type { ChangesPlace, MountRequest } from '../daemon/request.ts'
 import type { DaemonProcess } from '../daemon/spawn.ts'
 import { DAEMON_SCRIPT } from './early-daemon.ts'
-import { parseMountOptions, parseVerifyMode, refuseWritable } from './mount-options.ts'
+import { parseMountOptions, parseVerifyMode } from './mount-options.ts'
 
 /** What commander makes of the options of `mount`. */
 export interface MountFlags {
@@ -29,13 +29,20 @@ export interface MountFlags {
  * @throws FsError for options that make no sense, in one clear line
  */
 export function buildMountRequest(source: string, target: string, flags: MountFlags): MountRequest {
-  if (flags.persist !== undefined || flags.upper !== undefined || flags.writeable || flags.writable) {
-    refuseWritable()
-  }
   if (source === '') throw new FsError('EINVAL', 'the source is empty: give OCIDIR:TAG or a squashfs file')
   if (target === '') throw new FsError('EINVAL', 'the target is empty: give the directory to mount on')
-  const { options, verify } = parseMountOptions(flags.o ?? [])
+  const { options, verify, readWrite } = parseMountOptions(flags.o ?? [])
   const { notifyPipe } = options
+  const changes = changesPlace(flags, options.readOnly)
+  if (readWrite && changes === undefined) {
+    throw new FsError(
+      'EROFS',
+      'rw needs a place for changes: --upper DIR or --persist DIR keeps them, --writeable throws them away',
+    )
+  }
+  if (changes !== undefined && options.driver === 'fuse-native') {
+    throw new FsError('EINVAL', 'driver=fuse-native is for read-only mounts: leave it out for a writable one')
+  }
   return {
     source,
     target: absolute(target),
@@ -47,8 +54,24 @@ export function buildMountRequest(source: string, target: string, flags: MountFl
     debug: flags.debug ?? false,
     ...parseLogFlags(flags),
     ...(flags.readyFd === undefined ? {} : { readyFd: parseReadyFd(flags.readyFd) }),
+    ...(changes === undefined ? {} : { changes }),
     options: notifyPipe === undefined ? options : { ...options, notifyPipe: resolve(notifyPipe) },
   }
+}
+
+/** @throws FsError EINVAL where the options name two places, or none */
+function changesPlace(flags: MountFlags, readOnly: boolean): ChangesPlace | undefined {
+  const { persist, upper } = flags
+  if (persist !== undefined && upper !== undefined) {
+    throw new FsError('EINVAL', '--persist and --upper both say where changes go: give one of them')
+  }
+  for (const [name, folder] of Object.entries({ persist, upper })) {
+    if (folder === '') throw new FsError('EINVAL', `--${name}: the name of the directory is empty`)
+  }
+  if (persist !== undefined) return { kind: 'persist', folder: absolute(persist) }
+  if (upper !== undefined) return { kind: 'upper', upper: absolute(upper) }
+  // What is thrown away and cannot be changed is nothing.
+  return (flags.writeable || flags.writable) && !readOnly ? { kind: 'temporary' } : undefined
 }
 
 /** Runs `mount`. @returns the exit code, when the mount serves or, in the foreground, when it has ended */
@@ -58,7 +81,11 @@ export async function mount(
   flags: MountFlags,
   early?: DaemonProcess,
 ): Promise<number> {
-  const request = buildMountRequest(source, target, flags)
+  return await serve(buildMountRequest(source, target, flags), early)
+}
+
+/** Serves a request here or in the background. @returns the exit code */
+export async function serve(request: MountRequest, early?: DaemonProcess): Promise<number> {
   if (request.foreground) {
     const [{ exitNow }, { runInForeground }, { resolveMolecule }, { startServer }, { serveByFuseNative }] =
       await Promise.all([
@@ -76,7 +103,9 @@ export async function mount(
   return 0
 }
 
-function parseLogFlags(flags: MountFlags): Pick<MountRequest, 'log' | 'logLevel'> {
+export function parseLogFlags(
+  flags: Pick<MountFlags, 'foreground' | 'debug' | 'log' | 'logLevel'>,
+): Pick<MountRequest, 'log' | 'logLevel'> {
   const foreground = flags.foreground ?? false
   const logLevel =
     flags.logLevel === undefined ? (foreground ? 'warn' : 'info') : parseLogLevel(flags.logLevel)
@@ -100,7 +129,8 @@ function parseReadyFd(text: string): number {
   return Number(text)
 }
 
-function absolute(path: string): string {
+/** Without resolving anything: `a/link/..` is left to the kernel. */
+export function absolute(path: string): string {
   return path.startsWith('/') ? path : `${process.cwd()}/${path}`
 }
 

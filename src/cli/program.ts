@@ -3,6 +3,8 @@ import packageJson from '../../package.json' with { type: 'json' }
 import type { DaemonProcess } from '../daemon/spawn.ts'
 import type { InspectFlags } from './inspect.ts'
 import type { MountFlags } from './mount.ts'
+import type { OverlayFlags } from './overlay.ts'
+import { FUSE_OVERLAYFS, fuseOverlayfsVersion } from './personality.ts'
 import type { StatusFlags } from './status.ts'
 import type { UmountFlags } from './umount.ts'
 import type { VerifyFlags } from './verify.ts'
@@ -45,9 +47,11 @@ function buildProgram(
   setExitCode: (code: number) => void,
   early: DaemonProcess | undefined,
 ): Command {
+  const { version: own } = packageJson
+  const version = name === FUSE_OVERLAYFS ? fuseOverlayfsVersion(own) : own
   const program = new Command(name)
     .description('Mount OCI images made of squashfs layers through one FUSE mount, without root.')
-    .version(packageJson.version, '-V, --version', 'print the version')
+    .version(version, '-V, --version', 'print the version')
     .option('--debug', 'log every request and decision')
     .helpOption('-h, --help', 'show help')
     .exitOverride()
@@ -78,15 +82,31 @@ Examples:
     .option('--log <file>', 'log there instead of the runtime folder; "syslog": to the system log')
     .option('--log-level <level>', 'error, warn, info or debug (default: info; warn with -f)')
     .option('--ready-fd <fd>', 'descriptor that gets a line when the mount serves')
-    .option('--persist <dir>', 'writable: changes go to DIR/persist (not available yet)')
-    .option('--upper <dir>', 'writable: changes go to DIR (not available yet)')
-    .option('--writeable', 'writable: changes are thrown away (not available yet)')
+    .option('--persist <dir>', 'writable: changes are kept in DIR/persist')
+    .option('--upper <dir>', 'writable: changes are kept in DIR')
+    .option('--writeable', 'writable: changes are thrown away at the end')
     .option('--writable', 'the same as --writeable')
     .option('--debug', 'log every request and decision')
     .addHelpText('after', MOUNT_OPTIONS_HELP)
     .action(async (source: string, target: string, flags: MountFlags) => {
       const { mount } = await import('./mount.ts')
       await finish(mount(source, target, { ...program.opts(), ...flags }, early))
+    })
+
+  program
+    .command('overlay')
+    .description('merge directories: -o lowerdir=A:B[,upperdir=U,workdir=W] on the directory TARGET')
+    .argument('<target...>')
+    .option('-o <options>', 'options of fuse-overlayfs, separated by commas; may be repeated', collect)
+    .option('-f, --foreground', 'serve from this process and end with the mount')
+    .option('--metadir <dir>', 'folder for runtime data instead of /run/atomfs')
+    .option('--log <file>', 'log there instead of the runtime folder; "syslog": to the system log')
+    .option('--log-level <level>', 'error, warn, info or debug (default: info; warn with -f)')
+    .option('-d, --debug', 'log every request and decision')
+    .addHelpText('after', OVERLAY_OPTIONS_HELP)
+    .action(async (words: readonly string[], flags: OverlayFlags) => {
+      const { overlay } = await import('./overlay.ts')
+      await finish(overlay(words, { ...program.opts(), ...flags }, early))
     })
 
   program
@@ -152,9 +172,17 @@ function collect(value: string, previous: readonly string[] | undefined): readon
   return [...(previous ?? []), value]
 }
 
+const OVERLAY_OPTIONS_HELP = `
+Overlay options (-o), beside those of mount that make sense here:
+  lowerdir=DIR[:DIR…]       what is below, the topmost first; a squashfs file is taken, too, and DIR.squash
+                            beside a DIR that is missing or empty; \\: is a colon of a name
+  upperdir=DIR, workdir=DIR where changes go; without them the mount is read-only
+  redirect_dir=on|off       directories that lie below can be renamed (default: off, as for fuse-overlayfs)
+  Those of fuse-overlayfs are taken; unknown ones are ignored with a message.`
+
 const MOUNT_OPTIONS_HELP = `
 Mount options (-o):
-  ro                        read-only (always)
+  ro                        read-only, also with --upper and --persist
   allow_other               let other users in (default for root; noallow_other turns it off)
   uid=N, gid=N              show this owner for everything (also squash_to_uid=N, squash_to_gid=N)
   squash_to_root            show root as the owner of everything
@@ -168,4 +196,9 @@ Mount options (-o):
   driver=NAME               builtin (default), or fuse-native where that npm package is installed
   notify_pipe=PATH          FIFO that gets "s" when the mount serves, "f" when it failed
   fsname=NAME               name in mount tables (default: SOURCE)
+  fsync=WHEN                writable: auto (default) or strict; volatile (also alone) never syncs
+  redirect_dir=on|off       writable: off refuses to rename directories of the image (EXDEV)
+  xattr_permissions=N       writable: 0 real owners, 1, 2 written down in attributes (default: auto)
+  xattr=user|trusted        writable: attributes of the overlay's own (default: user)
+  writeback                 writable: the kernel collects small writes
   dev, suid, noexec         device files and setuid work only on request and as root of the machine`

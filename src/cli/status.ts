@@ -45,6 +45,7 @@ export function formatMount(mount: MountStatus): string {
   const lines = [
     `target:    ${mount.target}`,
     `source:    ${mount.source}`,
+    ...(mount.upper === undefined ? [] : [`changes:   ${describeUpper(mount)}`]),
     ...(mount.driver === 'builtin' ? [] : [`driver:    ${mount.driver}`]),
     `process:   ${mount.pid}, up ${mount.uptimeSeconds} s, ${formatBytes(mount.rss)} of memory`,
     `requests:  ${counters.requests}, reads ${reads}${hitRate}, failed ${counters.failedReads}`,
@@ -62,6 +63,20 @@ export function formatMount(mount: MountStatus): string {
     String(layer.failures),
   ])
   return `${lines.join('\n')}\n\n${formatTable(['LAYER', 'STATE', 'BLOCKS CHECKED', 'FAILURES'], rows)}`
+}
+
+function describeUpper({ upper, writable }: MountStatus): string {
+  if (upper === undefined) return 'none'
+  if (!writable) return `those in ${upper.path}, read-only`
+  const { owners, ownerRecord, markers, whiteouts, fsync } = upper.policy
+  const where = upper.temporary ? `${upper.path}, until the end of the mount` : upper.path
+  return [
+    `in ${where}`,
+    owners === 'real' ? 'real owners' : `owners in ${ownerRecord}`,
+    `attributes in ${markers}`,
+    whiteouts === 'device' ? 'deletions as devices 0:0' : 'deletions as .wh. files',
+    `fsync ${fsync}`,
+  ].join('; ')
 }
 
 /** The worst state of the layers: a chain is as good as its weakest link. */

@@ -1,4 +1,5 @@
 import type { Counter } from '../fuse/index.ts'
+import type { UpperPolicy } from '../molecule.ts'
 import type { Driver } from './request.ts'
 
 /**
@@ -13,7 +14,7 @@ export type ControlAnswer = { readonly status: MountStatus } | { readonly error:
 export type LayerState = 'verified' | 'unverified' | 'failed'
 
 export interface LayerStatus {
-  /** Digest of the blob, or path of the image file. */
+  /** Digest of the blob, or path of the image file or directory. */
   readonly label: string
   readonly state: LayerState
   /** Data blocks compared with the root hash since the mount. */
@@ -22,12 +23,25 @@ export interface LayerStatus {
   readonly failures: number
 }
 
+/** How an upper directory is used and what it can hold. */
+export interface UpperStatus {
+  readonly path: string
+  /** Absent where nothing is changed. */
+  readonly work?: string
+  /** Changes go away with the mount. */
+  readonly temporary: boolean
+  readonly policy: UpperPolicy
+}
+
 export interface MountStatus {
   readonly target: string
   readonly source: string
   readonly pid: number
   readonly uptimeSeconds: number
   readonly driver: Driver
+  readonly writable: boolean
+  /** Of a mount with an upper directory. */
+  readonly upper?: UpperStatus
   /** Resident memory of the daemon, bytes. */
   readonly rss: number
   /** Bound of the block cache, bytes. */
@@ -35,7 +49,7 @@ export interface MountStatus {
   readonly counters: Readonly<Record<Counter, number>>
   /** READs that wait for data. One of seconds says that the disk of the image does not answer. */
   readonly pending: { readonly reads: number; readonly oldestMs: number }
-  /** Bottom first, as in the manifest; a repeated layer stands once. */
+  /** Bottom first, as in the manifest, images before directories; a repeated image stands once. */
   readonly layers: readonly LayerStatus[]
 }
 

@@ -10,8 +10,15 @@ import {
   rehearse,
   runDeviceLoop,
 } from '../fuse/index.ts'
-import { openMolecule, prepareRehearsal, readHostFile, watchImages } from '../molecule.ts'
-import { dropThreadPrivileges } from './privileges.ts'
+import {
+  openMolecule,
+  openWithUpper,
+  prepareRehearsal,
+  readHostFile,
+  takesChanges,
+  watchImages,
+} from '../molecule.ts'
+import { dropThreadPrivileges, keepDirectoryPrivileges } from './privileges.ts'
 import type { DispatcherData, ThreadMessage } from './thread-messages.ts'
 
 /**
@@ -30,14 +37,19 @@ function tell(message: ThreadMessage): void {
   parentPort?.postMessage(message)
 }
 
-const { spec, shared, fuseFd, tally, debug } = workerData as DispatcherData
+const { spec, shared, fuseFd, tally, debug, writeback } = workerData as DispatcherData
 const log: Log = (level, message) => tell({ type: 'log', level, message })
 
 try {
   const watch = watchImages(tally, 0, spec.images.length, (message) => log('error', message))
-  const { fileSystem, store } = openMolecule(spec, watch)
+  const layered = spec.upper === undefined ? undefined : openWithUpper(spec, spec.upper, watch)
+  const { fileSystem, store } = layered ?? openMolecule(spec, watch)
+  const writable = takesChanges(spec.upper) ? layered?.fileSystem : undefined
   const counters = new Counters(shared, 0)
-  const fallback = new InlineDataPath(fileSystem, store, readHostFile, FALLBACK_CACHE)
+  const fallback = new InlineDataPath(fileSystem, store, readHostFile, FALLBACK_CACHE, {
+    // A file of the upper may be cut between two requests of one reader.
+    shortReads: writable !== undefined,
+  })
   const dataPath = new PooledDataPath({
     fileSystem,
     store,
@@ -51,14 +63,18 @@ try {
   const protocol = new Protocol({
     fileSystem,
     dataPath,
+    ...(writable === undefined ? {} : { writable, writebackCache: writeback }),
     log,
     debug,
     counters,
     onInit: () => tell({ type: 'ready' }),
   })
-  dropThreadPrivileges(log)
-  const idleWork = rehearse(prepareRehearsal(spec))
-  runDeviceLoop({ fd: fuseFd, protocol, log, spins: SPINS, idleWork })
+  const hasDirectories = layered !== undefined || spec.layers.some((layer) => typeof layer !== 'number')
+  if (hasDirectories) keepDirectoryPrivileges(writable === undefined ? 'read' : 'change', log)
+  else dropThreadPrivileges(log)
+  const stage = prepareRehearsal(spec)
+  const idleWork = stage === undefined ? {} : { idleWork: rehearse(stage) }
+  runDeviceLoop({ fd: fuseFd, protocol, log, spins: SPINS, ...idleWork })
   tell({ type: 'unmounted' })
 } catch (error) {
   tell({ type: 'failed', message: messageOf(error) })

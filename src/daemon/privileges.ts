@@ -1,5 +1,5 @@
 import type { FuseMount } from '../sys/mount.ts'
-import { forbidNewPrivileges, keepCapabilities } from '../sys/privileges.ts'
+import { type Capability, forbidNewPrivileges, keepCapabilities } from '../sys/privileges.ts'
 import type { LogFunction } from './log.ts'
 
 /**
@@ -7,10 +7,12 @@ import type { LogFunction } from './log.ts'
  * looks at the processes of its mount namespace. Whoever mounted through fusermount3 keeps all, since that helper is
  * what unmounts, and its setuid bit must work.
  */
-export function dropPrivileges(mount: FuseMount | undefined, log: LogFunction): void {
+export function dropPrivileges(mount: FuseMount | undefined, writable: boolean, log: LogFunction): void {
   if (mount?.way !== 'mount') return
   drop(() => {
-    keepCapabilities(['SYS_ADMIN', 'DAC_OVERRIDE', 'SYS_PTRACE'])
+    // To remove the changes of a temporary mount, whose directories with the sticky bit hold files of others.
+    const remover = writable ? (['FOWNER'] as const) : []
+    keepCapabilities(['SYS_ADMIN', 'DAC_OVERRIDE', 'SYS_PTRACE', ...remover])
     forbidNewPrivileges()
   }, log)
 }
@@ -19,6 +21,39 @@ export function dropPrivileges(mount: FuseMount | undefined, log: LogFunction): 
 export function dropThreadPrivileges(log: LogFunction): void {
   drop(() => {
     keepCapabilities([])
+    forbidNewPrivileges()
+  }, log)
+}
+
+/**
+ * What the thread that changes an upper directory needs there. The kernel has checked the caller's permissions, so
+ * that it acts as overlayfs does, with the rights of who mounted; and whatever a layer says of a file must come out.
+ */
+const WRITER: readonly Capability[] = [
+  // Files get the owners that callers and layers say.
+  'CHOWN',
+  // Whatever the modes of files and directories are: they are not meant for us.
+  'DAC_OVERRIDE',
+  'DAC_READ_SEARCH',
+  // Modes, times and attributes of the files of others.
+  'FOWNER',
+  // Or chmod(2) would drop setgid for a group that we are not in.
+  'FSETID',
+  // Whiteouts, before Linux 5.8, and device files.
+  'MKNOD',
+  // `security.capability` comes with copies.
+  'SETFCAP',
+  // Attributes of `trusted.` and of other security modules.
+  'SYS_ADMIN',
+]
+
+/** To look at directories of the host takes less: to see all of it, and the attributes of `trusted.` */
+const READER: readonly Capability[] = ['DAC_READ_SEARCH', 'SYS_ADMIN']
+
+/** For the thread that serves host directories. Not among its rights: to exceed quotas and use up reserved blocks. */
+export function keepDirectoryPrivileges(purpose: 'read' | 'change', log: LogFunction): void {
+  drop(() => {
+    keepCapabilities(purpose === 'read' ? READER : WRITER)
     forbidNewPrivileges()
   }, log)
 }

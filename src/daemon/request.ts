@@ -1,7 +1,7 @@
-import type { IdRule, VerifyMode } from '../molecule.ts'
+import type { ChangesPlace, IdRule, UpperOptions, VerifyMode } from '../molecule.ts'
 import type { LogLevel } from './log.ts'
 
-export type { IdRange, IdRule, VerifyMode } from '../molecule.ts'
+export type { ChangesPlace, IdRange, IdRule, UpperOptions, VerifyMode } from '../molecule.ts'
 export type { LogLevel }
 
 /**
@@ -35,14 +35,21 @@ export interface MountOptions {
   /** Largest read request, bytes. */
   readonly maxRead?: number
   readonly fsname?: string
+  /** SELinux label of everything in the mount. */
+  readonly context?: string
   /** FIFO that receives `s` when the mount serves and `f` when it failed. */
   readonly notifyPipe?: string
+  /** Shows what lies in the upper directory without changing anything there. */
+  readonly readOnly: boolean
+  readonly upper: UpperOptions
 }
 
 /** One mount as the command line asked for it. Plain data: it goes to the daemon as JSON. */
 export interface MountRequest {
   /** SOURCE as given, relative to the working directory that the daemon starts in. */
   readonly source: string
+  /** Of an overlay: directories and images to merge, absolute, the topmost first. `source` is only a name then. */
+  readonly lowers?: readonly string[]
   /** Absolute path of the mount point, or `/dev/fd/N`. */
   readonly target: string
   readonly allowMissingVerity: boolean
@@ -60,6 +67,8 @@ export interface MountRequest {
   readonly log?: string
   /** Descriptor of the command that gets a line when the mount serves. */
   readonly readyFd?: number
+  /** Absent for the images alone. */
+  readonly changes?: ChangesPlace
   readonly options: MountOptions
 }
 

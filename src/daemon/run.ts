@@ -2,11 +2,12 @@ import { closeSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { FsError } from '../base/index.ts'
-import type { MoleculeSpec } from '../molecule.ts'
+import { type MoleculeSpec, type OpenUpper, takesChanges } from '../molecule.ts'
 import { type FuseMount, type FuseMountOptions, mountFuse } from '../sys/mount.ts'
 import { readMountInfo, topMountAt } from '../sys/mountinfo.ts'
 import { ownIdentity, withTimeout } from '../sys/process.ts'
 import { unmountFuse } from '../sys/unmount.ts'
+import { changesFolder, closeChanges, openChanges, sweepChanges, upperStatus } from './changes.ts'
 import type { MountStatus } from './control-protocol.ts'
 import { type ControlServer, openControl } from './control-server.ts'
 import type { LogFunction } from './log.ts'
@@ -20,9 +21,10 @@ import {
   markMounted,
   type RuntimeEntry,
   removeEntry,
+  setChangesAside,
 } from './runtime-dir.ts'
 import type { DaemonParts, EndReason, RunningServer } from './server-types.ts'
-import { canonicalTarget, prepareTarget } from './target.ts'
+import { canonicalTarget, prepareTarget, refuseInside } from './target.ts'
 
 /** What surrounds the daemon: a parent behind a pipe, or a terminal. */
 export interface DaemonHost {
@@ -60,6 +62,7 @@ interface Progress {
   mount: FuseMount | undefined
   server: RunningServer | undefined
   control: ControlServer | undefined
+  upper: OpenUpper | undefined
 }
 
 /**
@@ -72,7 +75,13 @@ export async function serveMount(
   parts: DaemonParts,
   host: DaemonHost,
 ): Promise<EndReason> {
-  const progress: Progress = { entry: undefined, mount: undefined, server: undefined, control: undefined }
+  const progress: Progress = {
+    entry: undefined,
+    mount: undefined,
+    server: undefined,
+    control: undefined,
+    upper: undefined,
+  }
   const options = request.options
   const up = bringUp(request, parts, host, progress)
   try {
@@ -87,14 +96,17 @@ export async function serveMount(
   } catch (error) {
     // Interrupted in the middle, it may still be about to mount: what it makes must be undone too.
     await Promise.race([up.catch(() => undefined), sleep(SETTLE_TIMEOUT_MS, undefined, { ref: false })])
-    await tearDown(progress, host.log)
+    await tearDown(progress, host.log, true)
+    sweepChanges(request.metadataDir, host.log)
     await announce(options, false, host.log)
     throw error
   }
-  dropPrivileges(progress.mount, host.log)
+  dropPrivileges(progress.mount, progress.upper !== undefined, host.log)
   // A reader of the FIFO may take its time; the mount must be able to end meanwhile.
   void announce(options, true, host.log)
-  return await waitForEnd(progress, host)
+  const end = await waitForEnd(progress, host)
+  sweepChanges(request.metadataDir, host.log)
+  return end
 }
 
 async function bringUp(
@@ -105,14 +117,18 @@ async function bringUp(
 ): Promise<readonly string[]> {
   const isDescriptor = descriptorOf(request.target) !== undefined
   const target = isDescriptor ? request.target : canonicalTarget(request.target, readMountInfo())
-  const spec = parts.resolveMolecule(request)
-  await prepareTarget(target, spec.paths)
+  const images = parts.resolveMolecule(request)
+  await prepareTarget(target, images.paths)
+  refuseInside(target, request.lowers ?? [])
   const record = { process: ownIdentity(), state: 'starting' } as const
-  const entry = createEntry(configOf(request, spec, target), record, (other) => {
+  const entry = createEntry(configOf(request, images, target), record, (other) => {
     return other.device !== undefined && topMountAt(readMountInfo(), target)?.device === other.device
   })
   progress.entry = entry
   host.entryCreated(entry)
+  sweepChanges(request.metadataDir, host.log)
+  progress.upper = await openChanges(request, entry, target)
+  const spec = progress.upper === undefined ? images : { ...images, upper: progress.upper.spec }
   const { mount, server } = await mountAndServe(request, parts, host, progress, { entry, spec, target })
   const endedEarly = server.ended.then((end) => {
     throw new FsError('EIO', end.reason === 'failed' ? end.message : 'unmounted before it was ready')
@@ -127,6 +143,7 @@ async function bringUp(
     pid: process.pid,
     uptimeSeconds: Math.round(process.uptime()),
     driver: request.options.driver,
+    ...upperStatus(request, spec.upper),
     rss: process.memoryUsage.rss(),
     ...server.stats(),
   })
@@ -144,20 +161,23 @@ async function mountAndServe(
   progress: Progress,
   what: { readonly entry: RuntimeEntry; readonly spec: MoleculeSpec; readonly target: string },
 ): Promise<{ readonly mount: FuseMount; readonly server: RunningServer }> {
-  const { fsname, nosuid, nodev, noexec, allowOther, defaultPermissions, maxRead } = request.options
+  const { fsname, nosuid, nodev, noexec, allowOther, defaultPermissions, maxRead, context } = request.options
   const { driver, cacheSize, threads } = request.options
   const options: FuseMountOptions = {
     target: what.target,
     fsname: fsname ?? request.source,
-    readOnly: true,
+    readOnly: !takesChanges(what.spec.upper),
     nosuid,
     nodev,
     noexec,
     allowOther,
     defaultPermissions,
     ...(maxRead === undefined ? {} : { maxRead }),
+    ...(context === undefined ? {} : { context }),
   }
-  const serverOptions = { spec: what.spec, cacheSize, threads, debug: request.debug, log: host.log }
+  const { writeback } = request.options.upper
+  const { debug } = request
+  const serverOptions = { spec: what.spec, cacheSize, threads, debug, writeback, log: host.log }
   if (driver === 'fuse-native') {
     const { mount, server } = await parts.serveByFuseNative(options, serverOptions)
     progress.mount = mount
@@ -179,8 +199,8 @@ function configOf(request: MountRequest, spec: MoleculeSpec, target: string): Mo
     OCIDir: spec.plain ? '' : path,
     Tag: spec.plain ? path : tagOf(request.source, path),
     Target: target,
-    AddWriteableOverlay: false,
-    WriteableOverlayPath: '',
+    AddWriteableOverlay: request.changes !== undefined && !request.options.readOnly,
+    WriteableOverlayPath: changesFolder(request.changes),
     AllowMissingVerityData: request.allowMissingVerity,
     MetadataDir: request.metadataDir ?? '',
   }
@@ -216,6 +236,7 @@ async function waitForEnd(progress: Progress, host: DaemonHost): Promise<EndReas
     host.log('error', end.message)
     // The entry stays, for its log; the next mount or umount of the target removes it.
     await tearDown({ ...progress, entry: undefined }, host.log)
+    if (progress.entry !== undefined) setChangesAside(progress.entry.folder)
   } else {
     await tearDown({ ...progress, mount: undefined }, host.log)
   }
@@ -237,8 +258,8 @@ async function drain(progress: Progress, server: RunningServer, host: DaemonHost
   return await Promise.race([server.ended, host.fault, impatient])
 }
 
-/** Undoes what there is, last first. Never throws. */
-async function tearDown(progress: Progress, log: LogFunction): Promise<void> {
+/** Undoes what there is, last first. @param failed there was no mount: what was made for it goes too. Never throws. */
+async function tearDown(progress: Progress, log: LogFunction, failed = false): Promise<void> {
   progress.control?.close()
   await detach(progress.mount, log)
   if (progress.server !== undefined) {
@@ -250,6 +271,7 @@ async function tearDown(progress: Progress, log: LogFunction): Promise<void> {
   } else if (progress.mount !== undefined) {
     closeSync(progress.mount.fuseFd)
   }
+  if (progress.upper !== undefined) closeChanges(progress.upper, failed, log)
   if (progress.entry !== undefined) removeEntry(progress.entry)
 }
 

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { FsError } from '../base/index.ts'
@@ -42,6 +42,8 @@ const NAME_MAX = 255
 /** Name of the control socket within an entry; the control channel binds it. */
 export const CONTROL_SOCKET = 'control.sock'
 export const LOG_FILE = 'log'
+/** The changes of a writable mount that are thrown away with it. */
+export const TEMPORARY_CHANGES = 'changes'
 
 /**
  * Name of a target's folder: the absolute path without its first slash, other slashes as dashes, as atomfs
@@ -94,7 +96,7 @@ export function createEntry(
             `${config.Target} is being mounted or is mounted already: unmount it first`,
           )
         }
-        rmSync(path, { recursive: true, force: true })
+        removeFolder(path)
       }
       mkdirSync(path, { mode: 0o755 })
       writeJson(path, 'config.json', config)
@@ -133,12 +135,43 @@ export function removeEntry(entry: RuntimeEntry): void {
       const present = readEntry(entry.folder)?.daemon?.process
       const own = entry.daemon?.process
       if (present?.pid === own?.pid && present?.startTime === own?.startTime) {
-        rmSync(entry.folder, { recursive: true, force: true })
+        removeFolder(entry.folder)
       }
     })
   } catch {
     // The folder is gone with RUNDIR, or the disk fails: a stale entry heals at the next mount.
   }
+}
+
+function removeFolder(folder: string): void {
+  setChangesAside(folder)
+  rmSync(folder, { recursive: true, force: true })
+}
+
+/**
+ * Moves the temporary changes out of the folder of an entry, because open files may still need them when the place of
+ * the mount is free: `sweepChanges` removes them once nobody uses them.
+ */
+export function setChangesAside(folder: string): void {
+  const changes = join(folder, TEMPORARY_CHANGES)
+  if (!existsSync(changes)) return
+  const aside = asideFolder(join(folder, '../../..'))
+  mkdirSync(aside, { recursive: true, mode: 0o700 })
+  renameSync(changes, join(aside, randomUUID()))
+}
+
+/** Where changes wait for their removal. @param runDir RUNDIR */
+function asideFolder(runDir: string): string {
+  return join(runDir, 'changes')
+}
+
+/** Folders of changes whose mount is over, as far as its place in the tree goes. */
+export function listChangesAside(metadataDir: string | undefined): readonly string[] {
+  return runDirCandidates(metadataDir)
+    .filter(isTrusted)
+    .map(asideFolder)
+    .filter((folder) => existsSync(folder))
+    .flatMap((folder) => readdirSync(folder).map((name) => join(folder, name)))
 }
 
 /** The entry of a target in this mount namespace, wherever a mount without `--metadir` may have put it. */

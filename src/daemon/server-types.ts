@@ -13,6 +13,8 @@ export interface ServerOptions {
   /** Data workers; 0 for a server of one thread. */
   readonly threads: number
   readonly debug: boolean
+  /** Of a writable mount: the kernel collects written data in its page cache. */
+  readonly writeback: boolean
   readonly log: LogFunction
 }
 

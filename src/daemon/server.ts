@@ -43,6 +43,8 @@ export function startServer(options: ServerOptions): RunningServer {
       name,
       workerData,
       resourceLimits: HEAP_LIMITS,
+      // Descriptors come from system calls of our own, too: closing one would be a warning each time.
+      trackUnmanagedFds: false,
     })
     worker.on('message', (message: ThreadMessage) => {
       if (message.type === 'log') log(message.level, message.message)
@@ -68,7 +70,7 @@ export function startServer(options: ServerOptions): RunningServer {
   setFlagsFromString('--optimize-for-size')
   const tally = allocateTally(threads + 1, spec.images.length)
   const data = { spec, shared, fuseFd, tally }
-  start('./dispatcher.js', 'dispatcher', { ...data, debug: options.debug })
+  start('./dispatcher.js', 'dispatcher', { ...data, debug: options.debug, writeback: options.writeback })
   // Until the first request is answered the dispatcher needs the CPUs; reads wait in the queue that long.
   const startWorkers = (): void => {
     for (let thread = 1; thread <= threads && !stopping; thread++) {

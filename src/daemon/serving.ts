@@ -20,11 +20,15 @@ export function tellOnce(log: LogFunction): (level: LogLevel, message: string) =
   }
 }
 
-/** The verdict on each image of a mount so far. @param tally of all threads: `allocateTally` */
+/** The verdict on each image of a mount so far, and on directories none. @param tally of all threads: `allocateTally` */
 export function layerStatus(spec: MoleculeSpec, tally: SharedArrayBuffer): LayerStatus[] {
-  return spec.images.map(({ label, verity }, image) => {
+  const images = spec.images.map(({ label, verity }, image): LayerStatus => {
     const { blocksChecked, failures } = readTally(tally, spec.images.length, image)
     const state = verity === undefined ? 'unverified' : failures > 0 ? 'failed' : 'verified'
     return { label, state, blocksChecked, failures }
   })
+  const directories = spec.layers
+    .filter((layer) => typeof layer !== 'number')
+    .map(({ label }): LayerStatus => ({ label, state: 'unverified', blocksChecked: 0, failures: 0 }))
+  return [...images, ...directories]
 }

@@ -1,7 +1,7 @@
 import { readlinkSync, realpathSync } from 'node:fs'
 import { stat, statfs } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { FsError } from '../base/index.ts'
+import { containsPath, FsError } from '../base/index.ts'
 import { MOUNT_TYPE, type MountInfo, readMountInfo, topMountAt } from '../sys/mountinfo.ts'
 import { withTimeout } from '../sys/process.ts'
 import { unmountFuse } from '../sys/unmount.ts'
@@ -119,20 +119,47 @@ function targetError(path: string, error: unknown): FsError {
 }
 
 /**
+ * A target in a directory of the mount would be read through itself by its own server, which hangs for ever.
+ * @throws FsError EINVAL
+ */
+export function refuseInside(target: string, directories: readonly string[]): void {
+  if (descriptorOf(target) !== undefined) return
+  for (const path of directories) {
+    const real = realOrUndefined(path)
+    // Not the directory itself: the server has it open from before the mount.
+    if (real !== undefined && real !== target && containsPath(real, target)) {
+      throw new FsError(
+        'EINVAL',
+        `target ${target} lies in ${real}, which is part of the mount: choose another one`,
+      )
+    }
+  }
+}
+
+/** A mount over directories that somebody may open later by their paths. @throws FsError EINVAL */
+export function refuseOver(target: string, directories: readonly string[]): void {
+  if (descriptorOf(target) === undefined)
+    refuseToCover(target, directories, 'its own upper or work directory')
+}
+
+function realOrUndefined(path: string): string | undefined {
+  try {
+    return realpathSync.native(path)
+  } catch {
+    return undefined
+  }
+}
+
+/**
  * A mount over the image would be read through itself by whoever opens a path of it later, and such a reader
  * hangs unkillably (fuse-overlayfs had that). Only paths that contain the image do that.
  */
-function refuseToCover(target: string, imagePaths: readonly string[]): void {
+function refuseToCover(target: string, imagePaths: readonly string[], what = 'the image itself'): void {
   for (const path of imagePaths) {
-    let real: string
-    try {
-      // Blobs may be links to elsewhere: distributions share them between images.
-      real = realpathSync.native(path)
-    } catch {
-      continue
-    }
-    if (real === target || real.startsWith(target === '/' ? '/' : `${target}/`)) {
-      throw new FsError('EINVAL', `target ${target} contains the image itself (${real}): choose another one`)
+    // Blobs may be links to elsewhere: distributions share them between images.
+    const real = realOrUndefined(path)
+    if (real !== undefined && containsPath(target, real)) {
+      throw new FsError('EINVAL', `target ${target} contains ${what} (${real}): choose another one`)
     }
   }
 }

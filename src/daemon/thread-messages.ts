@@ -12,6 +12,8 @@ export interface ThreadData {
 
 export interface DispatcherData extends ThreadData {
   readonly debug: boolean
+  /** Of a writable mount: the kernel collects written data in its page cache. */
+  readonly writeback: boolean
 }
 
 export interface DataWorkerData extends ThreadData {

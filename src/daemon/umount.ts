@@ -2,7 +2,7 @@ import { FsError } from '../base/index.ts'
 import { MOUNT_TYPE, readMountInfo, topMountAt } from '../sys/mountinfo.ts'
 import { livenessOf, waitUntilGone } from '../sys/process.ts'
 import { unmountFuse } from '../sys/unmount.ts'
-import { findEntry, type RuntimeEntry, removeEntry } from './runtime-dir.ts'
+import { findEntry, listChangesAside, type RuntimeEntry, removeEntry } from './runtime-dir.ts'
 import { canonicalTarget, isDead } from './target.ts'
 
 export interface UmountOptions {
@@ -13,6 +13,8 @@ export interface UmountOptions {
 
 /** The daemon ends within 500 ms; this is for machines that are busy. */
 const END_TIMEOUT_MS = 10_000
+/** That of a writable mount first writes everything to the disk, as umount(2) does for other file systems. */
+const SYNC_TIMEOUT_MS = 600_000
 /** A daemon that is lazily unmounted may serve for long: only an idle one is waited for. */
 const LAZY_END_TIMEOUT_MS = 500
 
@@ -27,6 +29,7 @@ export async function umount(target: string, options: UmountOptions): Promise<vo
   const entry = findEntry(path, options.metadataDir)
   if (top === undefined || top.type !== MOUNT_TYPE) {
     if (entry !== undefined && isStale(entry)) removeEntry(entry)
+    await sweep(options.metadataDir)
     throw new FsError(
       'EINVAL',
       top === undefined
@@ -38,7 +41,8 @@ export async function umount(target: string, options: UmountOptions): Promise<vo
   if (entry === undefined) return
   const daemon = entry.daemon
   if (daemon?.device === top.device && livenessOf(daemon.process) === 'alive') {
-    const gone = await waitUntilGone(daemon.process, options.lazy ? LAZY_END_TIMEOUT_MS : END_TIMEOUT_MS)
+    const patience = entry.config.AddWriteableOverlay ? SYNC_TIMEOUT_MS : END_TIMEOUT_MS
+    const gone = await waitUntilGone(daemon.process, options.lazy ? LAZY_END_TIMEOUT_MS : patience)
     if (!gone && !options.lazy) {
       throw new FsError(
         'EBUSY',
@@ -47,6 +51,14 @@ export async function umount(target: string, options: UmountOptions): Promise<vo
     }
   }
   removeEntry(entry)
+  await sweep(options.metadataDir)
+}
+
+/** What removes changes is loaded only where there are some. */
+async function sweep(metadataDir: string | undefined): Promise<void> {
+  if (listChangesAside(metadataDir).length === 0) return
+  const { sweepChanges } = await import('./changes.ts')
+  sweepChanges(metadataDir, () => undefined)
 }
 
 async function detach(path: string, lazy: boolean): Promise<void> {

@@ -1,4 +1,12 @@
-import { type Layer, MergedTree } from '../../overlay/index.ts'
+import {
+  HostDirectoryLayer,
+  type Layer,
+  MergedTree,
+  type MergedTreeOptions,
+  RecordedDirectoryLayer,
+  WorkDirectory,
+  WritableTree,
+} from '../../overlay/index.ts'
 import {
   BlockScratch,
   MetadataCache,
@@ -7,10 +15,11 @@ import {
   SquashfsImage,
 } from '../../squashfs/index.ts'
 import { type BlockRef, type BlockStore, type ByteSource, type FileSystem, FsError } from '../base/index.ts'
-import { FileSource } from '../sys/file-source.ts'
+import { pread } from '../sys/file-io.ts'
 import { PageCacheProbe } from '../sys/page-cache.ts'
 import { imageSource, type VerityWatch } from './image-file.ts'
-import type { ImageSpec, MoleculeSpec } from './spec.ts'
+import { copyRoot } from './root-attributes.ts'
+import type { DirectorySpec, ImageSpec, MoleculeSpec, UpperSpec } from './spec.ts'
 
 export interface OpenMolecule {
   readonly fileSystem: FileSystem
@@ -20,67 +29,85 @@ export interface OpenMolecule {
 /** Gives the watch over an image of the mount by its index. */
 export type ImageWatch = (image: number) => VerityWatch
 
-/** Builds the file system of a mount, in the thread that will own it. @throws FsError EIO */
+/**
+ * Builds the file system of a mount as it is without its upper directory, in the thread that will own it.
+ * @throws FsError EIO
+ */
 export function openMolecule(spec: MoleculeSpec, watch?: ImageWatch): OpenMolecule {
-  const sourceOf: SourceOf = (image, sourceId) => imageSource(image, watch?.(sourceId), hashCache(spec))
-  return { fileSystem: openTree(spec, sourceOf, new MetadataCache()), store: openBlockStore(spec, watch) }
+  const fileSystem = openTree(spec, watchedSources(spec, watch))
+  return { fileSystem, store: openBlockStore(spec, watch) }
 }
 
-/** Decoded metadata that a rehearsal keeps, bytes. */
-const REHEARSAL_CACHE_BYTES = 512 << 10
+/** Gives the bytes of an image, verified where it has a root hash. */
+export type SourceOf = (image: ImageSpec, sourceId: number) => ByteSource
+
+function watchedSources(spec: MoleculeSpec, watch?: ImageWatch): SourceOf {
+  return (image, sourceId) => imageSource(image, watch?.(sourceId), hashCache(spec))
+}
+
+/** @param metadataBytes of decoded metadata to keep; a sensible default where absent. @throws FsError EIO */
+export function openTree(spec: MoleculeSpec, sourceOf: SourceOf, metadataBytes?: number): MergedTree {
+  return new MergedTree(openLayers(spec, sourceOf, metadataBytes), { plain: spec.plain, ...shownAs(spec) })
+}
+
+export interface UpperMolecule extends OpenMolecule {
+  readonly fileSystem: WritableTree
+}
 
 /**
- * The same file system once more, for a rehearsal: nobody watches what it finds, its caches are small, and it never
- * waits for a disk. What does not lie in the page cache is EIO.
- * @returns gives the file system when it is wanted. @throws FsError EIO then
+ * Builds the file system of a mount with its upper directory, in the thread that will own it and do all of its changes.
+ * @throws FsError as `openMolecule`; EROFS, EACCES, ENOSPC of the upper directory
  */
-export function prepareRehearsal(spec: MoleculeSpec): () => FileSystem {
-  const files = spec.images.map(({ fd }) => fd)
-  const probe = new PageCacheProbe(LARGEST_METADATA_READ, files)
-  return () => {
-    const sourceOf: SourceOf = (image) =>
-      imageSource(image, undefined, hashCache(spec), (source) => atHandOnly(source, image, probe))
-    return openTree(spec, sourceOf, new MetadataCache(REHEARSAL_CACHE_BYTES))
-  }
+export function openWithUpper(spec: MoleculeSpec, upper: UpperSpec, watch?: ImageWatch): UpperMolecule {
+  const { work } = upper
+  const store = openBlockStore(spec, watch)
+  const layers = openLayers(spec, watchedSources(spec, watch))
+  const fileSystem = new WritableTree({
+    layers,
+    store,
+    readHostFile: readWholeHostFile,
+    upperFd: upper.upperFd,
+    label: upper.label,
+    work: 'fd' in work ? new WorkDirectory(work.fd, work.label) : new WorkDirectory(-1, '', work.indexFd),
+    policy: upper.policy,
+    redirectDir: upper.redirectDir,
+    ...shownAs(spec),
+  })
+  if (upper.fresh && layers.length > 0) copyRoot(new MergedTree(layers, shownAs(spec)), fileSystem)
+  return { fileSystem, store }
 }
 
-/** A verified read covers whole blocks of the hash tree, 64 KiB at most, around what is asked for. */
-const LARGEST_METADATA_READ = 256 << 10
-
-function atHandOnly(source: ByteSource, { fd, offset }: ImageSpec, probe: PageCacheProbe): ByteSource {
-  return {
-    size: source.size,
-    label: source.label,
-    readInto(position, target) {
-      if (!probe.isAtHand(fd, offset + position, target.length)) {
-        throw new FsError('EIO', `${source.label}: ${target.length} bytes at ${position} are not at hand`)
-      }
-      source.readInto(position, target)
-    },
-  }
-}
-
-type SourceOf = (image: ImageSpec, sourceId: number) => ByteSource
-
-function openTree(spec: MoleculeSpec, sourceOf: SourceOf, metadataCache: MetadataCache): FileSystem {
+function openLayers(spec: MoleculeSpec, sourceOf: SourceOf, metadataBytes?: number): readonly Layer[] {
+  const metadataCache = new MetadataCache(metadataBytes)
   const images = spec.images.map((image, sourceId): Layer => {
     const codec = openCodec(image.compressor)
     const source = sourceOf(image, sourceId)
     return new SquashfsImage({ source, sourceId, label: image.label, codec, metadataCache })
   })
-  const layers = spec.layers.map((index) => {
-    const layer = images[index]
-    if (layer === undefined)
-      throw new FsError('EIO', `molecule: layer names image ${index} of ${images.length}`)
-    return layer
+  return spec.layers.map((layer) => {
+    if (typeof layer !== 'number') return openDirectoryLayer(layer)
+    const image = images[layer]
+    if (image === undefined)
+      throw new FsError('EIO', `molecule: layer names image ${layer} of ${images.length}`)
+    return image
   })
-  const { uid, gid, subdir, plain } = spec
-  return new MergedTree(layers, {
-    plain,
+}
+
+function openDirectoryLayer({ label, fd, ownerRecord }: DirectorySpec): Layer {
+  // By its descriptor: the path may lead somewhere else by now, and through the mount itself later.
+  const path = `/proc/self/fd/${fd}`
+  return ownerRecord === undefined
+    ? new HostDirectoryLayer(path, { label })
+    : new RecordedDirectoryLayer(path, ownerRecord, { label })
+}
+
+/** The options that a tree of either kind takes from a spec. */
+function shownAs({ uid, gid, subdir }: MoleculeSpec): Pick<MergedTreeOptions, 'uid' | 'gid' | 'subdir'> {
+  return {
     ...(uid === undefined ? {} : { uid }),
     ...(gid === undefined ? {} : { gid }),
     ...(subdir === undefined ? {} : { subdir: Buffer.from(subdir).toString('latin1') }),
-  })
+  }
 }
 
 /** Decodes data blocks of all images of a mount: all that a data worker needs. One for each thread. */
@@ -117,11 +144,19 @@ export function openBlockStore(spec: MoleculeSpec, watch?: ImageWatch): BlockSto
 const HASH_CACHE_BYTES = 512 << 10
 
 /** The share of one image: many layers together take no more memory than a few. */
-function hashCache(spec: MoleculeSpec): number {
+export function hashCache(spec: MoleculeSpec): number {
   return Math.floor(HASH_CACHE_BYTES / Math.max(2, spec.images.length))
 }
 
-/** Reads from a host file on behalf of a directory layer. @throws FsError EIO when it ended early */
-export function readHostFile(fd: number, position: number, target: Uint8Array): void {
-  new FileSource(fd, `descriptor ${fd}`).readInto(position, target)
+/** Reads from a host file on behalf of a directory layer. @returns bytes read, fewer only where the file ends */
+export function readHostFile(fd: number, position: number, target: Uint8Array): number {
+  return pread(fd, position, target)
+}
+
+/** As `readHostFile`, for copies, which must be whole. */
+function readWholeHostFile(fd: number, position: number, target: Uint8Array): void {
+  const length = pread(fd, position, target)
+  if (length !== target.length) {
+    throw new FsError('EIO', `host file ends at ${position + length}, ${target.length - length} bytes early`)
+  }
 }

@@ -2,6 +2,7 @@ import fs from 'node:fs'
 import { FsError } from '../base/index.ts'
 import { parseSource, readImage } from '../oci/index.ts'
 import { type ImageFile, type OpenImage, openImage, verifyAtMount } from './image-file.ts'
+import { resolveLowers } from './lower-directories.ts'
 import type { MoleculeRequest, MoleculeSpec } from './spec.ts'
 
 /** The files of a source, bottom layer first; a repeated layer stands in the list again. */
@@ -55,6 +56,16 @@ export function findFiles(request: Pick<MoleculeRequest, 'source' | 'rootHash' |
  * @throws FsError with one line that says what is wrong and where; nothing stays open then
  */
 export function resolveMolecule(request: MoleculeRequest): MoleculeSpec {
+  const { uid, gid, subdir } = request.options
+  return {
+    ...(request.lowers === undefined ? resolveSource(request) : resolveLowers(request.lowers)),
+    ...(uid === undefined ? {} : { uid }),
+    ...(gid === undefined ? {} : { gid }),
+    ...(subdir === undefined ? {} : { subdir }),
+  }
+}
+
+function resolveSource(request: MoleculeRequest): MoleculeSpec {
   const { files, plain, paths } = findFiles(request)
   if (!plain && !request.allowMissingVerity) refuseMissing(files)
   const opened = new Map<string, OpenImage>()
@@ -71,16 +82,12 @@ export function resolveMolecule(request: MoleculeRequest): MoleculeSpec {
   }
   const labels = [...opened.keys()]
   const images = [...opened.values()].map((image) => image.spec)
-  const { uid, gid, subdir } = request.options
   return {
     images,
     layers: files.map((file) => labels.indexOf(file.label)),
     plain,
     blockSize: Math.max(...images.map((image) => image.blockSize)),
     paths,
-    ...(uid === undefined ? {} : { uid }),
-    ...(gid === undefined ? {} : { gid }),
-    ...(subdir === undefined ? {} : { subdir }),
   }
 }
 

@@ -1,4 +1,4 @@
-import type { IdRule } from '../../overlay/index.ts'
+import type { IdRule, UpperPolicy } from '../../overlay/index.ts'
 import type { CompressorName } from '../../squashfs/index.ts'
 import type { VerityTable } from '../verity/index.ts'
 
@@ -15,6 +15,8 @@ export type VerifyMode =
 export interface MoleculeRequest {
   /** `OCIDIR:TAG`, `oci:OCIDIR:TAG`, or a squashfs file. */
   readonly source: string
+  /** Directories and images to merge, the topmost first, instead of what `source` names. */
+  readonly lowers?: readonly string[]
   /** Mounts layers without a root hash unverified. Never excuses a mismatch. */
   readonly allowMissingVerity: boolean
   /** Hex; for a squashfs file, or an image of one layer. */
@@ -31,6 +33,32 @@ export interface MoleculeRequest {
   }
 }
 
+/** How a writable mount keeps its changes; each has a default that is found out at the mount. */
+export interface UpperOptions {
+  readonly fsync: 'auto' | 'strict' | 'volatile'
+  /** After a volatile mount the work directory is refused until somebody removes the sign, as with overlayfs. */
+  readonly volatileSign: boolean
+  /** Directories that lie in a layer can be renamed. */
+  readonly redirectDir: boolean
+  /** `xattr_permissions=`: 0 real owners, 1 and 2 written down in attributes of `security.` and `user.containers.` */
+  readonly owners?: 0 | 1 | 2
+  /** `xattr=`: namespace of the overlay's own attributes. */
+  readonly markers?: 'user' | 'trusted'
+  /** The kernel collects written data in its page cache. */
+  readonly writeback: boolean
+}
+
+/** Where the changes of a writable mount go. Paths are absolute. */
+export type ChangesPlace =
+  /** FOLDER/persist and FOLDER/work, made where they are missing: atomfs' layout. */
+  | { readonly kind: 'persist'; readonly folder: string }
+  /** This directory; its work directory lies beside it. */
+  | { readonly kind: 'upper'; readonly upper: string }
+  /** Two directories that exist: the layout of overlayfs. */
+  | { readonly kind: 'pair'; readonly upper: string; readonly work: string }
+  /** In the runtime entry, for the time of the mount. */
+  | { readonly kind: 'temporary' }
+
 /** One squashfs file, open, its superblock read and, where it has a root hash, verified. */
 export interface ImageSpec {
   /** Digest or path. */
@@ -46,12 +74,25 @@ export interface ImageSpec {
   readonly verity?: VerityTable
 }
 
+/** A directory of this machine, open, as a layer. */
+export interface DirectorySpec {
+  /** Its path. */
+  readonly label: string
+  /** O_PATH descriptor. */
+  readonly fd: number
+  /** Attribute in which its owners are written down, where they are. */
+  readonly ownerRecord?: string
+}
+
+/** An index into `images`, or a directory. */
+export type LayerSpec = number | DirectorySpec
+
 /** One mount, ready to be served: plain data that is handed to every thread. */
 export interface MoleculeSpec {
   /** Each file once, however often it stands in the manifest. */
   readonly images: readonly ImageSpec[]
-  /** Indexes into `images`, bottom layer first. */
-  readonly layers: readonly number[]
+  /** Bottom layer first. */
+  readonly layers: readonly LayerSpec[]
   /** A bare squashfs file: shown as it is, without the rules of merging. */
   readonly plain: boolean
   readonly uid?: IdRule
@@ -61,4 +102,34 @@ export interface MoleculeSpec {
   readonly blockSize: number
   /** Files that the mount point must not cover, absolute. */
   readonly paths: readonly string[]
+  /** Where changes go; absent in a read-only mount. */
+  readonly upper?: UpperSpec
+}
+
+/** An upper directory, open, locked and, where it takes changes, clean. */
+export interface UpperSpec {
+  /** Absolute path of the upper directory, for messages. */
+  readonly label: string
+  readonly upperFd: number
+  readonly work: WorkSpec | ViewedWork
+  readonly policy: UpperPolicy
+  /** Directories that have something below may be renamed. */
+  readonly redirectDir: boolean
+  /** Made for this mount: its root still has to get the attributes of the root below. */
+  readonly fresh: boolean
+}
+
+/** The work directory of an upper that takes changes. */
+export interface WorkSpec {
+  readonly label: string
+  readonly fd: number
+}
+
+/** What a read-only mount needs of a work directory: where files with several names are found. */
+export interface ViewedWork {
+  readonly indexFd: number
+}
+
+export function takesChanges(upper: UpperSpec | undefined): boolean {
+  return upper !== undefined && 'fd' in upper.work
 }

@@ -44,17 +44,29 @@ describe('parseMountOptions', () => {
     expect(parse('driver=fuse-native,driver=builtin').driver).toBe('builtin')
   })
 
+  it('reads how changes are kept', () => {
+    expect(parse().upper).toEqual({ fsync: 'auto', volatileSign: true, redirectDir: true, writeback: false })
+    expect(
+      parse('fsync=strict,redirect_dir=off,xattr_permissions=2', 'xattr=trusted,writeback').upper,
+    ).toMatchObject({ fsync: 'strict', redirectDir: false, owners: 2, markers: 'trusted', writeback: true })
+    expect(parse('volatile').upper.fsync).toBe('volatile')
+    expect(parse('xattr_permissions=0').upper.owners).toBe(0)
+    expect(parse('xattr_permissions=1,xattr_permissions=auto').upper).not.toHaveProperty('owners')
+    expect(parse('ro').readOnly).toBe(true)
+    expect(parseMountOptions(['ro,rw'])).toMatchObject({ readWrite: true, options: { readOnly: false } })
+  })
+
   it('takes and drops what concerns mount(8), systemd and access times', () => {
     const plain = parse()
     expect(
       parse(
-        'ro,_netdev,nofail,defaults,auto,noauto,user,users,x-systemd.automount,x-gdu.hide,X-mount.mkdir=0755',
+        '_netdev,nofail,defaults,auto,noauto,user,users,x-systemd.automount,x-gdu.hide,X-mount.mkdir=0755',
       ),
     ).toEqual(plain)
     expect(
       parse('atime,noatime,diratime,nodiratime,relatime,norelatime,strictatime,lazytime,nolazytime'),
     ).toEqual(plain)
-    expect(parse('', ',,ro,')).toEqual(plain)
+    expect(parse('', ',,rw,')).toEqual(plain)
   })
 
   it.each([
@@ -76,7 +88,12 @@ describe('parseMountOptions', () => {
     ['verify=never', /auto, lazy or eager/],
     ['driver=libfuse', /^driver is builtin or fuse-native, not 'libfuse'$/],
     ['driver', /'driver' needs a value/],
-    ['rw', /writable mounts are not available yet/],
+    ['fsync=1', /fsync=1: expected auto, strict, volatile/],
+    ['redirect_dir=follow', /redirect_dir=follow: expected on, off/],
+    ['xattr_permissions=3', /xattr_permissions=3: expected 0, 1, 2, auto/],
+    ['xattr=trusted.', /expected user, trusted/],
+    ['volatile=1', /'volatile' takes no value/],
+    ['context="a"', /no quotation marks/],
     ['allow_root', /use allow_other/],
   ])('refuses %s', (option, message) => {
     expect(() => parse(option)).toThrow(message)
@@ -113,12 +130,35 @@ describe('buildMountRequest', () => {
     expect(buildMountRequest('s', '/t', { o: ['verify=lazy'], verify: 'eager' }).verify).toBe('eager')
   })
 
-  it.each([[{ persist: 'd' }], [{ upper: 'd' }], [{ writeable: true }], [{ writable: true }]])(
-    'refuses %o',
-    (flags) => {
-      expect(() => buildMountRequest('s', '/t', flags)).toThrow('writable mounts are not available yet')
-    },
-  )
+  it.each([
+    [{ persist: 'd' }, { kind: 'persist', folder: `${process.cwd()}/d` }],
+    [
+      { persist: '/d', writeable: true },
+      { kind: 'persist', folder: '/d' },
+    ],
+    [{ upper: 'd/.' }, { kind: 'upper', upper: `${process.cwd()}/d/.` }],
+    [{ writeable: true }, { kind: 'temporary' }],
+    [{ writable: true }, { kind: 'temporary' }],
+    [{}, undefined],
+    [{ writable: true, o: ['ro'] }, undefined],
+    [
+      { upper: '/d', o: ['rw,ro'] },
+      { kind: 'upper', upper: '/d' },
+    ],
+  ])('says for %o where changes go', (flags, changes) => {
+    const request = buildMountRequest('s', '/t', flags)
+    expect(request.changes).toEqual(changes)
+    expect(request.options.readOnly).toBe('o' in flags)
+  })
+
+  it.each([
+    [{ o: ['ro,rw'] }, /rw needs a place for changes: --upper DIR or --persist DIR .*--writeable/],
+    [{ o: ['rw,ro'], persist: '' }, /--persist: .*empty/],
+    [{ upper: 'a', persist: 'b' }, /give one of them/],
+    [{ writeable: true, o: ['driver=fuse-native'] }, /fuse-native is for read-only mounts/],
+  ])('refuses %o', (flags, message) => {
+    expect(() => buildMountRequest('s', '/t', flags)).toThrow(message)
+  })
 
   it('refuses empty names and a root hash that is none', () => {
     expect(() => buildMountRequest('', '/t', {})).toThrow('source is empty')

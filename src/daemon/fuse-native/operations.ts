@@ -118,6 +118,12 @@ export class Operations {
       return room.subarray(filled - length, filled)
     }
     const target: ReadTarget = {
+      get length() {
+        return filled
+      },
+      rewind: (mark) => {
+        filled = mark
+      },
       claim,
       zeros: (length) => void claim(length).fill(0),
       data: (bytes) => claim(bytes.length).set(bytes),

@@ -1,0 +1,141 @@
+import { mkdirSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { FsError } from '../base/index.ts'
+import {
+  HeldError,
+  type OpenUpper,
+  openUpper,
+  removeChanges,
+  takesChanges,
+  type UpperSpec,
+  upperPaths,
+  viewUpper,
+} from '../molecule.ts'
+import { setUmask0 } from '../sys/at.ts'
+import { readMountInfo } from '../sys/mountinfo.ts'
+import { raiseOpenFiles } from '../sys/privileges.ts'
+import type { MountStatus } from './control-protocol.ts'
+import type { LogFunction } from './log.ts'
+import type { ChangesPlace, MountRequest } from './request.ts'
+import { listChangesAside, listEntries, type RuntimeEntry, TEMPORARY_CHANGES } from './runtime-dir.ts'
+import { refuseInside, refuseOver } from './target.ts'
+
+/** A daemon whose mount is gone writes its data back, and then lets go of its upper directory. */
+const RELEASE_TIMEOUT_MS = 5000
+const RELEASE_INTERVAL_MS = 20
+
+/** What `config.json` calls `WriteableOverlayPath`: the folder as it was asked for. */
+export function changesFolder(place: ChangesPlace | undefined): string {
+  if (place?.kind === 'persist') return place.folder
+  return place?.kind === 'upper' || place?.kind === 'pair' ? place.upper : ''
+}
+
+/**
+ * Opens the upper directory that a request asks for, before anything is mounted.
+ * @returns undefined for a mount without one
+ * @throws FsError as `openUpper`; EBUSY naming the mount that has it; EINVAL where it and the target overlap
+ */
+export async function openChanges(
+  request: MountRequest,
+  entry: RuntimeEntry,
+  target: string,
+): Promise<OpenUpper | undefined> {
+  const { changes, options } = request
+  if (changes === undefined) return undefined
+  const paths = upperPaths(changes, join(entry.folder, TEMPORARY_CHANGES))
+  if (options.readOnly) {
+    const empty = join(entry.folder, 'empty')
+    mkdirSync(empty, { mode: 0o700 })
+    const view = await whenFree(() => viewUpper(paths, empty), request.metadataDir)
+    refuseOverlap(target, [paths.upper], changes)
+    return view
+  }
+  // Modes come from the kernel with the umask of the caller taken away, and copies have those of their layer.
+  setUmask0()
+  raiseOpenFiles()
+  // Its files are in no way those of whoever may look into the runtime folder.
+  if (paths.temporary) mkdirSync(dirname(paths.upper), { mode: 0o700 })
+  const upper = await whenFree(() => openUpper(paths, options.upper), request.metadataDir)
+  try {
+    refuseOverlap(target, [paths.upper, paths.work], changes)
+    return upper
+  } catch (error) {
+    upper.undo()
+    throw error
+  }
+}
+
+/**
+ * Runtimes mount an overlay over the folder that holds its own directories (enroot does), and do not look for them
+ * there any more; who names a directory in a mount of an image expects to find it again.
+ * @throws FsError EINVAL
+ */
+function refuseOverlap(target: string, directories: readonly string[], place: ChangesPlace): void {
+  refuseInside(target, directories)
+  if (place.kind !== 'pair') refuseOver(target, directories)
+}
+
+/** What `status` tells of it. */
+export function upperStatus(
+  { changes }: MountRequest,
+  upper: UpperSpec | undefined,
+): Pick<MountStatus, 'writable' | 'upper'> {
+  if (upper === undefined) return { writable: false }
+  const { label, work, policy } = upper
+  const isWritable = takesChanges(upper)
+  return {
+    writable: isWritable,
+    upper: {
+      path: label,
+      ...('label' in work ? { work: work.label } : {}),
+      temporary: changes?.kind === 'temporary',
+      policy,
+    },
+  }
+}
+
+/** The end of a mount: everything is on the disk before its process ends. Never throws. */
+export function closeChanges(upper: OpenUpper, failed: boolean, log: LogFunction): void {
+  try {
+    if (failed) upper.undo()
+    else upper.sync()
+  } catch (error) {
+    log('error', `${upper.spec.label}: ${error instanceof Error ? error.message : String(error)}`)
+  }
+  upper.unlock()
+}
+
+async function whenFree(open: () => OpenUpper, metadataDir: string | undefined): Promise<OpenUpper> {
+  const deadline = performance.now() + RELEASE_TIMEOUT_MS
+  for (;;) {
+    try {
+      return open()
+    } catch (error) {
+      if (!(error instanceof HeldError)) throw error
+      const holder = listEntries(metadataDir).find(({ daemon }) => daemon?.process.pid === error.pid)
+      const device = holder?.daemon?.device
+      const isMounted = device !== undefined && readMountInfo().some((mount) => mount.device === device)
+      if (isMounted) {
+        throw new FsError(
+          'EBUSY',
+          `${error.what} is in use by the mount on ${holder?.config.Target} (process ${error.pid}): unmount that first`,
+        )
+      }
+      if (performance.now() >= deadline) throw error
+    }
+    await sleep(RELEASE_INTERVAL_MS)
+  }
+}
+
+/** Removes temporary changes that no mount uses any more, also those of a daemon that was killed. Never throws. */
+export function sweepChanges(metadataDir: string | undefined, log: LogFunction): void {
+  for (const folder of listChangesAside(metadataDir)) {
+    try {
+      removeChanges(folder)
+    } catch (error) {
+      // Another user's, or another process is at it.
+      log('debug', `${folder} stays: ${error instanceof Error ? error.message : String(error)}`)
+    }
+  }
+}

@@ -1,0 +1,78 @@
+import fs from 'node:fs'
+import { recordInUse } from '../../overlay/index.ts'
+import { codeOfErrno, FsError } from '../base/index.ts'
+import { O_PATH } from '../sys/at.ts'
+import { type OpenImage, openImage } from './image-file.ts'
+import type { DirectorySpec, LayerSpec, MoleculeSpec } from './spec.ts'
+
+/** What podman-hpc calls the image of a whole store of layers, which stands beside an empty folder. */
+const IMAGE_SUFFIX = '.squash'
+/** Block size where no layer has blocks, bytes. */
+const NO_BLOCKS = 128 << 10
+
+/**
+ * Opens the lower directories of an overlay. One that is a file is a squashfs image, and so is `X.squash` beside an
+ * X that is missing or empty.
+ * @param lowers as `lowerdir` has them, the topmost first
+ * @throws FsError ENOENT, EACCES, EIO naming the path; nothing stays open then
+ */
+export function resolveLowers(lowers: readonly string[]): MoleculeSpec {
+  const images: OpenImage['spec'][] = []
+  const layers: LayerSpec[] = []
+  try {
+    for (const path of lowers.toReversed()) {
+      const image = imageOf(path)
+      if (image === undefined) layers.push(openLower(path))
+      else {
+        const known = images.findIndex((one) => one.label === image)
+        layers.push(known < 0 ? images.push(openImage({ label: image, path: image }).spec) - 1 : known)
+      }
+    }
+  } catch (error) {
+    for (const { fd } of images) fs.closeSync(fd)
+    for (const layer of layers) if (typeof layer !== 'number') fs.closeSync(layer.fd)
+    throw error
+  }
+  return {
+    images,
+    layers,
+    plain: false,
+    blockSize: Math.max(NO_BLOCKS, ...images.map((image) => image.blockSize)),
+    paths: [],
+  }
+}
+
+/** The image file that stands for a lower directory; undefined where the directory itself does. */
+function imageOf(path: string): string | undefined {
+  const stat = fs.statSync(path, { throwIfNoEntry: false })
+  if (stat?.isFile()) return path
+  const image = imageBeside(path)
+  if (image === undefined || (stat !== undefined && fs.readdirSync(path).length > 0)) return undefined
+  return image
+}
+
+function imageBeside(path: string): string | undefined {
+  const plain = path.replace(/\/+$/, '')
+  return [plain, realOr(plain)].map((one) => one + IMAGE_SUFFIX).find((one) => fs.existsSync(one))
+}
+
+function realOr(path: string): string {
+  try {
+    return fs.realpathSync.native(path)
+  } catch {
+    return path
+  }
+}
+
+function openLower(path: string): DirectorySpec {
+  try {
+    const fd = fs.openSync(path, O_PATH | fs.constants.O_DIRECTORY)
+    const ownerRecord = recordInUse(fd)
+    return { label: path, fd, ...(ownerRecord === undefined ? {} : { ownerRecord }) }
+  } catch (error) {
+    const { errno, code } = error as NodeJS.ErrnoException
+    throw new FsError(codeOfErrno(-(errno ?? 0)), `lower directory ${path} cannot be opened: ${code}`, {
+      cause: error,
+    })
+  }
+}
