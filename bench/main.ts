@@ -10,7 +10,10 @@ import { machineFacts, reportRun } from './report/index.ts'
 import { chooseScenarios } from './rows/index.ts'
 import { runBench } from './run.ts'
 
-/** Entry of `npm run bench`; the working directory is the repository. Progress goes to stderr, results to stdout. */
+/**
+ * Entry of `npm run bench`; the working directory is the repository. Progress goes to stderr, results to stdout. With
+ * `client` as its first argument it is one of the programs that use a mount.
+ */
 
 const log = (line: string): void => {
   process.stderr.write(`${line}\n`)
@@ -26,6 +29,8 @@ async function measure(options: BenchOptions): Promise<number> {
   if (process.geteuid?.() !== 0)
     throw new Error('needs root: to drop the page cache and for the kernel mounts')
   const directory = mkdtempSync(join(tmpdir(), 'atomfs-bench-run-'))
+  // Not in the directory for temporary files, which may be in memory.
+  const upperDirectory = join(options.directory, `upper-${process.pid}`)
   try {
     const program = await prepareProgram(repository, directory, log)
     const readers = allReaders(program, options)
@@ -44,6 +49,7 @@ async function measure(options: BenchOptions): Promise<number> {
       inputs,
       rounds: options.rounds,
       directory,
+      upperDirectory,
       log,
       interrupted: () => interrupted,
     })
@@ -51,10 +57,11 @@ async function measure(options: BenchOptions): Promise<number> {
     log(`took ${((performance.now() - start) / 60_000).toFixed(1)} minutes`)
     return result.complete && result.failures.length === 0 ? 0 : 1
   } finally {
-    const mounts = mountsBelow(directory)
+    const mounts = [...mountsBelow(directory), ...mountsBelow(upperDirectory)]
     if (mounts.length > 0) log(`still mounted: ${mounts.join(', ')}`)
     else if (options.keep) log(`kept ${directory}`)
     else rmSync(directory, { recursive: true, force: true })
+    if (mounts.length === 0) rmSync(upperDirectory, { recursive: true, force: true })
   }
 }
 
@@ -67,6 +74,11 @@ function listAll(options: BenchOptions): void {
 async function main(args: readonly string[]): Promise<number> {
   if (args.includes('--help')) {
     process.stdout.write(`${USAGE}\n`)
+    return 0
+  }
+  if (args[0] === 'client') {
+    const { runClient } = await import('./clients/index.ts')
+    process.stdout.write(runClient(args.slice(1)))
     return 0
   }
   if (args[0] === 'micro') {

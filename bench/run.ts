@@ -1,11 +1,11 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { isMounted } from '../test/support/mount-table.ts'
 import { run } from '../test/support/process.ts'
 import type { Inputs, Subject } from './inputs/index.ts'
 import type { Unit } from './measure/index.ts'
-import type { Mounted, Reader } from './readers/index.ts'
-import { unmountTarget } from './readers/index.ts'
+import type { Mounted, Reader, Upper } from './readers/index.ts'
+import { makeUpper, removeUpper, unmountTarget } from './readers/index.ts'
 import type { Scenario } from './rows/index.ts'
 
 export interface Sample {
@@ -39,6 +39,8 @@ export interface RunPlan {
   readonly rounds: number
   /** For mount points; made and removed by the caller. */
   readonly directory: string
+  /** For the changes to writable mounts, on a disk; made when needed and removed by the caller. */
+  readonly upperDirectory: string
   readonly log: (line: string) => void
   readonly interrupted: () => boolean
 }
@@ -73,7 +75,7 @@ export async function runBench(plan: RunPlan): Promise<RunResult> {
         const title = `${round + 1}/${plan.rounds} ${input}, ${scenarioName}, ${name}`
         try {
           for (let i = 0; i < (scenario.repeat ?? 1); i += 1) {
-            await measureOnce(plan.directory, scenario, subject, reader, record)
+            await measureOnce(plan, scenario, subject, reader, record)
           }
           plan.log(
             `${title}: ${taken.map((s) => `${s.row} ${s.value.toFixed(s.unit === 's' ? 2 : 0)} ${s.unit}`).join(', ')}`,
@@ -93,7 +95,9 @@ export async function runBench(plan: RunPlan): Promise<RunResult> {
 export function readersFor(plan: Pick<RunPlan, 'readers'>, scenario: Scenario, subject: Subject): Reader[] {
   return plan.readers.filter(
     (reader) =>
-      scenario.readers.includes(reader.name) && reader.missing() === undefined && reader.accepts(subject),
+      scenario.readers.includes(reader.name) &&
+      reader.missing() === undefined &&
+      reader.accepts(subject, scenario.writable === true),
   )
 }
 
@@ -102,9 +106,9 @@ function inOrderOfRound(readers: readonly Reader[], round: number): Reader[] {
   return [...readers.slice(start), ...readers.slice(0, start)]
 }
 
-/** One fresh mount, measured and taken away again. */
+/** One fresh mount, with a fresh upper where there is to be one, measured and taken away again. */
 async function measureOnce(
-  directory: string,
+  { directory, upperDirectory }: RunPlan,
   scenario: Scenario,
   subject: Subject,
   reader: Reader,
@@ -112,11 +116,14 @@ async function measureOnce(
 ): Promise<void> {
   const own = mkdtempSync(join(directory, 'mount-'))
   const [target, work] = [join(own, 'target'), join(own, 'work')]
+  // One for each mount: what cannot be unmounted is then in nobody's way.
+  const disk = join(upperDirectory, basename(own))
   for (const path of [target, work]) mkdirSync(path)
-  let mounted: Mounted | undefined
+  let [mounted, upper]: [Mounted | undefined, Upper | undefined] = [undefined, undefined]
   try {
+    if (scenario.writable === true) upper = await makeUpper(disk)
     const start = performance.now()
-    mounted = await reader.mount(subject, target, work)
+    mounted = await reader.mount(subject, target, work, upper)
     // Ready is when the root answers.
     await run('stat', ['-c', '%i', `${target}/.`], { timeout: 30_000 })
     if (scenario.rows.includes('mount')) record('mount', performance.now() - start, 'ms')
@@ -126,5 +133,6 @@ async function measureOnce(
     await mounted?.unmount()
     await unmountTarget(target)
     rmSync(own, { recursive: true, force: true, maxRetries: 3 })
+    if (scenario.writable === true) await removeUpper(disk)
   }
 }

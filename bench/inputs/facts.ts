@@ -6,8 +6,8 @@ export interface TreeFacts {
   readonly tarBytes: number
   /** Bytes of all regular files. */
   readonly contentBytes: number
-  /** The one large file, and its size; absent where the tree has none. */
-  readonly bigFile?: { readonly name: string; readonly bytes: number }
+  /** The one large file, and its size; absent where the tree has none. The digest where its bytes are checked. */
+  readonly bigFile?: { readonly name: string; readonly bytes: number; readonly sha256?: string }
   /** Files with the names for each of the parallel readers, NUL-separated, relative to the root. */
   readonly readerLists: readonly string[]
   /** Programs that start from the tree. */
@@ -34,4 +34,29 @@ export interface Subject {
   /** SOURCE for our mount without verification. */
   readonly unverified: string
   readonly facts: TreeFacts
+  /** Where the mount is written to: what of these the scenario needs. */
+  readonly writes?: WriteFacts
+}
+
+/** What is written into a mount, and what must come of it. */
+export interface WriteFacts {
+  readonly smallFiles?: number
+  /** Bytes of one file that is written from its first to its last. */
+  readonly sequentialBytes?: number
+  readonly random?: RandomWrites
+  /** A tar file, and what `find` and `tar cf - .` say of its content. */
+  readonly archive?: { readonly path: string; readonly entries: number; readonly tarBytes: number }
+  /** A directory of the image that several layers have, and the names in it, itself among them. */
+  readonly moved?: { readonly directory: string; readonly entries: number }
+}
+
+export interface RandomWrites {
+  /** Of the file, which is full of zeros before. */
+  readonly fileBytes: number
+  /** Writes of 4 KiB, each at another place. */
+  readonly writes: number
+  /** fsync(2) after so many writes; 0 for never. */
+  readonly fsyncAfter: number
+  /** Digest of the file after the same writes outside of any mount. */
+  readonly sha256: string
 }

@@ -2,10 +2,12 @@ import { mkdirSync } from 'node:fs'
 import { appendVerity, type Compressor, mksquashfs } from '../../test/support/images.ts'
 import { writeOciLayout } from '../../test/support/oci-layout.ts'
 import type { InputCache } from './cache.ts'
-import type { Subject, TreeFacts } from './facts.ts'
+import type { Subject, TreeFacts, WriteFacts } from './facts.ts'
 import { buildGenerated, type GeneratedShape } from './generated.ts'
 import { splitIntoLayers } from './layers.ts'
+import { digestAfterWrites } from './random-writes.ts'
 import { buildTree, type TreeShape } from './tree.ts'
+import { buildArchive, buildLargeFile, findMerged } from './writes.ts'
 
 const MIB = 2 ** 20
 
@@ -18,6 +20,17 @@ const FULL: TreeShape = {
 }
 /** For compressors that take long to pack. */
 const SMALL: TreeShape = { entries: 6000, manyBytes: 60 * MIB, totalBytes: 80 * MIB, bigBytes: 0 }
+
+/** What is written where a mount is writable; multiples of a block of 4 KiB. */
+const WRITES = {
+  smallFiles: 20_000,
+  largeFile: 500_000_000,
+  sequential: 1024 * MIB,
+  randomFile: 256 * MIB,
+  /** Without and with fsync(2), which takes the disk its time. */
+  randomWrites: 20_000,
+  syncedWrites: 2000,
+}
 
 export type TreeName = 'tree' | 'small'
 
@@ -79,6 +92,61 @@ export class Inputs {
   /** @param thousands files in all, in directories of 1000 */
   async many(thousands: number): Promise<Subject> {
     return await this.#generated({ directories: Math.ceil(thousands * this.#scale), files: 1000 })
+  }
+
+  /** One large file that will be changed. */
+  async largeFile(): Promise<Subject> {
+    const image = this.#cache.path('large-file.squashfs')
+    const bytes = this.#scaled(WRITES.largeFile)
+    const facts = await this.#cache.get('large-file', () => buildLargeFile(image, bytes))
+    return { images: [image], unverified: image, facts }
+  }
+
+  /** Five layers and a number of small files to be written beside them. */
+  async smallFiles(): Promise<Subject> {
+    return await this.#written({ smallFiles: this.#scaled(WRITES.smallFiles) })
+  }
+
+  async sequential(): Promise<Subject> {
+    const mebibytes = Math.ceil((WRITES.sequential / MIB) * this.#scale)
+    return await this.#written({ sequentialBytes: mebibytes * MIB })
+  }
+
+  /** @param fsyncAfter writes, 0 for never */
+  async randomWrites(fsyncAfter: number): Promise<Subject> {
+    const plan = {
+      fileBytes: Math.ceil((WRITES.randomFile / MIB) * this.#scale) * MIB,
+      writes: this.#scaled(fsyncAfter === 0 ? WRITES.randomWrites : WRITES.syncedWrites),
+      fsyncAfter,
+    }
+    const name = `random-writes-${plan.writes}`
+    const sha256 = await this.#cache.get(name, () => digestAfterWrites(this.#cache.path(name), plan))
+    return await this.#written({ random: { ...plan, sha256 } })
+  }
+
+  /** Five layers and an archive of the smaller tree to be unpacked beside them. */
+  async archive(): Promise<Subject> {
+    const facts = await this.#tree('small')
+    const path = this.#cache.path('small.tar')
+    const archive = await this.#cache.get('small.tar', () =>
+      buildArchive(this.#cache.path('small'), path, facts),
+    )
+    return await this.#written({ archive })
+  }
+
+  /** Five layers and a directory of them to be renamed. */
+  async moved(): Promise<Subject> {
+    await this.#tree('tree')
+    const moved = await this.#cache.get('moved', async () => findMerged(this.#cache.path('tree')))
+    return await this.#written({ moved })
+  }
+
+  async #written(writes: WriteFacts): Promise<Subject> {
+    return { ...(await this.layers(5, 'zstd')), writes }
+  }
+
+  #scaled(count: number): number {
+    return Math.round(count * this.#scale)
   }
 
   async #generated(shape: GeneratedShape): Promise<Subject> {

@@ -1,4 +1,5 @@
 export { InputCache } from './cache.ts'
-export type { StartUp, Subject, TreeFacts } from './facts.ts'
+export type { RandomWrites, StartUp, Subject, TreeFacts, WriteFacts } from './facts.ts'
 export { Inputs, type TreeName } from './images.ts'
+export { writeRandomly } from './random-writes.ts'
 export { expectedFrom, runStartUp } from './start-ups.ts'

@@ -3,9 +3,10 @@ import { kernelReader } from './kernel.ts'
 import { fuseNativeReader, oursReader } from './ours.ts'
 import type { Reader } from './reader.ts'
 import { squashfuseReader, threadedSquashfuseReader } from './squashfuse.ts'
-import { fuseOverlayReader, kernelOverlayReader } from './stacked.ts'
+import { fuseOverlayOnKernelReader, fuseOverlayReader, kernelOverlayReader } from './stacked.ts'
 
-export type { Mounted, Reader } from './reader.ts'
+export { makeUpper, removeUpper } from './fresh-upper.ts'
+export type { Mounted, Reader, Upper } from './reader.ts'
 export { endProcesses, unmountTarget } from './teardown.ts'
 
 /** Readers that only run when `--readers` names them. */
@@ -17,12 +18,15 @@ export function allReaders(program: string, options: BenchOptions): Reader[] {
   return [
     oursReader('ours', program, true),
     oursReader('ours-unverified', program, false),
+    oursReader('ours-writeback', program, true, ['-o', 'writeback']),
+    oursReader('ours-volatile', program, true, ['-o', 'fsync=volatile']),
     ...options.compare.map((other) => oursReader(other.name, other.program, true)),
     squashfuseReader('squashfuse_ll', squashfuseLl),
     threadedSquashfuseReader('squashfuse_ll-mt', squashfuseLl),
     kernelReader,
     kernelOverlayReader,
     fuseOverlayReader(squashfuseLl),
+    fuseOverlayOnKernelReader,
     squashfuseReader('squashfuse', 'squashfuse'),
     fuseNativeReader('ours-fuse-native', program),
   ]

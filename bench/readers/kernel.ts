@@ -7,7 +7,7 @@ import { unmountTarget } from './teardown.ts'
 export const kernelReader: Reader = {
   name: 'kernel',
   missing: () => needs('root', 'loop', 'kernel-squashfs').reason || undefined,
-  accepts: ({ images }) => images.length === 1,
+  accepts: ({ images }, writable) => images.length === 1 && !writable,
   mount: ({ images: [image = ''] }, target) => mountKernel(image, target),
 }
 

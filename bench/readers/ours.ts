@@ -10,6 +10,7 @@ import { endProcesses, unmountTarget } from './teardown.ts'
  * A build of this project with its default options.
  * @param program its `bin/atomfs-fuse`
  * @param verify with root hashes where the image has them; else without any verification
+ * @param extra further arguments
  */
 export function oursReader(
   name: string,
@@ -21,14 +22,22 @@ export function oursReader(
     name,
     missing: () => (existsSync(program) ? undefined : `${program} is missing`),
     accepts: () => true,
-    mount: (subject, target, work) => mountOurs(program, argumentsFor(subject, verify, extra), target, work),
+    mount: (subject, target, work, upper) => {
+      const changes = upper === undefined ? [] : ['--upper', upper.directory]
+      const args = argumentsFor(subject, verify, [...changes, ...extra])
+      return mountOurs(program, args, target, work)
+    },
   }
 }
 
 /** The same through the optional driver, where its package is installed. */
 export function fuseNativeReader(name: string, program: string): Reader {
   const reader = oursReader(name, program, true, ['-o', 'driver=fuse-native'])
-  return { ...reader, missing: () => reader.missing() ?? missingPackage(program) }
+  return {
+    ...reader,
+    missing: () => reader.missing() ?? missingPackage(program),
+    accepts: (_subject, writable) => !writable,
+  }
 }
 
 function missingPackage(program: string): string | undefined {

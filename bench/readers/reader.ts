@@ -1,19 +1,27 @@
 import type { Subject } from '../inputs/index.ts'
 
+/** Where the changes to a writable mount go: two empty directories of one file system. */
+export interface Upper {
+  readonly directory: string
+  /** For the readers that must be given one. */
+  readonly work: string
+}
+
 /** One way to mount an image. */
 export interface Reader {
   readonly name: string
   /** Why it cannot be measured here; undefined where it can. */
   missing(): string | undefined
-  /** True where it can show this image. */
-  accepts(subject: Subject): boolean
+  /** True where it can show this image, and take changes if it is to be writable. */
+  accepts(subject: Subject, writable: boolean): boolean
   /**
    * Mounts, and resolves when the mount answers.
    * @param target an empty directory
    * @param work a directory for whatever else is needed, removed by the caller after `unmount`
+   * @param upper makes the mount writable; removed by the caller
    * @throws Error with nothing left mounted
    */
-  mount(subject: Subject, target: string, work: string): Promise<Mounted>
+  mount(subject: Subject, target: string, work: string, upper?: Upper): Promise<Mounted>
 }
 
 export interface Mounted {

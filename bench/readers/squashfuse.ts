@@ -16,7 +16,7 @@ export function squashfuseReader(name: string, program: string): Reader {
   return {
     name,
     missing: () => missingProgram(program),
-    accepts: ({ images }) => images.length === 1,
+    accepts: ({ images }, writable) => images.length === 1 && !writable,
     mount: ({ images: [image = ''] }, target) => mountSquashfuse(program, ['-s'], image, target),
   }
 }

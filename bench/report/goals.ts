@@ -1,4 +1,4 @@
-import { MANY } from '../rows/index.ts'
+import { MANY, WRITABLE, WRITABLE_ROWS } from '../rows/index.ts'
 import { findReader, type RowResult, ratioOf } from './statistics.ts'
 
 export type Outcome = 'pass' | 'MISS' | 'not measured'
@@ -39,6 +39,7 @@ const RATIO_GOALS: readonly RatioGoal[] = [
   { input: '5 layers', row: 'find-cold', against: 'fuse-overlayfs', limit: 0.2 },
   { input: '5 layers', row: 'tar-cold', against: 'fuse-overlayfs', limit: 0.2 },
   { input: '5 layers', row: 'tar-cold', against: 'ours-unverified', limit: 1.15 },
+  ...WRITABLE_ROWS.map((row) => ({ input: WRITABLE, row, against: 'fuse-overlayfs', limit: 1.0 })),
 ]
 
 /** Milliseconds; Node starts faster since 22. */
@@ -76,7 +77,7 @@ function judgeMount(rows: readonly RowResult[], limit: number): Verdict {
 function judgeMemory(rows: readonly RowResult[]): Verdict[] {
   const goal = 'resident memory after reading everything'
   const peaks = rows
-    .filter(({ row, input }) => row === 'rss-peak' && !/k files|wide/.test(input))
+    .filter(({ row, input }) => row === 'rss-peak' && !/k files|wide|writable/.test(input))
     .flatMap(({ input, readers }) =>
       readers.filter(({ reader }) => reader === 'ours').map((r) => ({ input, peak: r.median })),
     )

@@ -6,8 +6,10 @@ import { measureRandom } from './random.ts'
 import type { Scenario } from './scenario.ts'
 import { measureStartUp } from './start-up.ts'
 import { measureBigFile, measureFind, measureNothing, measureParallel, measureTar } from './whole-tree.ts'
+import { writable } from './writable.ts'
 
 export type { Scenario } from './scenario.ts'
+export { WRITABLE, WRITABLE_ROWS } from './writable.ts'
 
 const SINGLE = ['ours', 'squashfuse_ll', 'squashfuse_ll-mt', 'kernel']
 const LAYERED = ['ours', 'ours-unverified', 'fuse-overlayfs', 'kernel-overlay']
@@ -127,6 +129,7 @@ export function chooseScenarios(options: BenchOptions): Scenario[] {
     ...layers(10, ['ours', 'kernel-overlay'], false),
     ...details(),
     ...compressors(),
+    ...writable(),
     ...millions(),
   ]
   const extra = [...options.compare.map(({ name }) => name), ...options.readers.filter(isOnRequest)]

@@ -11,6 +11,8 @@ export interface Scenario {
   readonly readers: readonly string[]
   /** Readers that are slow and only there for orientation run in so many rounds. */
   readonly fewerRounds?: Readonly<Record<string, number>>
+  /** With an empty upper directory for the changes. */
+  readonly writable?: boolean
   /** Part of `--quick`. */
   readonly main: boolean
   /** Only with `--million`. */
