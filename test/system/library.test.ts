@@ -28,8 +28,16 @@ describe('the library', () => {
         await molecule.umount()
         expect(isMounted(target)).toBe(false)
         await expect(molecule.umount()).rejects.toThrow('is not mounted')
-        const writable = buildMoleculeFromOci({ ...options, addWriteableOverlay: true })
-        await expect(writable.mount()).rejects.toThrow(/writ/)
+        await buildMoleculeFromOci({ ...options, addWriteableOverlay: true }).mount()
+        fs.writeFileSync(path.join(target, 'new'), 'new')
+        await molecule.umount()
+        const writeableOverlayPath = path.join(directory, 'changes')
+        const kept = buildMoleculeFromOci({ ...options, addWriteableOverlay: true, writeableOverlayPath })
+        await kept.mount()
+        expect(fs.existsSync(path.join(target, 'new'))).toBe(false)
+        fs.writeFileSync(path.join(target, 'kept'), 'kept')
+        await kept.umount()
+        expect(fs.readFileSync(path.join(writeableOverlayPath, 'persist/kept'), 'utf8')).toBe('kept')
       } finally {
         await unmount(target)
       }

@@ -1,0 +1,299 @@
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import {
+  ATOMFS_FUSE,
+  findProgram,
+  isMounted,
+  mksquashfs,
+  mountKernelOverlay,
+  needs,
+  type RunResult,
+  run,
+  titled,
+  unmount,
+} from '../support/index.ts'
+import { setXattr } from '../support/native.ts'
+import { entries, inScene, type Scene, SILENT } from './life-scene.ts'
+
+/** The command `overlay`, also under the name fuse-overlayfs, as its clients call it. */
+
+const need = needs('root', 'fuse', 'mksquashfs')
+const withOther = needs('root', 'fuse', 'fuse-overlayfs')
+const withKernel = needs('root', 'fuse', 'kernel-overlayfs')
+
+interface OverlayScene extends Scene {
+  /** `fuse-overlayfs ARGS` in the folder of the scene. */
+  readonly overlay: (...args: string[]) => Promise<RunResult>
+}
+
+/** Two lower directories, `a` above `b`, and places for changes. */
+function inOverlayScene(play: (scene: OverlayScene) => Promise<void>): Promise<void> {
+  return inScene(async (scene) => {
+    const { folder, runDir } = scene
+    for (const path of ['a/both', 'b/both', 'b/below', 'u', 'w'])
+      mkdirSync(join(folder, path), { recursive: true })
+    writeFileSync(join(folder, 'a/both/a'), 'from a')
+    writeFileSync(join(folder, 'b/both/b'), 'from b')
+    writeFileSync(join(folder, 'b/below/file'), 'below')
+    symlinkSync(ATOMFS_FUSE, join(folder, 'fuse-overlayfs'))
+    await play({
+      ...scene,
+      overlay: (...args) =>
+        run(join(folder, 'fuse-overlayfs'), args, {
+          cwd: folder,
+          env: { ATOMFS_TEST_RUN_DIR: runDir },
+          timeout: 60_000,
+          allowFailure: true,
+        }),
+    })
+  })
+}
+
+async function succeed(result: Promise<RunResult>): Promise<void> {
+  expect(await result).toMatchObject(SILENT)
+}
+
+const WRITABLE = 'lowerdir=a:b,upperdir=u,workdir=w'
+
+describe.skipIf(!need.ok)(titled('an overlay', need), () => {
+  it('merges, takes changes into the upper directory, and shows them again', async () => {
+    await inOverlayScene(async ({ overlay, target, folder, runDir }) => {
+      for (const round of [1, 2]) {
+        await succeed(overlay('-o', WRITABLE, 'mnt'))
+        expect(readdirSync(join(target, 'both')).sort()).toEqual(round === 1 ? ['a', 'b'] : ['a', 'new'])
+        if (round === 1) {
+          rmSync(join(target, 'both/b'))
+          writeFileSync(join(target, 'both/new'), 'new')
+        }
+        expect(() => renameSync(join(target, 'below'), join(target, 'moved'))).toThrow(/EXDEV/)
+        await run('umount', [target])
+        await expect.poll(() => entries(runDir), { timeout: 10_000 }).toEqual([])
+      }
+      const whiteout = lstatSync(join(folder, 'u/both/b'))
+      expect([whiteout.isCharacterDevice(), whiteout.rdev]).toEqual([true, 0])
+      expect(readdirSync(join(folder, 'w')).sort()).toEqual(['atomfs.index', 'work'])
+    })
+  })
+
+  it('is the same by the name of the command, and can rename directories on request', async () => {
+    await inOverlayScene(async ({ atomfs, target, folder }) => {
+      const at = (path: string) => join(folder, path)
+      const options = `lowerdir=${at('a')}:${at('b')},upperdir=${at('u')},workdir=${at('w')}`
+      await succeed(atomfs('overlay', '-o', options, '-o', 'redirect_dir=on', target))
+      renameSync(join(target, 'below'), join(target, 'moved'))
+      expect(readFileSync(join(target, 'moved/file'), 'utf8')).toBe('below')
+      const status = JSON.parse((await atomfs('status', '--json', target)).stdout)
+      expect(status).toMatchObject({
+        source: 'overlay',
+        writable: true,
+        upper: { path: at('u') },
+        layers: [
+          { label: at('b'), state: 'unverified' },
+          { label: at('a'), state: 'unverified' },
+        ],
+      })
+    })
+  })
+
+  it('is read-only without an upper directory, and with ro', async () => {
+    await inOverlayScene(async ({ overlay, target, folder }) => {
+      writeFileSync(join(folder, 'u/changed'), 'changed')
+      await succeed(overlay('-o', 'lowerdir=a:b', target))
+      expect(readdirSync(target)).toEqual(['below', 'both'])
+      expect(() => writeFileSync(join(target, 'x'), '')).toThrow(/EROFS/)
+      await unmount(target)
+      await succeed(overlay('-o', 'ro,lowerdir=a:b,upperdir=u', target))
+      expect(readdirSync(target).sort()).toEqual(['below', 'both', 'changed'])
+      expect(() => writeFileSync(join(target, 'x'), '')).toThrow(/EROFS/)
+    })
+  })
+
+  it('takes the words of its clients: a source, mapped ids with a colon at the start, flags, unknown ones', async () => {
+    await inOverlayScene(async ({ overlay, target, folder }) => {
+      chownSync(join(folder, 'b/below/file'), 3, 4)
+      const options = `${WRITABLE},uidmapping=:0:1000:10,gidmapping=:0:2000:10,lazytime,dev,suid,xino=on,frob=1`
+      expect(await overlay('overlay', target, '-o', options, '-o', 'nits')).toMatchObject({
+        status: 0,
+        stdout: '',
+        stderr: 'unknown argument ignored: frob=1\nunknown argument ignored: nits\n',
+      })
+      expect(statSync(join(target, 'below/file'))).toMatchObject({ uid: 1003, gid: 2004 })
+      const line = (await run('grep', ['-F', target, '/proc/self/mountinfo'])).stdout
+      expect(line).toMatch(/ rw,relatime (?:\S+ )*- fuse\.atomfs-fuse overlay /)
+    })
+  })
+
+  it('-V and --version say what programs look for', async () => {
+    await inOverlayScene(async ({ overlay }) => {
+      for (const word of ['-V', '--version']) {
+        const { status, stdout } = await overlay(word)
+        expect({ status, stdout }).toEqual({
+          status: 0,
+          stdout: expect.stringMatching(/^fuse-overlayfs: version 1\./),
+        })
+      }
+    })
+  })
+
+  it('may cover the folder that holds its directories, which it has open from before', async () => {
+    await inOverlayScene(async ({ overlay, folder }) => {
+      const rootfs = join(folder, 'rootfs')
+      mkdirSync(rootfs)
+      for (const name of ['a', 'u', 'w']) renameSync(join(folder, name), join(rootfs, name))
+      const at = (path: string) => join(rootfs, path)
+      await succeed(overlay('-o', `lowerdir=${at('a')},upperdir=${at('u')},workdir=${at('w')}`, rootfs))
+      expect(readdirSync(rootfs)).toEqual(['both'])
+      writeFileSync(join(rootfs, 'new'), 'new')
+      mkdirSync(join(rootfs, 'both/dir'))
+      await unmount(rootfs)
+      expect(readdirSync(at('u')).sort()).toEqual(['both', 'new'])
+    })
+  })
+
+  it.each([
+    [['-o', 'upperdir=u,workdir=w', 'mnt'], /no lower directory/],
+    [['-o', 'lowerdir=a:none', 'mnt'], /lower directory .*\/none cannot be opened: ENOENT/],
+    [['-o', 'lowerdir=a,upperdir=u', 'mnt'], /needs workdir=/],
+    [['-o', 'lowerdir=a,upperdir=u,workdir=u', 'mnt'], /one contains the other/],
+    [['-o', 'lowerdir=a,upperdir=u,workdir=u/x', 'mnt'], /work directory .*u\/x cannot be opened: ENOENT/],
+    [['-o', 'lowerdir=a', 'a/both'], /target .*a\/both lies in .*\/a, which is part of the mount/],
+    [['-o', 'lowerdir=a', 'x', 'y', 'z'], /one directory to mount on/],
+    [['-o', 'lowerdir=a'], /missing required argument/],
+  ])('%j is refused in one line', async (args, message) => {
+    await inOverlayScene(async ({ overlay, target, folder, runDir }) => {
+      const result = await overlay(...args)
+      expect(result.stderr).toMatch(/^Error: [^\n]+\n$/)
+      expect(result.stderr).toMatch(message)
+      expect(result.status).toBe(1)
+      expect(isMounted(target)).toBe(false)
+      expect(entries(runDir)).toEqual([])
+      expect([...readdirSync(join(folder, 'u')), ...readdirSync(join(folder, 'w'))]).toEqual([])
+    })
+  })
+})
+
+describe.skipIf(!need.ok)(titled('squashfs files as lower directories', need), () => {
+  it('by their own name, and as X.squash beside an X that is missing or empty', async () => {
+    await inOverlayScene(async ({ overlay, target, folder }) => {
+      await mksquashfs(join(folder, 'a'), join(folder, 'a.sqfs'))
+      await mksquashfs(join(folder, 'b'), join(folder, 'gone.squash'))
+      rmSync(join(folder, 'b'), { recursive: true })
+      // As links of containers/storage, with an image beside the link.
+      mkdirSync(join(folder, 'c'))
+      symlinkSync('c', join(folder, 'l'))
+      mkdirSync(join(folder, 'cc'))
+      writeFileSync(join(folder, 'cc/from-c'), 'c')
+      await mksquashfs(join(folder, 'cc'), join(folder, 'l.squash'))
+      // One that is not empty counts itself.
+      mkdirSync(join(folder, 'full'))
+      writeFileSync(join(folder, 'full/file'), 'full')
+      writeFileSync(join(folder, 'full.squash'), 'no image')
+      await succeed(overlay('-o', 'lowerdir=a.sqfs:full:l:gone,upperdir=u,workdir=w', target))
+      expect(readdirSync(target).sort()).toEqual(['below', 'both', 'file', 'from-c'])
+      expect(readdirSync(join(target, 'both')).sort()).toEqual(['a', 'b'])
+      writeFileSync(join(target, 'both/b'), 'changed')
+      await unmount(target)
+      expect(readFileSync(join(folder, 'u/both/b'), 'utf8')).toBe('changed')
+    })
+  })
+})
+
+describe.skipIf(!need.ok)(titled('a lower directory with owners in attributes', need), () => {
+  it('is shown and copied as it is meant', async () => {
+    await inOverlayScene(async ({ overlay, target, folder }) => {
+      const record = (path: string, text: string) =>
+        setXattr(Buffer.from(join(folder, path)), 'user.containers.override_stat', Buffer.from(text))
+      writeFileSync(join(folder, 'a/link'), 'both/a')
+      writeFileSync(join(folder, 'a/null'), '')
+      writeFileSync(join(folder, 'a/suid'), 'suid')
+      record('a', '5:6:0755:dir')
+      record('a/link', '7:8:0777:symlink')
+      record('a/null', '0:0:0640:char-1-3')
+      record('a/suid', '9:10:4711:file')
+      await succeed(overlay('-o', WRITABLE, target))
+      expect(readlinkSync(join(target, 'link'))).toBe('both/a')
+      expect(lstatSync(join(target, 'link'))).toMatchObject({ uid: 7, gid: 8, mode: 0o120777, size: 6 })
+      expect(statSync(join(target, 'null'))).toMatchObject({ mode: 0o020640, rdev: 259, size: 0 })
+      expect(statSync(join(target, 'suid'))).toMatchObject({ uid: 9, gid: 10, mode: 0o104711 })
+      chownSync(join(target, 'null'), 3, 3)
+      chmodSync(join(target, 'suid'), 0o700)
+      await unmount(target)
+      // The upper directory itself keeps real owners.
+      expect(statSync(join(folder, 'u/null'))).toMatchObject({ mode: 0o020640, rdev: 259, uid: 3, gid: 3 })
+      expect(statSync(join(folder, 'u/suid'))).toMatchObject({ uid: 9, gid: 10, mode: 0o100700 })
+    })
+  })
+})
+
+describe.skipIf(!withOther.ok)(titled('fuse-overlayfs and the overlay', withOther), () => {
+  it.each(['real owners', 'owners that are written down'])(
+    'go on with each other’s upper directory, with %s',
+    async (how) => {
+      await inOverlayScene(async ({ overlay, target, folder }) => {
+        const options = how === 'real owners' ? WRITABLE : `${WRITABLE},xattr_permissions=2`
+        const other = () => run(findProgram('fuse-overlayfs') ?? '', ['-o', options, target], { cwd: folder })
+        // Versions write owners down in different attributes: the root of the upper directory says in which.
+        await other()
+        await unmount(target)
+        await succeed(overlay('-o', options, target))
+        rmSync(join(target, 'both'), { recursive: true })
+        mkdirSync(join(target, 'both'))
+        writeFileSync(join(target, 'below/file'), 'changed')
+        chownSync(join(target, 'below/file'), 11, 12)
+        chmodSync(join(target, 'below/file'), 0o4711)
+        await unmount(target)
+        await other()
+        expect(readdirSync(join(target, 'both'))).toEqual([])
+        expect(readFileSync(join(target, 'below/file'), 'utf8')).toBe('changed')
+        expect(statSync(join(target, 'below/file'))).toMatchObject({ uid: 11, gid: 12, mode: 0o104711 })
+        writeFileSync(join(target, 'both/theirs'), 'theirs')
+        chownSync(join(target, 'both/theirs'), 13, 14)
+        rmSync(join(target, 'below'), { recursive: true })
+        await unmount(target)
+        await succeed(overlay('-o', options, target))
+        expect(readdirSync(target)).toEqual(['both'])
+        expect(readFileSync(join(target, 'both/theirs'), 'utf8')).toBe('theirs')
+        expect(statSync(join(target, 'both/theirs'))).toMatchObject({ uid: 13, gid: 14 })
+      })
+    },
+  )
+})
+
+describe.skipIf(!withKernel.ok)(titled('the kernel and the overlay', withKernel), () => {
+  it('go on with each other’s upper directory', async () => {
+    await inOverlayScene(async ({ overlay, target, folder }) => {
+      const paths = { upper: join(folder, 'u'), work: join(folder, 'w') }
+      const lowers = [join(folder, 'a'), join(folder, 'b')]
+      await succeed(overlay('-o', WRITABLE, target))
+      rmSync(join(target, 'both'), { recursive: true })
+      mkdirSync(join(target, 'both'))
+      writeFileSync(join(target, 'below/file'), 'changed')
+      await unmount(target)
+      await mountKernelOverlay(lowers, target, { userxattr: true, upper: paths })
+      expect(readdirSync(join(target, 'both'))).toEqual([])
+      expect(readFileSync(join(target, 'below/file'), 'utf8')).toBe('changed')
+      writeFileSync(join(target, 'both/kernel'), 'kernel')
+      rmSync(join(target, 'below'), { recursive: true })
+      await unmount(target)
+      await succeed(overlay('-o', WRITABLE, target))
+      expect(readdirSync(target)).toEqual(['both'])
+      expect(readFileSync(join(target, 'both/kernel'), 'utf8')).toBe('kernel')
+      expect(existsSync(join(target, 'below'))).toBe(false)
+    })
+  })
+})
