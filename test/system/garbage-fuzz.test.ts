@@ -9,7 +9,7 @@ import { makeTempDir, mksquashfs, needs, Random, removeTempDir, run, titled } fr
  * Images that nobody verifies, damaged on purpose or at random: the daemon answers every question, with errors where
  * it must, lives on, logs no exception that nobody expected, and stays within its memory.
  */
-const MUTATIONS = Number(process.env['ATOMFS_MUTATIONS'] ?? 200)
+const MUTATIONS = Number(process.env['ATOMFS_MUTATIONS'] ?? 60)
 
 const need = needs('root', 'fuse', 'mksquashfs', 'umount')
 const LIMITS = { entries: 3000, fileBytes: 1 << 20, depth: 40 }

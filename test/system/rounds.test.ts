@@ -14,8 +14,8 @@ import { entries, inScene, isGone, type LifeImage, makeLifeImage, SILENT, until 
 
 /** Many mounts, at once and one after another. More of them by ATOMFS_TEST_ROUNDS and ATOMFS_TEST_MOUNTS. */
 
-const ROUNDS = Number(process.env['ATOMFS_TEST_ROUNDS'] ?? 20)
-const MOUNTS = Number(process.env['ATOMFS_TEST_MOUNTS'] ?? 100)
+const ROUNDS = Number(process.env['ATOMFS_TEST_ROUNDS'] ?? 10)
+const MOUNTS = Number(process.env['ATOMFS_TEST_MOUNTS'] ?? 60)
 /** Starts at the same time. */
 const AT_ONCE = 8
 
