@@ -1,11 +1,10 @@
 import { type BigIntStats, closeSync, constants, fstatSync, lstatSync, openSync } from 'node:fs'
 import { codeOfErrno, FsError, type Name } from '../src/base/index.ts'
+import { O_PATH } from '../src/sys/at.ts'
 import { replaceDescriptor } from '../src/sys/descriptor.ts'
 import type { Ref } from './layer.ts'
 
 const { O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants
-/** Not among Node's constants; the same on all machines it runs on (include/uapi/asm-generic/fcntl.h). */
-const O_PATH = 0o10000000
 
 /** The name of an inode: where it was first met. */
 interface HostInode {

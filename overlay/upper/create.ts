@@ -33,7 +33,7 @@ import { makeObject } from './make-object.ts'
 import { removeWhiteout, setOpaque } from './markers.ts'
 import { DirectoryNode, type Inheritance, isDirectoryNode, Node } from './nodes.ts'
 import { writeOwner } from './owner-record.ts'
-import { shownStat } from './present.ts'
+import { layerOf, shownStat } from './present.ts'
 import type { Resolver } from './resolve.ts'
 import type { Upper } from './upper.ts'
 import { nameInUpper } from './upper-xattrs.ts'
@@ -273,7 +273,7 @@ export class Creator {
   #inheritanceBelow(parent: DirectoryNode): Inheritance {
     const stat = shownStat(this.#upper, parent)
     const part = parent.part
-    const defaultAcl = part && this.#resolver.layer(part).getxattr(part.ref, DEFAULT_ACL)
+    const defaultAcl = part && layerOf(this.#upper, part).getxattr(part.ref, DEFAULT_ACL)
     return { gid: (stat.mode & S_ISGID) === 0 ? undefined : stat.gid, defaultAcl }
   }
 }

@@ -12,6 +12,7 @@ import { hostInode, readInode } from './inode-record.ts'
 import { isMarkedDeleted, isUpperWhiteout, upperOpacity } from './markers.ts'
 import { DirectoryNode, isDirectoryNode, Node, type NodeTable } from './nodes.ts'
 import { presentUpperStat } from './owner-record.ts'
+import { layerOf } from './present.ts'
 import { followRedirect, readRedirect } from './redirect.ts'
 import type { Upper } from './upper.ts'
 
@@ -89,7 +90,7 @@ export class Resolver {
       // Without a group the copy has nothing to do with the other names of its original.
       if (known.group !== undefined) return known
     }
-    const layer = this.layer(found.top)
+    const layer = layerOf(this.#upper, found.top)
     const stat = statEntry(layer, found.entry)
     if (isRegular(stat.mode)) assertWhole(layer, found.top)
     const ino = presentInode(layer, found.top.layer, stat.ino)
@@ -101,12 +102,6 @@ export class Resolver {
     if (stat.nlink > 1) node.group = links.uncopied(links.key(found.top, stat.ino))
     table.add(node, { parent, name })
     return node
-  }
-
-  layer(part: Part): Layer {
-    const layer = this.#upper.stack.layers[part.layer]
-    if (layer === undefined) throw new FsError('ESTALE', `no layer ${part.layer}`)
-    return layer
   }
 
   /** Another name of this file was copied up: they are all the copy. */
@@ -129,7 +124,7 @@ export class Resolver {
     const known = table.byPart(found.top)
     if (known !== undefined && table.hasPlace(known, parent, name)) return known
     const lower = found.merged ?? new Directory(stack, [found.top])
-    const layer = this.layer(found.top)
+    const layer = layerOf(this.#upper, found.top)
     const ino = presentInode(layer, found.top.layer, statEntry(layer, found.entry).ino)
     const node = new DirectoryNode(table.freshId(found.top), ino, lower)
     table.add(node, { parent, name })
@@ -204,7 +199,7 @@ export class Resolver {
   }
 
   #inodeBelow(part: Part): number {
-    const layer = this.layer(part)
+    const layer = layerOf(this.#upper, part)
     return presentInode(layer, part.layer, layer.stat(part.ref).ino)
   }
 }

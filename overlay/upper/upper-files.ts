@@ -145,7 +145,7 @@ export class UpperFiles {
 
   /** Attributes as the upper has them. @throws FsError ESTALE */
   stat(node: Node): HostStat {
-    const open = node.descriptor >= 0 ? node.descriptor : (this.#files.get(node) ?? this.#openDirectory(node))
+    const open = this.#opened(node)
     if (open !== undefined) return statFd(open)
     const { dir, name } = this.locate(node)
     const stat = statAt(dir, name)
@@ -155,7 +155,7 @@ export class UpperFiles {
 
   /** Calls with a descriptor of the inode, perhaps O_PATH, that is valid for that long. @throws FsError ESTALE */
   with<T>(node: Node, use: (fd: number) => T): T {
-    const open = node.descriptor >= 0 ? node.descriptor : (this.#files.get(node) ?? this.#openDirectory(node))
+    const open = this.#opened(node)
     if (open !== undefined) return use(open)
     const fd = this.open(node)
     try {
@@ -226,6 +226,12 @@ export class UpperFiles {
     const fd = reopenFd(node.descriptor, O_RDWR | O_NONBLOCK)
     this.keepData(node, fd)
     return fd
+  }
+
+  /** Any descriptor of the inode that is open already. */
+  #opened(node: Node): number | undefined {
+    if (node.descriptor >= 0) return node.descriptor
+    return this.#files.get(node) ?? this.#openDirectory(node)
   }
 
   #openDirectory(node: Node): number | undefined {

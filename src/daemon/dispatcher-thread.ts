@@ -11,6 +11,7 @@ import {
   runDeviceLoop,
 } from '../fuse/index.ts'
 import {
+  hasHostDirectories,
   openMolecule,
   openWithUpper,
   prepareRehearsal,
@@ -69,7 +70,7 @@ try {
     counters,
     onInit: () => tell({ type: 'ready' }),
   })
-  const hasDirectories = layered !== undefined || spec.layers.some((layer) => typeof layer !== 'number')
+  const hasDirectories = layered !== undefined || hasHostDirectories(spec)
   if (hasDirectories) keepDirectoryPrivileges(writable === undefined ? 'read' : 'change', log)
   else dropThreadPrivileges(log)
   const stage = prepareRehearsal(spec)

@@ -1,9 +1,8 @@
-import type { ByteSource, FileSystem } from '../base/index.ts'
-import { FsError } from '../base/index.ts'
+import { type ByteSource, type FileSystem, FsError } from '../base/index.ts'
 import { PageCacheProbe } from '../sys/page-cache.ts'
 import { imageSource } from './image-file.ts'
 import { hashCache, openTree, type SourceOf } from './open.ts'
-import type { ImageSpec, MoleculeSpec } from './spec.ts'
+import { hasHostDirectories, type ImageSpec, type MoleculeSpec } from './spec.ts'
 
 /** Decoded metadata that a rehearsal keeps, bytes. */
 const METADATA_BYTES = 512 << 10
@@ -17,7 +16,7 @@ const LARGEST_READ = 256 << 10
  * among the layers, which would be opened a second time
  */
 export function prepareRehearsal(spec: MoleculeSpec): (() => FileSystem) | undefined {
-  if (spec.layers.some((layer) => typeof layer !== 'number')) return undefined
+  if (hasHostDirectories(spec)) return undefined
   const files = spec.images.map(({ fd }) => fd)
   const probe = new PageCacheProbe(LARGEST_READ, files)
   return () => {

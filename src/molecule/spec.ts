@@ -130,6 +130,11 @@ export interface ViewedWork {
   readonly indexFd: number
 }
 
+/** Whether a directory of the host is among the layers. */
+export function hasHostDirectories({ layers }: MoleculeSpec): boolean {
+  return layers.some((layer) => typeof layer !== 'number')
+}
+
 export function takesChanges(upper: UpperSpec | undefined): boolean {
   return upper !== undefined && 'fd' in upper.work
 }

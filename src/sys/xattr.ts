@@ -11,10 +11,6 @@ const lget = libcFunction(
   'int64_t lgetxattr(const uint8_t *path, const uint8_t *name, uint8_t *value, size_t size)',
 )
 const llist = libcFunction('int64_t llistxattr(const uint8_t *path, uint8_t *list, size_t size)')
-const get = libcFunction(
-  'int64_t getxattr(const uint8_t *path, const uint8_t *name, uint8_t *value, size_t size)',
-)
-const list = libcFunction('int64_t listxattr(const uint8_t *path, uint8_t *list, size_t size)')
 
 /** XATTR_SIZE_MAX and XATTR_LIST_MAX (include/uapi/linux/limits.h): no value or list is longer. */
 const LARGEST = 65_536
@@ -35,23 +31,6 @@ export function lgetxattr(path: Name, name: Name): Uint8Array | undefined {
 export function llistxattr(path: Name): Name[] {
   const file = cString(path)
   return names(`listxattr ${path}`, (buffer) => llist(file, buffer, buffer.length))
-}
-
-/** Of an open file; also of a descriptor opened with O_PATH, for which fgetxattr(2) gives EBADF. */
-export function fgetxattr(fd: number, name: Name): Uint8Array | undefined {
-  const file = cString(descriptorPath(fd))
-  const attribute = cString(name)
-  return value(`getxattr fd ${fd} ${name}`, (buffer) => get(file, attribute, buffer, buffer.length))
-}
-
-export function flistxattr(fd: number): Name[] {
-  const file = cString(descriptorPath(fd))
-  return names(`listxattr fd ${fd}`, (buffer) => list(file, buffer, buffer.length))
-}
-
-// The link in /proc leads to the very file, a symbolic link included, without walking any path.
-function descriptorPath(fd: number): Name {
-  return `/proc/self/fd/${fd}`
 }
 
 /** @throws FsError EINVAL where a NUL would cut the string short */

@@ -2,7 +2,8 @@ import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, symlinkSync, write
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { fgetxattr, flistxattr, lgetxattr, llistxattr } from '../../src/sys/xattr.ts'
+import { getxattrFd, listxattrFd } from '../../src/sys/fd-xattr.ts'
+import { lgetxattr, llistxattr } from '../../src/sys/xattr.ts'
 import { setXattr } from '../support/native.ts'
 
 const O_PATH = 0o10000000
@@ -42,9 +43,9 @@ describe('extended attributes', () => {
     for (const flags of [0, O_PATH]) {
       const fd = openSync(path, flags)
       try {
-        expect(Buffer.from(fgetxattr(fd, 'user.b\xe9')!)).toEqual(value)
-        expect(fgetxattr(fd, 'user.absent')).toBeUndefined()
-        expect(flistxattr(fd)).toHaveLength(2)
+        expect(Buffer.from(getxattrFd(fd, 'user.b\xe9')!)).toEqual(value)
+        expect(getxattrFd(fd, 'user.absent')).toBeUndefined()
+        expect(listxattrFd(fd)).toHaveLength(2)
       } finally {
         closeSync(fd)
       }
@@ -69,7 +70,7 @@ describe('extended attributes', () => {
     expect(llistxattr(join(folder, 'link'))).toEqual([])
     const fd = openSync(join(folder, 'link'), O_PATH | O_NOFOLLOW)
     try {
-      expect(flistxattr(fd)).toEqual([])
+      expect(listxattrFd(fd)).toEqual([])
     } finally {
       closeSync(fd)
     }
