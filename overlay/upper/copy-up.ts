@@ -1,8 +1,19 @@
 import { closeSync } from 'node:fs'
-import { FsError, isDirectory, isRegular, isSymlink, type Name, type Stat } from '../../src/base/index.ts'
+import {
+  type Background,
+  FsError,
+  isDirectory,
+  isRegular,
+  isSymlink,
+  type Name,
+  runSteps,
+  type Stat,
+  type Steps,
+  syncBy,
+} from '../../src/base/index.ts'
 import { chmodFd, chownFd, setTimesFd } from '../../src/sys/fd-attributes.ts'
 import { setxattrFd } from '../../src/sys/fd-xattr.ts'
-import { fsyncFd } from '../../src/sys/file-io.ts'
+import { syncFd } from '../../src/sys/file-io.ts'
 import { copyData, type DataSource } from './copy-data.ts'
 import { makeObject } from './make-object.ts'
 import { writeOwner } from './owner-record.ts'
@@ -26,50 +37,102 @@ export interface CopySource {
 }
 
 /**
- * Copies everything but the name into a temporary of the work directory, for the caller to rename into place. At no
- * moment does the copy give more rights than the source: it begins with rights for the daemon alone; then come data,
- * owner, attributes, mode, times. The owner stands before attributes and mode because chown(2) takes setuid and
+ * A copy of everything but the name, as a temporary of the work directory that the caller renames into place. At no
+ * moment does it give more rights than the source: it begins with rights for the daemon alone; then come data, owner,
+ * attributes, mode, times. The owner stands before attributes and mode because chown(2) takes setuid and
  * `security.capability` away; access lists before the mode, because until they are there the mode of their group is
- * that of the whole list. On an error nothing is left.
- * @returns the name in the work directory
- * @throws FsError what the kernel says: ENOSPC, EDQUOT, EFBIG, EPERM, EOPNOTSUPP; EIO where the source is damaged
+ * that of the whole list. Data is on the disk before anything else is given, as overlayfs has it
+ * (fs/overlayfs/copy_up.c:ovl_copy_up_file).
  */
-export function copyUp(source: CopySource, work: WorkDirectory, policy: UpperPolicy): Name {
-  const name = work.temporaryName()
-  const { mode, rdev } = source.stat
-  const { target } = source
-  const fd = makeObject(work.fd, name, { mode, rdev, ...(target === undefined ? {} : { target }) }, policy)
-  try {
-    fill(fd, source, policy)
-    return name
-  } catch (error) {
-    work.discard(name)
-    throw error
-  } finally {
+export class Copy {
+  readonly name: Name
+  /** Bytes of data that it has; 0 unless a regular file. */
+  readonly length: number
+  readonly #fd: number
+  readonly #work: WorkDirectory
+  readonly #policy: UpperPolicy
+
+  /** Makes an empty file. @throws FsError ENOSPC, EDQUOT, EROFS, EPERM */
+  constructor({ stat, target }: CopySource, work: WorkDirectory, policy: UpperPolicy) {
+    const { mode, rdev, size } = stat
+    this.name = work.temporaryName()
+    this.length = isRegular(mode) ? size : 0
+    this.#work = work
+    this.#policy = policy
+    this.#fd = makeObject(
+      work.fd,
+      this.name,
+      { mode, rdev, ...(target === undefined ? {} : { target }) },
+      policy,
+    )
+  }
+
+  /**
+   * Gives it the data, with the help of other threads where there are some.
+   * @throws FsError ENOSPC, EDQUOT, EFBIG; EIO where the source is damaged
+   */
+  *fill(source: CopySource, background?: Background): Steps {
+    if (this.length === 0) return
+    const syncs = this.#policy.fsync !== 'volatile'
+    const transfer = background?.transfer(this.#fd, syncs)
+    try {
+      yield* copyData(source, this.#fd, transfer)
+    } finally {
+      // Nobody may write to a descriptor that was closed.
+      if (transfer !== undefined) while (transfer.pending() > 0) yield 'waiting'
+    }
+    if (transfer?.error !== undefined) throw transfer.error
+    if (!syncs) return
+    if (transfer === undefined) syncFd(this.#fd, 'all')
+    else yield* syncBy(transfer, 'all')
+  }
+
+  /**
+   * Gives it the rest, and closes it.
+   * @returns the name in the work directory
+   * @throws FsError what the kernel says; nothing is left then
+   */
+  finish({ stat, xattrs, own }: CopySource): Name {
+    const policy = this.#policy
+    const fd = this.#fd
+    try {
+      if (policy.owners === 'override') writeOwner(fd, stat, policy)
+      else chownFd(fd, stat.uid, stat.gid)
+      for (const [name, value] of xattrs) copyAttribute(fd, name, value, policy)
+      for (const [name, value] of own ?? []) setUnless(NO_PLACE, fd, name, value)
+      if (policy.owners === 'real' && !isSymlink(stat.mode)) chmodFd(fd, stat.mode & 0o7777)
+      setTimesFd(
+        fd,
+        { seconds: stat.atime, nanoseconds: stat.atimeNsec },
+        { seconds: stat.mtime, nanoseconds: stat.mtimeNsec },
+      )
+      // Other types than these two cannot be synced by themselves.
+      if (policy.fsync === 'strict' && (isRegular(stat.mode) || isDirectory(stat.mode))) syncFd(fd, 'all')
+    } catch (error) {
+      this.discard()
+      throw error
+    }
     closeSync(fd)
+    return this.name
+  }
+
+  /** Closes and removes it. No thread may be at work on it. */
+  discard(): void {
+    closeSync(this.#fd)
+    this.#work.discard(this.name)
   }
 }
 
-function fill(fd: number, source: CopySource, policy: UpperPolicy): void {
-  const { stat } = source
-  if (isRegular(stat.mode)) copyData(source, fd)
-  if (policy.owners === 'override') writeOwner(fd, stat, policy)
-  else chownFd(fd, stat.uid, stat.gid)
-  for (const [name, value] of source.xattrs) copyAttribute(fd, name, value, policy)
-  for (const [name, value] of source.own ?? []) setUnless(NO_PLACE, fd, name, value)
-  if (policy.owners === 'real' && !isSymlink(stat.mode)) chmodFd(fd, stat.mode & 0o7777)
-  setTimesFd(
-    fd,
-    { seconds: stat.atime, nanoseconds: stat.atimeNsec },
-    { seconds: stat.mtime, nanoseconds: stat.mtimeNsec },
-  )
-  if (mustSync(stat, policy)) fsyncFd(fd)
-}
-
-/** Other types than these two cannot be synced by themselves. */
-function mustSync({ mode, size }: Stat, { fsync }: UpperPolicy): boolean {
-  if (fsync === 'strict') return isRegular(mode) || isDirectory(mode)
-  return fsync === 'auto' && isRegular(mode) && size > 0
+/** Copies everything at once. @returns as `Copy.finish`. @throws FsError as the parts; nothing is left then */
+export function copyUp(source: CopySource, work: WorkDirectory, policy: UpperPolicy): Name {
+  const copy = new Copy(source, work, policy)
+  try {
+    runSteps(copy.fill(source))
+  } catch (error) {
+    copy.discard()
+    throw error
+  }
+  return copy.finish(source)
 }
 
 /** Without these a copy would allow more, or do less, than the source (fs/overlayfs/copy_up.c:ovl_must_copy_xattr). */

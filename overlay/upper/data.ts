@@ -1,16 +1,18 @@
 import { closeSync } from 'node:fs'
-import { type ExtentSink, FsError, type Whence } from '../../src/base/index.ts'
-import { reopenDirectory } from '../../src/sys/at.ts'
 import {
-  copyRange,
-  fallocateFd,
-  fdatasyncFd,
-  fsyncFd,
-  pread,
-  pwrite,
-  seekFd,
-  syncfsFd,
-} from '../../src/sys/file-io.ts'
+  type Background,
+  type ExtentSink,
+  FsError,
+  Postponed,
+  type Steps,
+  type SyncKind,
+  syncBy,
+  type Whence,
+  Work,
+} from '../../src/base/index.ts'
+import { reopenDirectory } from '../../src/sys/at.ts'
+import { duplicateDescriptor } from '../../src/sys/descriptor.ts'
+import { copyRange, fallocateFd, pread, pwrite, seekFd, syncFd } from '../../src/sys/file-io.ts'
 import { statFd } from '../../src/sys/statx.ts'
 import { DT_REG } from '../whiteout.ts'
 import { assertRegular } from './attributes.ts'
@@ -101,24 +103,35 @@ export class FileData {
     return count === 0 ? 0 : pwrite(target, toOffset, buffer.subarray(0, count))
   }
 
-  /** @param dataOnly as fdatasync(2). What is in the layers needs no syncing. */
+  /**
+   * @param dataOnly as fdatasync(2). What is in the layers needs no syncing.
+   * @throws Postponed where another thread syncs: its end is the answer
+   */
   sync(node: Node, dataOnly: boolean): void {
     if (!node.inUpper || this.#upper.policy.fsync === 'volatile') return
+    const kind = dataOnly ? 'data' : 'all'
     if (isDirectoryNode(node)) {
-      if (node.dead) return
-      const fd = reopenDirectory(this.#upper.files.directory(node))
-      withClosing(fd, dataOnly ? fdatasyncFd : fsyncFd)
-      return
+      if (!node.dead) this.#syncOwn(reopenDirectory(this.#upper.files.directory(node)), kind)
+    } else if (node.type === DT_REG) {
+      this.#syncOwn(duplicateDescriptor(this.#upper.files.data(node, false)), kind)
     }
-    if (node.type !== DT_REG) return
-    const fd = this.#upper.files.data(node, false)
-    if (dataOnly) fdatasyncFd(fd)
-    else fsyncFd(fd)
   }
 
+  /** @throws Postponed as `sync` */
   syncAll(): void {
     if (this.#upper.policy.fsync === 'volatile') return
-    withClosing(reopenDirectory(this.#upper.files.rootFd), syncfsFd)
+    this.#syncOwn(reopenDirectory(this.#upper.files.rootFd), 'file system')
+  }
+
+  /** @param fd is closed */
+  #syncOwn(fd: number, kind: SyncKind): void {
+    const { background } = this.#upper
+    if (background !== undefined) throw new Postponed(new Work(syncAndClose(background, fd, kind)), true)
+    try {
+      syncFd(fd, kind)
+    } finally {
+      closeSync(fd)
+    }
   }
 
   #readInto(node: Node, offset: number, target: Uint8Array): number {
@@ -128,9 +141,9 @@ export class FileData {
   }
 }
 
-function withClosing(fd: number, use: (fd: number) => void): void {
+function* syncAndClose(background: Background, fd: number, kind: SyncKind): Steps {
   try {
-    use(fd)
+    yield* syncBy(background.transfer(fd, true), kind)
   } finally {
     closeSync(fd)
   }

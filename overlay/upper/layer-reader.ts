@@ -53,6 +53,7 @@ export class LayerReader {
     const fd = hostFile(layer, ref)
     return {
       read: (offset, target) => this.read(layer, ref, offset, target),
+      describe: (offset, length, sink) => layer.extents(ref, offset, length, sink),
       seek: (offset, whence) => seekOrEnd(layer, ref, offset, whence),
       ...(fd === undefined ? {} : { fd }),
     }

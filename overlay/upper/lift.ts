@@ -10,16 +10,21 @@ import { type Attribute, type CopySource, copyUp } from './copy-up.ts'
 import { inodeRecord } from './inode-record.ts'
 import { LayerReader } from './layer-reader.ts'
 import { type DirectoryNode, isDirectoryNode, type Node } from './nodes.ts'
+import { PendingCopies } from './pending-copies.ts'
 import { layerOf, partOf, shownStat } from './present.ts'
 import type { Upper } from './upper.ts'
+import type { UpperPolicy } from './upper-policy.ts'
 
 /** Brings nodes of the layers into the upper at their first change, their parents first. */
 export class Lifter {
   readonly #upper: Upper
   readonly #reader: LayerReader
+  readonly #pending: PendingCopies | undefined
 
   constructor(upper: Upper) {
+    const { background, work, policy } = upper
     this.#upper = upper
+    this.#pending = background && new PendingCopies(background, work, policy)
     this.#reader = new LayerReader(upper.store, upper.readHostFile)
   }
 
@@ -27,6 +32,7 @@ export class Lifter {
    * Sees to it that the node is in the upper.
    * @param length of what is needed of a regular file, bytes: a file that is about to be cut need not be copied whole
    * @throws FsError ENOSPC, EDQUOT, EROFS, EIO; ENOENT for a directory that was removed
+   * @throws Postponed while other threads copy; then nothing has changed
    */
   lift(node: Node, length = Number.POSITIVE_INFINITY): void {
     if (node.inUpper) return
@@ -63,7 +69,7 @@ export class Lifter {
     if (node.place !== undefined) this.directory(node.place.parent)
     const part = partOf(node)
     const stat = layerOf(this.#upper, part).stat(part.ref)
-    const copy = copyUp(this.#source(node, length), this.#upper.work, this.#upper.policy)
+    const copy = this.#copyFile(node, length)
     if (stat.nlink > 1) this.#enterGroup(node, part, stat, copy)
     this.#place(node, copy)
     const { group } = node
@@ -78,11 +84,11 @@ export class Lifter {
    * find it that nobody has looked up.
    */
   #liftNameless(node: Node, length: number): void {
-    const { table, files, work, policy } = this.#upper
+    const { table, files, work } = this.#upper
     const part = partOf(node)
     const stat = layerOf(this.#upper, part).stat(part.ref)
     const isShown = node.group !== undefined && stat.nlink + node.group.delta > 0
-    const copy = copyUp(this.#source(node, length), work, policy)
+    const copy = this.#copyFile(node, length)
     try {
       if (isShown) this.#enterGroup(node, part, stat, copy)
       else node.group = undefined
@@ -93,6 +99,14 @@ export class Lifter {
     } finally {
       unlinkAt(work.fd, copy)
     }
+  }
+
+  /** @returns the name in the work directory. @throws Postponed where it takes long */
+  #copyFile(node: Node, length: number): Name {
+    const { work, policy } = this.#upper
+    const source = this.#source(node, length)
+    if (this.#pending === undefined || !takesLong(source, policy)) return copyUp(source, work, policy)
+    return this.#pending.take(node, source).finish(source)
   }
 
   /** Renames a finished copy to the place of its node. The parent keeps its times: nothing changed in what it shows. */
@@ -184,6 +198,13 @@ export class Lifter {
   #hostMode(mode: number): number {
     return this.#upper.policy.owners === 'override' ? S_IFREG : mode
   }
+}
+
+/** Bytes that are copied while others wait. */
+const AT_ONCE = 1 << 20
+
+function takesLong({ stat: { mode, size } }: CopySource, { fsync }: UpperPolicy): boolean {
+  return isRegular(mode) && size > (fsync === 'volatile' ? AT_ONCE : 0)
 }
 
 function restoreTimes(fd: number, { atime, atimeNsec, mtime, mtimeNsec }: HostStat): void {

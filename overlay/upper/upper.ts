@@ -1,4 +1,4 @@
-import type { BlockStore } from '../../src/base/index.ts'
+import type { Background, BlockStore } from '../../src/base/index.ts'
 import type { Stack } from '../directory.ts'
 import type { IdRule } from '../owner.ts'
 import type { HardLinks } from './hard-links.ts'
@@ -21,6 +21,8 @@ export interface Upper {
   /** Decodes blocks of the layers, for copy-up. */
   readonly store: BlockStore
   readonly readHostFile: HostFileReader
+  /** Other threads that do what takes long; absent where everything is done at once. */
+  readonly background: Background | undefined
   /** Owners that files of the layers are shown with; what lies in the upper is shown as it is. */
   readonly owner: { readonly uid: IdRule | undefined; readonly gid: IdRule | undefined }
   /** Names that begin with `.wh.` are marks in this upper, not names. */

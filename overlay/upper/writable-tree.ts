@@ -1,5 +1,6 @@
 import type {
   AttributeChanges,
+  Background,
   BlockStore,
   Caller,
   DirectorySink,
@@ -49,6 +50,8 @@ export interface WritableTreeOptions {
   /** Decodes the blocks of the layers, for copy-up. */
   readonly store: BlockStore
   readonly readHostFile: HostFileReader
+  /** Other threads for what takes long: operations then throw `Postponed`. Absent: everything is done at once. */
+  readonly background?: Background
   /** O_PATH descriptor of the upper directory. Stays the caller's, who closes it after `close`. */
   readonly upperFd: number
   /** Path of the upper directory, for messages. */
@@ -338,6 +341,7 @@ function assemble(options: WritableTreeOptions, onGone: (node: Node) => void): U
     links: new HardLinks(layers, work, policy),
     store: options.store,
     readHostFile: options.readHostFile,
+    background: options.background,
     owner: { uid: options.uid, gid: options.gid },
     marks: hasMarks(upperFd, policy),
     redirects: options.redirectDir ?? true,

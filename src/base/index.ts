@@ -1,3 +1,4 @@
+export * from './background.ts'
 export * from './byte-reader.ts'
 export * from './byte-source.ts'
 export * from './errno.ts'

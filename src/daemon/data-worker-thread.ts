@@ -6,7 +6,7 @@ import type { DataWorkerData, ThreadMessage } from './thread-messages.ts'
 
 /** Entry of a data worker: decodes blocks until the pool stops. */
 
-const { spec, shared, fuseFd, tally, thread } = workerData as DataWorkerData
+const { spec, shared, fuseFd, bell, tally, thread } = workerData as DataWorkerData
 const log: Log = (level, message) => {
   parentPort?.postMessage({ type: 'log', level, message } satisfies ThreadMessage)
 }
@@ -14,4 +14,4 @@ const watch = watchImages(tally, thread, spec.images.length, (message) => log('e
 
 const store = openBlockStore(spec, watch)
 dropThreadPrivileges(log)
-runDataWorker({ shared, thread, fd: fuseFd, store, log })
+runDataWorker({ shared, thread, fd: fuseFd, ...(bell === undefined ? {} : { bell }), store, log })

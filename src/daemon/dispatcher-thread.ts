@@ -5,10 +5,12 @@ import {
   DeviceError,
   InlineDataPath,
   type Log,
+  PooledBackground,
   PooledDataPath,
   Protocol,
   rehearse,
   runDeviceLoop,
+  WorkerPool,
 } from '../fuse/index.ts'
 import {
   hasHostDirectories,
@@ -38,12 +40,14 @@ function tell(message: ThreadMessage): void {
   parentPort?.postMessage(message)
 }
 
-const { spec, shared, fuseFd, tally, debug, writeback } = workerData as DispatcherData
+const { spec, shared, fuseFd, bell, tally, debug, writeback } = workerData as DispatcherData
 const log: Log = (level, message) => tell({ type: 'log', level, message })
 
 try {
   const watch = watchImages(tally, 0, spec.images.length, (message) => log('error', message))
-  const layered = spec.upper === undefined ? undefined : openWithUpper(spec, spec.upper, watch)
+  const pool = new WorkerPool(shared)
+  const background = shared.workers > 0 && bell !== undefined ? new PooledBackground(pool) : undefined
+  const layered = spec.upper === undefined ? undefined : openWithUpper(spec, spec.upper, watch, background)
   const { fileSystem, store } = layered ?? openMolecule(spec, watch)
   const writable = takesChanges(spec.upper) ? layered?.fileSystem : undefined
   const counters = new Counters(shared, 0)
@@ -55,7 +59,7 @@ try {
     fileSystem,
     store,
     fd: fuseFd,
-    shared,
+    pool,
     counters,
     fallback,
     inlineLimit: INLINE_LIMIT,
@@ -75,7 +79,14 @@ try {
   else dropThreadPrivileges(log)
   const stage = prepareRehearsal(spec)
   const idleWork = stage === undefined ? {} : { idleWork: rehearse(stage) }
-  runDeviceLoop({ fd: fuseFd, protocol, log, spins: SPINS, ...idleWork })
+  runDeviceLoop({
+    fd: fuseFd,
+    protocol,
+    log,
+    spins: SPINS,
+    ...(bell === undefined ? {} : { bell }),
+    ...idleWork,
+  })
   tell({ type: 'unmounted' })
 } catch (error) {
   tell({ type: 'failed', message: messageOf(error) })

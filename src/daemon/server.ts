@@ -4,6 +4,7 @@ import { Worker } from 'node:worker_threads'
 import { FsError } from '../base/index.ts'
 import { allocateShared, pendingAges, readCounters, TaskQueue } from '../fuse/index.ts'
 import { allocateTally } from '../molecule.ts'
+import { openBell } from '../sys/bell.ts'
 import type { MountStatus } from './control-protocol.ts'
 import type { EndReason, RunningServer, ServerOptions } from './server-types.ts'
 import { layerStatus, tellOnce } from './serving.ts'
@@ -69,7 +70,8 @@ export function startServer(options: ServerOptions): RunningServer {
   // For the threads: their code is small and soon compiled, and memory is what many mounts pay for many times.
   setFlagsFromString('--optimize-for-size')
   const tally = allocateTally(threads + 1, spec.images.length)
-  const data = { spec, shared, fuseFd, tally }
+  const bell = spec.upper === undefined ? undefined : openBell()
+  const data = { spec, shared, fuseFd, bell, tally }
   start('./dispatcher.js', 'dispatcher', { ...data, debug: options.debug, writeback: options.writeback })
   // Until the first request is answered the dispatcher needs the CPUs; reads wait in the queue that long.
   const startWorkers = (): void => {
@@ -96,6 +98,7 @@ export function startServer(options: ServerOptions): RunningServer {
       const timeout = new Promise<void>((resolve) => setTimeout(resolve, STOP_TIMEOUT_MS).unref())
       await Promise.race([Promise.all(exits), timeout])
       fs.closeSync(fuseFd)
+      if (bell !== undefined) fs.closeSync(bell)
     },
   }
 }

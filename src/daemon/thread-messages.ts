@@ -6,6 +6,8 @@ export interface ThreadData {
   readonly spec: MoleculeSpec
   readonly shared: SharedBuffers
   readonly fuseFd: number
+  /** Of a writable mount: wakes the dispatcher (`openBell`). */
+  readonly bell: number | undefined
   /** Where verification counts: `allocateTally`. */
   readonly tally: SharedArrayBuffer
 }

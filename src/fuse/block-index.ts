@@ -1,5 +1,5 @@
 import type { BlockRef } from '../base/index.ts'
-import { SLOT_FAILED, SLOT_QUEUED, SLOT_READY, type Slots } from './shared-cache.ts'
+import { SLOT_FAILED, SLOT_QUEUED, SLOT_READY, type Slots } from './slots.ts'
 
 /** Positions below this fit into one number together with the source: 1 TiB a layer, 8 192 layers. */
 const SOURCE_STRIDE = 2 ** 40

@@ -1,36 +1,38 @@
 import { type BlockStore, ERRNO, FsError } from '../base/index.ts'
+import { ringBell } from '../sys/bell.ts'
+import { Counters } from './counters.ts'
+import { FileJobs } from './file-jobs.ts'
 import { GatherReply } from './gather-reply.ts'
+import { HOLE, JobTable } from './jobs.ts'
 import type { Log } from './protocol.ts'
 import { checkSegments, unpinSegments } from './read-plan.ts'
-import {
-  Counters,
-  HOLE,
-  PendingReads,
-  type SharedBuffers,
-  SLOT_FAILED,
-  Slots,
-  TaskQueue,
-} from './shared-cache.ts'
+import type { SharedBuffers } from './shared-buffers.ts'
+import { SLOT_FAILED, Slots } from './slots.ts'
+import { TaskQueue } from './task-queue.ts'
 
 export interface DataWorkerOptions {
   readonly shared: SharedBuffers
   /** Row of the counters: 1 for the first worker. */
   readonly thread: number
   readonly fd: number
+  /** Rung when a job ended that the dispatcher waits for (`openBell`). */
+  readonly bell?: number
   readonly store: BlockStore
   readonly log: Log
 }
 
 /**
  * The life of a data worker: takes tasks until the pool stops. It reads, verifies and decodes blocks into the
- * shared cache and writes the replies to the device itself. Never throws: a failed block is an EIO reply.
+ * shared cache, and writes them where they are wanted: replies to the device, copies to files. Never throws: a
+ * failed block is an EIO.
  */
 export function runDataWorker(options: DataWorkerOptions): void {
   const { shared, store, log } = options
   const slots = new Slots(shared)
-  const reads = new PendingReads(shared)
+  const jobs = new JobTable(shared)
   const queue = new TaskQueue(shared)
   const gather = new GatherReply(options.fd, shared)
+  const files = new FileJobs(shared, jobs)
   const counters = new Counters(shared, options.thread)
 
   function fill(slot: number): void {
@@ -38,41 +40,64 @@ export function runDataWorker(options: DataWorkerOptions): void {
     if (error !== undefined) log('error', messageOf(error))
   }
 
-  function answer(read: number): void {
-    const segments = reads.segments(read)
-    const uniqueLow = reads.uniqueLow(read)
-    const uniqueHigh = reads.uniqueHigh(read)
+  /** @returns false where a block failed: whoever tried to fill its slot has logged why. @throws FsError EIO */
+  function decode(segments: Int32Array): boolean {
+    // First everything that nobody has begun, then wait for what others are still decoding.
+    for (let i = 0; i < segments.length; i += 3) {
+      const slot = segments[i] ?? HOLE
+      if (slot !== HOLE && slots.claim(slot)) fill(slot)
+    }
+    for (let i = 0; i < segments.length; i += 3) {
+      const slot = segments[i] ?? HOLE
+      if (slot !== HOLE) slots.waitFilled(slot)
+    }
+    if (anyFailed(slots, segments)) return false
+    checkSegments(slots, segments)
+    return true
+  }
+
+  function answer(job: number, segments: Int32Array): void {
+    const uniqueLow = jobs.uniqueLow(job)
+    const uniqueHigh = jobs.uniqueHigh(job)
     try {
-      // First everything that nobody has begun, then wait for what others are still decoding.
-      for (let i = 0; i < segments.length; i += 3) {
-        const slot = segments[i] ?? HOLE
-        if (slot !== HOLE && slots.claim(slot)) fill(slot)
-      }
-      for (let i = 0; i < segments.length; i += 3) {
-        const slot = segments[i] ?? HOLE
-        if (slot !== HOLE) slots.waitFilled(slot)
-      }
-      if (anyFailed(slots, segments)) {
-        // Whoever tried to fill the slot has logged why.
-        counters.add('failedReads')
-        gather.failure(uniqueLow, uniqueHigh, -ERRNO.EIO)
+      if (decode(segments)) {
+        gather.success(uniqueLow, uniqueHigh, segments)
         return
       }
-      checkSegments(slots, segments)
-      gather.success(uniqueLow, uniqueHigh, segments)
     } catch (error) {
-      counters.add('failedReads')
       log('error', `READ: ${messageOf(error)}`)
-      gather.failure(uniqueLow, uniqueHigh, -ERRNO.EIO)
-    } finally {
-      unpinSegments(slots, segments)
-      reads.release(read)
+    }
+    counters.add('failedReads')
+    gather.failure(uniqueLow, uniqueHigh, -ERRNO.EIO)
+  }
+
+  /** @returns 0 or an errno */
+  function toFile(job: number, segments: Int32Array): number {
+    try {
+      return decode(segments) ? files.run(job, segments) : ERRNO.EIO
+    } catch (error) {
+      log('error', `copy-up: ${messageOf(error)}`)
+      return ERRNO.EIO
     }
   }
 
+  function run(job: number): void {
+    const segments = jobs.segments(job)
+    if (jobs.kind(job) === 'reply') {
+      answer(job, segments)
+      unpinSegments(slots, segments)
+      jobs.release(job)
+      return
+    }
+    const result = toFile(job, segments)
+    unpinSegments(slots, segments)
+    jobs.end(job, result)
+    if (options.bell !== undefined) ringBell(options.bell)
+  }
+
   for (let task = queue.take(); task !== undefined; task = queue.take()) {
-    if ('read' in task) {
-      answer(task.read)
+    if ('job' in task) {
+      run(task.job)
     } else {
       if (slots.claim(task.slot)) fill(task.slot)
       slots.unpin(task.slot)

@@ -1,3 +1,4 @@
+import { clearBell } from '../sys/bell.ts'
 import { EAGAIN, EINTR, ENODEV, ENOENT, Poller, readAt, writeFrom } from '../sys/device-io.ts'
 import { addressOf } from '../sys/ffi.ts'
 import { type Log, type Protocol, REQUEST_BUFFER_SIZE } from './protocol.ts'
@@ -14,6 +15,8 @@ export interface DeviceLoopOptions {
   readonly spins: number
   /** Called again and again while there are no requests, until it returns false; each call should be short. */
   readonly idleWork?: () => boolean
+  /** Rung by other threads when work has ended that requests wait for (`openBell`). */
+  readonly bell?: number
 }
 
 /** Without requests for this long, whoever mounted has gone on to something else. */
@@ -27,37 +30,50 @@ export class DeviceError extends Error {}
  * Blocks the calling thread. @throws DeviceError
  */
 export function runDeviceLoop(options: DeviceLoopOptions): void {
-  const { fd, protocol, spins, log } = options
+  const { fd, protocol, spins, log, bell } = options
   const requestAddress = addressOf(protocol.requestBytes)
   const replyAddress = addressOf(protocol.replyBytes)
-  const poller = new Poller(fd)
+  const poller = bell === undefined ? new Poller(fd) : new Poller(fd, bell)
   let emptyReads = 0
   let hasIdleWork = options.idleWork !== undefined
   let isQuiet = false
+
+  function send(size: number): void {
+    const written = writeFrom(fd, replyAddress, size)
+    // ENOENT: the caller was interrupted and no longer waits for this answer.
+    if (written < 0 && written !== -ENOENT && written !== -ENODEV) {
+      log('error', `reply of ${size} bytes refused by the kernel: errno ${-written}`)
+      writeFrom(fd, replyAddress, protocol.failLast())
+    }
+  }
+
+  function sleep(timeoutMs: number): number {
+    const ready = poller.wait(timeoutMs)
+    // It is looked after what it was rung for before the next sleep.
+    if (bell !== undefined && ready > 0) clearBell(bell)
+    return ready
+  }
+
   for (;;) {
     const length = readAt(fd, requestAddress, REQUEST_BUFFER_SIZE)
     if (length > 0) {
       emptyReads = 0
       isQuiet = false
       const size = protocol.handle(length)
-      if (size > 0) {
-        const written = writeFrom(fd, replyAddress, size)
-        // ENOENT: the caller was interrupted and no longer waits for this answer.
-        if (written < 0 && written !== -ENOENT && written !== -ENODEV) {
-          log('error', `reply of ${size} bytes refused by the kernel: errno ${-written}`)
-          writeFrom(fd, replyAddress, protocol.failLast())
-        }
-      }
+      if (size > 0) send(size)
+      // However many requests come, those that wait go on.
+      if (protocol.postponed > 0) protocol.proceed(send)
       continue
     }
     // ENOENT: the request was interrupted before it was read. EINTR: a signal of the runtime.
     if (length === -ENOENT || length === -EINTR) continue
     if (length === -ENODEV) return
     if (length !== -EAGAIN) throw new DeviceError(`read from /dev/fuse: errno ${-length}`)
+    if (protocol.postponed > 0 && protocol.proceed(send) === 'more') continue
     if (++emptyReads <= spins) continue
     emptyReads = 0
-    if (!hasIdleWork) poller.wait(1000)
-    else if (!isQuiet) isQuiet = poller.wait(QUIET_MS) === 0
+    if (!hasIdleWork || protocol.postponed > 0) sleep(1000)
+    else if (!isQuiet) isQuiet = sleep(QUIET_MS) === 0
     else {
       hasIdleWork = options.idleWork?.() ?? false
       // One look at the device between two pieces of such work, no spin.

@@ -1,20 +1,18 @@
+export { type Counter, Counters, readCounters } from './counters.ts'
 export type { DataPath, ReadRequest, ReadTarget } from './data-path.ts'
 export { REPLY_FILLED, REPLY_TAKEN } from './data-path.ts'
 export { type DataWorkerOptions, runDataWorker } from './data-worker.ts'
 export { DeviceError, type DeviceLoopOptions, runDeviceLoop } from './device-loop.ts'
 export { MAX_READ, MAX_WRITE, type Negotiated } from './init.ts'
 export { type HostFileReader, InlineDataPath, type InlineOptions } from './inline-data-path.ts'
+export { pendingAges } from './jobs.ts'
 export { OPERATIONS, type Operation } from './opcodes.ts'
+export { PooledBackground } from './pooled-background.ts'
 export { PooledDataPath, type PooledOptions } from './pooled-data-path.ts'
 export { type Log, type LogLevel, Protocol, type ProtocolOptions, REQUEST_BUFFER_SIZE } from './protocol.ts'
 export { Rehearsal, rehearse } from './rehearsal.ts'
-export {
-  allocateShared,
-  type Counter,
-  Counters,
-  pendingAges,
-  readCounters,
-  type SharedBuffers,
-  TaskQueue,
-} from './shared-cache.ts'
+export type { SharedBuffers } from './shared-buffers.ts'
+export { allocateShared } from './shared-cache.ts'
+export { TaskQueue } from './task-queue.ts'
+export { WorkerPool } from './worker-pool.ts'
 export { WRITE_OPERATIONS } from './write-opcodes.ts'

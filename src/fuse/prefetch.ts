@@ -1,8 +1,10 @@
 import { type FileSystem, FsError, type NodeId } from '../base/index.ts'
 import type { BlockIndex } from './block-index.ts'
 import { MAX_READ } from './init.ts'
+import { HOLE } from './jobs.ts'
 import type { ReadPlan } from './read-plan.ts'
-import { HOLE, SLOT_QUEUED, type Slots, type TaskQueue } from './shared-cache.ts'
+import { SLOT_QUEUED, type Slots } from './slots.ts'
+import type { TaskQueue } from './task-queue.ts'
 
 export interface PrefetchOptions {
   readonly fileSystem: FileSystem

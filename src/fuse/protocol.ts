@@ -1,11 +1,19 @@
-import { ByteReader, type FileSystem, FsError, type WritableFileSystem } from '../base/index.ts'
+import {
+  ByteReader,
+  type FileSystem,
+  FsError,
+  Postponed,
+  type Progress,
+  type WritableFileSystem,
+} from '../base/index.ts'
 import * as abi from './abi.ts'
+import type { Counters } from './counters.ts'
 import type { DataPath } from './data-path.ts'
 import { Request } from './decode.ts'
 import { Reply } from './encode.ts'
 import { MAX_READ, MAX_WRITE, type MountKind, type Negotiated, negotiate } from './init.ts'
 import { OPERATIONS, type Operation, type OperationContext } from './opcodes.ts'
-import type { Counters } from './shared-cache.ts'
+import { PostponedRequests } from './postponed-requests.ts'
 import { WRITE_OPERATIONS } from './write-opcodes.ts'
 
 /** Room for one request: the kernel writes no more than its header, `max_write` and a structure. */
@@ -41,6 +49,7 @@ export class Protocol {
   readonly #options: ProtocolOptions
   readonly #kind: MountKind
   readonly #operations: ReadonlyMap<number, Operation>
+  readonly #postponed = new PostponedRequests()
   #context: OperationContext
 
   constructor(options: ProtocolOptions) {
@@ -62,9 +71,34 @@ export class Protocol {
    * @returns bytes of the reply in `replyBytes`, or 0 where none is to be written here.
    */
   handle(length: number): number {
+    this.#options.counters?.add('requests')
+    return this.#handle(length)
+  }
+
+  /** Requests that wait for work of theirs. */
+  get postponed(): number {
+    return this.#postponed.size
+  }
+
+  /**
+   * Goes on with requests that wait. `requestBytes` must not be in use.
+   * @param send writes the reply of as many bytes
+   */
+  proceed(send: (size: number) => void): Progress {
+    const progress = this.#postponed.advance()
+    for (let next = this.#postponed.take(); next !== undefined; next = this.#postponed.take()) {
+      this.requestBytes.set(next.request)
+      const { length } = next.request
+      const size = next.postponed.isAnswer ? this.#answer(length, next.postponed) : this.#handle(length)
+      if (size > 0) send(size)
+    }
+    if (this.#postponed.size === 0) return 'done'
+    return progress === 'done' ? 'more' : progress
+  }
+
+  #handle(length: number): number {
     const request = this.#request
     const reply = this.#reply
-    this.#options.counters?.add('requests')
     reply.begin()
     let operation: Operation | undefined
     try {
@@ -77,6 +111,26 @@ export class Protocol {
       if (this.#options.debug === true)
         this.#trace(operation, outcome === 'reply' ? `${size} bytes` : outcome)
       return size
+    } catch (error) {
+      if (error instanceof Postponed) {
+        if (this.#options.debug === true && operation !== undefined) this.#trace(operation, 'postponed')
+        this.#postponed.add(error, this.requestBytes.subarray(0, length))
+        return 0
+      }
+      return this.#fail(operation, error)
+    }
+  }
+
+  /** The end of its work is the outcome of the request. */
+  #answer(length: number, { work }: Postponed): number {
+    const request = this.#request
+    this.#reply.begin()
+    request.decodeHeader(length)
+    const operation = this.#operations.get(request.opcode)
+    try {
+      work.finish()
+      if (this.#options.debug === true && operation !== undefined) this.#trace(operation, 'done')
+      return this.#reply.finish(request.uniqueLow, request.uniqueHigh)
     } catch (error) {
       return this.#fail(operation, error)
     }

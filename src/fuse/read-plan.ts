@@ -1,6 +1,8 @@
 import { type BlockRef, type ExtentSink, FsError } from '../base/index.ts'
 import type { BlockIndex } from './block-index.ts'
-import { HOLE, MAX_SEGMENTS, SLOT_FAILED, SLOT_READY, type Slots, ZEROS_SIZE } from './shared-cache.ts'
+import { HOLE, MAX_SEGMENTS } from './jobs.ts'
+import { ZEROS_SIZE } from './shared-buffers.ts'
+import { SLOT_FAILED, SLOT_READY, type Slots } from './slots.ts'
 
 /** The pieces of one READ as slots of the cache, each pinned once. Reused for every READ. */
 export class ReadPlan implements ExtentSink {

@@ -14,7 +14,14 @@ import {
   SquashfsBlockReader,
   SquashfsImage,
 } from '../../squashfs/index.ts'
-import { type BlockRef, type BlockStore, type ByteSource, type FileSystem, FsError } from '../base/index.ts'
+import {
+  type Background,
+  type BlockRef,
+  type BlockStore,
+  type ByteSource,
+  type FileSystem,
+  FsError,
+} from '../base/index.ts'
 import { pread } from '../sys/file-io.ts'
 import { PageCacheProbe } from '../sys/page-cache.ts'
 import { imageSource, type VerityWatch } from './image-file.ts'
@@ -56,9 +63,15 @@ export interface UpperMolecule extends OpenMolecule {
 
 /**
  * Builds the file system of a mount with its upper directory, in the thread that will own it and do all of its changes.
+ * @param background other threads for what takes long
  * @throws FsError as `openMolecule`; EROFS, EACCES, ENOSPC of the upper directory
  */
-export function openWithUpper(spec: MoleculeSpec, upper: UpperSpec, watch?: ImageWatch): UpperMolecule {
+export function openWithUpper(
+  spec: MoleculeSpec,
+  upper: UpperSpec,
+  watch?: ImageWatch,
+  background?: Background,
+): UpperMolecule {
   const { work } = upper
   const store = openBlockStore(spec, watch)
   const layers = openLayers(spec, watchedSources(spec, watch))
@@ -66,6 +79,7 @@ export function openWithUpper(spec: MoleculeSpec, upper: UpperSpec, watch?: Imag
     layers,
     store,
     readHostFile: readWholeHostFile,
+    ...(background === undefined ? {} : { background }),
     upperFd: upper.upperFd,
     label: upper.label,
     work: 'fd' in work ? new WorkDirectory(work.fd, work.label) : new WorkDirectory(-1, '', work.indexFd),

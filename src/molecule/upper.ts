@@ -12,7 +12,7 @@ import { basename, dirname, join } from 'node:path'
 import { openIndex, probeUpper, readPolicy, WorkDirectory } from '../../overlay/index.ts'
 import { codeOfErrno, containsPath, FsError } from '../base/index.ts'
 import { listNames } from '../sys/directory-entries.ts'
-import { syncfsFd } from '../sys/file-io.ts'
+import { syncFd } from '../sys/file-io.ts'
 import { lockHolder, tryLock, unlockFd } from '../sys/lock.ts'
 import type { ChangesPlace, UpperOptions, UpperSpec } from './spec.ts'
 
@@ -123,7 +123,7 @@ export function openUpper(paths: UpperPaths, options: UpperOptions): OpenUpper {
         fresh: made.includes(paths.upper),
       }
       const sync = (): void => {
-        if (policy.fsync !== 'volatile' && !paths.temporary) syncfsFd(upperFd)
+        if (policy.fsync !== 'volatile' && !paths.temporary) syncFd(upperFd, 'file system')
       }
       return { spec, sync, unlock, undo }
     } finally {

@@ -11,6 +11,7 @@ import { libcFunction } from './libc.ts'
 const cRead = libcFunction('int64_t read(int fd, uintptr_t buffer, size_t length)')
 const cWrite = libcFunction('int64_t write(int fd, uintptr_t buffer, size_t length)')
 const cWritev = libcFunction('int64_t writev(int fd, uintptr_t vector, int count)')
+const cPwritev = libcFunction('int64_t pwritev(int fd, uintptr_t vector, int count, int64_t offset)')
 const cPoll = libcFunction('int poll(uintptr_t fds, unsigned long count, int timeout)')
 
 export const EINTR = constants.errno.EINTR
@@ -31,18 +32,29 @@ export function writeFrom(fd: number, address: number, length: number): number {
   return result(cWrite(fd, address, length))
 }
 
-/** Waits until `fd` has something to read or an error. @returns ready descriptors, 0 on time-out, or -errno */
-export class Poller {
-  readonly #record = Buffer.alloc(8)
-  readonly #address = addressOf(this.#record)
+/** struct pollfd */
+const POLLFD_SIZE = 8
+const POLLIN = 1
 
-  constructor(fd: number) {
-    this.#record.writeInt32LE(fd, 0)
-    this.#record.writeInt16LE(1, 4) // POLLIN
+/** Waits until one of some descriptors has something to read or an error. */
+export class Poller {
+  readonly #record: Buffer
+  readonly #address: number
+  readonly #count: number
+
+  constructor(...fds: readonly number[]) {
+    this.#record = Buffer.alloc(POLLFD_SIZE * fds.length)
+    fds.forEach((fd, i) => {
+      this.#record.writeInt32LE(fd, i * POLLFD_SIZE)
+      this.#record.writeInt16LE(POLLIN, i * POLLFD_SIZE + 4)
+    })
+    this.#address = addressOf(this.#record)
+    this.#count = fds.length
   }
 
+  /** @returns ready descriptors, 0 on time-out, or -errno */
   wait(timeoutMs: number): number {
-    return result(cPoll(this.#address, 1, timeoutMs))
+    return result(cPoll(this.#address, this.#count, timeoutMs))
   }
 }
 
@@ -83,5 +95,10 @@ export class GatherWriter {
 
   write(fd: number): number {
     return result(cWritev(fd, this.#address, this.#count))
+  }
+
+  /** @param offset in the file, bytes; its position stays */
+  writeAt(fd: number, offset: number): number {
+    return result(cPwritev(fd, this.#address, this.#count, offset))
   }
 }

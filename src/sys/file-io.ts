@@ -1,4 +1,4 @@
-import type { StatFs } from '../base/index.ts'
+import type { StatFs, SyncKind } from '../base/index.ts'
 import { seekExtent } from './descriptor.ts'
 import { lastErrno, systemError } from './ffi.ts'
 import { libcFunction } from './libc.ts'
@@ -14,6 +14,9 @@ const fallocate = libcFunction('int fallocate(int fd, int mode, int64_t offset, 
 const fsync = libcFunction('int fsync(int fd)')
 const fdatasync = libcFunction('int fdatasync(int fd)')
 const syncfs = libcFunction('int syncfs(int fd)')
+const syncFileRange = libcFunction(
+  'int sync_file_range(int fd, int64_t offset, int64_t length, uint32_t flags)',
+)
 const fstatfs = libcFunction('int fstatfs(int fd, uintptr_t buffer)')
 
 const EINTR = 4
@@ -104,18 +107,19 @@ export function seekFd(fd: number, offset: number, whence: 'data' | 'hole'): num
   return seekExtent(fd, offset, whence)
 }
 
-/** Of a file or directory opened for reading or writing; O_PATH gives EBADF. */
-export function fsyncFd(fd: number): void {
-  while (Number(fsync(fd)) !== 0) interruptedOr(`fsync fd ${fd}`)
+const SYNC: Readonly<Record<SyncKind, typeof fsync>> = { all: fsync, data: fdatasync, 'file system': syncfs }
+
+/** Of a file or directory opened for reading or writing; O_PATH gives EBADF. @throws FsError EIO, ENOSPC, EDQUOT */
+export function syncFd(fd: number, kind: SyncKind): void {
+  while (Number(SYNC[kind](fd)) !== 0) interruptedOr(`sync fd ${fd} (${kind})`)
 }
 
-export function fdatasyncFd(fd: number): void {
-  while (Number(fdatasync(fd)) !== 0) interruptedOr(`fdatasync fd ${fd}`)
-}
+/** include/uapi/linux/fs.h */
+const SYNC_FILE_RANGE_WRITE = 2
 
-/** The whole file system of an open file; O_PATH gives EBADF. */
-export function syncfsFd(fd: number): void {
-  while (Number(syncfs(fd)) !== 0) interruptedOr(`syncfs fd ${fd}`)
+/** Begins to bring written data to the disk, and does not wait for it. Nothing depends on it: errors do not count. */
+export function beginWriteOut(fd: number, offset: number, length: number): void {
+  syncFileRange(fd, offset, length, SYNC_FILE_RANGE_WRITE)
 }
 
 /** struct statfs of 64-bit machines (include/uapi/asm-generic/statfs.h): words of 8 bytes, 15 of them. */

@@ -14,8 +14,9 @@ import {
   readCounters,
   runDataWorker,
   TaskQueue,
+  WorkerPool,
 } from '../../src/fuse/index.ts'
-import { SLOT_FAILED, SLOT_READY, Slots } from '../../src/fuse/shared-cache.ts'
+import { SLOT_FAILED, SLOT_READY, Slots } from '../../src/fuse/slots.ts'
 import { BLOCK, FILE_NODE, MemoryBlockStore, MemoryFileSystem } from './support/memory-file-system.ts'
 
 interface ParsedReply {
@@ -58,7 +59,8 @@ function pool(workers: number, slots: number, inlineLimit = 0, fileBlocks = 4) {
   const shared = allocateShared(BLOCK, slots * BLOCK, workers)
   const counters = new Counters(shared, 0)
   const fallback = new InlineDataPath(fileSystem, store, () => 0, 0)
-  const options = { fileSystem, store, fd: device, shared, counters, fallback, inlineLimit, prefetch: false }
+  const pool = new WorkerPool(shared)
+  const options = { fileSystem, store, fd: device, pool, counters, fallback, inlineLimit, prefetch: false }
   const dataPath = new PooledDataPath(options)
   const reply = new Reply(1 << 20)
   const log: string[] = []

@@ -3,7 +3,9 @@ import type { ExtentSink, NodeId } from '../../src/base/index.ts'
 import { BlockIndex } from '../../src/fuse/block-index.ts'
 import { Prefetcher } from '../../src/fuse/prefetch.ts'
 import { ReadPlan } from '../../src/fuse/read-plan.ts'
-import { allocateShared, Slots, TaskQueue } from '../../src/fuse/shared-cache.ts'
+import { allocateShared } from '../../src/fuse/shared-cache.ts'
+import { Slots } from '../../src/fuse/slots.ts'
+import { TaskQueue } from '../../src/fuse/task-queue.ts'
 import { BLOCK, MemoryBlockStore, MemoryFileSystem } from './support/memory-file-system.ts'
 
 const DEPTH = 3

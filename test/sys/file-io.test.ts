@@ -5,13 +5,11 @@ import { O_PATH } from '../../src/sys/at.ts'
 import {
   copyRange,
   fallocateFd,
-  fdatasyncFd,
-  fsyncFd,
   pread,
   pwrite,
   seekFd,
   statfsFd,
-  syncfsFd,
+  syncFd,
   truncateFd,
 } from '../../src/sys/file-io.ts'
 import { statFd } from '../../src/sys/statx.ts'
@@ -125,10 +123,10 @@ describe('syncing', () => {
   test('takes files and directories, not O_PATH', () => {
     pwrite(fd, 0, Buffer.from('x'))
     const directory = kept(openSync(folder, O_RDONLY | O_DIRECTORY))
-    for (const sync of [fsyncFd, fdatasyncFd, syncfsFd]) {
-      expect(() => sync(fd)).not.toThrow()
-      expect(() => sync(directory)).not.toThrow()
-      failsWith('EBADF', () => sync(kept(openSync(folder, O_PATH))))
+    for (const kind of ['all', 'data', 'file system'] as const) {
+      expect(() => syncFd(fd, kind)).not.toThrow()
+      expect(() => syncFd(directory, kind)).not.toThrow()
+      failsWith('EBADF', () => syncFd(kept(openSync(folder, O_PATH)), kind))
     }
   })
 })

@@ -301,6 +301,48 @@ describe('a disk that does not answer', () => {
   })
 })
 
+describe('a disk that does not answer, below a writable mount', () => {
+  it('holds up who changes a file that lies on it, not the others', async () => {
+    await inScene(async ({ folder, target, runDir, atomfs }) => {
+      const { image, disk, innerRun, env, outer } = await imageOnMount({ folder, runDir, atomfs })
+      const persist = join(folder, 'changes')
+      await run(ATOMFS_FUSE, ['mount', '--persist', persist, '-o', 'threads=2', image, target], { env })
+      await run('cat', [join(target, 'etc/motd')])
+      await run('ls', ['-l', target])
+      // The list of its blocks is known then, not the blocks.
+      await run('dd', [`if=${join(target, 'big')}`, 'bs=4k', 'count=1', 'iflag=direct', 'of=/dev/null'])
+      await sleep(500)
+      await run('dd', [`if=${image}`, 'iflag=nocache', 'count=0'])
+      process.kill(disk, 'SIGSTOP')
+      const stuck = spawn('chmod', ['600', join(target, 'big')], { stdio: 'ignore' })
+      try {
+        const waiting = async (): Promise<number> => {
+          const { stdout } = await run(ATOMFS_FUSE, ['status', '--json', target], { env, timeout: 20_000 })
+          return JSON.parse(stdout).pending.oldestMs
+        }
+        await expect.poll(waiting, { timeout: 20_000 }).toBeGreaterThan(1000)
+        await run('sh', ['-c', 'echo new >"$1/new" && mkdir "$1/d" && mv "$1/new" "$1/d"', 'sh', target], {
+          timeout: 20_000,
+        })
+        expect((await run('ls', [join(target, 'd')], { timeout: 20_000 })).stdout).toBe('new\n')
+        expect((await run('stat', ['-c', '%a', join(target, 'big')], { timeout: 20_000 })).stdout).toBe(
+          '644\n',
+        )
+        expect(stuck.exitCode).toBe(null)
+      } finally {
+        process.kill(disk, 'SIGCONT')
+      }
+      expect((await once(stuck, 'close'))[0]).toBe(0)
+      expect((await run('stat', ['-c', '%a', join(target, 'big')])).stdout).toBe('600\n')
+      await run('cmp', [join(target, 'big'), join(persist, 'persist', 'big')])
+      await run(ATOMFS_FUSE, ['umount', target], { env })
+      expect(entries(join(persist, 'work', 'work'))).toEqual([])
+      expect(await atomfs('umount', outer)).toMatchObject(SILENT)
+      expect([...entries(runDir), ...entries(innerRun)]).toEqual([])
+    })
+  })
+})
+
 describe('a disk that fails', () => {
   it('is an input/output error for each reader, one log line each, and the daemon lives on', async () => {
     await inScene(async ({ folder, target, runDir, atomfs }) => {

@@ -20,7 +20,7 @@ import {
   type WritableFileSystem,
   type XattrMode,
 } from '../../../src/base/index.ts'
-import { copyRange, fallocateFd, fdatasyncFd, fsyncFd, pwrite, seekFd } from '../../../src/sys/file-io.ts'
+import { copyRange, fallocateFd, pwrite, seekFd, syncFd } from '../../../src/sys/file-io.ts'
 import { MemoryInode, timeOf } from './memory-inode.ts'
 
 const FALLOC_FL_KEEP_SIZE = 1
@@ -246,8 +246,7 @@ export class MemoryTree implements WritableFileSystem {
     this.calls.push(dataOnly ? 'fdatasync' : 'fsync')
     const { fd } = this.#inode(node)
     if (fd === undefined) return
-    if (dataOnly) fdatasyncFd(fd)
-    else fsyncFd(fd)
+    syncFd(fd, dataOnly ? 'data' : 'all')
   }
 
   syncfs(): void {

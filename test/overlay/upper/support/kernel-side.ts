@@ -58,7 +58,10 @@ export class KernelSide implements Side {
   }
 
   #unmount(): void {
+    // Not mounted where mounting it anew failed: that is the error to be told.
+    if (this.#root < 0) return
     closeSync(this.#root)
+    this.#root = -1
     execFileSync('umount', ['-l', this.#target], { timeout: 20_000 })
   }
 

@@ -1,0 +1,95 @@
+import type { FsError } from './errno.ts'
+import type { ExtentSink } from './extent.ts'
+
+/** What is left of a piece of work: more to do here, something to wait for that another thread does, or nothing. */
+export type Progress = 'more' | 'waiting' | 'done'
+
+/** The steps of work, none of which takes long. Each tells what comes next; an exception ends the work. */
+export type Steps = Generator<Exclude<Progress, 'done'>, void>
+
+/** Work that goes on while its thread serves other requests. */
+export class Work {
+  readonly #steps: Steps
+  #progress: Progress = 'more'
+  #error: unknown
+
+  constructor(steps: Steps) {
+    this.#steps = steps
+  }
+
+  get isDone(): boolean {
+    return this.#progress === 'done'
+  }
+
+  /** Does one step. Never throws: the error is told by `finish`. */
+  advance(): Progress {
+    if (this.#progress === 'done') return 'done'
+    try {
+      const { done, value } = this.#steps.next()
+      this.#progress = done === true ? 'done' : value
+    } catch (error) {
+      this.#error = error
+      this.#progress = 'done'
+    }
+    return this.#progress
+  }
+
+  /** @throws what the work failed with. Only for work that is done. */
+  finish(): void {
+    if (this.#error !== undefined) throw this.#error
+  }
+}
+
+/** Does all steps at once, where nobody else waits. Other threads have no part in them. @throws as the steps */
+export function runSteps(steps: Steps): void {
+  for (const _ of steps);
+}
+
+/**
+ * Thrown by an operation that cannot go on before some work is done. It has changed nothing that another request
+ * could see. Afterwards it is called again; or, where `isAnswer`, the end of the work is its outcome.
+ */
+export class Postponed extends Error {
+  readonly work: Work
+  readonly isAnswer: boolean
+
+  constructor(work: Work, isAnswer = false) {
+    super('postponed')
+    this.work = work
+    this.isAnswer = isAnswer
+  }
+}
+
+/** What fsync(2), fdatasync(2) and syncfs(2) write to the disk. */
+export type SyncKind = 'all' | 'data' | 'file system'
+
+/** Work of other threads on one open file. */
+export interface Transfer {
+  /**
+   * Writes a part of a file of the layers to the open file.
+   * @param describe tells the extents of `length` bytes, as `FileSystem.read` does
+   * @param offset where they go, bytes
+   * @returns 'busy' where too much is under way: try again later; 'unable' where only the caller can do it
+   * @throws FsError EIO where fewer bytes are described
+   */
+  write(describe: (sink: ExtentSink) => void, offset: number, length: number): 'taken' | 'busy' | 'unable'
+  /** @returns 'busy' as `write` */
+  sync(kind: SyncKind): 'taken' | 'busy'
+  /** How much is still under way; the descriptor must stay open that long. */
+  pending(): number
+  /** What the first part that failed failed with. */
+  readonly error: FsError | undefined
+}
+
+/** Other threads that do what takes long. */
+export interface Background {
+  /** @param toDisk the data will be synced: begin with that at once */
+  transfer(fd: number, toDisk: boolean): Transfer
+}
+
+/** Syncs, and waits for that and for all that is under way. @throws FsError what a part of it failed with */
+export function* syncBy(transfer: Transfer, kind: SyncKind): Steps {
+  while (transfer.sync(kind) === 'busy') yield 'waiting'
+  while (transfer.pending() > 0) yield 'waiting'
+  if (transfer.error !== undefined) throw transfer.error
+}

@@ -1,0 +1,24 @@
+/**
+ * Memory that the dispatcher and the data workers share: the block cache, the jobs of the workers, and the queue
+ * between them.
+ *
+ * Who may do what:
+ * - the dispatcher alone decides which block lies in which slot (its index is a plain Map) and pins slots;
+ * - a worker fills a slot after claiming it (QUEUED -> FILLING), and unpins;
+ * - a slot is reused only by the dispatcher, and only while nobody pins it.
+ */
+export interface SharedBuffers {
+  readonly slotSize: number
+  readonly slotCount: number
+  readonly workers: number
+  readonly blocks: SharedArrayBuffer
+  readonly slots: SharedArrayBuffer
+  readonly positions: SharedArrayBuffer
+  readonly jobs: SharedArrayBuffer
+  readonly queue: SharedArrayBuffer
+  readonly counters: SharedArrayBuffer
+  readonly zeros: SharedArrayBuffer
+}
+
+/** Holes are written from this many shared zero bytes; a READ is never larger. */
+export const ZEROS_SIZE = 1 << 20
