@@ -18,3 +18,37 @@ export function shownId(rule: IdRule | undefined, id: number): number {
   const range = rule.find(({ stored, count }) => id >= stored && id < stored + count)
   return range === undefined ? OVERFLOW_ID : range.shown + (id - range.stored)
 }
+
+/**
+ * The id to store for one that the user names, the reverse of `shownId`; where one id is shown for everything, what he
+ * names is stored all the same. An id outside of all ranges is stored as nobody's, as fuse-overlayfs does: engines make
+ * mount points as a root that the container does not know.
+ */
+function storedId(rule: IdRule | undefined, id: number): number {
+  if (rule === undefined || typeof rule === 'number') return id
+  const range = rule.find(({ shown, count }) => id >= shown && id < shown + count)
+  return range === undefined ? OVERFLOW_ID : range.stored + (id - range.shown)
+}
+
+/** How owners are shown, wherever they are stored. */
+export interface OwnerRule {
+  readonly uid: IdRule | undefined
+  readonly gid: IdRule | undefined
+}
+
+/** What is given of the two. */
+interface Ids {
+  readonly uid?: number
+  readonly gid?: number
+}
+
+/** The same with ids as they are stored in the upper. */
+export function withStoredIds<T extends Ids>(rule: OwnerRule, ids: T): T {
+  if (rule.uid === undefined && rule.gid === undefined) return ids
+  const { uid, gid } = ids
+  return {
+    ...ids,
+    ...(uid === undefined ? {} : { uid: storedId(rule.uid, uid) }),
+    ...(gid === undefined ? {} : { gid: storedId(rule.gid, gid) }),
+  }
+}

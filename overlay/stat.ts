@@ -1,6 +1,6 @@
 import { FsError, isDirectory, type Stat, type StatFs } from '../src/base/index.ts'
 import type { Layer } from './layer.ts'
-import { type IdRule, shownId } from './owner.ts'
+import { type OwnerRule, shownId } from './owner.ts'
 
 /** Each layer has this many inode numbers, so that they are unique over the layers and the same at every mount. */
 const INODES_PER_LAYER = 2 ** 32
@@ -22,7 +22,7 @@ export function presentStat(
   index: number,
   stat: Stat,
   merged: boolean,
-  owner: { readonly uid: IdRule | undefined; readonly gid: IdRule | undefined },
+  owner: OwnerRule,
 ): Stat {
   return {
     ...stat,

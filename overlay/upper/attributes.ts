@@ -1,6 +1,7 @@
 import { type AttributeChanges, direntType, FsError, S_IFREG, type Stat } from '../../src/base/index.ts'
 import { setTimesFd } from '../../src/sys/fd-attributes.ts'
 import { truncateFd } from '../../src/sys/file-io.ts'
+import { withStoredIds } from '../owner.ts'
 import { DT_DIR } from '../whiteout.ts'
 import type { Lifter } from './lift.ts'
 import { isDirectoryNode, type Node } from './nodes.ts'
@@ -34,7 +35,8 @@ export class AttributeWriter {
    */
   change(node: Node, changes: AttributeChanges): Stat {
     const { files } = this.#upper
-    const { size, uid, gid, mode, atime, mtime } = changes
+    const { size, mode, atime, mtime } = changes
+    const { uid, gid } = withStoredIds(this.#upper.owner, changes)
     if (size !== undefined) assertRegular(node)
     this.#lifter.lift(node, size)
     if (size !== undefined) truncateFd(files.data(node, true), size)

@@ -10,6 +10,7 @@ import {
   S_IFCHR,
   S_IFMT,
   S_IFREG,
+  type Stat,
 } from '../../src/base/index.ts'
 import {
   linkAt,
@@ -25,6 +26,7 @@ import {
 } from '../../src/sys/at.ts'
 import { getxattrFd, setxattrFd } from '../../src/sys/fd-xattr.ts'
 import { statAt, statFd } from '../../src/sys/statx.ts'
+import { withStoredIds } from '../owner.ts'
 import { MARK_PREFIX } from '../whiteout.ts'
 import { ACCESS_ACL, DEFAULT_ACL, inheritAcl } from './acl.ts'
 import { hostInode } from './inode-record.ts'
@@ -82,11 +84,12 @@ export class Creator {
   }
 
   /** @returns the node, without references. @throws FsError EEXIST, ENOENT, EPERM, ENOSPC, … */
-  create(parent: DirectoryNode, name: Name, what: NewFile, caller: Caller): Node {
+  create(parent: DirectoryNode, name: Name, what: NewFile, asked: Caller): Node {
     if ((what.mode & S_IFMT) === S_IFCHR && what.rdev === 0) {
       throw new FsError('EPERM', 'device 0:0 is a whiteout')
     }
     const covered = this.#assertFree(parent, name)
+    const caller = withStoredIds(this.#upper.owner, asked)
     const dir = this.#lifter.directory(parent)
     const inheritance = this.#inheritance(parent)
     const opaque = covered && isDirectory(what.mode) && this.#resolver.below(parent, name) !== undefined
@@ -105,7 +108,11 @@ export class Creator {
     const { table, files, work } = this.#upper
     if (parent.dead) throw removed()
     const inheritance = parent.inUpper ? this.#inheritance(parent) : this.#inheritanceBelow(parent)
-    const made = complete({ mode: S_IFREG | (mode & PERMISSIONS), rdev: 0 }, caller, inheritance)
+    const made = complete(
+      { mode: S_IFREG | (mode & PERMISSIONS), rdev: 0 },
+      withStoredIds(this.#upper.owner, caller),
+      inheritance,
+    )
     const fd = openUnnamed(work.fd, 0o600)
     try {
       this.#furnish(fd, made)
@@ -263,7 +270,7 @@ export class Creator {
     const stored = nameInUpper(DEFAULT_ACL, policy)
     const defaultAcl = stored && files.with(parent, (fd) => getxattrFd(fd, stored))
     parent.inheritance = {
-      gid: (stat.mode & S_ISGID) === 0 ? undefined : stat.gid,
+      gid: this.#inheritedGroup(stat),
       defaultAcl: defaultAcl || undefined,
     }
     return parent.inheritance
@@ -274,7 +281,12 @@ export class Creator {
     const stat = shownStat(this.#upper, parent)
     const part = parent.part
     const defaultAcl = part && layerOf(this.#upper, part).getxattr(part.ref, DEFAULT_ACL)
-    return { gid: (stat.mode & S_ISGID) === 0 ? undefined : stat.gid, defaultAcl }
+    return { gid: this.#inheritedGroup(stat), defaultAcl }
+  }
+
+  /** As it is stored. */
+  #inheritedGroup({ mode, gid }: Stat): number | undefined {
+    return (mode & S_ISGID) === 0 ? undefined : withStoredIds(this.#upper.owner, { gid }).gid
   }
 }
 

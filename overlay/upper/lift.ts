@@ -176,7 +176,10 @@ export class Lifter {
     const part = partOf(node)
     const layer = layerOf(this.#upper, part)
     const shown = shownStat(this.#upper, node)
-    const stat = isRegular(shown.mode) ? { ...shown, size: Math.min(shown.size, length) } : shown
+    const size = isRegular(shown.mode) ? Math.min(shown.size, length) : shown.size
+    // As it is stored, not as it is shown.
+    const { uid, gid } = layer.stat(part.ref)
+    const stat = { ...shown, size, uid, gid }
     const xattrs: Attribute[] = []
     for (const name of layer.listxattr(part.ref)) {
       // What is hidden belongs to the overlay that wrote it.

@@ -1,6 +1,7 @@
 import { FsError, type Stat } from '../../src/base/index.ts'
 import type { Part } from '../directory.ts'
 import type { Layer } from '../layer.ts'
+import { shownId } from '../owner.ts'
 import { presentStat } from '../stat.ts'
 import { isDirectoryNode, type Node } from './nodes.ts'
 import { presentUpperStat } from './owner-record.ts'
@@ -23,10 +24,16 @@ export function shownStat(upper: Upper, node: Node): Stat {
   return node.inUpper ? upperStat(upper, node) : lowerStat(upper, node)
 }
 
-function upperStat({ files, policy }: Upper, node: Node): Stat {
+function upperStat({ files, policy, owner }: Upper, node: Node): Stat {
   const host = files.stat(node)
   const stat = policy.owners === 'real' ? host : files.with(node, (fd) => presentUpperStat(fd, host, policy))
-  return { ...stat, ino: node.ino, nlink: shownLinks(node, host.nlink) }
+  return {
+    ...stat,
+    ino: node.ino,
+    nlink: shownLinks(node, host.nlink),
+    uid: shownId(owner.uid, stat.uid),
+    gid: shownId(owner.gid, stat.gid),
+  }
 }
 
 function lowerStat(upper: Upper, node: Node): Stat {

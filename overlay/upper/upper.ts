@@ -1,6 +1,6 @@
 import type { Background, BlockStore } from '../../src/base/index.ts'
 import type { Stack } from '../directory.ts'
-import type { IdRule } from '../owner.ts'
+import type { OwnerRule } from '../owner.ts'
 import type { HardLinks } from './hard-links.ts'
 import type { NodeTable } from './nodes.ts'
 import type { UpperFiles } from './upper-files.ts'
@@ -23,8 +23,8 @@ export interface Upper {
   readonly readHostFile: HostFileReader
   /** Other threads that do what takes long; absent where everything is done at once. */
   readonly background: Background | undefined
-  /** Owners that files of the layers are shown with; what lies in the upper is shown as it is. */
-  readonly owner: { readonly uid: IdRule | undefined; readonly gid: IdRule | undefined }
+  /** Of what lies in the layers and of what lies in the upper. */
+  readonly owner: OwnerRule
   /** Names that begin with `.wh.` are marks in this upper, not names. */
   readonly marks: boolean
   /** Directories that have something below may be renamed. */

@@ -59,7 +59,7 @@ export interface WritableTreeOptions {
   /** Clean, and locked against other users. Stays the caller's. */
   readonly work: WorkDirectory
   readonly policy: UpperPolicy
-  /** Owner shown for files of the layers, and given to their copies; the stored one where absent. */
+  /** Owner to show; the stored one where absent. The upper stores ids as the layers do. */
   readonly uid?: IdRule
   readonly gid?: IdRule
   /** Makes the directory at this path of the merged layers the root. */

@@ -138,6 +138,45 @@ describe.skipIf(!need.ok)(titled('an overlay', need), () => {
     })
   })
 
+  it
+    .skipIf(!withOther.ok)
+    .each(['uidmapping=0:1000:10:20:5000:1,gidmapping=0:2000:10', 'squash_to_root', 'squash_to_uid=7'])(
+    'shows and stores owners as fuse-overlayfs does: %s',
+    async (mapping) => {
+      const owners = (root: string) =>
+        readdirSync(root, { recursive: true, encoding: 'utf8' })
+          .filter((path) => !path.includes('.wh.'))
+          .sort()
+          .map((path) => [path, lstatSync(join(root, path))] as const)
+          .map(([path, { uid, gid }]) => `${path} ${uid}:${gid}`)
+      const seen: string[][] = []
+      for (const program of [undefined, 'fuse-overlayfs']) {
+        await inOverlayScene(async ({ overlay, target, folder }) => {
+          chownSync(join(folder, 'b/below/file'), 3, 4)
+          chownSync(join(folder, 'a/both/a'), 20, 8)
+          const options = ['-o', `${WRITABLE},${mapping}`, 'mnt']
+          if (program === undefined) await succeed(overlay(...options))
+          else await run(program, options, { cwd: folder })
+          try {
+            const script = `
+              chmod 755 "$1" "$1"/below
+              setpriv --reuid=1005 --regid=2005 --clear-groups touch "$1"/new || true
+              touch "$1"/roots 2>"$1".errors || true
+              chmod 640 "$1"/below/file "$1"/both/a
+              touch "$1"/given && chown 1002:2002 "$1"/given || true
+              mkdir -m 777 "$1"/group && chown 1001:2009 "$1"/group && touch "$1"/group/file || true`
+            await run('sh', ['-c', script, 'sh', target], { allowFailure: true })
+            seen.push(owners(target), owners(join(folder, 'u')))
+          } finally {
+            await run('umount', [target])
+          }
+        })
+      }
+      expect(seen.slice(0, 2)).toEqual(seen.slice(2))
+      expect(seen[1]?.length).toBeGreaterThan(3)
+    },
+  )
+
   it('-V and --version say what programs look for', async () => {
     await inOverlayScene(async ({ overlay }) => {
       for (const word of ['-V', '--version']) {

@@ -6,6 +6,7 @@ import { needs, titled } from '../../support/index.ts'
 import { readXattrs } from '../../support/native.ts'
 import { failsWith, ME, withTree } from './support/tree-scene.ts'
 
+const asRoot = needs('root')
 const bytes = (text: string) => Buffer.from(text, 'latin1')
 
 describe('what is new', () => {
@@ -53,6 +54,37 @@ describe('what is new', () => {
       expect(scene.names()).toEqual(['only'])
     })
   })
+
+  test.skipIf(!asRoot.ok)(
+    titled('owners shown by ranges are stored as the layers store theirs', asRoot),
+    () => {
+      const range = [{ stored: 0, shown: 1000, count: 10 }]
+      withTree(
+        ['d/a = x'],
+        (scene) => {
+          const directory = scene.node('d')
+          scene.tree.setattr(directory, { uid: 1003, gid: 1004, mode: 0o2775 })
+          const caller = { uid: 1001, gid: 1002, umask: 0 }
+          const made = scene.tree.mknod(directory, 'new', S_IFREG | 0o644, 0, caller)
+          expect(made.stat).toMatchObject({ uid: 1001, gid: 1004 })
+          scene.tree.setattr(scene.node('d/a'), { mode: 0o600 })
+          expect(scene.stat('d/a')).toMatchObject({ uid: 1000, gid: 1000 })
+          const stored = ['d', 'd/new', 'd/a'].map((path) => lstatSync(scene.upper(path)))
+          expect(stored.map(({ uid, gid }) => [uid, gid])).toEqual([
+            [3, 4],
+            [1, 4],
+            [0, 0],
+          ])
+          // Nobody's, for a caller whom the ranges do not know.
+          const stranger = scene.tree.mknod(ROOT_NODE_ID, 'odd', S_IFREG | 0o644, 0, { ...caller, uid: 5 })
+          expect(stranger.stat.uid).toBe(65_534)
+          expect(lstatSync(scene.upper('odd')).uid).toBe(65_534)
+        },
+        {},
+        { uid: range, gid: range },
+      )
+    },
+  )
 
   test('a directory of other users hands on its group, and new directories hand on setgid', () => {
     withTree(['d/'], (scene) => {
@@ -464,8 +496,7 @@ describe('attributes', () => {
     )
   })
 
-  const need = needs('root')
-  test.skipIf(!need.ok)(titled('records of ours are in the namespace of the markers', need), () => {
+  test.skipIf(!asRoot.ok)(titled('records of ours are in the namespace of the markers', asRoot), () => {
     for (const [markers, other] of [
       ['user', 'trusted'],
       ['trusted', 'user'],
