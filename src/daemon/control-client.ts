@@ -32,6 +32,14 @@ export async function askAll(metadataDir: string | undefined): Promise<readonly 
   return (await Promise.all(asked)).filter((status) => status !== undefined)
 }
 
+/** Whether the daemon of a mount answers: one that has begun to end does not. */
+export async function isServing(entry: RuntimeEntry): Promise<boolean> {
+  return await askEntry(entry).then(
+    () => true,
+    () => false,
+  )
+}
+
 async function askEntry(entry: RuntimeEntry): Promise<MountStatus> {
   const { Target: target } = entry.config
   const reply = await ask(entry.folder, { command: 'status' }).catch((error: unknown) => {

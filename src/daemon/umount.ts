@@ -2,6 +2,7 @@ import { FsError } from '../base/index.ts'
 import { MOUNT_TYPE, readMountInfo, topMountAt } from '../sys/mountinfo.ts'
 import { livenessOf, waitUntilGone } from '../sys/process.ts'
 import { unmountFuse } from '../sys/unmount.ts'
+import { isServing } from './control-client.ts'
 import { findEntry, listChangesAside, type RuntimeEntry, removeEntry } from './runtime-dir.ts'
 import { canonicalTarget, isDead } from './target.ts'
 
@@ -13,7 +14,7 @@ export interface UmountOptions {
 
 /** The daemon ends within 500 ms; this is for machines that are busy. */
 const END_TIMEOUT_MS = 10_000
-/** That of a writable mount first writes everything to the disk, as umount(2) does for other file systems. */
+/** One that has begun to end may still write everything to the disk, as umount(2) does for other file systems. */
 const SYNC_TIMEOUT_MS = 600_000
 /** A daemon that is lazily unmounted may serve for long: only an idle one is waited for. */
 const LAZY_END_TIMEOUT_MS = 500
@@ -41,12 +42,14 @@ export async function umount(target: string, options: UmountOptions): Promise<vo
   if (entry === undefined) return
   const daemon = entry.daemon
   if (daemon?.device === top.device && livenessOf(daemon.process) === 'alive') {
-    const patience = entry.config.AddWriteableOverlay ? SYNC_TIMEOUT_MS : END_TIMEOUT_MS
-    const gone = await waitUntilGone(daemon.process, options.lazy ? LAZY_END_TIMEOUT_MS : patience)
+    let gone = await waitUntilGone(daemon.process, options.lazy ? LAZY_END_TIMEOUT_MS : END_TIMEOUT_MS)
+    if (!gone && !options.lazy && entry.config.AddWriteableOverlay && !(await isServing(entry))) {
+      gone = await waitUntilGone(daemon.process, SYNC_TIMEOUT_MS)
+    }
     if (!gone && !options.lazy) {
       throw new FsError(
         'EBUSY',
-        `${target} is unmounted, but its process ${daemon.process.pid} has not ended: the mount may be in use in another mount namespace`,
+        `${target} is unmounted, but its process ${daemon.process.pid} has not ended: the mount may be in use in another mount namespace${entry.config.AddWriteableOverlay ? ', and changes may not be on the disk yet' : ''}`,
       )
     }
   }

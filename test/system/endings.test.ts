@@ -253,6 +253,31 @@ async function imageOnMount({ folder, runDir, atomfs }: Pick<Scene, 'folder' | '
   return { image: join(outer, 'inner'), disk: daemonPid(runDir), outer, innerRun, env }
 }
 
+describe('a writable mount that another mount namespace holds', () => {
+  it('is unmounted here; umount says that its process goes on, instead of waiting for it as for a slow disk', async () => {
+    await inScene(async ({ folder, target, runDir, atomfs }) => {
+      expect(await atomfs('mount', '--persist', join(folder, 'changes'), life.image, target)).toMatchObject(
+        SILENT,
+      )
+      const pid = daemonPid(runDir)
+      const holder = spawn('unshare', ['-m', 'sleep', '120'], { stdio: 'ignore' })
+      try {
+        const held = (): boolean => readFileSync(`/proc/${holder.pid}/comm`, 'utf8') === 'sleep\n'
+        await until(held, 'the other namespace')
+        const { status, stderr } = await atomfs('umount', target)
+        expect([status, stderr]).toEqual([1, expect.stringContaining(`its process ${pid} has not ended`)])
+        expect(isMounted(target)).toBe(false)
+        expect(isGone(pid)).toBe(false)
+      } finally {
+        holder.kill()
+        await once(holder, 'close')
+      }
+      await until(() => isGone(pid), 'the end of the daemon')
+      expect(entries(runDir)).toEqual([])
+    })
+  })
+})
+
 describe('a disk that does not answer', () => {
   it('holds up one file, not the others, and status shows it', async () => {
     await inScene(async ({ folder, target, runDir, atomfs }) => {
