@@ -18,7 +18,7 @@ export function allReaders(program: string, options: BenchOptions): Reader[] {
   return [
     oursReader('ours', program, true),
     oursReader('ours-unverified', program, false),
-    oursReader('ours-writeback', program, true, ['-o', 'writeback']),
+    oursReader('ours-writethrough', program, true, ['-o', 'writeback=0']),
     oursReader('ours-volatile', program, true, ['-o', 'fsync=volatile']),
     ...options.compare.map((other) => oursReader(other.name, other.program, true)),
     squashfuseReader('squashfuse_ll', squashfuseLl),

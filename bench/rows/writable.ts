@@ -21,7 +21,7 @@ const TREE_READERS = ['ours', 'fuse-overlayfs', 'kernel-overlay']
 const READERS = [...TREE_READERS, 'fuse-overlayfs-kernel']
 
 /** Rows in which it matters who collects writes. */
-const DATA_READERS = [...READERS, 'ours-writeback']
+const DATA_READERS = [...READERS, 'ours-writethrough']
 /** Rows in which something is written through to the disk. */
 const SYNC_READERS = [...DATA_READERS, 'ours-volatile']
 

@@ -34,13 +34,13 @@ export class AttributeWriter {
    * for it, and to take privileges away. The time of change is the host's to set.
    */
   change(node: Node, changes: AttributeChanges): Stat {
-    const { files } = this.#upper
+    const { files, times } = this.#upper
     const { size, mode, atime, mtime } = changes
     const { uid, gid } = withStoredIds(this.#upper.owner, changes)
     if (size !== undefined) assertRegular(node)
     this.#lifter.lift(node, size)
-    if (size !== undefined) truncateFd(files.data(node, true), size)
-    const onlyTouched = [size, mode, atime, mtime, changes.ctime].every((one) => one === undefined)
+    if (size !== undefined) times.during(files.data(node, true), (fd) => truncateFd(fd, size))
+    const onlyTouched = [size, mode, atime, mtime].every((one) => one === undefined)
     files.with(node, (fd) => {
       if (uid !== undefined || gid !== undefined || onlyTouched) this.#ownership.chown(fd, uid, gid)
       if (changes.killPrivileges) this.#ownership.killPrivileges(fd)

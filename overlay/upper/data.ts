@@ -60,7 +60,7 @@ export class FileData {
     const fd = this.#upper.files.data(node, true)
     // Before the data: afterwards somebody could run them with the rights of before.
     if (killPrivileges) this.#ownership.killPrivileges(fd)
-    return pwrite(fd, offset, data)
+    return this.#upper.times.during(fd, () => pwrite(fd, offset, data))
   }
 
   /** @throws FsError ENXIO past the end */
@@ -78,7 +78,8 @@ export class FileData {
   fallocate(node: Node, mode: number, offset: number, length: number): void {
     assertRegular(node)
     this.#lifter.lift(node)
-    fallocateFd(this.#upper.files.data(node, true), mode, offset, length)
+    const fd = this.#upper.files.data(node, true)
+    this.#upper.times.during(fd, () => fallocateFd(fd, mode, offset, length))
   }
 
   /** @returns bytes copied, perhaps fewer than asked for; 0 at the end of `from`. @throws FsError EINVAL for an overlap */
@@ -90,17 +91,7 @@ export class FileData {
     }
     this.#lifter.lift(to)
     const target = this.#upper.files.data(to, true)
-    if (from.inUpper) {
-      const source = this.#upper.files.data(from, false)
-      try {
-        return copyRange(source, fromOffset, target, toOffset, length)
-      } catch (error) {
-        if (!(error instanceof FsError && ['EXDEV', 'EOPNOTSUPP'].includes(error.code))) throw error
-      }
-    }
-    const buffer = new Uint8Array(Math.min(length, COPY_AT_ONCE))
-    const count = this.#readInto(from, fromOffset, buffer)
-    return count === 0 ? 0 : pwrite(target, toOffset, buffer.subarray(0, count))
+    return this.#upper.times.during(target, () => this.#copyTo(target, toOffset, from, fromOffset, length))
   }
 
   /**
@@ -132,6 +123,20 @@ export class FileData {
     } finally {
       closeSync(fd)
     }
+  }
+
+  #copyTo(target: number, toOffset: number, from: Node, fromOffset: number, length: number): number {
+    if (from.inUpper) {
+      const source = this.#upper.files.data(from, false)
+      try {
+        return copyRange(source, fromOffset, target, toOffset, length)
+      } catch (error) {
+        if (!(error instanceof FsError && ['EXDEV', 'EOPNOTSUPP'].includes(error.code))) throw error
+      }
+    }
+    const buffer = new Uint8Array(Math.min(length, COPY_AT_ONCE))
+    const count = this.#readInto(from, fromOffset, buffer)
+    return count === 0 ? 0 : pwrite(target, toOffset, buffer.subarray(0, count))
   }
 
   #readInto(node: Node, offset: number, target: Uint8Array): number {

@@ -2,6 +2,7 @@ import type { Background, BlockStore } from '../../src/base/index.ts'
 import type { Stack } from '../directory.ts'
 import type { OwnerRule } from '../owner.ts'
 import type { HardLinks } from './hard-links.ts'
+import type { ModificationTimes } from './modification-times.ts'
 import type { NodeTable } from './nodes.ts'
 import type { UpperFiles } from './upper-files.ts'
 import type { UpperPolicy } from './upper-policy.ts'
@@ -17,6 +18,7 @@ export interface Upper {
   readonly files: UpperFiles
   readonly work: WorkDirectory
   readonly policy: UpperPolicy
+  readonly times: ModificationTimes
   readonly links: HardLinks
   /** Decodes blocks of the layers, for copy-up. */
   readonly store: BlockStore

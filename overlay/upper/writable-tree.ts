@@ -33,6 +33,7 @@ import { hostInode } from './inode-record.ts'
 import { Lifter } from './lift.ts'
 import { Lister } from './list.ts'
 import { upperOpacity } from './markers.ts'
+import { ModificationTimes } from './modification-times.ts'
 import { hasMarks } from './names-form.ts'
 import { DirectoryNode, isDirectoryNode, type Node, NodeTable } from './nodes.ts'
 import { layerOf, partOf, shownStat } from './present.ts'
@@ -117,6 +118,10 @@ export class WritableTree implements WritableFileSystem {
   /** What is held, for tests and status: nodes and descriptors of those that have a name. */
   get state(): { readonly nodes: number; readonly descriptors: number } {
     return { nodes: this.#upper.table.size, descriptors: this.#upper.files.size }
+  }
+
+  clientKeepsTimes(): void {
+    this.#upper.times.leave()
   }
 
   lookup(parent: NodeId, name: Name): Entry | undefined {
@@ -338,6 +343,7 @@ function assemble(options: WritableTreeOptions, onGone: (node: Node) => void): U
     files: new UpperFiles({ rootFd: upperFd, indexFd: work.indexFd }),
     work,
     policy,
+    times: new ModificationTimes(),
     links: new HardLinks(layers, work, policy),
     store: options.store,
     readHostFile: options.readHostFile,

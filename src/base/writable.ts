@@ -38,6 +38,11 @@ export type XattrMode = 'either' | 'create' | 'replace'
  * method throws FsError with the errno to answer. Permissions are the kernel's business (`default_permissions`).
  */
 export interface WritableFileSystem extends FileSystem {
+  /**
+   * Called before any change where the client keeps mtime and ctime of regular files by itself: it says a new mtime by
+   * `setattr` and never asks what became of it. So from now on no other change of such a file moves its mtime.
+   */
+  clientKeepsTimes(): void
   /** @returns the attributes afterwards */
   setattr(node: NodeId, changes: AttributeChanges): Stat
   /** @param mode with type bits: regular file, fifo, socket or device. @throws EEXIST, ENOENT, EPERM */

@@ -121,6 +121,9 @@ const SETTERS: Readonly<Record<string, Setter>> = {
   fsync: ({ draft }, value, name) => {
     draft.upper.fsync = oneOf(name, value, ['auto', 'strict', 'volatile'])
   },
+  writeback: ({ draft }, value, name) => {
+    draft.upper.writeback = ['1', 'on'].includes(oneOf(name, value, ['0', '1', 'on', 'off']))
+  },
   redirect_dir: ({ draft }, value, name) => {
     draft.upper.redirectDir = oneOf(name, value, ['on', 'off']) === 'on'
   },
@@ -168,7 +171,7 @@ export function parseMountOptions(lists: readonly string[]): ParsedMountOptions 
       cacheSize: DEFAULT_CACHE_BYTES,
       threads: Math.min(availableParallelism(), MAX_THREADS),
       readOnly: false,
-      upper: { fsync: 'auto', volatileSign: true, redirectDir: true, writeback: false },
+      upper: { fsync: 'auto', volatileSign: true, redirectDir: true, writeback: true },
     },
     verify: undefined,
     access: undefined,
@@ -198,13 +201,13 @@ function applyOption(state: State, option: string): void {
   const name = equals < 0 ? option : option.slice(0, equals)
   if (/^x-/i.test(name) || name === 'comment') return
   const setter = lookup(SETTERS, name)
-  if (setter !== undefined) {
+  const flag = lookup(FLAGS, name) ?? (IGNORED.has(name) || ATIME.has(name) ? nothing : undefined)
+  if (setter !== undefined && (equals >= 0 || flag === undefined)) {
     if (equals < 0 || equals === option.length - 1)
       throw new FsError('EINVAL', `option '${name}' needs a value: ${name}=...`)
     setter(state, option.slice(equals + 1), name)
     return
   }
-  const flag = lookup(FLAGS, name) ?? (IGNORED.has(name) || ATIME.has(name) ? nothing : undefined)
   if (flag === undefined) {
     const known = [
       ...Object.keys(FLAGS).filter((one) => one !== 'allow_root'),

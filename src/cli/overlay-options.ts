@@ -56,7 +56,7 @@ const SETTERS: Readonly<Record<string, Setter>> = {
     if (value === '0') draft.neverSyncs = true
   },
   writeback: (draft, value) => {
-    if (value !== '0') draft.others.push('writeback')
+    draft.others.push(`writeback=${value === '0' ? '0' : '1'}`)
   },
   userxattr: (draft) => {
     draft.others.push('xattr=user')

@@ -200,5 +200,5 @@ Mount options (-o):
   redirect_dir=on|off       writable: off refuses to rename directories of the image (EXDEV)
   xattr_permissions=N       writable: 0 real owners, 1, 2 written down in attributes (default: auto)
   xattr=user|trusted        writable: attributes of the overlay's own (default: user)
-  writeback                 writable: the kernel collects small writes
+  writeback=0|1             writable: the kernel collects what is written (default: 1)
   dev, suid, noexec         device files and setuid work only on request and as root of the machine`

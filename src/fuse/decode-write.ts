@@ -15,15 +15,9 @@ import { hasFlag } from './init.ts'
 
 /** Bodies of the requests that change something, in the order of `enum fuse_opcode`. Damage is EIO. */
 
-/** Whatever `valid` can name that is an attribute. */
+/** Whatever `valid` can name that somebody asked for: the time of change comes along with the write-back cache. */
 const NAMED =
-  abi.FATTR_MODE |
-  abi.FATTR_UID |
-  abi.FATTR_GID |
-  abi.FATTR_SIZE |
-  abi.FATTR_ATIME |
-  abi.FATTR_MTIME |
-  abi.FATTR_CTIME
+  abi.FATTR_MODE | abi.FATTR_UID | abi.FATTR_GID | abi.FATTR_SIZE | abi.FATTR_ATIME | abi.FATTR_MTIME
 
 /** `struct fuse_setattr_in`: only what `valid` names counts. */
 export function decodeSetattrIn(body: ByteReader): AttributeChanges {

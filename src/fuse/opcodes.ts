@@ -13,7 +13,7 @@ import { decodeReadIn, type Request } from './decode.ts'
 import { fileOffset } from './decode-write.ts'
 import { DirentPacker } from './dirent.ts'
 import { encodeAttrOut, encodeEntry, encodeStatFs, encodeStatx, type Reply } from './encode.ts'
-import type { Negotiated } from './init.ts'
+import { hasFlag, type Negotiated } from './init.ts'
 
 /** What happens after a handler returned without an error. */
 export type Outcome = 'reply' | 'no-reply' | 'taken'
@@ -215,7 +215,11 @@ export const OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, Operat
     abi.FUSE_LSEEK,
     {
       name: 'LSEEK',
-      handle: ({ fileSystem }, request, reply) => {
+      handle: ({ fileSystem, negotiated }, request, reply) => {
+        // Before LSEEK the kernel does not send what it has collected (fs/fuse/file.c:fuse_file_llseek), so data would
+        // be taken for a hole. With ENOSYS it answers by itself: all is data.
+        if (hasFlag(negotiated.flags, abi.FUSE_WRITEBACK_CACHE))
+          throw new FsError('ENOSYS', 'lseek: write-back')
         const body = request.body
         body.skip(8)
         const offset = fileOffset(body, 'ENXIO')

@@ -11,7 +11,7 @@ import type { Counters } from './counters.ts'
 import type { DataPath } from './data-path.ts'
 import { Request } from './decode.ts'
 import { Reply } from './encode.ts'
-import { MAX_READ, MAX_WRITE, type MountKind, type Negotiated, negotiate } from './init.ts'
+import { hasFlag, MAX_READ, MAX_WRITE, type MountKind, type Negotiated, negotiate } from './init.ts'
 import { OPERATIONS, type Operation, type OperationContext } from './opcodes.ts'
 import { PostponedRequests } from './postponed-requests.ts'
 import { WRITE_OPERATIONS } from './write-opcodes.ts'
@@ -27,7 +27,7 @@ export interface ProtocolOptions {
   readonly dataPath: DataPath
   /** The same file system, where the mount is writable; absent for a read-only mount. */
   readonly writable?: WritableFileSystem
-  /** Lets the kernel collect written data in its page cache; only for a writable mount. */
+  /** Lets the kernel collect written data in its page cache, for a writable mount. Default true. */
   readonly writebackCache?: boolean
   readonly log: Log
   /** Logs every request with its outcome. */
@@ -56,7 +56,7 @@ export class Protocol {
     const { fileSystem, dataPath, writable, writebackCache } = options
     this.#options = options
     this.#kind =
-      writable === undefined ? 'read-only' : writebackCache === true ? 'write-back' : 'write-through'
+      writable === undefined ? 'read-only' : writebackCache === false ? 'write-through' : 'write-back'
     this.#operations = writable === undefined ? OPERATIONS : new Map([...OPERATIONS, ...WRITE_OPERATIONS])
     this.#context = { fileSystem, dataPath, writable, negotiated: { minor: 0, flags: 0 } }
   }
@@ -166,6 +166,8 @@ export class Protocol {
     }
     if (negotiated !== undefined) {
       this.#context = { ...this.#context, negotiated }
+      // fs/fuse/inode.c:fuse_get_cache_mask: with this cache no mtime of ours is looked at again.
+      if (hasFlag(negotiated.flags, abi.FUSE_WRITEBACK_CACHE)) this.#options.writable?.clientKeepsTimes()
       this.#options.onInit?.(negotiated)
     }
     return this.#reply.finish(request.uniqueLow, request.uniqueHigh)

@@ -75,7 +75,7 @@ const rename =
     return 'reply'
   }
 
-function isOnlyToTakePrivileges({ killPrivileges, ...rest }: AttributeChanges): boolean {
+function isOnlyToTakePrivileges({ killPrivileges, ctime, ...rest }: AttributeChanges): boolean {
   return killPrivileges === true && Object.keys(rest).length === 0
 }
 

@@ -12,6 +12,7 @@ import { Scratch } from './scratch.ts'
 const fchownat = libcFunction('int fchownat(int dir, uintptr_t path, uint32_t uid, uint32_t gid, int flags)')
 const chmod = libcFunction('int chmod(uintptr_t path, uint32_t mode)')
 const utimensat = libcFunction('int utimensat(int dir, uintptr_t path, uintptr_t times, int flags)')
+const futimens = libcFunction('int futimens(int fd, uintptr_t times)')
 
 const AT_FDCWD = -100
 const AT_EMPTY_PATH = 0x1000
@@ -44,6 +45,14 @@ export function setTimesFd(fd: number, atime: NewTime | undefined, mtime: NewTim
   // By path: the flag AT_EMPTY_PATH is younger here (Linux 5.8) than it is for chown.
   if (Number(utimensat(AT_FDCWD, descriptorPathAddress(fd), scratch.address, 0)) === 0) return
   throw systemError(`set times of fd ${fd}`)
+}
+
+/** Of a descriptor that was not opened with O_PATH: 1.4 µs, where `setTimesFd`, which needs a path, takes 4.4. */
+export function setModificationTimeFd(fd: number, mtime: NewTime): void {
+  encodeTime(0, undefined)
+  encodeTime(4, mtime)
+  if (Number(futimens(fd, scratch.address)) === 0) return
+  throw systemError(`set mtime of fd ${fd}`)
 }
 
 function encodeTime(at: number, time: NewTime | undefined): void {

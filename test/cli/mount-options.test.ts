@@ -45,10 +45,18 @@ describe('parseMountOptions', () => {
   })
 
   it('reads how changes are kept', () => {
-    expect(parse().upper).toEqual({ fsync: 'auto', volatileSign: true, redirectDir: true, writeback: false })
+    expect(parse().upper).toEqual({ fsync: 'auto', volatileSign: true, redirectDir: true, writeback: true })
     expect(
-      parse('fsync=strict,redirect_dir=off,xattr_permissions=2', 'xattr=trusted,writeback').upper,
-    ).toMatchObject({ fsync: 'strict', redirectDir: false, owners: 2, markers: 'trusted', writeback: true })
+      parse('fsync=strict,redirect_dir=off,xattr_permissions=2', 'xattr=trusted,writeback=0').upper,
+    ).toMatchObject({ fsync: 'strict', redirectDir: false, owners: 2, markers: 'trusted', writeback: false })
+    for (const [last, writeback] of [
+      ['writeback', true],
+      ['writeback=1', true],
+      ['writeback=on', true],
+      ['writeback=off', false],
+    ] as const) {
+      expect(parse(`writeback=${writeback ? 0 : 1},${last}`).upper.writeback, last).toBe(writeback)
+    }
     expect(parse('volatile').upper.fsync).toBe('volatile')
     expect(parse('xattr_permissions=0').upper.owners).toBe(0)
     expect(parse('xattr_permissions=1,xattr_permissions=auto').upper).not.toHaveProperty('owners')
@@ -76,6 +84,8 @@ describe('parseMountOptions', () => {
     ['uid', /'uid' needs a value/],
     ['uid=', /'uid' needs a value/],
     ['ro=1', /'ro' takes no value/],
+    ['writeback=', /'writeback' needs a value/],
+    ['writeback=2', /writeback=2: expected 0, 1, on, off/],
     ['uid=-1', /uid=-1: expected a whole number/],
     ['uid=4294967295', /from 0 to 4294967294/],
     ['gid=1.5', /whole number/],

@@ -25,7 +25,7 @@ const seeds = last === undefined ? { from: 1, to: first } : { from: first, to: l
 
 const VARIANTS = [
   { name: 'as it is', options: [] },
-  { name: 'with the write-back cache', options: ['-o', 'writeback'] },
+  { name: 'without the write-back cache', options: ['-o', 'writeback=0'] },
 ] as const
 
 describe.skipIf(!need.ok)(titled('all ways to the data of one file', need), () => {

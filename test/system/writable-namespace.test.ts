@@ -155,7 +155,7 @@ async function makePlain(temp: string, layers: readonly string[], tar: string): 
 
 const PLACES: readonly { readonly place: string; readonly ids: IdMap; readonly options: string }[] = [
   { place: 'a range of ids', ids: ID_RANGE, options: '' },
-  { place: 'a range of ids, by other options', ids: ID_RANGE, options: '-o redirect_dir=off,writeback' },
+  { place: 'a range of ids, by other options', ids: ID_RANGE, options: '-o redirect_dir=off,writeback=0' },
   { place: 'one id', ids: SINGLE_ID, options: '' },
 ]
 

@@ -114,8 +114,10 @@ export const dataScenarios: Readonly<Record<string, Scenario>> = {
       assert(read.equals(data))
       fs.fsyncSync(fd)
       fs.fdatasyncSync(fd)
-      assert.equal(seekFd(fd, 0, 'hole'), 8192)
-      assert.equal(seekFd(fd, 8192, 'data'), 24_576)
+      // With the write-back cache all is data.
+      const hole = seekFd(fd, 0, 'hole')
+      assert(hole === 8192 || hole === 100_000, `${hole}`)
+      assert.equal(seekFd(fd, 8192, 'data'), hole === 8192 ? 24_576 : 8192)
       assert.equal(seekFd(fd, 2 ** 40, 'data'), undefined)
       // A mode that no file system of Linux has.
       assert.equal(

@@ -30,6 +30,7 @@ export class MemoryTree implements WritableFileSystem {
   readonly #folder: string
   readonly #inodes = new Map<NodeId, MemoryInode>()
   #lastId = ROOT_NODE_ID
+  #timesOfData: readonly ('mtime' | 'ctime')[] = ['mtime', 'ctime']
   /** Names of the methods that were called, for tests that look at what the kernel asks. */
   readonly calls: string[] = []
 
@@ -49,6 +50,10 @@ export class MemoryTree implements WritableFileSystem {
 
   close(): void {
     for (const inode of this.#inodes.values()) inode.close()
+  }
+
+  clientKeepsTimes(): void {
+    this.#timesOfData = ['ctime']
   }
 
   lookup(parent: NodeId, name: Name): Entry | undefined {
@@ -122,7 +127,7 @@ export class MemoryTree implements WritableFileSystem {
     if (changes.killPrivileges === true) inode.killPrivileges()
     if (changes.size !== undefined) {
       inode.truncate(changes.size)
-      inode.touch('mtime')
+      inode.touch(...this.#timesOfData)
     }
     if (changes.uid !== undefined) inode.uid = changes.uid
     if (changes.gid !== undefined) inode.gid = changes.gid
@@ -209,7 +214,7 @@ export class MemoryTree implements WritableFileSystem {
     if (killPrivileges) inode.killPrivileges()
     const count = pwrite(this.#fd(node), offset, data)
     inode.size = Math.max(inode.size, offset + count)
-    inode.touch('mtime', 'ctime')
+    inode.touch(...this.#timesOfData)
     return count
   }
 
@@ -217,7 +222,7 @@ export class MemoryTree implements WritableFileSystem {
     const inode = this.#inode(node)
     fallocateFd(this.#fd(node), mode, offset, length)
     if ((mode & FALLOC_FL_KEEP_SIZE) === 0) inode.size = Math.max(inode.size, offset + length)
-    inode.touch('mtime', 'ctime')
+    inode.touch(...this.#timesOfData)
   }
 
   copyFileRange(from: NodeId, fromOffset: number, to: NodeId, toOffset: number, length: number): number {
@@ -225,7 +230,7 @@ export class MemoryTree implements WritableFileSystem {
     const count = copyRange(this.#fd(from), fromOffset, this.#fd(to), toOffset, length)
     const inode = this.#inode(to)
     inode.size = Math.max(inode.size, toOffset + count)
-    inode.touch('mtime', 'ctime')
+    inode.touch(...this.#timesOfData)
     return count
   }
 

@@ -35,7 +35,7 @@ const CHANGES: readonly Change[] = [
   (_, path) => fs.readFileSync(path),
 ]
 
-/** Everything that shows of a tree but times, which the write-back cache rounds to ticks of the kernel. */
+/** Everything that shows of a tree but times; the change time of data in the write-back cache is not the server's. */
 function snapshot(directory: string): Record<string, unknown> {
   const found: Record<string, unknown> = {}
   for (const name of fs.readdirSync(directory, { recursive: true, encoding: 'utf8' }).sort()) {

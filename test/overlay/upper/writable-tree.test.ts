@@ -569,4 +569,57 @@ describe('data', () => {
       scene.tree.syncfs()
     })
   })
+
+  test('a client that keeps the times finds them as it told them, whatever changes', () => {
+    withTree(['f = 0123456789'], (scene) => {
+      const told = { seconds: -5, nanoseconds: 123_456_789 }
+      const file = scene.create('new', 'x'.repeat(9000))
+      const written = scene.stat('new').mtime
+      expect(written).toBeGreaterThan(1_700_000_000)
+      scene.tree.clientKeepsTimes()
+      const changes: readonly ((node: number) => unknown)[] = [
+        (node) => scene.tree.write(node, 3, bytes('abc'), true),
+        (node) => scene.tree.setattr(node, { size: 5000 }),
+        (node) => scene.tree.setattr(node, { size: 5000, killPrivileges: true }),
+        (node) => scene.tree.fallocate(node, 0, 4000, 9000),
+        (node) => scene.tree.copyFileRange(scene.node('f'), 0, node, 0, 5),
+        (node) => scene.tree.copyFileRange(scene.node('new'), 0, node, 100, 20),
+        (node) => {
+          expect(() => scene.tree.write(node, Number.MAX_SAFE_INTEGER - 1, bytes('abc'), false)).toThrow(
+            failsWith('EFBIG'),
+          )
+        },
+      ]
+      for (const change of changes) {
+        scene.tree.setattr(file, { mtime: told })
+        change(file)
+        expect(scene.stat('new')).toMatchObject({ mtime: -5, mtimeNsec: 123_456_789 })
+      }
+      scene.tree.setattr(file, { atime: told })
+      scene.tree.write(file, 0, bytes('abc'), false)
+      expect(scene.stat('new')).toMatchObject({ atime: -5, atimeNsec: 123_456_789 })
+      // A copy has the time of its original until the client tells another one.
+      const { mtime, mtimeNsec } = scene.stat('f')
+      scene.tree.write(scene.node('f'), 0, bytes('X'), false)
+      expect(scene.read('f')).toBe('X123456789')
+      expect(scene.stat('f')).toMatchObject({ mtime, mtimeNsec })
+      expect(scene.tree.setattr(file, { size: 0, mtime: { seconds: 7, nanoseconds: 8 } })).toMatchObject({
+        mtime: 7,
+        mtimeNsec: 8,
+      })
+      expect(scene.tree.setattr(file, { mtime: 'now' }).mtime).toBeGreaterThanOrEqual(written)
+      scene.remount()
+      scene.tree.setattr(scene.node('new'), { mtime: told })
+      scene.tree.write(scene.node('new'), 0, bytes('X'), false)
+      expect(scene.stat('new').mtime).toBeGreaterThanOrEqual(written)
+    })
+  })
+
+  test('a change of nothing but the time of change takes setuid away, as chown(2) does', () => {
+    withTree([''], (scene) => {
+      const file = scene.create('f', 'x', 0o4755)
+      const ctime = { seconds: 9, nanoseconds: 9 }
+      expect(scene.tree.setattr(file, { ctime, killPrivileges: true }).mode & 0o7777).toBe(0o755)
+    })
+  })
 })
