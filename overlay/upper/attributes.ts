@@ -38,16 +38,36 @@ export class AttributeWriter {
     const { size, mode, atime, mtime } = changes
     const { uid, gid } = withStoredIds(this.#upper.owner, changes)
     if (size !== undefined) assertRegular(node)
+    if (this.#isKnown(node, changes)) return shownStat(this.#upper, node)
     this.#lifter.lift(node, size)
-    if (size !== undefined) times.during(files.data(node, true), (fd) => truncateFd(fd, size))
+    if (size !== undefined) {
+      const fd = files.data(node, true)
+      times.keep(node, fd)
+      truncateFd(fd, size)
+    }
     const onlyTouched = [size, mode, atime, mtime].every((one) => one === undefined)
     files.with(node, (fd) => {
       if (uid !== undefined || gid !== undefined || onlyTouched) this.#ownership.chown(fd, uid, gid)
       if (changes.killPrivileges) this.#ownership.killPrivileges(fd)
       if (mode !== undefined) this.#ownership.chmod(fd, mode & 0o7777)
       if (atime !== undefined || mtime !== undefined) setTimesFd(fd, atime, mtime)
+      if (mtime !== undefined) times.told(node)
     })
     if (isDirectoryNode(node)) node.inheritance = undefined
     return shownStat(this.#upper, node)
+  }
+
+  /**
+   * A client that keeps times (`clientKeepsTimes`) tells all of them after each change that moves ctime, unlink(2) too
+   * (fs/fuse/dir.c:fuse_update_ctime_in_cache). The host has moved ctime by itself then; a file of the layers
+   * would be copied for nothing.
+   */
+  #isKnown(node: Node, { mtime, ctime, ...others }: AttributeChanges): boolean {
+    if (ctime === undefined || mtime === undefined || mtime === 'now') return false
+    if (Object.keys(others).length > 0) return false
+    const kept = this.#upper.times.kept(node)
+    if (kept !== undefined) return kept.seconds === mtime.seconds && kept.nanoseconds === mtime.nanoseconds
+    const shown = shownStat(this.#upper, node)
+    return shown.mtime === mtime.seconds && shown.mtimeNsec === mtime.nanoseconds
   }
 }

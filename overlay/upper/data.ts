@@ -4,6 +4,7 @@ import {
   type ExtentSink,
   FsError,
   Postponed,
+  runSteps,
   type Steps,
   type SyncKind,
   syncBy,
@@ -21,6 +22,7 @@ import type { Lifter } from './lift.ts'
 import { isDirectoryNode, type Node } from './nodes.ts'
 import { layerOf, partOf } from './present.ts'
 import { Ownership } from './privileges.ts'
+import type { SyncCost } from './sync-cost.ts'
 import type { Upper } from './upper.ts'
 
 /** Bytes that one copy_file_range(2) moves at most by hand: others wait meanwhile. */
@@ -60,7 +62,8 @@ export class FileData {
     const fd = this.#upper.files.data(node, true)
     // Before the data: afterwards somebody could run them with the rights of before.
     if (killPrivileges) this.#ownership.killPrivileges(fd)
-    return this.#upper.times.during(fd, () => pwrite(fd, offset, data))
+    this.#beforeWrite(node, fd, data.length)
+    return pwrite(fd, offset, data)
   }
 
   /** @throws FsError ENXIO past the end */
@@ -79,7 +82,8 @@ export class FileData {
     assertRegular(node)
     this.#lifter.lift(node)
     const fd = this.#upper.files.data(node, true)
-    this.#upper.times.during(fd, () => fallocateFd(fd, mode, offset, length))
+    this.#beforeWrite(node, fd, 0)
+    fallocateFd(fd, mode, offset, length)
   }
 
   /** @returns bytes copied, perhaps fewer than asked for; 0 at the end of `from`. @throws FsError EINVAL for an overlap */
@@ -91,7 +95,8 @@ export class FileData {
     }
     this.#lifter.lift(to)
     const target = this.#upper.files.data(to, true)
-    return this.#upper.times.during(target, () => this.#copyTo(target, toOffset, from, fromOffset, length))
+    this.#beforeWrite(to, target, length)
+    return this.#copyTo(target, toOffset, from, fromOffset, length)
   }
 
   /**
@@ -99,30 +104,34 @@ export class FileData {
    * @throws Postponed where another thread syncs: its end is the answer
    */
   sync(node: Node, dataOnly: boolean): void {
-    if (!node.inUpper || this.#upper.policy.fsync === 'volatile') return
+    const { files, policy, times } = this.#upper
+    if (!node.inUpper || policy.fsync === 'volatile') return
+    times.settle(node)
     const kind = dataOnly ? 'data' : 'all'
-    if (isDirectoryNode(node)) {
-      if (!node.dead) this.#syncOwn(reopenDirectory(this.#upper.files.directory(node)), kind)
-    } else if (node.type === DT_REG) {
-      this.#syncOwn(duplicateDescriptor(this.#upper.files.data(node, false)), kind)
-    }
+    if (!isDirectoryNode(node)) {
+      if (node.type === DT_REG) this.#syncIt(files.data(node, false), duplicateDescriptor, kind)
+    } else if (!node.dead) this.#syncIt(files.directory(node), reopenDirectory, kind)
   }
 
   /** @throws Postponed as `sync` */
   syncAll(): void {
     if (this.#upper.policy.fsync === 'volatile') return
-    this.#syncOwn(reopenDirectory(this.#upper.files.rootFd), 'file system')
+    this.#upper.times.settleAll()
+    this.#syncIt(this.#upper.files.rootFd, reopenDirectory, 'file system')
   }
 
-  /** @param fd is closed */
-  #syncOwn(fd: number, kind: SyncKind): void {
-    const { background } = this.#upper
-    if (background !== undefined) throw new Postponed(new Work(syncAndClose(background, fd, kind)), true)
-    try {
-      syncFd(fd, kind)
-    } finally {
-      closeSync(fd)
-    }
+  /** @param reopen gives a descriptor of the same file, good for syncing, that is closed in the end */
+  #syncIt(fd: number, reopen: (fd: number) => number, kind: SyncKind): void {
+    const { background, syncCost } = this.#upper
+    const isHere = background === undefined || (kind !== 'file system' && syncCost.isShort())
+    const steps = syncAndClose(reopen(fd), kind, syncCost, isHere ? undefined : background)
+    if (!isHere) throw new Postponed(new Work(steps), true)
+    runSteps(steps)
+  }
+
+  #beforeWrite(node: Node, fd: number, bytes: number): void {
+    this.#upper.times.keep(node, fd)
+    this.#upper.syncCost.noteWrite(bytes)
   }
 
   #copyTo(target: number, toOffset: number, from: Node, fromOffset: number, length: number): number {
@@ -146,10 +155,14 @@ export class FileData {
   }
 }
 
-function* syncAndClose(background: Background, fd: number, kind: SyncKind): Steps {
+/** @param fd is closed */
+function* syncAndClose(fd: number, kind: SyncKind, cost: SyncCost, background?: Background): Steps {
+  const start = performance.now()
   try {
-    yield* syncBy(background.transfer(fd, true), kind)
+    if (background === undefined) syncFd(fd, kind)
+    else yield* syncBy(background.transfer(fd, true), kind)
   } finally {
     closeSync(fd)
+    cost.noteSync(start)
   }
 }

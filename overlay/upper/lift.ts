@@ -13,7 +13,6 @@ import { type DirectoryNode, isDirectoryNode, type Node } from './nodes.ts'
 import { PendingCopies } from './pending-copies.ts'
 import { layerOf, partOf, shownStat } from './present.ts'
 import type { Upper } from './upper.ts'
-import type { UpperPolicy } from './upper-policy.ts'
 
 /** Brings nodes of the layers into the upper at their first change, their parents first. */
 export class Lifter {
@@ -22,9 +21,8 @@ export class Lifter {
   readonly #pending: PendingCopies | undefined
 
   constructor(upper: Upper) {
-    const { background, work, policy } = upper
     this.#upper = upper
-    this.#pending = background && new PendingCopies(background, work, policy)
+    this.#pending = upper.background && new PendingCopies(upper, upper.background)
     this.#reader = new LayerReader(upper.store, upper.readHostFile)
   }
 
@@ -39,6 +37,11 @@ export class Lifter {
     if (isDirectoryNode(node)) this.directory(node)
     else if (node.place === undefined) this.#liftNameless(node, length)
     else this.#liftFile(node, length)
+  }
+
+  /** The kernel does not know the node any more. */
+  forget(node: Node): void {
+    this.#pending?.forget(node)
   }
 
   /** @returns an O_PATH descriptor of the directory in the upper, see `UpperFiles`. @throws FsError as `lift` */
@@ -103,10 +106,23 @@ export class Lifter {
 
   /** @returns the name in the work directory. @throws Postponed where it takes long */
   #copyFile(node: Node, length: number): Name {
-    const { work, policy } = this.#upper
+    const { work, policy, syncCost } = this.#upper
     const source = this.#source(node, length)
-    if (this.#pending === undefined || !takesLong(source, policy)) return copyUp(source, work, policy)
-    return this.#pending.take(node, source).finish(source)
+    const pending = this.#pending
+    // One that is under way is waited for, even if less of it is needed now.
+    if (pending !== undefined && (pending.has(node) || this.#takesLong(source))) {
+      return pending.take(node, source).finish(source)
+    }
+    const start = performance.now()
+    const name = copyUp(source, work, policy)
+    syncCost.noteSync(start)
+    return name
+  }
+
+  #takesLong({ stat: { mode, size } }: CopySource): boolean {
+    const { policy, syncCost } = this.#upper
+    if (!isRegular(mode) || size === 0) return false
+    return size > AT_ONCE || (policy.fsync !== 'volatile' && !syncCost.isShort(size))
   }
 
   /** Renames a finished copy to the place of its node. The parent keeps its times: nothing changed in what it shows. */
@@ -205,10 +221,6 @@ export class Lifter {
 
 /** Bytes that are copied while others wait. */
 const AT_ONCE = 1 << 20
-
-function takesLong({ stat: { mode, size } }: CopySource, { fsync }: UpperPolicy): boolean {
-  return isRegular(mode) && size > (fsync === 'volatile' ? AT_ONCE : 0)
-}
 
 function restoreTimes(fd: number, { atime, atimeNsec, mtime, mtimeNsec }: HostStat): void {
   setTimesFd(fd, { seconds: atime, nanoseconds: atimeNsec }, { seconds: mtime, nanoseconds: mtimeNsec })

@@ -1,6 +1,10 @@
 import { FsError } from '../../src/base/index.ts'
 import { setModificationTimeFd } from '../../src/sys/fd-attributes.ts'
 import { statFd } from '../../src/sys/statx.ts'
+import type { Node } from './nodes.ts'
+
+/** Gives a descriptor of the node's file that is open for writing. @throws FsError */
+export type OpenData = (node: Node) => number
 
 /**
  * Who sets the mtime of a regular file when its data change: the host, or a client that keeps it
@@ -9,34 +13,54 @@ import { statFd } from '../../src/sys/statx.ts'
  * With its write-back cache the kernel notes the time of write(2), fallocate(2) and their like, of writes with O_DIRECT
  * too (fs/inode.c:file_update_time), and tells it by SETATTR (fs/fuse/dir.c:fuse_flush_times), often before the data
  * arrive; and not at all when two calls meet within one tick of its clock. A time of the host's would stay until the
- * kernel forgets the file, meets it again, and shows another mtime than before.
+ * kernel forgets the file, meets it again, and shows another mtime than before. So the mtime from before the first change
+ * is kept, and put back before anybody is told, unless the kernel tells one first.
  */
 export class ModificationTimes {
+  readonly #openData: OpenData
+  readonly #kept = new Map<Node, { readonly seconds: number; readonly nanoseconds: number }>()
   #left = false
+
+  constructor(openData: OpenData) {
+    this.#openData = openData
+  }
 
   /** From now on changes of data leave mtime as it is. */
   leave(): void {
     this.#left = true
   }
 
-  /** Calls what changes data or length of an open file. @param fd not opened with O_PATH */
-  during<T>(fd: number, change: (fd: number) => T): T {
-    if (!this.#left) return change(fd)
+  /** Before data or length of a file change. */
+  keep(node: Node, fd: number): void {
+    if (!this.#left || this.#kept.has(node)) return
     const { mtime, mtimeNsec } = statFd(fd)
+    this.#kept.set(node, { seconds: mtime, nanoseconds: mtimeNsec })
+  }
+
+  /** The mtime that will be put back, if one is kept. */
+  kept(node: Node): { readonly seconds: number; readonly nanoseconds: number } | undefined {
+    return this.#kept.get(node)
+  }
+
+  /** The mtime was set: what was kept is out of date. */
+  told(node: Node): void {
+    this.#kept.delete(node)
+  }
+
+  /** Puts the mtime back, before somebody is told, or the node is forgotten. */
+  settle(node: Node): void {
+    const time = this.#kept.get(node)
+    if (time === undefined) return
+    this.#kept.delete(node)
     try {
-      return change(fd)
-    } finally {
-      // After an error as well: the host sets the time before it looks for room.
-      putBack(fd, mtime, mtimeNsec)
+      setModificationTimeFd(this.#openData(node), time)
+    } catch (error) {
+      // Where the host refuses this, it refuses what the kernel tells as well, and that is answered.
+      if (!(error instanceof FsError)) throw error
     }
   }
-}
 
-/** The data count more: where the host refuses this, it refuses what the kernel tells as well, and that is answered. */
-function putBack(fd: number, seconds: number, nanoseconds: number): void {
-  try {
-    setModificationTimeFd(fd, { seconds, nanoseconds })
-  } catch (error) {
-    if (!(error instanceof FsError)) throw error
+  settleAll(): void {
+    for (const node of this.#kept.keys()) this.settle(node)
   }
 }

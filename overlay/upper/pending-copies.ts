@@ -1,30 +1,35 @@
 import { type Background, Postponed, Work } from '../../src/base/index.ts'
 import { Copy, type CopySource } from './copy-up.ts'
 import type { Node } from './nodes.ts'
-import type { UpperPolicy } from './upper-policy.ts'
-import type { WorkDirectory } from './work-directory.ts'
+import type { Upper } from './upper.ts'
 
 interface Pending {
+  readonly start: number
   readonly copy: Copy
   readonly work: Work
 }
 
 /** Copies of files whose data takes long: it is copied while other requests are served. */
 export class PendingCopies {
+  readonly #upper: Upper
   readonly #background: Background
-  readonly #work: WorkDirectory
-  readonly #policy: UpperPolicy
   readonly #pending = new Map<Node, Pending>()
 
-  constructor(background: Background, work: WorkDirectory, policy: UpperPolicy) {
+  constructor(upper: Upper, background: Background) {
+    this.#upper = upper
     this.#background = background
-    this.#work = work
-    this.#policy = policy
   }
 
-  /** Copies under way, for tests. */
-  get size(): number {
-    return this.#pending.size
+  has(node: Node): boolean {
+    return this.#pending.has(node)
+  }
+
+  /** Throws away what nobody came back for: the operation that had asked met another error the second time. */
+  forget(node: Node): void {
+    const begun = this.#pending.get(node)
+    if (begun === undefined || !begun.work.isDone) return
+    this.#pending.delete(node)
+    begun.copy.discard()
   }
 
   /**
@@ -41,6 +46,7 @@ export class PendingCopies {
       begun.copy.discard()
       throw error
     }
+    this.#upper.syncCost.noteSync(begun.start)
     if (begun.copy.length >= source.stat.size) return begun.copy
     // It was begun for somebody who needed less of the file.
     begun.copy.discard()
@@ -48,8 +54,13 @@ export class PendingCopies {
   }
 
   #begin(node: Node, source: CopySource): Pending {
-    const copy = new Copy(source, this.#work, this.#policy)
-    const pending = { copy, work: new Work(copy.fill(source, this.#background)) }
+    const { work, policy } = this.#upper
+    const copy = new Copy(source, work, policy)
+    const pending = {
+      start: performance.now(),
+      copy,
+      work: new Work(copy.fill(source, this.#background)),
+    }
     this.#pending.set(node, pending)
     return pending
   }

@@ -24,7 +24,8 @@ export function shownStat(upper: Upper, node: Node): Stat {
   return node.inUpper ? upperStat(upper, node) : lowerStat(upper, node)
 }
 
-function upperStat({ files, policy, owner }: Upper, node: Node): Stat {
+function upperStat({ files, policy, owner, times }: Upper, node: Node): Stat {
+  times.settle(node)
   const host = files.stat(node)
   const stat = policy.owners === 'real' ? host : files.with(node, (fd) => presentUpperStat(fd, host, policy))
   return {

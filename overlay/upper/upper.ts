@@ -4,6 +4,7 @@ import type { OwnerRule } from '../owner.ts'
 import type { HardLinks } from './hard-links.ts'
 import type { ModificationTimes } from './modification-times.ts'
 import type { NodeTable } from './nodes.ts'
+import type { SyncCost } from './sync-cost.ts'
 import type { UpperFiles } from './upper-files.ts'
 import type { UpperPolicy } from './upper-policy.ts'
 import type { WorkDirectory } from './work-directory.ts'
@@ -19,6 +20,7 @@ export interface Upper {
   readonly work: WorkDirectory
   readonly policy: UpperPolicy
   readonly times: ModificationTimes
+  readonly syncCost: SyncCost
   readonly links: HardLinks
   /** Decodes blocks of the layers, for copy-up. */
   readonly store: BlockStore

@@ -40,6 +40,7 @@ import { layerOf, partOf, shownStat } from './present.ts'
 import { Remover } from './remove.ts'
 import { Renamer } from './rename.ts'
 import { Resolver } from './resolve.ts'
+import { SyncCost } from './sync-cost.ts'
 import type { HostFileReader, Upper } from './upper.ts'
 import { UpperFiles } from './upper-files.ts'
 import type { UpperPolicy } from './upper-policy.ts'
@@ -111,6 +112,7 @@ export class WritableTree implements WritableFileSystem {
 
   /** Closes all descriptors but those it was given. */
   close(): void {
+    this.#upper.times.settleAll()
     this.#upper.table.clear()
     this.#upper.files.close()
   }
@@ -318,8 +320,10 @@ export class WritableTree implements WritableFileSystem {
   }
 
   #drop(node: Node): void {
+    this.#upper.times.settle(node)
     this.#upper.files.forget(node)
     this.#lister.forget(node)
+    this.#lifter.forget(node)
   }
 }
 
@@ -337,13 +341,15 @@ function assemble(options: WritableTreeOptions, onGone: (node: Node) => void): U
   root.upperIno = host.ino
   root.opaque = opaque
   root.attributeWhiteouts = upperOpacity(upperFd) === 'x'
+  const files = new UpperFiles({ rootFd: upperFd, indexFd: work.indexFd })
   return {
     stack,
     table: new NodeTable(layers, root, onGone),
-    files: new UpperFiles({ rootFd: upperFd, indexFd: work.indexFd }),
+    files,
     work,
     policy,
-    times: new ModificationTimes(),
+    times: new ModificationTimes((node) => files.data(node, true)),
+    syncCost: new SyncCost(),
     links: new HardLinks(layers, work, policy),
     store: options.store,
     readHostFile: options.readHostFile,

@@ -41,4 +41,6 @@ export interface BlockStore {
   readBlock(block: BlockRef, target: Uint8Array): number
   /** Whether `readBlock` would not have to wait for a disk; a thread that must not wait asks. Absent: not known. */
   isAtHand?(block: BlockRef): boolean
+  /** Begins to read what will be asked for soon, without waiting for it. @param length bytes of the image, from `position` */
+  willNeed?(source: number, position: number, length: number): void
 }

@@ -87,6 +87,7 @@ try {
     ...(bell === undefined ? {} : { bell }),
     ...idleWork,
   })
+  layered?.fileSystem.close()
   tell({ type: 'unmounted' })
 } catch (error) {
   tell({ type: 'failed', message: messageOf(error) })

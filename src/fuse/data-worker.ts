@@ -10,6 +10,9 @@ import type { SharedBuffers } from './shared-buffers.ts'
 import { SLOT_FAILED, Slots } from './slots.ts'
 import { TaskQueue } from './task-queue.ts'
 
+/** Of an image that a file is copied from, bytes. */
+const READ_AHEAD = 8 << 20
+
 export interface DataWorkerOptions {
   readonly shared: SharedBuffers
   /** Row of the counters: 1 for the first worker. */
@@ -71,9 +74,18 @@ export function runDataWorker(options: DataWorkerOptions): void {
     gather.failure(uniqueLow, uniqueHigh, -ERRNO.EIO)
   }
 
+  /** What follows will be copied next. Several threads that read one block each are no pattern to the kernel. */
+  function readAhead(segments: Int32Array): void {
+    const slot = segments.findLast((one, i) => i % 3 === 0 && one !== HOLE)
+    if (slot === undefined) return
+    const { source, position, storedSize } = slots.block(slot)
+    store.willNeed?.(source, position + storedSize, READ_AHEAD)
+  }
+
   /** @returns 0 or an errno */
   function toFile(job: number, segments: Int32Array): number {
     try {
+      readAhead(segments)
       return decode(segments) ? files.run(job, segments) : ERRNO.EIO
     } catch (error) {
       log('error', `copy-up: ${messageOf(error)}`)

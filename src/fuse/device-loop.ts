@@ -72,7 +72,11 @@ export function runDeviceLoop(options: DeviceLoopOptions): void {
     if (protocol.postponed > 0 && protocol.proceed(send) === 'more') continue
     if (++emptyReads <= spins) continue
     emptyReads = 0
-    if (!hasIdleWork || protocol.postponed > 0) sleep(1000)
+    if (protocol.postponed > 0) {
+      sleep(1000)
+      // The bell rings for each piece of work: no spin after it, which would take the CPU from who does the next one.
+      emptyReads = spins
+    } else if (!hasIdleWork) sleep(1000)
     else if (!isQuiet) isQuiet = sleep(QUIET_MS) === 0
     else {
       hasIdleWork = options.idleWork?.() ?? false

@@ -22,7 +22,7 @@ import {
   type FileSystem,
   FsError,
 } from '../base/index.ts'
-import { pread } from '../sys/file-io.ts'
+import { beginReading, pread } from '../sys/file-io.ts'
 import { PageCacheProbe } from '../sys/page-cache.ts'
 import { imageSource, type VerityWatch } from './image-file.ts'
 import { copyRoot } from './root-attributes.ts'
@@ -150,6 +150,10 @@ export function openBlockStore(spec: MoleculeSpec, watch?: ImageWatch): BlockSto
       const image = spec.images[block.source]
       if (image === undefined) return false
       return probe.isAtHand(image.fd, image.offset + block.position, block.storedSize)
+    },
+    willNeed(source: number, position: number, length: number): void {
+      const image = spec.images[source]
+      if (image !== undefined) beginReading(image.fd, image.offset + position, length)
     },
   }
 }

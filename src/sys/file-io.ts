@@ -17,6 +17,7 @@ const syncfs = libcFunction('int syncfs(int fd)')
 const syncFileRange = libcFunction(
   'int sync_file_range(int fd, int64_t offset, int64_t length, uint32_t flags)',
 )
+const posixFadvise = libcFunction('int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)')
 const fstatfs = libcFunction('int fstatfs(int fd, uintptr_t buffer)')
 
 const EINTR = 4
@@ -112,6 +113,14 @@ const SYNC: Readonly<Record<SyncKind, typeof fsync>> = { all: fsync, data: fdata
 /** Of a file or directory opened for reading or writing; O_PATH gives EBADF. @throws FsError EIO, ENOSPC, EDQUOT */
 export function syncFd(fd: number, kind: SyncKind): void {
   while (Number(SYNC[kind](fd)) !== 0) interruptedOr(`sync fd ${fd} (${kind})`)
+}
+
+/** include/uapi/linux/fadvise.h */
+const POSIX_FADV_WILLNEED = 3
+
+/** Begins to read into the page cache, and does not wait for it. Nothing depends on it: errors do not count. */
+export function beginReading(fd: number, offset: number, length: number): void {
+  posixFadvise(fd, offset, length, POSIX_FADV_WILLNEED)
 }
 
 /** include/uapi/linux/fs.h */

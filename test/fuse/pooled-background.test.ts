@@ -114,6 +114,21 @@ describe('data workers with files of the host', () => {
     expect(failing.error?.code).toBe('EBADF')
   })
 
+  it('ask for what follows in the image before they read', () => {
+    const { background: workers, drain, store } = background()
+    const asked: unknown[] = []
+    Object.assign(store, {
+      willNeed: (...range: number[]) => asked.push([...range, store.decoded.length]),
+    })
+    const transfer = workers.transfer(file, false)
+    transfer.write(describeThree, 0, LENGTH)
+    transfer.write((sink) => sink.hole(BLOCK), LENGTH, BLOCK)
+    drain()
+    expect(transfer.pending()).toBe(0)
+    // Behind the last block of the piece, which is stored in 10 bytes; nothing follows a hole.
+    expect(asked).toEqual([[0, BLOCK + 10, 8 << 20, 0]])
+  })
+
   it('tell of a full disk', () => {
     const { background: workers, drain, isNothingPinned } = background()
     const full = fs.openSync('/dev/full', 'w')

@@ -3,6 +3,8 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { O_PATH } from '../../src/sys/at.ts'
 import {
+  beginReading,
+  beginWriteOut,
   copyRange,
   fallocateFd,
   pread,
@@ -128,6 +130,20 @@ describe('syncing', () => {
       expect(() => syncFd(directory, kind)).not.toThrow()
       failsWith('EBADF', () => syncFd(kept(openSync(folder, O_PATH)), kind))
     }
+  })
+})
+
+describe('hints to the kernel', () => {
+  test('change nothing, and are nothing that can fail', () => {
+    pwrite(fd, 0, Buffer.from('some text'))
+    for (const hint of [beginReading, beginWriteOut]) {
+      hint(fd, 0, 1 << 20)
+      hint(kept(openSync(folder, O_PATH)), 0, 10)
+      hint(-1, 0, 10)
+    }
+    const read = Buffer.alloc(9)
+    expect(pread(fd, 0, read)).toBe(9)
+    expect(read.toString()).toBe('some text')
   })
 })
 

@@ -110,6 +110,35 @@ describe('copy-up that other threads help with', () => {
     })
   })
 
+  test('under way is waited for by who needs nothing of the file', () => {
+    inBackground(['a = text'], (scene, background) => {
+      const node = scene.node('a')
+      const write = () => scene.tree.write(node, 4, bytes('+'), false)
+      const empty = () => scene.tree.setattr(node, { size: 0 })
+      const postponed = postponedBy(write)
+      expect(postponedBy(empty).work).toBe(postponed.work)
+      background.workOff(postponed)
+      write()
+      empty()
+      expect(scene.read('a')).toBe('')
+      expect(copies(scene)).toEqual([])
+    })
+  })
+
+  test('that nobody comes back for is gone when the file is forgotten', () => {
+    inBackground(['a = text'], (scene, background) => {
+      const { nodeId } = scene.tree.lookup(ROOT_NODE_ID, 'a')!
+      const link = () => scene.tree.link(nodeId, ROOT_NODE_ID, 'b')
+      const postponed = postponedBy(link)
+      scene.create('b')
+      background.workOff(postponed)
+      expect(link).toThrow(failsWith('EEXIST'))
+      expect(copies(scene).length).toBe(1)
+      scene.tree.forget(nodeId, 1)
+      expect(copies(scene)).toEqual([])
+    })
+  })
+
   test('that fails leaves nothing, and may be tried again', () => {
     inBackground(['a = text'], (scene, background) => {
       const node = scene.node('a')
@@ -144,9 +173,11 @@ describe('syncing in other threads', () => {
     ['data', true],
   ] as const)('is the answer (%s), of files and directories that were changed', (kind, dataOnly) => {
     inBackground(['a = text\nd/b = text'], (scene, background) => {
-      scene.create('d/new', 'text')
+      const made = scene.create('d/new', 'text')
       const descriptors = openDescriptors()
       for (const path of ['d/new', 'd']) {
+        // So much that it is not done at once.
+        scene.tree.write(made, 0, Buffer.alloc(2 << 20), false)
         const postponed = postponedBy(() => scene.tree.fsync(scene.node(path), dataOnly))
         expect(postponed.isAnswer).toBe(true)
         background.workOff(postponed)

@@ -86,6 +86,22 @@ describe('what is new', () => {
     },
   )
 
+  test('a client that tells the time of change beside an mtime that is known changes nothing', () => {
+    withTree(['a = x\nb = x'], (scene) => {
+      const [known, other] = [scene.node('a'), scene.node('b')]
+      const { mtime: seconds, mtimeNsec: nanoseconds } = scene.tree.getattr(known)
+      const ctime = { seconds: 1_700_000_000, nanoseconds: 5 }
+      scene.unlink('a')
+      const shown = scene.tree.setattr(known, { mtime: { seconds, nanoseconds }, ctime })
+      expect(shown).toMatchObject({ mtime: seconds, mtimeNsec: nanoseconds, nlink: 0 })
+      scene.tree.setattr(other, { mtime: { seconds, nanoseconds }, ctime })
+      expect(readdirSync(scene.upper())).toEqual(['a'])
+      scene.tree.setattr(other, { mtime: { seconds: seconds + 1, nanoseconds }, ctime })
+      expect(scene.stat('b').mtime).toBe(seconds + 1)
+      expect(readdirSync(scene.upper()).sort()).toEqual(['a', 'b'])
+    })
+  })
+
   test('a directory of other users hands on its group, and new directories hand on setgid', () => {
     withTree(['d/'], (scene) => {
       const directory = scene.node('d')
