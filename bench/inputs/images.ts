@@ -29,7 +29,7 @@ const WRITES = {
   randomFile: 256 * MIB,
   /** Without and with fsync(2), which takes the disk its time. */
   randomWrites: 20_000,
-  syncedWrites: 2000,
+  syncedWrites: 20_000,
 }
 
 export type TreeName = 'tree' | 'small'
