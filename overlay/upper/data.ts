@@ -22,7 +22,6 @@ import type { Lifter } from './lift.ts'
 import { isDirectoryNode, type Node } from './nodes.ts'
 import { layerOf, partOf } from './present.ts'
 import { Ownership } from './privileges.ts'
-import type { SyncCost } from './sync-cost.ts'
 import type { Upper } from './upper.ts'
 
 /** Bytes that one copy_file_range(2) moves at most by hand: others wait meanwhile. */
@@ -109,29 +108,43 @@ export class FileData {
     times.settle(node)
     const kind = dataOnly ? 'data' : 'all'
     if (!isDirectoryNode(node)) {
-      if (node.type === DT_REG) this.#syncIt(files.data(node, false), duplicateDescriptor, kind)
-    } else if (!node.dead) this.#syncIt(files.directory(node), reopenDirectory, kind)
+      if (node.type === DT_REG) this.#syncIt(node, files.data(node, false), duplicateDescriptor, kind)
+    } else if (!node.dead) this.#syncIt(node, files.directory(node), reopenDirectory, kind)
   }
 
   /** @throws Postponed as `sync` */
   syncAll(): void {
     if (this.#upper.policy.fsync === 'volatile') return
-    this.#upper.times.settleAll()
-    this.#syncIt(this.#upper.files.rootFd, reopenDirectory, 'file system')
+    const { files, table, times } = this.#upper
+    times.settleAll()
+    this.#syncIt(table.root, files.rootFd, reopenDirectory, 'file system')
   }
 
   /** @param reopen gives a descriptor of the same file, good for syncing, that is closed in the end */
-  #syncIt(fd: number, reopen: (fd: number) => number, kind: SyncKind): void {
+  #syncIt(node: Node, fd: number, reopen: (fd: number) => number, kind: SyncKind): void {
     const { background, syncCost } = this.#upper
-    const isHere = background === undefined || (kind !== 'file system' && syncCost.isShort())
-    const steps = syncAndClose(reopen(fd), kind, syncCost, isHere ? undefined : background)
-    if (!isHere) throw new Postponed(new Work(steps), true)
+    const isShort = kind !== 'file system' && syncCost.isShort(syncCost.written(node))
+    const helper = isShort ? undefined : background
+    const steps = this.#syncAndClose(node, reopen(fd), kind, helper)
+    if (helper !== undefined) throw new Postponed(new Work(steps), true)
     runSteps(steps)
+  }
+
+  /** @param fd is closed */
+  *#syncAndClose(node: Node, fd: number, kind: SyncKind, background: Background | undefined): Steps {
+    const start = performance.now()
+    try {
+      if (background === undefined) syncFd(fd, kind)
+      else yield* syncBy(background.transfer(fd, true), kind)
+    } finally {
+      closeSync(fd)
+      if (kind !== 'file system') this.#upper.syncCost.noteSync(start, node)
+    }
   }
 
   #beforeWrite(node: Node, fd: number, bytes: number): void {
     this.#upper.times.keep(node, fd)
-    this.#upper.syncCost.noteWrite(bytes)
+    this.#upper.syncCost.noteWrite(node, bytes)
   }
 
   #copyTo(target: number, toOffset: number, from: Node, fromOffset: number, length: number): number {
@@ -152,17 +165,5 @@ export class FileData {
     if (node.inUpper) return pread(this.#upper.files.data(node, false), offset, target)
     const part = partOf(node)
     return this.#reader.read(layerOf(this.#upper, part), part.ref, offset, target)
-  }
-}
-
-/** @param fd is closed */
-function* syncAndClose(fd: number, kind: SyncKind, cost: SyncCost, background?: Background): Steps {
-  const start = performance.now()
-  try {
-    if (background === undefined) syncFd(fd, kind)
-    else yield* syncBy(background.transfer(fd, true), kind)
-  } finally {
-    closeSync(fd)
-    cost.noteSync(start)
   }
 }

@@ -115,14 +115,18 @@ export class Lifter {
     }
     const start = performance.now()
     const name = copyUp(source, work, policy)
-    syncCost.noteSync(start)
+    if (this.#isSynced(source)) syncCost.noteSync(start)
     return name
   }
 
-  #takesLong({ stat: { mode, size } }: CopySource): boolean {
-    const { policy, syncCost } = this.#upper
-    if (!isRegular(mode) || size === 0) return false
-    return size > AT_ONCE || (policy.fsync !== 'volatile' && !syncCost.isShort(size))
+  #takesLong(source: CopySource): boolean {
+    const { mode, size } = source.stat
+    if (isRegular(mode) && size > AT_ONCE) return true
+    return this.#isSynced(source) && !this.#upper.syncCost.isShort(size)
+  }
+
+  #isSynced({ stat: { mode, size } }: CopySource): boolean {
+    return isRegular(mode) && size > 0 && this.#upper.policy.fsync !== 'volatile'
   }
 
   /** Renames a finished copy to the place of its node. The parent keeps its times: nothing changed in what it shows. */

@@ -1,3 +1,5 @@
+import type { Node } from './nodes.ts'
+
 /** Bytes that may be waiting for the disk when a sync is to be a short one. */
 const FEW_BYTES = 1 << 20
 /**
@@ -7,26 +9,35 @@ const FEW_BYTES = 1 << 20
 const SHORT_MS = 5
 
 /**
- * Guesses how long the next fsync(2) will take: as long as the last one, where little was written since. On a disk that
- * is fast, handing one over takes as long as doing it; on another one, or after much was written, others must not wait.
+ * Guesses how long the next fsync(2) will take: as long as the last one, where little was written to the file since its own.
+ * On a disk that is fast, handing one over takes as long as doing it; on another one, or after much was written, others
+ * must not wait.
  */
 export class SyncCost {
-  #written = 0
+  readonly #written = new WeakMap<Node, number>()
   /** Of the last one; nothing is known at first. */
   #milliseconds = Number.POSITIVE_INFINITY
 
-  /** Whether a sync of what was written, and of so many bytes more, is short. */
-  isShort(more = 0): boolean {
-    return this.#milliseconds <= SHORT_MS && this.#written + more <= FEW_BYTES
+  /** Whether a sync of so many bytes is short. */
+  isShort(bytes: number): boolean {
+    return this.#milliseconds <= SHORT_MS && bytes <= FEW_BYTES
   }
 
-  noteWrite(bytes: number): void {
-    this.#written += bytes
+  /** Bytes written to the file since it was synced. */
+  written(node: Node): number {
+    return this.#written.get(node) ?? 0
   }
 
-  /** @param start when it began (`performance.now`), perhaps with a copy of a few bytes */
-  noteSync(start: number): void {
+  noteWrite(node: Node, bytes: number): void {
+    this.#written.set(node, this.written(node) + bytes)
+  }
+
+  /**
+   * @param start when it began (`performance.now`), perhaps with a copy of a few bytes
+   * @param node whose writes are on the disk now
+   */
+  noteSync(start: number, node?: Node): void {
     this.#milliseconds = performance.now() - start
-    this.#written = 0
+    if (node !== undefined) this.#written.delete(node)
   }
 }

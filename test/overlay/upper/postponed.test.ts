@@ -174,10 +174,10 @@ describe('syncing in other threads', () => {
   ] as const)('is the answer (%s), of files and directories that were changed', (kind, dataOnly) => {
     inBackground(['a = text\nd/b = text'], (scene, background) => {
       const made = scene.create('d/new', 'text')
+      scene.tree.write(made, 0, Buffer.alloc(2 << 20), false)
       const descriptors = openDescriptors()
-      for (const path of ['d/new', 'd']) {
-        // So much that it is not done at once.
-        scene.tree.write(made, 0, Buffer.alloc(2 << 20), false)
+      // Neither is done at once: of the first nothing is known yet, and for the second much was written.
+      for (const path of ['d', 'd/new']) {
         const postponed = postponedBy(() => scene.tree.fsync(scene.node(path), dataOnly))
         expect(postponed.isAnswer).toBe(true)
         background.workOff(postponed)
