@@ -4,6 +4,7 @@ import { truncateFd } from '../../src/sys/file-io.ts'
 import { withStoredIds } from '../owner.ts'
 import { DT_DIR } from '../whiteout.ts'
 import type { Lifter } from './lift.ts'
+import type { Time } from './modification-times.ts'
 import { isDirectoryNode, type Node } from './nodes.ts'
 import { shownStat } from './present.ts'
 import { Ownership } from './privileges.ts'
@@ -38,7 +39,8 @@ export class AttributeWriter {
     const { size, mode, atime, mtime } = changes
     const { uid, gid } = withStoredIds(this.#upper.owner, changes)
     if (size !== undefined) assertRegular(node)
-    if (this.#isKnown(node, changes)) return shownStat(this.#upper, node)
+    const known = this.#known(node, changes)
+    if (known !== undefined) return known
     this.#lifter.lift(node, size)
     if (size !== undefined) {
       const fd = files.data(node, true)
@@ -61,13 +63,19 @@ export class AttributeWriter {
    * A client that keeps times (`clientKeepsTimes`) tells all of them after each change that moves ctime, unlink(2) too
    * (fs/fuse/dir.c:fuse_update_ctime_in_cache). The host has moved ctime by itself then; a file of the layers
    * would be copied for nothing.
+   * @returns what is shown, where it has that mtime already
    */
-  #isKnown(node: Node, { mtime, ctime, ...others }: AttributeChanges): boolean {
-    if (ctime === undefined || mtime === undefined || mtime === 'now') return false
-    if (Object.keys(others).length > 0) return false
+  #known(node: Node, { mtime, ctime, ...others }: AttributeChanges): Stat | undefined {
+    if (ctime === undefined || mtime === undefined || mtime === 'now') return undefined
+    if (Object.keys(others).length > 0) return undefined
+    // Asking what is shown would put back what is kept, for a time that is about to be set.
     const kept = this.#upper.times.kept(node)
-    if (kept !== undefined) return kept.seconds === mtime.seconds && kept.nanoseconds === mtime.nanoseconds
+    if (kept !== undefined && !isSameTime(mtime, kept)) return undefined
     const shown = shownStat(this.#upper, node)
-    return shown.mtime === mtime.seconds && shown.mtimeNsec === mtime.nanoseconds
+    return isSameTime(mtime, { seconds: shown.mtime, nanoseconds: shown.mtimeNsec }) ? shown : undefined
   }
+}
+
+function isSameTime(one: Time, other: Time): boolean {
+  return one.seconds === other.seconds && one.nanoseconds === other.nanoseconds
 }

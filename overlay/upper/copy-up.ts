@@ -10,6 +10,7 @@ import {
   type Stat,
   type Steps,
   syncBy,
+  untilOver,
 } from '../../src/base/index.ts'
 import { chmodFd, chownFd, setTimesFd } from '../../src/sys/fd-attributes.ts'
 import { setxattrFd } from '../../src/sys/fd-xattr.ts'
@@ -79,7 +80,7 @@ export class Copy {
       yield* copyData(source, this.#fd, transfer)
     } finally {
       // Nobody may write to a descriptor that was closed.
-      if (transfer !== undefined) while (transfer.pending() > 0) yield 'waiting'
+      if (transfer !== undefined) yield* untilOver(transfer)
     }
     if (transfer?.error !== undefined) throw transfer.error
     if (!syncs) return

@@ -1,7 +1,9 @@
-import { FsError } from '../../src/base/index.ts'
+import { FsError, type NewTime } from '../../src/base/index.ts'
 import { setModificationTimeFd } from '../../src/sys/fd-attributes.ts'
 import { statFd } from '../../src/sys/statx.ts'
 import type { Node } from './nodes.ts'
+
+export type Time = Exclude<NewTime, 'now'>
 
 /** Gives a descriptor of the node's file that is open for writing. @throws FsError */
 export type OpenData = (node: Node) => number
@@ -18,7 +20,7 @@ export type OpenData = (node: Node) => number
  */
 export class ModificationTimes {
   readonly #openData: OpenData
-  readonly #kept = new Map<Node, { readonly seconds: number; readonly nanoseconds: number }>()
+  readonly #kept = new Map<Node, Time>()
   #left = false
 
   constructor(openData: OpenData) {
@@ -38,7 +40,7 @@ export class ModificationTimes {
   }
 
   /** The mtime that will be put back, if one is kept. */
-  kept(node: Node): { readonly seconds: number; readonly nanoseconds: number } | undefined {
+  kept(node: Node): Time | undefined {
     return this.#kept.get(node)
   }
 

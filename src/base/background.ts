@@ -87,9 +87,14 @@ export interface Background {
   transfer(fd: number, toDisk: boolean): Transfer
 }
 
+/** Waits for all that is under way, whatever becomes of it: the descriptor may be closed then. */
+export function* untilOver(transfer: Transfer): Steps {
+  while (transfer.pending() > 0) yield 'waiting'
+}
+
 /** Syncs, and waits for that and for all that is under way. @throws FsError what a part of it failed with */
 export function* syncBy(transfer: Transfer, kind: SyncKind): Steps {
   while (transfer.sync(kind) === 'busy') yield 'waiting'
-  while (transfer.pending() > 0) yield 'waiting'
+  yield* untilOver(transfer)
   if (transfer.error !== undefined) throw transfer.error
 }
