@@ -1,4 +1,4 @@
-import { lstatSync, readdirSync, readlinkSync, statfsSync } from 'node:fs'
+import { lstatSync, readlinkSync, statfsSync } from 'node:fs'
 import {
   direntType,
   type ExtentSink,
@@ -13,6 +13,7 @@ import {
   type Whence,
 } from '../src/base/index.ts'
 import { seekExtent } from '../src/sys/descriptor.ts'
+import { listNames } from '../src/sys/directory-entries.ts'
 import { lgetxattr, llistxattr } from '../src/sys/xattr.ts'
 import { bytesOf, HostFiles, type HostFilesOptions, withFsError } from './host-files.ts'
 import { hostStat } from './host-stat.ts'
@@ -157,10 +158,8 @@ export class HostDirectoryLayer implements Layer {
   }
 
   #readNames(directory: Ref): readonly Name[] {
-    const path = bytesOf(`/proc/self/fd/${this.#files.directory(directory)}/.`)
-    const found = withFsError(this.label, () => readdirSync(path, 'buffer'))
     // The default order of strings is that of their code units, which here are the bytes.
-    return found.map((name) => name.toString('latin1')).sort()
+    return listNames(this.#files.directory(directory), 'unnoticed').sort()
   }
 
   #cursor(directory: Ref, names: readonly Name[], start: number): DirectoryCursor {

@@ -1,6 +1,6 @@
 import { type BigIntStats, closeSync, constants, fstatSync, lstatSync, openSync } from 'node:fs'
 import { codeOfErrno, FsError, type Name } from '../src/base/index.ts'
-import { O_PATH } from '../src/sys/at.ts'
+import { O_PATH, unnoticed } from '../src/sys/at.ts'
 import { replaceDescriptor } from '../src/sys/descriptor.ts'
 import type { Ref } from './layer.ts'
 
@@ -136,7 +136,8 @@ export class HostFiles {
       ref,
       withFsError(this.#label, () => lstatSync(bytesOf(path), { bigint: true })),
     )
-    const fd = withFsError(this.#label, () => openSync(bytesOf(path), O_RDONLY | O_NONBLOCK | O_NOFOLLOW))
+    const flags = O_RDONLY | O_NONBLOCK | O_NOFOLLOW
+    const fd = withFsError(this.#label, () => unnoticed((more) => openSync(bytesOf(path), flags | more)))
     try {
       this.#assertSame(ref, fstatSync(fd, { bigint: true }))
     } catch (error) {

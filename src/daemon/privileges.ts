@@ -47,8 +47,8 @@ const WRITER: readonly Capability[] = [
   'SYS_ADMIN',
 ]
 
-/** To look at directories of the host takes less: to see all of it, and the attributes of `trusted.` */
-const READER: readonly Capability[] = ['DAC_READ_SEARCH', 'SYS_ADMIN']
+/** To look at directories of the host takes less: to see all of it, leave times of access, and attributes of `trusted.` */
+const READER: readonly Capability[] = ['DAC_READ_SEARCH', 'FOWNER', 'SYS_ADMIN']
 
 /** For the thread that serves host directories. Not among its rights: to exceed quotas and use up reserved blocks. */
 export function keepDirectoryPrivileges(purpose: 'read' | 'change', log: LogFunction): void {

@@ -25,7 +25,7 @@ export const O_PATH = 0o10000000
 const O_CLOEXEC = 0o2000000
 /** Contains O_DIRECTORY, whose number depends on the machine. */
 export const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY
-const { O_NOFOLLOW, O_DIRECTORY, O_RDONLY } = constants
+const { O_NOFOLLOW, O_DIRECTORY, O_RDONLY, O_NOATIME } = constants
 
 /** Flags of renameat2(2). */
 export const RENAME_NOREPLACE = 1
@@ -59,11 +59,31 @@ export function openUnnamed(dir: number, mode: number): number {
   return fd
 }
 
+/** Whether reading may move the time of access of what is read. */
+export type Trace = 'noticed' | 'unnoticed'
+
 /** Another descriptor of the same directory, for reading it: `dir` may be O_PATH. */
-export function reopenDirectory(dir: number): number {
-  const fd = untilDone(openat, dir, stringAddress('.'), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)
-  if (fd < 0) throw systemError(`reopen directory fd ${dir}`)
-  return fd
+export function reopenDirectory(dir: number, trace: Trace = 'noticed'): number {
+  const open = (more: number): number => {
+    const fd = untilDone(openat, dir, stringAddress('.'), O_RDONLY | O_DIRECTORY | O_CLOEXEC | more, 0)
+    if (fd < 0) throw systemError(`reopen directory fd ${dir}`)
+    return fd
+  }
+  return trace === 'noticed' ? open(0) : unnoticed(open)
+}
+
+/**
+ * Opens something so that reading it leaves its time of access alone, where that is allowed: to its owner, and with
+ * CAP_FOWNER (fs/namei.c:may_open).
+ * @param open is called with the flag to add, and without it where that gives EPERM
+ */
+export function unnoticed<T>(open: (flag: number) => T): T {
+  try {
+    return open(O_NOATIME)
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'EPERM') return open(0)
+    throw error
+  }
 }
 
 /**

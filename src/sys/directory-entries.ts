@@ -1,6 +1,6 @@
 import { closeSync } from 'node:fs'
 import type { Name } from '../base/index.ts'
-import { reopenDirectory } from './at.ts'
+import { reopenDirectory, type Trace } from './at.ts'
 import { systemError } from './ffi.ts'
 import { Scratch } from './scratch.ts'
 import { systemCall } from './system-call.ts'
@@ -22,10 +22,11 @@ const buffer = scratch.bytes
 /**
  * All entries of a directory but `.` and `..`, in the order of the file system.
  * @param dir may be O_PATH: the directory is opened anew, so that the position of `dir` does not matter
+ * @param trace whether its time of access may move
  * @throws FsError EACCES, ENOTDIR; ENOENT where the directory was removed
  */
-export function listEntries(dir: number): HostEntry[] {
-  const fd = reopenDirectory(dir)
+export function listEntries(dir: number, trace: Trace = 'noticed'): HostEntry[] {
+  const fd = reopenDirectory(dir, trace)
   try {
     const entries: HostEntry[] = []
     for (;;) {
@@ -43,6 +44,6 @@ export function listEntries(dir: number): HostEntry[] {
 }
 
 /** As `listEntries`, the names alone. */
-export function listNames(dir: number): Name[] {
-  return listEntries(dir).map((entry) => entry.name)
+export function listNames(dir: number, trace?: Trace): Name[] {
+  return listEntries(dir, trace).map((entry) => entry.name)
 }
