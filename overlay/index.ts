@@ -3,6 +3,7 @@ export * from './layer.ts'
 export * from './merged-tree.ts'
 export { type IdRange, type IdRule, OVERFLOW_ID } from './owner.ts'
 export { RecordedDirectoryLayer } from './recorded-directory.ts'
+export { removeAccessLists } from './upper/passed-on.ts'
 export type { HostFileReader } from './upper/upper.ts'
 export {
   type FsyncPolicy,

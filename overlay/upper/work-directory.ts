@@ -4,6 +4,7 @@ import { mkdirAt, O_PATH, openAt, renameAt, rmdirAt, unlinkAt } from '../../src/
 import { listEntries, listNames } from '../../src/sys/directory-entries.ts'
 import { chmodFd } from '../../src/sys/fd-attributes.ts'
 import { statAt } from '../../src/sys/statx.ts'
+import { passOnLike, removeAccessLists } from './passed-on.ts'
 
 const { O_DIRECTORY } = constants
 
@@ -62,6 +63,11 @@ export class WorkDirectory {
   close(): void {
     closeSync(this.fd)
     closeSync(this.indexFd)
+  }
+
+  /** What is made here takes over what it would take over in that directory. @param upperFd may be O_PATH */
+  passOnLike(upperFd: number): void {
+    passOnLike(this.fd, upperFd)
   }
 
   /** A name that nothing in `fd` has. */
@@ -168,7 +174,8 @@ function openPrivate(workFd: number, name: Name, label: string): number {
     makeDirectory(workFd, name)
     const fd = openAt(workFd, name, O_PATH | O_DIRECTORY)
     try {
-      // overlayfs leaves it with mode 0.
+      removeAccessLists(fd)
+      // overlayfs leaves it with mode 0. A setgid bit would give its group on.
       chmodFd(fd, PRIVATE)
     } catch (error) {
       closeSync(fd)

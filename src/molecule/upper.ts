@@ -9,7 +9,7 @@ import {
   rmSync,
 } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { openIndex, probeUpper, readPolicy, WorkDirectory } from '../../overlay/index.ts'
+import { openIndex, probeUpper, readPolicy, removeAccessLists, WorkDirectory } from '../../overlay/index.ts'
 import { codeOfErrno, containsPath, FsError } from '../base/index.ts'
 import { listNames } from '../sys/directory-entries.ts'
 import { syncFd } from '../sys/file-io.ts'
@@ -108,9 +108,12 @@ export function openUpper(paths: UpperPaths, options: UpperOptions): OpenUpper {
     refuseNesting(paths)
     lock(upperFd, `upper directory ${paths.upper}`, 'exclusive')
     lock(workFd, `work directory ${paths.work}`, 'exclusive')
+    // One that is made here is what the image's root is, whatever the folder around it passes on.
+    if (made.includes(paths.upper)) removeAccessLists(upperFd)
     const work = new WorkDirectory(workFd, paths.work)
     try {
       work.clean()
+      work.passOnLike(upperFd)
       const policy = probeUpper(work, upperFd, wishedOf(options))
       marked = policy.fsync === 'volatile' && options.volatileSign && !paths.temporary
       if (marked) work.markVolatile()

@@ -1,0 +1,51 @@
+import { systemError } from './ffi.ts'
+import { libcFunction } from './libc.ts'
+import { Scratch } from './scratch.ts'
+
+/**
+ * What chattr(1) changes. Descriptors must be open for reading, and the file system must know such flags (EOPNOTSUPP,
+ * ENOTTY otherwise).
+ */
+
+const ioctl = libcFunction('int ioctl(int fd, unsigned long request, uintptr_t argument)')
+
+// include/uapi/linux/fs.h
+const FS_IOC_GETFLAGS = 0x8008_6601
+const FS_IOC_SETFLAGS = 0x4008_6602
+const FS_IOC_FSGETXATTR = 0x801c_581f
+const FS_IOC_FSSETXATTR = 0x401c_5820
+
+/** struct fsxattr: flags, extent size, extents, project, extent size for copies, padding. */
+const SIZE_OF_FSXATTR = 28
+const PROJECT_AT = 3
+const scratch = new Scratch(SIZE_OF_FSXATTR)
+const words = scratch.words()
+
+/** @returns a set of FS_*_FL */
+export function inodeFlags(fd: number): number {
+  words[0] = 0
+  if (Number(ioctl(fd, FS_IOC_GETFLAGS, scratch.address)) !== 0) throw systemError(`get flags of fd ${fd}`)
+  return words[0] ?? 0
+}
+
+/** @throws FsError EPERM for flags that need more rights; EOPNOTSUPP */
+export function setInodeFlags(fd: number, flags: number): void {
+  words[0] = flags
+  if (Number(ioctl(fd, FS_IOC_SETFLAGS, scratch.address)) !== 0) throw systemError(`set flags of fd ${fd}`)
+}
+
+/** Number of the project that a file is counted for. */
+export function projectOf(fd: number): number {
+  if (Number(ioctl(fd, FS_IOC_FSGETXATTR, scratch.address)) !== 0)
+    throw systemError(`get project of fd ${fd}`)
+  return words[PROJECT_AT] ?? 0
+}
+
+/** @throws FsError EINVAL outside of the first user namespace */
+export function setProject(fd: number, project: number): void {
+  // The other fields stay as they are.
+  if (projectOf(fd) === project) return
+  words[PROJECT_AT] = project
+  if (Number(ioctl(fd, FS_IOC_FSSETXATTR, scratch.address)) !== 0)
+    throw systemError(`set project of fd ${fd}`)
+}
