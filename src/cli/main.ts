@@ -1,3 +1,4 @@
+import '../daemon/own-packages.ts'
 import { basename } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startEarly } from './early-daemon.ts'

@@ -21,6 +21,7 @@ export interface MountFlags {
   readonly log?: string
   readonly logLevel?: string
   readonly readyFd?: string
+  readonly driverPath?: string
   readonly o?: readonly string[]
 }
 
@@ -54,6 +55,7 @@ export function buildMountRequest(source: string, target: string, flags: MountFl
     debug: flags.debug ?? false,
     ...parseLogFlags(flags),
     ...(flags.readyFd === undefined ? {} : { readyFd: parseReadyFd(flags.readyFd) }),
+    ...(flags.driverPath === undefined ? {} : { driverPath: flags.driverPath.split(':').map(absolute) }),
     ...(changes === undefined ? {} : { changes }),
     options: notifyPipe === undefined ? options : { ...options, notifyPipe: resolve(notifyPipe) },
   }

@@ -82,6 +82,7 @@ Examples:
     .option('--log <file>', 'log there instead of the runtime folder; "syslog": to the system log')
     .option('--log-level <level>', 'error, warn, info or debug (default: info; warn with -f)')
     .option('--ready-fd <fd>', 'descriptor that gets a line when the mount serves')
+    .option('--driver-path <dirs>', 'folders that hold the package of driver=, as NODE_PATH would name them')
     .option('--persist <dir>', 'writable: changes are kept in DIR/persist')
     .option('--upper <dir>', 'writable: changes are kept in DIR')
     .option('--writeable', 'writable: changes are thrown away at the end')

@@ -1,3 +1,4 @@
+import './own-packages.ts'
 import { exitNow } from '../sys/exit.ts'
 import { sendFailure } from './background.ts'
 

@@ -65,6 +65,8 @@ export interface MountRequest {
   readonly logLevel: LogLevel
   /** Absolute path of a file, or `syslog`; by default stderr, or a file in the runtime entry. */
   readonly log?: string
+  /** Folders that hold the package of the optional driver, absolute; by default those above the program. */
+  readonly driverPath?: readonly string[]
   /** Descriptor of the command that gets a line when the mount serves. */
   readonly readyFd?: number
   /** Absent for the images alone. */

@@ -179,7 +179,7 @@ async function mountAndServe(
   const { debug } = request
   const serverOptions = { spec: what.spec, cacheSize, threads, debug, writeback, log: host.log }
   if (driver === 'fuse-native') {
-    const { mount, server } = await parts.serveByFuseNative(options, serverOptions)
+    const { mount, server } = await parts.serveByFuseNative(options, serverOptions, request.driverPath)
     progress.mount = mount
     progress.server = server
     progress.entry = markMounted(what.entry, mount.device)

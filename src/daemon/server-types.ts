@@ -42,7 +42,11 @@ export interface DaemonParts {
   resolveMolecule(request: MountRequest): MoleculeSpec
   startServer(options: ServerOptions): RunningServer
   /** Mounts and serves through the package `fuse-native`. @throws FsError with nothing left mounted */
-  serveByFuseNative(mount: FuseMountOptions, server: Omit<ServerOptions, 'fuseFd'>): Promise<FuseNativeMount>
+  serveByFuseNative(
+    mount: FuseMountOptions,
+    server: Omit<ServerOptions, 'fuseFd'>,
+    packageFolders?: readonly string[],
+  ): Promise<FuseNativeMount>
 }
 
 /** A mount that libfuse made; its `fuseFd` tells the end, requests are read from another descriptor. */

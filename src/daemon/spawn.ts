@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { fstatSync } from 'node:fs'
 import { Duplex } from 'node:stream'
+import { daemonEnvironment } from './environment.ts'
 import { descriptorOf } from './request.ts'
 
 /** Number of the first descriptor that is handed on: after stdio and the channel. */
@@ -39,6 +40,7 @@ export function spawnDaemon(script: string, paths: readonly string[]): DaemonPro
   }
   const child = spawn(process.execPath, [...ENGINE_OPTIONS, script], {
     detached: true,
+    env: daemonEnvironment(),
     stdio: ['ignore', 'ignore', 'ignore', 'pipe', ...descriptors],
   })
   const exit = new Promise<string>((resolve) => {

@@ -2,14 +2,16 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {
   copyFileSync,
+  cpSync,
   existsSync,
   mkdirSync,
   readFileSync,
+  symlinkSync,
   truncateSync,
   unlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ATOMFS_FUSE, daemonPid, isMounted, removeTempDir, run } from '../support/index.ts'
@@ -26,6 +28,8 @@ import {
 } from './life-scene.ts'
 
 /** Every way a mount can end, wanted or not: afterwards there is no process, no mount and no runtime entry. */
+
+const ROOT = resolve(import.meta.dirname, '../..')
 
 let life: LifeImage
 
@@ -187,22 +191,29 @@ describe('what must not happen is survived:', () => {
 
   it('a thread without memory ends the mount and says so', async () => {
     await inScene(async ({ folder, target, runDir, atomfs }) => {
-      // Of any thread but the main one: a script that fills its heap some time after the start.
-      const hook = join(folder, 'hook.cjs')
+      // Of any thread but the main one: a worker that fills its heap some time after the start, in a copy of the
+      // program, because nothing of the caller's environment decides what code a daemon loads.
+      const program = join(folder, 'program')
+      for (const part of ['bin', 'dist']) cpSync(join(ROOT, part), join(program, part), { recursive: true })
+      cpSync(join(ROOT, 'package.json'), join(program, 'package.json'))
+      symlinkSync(join(ROOT, 'node_modules'), join(program, 'node_modules'))
+      const worker = join(program, 'dist/data-worker.js')
       writeFileSync(
-        hook,
-        `const { isMainThread, workerData } = require('node:worker_threads')
-         if (!isMainThread && workerData?.thread === 1) {
+        worker,
+        `import { workerData as given } from 'node:worker_threads'
+         if (given.thread === 1) {
            const keep = []
-           const end = Date.now() + 800
            Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 800)
            for (;;) keep.push(new Array(100000).fill({}))
-         }`,
+         }
+         ${readFileSync(worker, 'utf8')}`,
       )
       const pidFile = join(folder, 'pid')
       const log = join(folder, 'log')
-      const env = { ATOMFS_TEST_RUN_DIR: runDir, NODE_OPTIONS: `--require ${hook}` }
-      await run(ATOMFS_FUSE, ['mount', '--log', log, life.image, target], { env, timeout: 30_000 })
+      await run(join(program, 'bin/atomfs-fuse'), ['mount', '--log', log, life.image, target], {
+        env: { ATOMFS_TEST_RUN_DIR: runDir },
+        timeout: 30_000,
+      })
       writeFileSync(pidFile, String(daemonPid(runDir)))
       const pid = Number(readFileSync(pidFile, 'utf8'))
       await until(() => isGone(pid), 'the end of the daemon', 60_000)

@@ -40,8 +40,7 @@ const needKernel = needs('kernel-squashfs', 'loop')
 const withKernel = need.ok && !needKernel.ok ? needKernel : need
 const withUnsquashfs = need.ok ? needs('unsquashfs') : need
 
-const DRIVER = ['-o', 'driver=fuse-native']
-const env = { NODE_PATH: need.folder }
+const DRIVER = ['--driver-path', need.folder, '-o', 'driver=fuse-native']
 /** What text cannot hold is not shown; a test of its own says so. */
 const AS_TEXT = { noInvalidUtf8: true }
 
@@ -55,7 +54,7 @@ beforeAll(() => {
 afterAll(() => removeTempDir(temp))
 
 function seen(image: string, args: readonly string[] = []): Promise<TreeEntry[]> {
-  return seenByUs(temp, image, [...DRIVER, ...args], { env })
+  return seenByUs(temp, image, [...DRIVER, ...args])
 }
 
 describe.skipIf(!withKernel.ok)(
@@ -108,7 +107,6 @@ describe.skipIf(!need.ok)(titled('driver=fuse-native', need), () => {
         expect(new Set(inodes.values()).size).toBe(actual.length - links.length)
       },
       DRIVER,
-      { env },
     )
   })
 
@@ -202,7 +200,6 @@ describe.skipIf(!need.ok)(titled('driver=fuse-native', need), () => {
       writeFileSync(join(target, 'covered'), '')
       expect(await mount(image)).toMatchObject(SILENT)
       const mounted = await atomfsFuse(['mount', ...DRIVER, image, other], {
-        env: { ...env },
         runDir: join(folder, 'run'),
       })
       expect(mounted).toMatchObject(SILENT)
@@ -261,7 +258,7 @@ describe.skipIf(!need.ok)(titled('a mount of driver=fuse-native ends by', need),
   test('umount, in the foreground', async () => {
     const image = await mksquashfs(small, join(temp, 'foreground.squashfs'))
     await played(async ({ target, runDir }) => {
-      const ended = atomfsFuse(['mount', '-f', ...DRIVER, image, target], { env, runDir, allowFailure: true })
+      const ended = atomfsFuse(['mount', '-f', ...DRIVER, image, target], { runDir, allowFailure: true })
       await until(() => isMounted(target), 'the mount')
       expect((await run('cat', [join(target, 'types/file')])).stdout).toBe('plain\n')
       await run('umount', [target])
@@ -303,7 +300,7 @@ describe.skipIf(!need.ok)(titled('driver=fuse-native refuses in one line', need)
       const line = `exec 5<>/dev/fuse; exec "$0" "$@"`
       const { ATOMFS_FUSE } = await import('../support/index.ts')
       const result = await run('bash', ['-c', line, ATOMFS_FUSE, ...args], {
-        env: { ...env, ATOMFS_TEST_RUN_DIR: scene.runDir },
+        env: { ATOMFS_TEST_RUN_DIR: scene.runDir },
         allowFailure: true,
       })
       await refused(scene, result, /^Error: driver=fuse-native mounts itself: target .* needs driver=builtin/)
@@ -320,7 +317,6 @@ function played(play: (scene: Played) => Promise<void>): Promise<void> {
     const mount = (image: string, args: readonly string[] = []): Promise<RunResult> =>
       atomfsFuse(['mount', ...DRIVER, ...args, image, scene.target], {
         runDir: scene.runDir,
-        env,
         allowFailure: true,
       })
     return play({ ...scene, mount })

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { FsError } from '../../base/index.ts'
@@ -26,31 +27,51 @@ export type PackageClass = new (
 const NAME = 'fuse-native'
 
 /**
- * The package as the user has installed it: in a `node_modules` above this file, or in a folder of NODE_PATH. Its
+ * The package as the user has installed it: in a `node_modules` above this file, or in a folder of `--driver-path`. Its
  * binary wants libfuse.so.2. Where the system has none, the one that the package carries is loaded first; the dynamic
  * linker then finds it by its name.
+ * @param folders where to look instead, as NODE_PATH would name them
  * @throws FsError ENOENT, ENOSYS with what to do
  */
-export function loadPackage(require = createRequire(import.meta.url)): PackageClass {
-  let root: string
+export function loadPackage(
+  folders: readonly string[] | undefined,
+  require = createRequire(import.meta.url),
+): PackageClass {
+  const root = folders === undefined ? installedRoot(require) : chosenRoot(folders)
   try {
-    root = dirname(require.resolve(`${NAME}/package.json`))
-  } catch (error) {
-    const text = `driver=${NAME} needs the npm package ${NAME}: install it beside this program with 'npm install --ignore-scripts ${NAME}@2.2.6'`
-    throw new FsError('ENOENT', text, { cause: error })
-  }
-  try {
-    return require(NAME)
+    return require(root)
   } catch {
     openLibrary([join(root, 'prebuilds', `${process.platform}-${process.arch}`, 'libfuse.so')])
   }
   try {
-    return require(NAME)
+    return require(root)
   } catch (error) {
     throw new FsError('ENOSYS', `the npm package ${NAME} cannot be loaded: ${remedy(error)}`, {
       cause: error,
     })
   }
+}
+
+function installedRoot(require: NodeJS.Require): string {
+  try {
+    return dirname(require.resolve(`${NAME}/package.json`))
+  } catch (error) {
+    throw new FsError(
+      'ENOENT',
+      `driver=${NAME} needs the npm package ${NAME}: install it beside this program with 'npm install --ignore-scripts ${NAME}@2.2.6', or name its folder with --driver-path`,
+      { cause: error },
+    )
+  }
+}
+
+function chosenRoot(folders: readonly string[]): string {
+  const root = folders
+    .map((folder) => join(folder, NAME))
+    .find((one) => existsSync(join(one, 'package.json')))
+  if (root === undefined) {
+    throw new FsError('ENOENT', `--driver-path ${folders.join(':')}: holds no folder ${NAME} with a package`)
+  }
+  return root
 }
 
 function remedy(error: unknown): string {

@@ -23,17 +23,19 @@ const END_INTERVAL_MS = 50
 /**
  * Mounts and serves through libfuse. Everything runs on this thread, because the package answers on the event loop of
  * the main thread only; signals and the control channel come between two requests.
+ * @param packageFolders where the package is, if not in a `node_modules` above this program
  * @throws FsError with nothing left mounted
  */
 export async function serveByFuseNative(
   options: FuseMountOptions,
   server: Omit<ServerOptions, 'fuseFd'>,
+  packageFolders?: readonly string[],
 ): Promise<FuseNativeMount> {
   const { target } = options
   if (inheritedFuseFd(target) !== undefined) {
     throw new FsError('EINVAL', `driver=fuse-native mounts itself: target ${target} needs driver=builtin`)
   }
-  const Package = loadPackage()
+  const Package = loadPackage(packageFolders)
   const { text, warnings } = libfuseOptions(options)
   // Tells in words what libfuse would not.
   closeSync(openFuseDevice())

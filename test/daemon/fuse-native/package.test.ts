@@ -15,7 +15,7 @@ function loading(code: string): Promise<unknown> {
     mkdirSync(root, { recursive: true })
     writeFileSync(join(root, 'package.json'), '{ "name": "fuse-native", "main": "index.js" }')
     writeFileSync(join(root, 'index.js'), code)
-    return loadPackage(createRequire(join(folder, 'program.js')))
+    return loadPackage(undefined, createRequire(join(folder, 'program.js')))
   })
 }
 
@@ -42,18 +42,30 @@ describe('loadPackage', () => {
     expect((error as Error).message).not.toContain('\n')
   })
 
+  it('takes it from the folders that were named, and looks nowhere else then', async () => {
+    await withTempDir((folder) => {
+      const root = join(folder, 'chosen', 'fuse-native')
+      mkdirSync(root, { recursive: true })
+      writeFileSync(join(root, 'package.json'), '{ "name": "fuse-native", "main": "index.js" }')
+      writeFileSync(join(root, 'index.js'), 'module.exports = class Chosen {}')
+      expect(loadPackage([join(folder, 'none'), join(folder, 'chosen')])).toHaveProperty('name', 'Chosen')
+      expect(() => loadPackage([join(folder, 'none')])).toThrow(
+        expect.objectContaining({ code: 'ENOENT', message: expect.stringContaining('--driver-path') }),
+      )
+    })
+  })
+
   it('says how to install it where it is not', async () => {
     await withTempDir((folder) => {
       const require = createRequire(join(folder, 'program.js'))
       const resolve = (): never => {
         throw new Error('not found')
       }
-      // Whatever NODE_PATH says on this machine.
       const without = Object.assign((id: string) => require(id), {
         ...require,
         resolve,
       }) as unknown as NodeJS.Require
-      expect(() => loadPackage(without)).toThrow(
+      expect(() => loadPackage(undefined, without)).toThrow(
         expect.objectContaining({
           code: 'ENOENT',
           message: expect.stringContaining(

@@ -1,0 +1,25 @@
+/** Variables that a daemon, and what it starts, looks at. */
+const NAMES: ReadonlySet<string> = new Set([
+  // Where programs, and files that are gone soon, are.
+  ...['PATH', 'HOME', 'TMPDIR', 'TMP', 'TEMP'],
+  // Times and words in logs.
+  ...['TZ', 'LANG', 'LANGUAGE'],
+  // Who is told, and where what is printed goes (sd_notify(3), systemd.exec(5)).
+  ...['NOTIFY_SOCKET', 'JOURNAL_STREAM', 'INVOCATION_ID'],
+  'FUSERMOUNT_PROG',
+])
+
+const PREFIXES = ['ATOMFS_', 'XDG_', 'LC_', 'FUSE_OVERLAYFS_'] as const
+
+/**
+ * The environment that a daemon gets: these variables of its caller and no others, because many more decide what code
+ * a process of Node loads (NODE_OPTIONS, NODE_PATH, LD_PRELOAD, LD_LIBRARY_PATH, NAPI_RS_NATIVE_LIBRARY_PATH), or cost
+ * time at every start (NODE_EXTRA_CA_CERTS: 30 ms).
+ */
+export function daemonEnvironment(caller: NodeJS.ProcessEnv = process.env): NodeJS.ProcessEnv {
+  return Object.fromEntries(
+    Object.entries(caller).filter(
+      ([name]) => NAMES.has(name) || PREFIXES.some((prefix) => name.startsWith(prefix)),
+    ),
+  )
+}

@@ -1,0 +1,60 @@
+import { lstatSync, type Stats, statSync } from 'node:fs'
+import Module from 'node:module'
+import { dirname } from 'node:path'
+import { effectiveUid, isInitialUserNamespace } from './namespaces.ts'
+
+/** What `node:module` does not document: the folders that `require` looks through for a package, best first. */
+interface Resolver {
+  _resolveLookupPaths(request: string, parent: { readonly paths?: readonly string[] } | null): string[] | null
+}
+
+/**
+ * From here on packages are found only in a `node_modules` above the file that wants them, and only where no stranger
+ * could have put it: npm hoists packages to the folder of whoever installs, so these are searched, but not
+ * `/tmp/node_modules` of anybody for a program below /tmp. NODE_PATH and the folders in HOME count no more.
+ * For programs: who uses the library decides himself.
+ */
+export function searchSafeFoldersOnly(): void {
+  const resolver = Module as unknown as Resolver
+  const original = resolver._resolveLookupPaths
+  resolver._resolveLookupPaths = (request, parent) => {
+    const folders = original.call(Module, request, parent)
+    const isPath = request.startsWith('.') || request.startsWith('/')
+    if (folders === null || isPath) return folders
+    return folders.filter((folder) => parent?.paths?.includes(folder) === true && isSafeFolder(folder))
+  }
+}
+
+/**
+ * Whether what lies in a folder can only come from root, from us, or from a group of ours. One that is missing is safe
+ * where no stranger can make it.
+ */
+export function isSafeFolder(folder: string): boolean {
+  const parent = statOf(() => statSync(dirname(folder)))
+  if (parent === undefined) return true
+  const isOpen = (parent.mode & OTHERS_WRITE) !== 0
+  const itself = statOf(() => lstatSync(folder))
+  if (itself === undefined) return isOwn(parent) && !isOpen
+  const content = itself.isSymbolicLink() ? statOf(() => statSync(folder)) : itself
+  // In a sticky folder only its owner can replace what somebody else has made (unlink(2), EPERM).
+  const stays = isOwn(parent) && (!isOpen || (parent.mode & STICKY) !== 0)
+  return stays && isOwn(itself) && content !== undefined && isOwn(content) && !(content.mode & OTHERS_WRITE)
+}
+
+const OTHERS_WRITE = 0o002
+const STICKY = 0o1000
+
+/** Owner of what belongs to nobody in a user namespace: there, root of the machine (user_namespaces(7)). */
+const OVERFLOW_UID = 65_534
+
+function isOwn({ uid }: Stats): boolean {
+  return uid === 0 || uid === effectiveUid() || (uid === OVERFLOW_UID && !isInitialUserNamespace())
+}
+
+function statOf(look: () => Stats): Stats | undefined {
+  try {
+    return look()
+  } catch {
+    return undefined
+  }
+}
