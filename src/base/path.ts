@@ -1,4 +1,58 @@
+import { isUtf8 } from 'node:buffer'
+
+/**
+ * A path of this machine as text. Paths are bytes. Those that are UTF-8 are this text, and a byte that belongs to no
+ * character stands in it as U+DC00 plus its value, a lone surrogate, which no UTF-8 gives (Python's `surrogateescape`,
+ * PEP 383). So every path has one text and keeps its bytes, texts can be cut, joined and compared as usual, and JSON
+ * carries them. Whoever hands one to the system takes `systemPath` or `encodePath`; whoever shows one, `printable`.
+ */
+export type PathText = string
+
+const RAW_BYTE = /[\udc80-\udcff]/u
+const RAW_BASE = 0xdc00
+
+/** The text of a path that came as bytes. */
+export function decodePath(bytes: Uint8Array): PathText {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+  const text = buffer.toString('utf8')
+  // U+FFFD stands for what is no UTF-8, and for itself.
+  return text.includes('\ufffd') ? decodeMixed(buffer) : text
+}
+
+function decodeMixed(bytes: Buffer): PathText {
+  let text = ''
+  for (let at = 0; at < bytes.length; ) {
+    const character = bytes.subarray(at, at + sequenceLength(bytes[at] ?? 0))
+    const isValid = isUtf8(character)
+    text += isValid ? character.toString('utf8') : String.fromCharCode(RAW_BASE + (bytes[at] ?? 0))
+    at += isValid ? character.length : 1
+  }
+  return text
+}
+
+/** Bytes of a character by its first one (RFC 3629, section 3); whether it is one, the bytes tell together. */
+function sequenceLength(first: number): number {
+  if (first < 0xc0) return 1
+  if (first < 0xe0) return 2
+  return first < 0xf0 ? 3 : 4
+}
+
+/** The bytes of a path. */
+export function encodePath(path: PathText): Buffer {
+  if (!RAW_BYTE.test(path)) return Buffer.from(path, 'utf8')
+  // With a group in the pattern, what it finds stays in the list, at its odd places.
+  const parts = path.split(/([\udc80-\udcff])/u)
+  return Buffer.concat(
+    parts.map((part, i) => (i % 2 === 1 ? Buffer.of(part.charCodeAt(0) - RAW_BASE) : Buffer.from(part))),
+  )
+}
+
+/** A path as the functions of node:fs take it: text where that has the right bytes. */
+export function systemPath(path: PathText): string | Buffer {
+  return RAW_BYTE.test(path) ? encodePath(path) : path
+}
+
 /** Whether `inner` is `outer` or lies in it; both absolute and without symbolic links. */
-export function containsPath(outer: string, inner: string): boolean {
+export function containsPath(outer: PathText, inner: PathText): boolean {
   return inner === outer || inner.startsWith(outer === '/' ? '/' : `${outer}/`)
 }

@@ -1,3 +1,5 @@
+import { printable } from '../base/index.ts'
+
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const
 
 /** Bytes with a unit, whole where it divides and else with one digit. */
@@ -14,4 +16,9 @@ export function formatBytes(bytes: number): string {
 /** Twelve digits tell layers apart; the whole digest is in the JSON. */
 export function shortLabel(label: string): string {
   return label.replace(/^(sha(?:256|512):[0-9a-f]{12})[0-9a-f]+$/, '$1')
+}
+
+/** Text for people: each line by itself, whatever names and messages in it hold. */
+export function formatLines(lines: readonly string[]): string {
+  return lines.map((line) => `${printable(line)}\n`).join('')
 }

@@ -1,5 +1,5 @@
 import type { InspectReport, LayerReport, VerityReport } from '../molecule.ts'
-import { formatBytes, shortLabel } from './format.ts'
+import { formatBytes, formatLines, shortLabel } from './format.ts'
 import { parseOffset } from './mount-options.ts'
 import { formatTable } from './table.ts'
 
@@ -35,7 +35,7 @@ const HEAD = [
 export function formatReport(report: InspectReport): string {
   const title = [`source: ${report.source}`]
   if (report.manifestDigest !== undefined) title.push(`manifest: ${report.manifestDigest}`)
-  return `${title.join('\n')}\n\n${formatTable(HEAD, report.layers.map(layerRow))}`
+  return `${formatLines(title)}\n${formatTable(HEAD, report.layers.map(layerRow))}`
 }
 
 function layerRow(layer: LayerReport): readonly string[] {

@@ -4,6 +4,7 @@ import { isJournal, type LogLevel } from '../daemon/log.ts'
 import type { ChangesPlace, MountRequest } from '../daemon/request.ts'
 import type { DaemonProcess } from '../daemon/spawn.ts'
 import { DAEMON_SCRIPT } from './early-daemon.ts'
+import { formatLines } from './format.ts'
 import { parseMountOptions, parseVerifyMode } from './mount-options.ts'
 
 /** What commander makes of the options of `mount`. */
@@ -101,7 +102,7 @@ export async function serve(request: MountRequest, early?: DaemonProcess): Promi
   }
   const { startDaemon } = await import('../daemon/start.ts')
   const warnings = await startDaemon(request, DAEMON_SCRIPT, early)
-  for (const warning of warnings) process.stderr.write(`Warning: ${warning}\n`)
+  process.stderr.write(formatLines(warnings.map((warning) => `Warning: ${warning}`)))
   return 0
 }
 

@@ -3,6 +3,7 @@ import { FsError } from '../base/index.ts'
 import type { ChangesPlace, MountOptions, MountRequest } from '../daemon/request.ts'
 import type { DaemonProcess } from '../daemon/spawn.ts'
 import { effectiveUid } from '../sys/namespaces.ts'
+import { formatLines } from './format.ts'
 import { absolute, type MountFlags, parseLogFlags, serve } from './mount.ts'
 import { parseMountOptions } from './mount-options.ts'
 import { type OverlayOptions, parseOverlayOptions } from './overlay-options.ts'
@@ -70,6 +71,6 @@ export async function overlay(
     throw new FsError('EINVAL', 'expected one directory to mount on, after the options')
   }
   const { request, unknown } = buildOverlayRequest(target, flags)
-  for (const option of unknown) process.stderr.write(`unknown argument ignored: ${option}\n`)
+  process.stderr.write(formatLines(unknown.map((option) => `unknown argument ignored: ${option}`)))
   return await serve(request, early)
 }

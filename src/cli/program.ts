@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander'
 import packageJson from '../../package.json' with { type: 'json' }
 import type { DaemonProcess } from '../daemon/spawn.ts'
+import { formatLines } from './format.ts'
 import type { InspectFlags } from './inspect.ts'
 import type { MountFlags } from './mount.ts'
 import type { OverlayFlags } from './overlay.ts'
@@ -27,19 +28,17 @@ export async function run(args: readonly string[], name: string, early?: DaemonP
   } catch (error) {
     // Help and version come as errors too, with exit code 0.
     if (error instanceof CommanderError && error.exitCode === 0) return 0
-    process.stderr.write(`Error: ${oneLine(error)}\n`)
+    process.stderr.write(formatError(error))
     return 1
   }
 }
 
-/** Messages may quote file names with any characters, and commander adds its suggestions on a second line. */
-export function oneLine(error: unknown): string {
+/** The one line for an error. Commander puts its suggestions on a second line. */
+export function formatError(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error)
-  return message
-    .replace(/^error: /, '')
-    .replace(/\s*\n\s*/g, ' ')
-    .replace(/\p{Cc}/gu, '?')
-    .trim()
+  const text =
+    error instanceof CommanderError ? message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' ') : message
+  return formatLines([`Error: ${text.trim()}`])
 }
 
 function buildProgram(

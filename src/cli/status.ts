@@ -1,7 +1,7 @@
 import { resolve } from 'node:path'
 import { askAll, askStatus } from '../daemon/control-client.ts'
 import type { LayerStatus, MountStatus } from '../daemon/control-protocol.ts'
-import { formatBytes, shortLabel } from './format.ts'
+import { formatBytes, formatLines, shortLabel } from './format.ts'
 import { formatTable } from './table.ts'
 
 export interface StatusFlags {
@@ -62,7 +62,7 @@ export function formatMount(mount: MountStatus): string {
     String(layer.blocksChecked),
     String(layer.failures),
   ])
-  return `${lines.join('\n')}\n\n${formatTable(['LAYER', 'STATE', 'BLOCKS CHECKED', 'FAILURES'], rows)}`
+  return `${formatLines(lines)}\n${formatTable(['LAYER', 'STATE', 'BLOCKS CHECKED', 'FAILURES'], rows)}`
 }
 
 function describeUpper({ upper, writable }: MountStatus): string {

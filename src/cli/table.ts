@@ -1,4 +1,5 @@
 import Table from 'cli-table3'
+import { printable } from '../base/index.ts'
 
 /** No lines between columns: output stays easy to cut with awk. */
 const NO_BORDERS = {
@@ -19,13 +20,13 @@ const NO_BORDERS = {
   middle: '  ',
 }
 
-/** Columns of text under a head, for people. Names from images may hold control characters: they are shown as `?`. */
+/** Columns of text under a head, for people. */
 export function formatTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const table = new Table({
     chars: NO_BORDERS,
     style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0 },
   })
-  for (const row of [head, ...rows]) table.push(row.map((cell) => cell.replace(/\p{Cc}/gu, '?')))
+  for (const row of [head, ...rows]) table.push(row.map(printable))
   return table
     .toString()
     .split('\n')

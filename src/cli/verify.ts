@@ -3,7 +3,7 @@ import { resolve } from 'node:path'
 import { askStatus } from '../daemon/control-client.ts'
 import type { LayerState } from '../daemon/control-protocol.ts'
 import type { LayerVerdict, VerifyReport } from '../molecule.ts'
-import { formatBytes } from './format.ts'
+import { formatBytes, formatLines } from './format.ts'
 import { parseOffset } from './mount-options.ts'
 import { startProgress } from './progress.ts'
 
@@ -49,7 +49,7 @@ async function verifyTarget(target: string, flags: VerifyFlags): Promise<number>
     flags.metadir === undefined ? undefined : resolve(flags.metadir),
   )
   if (flags.json === true) process.stdout.write(`${JSON.stringify(layers, undefined, 2)}\n`)
-  else for (const layer of layers) process.stdout.write(`${layer.label}: ${VERDICTS[layer.state]}\n`)
+  else process.stdout.write(formatLines(layers.map(({ label, state }) => `${label}: ${VERDICTS[state]}`)))
   return exitCode(layers.map((layer) => layer.state))
 }
 
@@ -83,7 +83,7 @@ export function formatVerdicts(report: VerifyReport): string {
       `${formatBytes(report.bytes)} compared in ${report.seconds.toFixed(2)} s (${rate.toFixed(0)} MB/s)`,
     )
   }
-  return lines.map((line) => `${line}\n`).join('')
+  return formatLines(lines)
 }
 
 function verdictLines(layer: LayerVerdict): readonly string[] {

@@ -1,4 +1,5 @@
 import { closeSync, fstatSync, openSync, renameSync, writeSync } from 'node:fs'
+import { printable } from '../base/index.ts'
 
 export type LogLevel = 'error' | 'warn' | 'info' | 'debug'
 export type LogFunction = (level: LogLevel, message: string) => void
@@ -12,13 +13,9 @@ const FACILITY_DAEMON = 3 << 3
 /** A log file is renamed at this size, and one older file is kept: the log is bounded by twice as much. */
 const MAX_LOG_BYTES = 1 << 20
 
-/** A line for people: time, level, message. Line ends in the message are shown, not made. */
+/** A line for people: time, level, message. Line ends in the message, and whatever else is no text, are shown, not made. */
 export function formatLine(level: LogLevel, message: string, now = new Date()): string {
-  return `${now.toISOString()} ${level}: ${escapeLineEnds(message)}\n`
-}
-
-function escapeLineEnds(message: string): string {
-  return message.replaceAll('\n', '\\n')
+  return `${now.toISOString()} ${level}: ${printable(message)}\n`
 }
 
 /** Passes on what is at least as severe as `limit`. */
@@ -31,9 +28,7 @@ export function limitLog(limit: LogLevel, log: LogFunction): LogFunction {
 /** Writes to stderr: the log of a process in the foreground. A reader that is gone is no reason to end. */
 export const logToStderr: LogFunction = (level, message) => {
   try {
-    const line = isJournal(2)
-      ? `<${SEVERITY[level]}>${escapeLineEnds(message)}\n`
-      : formatLine(level, message)
+    const line = isJournal(2) ? `<${SEVERITY[level]}>${printable(message)}\n` : formatLine(level, message)
     writeSync(2, line)
   } catch {
     // Nowhere left to say it.
@@ -57,7 +52,7 @@ export function isJournal(fd: number, environment: NodeJS.ProcessEnv = process.e
 
 /** One message in the form of syslog(3) as `/dev/log` takes it. */
 export function formatSyslog(level: LogLevel, message: string): string {
-  return `<${FACILITY_DAEMON | SEVERITY[level]}>atomfs-fuse[${process.pid}]: ${escapeLineEnds(message)}`
+  return `<${FACILITY_DAEMON | SEVERITY[level]}>atomfs-fuse[${process.pid}]: ${printable(message)}`
 }
 
 /** A bounded file. Lines are kept until it is opened; without a file they are dropped. */

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
-import { FsError } from '../base/index.ts'
+import { FsError, printable } from '../base/index.ts'
 
 /** Registered algorithms of the image specification (descriptor.md, "Registered algorithms") and their hex length. */
 const HEX_LENGTH = { sha256: 64, sha512: 128 } as const
@@ -54,9 +54,10 @@ export function blobPathOf(ociDir: string, digest: Digest): string {
   return join(ociDir, 'blobs', digest.algorithm, digest.hex)
 }
 
-/** Text from outside in a message: quoted, control characters escaped, cut to a readable length. */
+/** Text from outside in a message: quoted, without what cannot be printed, cut to a readable length. */
 export function quote(text: string): string {
-  return JSON.stringify(text.length > 120 ? `${text.slice(0, 120)}…` : text)
+  const shown = printable(text.replace(/["\\]/g, '\\$&'))
+  return `"${shown.length > 120 ? `${shown.slice(0, 120)}…` : shown}"`
 }
 
 function isAlgorithm(text: string): text is DigestAlgorithm {

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { buildMountRequest } from '../../src/cli/mount.ts'
 import { parseMountOptions, splitOptions } from '../../src/cli/mount-options.ts'
-import { oneLine } from '../../src/cli/program.ts'
 
 const parse = (...lists: string[]) => parseMountOptions(lists).options
 
@@ -176,14 +175,5 @@ describe('buildMountRequest', () => {
     for (const rootHash of ['', 'abc', 'xy', 'a'.repeat(130)]) {
       expect(() => buildMountRequest('s', '/t', { rootHash })).toThrow('--root-hash')
     }
-  })
-})
-
-describe('oneLine', () => {
-  it('makes one line of any message', () => {
-    expect(oneLine(new Error("error: unknown option '--x'\n(Did you mean --y?)"))).toBe(
-      "unknown option '--x' (Did you mean --y?)",
-    )
-    expect(oneLine(new Error('file a\u001b[31m\tb'))).toBe('file a?[31m?b')
   })
 })

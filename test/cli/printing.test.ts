@@ -1,7 +1,13 @@
+import { CommanderError } from 'commander'
 import { describe, expect, it } from 'vitest'
 import { formatBytes } from '../../src/cli/format.ts'
 import { formatReport } from '../../src/cli/inspect.ts'
+import { formatError } from '../../src/cli/program.ts'
+import { formatMount, formatMounts } from '../../src/cli/status.ts'
 import { formatTable } from '../../src/cli/table.ts'
+import { formatVerdicts } from '../../src/cli/verify.ts'
+import type { MountStatus } from '../../src/daemon/control-protocol.ts'
+import { formatLine, formatSyslog } from '../../src/daemon/log.ts'
 
 /** What the table does not show. */
 const SUMMARY = { options: {}, ids: 1, bytesUsed: 4000, flags: [], exportable: true }
@@ -19,8 +25,8 @@ describe('formatTable', () => {
     ).toBe('A       LONG\nlonger  x\ny\n')
   })
 
-  it('shows control characters as question marks', () => {
-    expect(formatTable(['A'], [['x\u001b[2Jy\nz']])).toBe('A\nx?[2Jy?z\n')
+  it('shows what cannot be printed', () => {
+    expect(formatTable(['A'], [['x\u001b[2Jy\nz']])).toBe('A\nx\\x1b[2Jy\\nz\n')
   })
 })
 
@@ -75,5 +81,53 @@ describe('inspect', () => {
       '1 GiB',
       '1024 TiB',
     ])
+  })
+})
+
+describe('names that would change what a terminal shows', () => {
+  const EVIL = 'a\nb\u001b[2J\u202egnp\u2028\u009b\udcff'
+  const SHOWN = 'a\\nb\\x1b[2J\\u202egnp\\u2028\\u009b\\xff'
+  const counters = { requests: 1, cacheHits: 0, cacheMisses: 0, failedReads: 0 } as MountStatus['counters']
+  const layer = {
+    label: EVIL,
+    state: 'failed',
+    blocksChecked: 1,
+    failures: 1,
+  } as MountStatus['layers'][number]
+  const mount: MountStatus = {
+    target: EVIL,
+    source: EVIL,
+    pid: 1,
+    uptimeSeconds: 1,
+    driver: 'builtin',
+    writable: false,
+    rss: 1,
+    pending: { reads: 0, oldestMs: 0 },
+    counters,
+    cacheSize: 1,
+    layers: [layer],
+  }
+  const damage = { structures: [EVIL], files: [EVIL], truncated: false, unreadable: 0 }
+  const verdict = { label: EVIL, state: 'failed', bytes: 0, message: EVIL, blocks: [], damage } as const
+
+  it.each([
+    ['an error', formatError(new Error(EVIL)), 1, 1],
+    ['a suggestion', formatError(new CommanderError(1, 'x', 'error: no\n(Did you mean --y?)')), 0, 1],
+    ['a log line', formatLine('info', EVIL), 1, 1],
+    ['a line for syslog', `${formatSyslog('info', EVIL)}\n`, 1, 1],
+    ['the table of mounts', formatMounts([mount]), 2, 2],
+    ['one mount', formatMount(mount), 3, 8],
+    ['a verdict', formatVerdicts({ layers: [verdict], bytes: 0, seconds: 0 }), 4, 4],
+    ['inspect', formatReport({ source: EVIL, manifestDigest: EVIL, layers: [] }), 2, 4],
+  ])('are shown in %s', (_, text, times, lines) => {
+    expect(text.split(SHOWN)).toHaveLength(times + 1)
+    expect(text.split('\n')).toHaveLength(lines + 1)
+    expect(text).not.toMatch(/[\p{Cs}\p{Zl}\u202e]|(?!\n)\p{Cc}/u)
+  })
+
+  it('an error without suggestions is one line, too', () => {
+    expect(formatError(new CommanderError(1, 'x', 'error: no\n(Did you mean --y?)'))).toBe(
+      'Error: no (Did you mean --y?)\n',
+    )
   })
 })
