@@ -6,6 +6,7 @@ import type { DaemonProcess } from '../daemon/spawn.ts'
 import { DAEMON_SCRIPT } from './early-daemon.ts'
 import { formatLines } from './format.ts'
 import { parseMountOptions, parseVerifyMode } from './mount-options.ts'
+import { parseRootHash } from './root-hash.ts'
 
 /** What commander makes of the options of `mount`. */
 export interface MountFlags {
@@ -135,12 +136,4 @@ function parseReadyFd(text: string): number {
 /** Without resolving anything: `a/link/..` is left to the kernel. */
 export function absolute(path: string): string {
   return path.startsWith('/') ? path : `${process.cwd()}/${path}`
-}
-
-/** Digests are 1 to 64 bytes long; which length is right, the hash tree says. */
-function parseRootHash(text: string): string {
-  if (!/^(?:[0-9a-fA-F]{2}){1,64}$/.test(text)) {
-    throw new FsError('EINVAL', '--root-hash: expected an even number of hex digits')
-  }
-  return text.toLowerCase()
 }

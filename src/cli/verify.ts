@@ -1,11 +1,15 @@
 import { existsSync, statSync } from 'node:fs'
-import { resolve } from 'node:path'
+import { type PathText, systemPath } from '../base/index.ts'
 import { askStatus } from '../daemon/control-client.ts'
 import type { LayerState } from '../daemon/control-protocol.ts'
+import { canonicalTarget } from '../daemon/target.ts'
 import type { LayerVerdict, VerifyReport } from '../molecule.ts'
+import { MOUNT_TYPE, readMountInfo, topMountAt } from '../sys/mountinfo.ts'
+import { absolutePath } from '../sys/working-directory.ts'
 import { formatBytes, formatLines } from './format.ts'
 import { parseOffset } from './mount-options.ts'
 import { startProgress } from './progress.ts'
+import { parseRootHash } from './root-hash.ts'
 
 export interface VerifyFlags {
   readonly json?: boolean
@@ -22,20 +26,23 @@ const VERDICTS: Readonly<Record<LayerState, string>> = {
 }
 
 /**
- * Runs `verify`. A directory is a TARGET, whose daemon tells what it has found so far; anything else is a SOURCE,
- * which is read as a whole.
+ * Runs `verify`. A directory is a TARGET, whose daemon tells what it has found so far; an image layout on which
+ * nothing of ours is mounted, and anything else, is a SOURCE, which is read as a whole.
  * @returns 1 on any corruption, or where no layer could be verified
  */
 export async function verify(what: string, flags: VerifyFlags): Promise<number> {
-  return isDirectory(what) ? await verifyTarget(what, flags) : await verifyImage(what, flags)
+  return isTarget(what) ? await verifyTarget(what, flags) : await verifyImage(what, flags)
 }
 
-function isDirectory(path: string): boolean {
+function isTarget(what: PathText): boolean {
+  // The mount table first: a mount whose server is dead or hangs must not be touched.
+  const mounts = readMountInfo()
+  const path = systemPath(what)
   try {
-    return existsSync(path) && statSync(path).isDirectory()
+    if (topMountAt(mounts, canonicalTarget(absolutePath(what), mounts))?.type === MOUNT_TYPE) return true
+    return statSync(path).isDirectory() && !existsSync(systemPath(`${what}/oci-layout`))
   } catch {
-    // A dead mount: whoever asks about it means the target.
-    return true
+    return false
   }
 }
 
@@ -45,8 +52,8 @@ function exitCode(states: readonly LayerState[]): number {
 
 async function verifyTarget(target: string, flags: VerifyFlags): Promise<number> {
   const { layers } = await askStatus(
-    resolve(target),
-    flags.metadir === undefined ? undefined : resolve(flags.metadir),
+    absolutePath(target),
+    flags.metadir === undefined ? undefined : absolutePath(flags.metadir),
   )
   if (flags.json === true) process.stdout.write(`${JSON.stringify(layers, undefined, 2)}\n`)
   else process.stdout.write(formatLines(layers.map(({ label, state }) => `${label}: ${VERDICTS[state]}`)))
@@ -62,7 +69,7 @@ async function verifyImage(source: string, flags: VerifyFlags): Promise<number> 
       {
         source,
         options: flags.offset === undefined ? {} : { offset: parseOffset(flags.offset) },
-        ...(flags.rootHash === undefined ? {} : { rootHash: flags.rootHash }),
+        ...(flags.rootHash === undefined ? {} : { rootHash: parseRootHash(flags.rootHash) }),
       },
       progress.update,
     )

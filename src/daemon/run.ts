@@ -1,12 +1,12 @@
 import { closeSync } from 'node:fs'
-import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { FsError } from '../base/index.ts'
+import { FsError, type PathText } from '../base/index.ts'
 import { type MoleculeSpec, type OpenUpper, takesChanges } from '../molecule.ts'
 import { type FuseMount, type FuseMountOptions, mountFuse } from '../sys/mount.ts'
 import { readMountInfo, topMountAt } from '../sys/mountinfo.ts'
 import { ownIdentity, withTimeout } from '../sys/process.ts'
 import { unmountFuse } from '../sys/unmount.ts'
+import { absolutePath } from '../sys/working-directory.ts'
 import { changesFolder, closeChanges, openChanges, sweepChanges, upperStatus } from './changes.ts'
 import type { MountStatus } from './control-protocol.ts'
 import { type ControlServer, openControl } from './control-server.ts'
@@ -206,12 +206,13 @@ function configOf(request: MountRequest, spec: MoleculeSpec, target: string): Mo
   }
 }
 
-/** What follows the folder in `[oci:]OCIDIR:TAG`; both may hold colons themselves. */
-export function tagOf(source: string, ociDir: string): string {
-  for (let colon = source.lastIndexOf(':'); colon > 0; colon = source.lastIndexOf(':', colon - 1)) {
-    const folder = source.slice(0, colon)
-    const isFolder = [folder, folder.replace(/^oci:/, '')].some((text) => resolve(text) === ociDir)
-    if (isFolder) return source.slice(colon + 1)
+/** What follows the folder in `[oci:]OCIDIR[:TAG]` or `[oci:]OCIDIR@DIGEST`; both may hold colons themselves. */
+export function tagOf(source: PathText, ociDir: PathText): string {
+  for (let end = source.length; end > 0; end--) {
+    if (end < source.length && !':@'.includes(source.charAt(end))) continue
+    const folder = source.slice(0, end)
+    const isFolder = [folder, folder.replace(/^oci:/, '')].some((text) => absolutePath(text) === ociDir)
+    if (isFolder) return source.slice(end + 1)
   }
   return source
 }

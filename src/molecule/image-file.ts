@@ -1,6 +1,6 @@
 import fs from 'node:fs'
 import { readSuperblock, type Superblock } from '../../squashfs/index.ts'
-import { type ByteSource, FsError } from '../base/index.ts'
+import { type ByteSource, FsError, type PathText, systemPath } from '../base/index.ts'
 import { FileSource, WindowSource } from '../sys/file-source.ts'
 import {
   DEFAULT_CACHE_BYTES,
@@ -19,7 +19,9 @@ const SMALL_LAYER = 8 << 20
 /** One image file as named by the manifest or the command line. */
 export interface ImageFile {
   readonly label: string
-  readonly path: string
+  readonly path: PathText
+  /** Opens it where a path does not suffice; by default what `path` leads to is opened. */
+  readonly open?: () => number
   readonly offset?: number
   /** Hex. */
   readonly rootHash?: string
@@ -126,8 +128,9 @@ export function describeScan(report: ScanReport): string {
 }
 
 function openFile(file: ImageFile): number {
+  if (file.open !== undefined) return file.open()
   try {
-    return fs.openSync(file.path, 'r')
+    return fs.openSync(systemPath(file.path), 'r')
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : 'EIO'
     const advice = code === 'EACCES' ? ' (make it readable for the user who mounts)' : ''

@@ -1,6 +1,6 @@
 import fs from 'node:fs'
 import { FsError } from '../base/index.ts'
-import { parseSource, readImage } from '../oci/index.ts'
+import { openLayer, parseSource, readImage } from '../oci/index.ts'
 import { type ImageFile, type OpenImage, openImage, verifyAtMount } from './image-file.ts'
 import { resolveLowers } from './lower-directories.ts'
 import type { MoleculeRequest, MoleculeSpec } from './spec.ts'
@@ -30,7 +30,7 @@ export function findFiles(request: Pick<MoleculeRequest, 'source' | 'rootHash' |
   if (request.options.offset !== undefined) {
     throw new FsError('EINVAL', 'offset= is for a squashfs file; the layers of an OCI image begin at byte 0')
   }
-  const image = readImage(source.ociDir, source.tag)
+  const image = readImage(source.ociDir, source.reference)
   if (request.rootHash !== undefined && image.layers.length > 1) {
     const { length } = image.layers
     throw new FsError(
@@ -40,7 +40,13 @@ export function findFiles(request: Pick<MoleculeRequest, 'source' | 'rootHash' |
   }
   const files = image.layers.map((layer): ImageFile => {
     const rootHash = agree(layer.rootHash, request.rootHash, layer.digest)
-    return { label: layer.digest, path: layer.blobPath, ...(rootHash === undefined ? {} : { rootHash }) }
+    const { digest: label, blobPath: path } = layer
+    return {
+      label,
+      path,
+      open: () => openLayer(image, layer),
+      ...(rootHash === undefined ? {} : { rootHash }),
+    }
   })
   return {
     files,

@@ -2,9 +2,15 @@ import fs from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import { FsError } from '../base/index.ts'
-import { mergeReports, type ScanReport, splitBlocks } from '../verity/index.ts'
+import {
+  findAlgorithm,
+  findVeritySuperblock,
+  mergeReports,
+  type ScanReport,
+  splitBlocks,
+} from '../verity/index.ts'
 import { type DamagedRange, type DamageReport, nameDamage } from './damage.ts'
-import { type ImageFile, type OpenImage, openImage } from './image-file.ts'
+import { type ImageFile, type OpenImage, openImage, rawSource } from './image-file.ts'
 import { findFiles } from './resolve.ts'
 import type { ScanData, ScanMessage } from './scan-thread.ts'
 import type { ImageSpec, MoleculeRequest } from './spec.ts'
@@ -46,7 +52,7 @@ export async function verifySource(
 ): Promise<VerifyReport> {
   const start = process.hrtime.bigint()
   const files = distinct(findFiles(request).files)
-  const opened = files.map(tryOpen)
+  const opened = files.map((file) => tryOpen(file, request.rootHash !== undefined))
   try {
     const total = opened.reduce((sum, image) => sum + ('spec' in image ? coveredBytes(image.spec) : 0), 0)
     let done = 0
@@ -72,13 +78,33 @@ function distinct(files: readonly ImageFile[]): ImageFile[] {
   return [...new Map(files.map((file) => [file.label, file])).values()]
 }
 
-/** A layer whose root hash does not even match its tree is a verdict, not a reason to leave out the others. */
-function tryOpen(file: ImageFile): OpenImage | LayerVerdict {
+/**
+ * A layer whose root hash does not even match its tree is a verdict, not a reason to leave out the others.
+ * @param given the root hash is the user's: one that is no hash of the image's kind is his mistake, and no damage
+ */
+function tryOpen(file: ImageFile, given: boolean): OpenImage | LayerVerdict {
   try {
     return openImage(file)
   } catch (error) {
     if (!(error instanceof FsError) || file.rootHash === undefined) throw error
+    if (given && !isOfItsKind(file, file.rootHash)) throw error
     return { label: file.label, state: 'failed', bytes: 0, message: error.message }
+  }
+}
+
+/** Whether a root hash has the length of the digests in the image's tree; true where there is no tree to tell. */
+function isOfItsKind({ rootHash: _, ...file }: ImageFile, rootHash: string): boolean {
+  let fd: number | undefined
+  try {
+    const { spec, superblock } = openImage(file)
+    fd = spec.fd
+    const algorithm = findVeritySuperblock(rawSource(spec), superblock.bytesUsed)?.superblock.algorithm
+    const digest = algorithm === undefined ? undefined : findAlgorithm(algorithm)
+    return digest === undefined || 2 * digest.digestSize === rootHash.length
+  } catch {
+    return true
+  } finally {
+    if (fd !== undefined) fs.closeSync(fd)
   }
 }
 

@@ -1,33 +1,29 @@
-import { closeSync, constants, fstatSync, openSync, readSync, statSync } from 'node:fs'
-import { FsError } from '../base/index.ts'
-import { blobPathOf, type Digest, digestOf, parseDigest } from './digest.ts'
+import { closeSync, fstatSync, readSync } from 'node:fs'
+import { FsError, type PathText } from '../base/index.ts'
+import { type Digest, digestOf, parseDigest } from './digest.ts'
+import { blobPathOf, type LayoutPath, openLayoutFile, pathIn } from './layout-file.ts'
 import type { Descriptor } from './schema.ts'
 
 /** Most bytes of an index, manifest or configuration: some hundred times the largest seen in practice. */
 export const DOCUMENT_LIMIT = 4 * 1024 * 1024
 
 /**
- * Reads a small regular file whole.
- * @throws FsError ENOENT where it is missing, EIO where it is larger than `limit`, not a regular file or unreadable.
+ * Reads a small file of a layout whole.
+ * @throws FsError as `openLayoutFile`, and EIO where it is larger than `limit` or unreadable
  */
-export function readSmallFile(path: string, limit: number, what: string): Buffer {
-  // A fifo in place of the file must not block the open.
-  const fd = attempt(`${what}: cannot open ${path}`, () =>
-    openSync(path, constants.O_RDONLY | constants.O_NONBLOCK),
-  )
+export function readSmallFile(ociDir: PathText, place: LayoutPath, limit: number, what: string): Buffer {
+  const path = pathIn(ociDir, place)
+  const fd = openLayoutFile(ociDir, place, what)
   try {
-    const stat = fstatSync(fd)
-    if (!stat.isFile()) throw new FsError('EIO', `${what}: ${path} is not a regular file`)
-    if (stat.size > limit) {
-      throw new FsError('EIO', `${what}: ${path} has ${stat.size} bytes, more than the limit of ${limit}`)
+    const { size } = fstatSync(fd)
+    if (size > limit) {
+      throw new FsError('EIO', `${what}: ${path} has ${size} bytes, more than the limit of ${limit}`)
     }
-    const bytes = Buffer.alloc(stat.size)
+    const bytes = Buffer.alloc(size)
     let filled = 0
-    while (filled < bytes.length) {
-      const count = attempt(`${what}: cannot read ${path}`, () =>
-        readSync(fd, bytes, filled, bytes.length - filled, filled),
-      )
-      if (count === 0) throw new FsError('EIO', `${what}: ${path} ended at ${filled} of ${stat.size} bytes`)
+    while (filled < size) {
+      const count = readSome(fd, bytes, filled, `${what}: cannot read ${path}`)
+      if (count === 0) throw new FsError('EIO', `${what}: ${path} ended at ${filled} of ${size} bytes`)
       filled += count
     }
     return bytes
@@ -36,12 +32,20 @@ export function readSmallFile(path: string, limit: number, what: string): Buffer
   }
 }
 
+function readSome(fd: number, bytes: Buffer, at: number, what: string): number {
+  try {
+    return readSync(fd, bytes, at, bytes.length - at, at)
+  } catch (error) {
+    throw new FsError('EIO', `${what}: ${errorCode(error) ?? String(error)}`, { cause: error })
+  }
+}
+
 /**
  * Reads a document that a descriptor names, and checks its size and digest before anyone parses it
  * (descriptor.md, "Verification").
  * @throws FsError EIO where size or digest differ, ENOENT where the blob is missing.
  */
-export function readDocumentBlob(ociDir: string, descriptor: Descriptor, what: string): Buffer {
+export function readDocumentBlob(ociDir: PathText, descriptor: Descriptor, what: string): Buffer {
   const digest = parseDigest(descriptor.digest, what)
   const name = `${what} ${digest.text}`
   if (descriptor.size > DOCUMENT_LIMIT) {
@@ -50,8 +54,17 @@ export function readDocumentBlob(ociDir: string, descriptor: Descriptor, what: s
       `${name}: descriptor gives ${descriptor.size} bytes, more than the limit of ${DOCUMENT_LIMIT}`,
     )
   }
-  const bytes = readSmallFile(blobPathOf(ociDir, digest), DOCUMENT_LIMIT, name)
-  checkSize(name, descriptor.size, bytes.length)
+  return readDocument(ociDir, digest, name, descriptor.size)
+}
+
+/**
+ * Reads a document by its digest alone, and checks it.
+ * @param size that its descriptor gives, where there is one
+ * @throws FsError as `readDocumentBlob`
+ */
+export function readDocument(ociDir: PathText, digest: Digest, name: string, size?: number): Buffer {
+  const bytes = readSmallFile(ociDir, blobPathOf(digest), DOCUMENT_LIMIT, name)
+  if (size !== undefined) checkSize(name, size, bytes.length)
   const actual = digestOf(bytes, digest.algorithm)
   if (actual !== digest.text) {
     throw new FsError(
@@ -63,31 +76,19 @@ export function readDocumentBlob(ociDir: string, descriptor: Descriptor, what: s
 }
 
 /**
- * Checks that a layer's blob is there in full. Its bytes are not hashed: that would read the whole image before
- * every mount; dm-verity checks what is read.
- * @returns its path, with symbolic links as they stand.
+ * Opens a layer's blob and checks that it is there in full. Its bytes are not hashed: that would read the whole image
+ * before every mount; dm-verity checks what is read.
+ * @returns a descriptor; the caller closes it
  */
-export function findLayerBlob(ociDir: string, digest: Digest, size: number, what: string): string {
-  const path = blobPathOf(ociDir, digest)
-  const stat = attempt(`${what}: blob ${path}`, () => statSync(path))
-  if (!stat.isFile()) throw new FsError('EIO', `${what}: blob ${path} is not a regular file`)
-  checkSize(`${what} (${path})`, size, stat.size)
-  return path
-}
-
-/** Runs a call of node:fs and turns its error into an FsError with the reason and, for a missing file, ENOENT. */
-export function attempt<T>(what: string, call: () => T): T {
+export function openLayerBlob(ociDir: PathText, digest: Digest, size: number, what: string): number {
+  const place = blobPathOf(digest)
+  const fd = openLayoutFile(ociDir, place, what)
   try {
-    return call()
+    checkSize(`${what} (${pathIn(ociDir, place)})`, size, fstatSync(fd).size)
+    return fd
   } catch (error) {
-    if (error instanceof FsError) throw error
-    const code = errorCode(error)
-    if (code === 'ENOENT' || code === 'ENOTDIR')
-      throw new FsError('ENOENT', `${what}: no such file`, { cause: error })
-    if (code === 'EACCES' || code === 'EPERM') {
-      throw new FsError('EACCES', `${what}: permission denied`, { cause: error })
-    }
-    throw new FsError('EIO', `${what}: ${code ?? String(error)}`, { cause: error })
+    closeSync(fd)
+    throw error
   }
 }
 

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto'
-import { join } from 'node:path'
 import { FsError, printable } from '../base/index.ts'
 
 /** Registered algorithms of the image specification (descriptor.md, "Registered algorithms") and their hex length. */
@@ -14,6 +13,11 @@ export interface Digest {
   readonly hex: string
   /** `algorithm:hex`. */
   readonly text: string
+}
+
+/** Whether a text has the form of a digest of ours; `parseDigest` says what is wrong with one that has it. */
+export function looksLikeDigest(text: string): boolean {
+  return isAlgorithm(text.slice(0, Math.max(text.indexOf(':'), 0)))
 }
 
 /**
@@ -47,11 +51,6 @@ export function parseDigest(text: string, where: string): Digest {
 /** `algorithm:hex` of the bytes. */
 export function digestOf(bytes: Uint8Array, algorithm: DigestAlgorithm): string {
   return `${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}`
-}
-
-/** Where an image layout keeps a blob (image-layout.md, "Blobs"). */
-export function blobPathOf(ociDir: string, digest: Digest): string {
-  return join(ociDir, 'blobs', digest.algorithm, digest.hex)
 }
 
 /** Text from outside in a message: quoted, without what cannot be printed, cut to a readable length. */

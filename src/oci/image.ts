@@ -1,7 +1,9 @@
-import { resolve } from 'node:path'
-import { FsError } from '../base/index.ts'
-import { findLayerBlob, readDocumentBlob } from './blob.ts'
+import { closeSync } from 'node:fs'
+import { FsError, type PathText } from '../base/index.ts'
+import { absolutePath } from '../sys/working-directory.ts'
+import { openLayerBlob, readDocumentBlob } from './blob.ts'
 import { parseDigest, quote } from './digest.ts'
+import { blobPathOf, pathIn } from './layout-file.ts'
 import { isManifestType, isSquashfsLayer, layerKind, SUPPORTED_LAYERS } from './media-type.ts'
 import { hostPlatform, parsePlatform } from './platform.ts'
 import { rootHashOf } from './root-hash.ts'
@@ -18,7 +20,8 @@ export interface OciLayer {
   readonly mediaType: string
   /** Bytes of the blob. */
   readonly size: number
-  readonly blobPath: string
+  /** For messages, and to see what a mount would cover: `openLayer` opens it. */
+  readonly blobPath: PathText
   readonly annotations: Readonly<Record<string, string>>
   /** dm-verity root hash from the manifest, lower-case hex. Absent: the layer comes without verification. */
   readonly rootHash?: string
@@ -26,8 +29,8 @@ export interface OciLayer {
 
 export interface OciImage {
   /** Absolute. */
-  readonly ociDir: string
-  readonly tag: string
+  readonly ociDir: PathText
+  readonly reference: string
   readonly manifestDigest: string
   readonly config: ImageConfig
   /** Bottom first, as in the manifest. */
@@ -40,17 +43,19 @@ export interface ReadImageOptions {
 }
 
 /**
- * Reads what a tag of an image layout stands for, and checks everything but the bytes of the layers: versions,
+ * Reads what a reference in an image layout stands for, and checks everything but the bytes of the layers: versions,
  * schema, sizes and digests of the documents; media type, presence and size of each layer's blob.
+ * @param reference a tag; the digest of a manifest or an index, which nothing in index.json can redirect; or nothing,
+ *   for the only image of the layout
  * @throws FsError with one line that says what is wrong and where: ENOENT for what is missing, EOPNOTSUPP for
  *   what is not mountable, EINVAL for an ambiguous request, EIO for damage.
  */
-export function readImage(ociDir: string, tag: string, options: ReadImageOptions = {}): OciImage {
-  const directory = resolve(ociDir)
+export function readImage(ociDir: PathText, reference: string, options: ReadImageOptions = {}): OciImage {
+  const directory = absolutePath(ociDir)
   const index = readLayoutIndex(directory)
   const explicit = options.platform !== undefined
   const wanted = options.platform === undefined ? hostPlatform() : parsePlatform(options.platform)
-  const descriptor = selectManifest(directory, index, tag, wanted, explicit)
+  const descriptor = selectManifest(directory, index, reference, wanted, explicit)
   const where = `manifest ${descriptor.digest}`
   const manifest = parseDocument(ManifestSchema, readDocumentBlob(directory, descriptor, 'manifest'), where)
   if (manifest.mediaType !== undefined && !isManifestType(manifest.mediaType)) {
@@ -64,19 +69,30 @@ export function readImage(ociDir: string, tag: string, options: ReadImageOptions
   if (count === 0) throw new FsError('EIO', `${where}: the image has no layers, there is nothing to mount`)
   if (count > LAYER_LIMIT)
     throw new FsError('EIO', `${where}: ${count} layers, more than the limit of ${LAYER_LIMIT}`)
-  const hint = tagsOf(index).includes(`${tag}-squashfs`) ? `; try the tag ${quote(`${tag}-squashfs`)}` : ''
+  const other = `${reference}-squashfs`
+  const hint = tagsOf(index).includes(other) ? `; try the tag ${quote(other)}` : ''
   const layers = manifest.layers.map((layer, i) =>
     readLayer(directory, layer, `layer ${i + 1} of ${count}`, hint),
   )
-  return { ociDir: directory, tag, manifestDigest: descriptor.digest, config, layers }
+  return { ociDir: directory, reference, manifestDigest: descriptor.digest, config, layers }
 }
 
 /** The tags of a layout, sorted. @throws FsError as `readImage` */
-export function listTags(ociDir: string): readonly string[] {
-  return tagsOf(readLayoutIndex(resolve(ociDir)))
+export function listTags(ociDir: PathText): readonly string[] {
+  return tagsOf(readLayoutIndex(absolutePath(ociDir)))
 }
 
-function readLayer(ociDir: string, descriptor: Descriptor, position: string, hint: string): OciLayer {
+/**
+ * Opens the blob of a layer.
+ * @returns a descriptor of the file that was checked; the caller closes it
+ * @throws FsError where it is no longer what it was
+ */
+export function openLayer(image: Pick<OciImage, 'ociDir'>, layer: OciLayer): number {
+  const where = `layer ${layer.digest}`
+  return openLayerBlob(image.ociDir, parseDigest(layer.digest, where), layer.size, where)
+}
+
+function readLayer(ociDir: PathText, descriptor: Descriptor, position: string, hint: string): OciLayer {
   const { mediaType, size } = descriptor
   if (!isSquashfsLayer(mediaType)) {
     const kind = layerKind(mediaType)
@@ -90,7 +106,8 @@ function readLayer(ociDir: string, descriptor: Descriptor, position: string, hin
   const where = `${position}, ${digest.text}`
   const annotations = descriptor.annotations ?? {}
   const rootHash = rootHashOf(annotations, where)
-  const blobPath = findLayerBlob(ociDir, digest, size, where)
+  closeSync(openLayerBlob(ociDir, digest, size, where))
+  const blobPath = pathIn(ociDir, blobPathOf(digest))
   const layer = { digest: digest.text, mediaType, size, blobPath, annotations }
   return rootHash === undefined ? layer : { ...layer, rootHash }
 }

@@ -1,10 +1,12 @@
 /** Documents that we follow; the second of each pair is the older name that the same documents have elsewhere. */
+export const INDEX_TYPE = 'application/vnd.oci.image.index.v1+json'
+export const MANIFEST_TYPE = 'application/vnd.oci.image.manifest.v1+json'
 const INDEX_TYPES: ReadonlySet<string> = new Set([
-  'application/vnd.oci.image.index.v1+json',
+  INDEX_TYPE,
   'application/vnd.docker.distribution.manifest.list.v2+json',
 ])
 const MANIFEST_TYPES: ReadonlySet<string> = new Set([
-  'application/vnd.oci.image.manifest.v1+json',
+  MANIFEST_TYPE,
   'application/vnd.docker.distribution.manifest.v2+json',
 ])
 

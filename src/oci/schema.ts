@@ -44,6 +44,9 @@ export const ManifestSchema = v.looseObject({
   layers: v.array(DescriptorSchema),
 })
 
+/** What tells a manifest from an index, where nothing but a digest is known. */
+export const DocumentSchema = v.looseObject({ mediaType: v.optional(v.string()) })
+
 /** config.md; artefacts use other documents in its place, so nothing is required but a JSON object. */
 export const ConfigSchema = v.looseObject({
   os: v.optional(v.string()),
@@ -77,10 +80,13 @@ export function parseDocument<S extends v.GenericSchema>(
   if (result.success) return result.output
   const issue = result.issues[0]
   const field = (v.getDotPath(issue) ?? 'document').slice(0, 120)
+  const isEmpty = issue.type === 'min_length' && issue.input === ''
   const reason =
     issue.received === 'undefined'
       ? ' is missing'
-      : `: expected ${issue.expected ?? 'another value'}, got ${issue.received.slice(0, 120)}`
+      : isEmpty
+        ? ' is empty'
+        : `: expected ${issue.expected ?? 'another value'}, got ${issue.received.slice(0, 120)}`
   throw new FsError('EIO', `${where}: ${field}${reason}`)
 }
 

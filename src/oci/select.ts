@@ -1,14 +1,23 @@
 import { existsSync } from 'node:fs'
-import { join } from 'node:path'
-import { FsError } from '../base/index.ts'
-import { DOCUMENT_LIMIT, readDocumentBlob, readSmallFile } from './blob.ts'
-import { quote } from './digest.ts'
-import { isIndexType, isManifestType } from './media-type.ts'
+import { FsError, type PathText, systemPath } from '../base/index.ts'
+import { DOCUMENT_LIMIT, readDocument, readDocumentBlob, readSmallFile } from './blob.ts'
+import { looksLikeDigest, parseDigest, quote } from './digest.ts'
+import { INDEX_TYPE, isIndexType, isManifestType, MANIFEST_TYPE } from './media-type.ts'
 import { formatPlatform, matchesPlatform, type Platform } from './platform.ts'
-import { type Descriptor, type ImageIndex, IndexSchema, LayoutSchema, parseDocument } from './schema.ts'
+import {
+  type Descriptor,
+  DocumentSchema,
+  type ImageIndex,
+  IndexSchema,
+  LayoutSchema,
+  parseDocument,
+} from './schema.ts'
 
 /** Where a layout keeps its tags (annotations.md, pre-defined keys). */
 const REF_NAME = 'org.opencontainers.image.ref.name'
+
+/** Characters of `sha512:` and its digits. */
+const LONGEST_DIGEST = 135
 
 /** Nested indexes below index.json. One level is usual; an honest image has no reason for more than a few. */
 const DEPTH_LIMIT = 8
@@ -16,14 +25,16 @@ const DEPTH_LIMIT = 8
 const DOCUMENT_COUNT_LIMIT = 256
 
 /** index.json of a layout whose version we know. @throws FsError EIO, ENOENT */
-export function readLayoutIndex(ociDir: string): ImageIndex {
-  if (!existsSync(join(ociDir, 'oci-layout'))) {
-    const what = existsSync(ociDir) ? 'is no OCI image layout (it has no file oci-layout)' : 'does not exist'
+export function readLayoutIndex(ociDir: PathText): ImageIndex {
+  if (!isLayout(ociDir)) {
+    const what = existsSync(systemPath(ociDir))
+      ? 'is no OCI image layout (it has no file oci-layout)'
+      : 'does not exist'
     throw new FsError('ENOENT', `image directory ${quote(ociDir)} ${what}`)
   }
   const marker = parseDocument(
     LayoutSchema,
-    readSmallFile(join(ociDir, 'oci-layout'), 64 * 1024, 'oci-layout'),
+    readSmallFile(ociDir, ['oci-layout'], 64 * 1024, 'oci-layout'),
     'oci-layout',
   )
   if (!/^1\.0\.\d+/.test(marker.imageLayoutVersion)) {
@@ -32,37 +43,48 @@ export function readLayoutIndex(ociDir: string): ImageIndex {
       `${ociDir}: image layout version ${quote(marker.imageLayoutVersion)} is not supported, only 1.0.x is`,
     )
   }
-  return parseIndex(readSmallFile(join(ociDir, 'index.json'), DOCUMENT_LIMIT, 'index.json'), 'index.json')
+  return parseIndex(readSmallFile(ociDir, ['index.json'], DOCUMENT_LIMIT, 'index.json'), 'index.json')
+}
+
+/** Whether a directory says that it is an image layout. */
+export function isLayout(directory: PathText): boolean {
+  return existsSync(systemPath(`${directory}/oci-layout`))
 }
 
 /** The tags of a layout in byte order, each once. */
 export function tagsOf(index: ImageIndex): readonly string[] {
   const tags = new Set<string>()
   for (const descriptor of index.manifests) {
-    const tag = descriptor.annotations?.[REF_NAME]
+    const tag = tagOf(descriptor)
     if (tag !== undefined) tags.add(tag)
   }
   return [...tags].sort()
 }
 
 /**
- * The descriptor of the image manifest that a tag names, through nested indexes.
+ * The descriptor of the image manifest that a reference names, through nested indexes.
+ * @param reference a tag, a digest, or nothing for the only image
  * @param wanted decides between the entries of an index; `explicit` where the caller asked for it.
- * @throws FsError ENOENT where there is no such tag or platform, EINVAL where the tag is ambiguous, EIO on damage.
+ * @throws FsError ENOENT where there is no such image or platform, EINVAL where it is ambiguous, EIO on damage.
  */
 export function selectManifest(
-  ociDir: string,
+  ociDir: PathText,
   index: ImageIndex,
-  tag: string,
+  reference: string,
   wanted: Platform,
   explicit: boolean,
 ): Descriptor {
-  const top = selectTag(ociDir, index, tag, wanted)
+  const top = selectTop(ociDir, index, reference, wanted)
+  const name = looksLikeDigest(reference)
+    ? reference
+    : reference === ''
+      ? 'the image'
+      : `tag ${quote(reference)}`
   if (isManifestType(top.mediaType)) {
     if (explicit && top.platform && !matchesPlatform(wanted, top.platform)) {
       throw new FsError(
         'ENOENT',
-        `${ociDir}: tag ${quote(tag)} is for ${formatPlatform(top.platform)}, not for ${formatPlatform(wanted)}`,
+        `${ociDir}: ${name} is for ${formatPlatform(top.platform)}, not for ${formatPlatform(wanted)}`,
       )
     }
     return top
@@ -74,35 +96,97 @@ export function selectManifest(
   const list = offered.size === 0 ? 'none' : [...offered].sort().slice(0, 32).join(', ')
   throw new FsError(
     'ENOENT',
-    `${ociDir}: tag ${quote(tag)} has no image for platform ${formatPlatform(wanted)}; platforms in it: ${list}`,
+    `${ociDir}: ${name} has no image for platform ${formatPlatform(wanted)}; platforms in it: ${list}`,
   )
 }
 
-function selectTag(ociDir: string, index: ImageIndex, tag: string, wanted: Platform): Descriptor {
-  const named = index.manifests.filter((descriptor) => descriptor.annotations?.[REF_NAME] === tag)
+function selectTop(ociDir: PathText, index: ImageIndex, reference: string, wanted: Platform): Descriptor {
+  if (looksLikeDigest(reference)) return describeByDigest(ociDir, index, reference)
+  return reference === '' ? selectOnly(ociDir, index, wanted) : selectTag(ociDir, index, reference, wanted)
+}
+
+/**
+ * An image by the digest of its manifest or index. It needs no entry in index.json: the digest vouches for the bytes.
+ * A tag of the same text has no say.
+ */
+function describeByDigest(ociDir: PathText, index: ImageIndex, reference: string): Descriptor {
+  const digest = parseDigest(reference, `image ${quote(reference)}`)
+  const listed = index.manifests.find(
+    (entry) =>
+      entry.digest === digest.text && (isManifestType(entry.mediaType) || isIndexType(entry.mediaType)),
+  )
+  if (listed !== undefined) return listed
+  const where = `image ${digest.text}`
+  const bytes = readDocument(ociDir, digest, where)
+  const document = parseDocument(DocumentSchema, bytes, where)
+  const mediaType = document.mediaType ?? ('manifests' in document ? INDEX_TYPE : MANIFEST_TYPE)
+  if (isManifestType(mediaType) || isIndexType(mediaType)) {
+    return { mediaType, digest: digest.text, size: bytes.length }
+  }
+  throw new FsError('EOPNOTSUPP', `${where} ${notAnImage(mediaType)}`)
+}
+
+function selectOnly(ociDir: PathText, index: ImageIndex, wanted: Platform): Descriptor {
+  const usable = imagesOf(index.manifests)
+  if (usable.length === 0) throw new FsError('ENOENT', `${ociDir} holds no image`)
+  const isOneName = new Set(usable.map(tagOf)).size === 1
+  const one = onlyDigest(usable) ?? (isOneName ? onlyFitting(usable, wanted) : undefined)
+  if (one !== undefined) return one
+  throw new FsError(
+    'EINVAL',
+    `${ociDir} holds several images: give OCIDIR:TAG or OCIDIR@DIGEST; ${contentOf(index)}`,
+  )
+}
+
+function selectTag(ociDir: PathText, index: ImageIndex, tag: string, wanted: Platform): Descriptor {
+  const named = index.manifests.filter((descriptor) => tagOf(descriptor) === tag)
   const first = named[0]
   if (first === undefined) {
-    const tags = tagsOf(index)
-    const list = tags.slice(0, 32).map(quote).join(', ') + (tags.length > 32 ? ', …' : '')
-    throw new FsError('ENOENT', `${ociDir}: no tag ${quote(tag)}; tags in it: ${list || 'none'}`)
+    throw new FsError('ENOENT', `${ociDir}: no tag ${quote(tag)}; ${contentOf(index)}`)
   }
-  const usable = named.filter(({ mediaType }) => isManifestType(mediaType) || isIndexType(mediaType))
+  const usable = imagesOf(named)
   if (usable.length === 0) {
-    throw new FsError(
-      'EOPNOTSUPP',
-      `${ociDir}: tag ${quote(tag)} has media type ${quote(first.mediaType)}, which is neither an image manifest nor an index`,
-    )
+    throw new FsError('EOPNOTSUPP', `${ociDir}: tag ${quote(tag)} ${notAnImage(first.mediaType)}`)
   }
-  const one = onlyDigest(usable)
+  const one = onlyDigest(usable) ?? onlyFitting(usable, wanted)
   if (one !== undefined) return one
-  // Some writers give every platform's manifest the same tag instead of nesting an index.
-  const fitting = onlyDigest(usable.filter(({ platform }) => platform && matchesPlatform(wanted, platform)))
-  if (fitting !== undefined) return fitting
   const digests = [...new Set(usable.map(({ digest }) => digest.slice(0, 23)))].slice(0, 8).join(', ')
   throw new FsError(
     'EINVAL',
     `${ociDir}: tag ${quote(tag)} is ambiguous, index.json has it for different images (${digests}): remove all but one`,
   )
+}
+
+/** What there is to choose from, for messages. */
+export function contentOf(index: ImageIndex): string {
+  const tags = tagsOf(index)
+  const named = tags.slice(0, 32).map(quote).join(', ') + (tags.length > 32 ? ', …' : '')
+  const images = imagesOf(index.manifests)
+  const tagged = new Set(images.filter((image) => tagOf(image) !== undefined).map(({ digest }) => digest))
+  const digests = [...new Set(images.map(({ digest }) => digest))].filter((digest) => !tagged.has(digest))
+  const without =
+    digests
+      .slice(0, 4)
+      .map((digest) => digest.slice(0, LONGEST_DIGEST))
+      .join(', ') + (digests.length > 4 ? ', …' : '')
+  return `tags in it: ${named || 'none'}${without === '' ? '' : `; without a tag: ${without}`}`
+}
+
+function tagOf({ annotations }: Descriptor): string | undefined {
+  return annotations?.[REF_NAME]
+}
+
+function imagesOf(descriptors: readonly Descriptor[]): readonly Descriptor[] {
+  return descriptors.filter(({ mediaType }) => isManifestType(mediaType) || isIndexType(mediaType))
+}
+
+function notAnImage(mediaType: string): string {
+  return `has media type ${quote(mediaType)}, which is neither an image manifest nor an index`
+}
+
+/** Some writers give every platform's manifest the same tag, or none, instead of nesting an index. */
+function onlyFitting(descriptors: readonly Descriptor[], wanted: Platform): Descriptor | undefined {
+  return onlyDigest(descriptors.filter(({ platform }) => platform && matchesPlatform(wanted, platform)))
 }
 
 /** The first entry where all have the same digest; undefined otherwise. */
@@ -113,7 +197,7 @@ function onlyDigest(descriptors: readonly Descriptor[]): Descriptor | undefined 
 
 /** Depth first, in the order of the index: "the first matching entry" (image-index.md, `manifests`). */
 function searchIndex(
-  ociDir: string,
+  ociDir: PathText,
   descriptor: Descriptor,
   wanted: Platform,
   depth: number,
@@ -134,9 +218,7 @@ function searchIndex(
     readDocumentBlob(ociDir, descriptor, 'image index'),
     `image index ${descriptor.digest}`,
   )
-  const entries = index.manifests.filter(
-    ({ mediaType }) => isManifestType(mediaType) || isIndexType(mediaType),
-  )
+  const entries = imagesOf(index.manifests)
   for (const entry of entries) {
     if (entry.platform) {
       offered.add(formatPlatform(entry.platform))

@@ -1,24 +1,31 @@
-import { existsSync, type Stats, statSync } from 'node:fs'
-import { join, resolve } from 'node:path'
-import { FsError } from '../base/index.ts'
+import { type Stats, statSync } from 'node:fs'
+import { FsError, type PathText, systemPath } from '../base/index.ts'
+import { absolutePath } from '../sys/working-directory.ts'
 import { errorCode } from './blob.ts'
-import { quote } from './digest.ts'
-import { listTags } from './image.ts'
+import { looksLikeDigest, quote } from './digest.ts'
+import { isLayout } from './select.ts'
 
 /** What a SOURCE of the command line names. */
 export type ImageSource =
-  | { readonly kind: 'oci' /** Absolute. */; readonly ociDir: string; readonly tag: string }
+  | {
+      readonly kind: 'oci'
+      /** Absolute. */
+      readonly ociDir: PathText
+      /** As `readImage` takes it: a tag, a digest, or nothing. */
+      readonly reference: string
+    }
   | {
       readonly kind: 'squashfs'
       /** Absolute; for an inherited descriptor as it was given. */
-      readonly path: string
+      readonly path: PathText
       /** Set where the path names a descriptor of this process: another process must be handed the descriptor. */
       readonly fd?: number
     }
 
 /**
- * Reads SOURCE: `OCIDIR:TAG`, `oci:OCIDIR:TAG`, or a squashfs file or block device. Directory and tag may contain
- * colons themselves: the last colon that leaves an existing directory separates them.
+ * Reads SOURCE: `OCIDIR:TAG`, `OCIDIR@DIGEST` (also `OCIDIR:DIGEST`), `OCIDIR` alone, each also with `oci:` before it,
+ * or a squashfs file or block device. Directory and tag may contain colons themselves: the last colon that leaves an
+ * existing directory separates them.
  * @throws FsError ENOENT or EINVAL, saying what was tried.
  */
 export function parseSource(text: string): ImageSource {
@@ -29,7 +36,7 @@ export function parseSource(text: string): ImageSource {
   // "oci:" is the transport prefix of other tools; a directory that is called "oci" is the second reading.
   const readings = text.startsWith('oci:') ? [text.slice('oci:'.length), text] : [text]
   for (const reading of readings) {
-    const source = splitReference(reading)
+    const source = parseReference(reading)
     if (source !== undefined) return source
   }
   throw notFound(text, readings)
@@ -42,25 +49,32 @@ function parseFile(text: string): ImageSource | undefined {
     if (fd !== undefined) throw new FsError('ENOENT', `source ${quote(text)}: no such open file descriptor`)
     return undefined
   }
-  if (stat.isDirectory()) throw directoryWithoutTag(text)
+  if (stat.isDirectory()) return undefined
   if (!stat.isFile() && !stat.isBlockDevice()) {
     throw new FsError('EINVAL', `source ${quote(text)} is neither a regular file nor a block device`)
   }
   return fd === undefined
-    ? { kind: 'squashfs', path: resolve(text) }
+    ? { kind: 'squashfs', path: absolutePath(text) }
     : { kind: 'squashfs', path: text, fd: Number(fd) }
 }
 
-function splitReference(text: string): ImageSource | undefined {
-  for (let colon = text.lastIndexOf(':'); colon > 0; colon = text.lastIndexOf(':', colon - 1)) {
-    const directory = text.slice(0, colon)
-    if (!statOf(directory)?.isDirectory()) continue
-    const tag = text.slice(colon + 1)
-    if (!existsSync(join(directory, 'oci-layout'))) throw notALayout(text, directory)
-    if (tag === '') throw directoryWithoutTag(directory)
-    return { kind: 'oci', ociDir: resolve(directory), tag }
+function parseReference(text: string): ImageSource | undefined {
+  for (const [directory, reference] of splits(text)) {
+    if (!isDirectory(directory)) continue
+    if (!isLayout(directory)) throw notALayout(text, directory)
+    return { kind: 'oci', ociDir: absolutePath(directory), reference }
   }
   return undefined
+}
+
+/** The ways to read a text as a directory and what is in it, the longest directory first. */
+function* splits(text: string): Generator<readonly [directory: string, reference: string]> {
+  yield [text, '']
+  const at = text.lastIndexOf('@')
+  if (at > 0 && looksLikeDigest(text.slice(at + 1))) yield [text.slice(0, at), text.slice(at + 1)]
+  for (let colon = text.lastIndexOf(':'); colon > 0; colon = text.lastIndexOf(':', colon - 1)) {
+    yield [text.slice(0, colon), text.slice(colon + 1)]
+  }
 }
 
 function notFound(text: string, readings: readonly string[]): FsError {
@@ -77,36 +91,27 @@ function notFound(text: string, readings: readonly string[]): FsError {
   )
 }
 
-function notALayout(text: string, directory: string): FsError {
+function notALayout(text: string, directory: PathText): FsError {
+  if (text === directory) {
+    return new FsError(
+      'EINVAL',
+      `source ${quote(text)} is a directory without oci-layout: give OCIDIR:TAG or a squashfs file`,
+    )
+  }
   return new FsError(
     'EINVAL',
     `source ${quote(text)}: directory ${quote(directory)} exists but is no OCI image layout (it has no file oci-layout)`,
   )
 }
 
-function directoryWithoutTag(directory: string): FsError {
-  if (!existsSync(join(directory, 'oci-layout'))) {
-    return new FsError(
-      'EINVAL',
-      `source ${quote(directory)} is a directory without oci-layout: give OCIDIR:TAG or a squashfs file`,
-    )
-  }
-  let tags = ''
-  try {
-    tags = listTags(directory).slice(0, 32).map(quote).join(', ')
-  } catch {
-    // The layout is damaged as well; that the tag is missing is what the caller must mend first.
-  }
-  return new FsError(
-    'EINVAL',
-    `source ${quote(directory)} lacks a tag: give ${directory}:TAG; tags in it: ${tags || 'none'}`,
-  )
+function isDirectory(path: PathText): boolean {
+  return statOf(path)?.isDirectory() ?? false
 }
 
 /** @returns undefined where there is nothing. @throws FsError where that cannot be told */
-function statOf(path: string): Stats | undefined {
+function statOf(path: PathText): Stats | undefined {
   try {
-    return statSync(path)
+    return statSync(systemPath(path))
   } catch (error) {
     const code = errorCode(error)
     if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'ENAMETOOLONG') return undefined

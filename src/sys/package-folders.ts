@@ -1,7 +1,7 @@
 import { lstatSync, type Stats, statSync } from 'node:fs'
 import Module from 'node:module'
 import { dirname } from 'node:path'
-import { effectiveUid, isInitialUserNamespace } from './namespaces.ts'
+import { isTrustedOwner } from './owner.ts'
 
 /** What `node:module` does not document: the folders that `require` looks through for a package, best first. */
 interface Resolver {
@@ -34,22 +34,21 @@ export function isSafeFolder(folder: string): boolean {
   if (parent === undefined) return true
   const isOpen = (parent.mode & OTHERS_WRITE) !== 0
   const itself = statOf(() => lstatSync(folder))
-  if (itself === undefined) return isOwn(parent) && !isOpen
+  if (itself === undefined) return isTrustedOwner(parent.uid) && !isOpen
   const content = itself.isSymbolicLink() ? statOf(() => statSync(folder)) : itself
   // In a sticky folder only its owner can replace what somebody else has made (unlink(2), EPERM).
-  const stays = isOwn(parent) && (!isOpen || (parent.mode & STICKY) !== 0)
-  return stays && isOwn(itself) && content !== undefined && isOwn(content) && !(content.mode & OTHERS_WRITE)
+  const stays = isTrustedOwner(parent.uid) && (!isOpen || (parent.mode & STICKY) !== 0)
+  return (
+    stays &&
+    isTrustedOwner(itself.uid) &&
+    content !== undefined &&
+    isTrustedOwner(content.uid) &&
+    !(content.mode & OTHERS_WRITE)
+  )
 }
 
 const OTHERS_WRITE = 0o002
 const STICKY = 0o1000
-
-/** Owner of what belongs to nobody in a user namespace: there, root of the machine (user_namespaces(7)). */
-const OVERFLOW_UID = 65_534
-
-function isOwn({ uid }: Stats): boolean {
-  return uid === 0 || uid === effectiveUid() || (uid === OVERFLOW_UID && !isInitialUserNamespace())
-}
 
 function statOf(look: () => Stats): Stats | undefined {
   try {

@@ -118,7 +118,7 @@ describe('buildMountRequest', () => {
   it('is plain data with absolute paths', () => {
     const request = buildMountRequest('oci:dir:tag', 'a/../b', {
       metadir: 'm',
-      rootHash: 'ABCDEF00',
+      rootHash: 'ABCDEF00'.repeat(8),
       o: ['notify_pipe=pipe'],
     })
     expect(JSON.parse(JSON.stringify(request))).toEqual(request)
@@ -126,7 +126,7 @@ describe('buildMountRequest', () => {
       source: 'oci:dir:tag',
       target: `${process.cwd()}/a/../b`,
       metadataDir: `${process.cwd()}/m`,
-      rootHash: 'abcdef00',
+      rootHash: 'abcdef00'.repeat(8),
       verify: 'auto',
       foreground: false,
       allowMissingVerity: false,

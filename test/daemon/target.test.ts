@@ -62,6 +62,10 @@ describe('tagOf', () => {
     ['/a:b:web', '/a:b', 'web'],
     ['oci:web', `${process.cwd()}/oci`, 'web'],
     ['/x/../images/:web', '/images', 'web'],
+    ['/images', '/images', ''],
+    ['oci:/images:', '/images', ''],
+    ['/images@sha256:ab', '/images', 'sha256:ab'],
+    ['/images:sha256:ab', '/images', 'sha256:ab'],
   ])('%s in %s is %s', (source, ociDir, tag) => {
     expect(tagOf(source, ociDir)).toBe(tag)
   })

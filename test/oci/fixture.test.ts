@@ -48,6 +48,6 @@ describe('the bundled image', () => {
     expect(bottom?.mediaType).toBe('application/vnd.stacker.image.layer.squashfs+gzip')
     for (const layer of [bottom, ...others]) expect(layer?.rootHash).toMatch(/^[0-9a-f]{64}$/)
     for (const layer of readImage(ociDir, 'demo-noverity').layers) expect(layer.rootHash).toBeUndefined()
-    expect(parseSource(`${ociDir}:demo`)).toEqual({ kind: 'oci', ociDir, tag: 'demo' })
+    expect(parseSource(`${ociDir}:demo`)).toEqual({ kind: 'oci', ociDir, reference: 'demo' })
   })
 })

@@ -1,9 +1,19 @@
 import { createHash } from 'node:crypto'
-import { mkdirSync, renameSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  chownSync,
+  closeSync,
+  lchownSync,
+  mkdirSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { FsError } from '../../src/base/index.ts'
-import { hostPlatform, readImage } from '../../src/oci/index.ts'
+import { hostPlatform, openLayer, readImage } from '../../src/oci/index.ts'
 import {
   CONFIG_MEDIA_TYPE,
   createLayout,
@@ -11,15 +21,18 @@ import {
   INDEX_MEDIA_TYPE,
   MANIFEST_MEDIA_TYPE,
   makeTempDir,
+  needs,
   putDocument,
   ROOT_HASH_ANNOTATION,
   removeTempDir,
   SQUASHFS_MEDIA_TYPE,
+  titled,
   writeIndex,
 } from '../support/index.ts'
 
 const OLD_ROOT_HASH = 'io.stackeroci.stacker.squashfs_verity_root_hash'
 const REF = 'org.opencontainers.image.ref.name'
+const needRoot = needs('root')
 let ociDir = ''
 
 beforeEach(() => {
@@ -74,7 +87,7 @@ describe('readImage', () => {
     const result = readImage(ociDir, 't')
     expect(result).toMatchObject({
       ociDir,
-      tag: 't',
+      reference: 't',
       manifestDigest: descriptor.digest,
       config: { os: 'linux' },
     })
@@ -92,6 +105,100 @@ describe('readImage', () => {
     renameSync(join(ociDir, 'blobs'), join(dirname(ociDir), 'store'))
     symlinkSync('../store', join(ociDir, 'blobs'))
     expect(readImage(ociDir, 't').layers.map(({ size }) => size)).toEqual([1, 4])
+  })
+
+  describe('links', () => {
+    const elsewhere = (): string => join(dirname(ociDir), 'elsewhere')
+    const replaceByLink = (path: string): void => {
+      renameSync(path, elsewhere())
+      symlinkSync(elsewhere(), path)
+    }
+
+    test('are followed for the folder of blobs, absolute ones too', () => {
+      image([layer('x')])
+      replaceByLink(join(ociDir, 'blobs/sha256'))
+      expect(readImage(ociDir, 't').layers).toHaveLength(1)
+    })
+
+    test.each(['index.json', 'oci-layout', 'manifest', 'layer'])('are refused for %s', (name) => {
+      const one = layer('x')
+      const descriptor = image([one])
+      const paths: Readonly<Record<string, string>> = { manifest: blob(descriptor), layer: blob(one) }
+      const path = paths[name] ?? join(ociDir, name)
+      replaceByLink(path)
+      expect(readFailure()).toMatch(/^EPERM: .*is a symbolic link: files of an image layout must lie in it/)
+      expect(readFailure()).toContain(path)
+    })
+
+    test('that appear later are not followed either', () => {
+      const one = layer('x')
+      image([one])
+      const read = readImage(ociDir, 't')
+      closeSync(openLayer(read, read.layers[0]!))
+      replaceByLink(blob(one))
+      expect(failure(() => openLayer(read, read.layers[0]!))).toMatch(/^EPERM: .*is a symbolic link/)
+    })
+
+    test.skipIf(!needRoot.ok)(
+      titled('of a stranger are refused, those of the owner of the layout not', needRoot),
+      () => {
+        image([layer('x')])
+        replaceByLink(join(ociDir, 'blobs'))
+        lchownSync(join(ociDir, 'blobs'), 4321, 4321)
+        expect(readFailure()).toMatch(/^EPERM: .*blobs is a symbolic link of a stranger \(user 4321\)$/)
+        chownSync(ociDir, 4321, 4321)
+        expect(readFailure()).toBe('no error')
+      },
+    )
+  })
+
+  describe('without a tag', () => {
+    test('takes the only image, and says what there is where there are more', () => {
+      const one = manifest([layer('x')])
+      const two = manifest([layer('y')])
+      const only = (): string => readImage(ociDir, '').manifestDigest
+      writeIndex(ociDir, [one])
+      expect(only()).toBe(one.digest)
+      writeIndex(ociDir, [named(one, 'a'), named(one, 'b')])
+      expect(only()).toBe(one.digest)
+      writeIndex(ociDir, [named(one, 'a'), two])
+      expect(failure(only)).toBe(
+        `EINVAL: ${ociDir} holds several images: give OCIDIR:TAG or OCIDIR@DIGEST; ` +
+          `tags in it: "a"; without a tag: ${two.digest}`,
+      )
+      const { os, architecture } = hostPlatform()
+      writeIndex(ociDir, [
+        { ...one, platform: { os, architecture: 'other' } },
+        { ...two, platform: { os, architecture } },
+      ])
+      expect(only()).toBe(two.digest)
+      writeIndex(ociDir, [])
+      expect(failure(only)).toBe(`ENOENT: ${ociDir} holds no image`)
+    })
+
+    test('takes an image by its digest, whatever index.json says of it', () => {
+      const one = manifest([layer('x')])
+      const two = manifest([layer('y')])
+      const index = putDocument(ociDir, INDEX_MEDIA_TYPE, {
+        manifests: [{ ...two, platform: hostPlatform() }],
+      })
+      writeIndex(ociDir, [named(one, two.digest)])
+      const digest = (text: string): string => readImage(ociDir, text).manifestDigest
+      expect(digest(one.digest)).toBe(one.digest)
+      expect(digest(two.digest)).toBe(two.digest)
+      expect(digest(index.digest)).toBe(two.digest)
+      writeFileSync(blob(two), '{}')
+      expect(failure(() => digest(two.digest))).toMatch(/^EIO: image sha256:.*content has digest/)
+      expect(failure(() => digest('sha256:00'))).toMatch(/^EIO: image "sha256:00": malformed digest/)
+      expect(failure(() => digest(`sha256:${'0'.repeat(64)}`))).toMatch(
+        /^ENOENT: image sha256:0.*no such file$/,
+      )
+    })
+  })
+
+  test('says that a media type is empty', () => {
+    image([layer('x', { mediaType: '' })])
+    expect(readFailure()).toMatch(/^EIO: manifest sha256:.*: layers\.0\.mediaType is empty$/)
   })
 
   test('says what is wrong with the layout', () => {
@@ -125,7 +232,7 @@ describe('readImage', () => {
     writeIndex(ociDir, [named(one, 'b'), named(one, 'a"'), one])
     expect(readFailure('c')).toBe(`ENOENT: ${ociDir}: no tag "c"; tags in it: "a\\"", "b"`)
     writeIndex(ociDir, [one])
-    expect(readFailure('c')).toMatch(/tags in it: none$/)
+    expect(readFailure('c')).toMatch(/tags in it: none; without a tag: sha256:[0-9a-f]{64}$/)
   })
 
   test('refuses a tag that names two images, unless they are one', () => {

@@ -19,7 +19,7 @@ beforeAll(async () => {
 })
 afterAll(() => removeTempDir(temp))
 
-const oci = (name: string, tag: string) => ({ kind: 'oci', ociDir: join(temp, name), tag })
+const oci = (name: string, tag: string) => ({ kind: 'oci', ociDir: join(temp, name), reference: tag })
 
 describe('parseSource', () => {
   test('splits at the last colon that leaves a directory', () => {
@@ -35,6 +35,17 @@ describe('parseSource', () => {
     expect(parseSource(`oci:${temp}/with:colon:v1`)).toEqual(oci('with:colon', 'v1'))
     expect(parseSource(`${temp}/oci:v1`)).toEqual(oci('oci', 'v1'))
     expect(parseSource(`${temp}/oci:oci:v1`)).toEqual(oci('oci:oci', 'v1'))
+  })
+
+  test('takes a layout alone, and an image by its digest', () => {
+    const digest = `sha256:${'0a'.repeat(32)}`
+    for (const text of [`${temp}/image`, `oci:${temp}/image`, `${temp}/image:`, `oci:${temp}/image:`]) {
+      expect(parseSource(text)).toEqual(oci('image', ''))
+    }
+    expect(parseSource(`${temp}/image@${digest}`)).toEqual(oci('image', digest))
+    expect(parseSource(`oci:${temp}/image@${digest}`)).toEqual(oci('image', digest))
+    expect(parseSource(`${temp}/image:${digest}`)).toEqual(oci('image', digest))
+    expect(parseSource(`${temp}/with:colon@${digest}`)).toEqual(oci('with:colon', digest))
   })
 
   test('takes files, also by descriptor', () => {
@@ -62,8 +73,7 @@ describe('parseSource', () => {
     ['TEMP/layer:v1', 'ENOENT', /as OCIDIR:TAG "TEMP\/layer" is not a directory$/],
     ['TEMP/plain:v1', 'EINVAL', /directory "TEMP\/plain" exists but is no OCI image layout/],
     ['TEMP/plain', 'EINVAL', /is a directory without oci-layout/],
-    ['TEMP/image', 'EINVAL', /lacks a tag: give TEMP\/image:TAG; tags in it: "v1"$/],
-    ['TEMP/image:', 'EINVAL', /lacks a tag: .*tags in it: "v1"$/],
+    ['TEMP/image@v1', 'ENOENT', /no such file, and it is not OCIDIR:TAG either$/],
     ['/dev/null', 'EINVAL', /neither a regular file nor a block device$/],
     ['a\0b', 'EINVAL', /NUL/],
   ])('refuses %j with %s', (text, code, message) => {

@@ -166,11 +166,12 @@ describe.skipIf(!need.ok)(titled('forged verity data is refused', need), () => {
 
 describe.skipIf(!need.ok)(titled('a root hash that is none is refused', need), () => {
   test.each([
-    ['too short', (): string => rootHash.slice(2), /root hash has 31 bytes/],
-    ['too long', (): string => `${rootHash}00`, /root hash has 33 bytes/],
-    ['an odd number of digits', (): string => rootHash.slice(1), /root-hash: .*hex/],
-    ['not hex', (): string => `zz${rootHash.slice(2)}`, /root-hash: .*hex/],
-    ['empty', (): string => '', /root-hash: .*hex/],
+    ['too short', (): string => rootHash.slice(2), /62 hex digits are no root hash/],
+    ['too long', (): string => `${rootHash}00`, /66 hex digits are no root hash/],
+    ['of another kind', (): string => rootHash.slice(24), /root hash has 20 bytes/],
+    ['an odd number of digits', (): string => rootHash.slice(1), /63 hex digits, but two make a byte/],
+    ['not hex', (): string => `zz${rootHash.slice(2)}`, /'z' is no hex digit/],
+    ['empty', (): string => '', /0 hex digits are no root hash/],
     ['zeros', (): string => '00'.repeat(32), /root hash does not match/],
     ['that of another layer', (): string => image.layers[1]!.rootHash, /root hash does not match/],
   ] as const)('%s', async (_, hash, reason) => {
