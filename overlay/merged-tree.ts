@@ -15,6 +15,7 @@ import {
   type Whence,
 } from '../src/base/index.ts'
 import { Directory, type Found, type Part, type Stack } from './directory.ts'
+import { shownFileName, storedFileName } from './file-names.ts'
 import type { Layer, LayerEntry } from './layer.ts'
 import { listMerged, listSingle } from './listing.ts'
 import { MergedDirectories } from './merged-directories.ts'
@@ -24,7 +25,7 @@ import { ParkedCursors } from './parked-cursors.ts'
 import { rootDirectory } from './root.ts'
 import { presentInode, presentStat, sumStatFs } from './stat.ts'
 import { DT_DIR, isMetacopy, statEntry } from './whiteout.ts'
-import { shownName, storedName } from './xattr-names.ts'
+import { firstOf, namesOf, shownNames } from './xattr-names.ts'
 
 export interface MergedTreeOptions {
   /** Shows a single layer exactly as stored: no whiteouts, no opaque directories, no hidden attributes. */
@@ -76,10 +77,11 @@ export class MergedTree implements FileSystem {
   }
 
   lookup(parent: NodeId, name: Name): Entry | undefined {
-    if (name.length > NAME_MAX) throw new FsError('ENAMETOOLONG', `name of ${name.length} bytes`)
     if (name === '.') return this.#again(parent)
     if (name === '..') return this.#again(this.#parentOf(parent))
-    const found = this.#directory(parent).lookup(name)
+    const stored = this.#stack.plain ? name : storedFileName(name)
+    if (stored.length > NAME_MAX) throw new FsError('ENAMETOOLONG', `name of ${stored.length} bytes`)
+    const found = this.#directory(parent).lookup(stored)
     if (found === undefined) return undefined
     const entry = this.#entry(found)
     this.#retain(entry.nodeId, found.merged, parent)
@@ -131,14 +133,13 @@ export class MergedTree implements FileSystem {
 
   getxattr(node: NodeId, name: Name): Uint8Array | undefined {
     const part = this.#part(node)
-    const stored = this.#stack.plain ? name : storedName(name)
-    return stored === undefined ? undefined : this.#layer(part).getxattr(part.ref, stored)
+    return firstOf(this.#layer(part), part.ref, this.#stack.plain ? [name] : namesOf(name))
   }
 
   listxattr(node: NodeId): readonly Name[] {
     const part = this.#part(node)
     const stored = this.#layer(part).listxattr(part.ref)
-    return this.#stack.plain ? stored : stored.map(shownName).filter((name) => name !== undefined)
+    return this.#stack.plain ? stored : shownNames(stored)
   }
 
   seek(node: NodeId, offset: number, whence: Whence): number {
@@ -275,7 +276,8 @@ export class MergedTree implements FileSystem {
       if (layer === undefined) throw new FsError('ESTALE', `no layer ${top}`)
       const ino = presentInode(layer, top, shown.ino)
       const entry = sink.plus && found !== undefined ? this.#tryEntry(found) : undefined
-      if (!sink.add(name, ino, shown.type, cookie, entry)) return false
+      const given = this.#stack.plain ? name : shownFileName(name)
+      if (!sink.add(given, ino, shown.type, cookie, entry)) return false
       if (entry !== undefined) this.#retain(entry.nodeId, found?.merged, parent)
       return true
     }

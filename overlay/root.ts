@@ -1,5 +1,6 @@
 import { FsError, type Name } from '../src/base/index.ts'
 import { Directory, type Stack } from './directory.ts'
+import { storedFileName } from './file-names.ts'
 import { DT_DIR } from './whiteout.ts'
 
 /**
@@ -19,7 +20,7 @@ export function rootDirectory(stack: Stack, subdir: Name): Directory {
   for (const name of subdir.split('/')) {
     if (name === '' || name === '.') continue
     if (name === '..') throw new FsError('EINVAL', `subdir ${JSON.stringify(subdir)}: must not contain ".."`)
-    const found = directory.lookup(name)
+    const found = directory.lookup(stack.plain ? name : storedFileName(name))
     if (found === undefined) {
       throw new FsError('ENOENT', `subdir ${JSON.stringify(subdir)}: no ${JSON.stringify(name)} in the image`)
     }

@@ -9,6 +9,8 @@ export const DT_REG = direntType(S_IFREG)
 export const MARK_PREFIX = '.wh.'
 /** Makes its directory opaque for the layers below, wherever it stands in the layer (layer.md, Opaque Whiteout). */
 export const OPAQUE_MARK = '.wh..wh..opq'
+/** What the deletion of a file `.opq` is called. */
+const MANGLED_OPAQUE_MARK = '.wh..opq'
 /** `.wh..wh.*` is bookkeeping of AUFS (`.wh..wh.plnk`, `.wh..wh.aufs`): hidden, and deletes nothing. */
 const BOOKKEEPING_PREFIX = '.wh..wh.'
 
@@ -96,12 +98,15 @@ export interface Marks {
   deletes(name: Name): boolean
 }
 
-/** A mark that is itself device 0:0 was deleted, or comes from a tool that mangled `.wh..wh..opq`: it marks nothing. */
-function isMark(layer: Layer, entry: LayerEntry): boolean {
-  return !isDeviceZero(layer, entry)
-}
-
 const NO_NAMES: ReadonlySet<Name> = new Set()
+
+/**
+ * Whether it is what a tool made of `.wh..wh..opq` that took it for a deletion: such a device marks nothing, while a device
+ * 0:0 with any other name `.wh.NAME` deletes as a file does (fuse-overlayfs: get_whiteout_name).
+ */
+function isMangled(layer: Layer, entry: LayerEntry): boolean {
+  return (entry.name === OPAQUE_MARK || entry.name === MANGLED_OPAQUE_MARK) && isDeviceZero(layer, entry)
+}
 
 /**
  * Reads all marks of a directory in one go: names with a prefix stand together in byte order.
@@ -115,7 +120,7 @@ export function readMarks(layer: Layer, directory: Ref): Marks {
   for (;;) {
     const entry = cursor.next()
     if (entry === undefined || !entry.name.startsWith(MARK_PREFIX)) break
-    if (!isMark(layer, entry)) continue
+    if (isMangled(layer, entry)) continue
     if (entry.name === OPAQUE_MARK) opaque = true
     if (entry.name.startsWith(BOOKKEEPING_PREFIX) || entry.name === MARK_PREFIX) continue
     names ??= new Set()
@@ -132,7 +137,7 @@ export function readMarks(layer: Layer, directory: Ref): Marks {
     deletes(name) {
       if ((MARK_PREFIX + name).startsWith(BOOKKEEPING_PREFIX)) return false
       const entry = layer.lookup(directory, MARK_PREFIX + name)
-      return entry !== undefined && isMark(layer, entry)
+      return entry !== undefined && !isMangled(layer, entry)
     },
   }
 }

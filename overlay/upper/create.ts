@@ -27,7 +27,6 @@ import {
 import { getxattrFd, setxattrFd } from '../../src/sys/fd-xattr.ts'
 import { statAt, statFd } from '../../src/sys/statx.ts'
 import { withStoredIds } from '../owner.ts'
-import { MARK_PREFIX } from '../whiteout.ts'
 import { ACCESS_ACL, DEFAULT_ACL, inheritAcl } from './acl.ts'
 import { hostInode } from './inode-record.ts'
 import type { Lifter } from './lift.ts'
@@ -60,13 +59,6 @@ interface Made extends NewFile {
   readonly gid: number
   readonly access: Uint8Array | undefined
   readonly defaultAcl: Uint8Array | undefined
-}
-
-/** @throws FsError EPERM for a name that would be a mark in this upper */
-export function assertUsable(upper: Upper, name: Name): void {
-  if (upper.marks && name.startsWith(MARK_PREFIX)) {
-    throw new FsError('EPERM', `${JSON.stringify(name)}: names with ${MARK_PREFIX} are marks in this upper`)
-  }
 }
 
 /** Makes new files, and new names for files. */
@@ -159,9 +151,8 @@ export class Creator {
     linkAt(from.dir, from.name, dir, name)
   }
 
-  /** @returns whether a whiteout has the name. @throws FsError EEXIST, ENOENT, EPERM */
+  /** @returns whether a whiteout has the name. @throws FsError EEXIST, ENOENT */
   #assertFree(parent: DirectoryNode, name: Name): boolean {
-    assertUsable(this.#upper, name)
     const entry = this.#resolver.upperEntry(parent, name)
     if (parent.dead) throw removed()
     if (entry === 'whiteout') return true

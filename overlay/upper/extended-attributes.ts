@@ -1,7 +1,7 @@
 import { FsError, type Name, type XattrMode } from '../../src/base/index.ts'
 import { getxattrFd, listxattrFd, removexattrFd, setxattrFd } from '../../src/sys/fd-xattr.ts'
 import { statFd } from '../../src/sys/statx.ts'
-import { shownName, storedName } from '../xattr-names.ts'
+import { firstOf, namesOf, shownNames } from '../xattr-names.ts'
 import { ACCESS_ACL, modeOfAcl } from './acl.ts'
 import type { Lifter } from './lift.ts'
 import { isDirectoryNode, type Node } from './nodes.ts'
@@ -24,35 +24,32 @@ export class ExtendedAttributes {
   get(node: Node, name: Name): Uint8Array | undefined {
     if (!node.inUpper) {
       const part = partOf(node)
-      const stored = storedName(name)
-      return stored === undefined ? undefined : layerOf(this.#upper, part).getxattr(part.ref, stored)
+      return firstOf(layerOf(this.#upper, part), part.ref, namesOf(name))
     }
-    const stored = this.#inUpper(name)
-    return stored === undefined ? undefined : this.#upper.files.with(node, (fd) => getxattrFd(fd, stored))
+    return this.#upper.files.with(node, (fd) => {
+      const stored = this.#inUpper(fd, namesOf(name))
+      return stored === undefined ? undefined : getxattrFd(fd, stored)
+    })
   }
 
   list(node: Node): readonly Name[] {
     if (!node.inUpper) {
       const part = partOf(node)
-      const stored = layerOf(this.#upper, part).listxattr(part.ref)
-      return stored.map(shownName).filter((name) => name !== undefined)
+      return shownNames(layerOf(this.#upper, part).listxattr(part.ref))
     }
-    const names: Name[] = []
-    for (const stored of this.#upper.files.with(node, listxattrFd)) {
-      const meant = nameFromUpper(stored, this.#upper.policy)
-      const shown = meant === undefined ? undefined : shownName(meant)
-      if (shown !== undefined) names.push(shown)
-    }
-    return names
+    const names = this.#upper.files.with(node, listxattrFd)
+    const meant = names.map((stored) => nameFromUpper(stored, this.#upper.policy))
+    return shownNames(meant.filter((name) => name !== undefined))
   }
 
-  /** @throws FsError EPERM for a name that would be hidden; EEXIST, ENODATA by the mode; ENOSPC, EOPNOTSUPP */
+  /** @throws FsError EPERM for a name that there cannot be; EEXIST, ENODATA by the mode; ENOSPC, EOPNOTSUPP */
   set(node: Node, name: Name, value: Uint8Array, mode: XattrMode): void {
     const { files, policy } = this.#upper
-    const stored = this.#inUpper(name)
-    if (stored === undefined) throw new FsError('EPERM', `xattr ${JSON.stringify(name)} is reserved`)
+    const names = namesOf(name)
     this.#lifter.lift(node)
     files.with(node, (fd) => {
+      const stored = this.#inUpper(fd, names)
+      if (stored === undefined) throw new FsError('EPERM', `xattr ${JSON.stringify(name)} is reserved`)
       if (name === ACCESS_ACL && policy.owners === 'override') this.#setAccessAcl(fd, stored, value)
       else setxattrFd(fd, stored, value, mode)
     })
@@ -61,19 +58,26 @@ export class ExtendedAttributes {
 
   /** @throws FsError ENODATA */
   remove(node: Node, name: Name): void {
-    const stored = this.#inUpper(name)
+    const absent = new FsError('ENODATA', `xattr ${JSON.stringify(name)}`)
     // Without the attribute nothing changes, so nothing is copied.
-    if (stored === undefined || (!node.inUpper && this.get(node, name) === undefined)) {
-      throw new FsError('ENODATA', `xattr ${JSON.stringify(name)}`)
-    }
+    if (!node.inUpper && this.get(node, name) === undefined) throw absent
     this.#lifter.lift(node)
-    this.#upper.files.with(node, (fd) => removexattrFd(fd, stored))
+    this.#upper.files.with(node, (fd) => {
+      const stored = this.#inUpper(fd, namesOf(name))
+      if (stored === undefined) throw absent
+      removexattrFd(fd, stored)
+    })
     if (isDirectoryNode(node)) node.inheritance = undefined
   }
 
-  #inUpper(name: Name): Name | undefined {
-    const escaped = storedName(name)
-    return escaped === undefined ? undefined : nameInUpper(escaped, this.#upper.policy)
+  /** The name that an attribute has on a file of the upper, or will have there; undefined where there can be none. */
+  #inUpper(fd: number, names: readonly Name[]): Name | undefined {
+    const stored = names
+      .map((name) => nameInUpper(name, this.#upper.policy))
+      .filter((name) => name !== undefined)
+    return stored.length < 2
+      ? stored[0]
+      : (stored.find((name) => getxattrFd(fd, name) !== undefined) ?? stored[0])
   }
 
   /** What the kernel does with the list of a real file: the mode follows, and a list that says no more goes. */

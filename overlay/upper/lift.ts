@@ -5,7 +5,7 @@ import { setTimesFd } from '../../src/sys/fd-attributes.ts'
 import { type HostStat, statAt, statFd } from '../../src/sys/statx.ts'
 import type { Part } from '../directory.ts'
 import { HostDirectoryLayer } from '../host-directory.ts'
-import { shownName } from '../xattr-names.ts'
+import { firstOf, namesOf, shownNames, storedName } from '../xattr-names.ts'
 import { type Attribute, type CopySource, copyUp } from './copy-up.ts'
 import { inodeRecord } from './inode-record.ts'
 import { LayerReader } from './layer-reader.ts'
@@ -201,11 +201,10 @@ export class Lifter {
     const { uid, gid } = layer.stat(part.ref)
     const stat = { ...shown, size, uid, gid }
     const xattrs: Attribute[] = []
-    for (const name of layer.listxattr(part.ref)) {
-      // What is hidden belongs to the overlay that wrote it.
-      if (shownName(name) === undefined) continue
-      const value = layer.getxattr(part.ref, name)
-      if (value !== undefined) xattrs.push([name, value])
+    // What is hidden belongs to the overlay that wrote it.
+    for (const name of shownNames(layer.listxattr(part.ref))) {
+      const value = firstOf(layer, part.ref, namesOf(name))
+      if (value !== undefined) xattrs.push([storedName(name), value])
     }
     const lasting = !isDirectoryNode(node) && !(layer instanceof HostDirectoryLayer)
     return {

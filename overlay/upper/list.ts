@@ -94,8 +94,8 @@ export class Lister {
     const inUpper = new Set<Name>()
     if (node.inUpper && !node.dead) {
       for (const { name } of listEntries(files.directory(node))) {
-        if (marks && name.startsWith(MARK_PREFIX)) {
-          inUpper.add(name.slice(MARK_PREFIX.length))
+        if (name.startsWith(MARK_PREFIX)) {
+          if (marks) inUpper.add(name.slice(MARK_PREFIX.length))
           continue
         }
         inUpper.add(name)
@@ -198,7 +198,7 @@ export class Lister {
       }
       const below = new Set<Name>(lower.map(({ name }) => name))
       const hashed = names
-        .filter((name) => !below.has(name) && !(marks && name.startsWith(MARK_PREFIX)))
+        .filter((name) => !below.has(name) && !name.startsWith(MARK_PREFIX))
         .map((name) => ({ name, cookie: FIRST_UPPER + hashOf(name, this.#seed) }))
       hashed.sort((a, b) => a.cookie - b.cookie || (a.name < b.name ? -1 : 1))
       let last = FIRST_UPPER

@@ -105,13 +105,12 @@ export function isUpperWhiteout(dir: number, name: Name, stat: Stat, opacity: ()
   })
 }
 
-/** Whether there is a file `.wh.NAME`. One that was deleted itself, being device 0:0, is no mark. */
+/** Whether there is a file `.wh.NAME`, of whatever type (fuse-overlayfs: get_whiteout_name). */
 export function isMarkedDeleted(dir: number, name: Name): boolean {
   const mark = MARK_PREFIX + name
   // `.wh..wh.*` is bookkeeping of AUFS and deletes nothing.
   if (mark.length > NAME_MAX || name.startsWith(MARK_PREFIX)) return false
-  const stat = statAt(dir, mark)
-  return stat !== undefined && !isDeviceWhiteout(stat)
+  return statAt(dir, mark) !== undefined
 }
 
 /** Hides all that lies below a directory. @param fd of the directory, may be O_PATH. @throws FsError ENOSPC, EDQUOT */
@@ -120,17 +119,21 @@ export function setOpaque(fd: number, policy: UpperPolicy): void {
   else makeMark(fd, OPAQUE_MARK)
 }
 
-/** What the attributes and marks of an upper directory say, in all forms. @param fd may be O_PATH */
-export function upperOpacity(fd: number): Opacity {
+/**
+ * What the attributes and marks of an upper directory say, in all forms.
+ * @param fd may be O_PATH
+ * @param marks names that begin with `.wh.` are marks
+ */
+export function upperOpacity(fd: number, marks: boolean): Opacity {
   const opacity = opacityAmong(listxattrFd(fd), (name) => getxattrFd(fd, name))
-  if (opacity === 'y') return opacity
+  if (opacity === 'y' || !marks) return opacity
   const mark = statAt(fd, OPAQUE_MARK)
   return mark !== undefined && !isDeviceWhiteout(mark) ? 'y' : opacity
 }
 
 /** Whether nothing of what lies below a directory shows. */
 export function isOpaque(fd: number): boolean {
-  return upperOpacity(fd) === 'y'
+  return upperOpacity(fd, true) === 'y'
 }
 
 function withDescriptor<T>(dir: number, name: Name, use: (fd: number) => T): T {

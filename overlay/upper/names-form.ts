@@ -4,13 +4,14 @@ import { getxattrFd, removexattrFd, setxattrFd } from '../../src/sys/fd-xattr.ts
 import type { UpperPolicy } from './upper-policy.ts'
 
 export const NAMES_FORM = 'overlay.atomfs.names'
-/** Deletions are devices, so names that begin with `.wh.` are names like all others. */
+/** Deletions are devices: names that begin with `.wh.` are no marks. */
 const PLAIN = 'plain'
 
 /**
  * Whether names that begin with `.wh.` are marks in this upper. They are where deletions need them, and in an upper
  * that somebody else made, who may have needed them. In one that was empty when it was mounted first, with devices for
- * deletions, they are not; its root says so from then on, because the next mount could not tell.
+ * deletions, there are none, and nobody needs to look for them; its root says so from then on, because the next mount
+ * could not tell. A program's own names of this kind never stand there as they are (`file-names.ts`).
  * @throws FsError ENOSPC, EROFS
  */
 export function hasMarks(rootFd: number, policy: UpperPolicy): boolean {

@@ -2,7 +2,6 @@ import { FsError, type Name, type RenameMode } from '../../src/base/index.ts'
 import { RENAME_EXCHANGE, renameAt, unlinkAt } from '../../src/sys/at.ts'
 import { statAt } from '../../src/sys/statx.ts'
 import { MARK_PREFIX } from '../whiteout.ts'
-import { assertUsable } from './create.ts'
 import type { Lifter } from './lift.ts'
 import { isDeviceWhiteout, makeMark, removeWhiteout, setOpaque, whiteout } from './markers.ts'
 import { type DirectoryNode, isDirectoryNode, type Node, type Place } from './nodes.ts'
@@ -34,7 +33,6 @@ export class Renamer {
    */
   rename(from: Place, to: Place, mode: RenameMode): void {
     const { table } = this.#upper
-    assertUsable(this.#upper, to.name)
     const source = this.#resolver.find(from.parent, from.name)
     if (source === undefined) throw new FsError('ENOENT', `rename: no ${JSON.stringify(from.name)}`)
     table.retain(source)

@@ -36,7 +36,7 @@ export class Resolver {
     if (name.length > NAME_MAX) throw new FsError('ENAMETOOLONG', `name of ${name.length} bytes`)
     const { files, marks } = this.#upper
     if (!parent.inUpper || parent.dead) return undefined
-    if (marks && name.startsWith(MARK_PREFIX)) return undefined
+    if (name.startsWith(MARK_PREFIX)) return undefined
     const dir = files.directory(parent)
     const stat = statAt(dir, name)
     if (stat === undefined) return marks && isMarkedDeleted(dir, name) ? 'whiteout' : undefined
@@ -163,11 +163,11 @@ export class Resolver {
   }
 
   #newDirectory(parent: DirectoryNode, name: Name, host: HostStat): Node {
-    const { table, files } = this.#upper
+    const { table, files, marks } = this.#upper
     const fd = openAt(files.directory(parent), name, O_PATH | O_DIRECTORY)
     try {
       if (statFd(fd).ino !== host.ino) throw changed(name)
-      const opacity = upperOpacity(fd)
+      const opacity = upperOpacity(fd, marks)
       const redirect = readRedirect((attribute) => getxattrFd(fd, attribute))
       const lower = opacity === 'y' ? undefined : this.#lowerOf(parent, name, redirect)
       const top = lower?.parts[0]

@@ -29,7 +29,7 @@ export interface Upper {
   readonly background: Background | undefined
   /** Of what lies in the layers and of what lies in the upper. */
   readonly owner: OwnerRule
-  /** Names that begin with `.wh.` are marks in this upper, not names. */
+  /** Names that begin with `.wh.` may be marks in this upper; where not, they mean nothing. They are never shown. */
   readonly marks: boolean
   /** Directories that have something below may be renamed. */
   readonly redirects: boolean

@@ -20,6 +20,7 @@ import { readlinkFd } from '../../src/sys/at.ts'
 import { pread, statfsFd } from '../../src/sys/file-io.ts'
 import { statFd } from '../../src/sys/statx.ts'
 import type { Stack } from '../directory.ts'
+import { shownFileName, storedFileName } from '../file-names.ts'
 import type { Layer } from '../layer.ts'
 import type { IdRule } from '../owner.ts'
 import { rootDirectory } from '../root.ts'
@@ -130,7 +131,7 @@ export class WritableTree implements WritableFileSystem {
     const directory = this.#upper.table.directory(parent)
     if (name === '.') return this.#taken(directory)
     if (name === '..') return this.#taken(directory.place?.parent ?? directory)
-    const node = this.#resolver.find(directory, name)
+    const node = this.#resolver.find(directory, storedFileName(name))
     return node === undefined ? undefined : this.#taken(node)
   }
 
@@ -160,8 +161,8 @@ export class WritableTree implements WritableFileSystem {
     let taken = 0
     const counting: DirectorySink = {
       plus: sink.plus,
-      add: (...args) => {
-        const took = sink.add(...args)
+      add: (stored, ...args) => {
+        const took = sink.add(shownFileName(stored), ...args)
         if (took) taken += 1
         return took
       },
@@ -229,7 +230,7 @@ export class WritableTree implements WritableFileSystem {
 
   link(id: NodeId, parent: NodeId, name: Name): Entry {
     const node = this.#upper.table.get(id)
-    this.#creator.link(node, this.#upper.table.directory(parent), name)
+    this.#creator.link(node, this.#upper.table.directory(parent), storedFileName(name))
     return this.#taken(node)
   }
 
@@ -238,11 +239,11 @@ export class WritableTree implements WritableFileSystem {
   }
 
   unlink(parent: NodeId, name: Name): void {
-    this.#withNode(parent, name, (directory, node) => this.#remover.unlink(directory, name, node))
+    this.#withNode(parent, name, (directory, stored, node) => this.#remover.unlink(directory, stored, node))
   }
 
   rmdir(parent: NodeId, name: Name): void {
-    this.#withNode(parent, name, (directory, node) => this.#remover.rmdir(directory, name, node))
+    this.#withNode(parent, name, (directory, stored, node) => this.#remover.rmdir(directory, stored, node))
   }
 
   rename(
@@ -256,8 +257,8 @@ export class WritableTree implements WritableFileSystem {
     // As overlayfs: a device 0:0 that users see cannot be kept where it means a deleted name.
     if (whiteout) throw new FsError('EINVAL', 'rename: an overlay cannot show whiteouts')
     const { table } = this.#upper
-    const from = { parent: table.directory(parent), name }
-    const to = { parent: table.directory(newParent), name: newName }
+    const from = { parent: table.directory(parent), name: storedFileName(name) }
+    const to = { parent: table.directory(newParent), name: storedFileName(newName) }
     this.#renamer.rename(from, to, mode)
   }
 
@@ -291,7 +292,8 @@ export class WritableTree implements WritableFileSystem {
   }
 
   #create(parent: NodeId, name: Name, what: Parameters<Creator['create']>[2], caller: Caller): Entry {
-    return this.#taken(this.#creator.create(this.#upper.table.directory(parent), name, what, caller))
+    const directory = this.#upper.table.directory(parent)
+    return this.#taken(this.#creator.create(directory, storedFileName(name), what, caller))
   }
 
   /** The entry of a node, counted as one lookup. */
@@ -307,13 +309,18 @@ export class WritableTree implements WritableFileSystem {
   }
 
   /** @throws FsError ENOENT */
-  #withNode(parent: NodeId, name: Name, use: (directory: DirectoryNode, node: Node) => void): void {
+  #withNode(
+    parent: NodeId,
+    name: Name,
+    use: (directory: DirectoryNode, stored: Name, node: Node) => void,
+  ): void {
     const { table } = this.#upper
     const directory = table.directory(parent)
-    const node = this.#resolver.find(directory, name)
+    const stored = storedFileName(name)
+    const node = this.#resolver.find(directory, stored)
     if (node === undefined) throw new FsError('ENOENT', `no ${JSON.stringify(name)}`)
     try {
-      use(directory, node)
+      use(directory, stored, node)
     } finally {
       table.settle(node)
     }
@@ -332,7 +339,9 @@ function assemble(options: WritableTreeOptions, onGone: (node: Node) => void): U
   const stack: Stack = { layers: [...layers], plain: false }
   const host = statFd(upperFd)
   if (!isDirectory(host.mode)) throw new FsError('ENOTDIR', 'is no directory')
-  const opaque = upperOpacity(upperFd) === 'y'
+  const marks = hasMarks(upperFd, policy)
+  const opacity = upperOpacity(upperFd, marks)
+  const opaque = opacity === 'y'
   const lower = layers.length === 0 || opaque ? undefined : rootDirectory(stack, options.subdir ?? '')
   const top = lower?.parts[0]
   const layer = top && layers[top.layer]
@@ -340,7 +349,7 @@ function assemble(options: WritableTreeOptions, onGone: (node: Node) => void): U
   const root = new DirectoryNode(ROOT_NODE_ID, ino, lower)
   root.upperIno = host.ino
   root.opaque = opaque
-  root.attributeWhiteouts = upperOpacity(upperFd) === 'x'
+  root.attributeWhiteouts = opacity === 'x'
   const files = new UpperFiles({ rootFd: upperFd, indexFd: work.indexFd })
   return {
     stack,
@@ -355,7 +364,7 @@ function assemble(options: WritableTreeOptions, onGone: (node: Node) => void): U
     readHostFile: options.readHostFile,
     background: options.background,
     owner: { uid: options.uid, gid: options.gid },
-    marks: hasMarks(upperFd, policy),
+    marks,
     redirects: options.redirectDir ?? true,
   }
 }

@@ -42,7 +42,8 @@ export function randomLayer(random: Random, level = 0): ModelNode {
   if (random.chance(0.05)) children.set('.wh..opq', node(S_IFCHR, { rdev: 0 }))
   if (random.chance(0.05)) children.set('.wh..wh.aufs', node(S_IFREG))
   for (const name of NAMES) {
-    if (random.chance(0.08)) children.set(`.wh.${name}`, node(S_IFREG | 0o700))
+    const kind = random.chance(0.2) ? S_IFCHR : S_IFREG | 0o700
+    if (random.chance(0.08)) children.set(`.wh.${name}`, node(kind, { rdev: 0 }))
     if (random.chance(0.55)) children.set(name, randomNode(random, level))
   }
   return node(S_IFDIR | random.int(0, 0o777), { uid: random.int(0, 9), children, xattrs })
@@ -94,8 +95,8 @@ export function applyLayer(base: ModelNode | undefined, directory: ModelNode): M
   const below = isDir(base) && !opaque ? base : undefined
   const children = new Map(below?.children)
   for (const [name, child] of directory.children) {
-    const deviceZero = (child.mode & 0o170000) === S_IFCHR && child.rdev === 0
-    if (name.startsWith('.wh.') && !name.startsWith('.wh..wh.') && !deviceZero) children.delete(name.slice(4))
+    const mangled = name === '.wh..opq' && (child.mode & 0o170000) === S_IFCHR
+    if (name.startsWith('.wh.') && !name.startsWith('.wh..wh.') && !mangled) children.delete(name.slice(4))
   }
   for (const [name, child] of directory.children) {
     if (name.startsWith('.wh.')) continue
