@@ -22,3 +22,8 @@ export function shortLabel(label: string): string {
 export function formatLines(lines: readonly string[]): string {
   return lines.map((line) => `${printable(line)}\n`).join('')
 }
+
+/** One line for each. */
+export function formatWarnings(warnings: readonly string[]): string {
+  return formatLines(warnings.map((warning) => `Warning: ${warning}`))
+}

@@ -3,6 +3,7 @@ import { basename } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startEarly } from './early-daemon.ts'
 import { FUSE_OVERLAYFS } from './personality.ts'
+import { withVerb } from './verb.ts'
 
 /** Longest wait for a daemon without a request. */
 const END_TIMEOUT_MS = 2000
@@ -12,7 +13,7 @@ const END_TIMEOUT_MS = 2000
 const called = basename(process.argv[1] ?? '')
 const name = called === 'atomfs' || called === FUSE_OVERLAYFS ? called : 'atomfs-fuse'
 const words = process.argv.slice(2)
-const args = called === FUSE_OVERLAYFS ? ['overlay', ...words] : words
+const args = called === FUSE_OVERLAYFS ? ['overlay', ...words] : withVerb(words)
 const early = startEarly(args)
 const { run } = await import('./program.ts')
 const exitCode = await run(args, name, early)

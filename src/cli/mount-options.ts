@@ -1,26 +1,27 @@
 import { availableParallelism } from 'node:os'
 import { FsError } from '../base/index.ts'
 import type { Driver, MountOptions, UpperOptions, VerifyMode } from '../daemon/request.ts'
+import type { MountFlag } from '../sys/mount.ts'
 import { effectiveUid, isHostRoot } from '../sys/namespaces.ts'
 import { type IdOptions, idRule, MAX_ID, parseIdRanges } from './id-mapping.ts'
+import { isIgnoredOption } from './ignored-options.ts'
 
 /** The typed options, and what `-o` says of things that also have an option of their own. */
 export interface ParsedMountOptions {
   readonly options: MountOptions
   readonly verify?: VerifyMode
-  /** `rw` was asked for. */
-  readonly readWrite: boolean
+  readonly debug: boolean
 }
 
 export type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
-type Draft = Mutable<Omit<MountOptions, 'upper'>> & { readonly upper: Mutable<UpperOptions> }
+type Draft = Mutable<Omit<MountOptions, 'upper' | 'flags'>> & { readonly upper: Mutable<UpperOptions> }
 
 interface State {
   readonly draft: Draft
   verify: VerifyMode | undefined
-  /** The last of `ro` and `rw`. */
-  access: 'ro' | 'rw' | undefined
+  debug: boolean
+  readonly flags: Set<MountFlag>
   suid: boolean
   dev: boolean
   readonly uid: IdOptions
@@ -36,17 +37,32 @@ const MAX_THREADS = 64
 const MAX_READ_LIMIT = 2 ** 20
 const MIN_READ_LIMIT = 4096
 
-type Flag = (state: State) => void
+type Flag = (state: State) => unknown
 type Setter = (state: State, value: string, name: string) => void
 
-const nothing: Flag = () => undefined
+function add(flag: MountFlag): Flag {
+  return ({ flags }) => flags.add(flag)
+}
+
+function remove(flag: MountFlag): Flag {
+  return ({ flags }) => flags.delete(flag)
+}
+
+/** The last one counts. */
+function chooseAtime(chosen: MountFlag | undefined): Flag {
+  return ({ flags }) => {
+    for (const flag of ['noatime', 'relatime', 'strictatime'] as const) flags.delete(flag)
+    if (chosen !== undefined) flags.add(chosen)
+  }
+}
 
 const FLAGS: Readonly<Record<string, Flag>> = {
-  ro: (state) => {
-    state.access = 'ro'
+  ro: ({ draft }) => {
+    draft.readOnly = true
   },
-  rw: (state) => {
-    state.access = 'rw'
+  // mount(8) passes it whenever nothing else is said, so alone it does not ask for a place for changes.
+  rw: ({ draft }) => {
+    draft.readOnly = false
   },
   volatile: ({ draft }) => {
     draft.upper.fsync = 'volatile'
@@ -74,6 +90,25 @@ const FLAGS: Readonly<Record<string, Flag>> = {
   },
   noexec: ({ draft }) => setTrue(draft, 'noexec'),
   exec: ({ draft }) => setFalse(draft, 'noexec'),
+  sync: add('sync'),
+  async: remove('sync'),
+  dirsync: add('dirsync'),
+  nosymfollow: add('nosymfollow'),
+  symfollow: remove('nosymfollow'),
+  // The file system writes no times of access: these decide what mount tables and statvfs(3) show.
+  atime: chooseAtime(undefined),
+  noatime: chooseAtime('noatime'),
+  relatime: chooseAtime('relatime'),
+  norelatime: chooseAtime(undefined),
+  strictatime: chooseAtime('strictatime'),
+  nostrictatime: chooseAtime(undefined),
+  nodiratime: add('nodiratime'),
+  diratime: remove('nodiratime'),
+  lazytime: add('lazytime'),
+  nolazytime: remove('lazytime'),
+  debug: (state) => {
+    state.debug = true
+  },
   squash_to_root: (state) => {
     state.squashToRoot = true
   },
@@ -142,18 +177,6 @@ const SETTERS: Readonly<Record<string, Setter>> = {
 
 const OWNERS = { '0': 0, '1': 1, '2': 2 } as const
 
-/** For mount(8), fstab and systemd; they say nothing to a file system. */
-const IGNORED = new Set(
-  '_netdev nofail fail defaults auto noauto user nouser users owner group nogroup'.split(' '),
-)
-
-/** Times are never written, so how they would be is all the same; fusermount3 refuses some of these. */
-const ATIME = new Set(
-  'atime noatime diratime nodiratime relatime norelatime strictatime nostrictatime lazytime nolazytime'.split(
-    ' ',
-  ),
-)
-
 /**
  * Parses the values of all `-o`, in their order; the last word counts.
  * @throws FsError EINVAL naming the option
@@ -174,7 +197,8 @@ export function parseMountOptions(lists: readonly string[]): ParsedMountOptions 
       upper: { fsync: 'auto', volatileSign: true, redirectDir: true, writeback: true },
     },
     verify: undefined,
-    access: undefined,
+    debug: false,
+    flags: new Set(),
     suid: false,
     dev: false,
     uid: {},
@@ -191,17 +215,16 @@ export function parseMountOptions(lists: readonly string[]): ParsedMountOptions 
   const gid = idRule(state.gid, state.squashToRoot)
   if (uid !== undefined) state.draft.uid = uid
   if (gid !== undefined) state.draft.gid = gid
-  state.draft.readOnly = state.access === 'ro'
-  const readWrite = state.access === 'rw'
-  return { options: state.draft, readWrite, ...(state.verify === undefined ? {} : { verify: state.verify }) }
+  const options = { ...state.draft, flags: [...state.flags] }
+  return { options, debug: state.debug, ...(state.verify === undefined ? {} : { verify: state.verify }) }
 }
 
 function applyOption(state: State, option: string): void {
   const equals = option.indexOf('=')
   const name = equals < 0 ? option : option.slice(0, equals)
-  if (/^x-/i.test(name) || name === 'comment') return
+  if (isIgnoredOption(name)) return
   const setter = lookup(SETTERS, name)
-  const flag = lookup(FLAGS, name) ?? (IGNORED.has(name) || ATIME.has(name) ? nothing : undefined)
+  const flag = lookup(FLAGS, name)
   if (setter !== undefined && (equals >= 0 || flag === undefined)) {
     if (equals < 0 || equals === option.length - 1)
       throw new FsError('EINVAL', `option '${name}' needs a value: ${name}=...`)
@@ -225,14 +248,7 @@ function lookup<T>(table: Readonly<Record<string, T>>, name: string): T | undefi
 
 /** Whether `parseMountOptions` knows the name of an option, with or without a value. */
 export function isKnownOption(name: string): boolean {
-  return (
-    /^x-/i.test(name) ||
-    name === 'comment' ||
-    lookup(SETTERS, name) !== undefined ||
-    lookup(FLAGS, name) !== undefined ||
-    IGNORED.has(name) ||
-    ATIME.has(name)
-  )
+  return isIgnoredOption(name) || lookup(SETTERS, name) !== undefined || lookup(FLAGS, name) !== undefined
 }
 
 /** Splits at commas; a backslash takes the next character as it is. Empty words are left out. */

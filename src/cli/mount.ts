@@ -1,11 +1,11 @@
-import { resolve } from 'node:path'
 import { FsError } from '../base/index.ts'
 import { isJournal, type LogLevel } from '../daemon/log.ts'
 import type { ChangesPlace, MountRequest } from '../daemon/request.ts'
 import type { DaemonProcess } from '../daemon/spawn.ts'
+import { absolutePath, anchoredPath } from '../sys/working-directory.ts'
 import { DAEMON_SCRIPT } from './early-daemon.ts'
-import { formatLines } from './format.ts'
-import { parseMountOptions, parseVerifyMode } from './mount-options.ts'
+import { formatWarnings } from './format.ts'
+import { parseMountOptions, parseOffset, parseVerifyMode } from './mount-options.ts'
 import { parseRootHash } from './root-hash.ts'
 
 /** What commander makes of the options of `mount`. */
@@ -17,6 +17,7 @@ export interface MountFlags {
   readonly allowMissingVerity?: boolean
   readonly metadir?: string
   readonly rootHash?: string
+  readonly offset?: string
   readonly verify?: string
   readonly foreground?: boolean
   readonly debug?: boolean
@@ -34,33 +35,37 @@ export interface MountFlags {
 export function buildMountRequest(source: string, target: string, flags: MountFlags): MountRequest {
   if (source === '') throw new FsError('EINVAL', 'the source is empty: give OCIDIR:TAG or a squashfs file')
   if (target === '') throw new FsError('EINVAL', 'the target is empty: give the directory to mount on')
-  const { options, verify, readWrite } = parseMountOptions(flags.o ?? [])
+  const {
+    options,
+    verify,
+    debug: debugs,
+  } = parseMountOptions([...offsetOption(flags.offset), ...(flags.o ?? [])])
   const { notifyPipe } = options
+  const debug = flags.debug === true || debugs
   const changes = changesPlace(flags, options.readOnly)
-  if (readWrite && changes === undefined) {
-    throw new FsError(
-      'EROFS',
-      'rw needs a place for changes: --upper DIR or --persist DIR keeps them, --writeable throws them away',
-    )
-  }
   if (changes !== undefined && options.driver === 'fuse-native') {
     throw new FsError('EINVAL', 'driver=fuse-native is for read-only mounts: leave it out for a writable one')
   }
   return {
     source,
-    target: absolute(target),
+    target: anchoredPath(target),
     allowMissingVerity: flags.allowMissingVerity ?? false,
     ...(flags.rootHash === undefined ? {} : { rootHash: parseRootHash(flags.rootHash) }),
     verify: flags.verify === undefined ? (verify ?? 'auto') : parseVerifyMode(flags.verify),
-    ...(flags.metadir === undefined ? {} : { metadataDir: resolve(flags.metadir) }),
+    ...(flags.metadir === undefined ? {} : { metadataDir: absolutePath(flags.metadir) }),
     foreground: flags.foreground ?? false,
-    debug: flags.debug ?? false,
-    ...parseLogFlags(flags),
+    debug,
+    ...parseLogFlags({ ...flags, debug }),
     ...(flags.readyFd === undefined ? {} : { readyFd: parseReadyFd(flags.readyFd) }),
-    ...(flags.driverPath === undefined ? {} : { driverPath: flags.driverPath.split(':').map(absolute) }),
+    ...(flags.driverPath === undefined ? {} : { driverPath: flags.driverPath.split(':').map(anchoredPath) }),
     ...(changes === undefined ? {} : { changes }),
-    options: notifyPipe === undefined ? options : { ...options, notifyPipe: resolve(notifyPipe) },
+    options: notifyPipe === undefined ? options : { ...options, notifyPipe: absolutePath(notifyPipe) },
   }
+}
+
+/** `--offset` says the same as `-o offset=`. */
+function offsetOption(offset: string | undefined): readonly string[] {
+  return offset === undefined ? [] : [`offset=${parseOffset(offset)}`]
 }
 
 /** @throws FsError EINVAL where the options name two places, or none */
@@ -72,8 +77,8 @@ function changesPlace(flags: MountFlags, readOnly: boolean): ChangesPlace | unde
   for (const [name, folder] of Object.entries({ persist, upper })) {
     if (folder === '') throw new FsError('EINVAL', `--${name}: the name of the directory is empty`)
   }
-  if (persist !== undefined) return { kind: 'persist', folder: absolute(persist) }
-  if (upper !== undefined) return { kind: 'upper', upper: absolute(upper) }
+  if (persist !== undefined) return { kind: 'persist', folder: anchoredPath(persist) }
+  if (upper !== undefined) return { kind: 'upper', upper: anchoredPath(upper) }
   // What is thrown away and cannot be changed is nothing.
   return (flags.writeable || flags.writable) && !readOnly ? { kind: 'temporary' } : undefined
 }
@@ -103,7 +108,7 @@ export async function serve(request: MountRequest, early?: DaemonProcess): Promi
   }
   const { startDaemon } = await import('../daemon/start.ts')
   const warnings = await startDaemon(request, DAEMON_SCRIPT, early)
-  process.stderr.write(formatLines(warnings.map((warning) => `Warning: ${warning}`)))
+  process.stderr.write(formatWarnings(warnings))
   return 0
 }
 
@@ -117,7 +122,7 @@ export function parseLogFlags(
   const log = flags.log ?? (!foreground && isJournal(2) ? 'syslog' : undefined)
   return {
     logLevel: flags.debug === true ? 'debug' : logLevel,
-    ...(log === undefined ? {} : { log: log === 'syslog' ? log : resolve(log) }),
+    ...(log === undefined ? {} : { log: log === 'syslog' ? log : absolutePath(log) }),
   }
 }
 
@@ -131,9 +136,4 @@ function parseReadyFd(text: string): number {
     throw new FsError('EINVAL', `--ready-fd ${text}: expected the number of an open descriptor`)
   }
   return Number(text)
-}
-
-/** Without resolving anything: `a/link/..` is left to the kernel. */
-export function absolute(path: string): string {
-  return path.startsWith('/') ? path : `${process.cwd()}/${path}`
 }

@@ -1,10 +1,10 @@
-import { resolve } from 'node:path'
 import { FsError } from '../base/index.ts'
 import type { ChangesPlace, MountOptions, MountRequest } from '../daemon/request.ts'
 import type { DaemonProcess } from '../daemon/spawn.ts'
 import { effectiveUid } from '../sys/namespaces.ts'
+import { absolutePath, anchoredPath } from '../sys/working-directory.ts'
 import { formatLines } from './format.ts'
-import { absolute, type MountFlags, parseLogFlags, serve } from './mount.ts'
+import { type MountFlags, parseLogFlags, serve } from './mount.ts'
 import { parseMountOptions } from './mount-options.ts'
 import { type OverlayOptions, parseOverlayOptions } from './overlay-options.ts'
 
@@ -24,11 +24,11 @@ export function buildOverlayRequest(
   const changes = changesOf(overlay)
   const request: MountRequest = {
     source: SOURCE,
-    lowers: overlay.lowers.map(absolute),
-    target: absolute(target),
+    lowers: overlay.lowers.map(anchoredPath),
+    target: anchoredPath(target),
     allowMissingVerity: true,
     verify: 'lazy',
-    ...(flags.metadir === undefined ? {} : { metadataDir: resolve(flags.metadir) }),
+    ...(flags.metadir === undefined ? {} : { metadataDir: absolutePath(flags.metadir) }),
     foreground: flags.foreground ?? false,
     debug: flags.debug ?? false,
     ...parseLogFlags(flags),
@@ -41,7 +41,7 @@ export function buildOverlayRequest(
 function changesOf({ upper, work }: OverlayOptions): ChangesPlace | undefined {
   if (upper === undefined) return undefined
   // One that is only shown has no work directory, or one that is not used.
-  return { kind: 'pair', upper: absolute(upper), work: absolute(work ?? `${upper}/..`) }
+  return { kind: 'pair', upper: anchoredPath(upper), work: anchoredPath(work ?? `${upper}/..`) }
 }
 
 function optionsOf({ others, neverSyncs }: OverlayOptions): MountOptions {

@@ -69,13 +69,16 @@ Examples:
 
   program
     .command('mount')
-    .description('mount SOURCE (OCIDIR:TAG, oci:OCIDIR:TAG or a squashfs file) on the directory TARGET')
+    .description(
+      'mount SOURCE (OCIDIR:TAG, OCIDIR@DIGEST, OCIDIR or a squashfs file) on the directory TARGET',
+    )
     .argument('<source>')
     .argument('<target>')
     .option('-o <options>', 'mount options, separated by commas; may be repeated', collect)
     .option('-f, --foreground', 'serve from this process and end with the mount')
     .option('--allow-missing-verity', 'accept layers without a root hash; a wrong hash is always refused')
     .option('--root-hash <hex>', 'trusted dm-verity root hash of a single image')
+    .option('--offset <bytes>', 'where the squashfs image starts in the file')
     .option('--verify <mode>', 'when to verify: auto, lazy or eager (default: auto)')
     .option('--metadir <dir>', 'folder for runtime data instead of /run/atomfs')
     .option('--log <file>', 'log there instead of the runtime folder; "syslog": to the system log')
@@ -188,6 +191,7 @@ Mount options (-o):
   squash_to_root            show root as the owner of everything
   uidmapping=A:B:COUNT[:…]  show stored ids A… as B…, others as nobody (and gidmapping=)
   offset=BYTES              where the squashfs image starts in the file
+  nosymfollow, sync, dirsync, noatime, nodiratime, relatime, strictatime, lazytime: as for mount(8)
   subdir=PATH               mount this directory of the image
   cache_size=BYTES[K|M|G]   bound of the block cache (default 64M)
   threads=N                 decompression threads (default: one per CPU)

@@ -1,6 +1,6 @@
-import { resolve } from 'node:path'
 import { askAll, askStatus } from '../daemon/control-client.ts'
 import type { LayerStatus, MountStatus } from '../daemon/control-protocol.ts'
+import { absolutePath } from '../sys/working-directory.ts'
 import { formatBytes, formatLines, shortLabel } from './format.ts'
 import { formatTable } from './table.ts'
 
@@ -11,9 +11,9 @@ export interface StatusFlags {
 
 /** Runs `status`: one mount, or all that this user may ask. */
 export async function status(target: string | undefined, flags: StatusFlags): Promise<number> {
-  const metadataDir = flags.metadir === undefined ? undefined : resolve(flags.metadir)
+  const metadataDir = flags.metadir === undefined ? undefined : absolutePath(flags.metadir)
   const mounts =
-    target === undefined ? await askAll(metadataDir) : [await askStatus(resolve(target), metadataDir)]
+    target === undefined ? await askAll(metadataDir) : [await askStatus(absolutePath(target), metadataDir)]
   if (flags.json === true) {
     process.stdout.write(`${JSON.stringify(target === undefined ? mounts : mounts[0], undefined, 2)}\n`)
   } else if (target === undefined && mounts.length > 0) {

@@ -1,17 +1,19 @@
-import { resolve } from 'node:path'
+import type { PathText } from '../base/index.ts'
 import { umount as umountTarget } from '../daemon/umount.ts'
+import { absolutePath, anchoredPath } from '../sys/working-directory.ts'
+import { formatWarnings } from './format.ts'
 
 export interface UmountFlags {
   readonly lazy?: boolean
-  readonly metadir?: string
+  readonly metadir?: PathText
 }
 
 /** Runs `umount`; silent on success. @throws FsError with one clear line */
-export async function umount(target: string, flags: UmountFlags): Promise<number> {
-  const path = target.startsWith('/') ? target : `${process.cwd()}/${target}`
-  await umountTarget(path, {
+export async function umount(target: PathText, flags: UmountFlags): Promise<number> {
+  const warnings = await umountTarget(anchoredPath(target), {
     lazy: flags.lazy ?? false,
-    ...(flags.metadir === undefined ? {} : { metadataDir: resolve(flags.metadir) }),
+    ...(flags.metadir === undefined ? {} : { metadataDir: absolutePath(flags.metadir) }),
   })
+  process.stderr.write(formatWarnings(warnings))
   return 0
 }

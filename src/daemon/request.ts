@@ -1,4 +1,5 @@
 import type { ChangesPlace, IdRule, UpperOptions, VerifyMode } from '../molecule.ts'
+import type { MountFlag } from '../sys/mount.ts'
 import type { LogLevel } from './log.ts'
 
 export type { ChangesPlace, IdRange, IdRule, UpperOptions, VerifyMode } from '../molecule.ts'
@@ -11,8 +12,7 @@ export type { LogLevel }
 export type Driver = 'builtin' | 'fuse-native'
 
 /**
- * The `-o` options as typed values. Those that only concern other programs (`_netdev`, `x-*`) are gone here, and
- * so are the atime ones: the file system never writes a time.
+ * The `-o` options as typed values. Those that only concern other programs (`_netdev`, `x-*`) are gone here.
  */
 export interface MountOptions {
   readonly allowOther: boolean
@@ -20,6 +20,8 @@ export interface MountOptions {
   readonly nosuid: boolean
   readonly nodev: boolean
   readonly noexec: boolean
+  /** What else the mount is made with. */
+  readonly flags: readonly MountFlag[]
   /** Owner to show instead of the stored one: one for everything, or by ranges. */
   readonly uid?: IdRule
   readonly gid?: IdRule

@@ -161,7 +161,8 @@ async function mountAndServe(
   progress: Progress,
   what: { readonly entry: RuntimeEntry; readonly spec: MoleculeSpec; readonly target: string },
 ): Promise<{ readonly mount: FuseMount; readonly server: RunningServer }> {
-  const { fsname, nosuid, nodev, noexec, allowOther, defaultPermissions, maxRead, context } = request.options
+  const { fsname, nosuid, nodev, noexec, flags, allowOther, defaultPermissions, maxRead, context } =
+    request.options
   const { driver, cacheSize, threads } = request.options
   const options: FuseMountOptions = {
     target: what.target,
@@ -170,6 +171,7 @@ async function mountAndServe(
     nosuid,
     nodev,
     noexec,
+    flags,
     allowOther,
     defaultPermissions,
     ...(maxRead === undefined ? {} : { maxRead }),

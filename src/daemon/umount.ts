@@ -1,9 +1,9 @@
-import { FsError } from '../base/index.ts'
+import { FsError, type PathText } from '../base/index.ts'
 import { MOUNT_TYPE, readMountInfo, topMountAt } from '../sys/mountinfo.ts'
 import { livenessOf, waitUntilGone } from '../sys/process.ts'
 import { unmountFuse } from '../sys/unmount.ts'
 import { isServing } from './control-client.ts'
-import { findEntry, listChangesAside, type RuntimeEntry, removeEntry } from './runtime-dir.ts'
+import { findEntry, listChangesAside, listEntries, type RuntimeEntry, removeEntry } from './runtime-dir.ts'
 import { canonicalTarget, isDead } from './target.ts'
 
 export interface UmountOptions {
@@ -20,14 +20,17 @@ const SYNC_TIMEOUT_MS = 600_000
 const LAZY_END_TIMEOUT_MS = 500
 
 /**
- * Unmounts one of our mounts and waits until its daemon has ended. What a dead daemon left is removed.
- * @throws FsError EINVAL where nothing of ours is mounted, EBUSY while files are open
+ * Unmounts one of our mounts and waits until its daemon has ended. What a dead daemon left is removed. A mount that
+ * can be seen in another place as well (mount --bind) goes on there, and is not waited for.
+ * @returns warnings for the user, one line each
+ * @throws FsError EINVAL where nothing of ours is mounted, EBUSY while files are open, or where changes may not be on
+ *   the disk yet
  */
-export async function umount(target: string, options: UmountOptions): Promise<void> {
+export async function umount(target: PathText, options: UmountOptions): Promise<readonly string[]> {
   const mounts = readMountInfo()
   const path = canonicalTarget(target, mounts)
   const top = topMountAt(mounts, path)
-  const entry = findEntry(path, options.metadataDir)
+  const entry = findEntry(path, options.metadataDir) ?? entryOfDevice(top?.device, options.metadataDir)
   if (top === undefined || top.type !== MOUNT_TYPE) {
     if (entry !== undefined && isStale(entry)) removeEntry(entry)
     await sweep(options.metadataDir)
@@ -39,7 +42,7 @@ export async function umount(target: string, options: UmountOptions): Promise<vo
     )
   }
   await detach(path, options.lazy)
-  if (entry === undefined) return
+  if (entry === undefined || readMountInfo().some(({ device }) => device === top.device)) return []
   const daemon = entry.daemon
   if (daemon?.device === top.device && livenessOf(daemon.process) === 'alive') {
     let gone = await waitUntilGone(daemon.process, options.lazy ? LAZY_END_TIMEOUT_MS : END_TIMEOUT_MS)
@@ -47,14 +50,23 @@ export async function umount(target: string, options: UmountOptions): Promise<vo
       gone = await waitUntilGone(daemon.process, SYNC_TIMEOUT_MS)
     }
     if (!gone && !options.lazy) {
-      throw new FsError(
-        'EBUSY',
-        `${target} is unmounted, but its process ${daemon.process.pid} has not ended: the mount may be in use in another mount namespace${entry.config.AddWriteableOverlay ? ', and changes may not be on the disk yet' : ''}`,
-      )
+      const text = `${target} is unmounted, but its process ${daemon.process.pid} has not ended: the mount may be in use in another mount namespace`
+      if (!entry.config.AddWriteableOverlay) return [text]
+      throw new FsError('EBUSY', `${text}, and changes may not be on the disk yet`)
     }
   }
   removeEntry(entry)
   await sweep(options.metadataDir)
+  return []
+}
+
+/** The entry of a mount that is unmounted from a place where it was bound to: it bears the name of its first one. */
+function entryOfDevice(
+  device: string | undefined,
+  metadataDir: string | undefined,
+): RuntimeEntry | undefined {
+  if (device === undefined) return undefined
+  return listEntries(metadataDir).find(({ daemon }) => daemon?.device === device)
 }
 
 /** What removes changes is loaded only where there are some. */

@@ -24,6 +24,7 @@ export interface FuseMountOptions {
   readonly nosuid: boolean
   readonly nodev: boolean
   readonly noexec: boolean
+  readonly flags?: readonly MountFlag[]
   readonly allowOther: boolean
   readonly defaultPermissions: boolean
   /** Largest read request, bytes; the server's own limit where absent. */
@@ -47,6 +48,30 @@ const MS_RDONLY = 1
 const MS_NOSUID = 2
 const MS_NODEV = 4
 const MS_NOEXEC = 8
+
+/** Flags that a mount may have beside those, by the names of mount(8). */
+const MS_FLAGS = {
+  /** Every write is on the disk when it returns. */
+  sync: 1 << 4,
+  dirsync: 1 << 7,
+  /** Symbolic links are shown and not followed (Linux 5.10). */
+  nosymfollow: 1 << 8,
+  noatime: 1 << 10,
+  nodiratime: 1 << 11,
+  relatime: 1 << 21,
+  strictatime: 1 << 24,
+  lazytime: 1 << 25,
+} as const
+
+export type MountFlag = keyof typeof MS_FLAGS
+
+/** What fusermount and libfuse know of them (libfuse, util/fusermount.c:mount_flags); the rest is for mount tables. */
+const HELPER_FLAGS: readonly MountFlag[] = ['sync', 'dirsync', 'nosymfollow', 'noatime', 'nodiratime']
+
+/** Those flags that a helper must be given. */
+export function helperFlags(flags: readonly MountFlag[] = []): readonly MountFlag[] {
+  return flags.filter((flag) => HELPER_FLAGS.includes(flag))
+}
 
 /**
  * Mounts in the first way that works: mount(2) for root and namespace root, fusermount3 for a plain user, or
@@ -108,7 +133,8 @@ function mountDirectly(options: FuseMountOptions): FuseMount {
       (options.readOnly ? MS_RDONLY : 0) |
       (options.nosuid ? MS_NOSUID : 0) |
       (options.nodev ? MS_NODEV : 0) |
-      (options.noexec ? MS_NOEXEC : 0)
+      (options.noexec ? MS_NOEXEC : 0) |
+      (options.flags ?? []).reduce((bits, flag) => bits | MS_FLAGS[flag], 0)
     const data = [
       `fd=${fuseFd}`,
       'rootmode=40000',
@@ -140,6 +166,7 @@ async function mountByHelper(options: FuseMountOptions): Promise<FuseMount> {
     ...(options.nosuid ? ['nosuid'] : []),
     ...(options.nodev ? ['nodev'] : []),
     ...(options.noexec ? ['noexec'] : []),
+    ...helperFlags(options.flags),
     ...fuseOptions({ ...options, allowOther }),
     `fsname=${escapeComma(options.fsname)}`,
     `subtype=${FUSE_SUBTYPE}`,

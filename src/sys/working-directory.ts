@@ -9,6 +9,11 @@ export function workingDirectory(): PathText {
   return text.includes('\ufffd') ? decodePath(readlinkSync('/proc/self/cwd', { encoding: 'buffer' })) : text
 }
 
+/** The same path from the root, with all of its parts: `a/link/..` is left to the kernel. */
+export function anchoredPath(path: PathText): PathText {
+  return path.startsWith('/') ? path : `${workingDirectory()}/${path}`
+}
+
 /** As `resolve` of node:path, from the working directory: `..` is taken away without a look at links. */
 export function absolutePath(path: PathText): PathText {
   return resolve(workingDirectory(), path)

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { buildMountRequest } from '../../src/cli/mount.ts'
 import { parseMountOptions, splitOptions } from '../../src/cli/mount-options.ts'
+import { withVerb } from '../../src/cli/verb.ts'
 
 const parse = (...lists: string[]) => parseMountOptions(lists).options
 
@@ -60,7 +61,8 @@ describe('parseMountOptions', () => {
     expect(parse('xattr_permissions=0').upper.owners).toBe(0)
     expect(parse('xattr_permissions=1,xattr_permissions=auto').upper).not.toHaveProperty('owners')
     expect(parse('ro').readOnly).toBe(true)
-    expect(parseMountOptions(['ro,rw'])).toMatchObject({ readWrite: true, options: { readOnly: false } })
+    expect(parse('ro,rw').readOnly).toBe(false)
+    expect(parse('rw,ro').readOnly).toBe(true)
   })
 
   it('takes and drops what concerns mount(8), systemd and access times', () => {
@@ -70,10 +72,24 @@ describe('parseMountOptions', () => {
         '_netdev,nofail,defaults,auto,noauto,user,users,x-systemd.automount,x-gdu.hide,X-mount.mkdir=0755',
       ),
     ).toEqual(plain)
-    expect(
-      parse('atime,noatime,diratime,nodiratime,relatime,norelatime,strictatime,lazytime,nolazytime'),
-    ).toEqual(plain)
     expect(parse('', ',,rw,')).toEqual(plain)
+    expect(parse('loop,iversion,user=alice,group,helper=x,comment=y,sizelimit=7,silent,mand')).toEqual(plain)
+    expect(
+      parse('subtype=x,auto_unmount,kernel_cache,entry_timeout=1,attr_timeout=0.5,clone_fd,max_threads=2'),
+    ).toEqual(plain)
+  })
+
+  it.each([
+    ['', []],
+    ['sync,dirsync', ['sync', 'dirsync']],
+    ['sync,async,nosymfollow', ['nosymfollow']],
+    ['nosymfollow,symfollow,nodiratime', ['nodiratime']],
+    ['noatime', ['noatime']],
+    ['noatime,relatime', ['relatime']],
+    ['relatime,strictatime,lazytime', ['strictatime', 'lazytime']],
+    ['noatime,atime,nodiratime,diratime,lazytime,nolazytime', []],
+  ])('makes of %j the flags %o', (list, flags) => {
+    expect(parse(list).flags).toEqual(flags)
   })
 
   it.each([
@@ -114,6 +130,29 @@ describe('parseMountOptions', () => {
   })
 })
 
+describe('withVerb', () => {
+  it.each([
+    ['/a.sqfs /mnt -o ro,nodev', true],
+    ['oci:x:y mnt', true],
+    ['x@sha256:ab mnt -o ro', true],
+    ['-o ro -f ./a mnt', true],
+    ['-oro ./a mnt', true],
+    ['./a mnt --metadir /run/x', true],
+    ['package.json mnt -o ro', true],
+    ['mount /a /b', false],
+    ['umount /a', false],
+    ['doctor', false],
+    ['mout a b', false],
+    ['./a', false],
+    ['./a b c', false],
+    ['--help', false],
+    ['', false],
+  ])('%s', (line, isMount) => {
+    const words = line.split(' ').filter((word) => word !== '')
+    expect(withVerb(words)).toEqual(isMount ? ['mount', ...words] : words)
+  })
+})
+
 describe('buildMountRequest', () => {
   it('is plain data with absolute paths', () => {
     const request = buildMountRequest('oci:dir:tag', 'a/../b', {
@@ -149,6 +188,7 @@ describe('buildMountRequest', () => {
     [{ writeable: true }, { kind: 'temporary' }],
     [{ writable: true }, { kind: 'temporary' }],
     [{}, undefined],
+    [{ o: ['rw,dev,suid'] }, undefined],
     [{ writable: true, o: ['ro'] }, undefined],
     [
       { upper: '/d', o: ['rw,ro'] },
@@ -157,11 +197,10 @@ describe('buildMountRequest', () => {
   ])('says for %o where changes go', (flags, changes) => {
     const request = buildMountRequest('s', '/t', flags)
     expect(request.changes).toEqual(changes)
-    expect(request.options.readOnly).toBe('o' in flags)
+    expect(request.options.readOnly).toBe('o' in flags && flags.o.some((list) => list.includes('ro')))
   })
 
   it.each([
-    [{ o: ['ro,rw'] }, /rw needs a place for changes: --upper DIR or --persist DIR .*--writeable/],
     [{ o: ['rw,ro'], persist: '' }, /--persist: .*empty/],
     [{ upper: 'a', persist: 'b' }, /give one of them/],
     [{ writeable: true, o: ['driver=fuse-native'] }, /fuse-native is for read-only mounts/],
@@ -175,5 +214,6 @@ describe('buildMountRequest', () => {
     for (const rootHash of ['', 'abc', 'xy', 'a'.repeat(130)]) {
       expect(() => buildMountRequest('s', '/t', { rootHash })).toThrow('--root-hash')
     }
+    expect(buildMountRequest('s', '/t', { offset: '4K' }).options.offset).toBe(4096)
   })
 })

@@ -276,7 +276,6 @@ describe.skipIf(!need.ok)(titled('is refused', need), () => {
     await inScene(async (scene) => {
       const upper = join(scene.folder, 'u')
       const mount = mountOn(scene)
-      await fail(mount('-o', 'rw'), /rw needs .*--upper DIR.*--persist DIR.*--writeable/, scene)
       await fail(mount('--upper', upper, '--persist', upper), /--persist and --upper/, scene)
       await fail(mount('--upper', ''), /--upper: .*empty/, scene)
       await fail(

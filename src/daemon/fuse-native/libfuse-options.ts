@@ -1,5 +1,5 @@
 import { FsError } from '../../base/index.ts'
-import { type FuseMountOptions, userMayAllowOther } from '../../sys/mount.ts'
+import { type FuseMountOptions, helperFlags, userMayAllowOther } from '../../sys/mount.ts'
 import { FUSE_SUBTYPE } from '../../sys/mountinfo.ts'
 import { effectiveUid, hasSysAdmin } from '../../sys/namespaces.ts'
 
@@ -14,7 +14,7 @@ export function libfuseOptions(
   options: FuseMountOptions,
   isRoot: boolean = hasSysAdmin(),
 ): { readonly text: string; readonly warnings: readonly string[] } {
-  const { target, fsname, nosuid, nodev, noexec, allowOther, defaultPermissions, maxRead } = options
+  const { target, fsname, nosuid, nodev, noexec, flags, allowOther, defaultPermissions, maxRead } = options
   const mayAllowOther = effectiveUid() === 0 || userMayAllowOther()
   const list = [
     'ro',
@@ -22,6 +22,7 @@ export function libfuseOptions(
     ...(nosuid ? [] : ['suid']),
     ...(nodev ? [] : ['dev']),
     ...(noexec ? ['noexec'] : []),
+    ...helperFlags(flags),
     ...(allowOther && mayAllowOther ? ['allow_other'] : []),
     ...(defaultPermissions ? ['default_permissions'] : []),
     ...(maxRead === undefined ? [] : [`max_read=${maxRead}`]),

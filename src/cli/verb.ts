@@ -1,0 +1,37 @@
+import { existsSync } from 'node:fs'
+import { systemPath } from '../base/index.ts'
+
+/** The commands of the program, and what stands in their place. */
+const COMMANDS: ReadonlySet<string> = new Set(
+  'mount overlay umount unmount verify status inspect doctor help'.split(' '),
+)
+
+/**
+ * Puts the verb `mount` before the words of a caller that knows none: mount(8), mount.fuse3 and systemd say
+ * `PROGRAM SOURCE TARGET -o OPTIONS` to every FUSE program. A mistyped command is left to be found out as one.
+ */
+export function withVerb(words: readonly string[]): readonly string[] {
+  const first = skipOptions(words)
+  const [source, target] = words.slice(first)
+  if (source === undefined || target === undefined || COMMANDS.has(source)) return words
+  const isMount = !target.startsWith('-') && namesImage(source) && hasOnlyOptions(words.slice(first + 2))
+  return isMount ? ['mount', ...words] : words
+}
+
+/** @returns where the first word is that is neither a short option nor its value */
+function skipOptions(words: readonly string[]): number {
+  let at = 0
+  while (words[at]?.startsWith('-') === true) at += words[at] === '-o' ? 2 : 1
+  return at
+}
+
+function hasOnlyOptions(words: readonly string[]): boolean {
+  const next = skipOptions(words)
+  // The value of a long option is a word by itself.
+  return next >= words.length || words[next - 1]?.startsWith('--') === true
+}
+
+/** No command has such characters in it, and a file is none. */
+function namesImage(word: string): boolean {
+  return /[/:@]/.test(word) || existsSync(systemPath(word))
+}
