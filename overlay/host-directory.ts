@@ -17,21 +17,22 @@ import { listNames } from '../src/sys/directory-entries.ts'
 import { lgetxattr, llistxattr } from '../src/sys/xattr.ts'
 import { bytesOf, HostFiles, type HostFilesOptions, withFsError } from './host-files.ts'
 import { hostStat } from './host-stat.ts'
-import type { DirectoryCursor, Layer, LayerEntry, Ref } from './layer.ts'
+import type { DirectoryCursor, InodeSource, Layer, LayerEntry, Ref } from './layer.ts'
 
 /** Names of listed directories kept, summed; the directory listed last is kept whatever its size. */
 const LISTED_NAMES = 200_000
 
 /**
  * A directory of this machine as a read-only layer. It must not be changed while it is in use, as with the lower
- * directories of overlayfs: a file that was replaced is ESTALE. Inode numbers are given in the order in which
- * files are met, so unlike those of an image they are stable within a mount only, and cost memory per file met.
+ * directories of overlayfs: a file that was replaced is ESTALE. Inode numbers are those of the file system; refs are
+ * given in the order in which files are met, so unlike those of an image they are stable within a mount only, and cost
+ * memory per file met.
  */
 export class HostDirectoryLayer implements Layer {
   readonly label: string
   readonly root: Ref = 0
-  /** One less than the inode numbers there are: `ino` is `ref + 1`. */
   readonly refSpan = 2 ** 32 - 1
+  readonly inodes: InodeSource
   readonly #files: HostFiles
   readonly #listings = new LruCache<Ref, readonly Name[]>(LISTED_NAMES)
   #last: { readonly ref: Ref; readonly names: readonly Name[] } | undefined
@@ -43,6 +44,7 @@ export class HostDirectoryLayer implements Layer {
   constructor(path: string, options: HostFilesOptions = {}) {
     this.label = options.label ?? path
     this.#files = new HostFiles(path, options)
+    this.inodes = { device: this.#files.device }
   }
 
   /** Closes all descriptors, also those given to an `ExtentSink`. */
@@ -51,7 +53,7 @@ export class HostDirectoryLayer implements Layer {
   }
 
   stat(ref: Ref): Stat {
-    return hostStat(this.#files.stats(ref), ref + 1)
+    return hostStat(this.#files.stats(ref), this.#files.number(ref))
   }
 
   lookup(directory: Ref, name: Name): LayerEntry | undefined {
@@ -145,7 +147,7 @@ export class HostDirectoryLayer implements Layer {
     if (stats === undefined) return undefined
     const ref = this.#files.ref(stats, directory, name)
     if (ref >= this.refSpan) throw new FsError('EOVERFLOW', `layer ${this.label}: more than 2^32 inodes`)
-    return { name, ref, ino: ref + 1, type: direntType(Number(stats.mode)) }
+    return { name, ref, ino: this.#files.number(ref), type: direntType(Number(stats.mode)) }
   }
 
   /** Names in byte order. @throws FsError ENOTDIR */

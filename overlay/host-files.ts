@@ -2,6 +2,8 @@ import { type BigIntStats, closeSync, constants, fstatSync, lstatSync, openSync 
 import { codeOfErrno, FsError, type Name } from '../src/base/index.ts'
 import { O_PATH, unnoticed } from '../src/sys/at.ts'
 import { replaceDescriptor } from '../src/sys/descriptor.ts'
+import { encodeDevice } from './host-stat.ts'
+import { HOST_NUMBERS } from './inode-numbers.ts'
 import type { Ref } from './layer.ts'
 
 const { O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants
@@ -81,6 +83,20 @@ export class HostFiles {
     this.#inodes.push({ dev: stats.dev, ino: stats.ino, parent, name })
     this.#refs.set(key, ref)
     return ref
+  }
+
+  /** The file system of the root, as `new_encode_dev` packs it. */
+  get device(): number {
+    return encodeDevice(this.#inode(0).dev)
+  }
+
+  /**
+   * Inode number: that of the file system of the root, which outlasts the mount. What lies on another one, or has a
+   * number that is not below `HOST_NUMBERS`, is counted on from there as it is met.
+   */
+  number(ref: Ref): number {
+    const { dev, ino } = this.#inode(ref)
+    return dev === this.#inode(0).dev && ino > 0n && ino < HOST_NUMBERS ? Number(ino) : HOST_NUMBERS + ref
   }
 
   /** @throws FsError ENOENT; ESTALE for a number that was never given or whose file was replaced */

@@ -2,7 +2,7 @@ import type { BigIntStats } from 'node:fs'
 import type { Stat } from '../src/base/index.ts'
 
 /** Device number as glibc and musl pack it (`gnu_dev_major`) to the kernel's 32 bits (`new_encode_dev`). */
-function encodeDevice(rdev: bigint): number {
+export function encodeDevice(rdev: bigint): number {
   const major = Number(((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & 0xfffff000n))
   const minor = Number((rdev & 0xffn) | ((rdev >> 12n) & 0xffffff00n))
   return ((minor & 0xff) | ((major & 0xfff) << 8) | ((minor & ~0xff) << 12)) >>> 0

@@ -6,11 +6,18 @@ import type { ExtentSink, Name, Stat, StatFs, Whence } from '../src/base/index.t
  */
 export type Ref = number
 
+/**
+ * Where the inode numbers of a layer come from. `count`: the layer has its own, below 2^32, and those of a well-made one
+ * are 1 to this. `device`: they are those of a file system of this machine (`new_encode_dev`), below `HOST_NUMBERS`;
+ * what has no such number gets one from there on, in the order in which it is met.
+ */
+export type InodeSource = { readonly count: number } | { readonly device: number }
+
 /** One name in a directory of a layer, as the layer has it: whiteouts are not interpreted here. */
 export interface LayerEntry {
   readonly name: Name
   readonly ref: Ref
-  /** Inode number within the layer, 1 ≤ ino < 2^32. */
+  /** Inode number within the layer, see `Layer.inodes`. */
   readonly ino: number
   /** DT_* of the entry (`direntType`). */
   readonly type: number
@@ -35,7 +42,8 @@ export interface Layer {
   readonly root: Ref
   /** Exclusive upper bound of the refs. */
   readonly refSpan: number
-  /** `ino` is the layer's own inode number, 1 ≤ ino < 2^32. */
+  readonly inodes: InodeSource
+  /** `ino` is the number within the layer. */
   stat(ref: Ref): Stat
   /** @throws ENOTDIR */
   lookup(directory: Ref, name: Name): LayerEntry | undefined

@@ -16,6 +16,7 @@ import {
 } from '../src/base/index.ts'
 import { Directory, type Found, type Part, type Stack } from './directory.ts'
 import { shownFileName, storedFileName } from './file-names.ts'
+import { InodeNumbers } from './inode-numbers.ts'
 import type { Layer, LayerEntry } from './layer.ts'
 import { listMerged, listSingle } from './listing.ts'
 import { MergedDirectories } from './merged-directories.ts'
@@ -23,7 +24,7 @@ import { NodeIds } from './node-ids.ts'
 import type { IdRule } from './owner.ts'
 import { ParkedCursors } from './parked-cursors.ts'
 import { rootDirectory } from './root.ts'
-import { presentInode, presentStat, sumStatFs } from './stat.ts'
+import { presentStat, sumStatFs } from './stat.ts'
 import { DT_DIR, isMetacopy, statEntry } from './whiteout.ts'
 import { firstOf, namesOf, shownNames } from './xattr-names.ts'
 
@@ -53,6 +54,7 @@ const COOKIE_PARENT = 2
 export class MergedTree implements FileSystem {
   readonly #stack: Stack
   readonly #ids: NodeIds
+  readonly #inodes: InodeNumbers
   readonly #root: Directory
   readonly #merged = new MergedDirectories()
   readonly #parked = new ParkedCursors()
@@ -67,6 +69,7 @@ export class MergedTree implements FileSystem {
   constructor(layers: readonly Layer[], options: MergedTreeOptions = {}) {
     this.#stack = { layers: [...layers], plain: options.plain ?? false }
     this.#ids = new NodeIds(layers)
+    this.#inodes = new InodeNumbers(layers)
     this.#root = rootDirectory(this.#stack, options.subdir ?? '')
     this.#owner = { uid: options.uid, gid: options.gid }
   }
@@ -225,7 +228,7 @@ export class MergedTree implements FileSystem {
   }
 
   #present(part: Part, stat: Stat, merged: boolean): Stat {
-    return presentStat(this.#layer(part), part.layer, stat, merged, this.#owner)
+    return presentStat(stat, this.#inodes.ofLayer(part.layer, stat.ino), merged, this.#owner)
   }
 
   /**
@@ -272,9 +275,7 @@ export class MergedTree implements FileSystem {
       found: Found | undefined,
       cookie: number,
     ): boolean => {
-      const layer = this.#stack.layers[top]
-      if (layer === undefined) throw new FsError('ESTALE', `no layer ${top}`)
-      const ino = presentInode(layer, top, shown.ino)
+      const ino = this.#inodes.ofLayer(top, shown.ino)
       const entry = sink.plus && found !== undefined ? this.#tryEntry(found) : undefined
       const given = this.#stack.plain ? name : shownFileName(name)
       if (!sink.add(given, ino, shown.type, cookie, entry)) return false

@@ -1,32 +1,16 @@
-import { FsError, isDirectory, type Stat, type StatFs } from '../src/base/index.ts'
+import { isDirectory, type Stat, type StatFs } from '../src/base/index.ts'
 import type { Layer } from './layer.ts'
 import { type OwnerRule, shownId } from './owner.ts'
-
-/** Each layer has this many inode numbers, so that they are unique over the layers and the same at every mount. */
-const INODES_PER_LAYER = 2 ** 32
-
-/** @param index of the layer, bottom 0. @throws FsError EIO for a number no layer may have */
-export function presentInode(layer: Layer, index: number, ino: number): number {
-  if (!Number.isSafeInteger(ino) || ino < 1 || ino >= INODES_PER_LAYER) {
-    throw new FsError('EIO', `layer ${layer.label}: inode number ${ino} outside 1..2^32-1`)
-  }
-  return index * INODES_PER_LAYER + ino
-}
 
 /**
  * Attributes as shown. A merged directory has one link, because nobody counts its subdirectories over all layers;
  * that is also what tells find(1) not to count (fs/overlayfs/inode.c:ovl_getattr).
+ * @param ino number to show
  */
-export function presentStat(
-  layer: Layer,
-  index: number,
-  stat: Stat,
-  merged: boolean,
-  owner: OwnerRule,
-): Stat {
+export function presentStat(stat: Stat, ino: number, merged: boolean, owner: OwnerRule): Stat {
   return {
     ...stat,
-    ino: presentInode(layer, index, stat.ino),
+    ino,
     nlink: merged && isDirectory(stat.mode) ? 1 : stat.nlink,
     uid: shownId(owner.uid, stat.uid),
     gid: shownId(owner.gid, stat.gid),

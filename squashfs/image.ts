@@ -60,6 +60,7 @@ export class SquashfsImage {
   readonly options: CompressorOptions
   readonly root: number
   readonly refSpan: number
+  readonly inodes: { readonly count: number }
   readonly #tables: Tables
   readonly #context: InodeContext
   readonly #files: FileReader
@@ -88,6 +89,7 @@ export class SquashfsImage {
     this.#tables = openTables(source, reader, superblock)
     this.#context = { ids: this.#tables.ids, blockSize: superblock.blockSize }
     this.root = superblock.rootBlock * METADATA_SIZE + superblock.rootOffset
+    this.inodes = { count: superblock.inodeCount }
     this.refSpan = (superblock.directoryTable - superblock.inodeTable) * METADATA_SIZE
     this.#files = new FileReader({
       inodeTable: this.#tables.inodes,

@@ -28,7 +28,6 @@ import { getxattrFd, setxattrFd } from '../../src/sys/fd-xattr.ts'
 import { statAt, statFd } from '../../src/sys/statx.ts'
 import { withStoredIds } from '../owner.ts'
 import { ACCESS_ACL, DEFAULT_ACL, inheritAcl } from './acl.ts'
-import { hostInode } from './inode-record.ts'
 import type { Lifter } from './lift.ts'
 import { makeObject } from './make-object.ts'
 import { removeWhiteout, setOpaque } from './markers.ts'
@@ -97,7 +96,7 @@ export class Creator {
 
   /** A file without a name. @returns the node, without references. @throws FsError EOPNOTSUPP */
   createUnnamed(parent: DirectoryNode, mode: number, caller: Caller): Node {
-    const { table, files, work } = this.#upper
+    const { table, files, work, inodes } = this.#upper
     if (parent.dead) throw removed()
     const inheritance = parent.inUpper ? this.#inheritance(parent) : this.#inheritanceBelow(parent)
     const made = complete(
@@ -109,7 +108,8 @@ export class Creator {
     try {
       this.#furnish(fd, made)
       const host = statFd(fd)
-      const node = new Node(table.freshId(undefined), direntType(S_IFREG), hostInode(host.ino), undefined)
+      const ino = inodes.ofUpper(host.dev, host.ino)
+      const node = new Node(table.freshId(undefined), direntType(S_IFREG), ino, undefined)
       node.upperIno = host.ino
       files.holdData(node, fd)
       node.unnamed = true
@@ -238,11 +238,11 @@ export class Creator {
     fd: number | undefined,
     opaque: boolean,
   ): Node {
-    const { table, files } = this.#upper
+    const { table, files, inodes } = this.#upper
     const host = fd === undefined ? statAt(dir, name) : statFd(fd)
     if (host === undefined)
       throw new FsError('ESTALE', `${JSON.stringify(name)} was removed by somebody else`)
-    const [id, ino] = [table.freshId(undefined), hostInode(host.ino)]
+    const [id, ino] = [table.freshId(undefined), inodes.ofUpper(host.dev, host.ino)]
     const node = isDirectory(what.mode)
       ? new DirectoryNode(id, ino, undefined)
       : new Node(id, direntType(what.mode), ino, undefined)

@@ -3,16 +3,8 @@ import type { Attribute } from './copy-up.ts'
 import { ownAttribute, readOwn } from './own-attribute.ts'
 import type { UpperPolicy } from './upper-policy.ts'
 
-/** Inode numbers of what was made in the upper begin here, above those of all layers. */
-const UPPER_INODES = 2 ** 52
-
 /** The number that a copy is shown with: that of its original, in decimal. */
 const RECORD: Name = 'overlay.atomfs.ino'
-
-/** The number that something made in the upper is shown with. Beyond 2^52 host numbers wrap around. */
-export function hostInode(ino: number): number {
-  return UPPER_INODES + (ino % UPPER_INODES)
-}
 
 /** @param mode of the file as the upper has it */
 export function inodeRecord(mode: number, ino: number, policy: UpperPolicy): Attribute {

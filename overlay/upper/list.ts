@@ -4,7 +4,6 @@ import type { Found } from '../directory.ts'
 import type { LayerEntry } from '../layer.ts'
 import { listMerged, listSingle } from '../listing.ts'
 import { ParkedCursors } from '../parked-cursors.ts'
-import { presentInode } from '../stat.ts'
 import { DT_DIR, MARK_PREFIX } from '../whiteout.ts'
 import { type DirectoryNode, isDirectoryNode, type Node } from './nodes.ts'
 import { shownStat } from './present.ts'
@@ -124,9 +123,7 @@ export class Lister {
       return this.#give(node, one.name, cookie, sink)
     }
     const { name, layer, entry } = one
-    const owner = this.#upper.stack.layers[layer]
-    if (owner === undefined) return true
-    const ino = presentInode(owner, layer, entry.ino)
+    const ino = this.#upper.inodes.ofLayer(layer, entry.ino)
     if (!sink.plus) return sink.add(name, ino, entry.type, cookie, undefined)
     // Damage of one child must not hide its neighbours: it is listed, and looking it up tells why.
     const found = tolerant(() => this.#found(node, one))

@@ -41,7 +41,8 @@ function lowerStat(upper: Upper, node: Node): Stat {
   const part = partOf(node)
   const layer = layerOf(upper, part)
   const merged = isDirectoryNode(node) && node.merged
-  const stat = presentStat(layer, part.layer, layer.stat(part.ref), merged, upper.owner)
+  const below = layer.stat(part.ref)
+  const stat = presentStat(below, upper.inodes.ofLayer(part.layer, below.ino), merged, upper.owner)
   return { ...stat, nlink: shownLinks(node, stat.nlink) }
 }
 

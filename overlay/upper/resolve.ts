@@ -6,11 +6,10 @@ import { type HostStat, statAt, statFd } from '../../src/sys/statx.ts'
 import { llistxattr } from '../../src/sys/xattr.ts'
 import { Directory, type Found, type Part } from '../directory.ts'
 import type { Layer } from '../layer.ts'
-import { presentInode } from '../stat.ts'
 import { DT_DIR, isMetacopy, MARK_PREFIX, statEntry } from '../whiteout.ts'
-import { hostInode, readInode } from './inode-record.ts'
+import { readInode } from './inode-record.ts'
 import { isMarkedDeleted, isUpperWhiteout, upperOpacity } from './markers.ts'
-import { DirectoryNode, isDirectoryNode, Node, type NodeTable } from './nodes.ts'
+import { DirectoryNode, isDirectoryNode, Node } from './nodes.ts'
 import { presentUpperStat } from './owner-record.ts'
 import { layerOf } from './present.ts'
 import { followRedirect, readRedirect } from './redirect.ts'
@@ -80,7 +79,7 @@ export class Resolver {
 
   lowerNode(parent: DirectoryNode, name: Name, found: Found): Node {
     if (found.entry.type === DT_DIR) return this.#lowerDirectory(parent, name, found)
-    const { table, links } = this.#upper
+    const { table, links, inodes } = this.#upper
     const known = table.byPart(found.top)
     if (known !== undefined && !isDirectoryNode(known)) {
       if (!known.inUpper) {
@@ -93,7 +92,7 @@ export class Resolver {
     const layer = layerOf(this.#upper, found.top)
     const stat = statEntry(layer, found.entry)
     if (isRegular(stat.mode)) assertWhole(layer, found.top)
-    const ino = presentInode(layer, found.top.layer, stat.ino)
+    const ino = inodes.ofLayer(found.top.layer, stat.ino)
     if (stat.nlink > 1) {
       const copy = this.#copyOfGroup(found.top, stat, ino)
       if (copy !== undefined) return copy
@@ -120,12 +119,12 @@ export class Resolver {
   }
 
   #lowerDirectory(parent: DirectoryNode, name: Name, found: Found): Node {
-    const { table, stack } = this.#upper
+    const { table, stack, inodes } = this.#upper
     const known = table.byPart(found.top)
     if (known !== undefined && table.hasPlace(known, parent, name)) return known
     const lower = found.merged ?? new Directory(stack, [found.top])
     const layer = layerOf(this.#upper, found.top)
-    const ino = presentInode(layer, found.top.layer, statEntry(layer, found.entry).ino)
+    const ino = inodes.ofLayer(found.top.layer, statEntry(layer, found.entry).ino)
     const node = new DirectoryNode(table.freshId(found.top), ino, lower)
     table.add(node, { parent, name })
     return node
@@ -136,7 +135,8 @@ export class Resolver {
     const dir = files.directory(parent)
     const attributes = llistxattr(`/proc/self/fd/${dir}/${name}`)
     const bare = !attributes.some(isOfInterest)
-    const made = bare && policy.owners === 'real' ? bareNode(table, host) : this.#newCopy(dir, name, host)
+    const made =
+      bare && policy.owners === 'real' ? bareNode(this.#upper, host) : this.#newCopy(dir, name, host)
     made.upperIno = host.ino
     table.add(made, { parent, name })
     return made
@@ -144,7 +144,7 @@ export class Resolver {
 
   /** A file whose attributes say more of it, perhaps that it is a copy. */
   #newCopy(dir: number, name: Name, host: HostStat): Node {
-    const { table, links, policy } = this.#upper
+    const { table, links, policy, inodes } = this.#upper
     const fd = openAt(dir, name, O_PATH)
     try {
       if (statFd(fd).ino !== host.ino) throw changed(name)
@@ -153,7 +153,7 @@ export class Resolver {
         throw new FsError('EIO', `upper: ${JSON.stringify(name)} has overlay.metacopy: its data is not here`)
       }
       const type = direntType(presentUpperStat(fd, host, policy).mode)
-      const ino = readInode(fd, host.mode, policy) ?? hostInode(host.ino)
+      const ino = readInode(fd, host.mode, policy) ?? inodes.ofUpper(host.dev, host.ino)
       const node = new Node(table.freshId(undefined), type, ino, undefined)
       node.group = links.groupOf(fd, host)
       return node
@@ -163,7 +163,7 @@ export class Resolver {
   }
 
   #newDirectory(parent: DirectoryNode, name: Name, host: HostStat): Node {
-    const { table, files, marks } = this.#upper
+    const { table, files, marks, inodes } = this.#upper
     const fd = openAt(files.directory(parent), name, O_PATH | O_DIRECTORY)
     try {
       if (statFd(fd).ino !== host.ino) throw changed(name)
@@ -171,7 +171,7 @@ export class Resolver {
       const redirect = readRedirect((attribute) => getxattrFd(fd, attribute))
       const lower = opacity === 'y' ? undefined : this.#lowerOf(parent, name, redirect)
       const top = lower?.parts[0]
-      const ino = top === undefined ? hostInode(host.ino) : this.#inodeBelow(top)
+      const ino = top === undefined ? inodes.ofUpper(host.dev, host.ino) : this.#inodeBelow(top)
       const node = new DirectoryNode(table.freshId(top), ino, lower)
       node.upperIno = host.ino
       node.redirect = redirect
@@ -200,7 +200,7 @@ export class Resolver {
 
   #inodeBelow(part: Part): number {
     const layer = layerOf(this.#upper, part)
-    return presentInode(layer, part.layer, layer.stat(part.ref).ino)
+    return this.#upper.inodes.ofLayer(part.layer, layer.stat(part.ref).ino)
   }
 }
 
@@ -213,8 +213,9 @@ function assertWhole(layer: Layer, part: Part): void {
   )
 }
 
-function bareNode(table: NodeTable, host: HostStat): Node {
-  return new Node(table.freshId(undefined), direntType(host.mode), hostInode(host.ino), undefined)
+function bareNode({ table, inodes }: Upper, host: HostStat): Node {
+  const ino = inodes.ofUpper(host.dev, host.ino)
+  return new Node(table.freshId(undefined), direntType(host.mode), ino, undefined)
 }
 
 /** All others, such as labels of security modules, say nothing of how a file is to be shown. */

@@ -1,5 +1,6 @@
 import type { Background, BlockStore } from '../../src/base/index.ts'
 import type { Stack } from '../directory.ts'
+import type { InodeNumbers } from '../inode-numbers.ts'
 import type { OwnerRule } from '../owner.ts'
 import type { HardLinks } from './hard-links.ts'
 import type { ModificationTimes } from './modification-times.ts'
@@ -16,6 +17,7 @@ export type HostFileReader = (fd: number, position: number, target: Uint8Array) 
 export interface Upper {
   readonly stack: Stack
   readonly table: NodeTable
+  readonly inodes: InodeNumbers
   readonly files: UpperFiles
   readonly work: WorkDirectory
   readonly policy: UpperPolicy

@@ -21,16 +21,15 @@ import { pread, statfsFd } from '../../src/sys/file-io.ts'
 import { statFd } from '../../src/sys/statx.ts'
 import type { Stack } from '../directory.ts'
 import { shownFileName, storedFileName } from '../file-names.ts'
+import { InodeNumbers } from '../inode-numbers.ts'
 import type { Layer } from '../layer.ts'
 import type { IdRule } from '../owner.ts'
 import { rootDirectory } from '../root.ts'
-import { presentInode } from '../stat.ts'
 import { AttributeWriter } from './attributes.ts'
 import { Creator } from './create.ts'
 import { FileData } from './data.ts'
 import { ExtendedAttributes } from './extended-attributes.ts'
 import { HardLinks } from './hard-links.ts'
-import { hostInode } from './inode-record.ts'
 import { Lifter } from './lift.ts'
 import { Lister } from './list.ts'
 import { upperOpacity } from './markers.ts'
@@ -345,7 +344,9 @@ function assemble(options: WritableTreeOptions, onGone: (node: Node) => void): U
   const lower = layers.length === 0 || opaque ? undefined : rootDirectory(stack, options.subdir ?? '')
   const top = lower?.parts[0]
   const layer = top && layers[top.layer]
-  const ino = top && layer ? presentInode(layer, top.layer, layer.stat(top.ref).ino) : hostInode(host.ino)
+  const inodes = new InodeNumbers(layers, host.dev)
+  const ino =
+    top && layer ? inodes.ofLayer(top.layer, layer.stat(top.ref).ino) : inodes.ofUpper(host.dev, host.ino)
   const root = new DirectoryNode(ROOT_NODE_ID, ino, lower)
   root.upperIno = host.ino
   root.opaque = opaque
@@ -354,6 +355,7 @@ function assemble(options: WritableTreeOptions, onGone: (node: Node) => void): U
   return {
     stack,
     table: new NodeTable(layers, root, onGone),
+    inodes,
     files,
     work,
     policy,

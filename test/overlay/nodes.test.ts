@@ -20,10 +20,10 @@ describe('node ids and inode numbers', () => {
     expect(ids.every((id) => id > ROOT_NODE_ID)).toBe(true)
   })
 
-  test('st_ino is layer * 2^32 + the number in the layer, bottom 0, in stat and in listings', () => {
+  test('st_ino is the number in the layer after those of the layers below, in stat and in listings', () => {
     const layers = build()
     const tree = new MergedTree(layers)
-    const shown = (index: number, path: string) => index * 2 ** 32 + layers[index]!.at(path) + 1
+    const shown = (index: number, path: string) => index * 1_000_000 + layers[index]!.at(path) + 1
     expect(entryAt(tree, 'f')?.stat.ino).toBe(shown(0, 'f'))
     expect(entryAt(tree, 'd/b')?.stat.ino).toBe(shown(1, 'd/b'))
     expect(entryAt(tree, 'd')?.stat.ino).toBe(shown(2, 'd'))
@@ -45,7 +45,7 @@ describe('node ids and inode numbers', () => {
     const twice = layer('twice', 'd/f\nd/.wh.f\nw c 0 0\ng')
     const tree = new MergedTree([twice, layer('between', 'd/k\nw'), twice])
     expect(paths(tree)).toEqual(['d/^', 'd/f', 'd/k', 'g'])
-    expect(entryAt(tree, 'g')?.stat.ino).toBeGreaterThan(2 ** 33)
+    expect(entryAt(tree, 'g')?.stat.ino).toBeGreaterThan(2_000_000)
     const lower = new MergedTree([twice, layer('above', 'd/k')])
     expect(nodeAt(lower, 'g')).not.toBe(nodeAt(tree, 'g'))
   })
@@ -60,7 +60,7 @@ describe('node ids and inode numbers', () => {
     const tree = new MergedTree(layers)
     const shown = names(tree, 'd')
     expect(shown).toEqual(['n248', 'n249', 'same'])
-    expect(entryAt(tree, 'd/same')?.stat.ino).toBe(249 * 2 ** 32 + layers[249]!.at('d/same') + 1)
+    expect(entryAt(tree, 'd/same')?.stat.ino).toBe(249_000_000 + layers[249]!.at('d/same') + 1)
     expect(names(tree)).toEqual(['d', 'same'])
   })
 

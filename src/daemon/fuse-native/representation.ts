@@ -3,12 +3,12 @@ import type { DirectorySink, FileSystem, Name, NodeId, Stat, StatFs } from '../.
 
 /** How things of the file system look to the package, which knows text and 32 bits. */
 
-/** Inode numbers of one layer (`overlay/stat.ts`). */
+/** Inode numbers of one layer, where they do not all fit (`overlay/inode-numbers.ts`). */
 const LAYER_INODES = 2 ** 32
 
 /**
- * Squeezes inode numbers into 32 bits: the layers follow each other at the distance of all inodes of the image, so
- * numbers are unique while layers × inodes stays below 2^32, and the same at every mount.
+ * Squeezes inode numbers into 32 bits. Most fit as they are; the layers of others follow each other at the distance of
+ * all inodes of the image. The numbers are the same at every mount.
  */
 export function inodeNumbers(files: number): (ino: number) => number {
   const distance = files + 1

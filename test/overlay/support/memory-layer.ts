@@ -1,4 +1,4 @@
-import type { DirectoryCursor, Layer, LayerEntry, Ref } from '../../../overlay/layer.ts'
+import type { DirectoryCursor, InodeSource, Layer, LayerEntry, Ref } from '../../../overlay/layer.ts'
 import {
   direntType,
   type ExtentSink,
@@ -44,6 +44,7 @@ export class MemoryLayer implements Layer {
   readonly label: string
   readonly root: Ref = 0
   refSpan = 1_000_000
+  inodes: InodeSource = { count: 1_000_000 }
   readonly calls = { next: 0, lookup: 0, stat: 0, listxattr: 0, openDirectory: 0, openDirectoryAt: 0 }
   readonly #nodes: MemoryNode[] = []
   readonly #sorted = new Map<Ref, Name[]>()

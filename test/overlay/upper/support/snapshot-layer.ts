@@ -34,6 +34,7 @@ export class SnapshotLayer implements Layer {
   readonly label: string
   readonly root: Ref = 0
   readonly refSpan = 2 ** 20
+  readonly inodes = { count: 2 ** 20 }
   readonly #source: number
   readonly #inodes: Inode[] = []
   readonly #refs = new Map<number, Ref>()
