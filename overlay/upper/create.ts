@@ -90,7 +90,7 @@ export class Creator {
     } else {
       fd = this.#makeAside(dir, name, complete(what, caller, inheritance), covered, opaque)
     }
-    parent.version += 1
+    parent.touch(name)
     return this.#adopt(parent, name, dir, what, fd, opaque)
   }
 
@@ -139,7 +139,7 @@ export class Creator {
     table.addPlace(node, { parent, name })
     files.attach(node)
     node.unnamed = false
-    parent.version += 1
+    parent.touch(name)
   }
 
   #linkTo(node: Node, dir: number, name: Name): void {

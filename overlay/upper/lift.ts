@@ -143,7 +143,7 @@ export class Lifter {
       restoreTimes(dir, before)
       table.setUpper(node, made.ino)
       // The name is the upper's now: what was listed of it is out of date.
-      place.parent.version += 1
+      place.parent.touch(place.name)
       // Other names below lead here by the index; none of them is in the upper.
       table.dropMorePlaces(node)
     } catch (error) {
@@ -180,7 +180,7 @@ export class Lifter {
     linkAt(work.indexFd, group.key, dir, name)
     restoreTimes(dir, before)
     table.addPlace(node, { parent, name })
-    parent.version += 1
+    parent.touch(name)
     group.delta -= 1
     this.#writeGroup(node)
   }

@@ -1,60 +1,40 @@
-import { type DirectorySink, type Entry, FsError, LruCache, type Name } from '../../src/base/index.ts'
+import { type DirectorySink, type Entry, FsError, type Name } from '../../src/base/index.ts'
 import { listEntries } from '../../src/sys/directory-entries.ts'
 import type { Found } from '../directory.ts'
 import type { LayerEntry } from '../layer.ts'
 import { listMerged, listSingle } from '../listing.ts'
 import { ParkedCursors } from '../parked-cursors.ts'
 import { DT_DIR, MARK_PREFIX } from '../whiteout.ts'
+import { KeptListings, type Listing, type LowerName } from './kept-listings.ts'
+import { FIRST_UPPER, randomHash, type Shown, UpperNames } from './name-cookies.ts'
 import { type DirectoryNode, isDirectoryNode, type Node } from './nodes.ts'
 import { shownStat } from './present.ts'
 import type { Resolver } from './resolve.ts'
 import type { Upper } from './upper.ts'
 
-/** Names of listed directories kept, summed; the directory listed last is kept whatever its size. */
-const LISTED_NAMES = 200_000
-
 const COOKIE_SELF = 1
 const COOKIE_PARENT = 2
-/** Names that the layers have are numbered in their order, which never changes. */
+/** Names that the layers have are numbered in their order, which never changes; there are fewer than 2^30. */
 const FIRST_LOWER = 3
-/** Names that only the upper has follow in the order of a hash. */
-const FIRST_UPPER = 2 ** 51
 
-interface LowerName {
+/** A name in the upper, and its inode number there as the directory says it; 0 where it does not. */
+interface HostName {
   readonly name: Name
-  /** Index of the layer that shows it. */
-  readonly layer: number
-  readonly entry: LayerEntry
-}
-
-interface UpperName {
-  readonly name: Name
-  readonly cookie: number
-}
-
-/** The names of a directory at one moment. A listing that has begun goes on with it, and checks each name anew. */
-interface Listing {
-  /** Of the directory, when it was listed. */
-  readonly version: number
-  readonly lower: readonly LowerName[]
-  /** By growing cookie. */
-  readonly upper: readonly UpperName[]
-  /** All names in the upper, whiteouts too. */
-  readonly inUpper: ReadonlySet<Name>
+  readonly ino: number
 }
 
 /**
  * Lists directories. A cookie says where to go on without any state here: the place of a name among those of the
  * layers, or the hash of a name that the upper alone has. So a name that stays is given once, whatever else comes and
- * goes meanwhile.
+ * goes meanwhile. All are below 2^31.
  */
 export class Lister {
   readonly #upper: Upper
   readonly #resolver: Resolver
-  readonly #listings = new LruCache<DirectoryNode, Listing>(LISTED_NAMES)
-  #last: { readonly node: DirectoryNode; readonly listing: Listing } | undefined
-  /** Differs from mount to mount, so that nobody can make names that collide. */
-  readonly #seed = (Math.random() * 2 ** 32) >>> 0
+  readonly #kept = new KeptListings()
+  readonly #hash = randomHash()
+  /** Cookies that are not the hash of their name, for as long as the kernel knows the directory. */
+  readonly #displaced = new Map<DirectoryNode, Map<Name, number>>()
 
   constructor(upper: Upper, resolver: Resolver) {
     this.#upper = upper
@@ -63,8 +43,8 @@ export class Lister {
 
   forget(node: Node): void {
     if (!isDirectoryNode(node)) return
-    this.#listings.delete(node)
-    if (this.#last?.node === node) this.#last = undefined
+    this.#kept.drop(node)
+    this.#displaced.delete(node)
   }
 
   /** As `FileSystem.readdir`. */
@@ -81,9 +61,11 @@ export class Lister {
         if (one !== undefined && !this.#giveLower(node, listing, one, FIRST_LOWER + i, sink)) return
       }
     }
-    for (let i = firstAfter(listing.upper, cookie); i < listing.upper.length; i++) {
-      const one = listing.upper[i]
-      if (one !== undefined && !this.#give(node, one.name, one.cookie, sink)) return
+    for (const { name, cookie: own, ino, type } of listing.upper.after(cookie)) {
+      // With its attributes, or changed since the listing began: it is looked at anew.
+      const isKnown = !sink.plus && node.changed?.has(name) === false
+      const taken = isKnown ? sink.add(name, ino, type, own, undefined) : this.#give(node, name, own, sink)
+      if (!taken) return
     }
   }
 
@@ -111,7 +93,7 @@ export class Lister {
     return empty
   }
 
-  /** A name that the layers have: while nothing changed in the directory, it is what it was when listed. */
+  /** A name that the layers have: what it shows, while it is not changed, is known. */
   #giveLower(
     node: DirectoryNode,
     listing: Listing,
@@ -119,8 +101,12 @@ export class Lister {
     cookie: number,
     sink: DirectorySink,
   ): boolean {
-    if (node.version !== listing.version || listing.inUpper.has(one.name)) {
-      return this.#give(node, one.name, cookie, sink)
+    if (node.changed?.has(one.name) !== false) return this.#give(node, one.name, cookie, sink)
+    if (listing.covers.has(one.name)) {
+      const cover = listing.covers.get(one.name)
+      if (cover === undefined) return true
+      if (sink.plus) return this.#give(node, one.name, cookie, sink)
+      return sink.add(one.name, cover.ino, cover.type, cookie, undefined)
     }
     const { name, layer, entry } = one
     const ino = this.#upper.inodes.ofLayer(layer, entry.ino)
@@ -158,7 +144,9 @@ export class Lister {
   ): boolean {
     const { table } = this.#upper
     if (child === undefined) return sink.add(name, ino, type, cookie, undefined)
-    const entry = sink.plus ? tolerant(() => this.#entry(child)) : undefined
+    // What the kernel knows it need not be told.
+    const isWanted = sink.plus && child.nlookup === 0
+    const entry = isWanted ? tolerant(() => this.#entry(child)) : undefined
     const taken = sink.add(name, ino, type, cookie, entry)
     if (taken && entry !== undefined) table.retain(child)
     else table.settle(child)
@@ -171,41 +159,91 @@ export class Lister {
 
   /** @param anew the listing begins: it must show what is there now */
   #listing(node: DirectoryNode, anew: boolean): Listing {
-    const known = this.#last?.node === node ? this.#last.listing : this.#listings.get(node)
-    if (known !== undefined && (!anew || known.version === node.version)) return known
-    const listing = this.#build(node)
-    this.#listings.set(node, listing, listing.lower.length + listing.upper.length + 1)
-    this.#last = { node, listing }
-    return listing
+    const known = node.changed === undefined ? undefined : this.#kept.get(node)
+    if (known === undefined) return this.#build(node)
+    if (anew && node.changed !== undefined && node.changed.size > 0) {
+      known.upper.change(
+        this.#changes(
+          node,
+          known,
+          [...node.changed].map((name) => ({ name, ino: 0 })),
+        ),
+      )
+      this.#kept.set(node, known)
+    }
+    return known
   }
 
   #build(node: DirectoryNode): Listing {
-    const { files, marks } = this.#upper
     const lower: LowerName[] = []
     this.#eachLower(node, (one) => {
       lower.push(one)
       return true
     })
-    const inUpper = new Set<Name>()
-    const upper: UpperName[] = []
-    if (node.inUpper) {
-      const names = listEntries(files.directory(node)).map(({ name }) => name)
-      for (const name of names) {
-        inUpper.add(marks && name.startsWith(MARK_PREFIX) ? name.slice(MARK_PREFIX.length) : name)
-      }
-      const below = new Set<Name>(lower.map(({ name }) => name))
-      const hashed = names
-        .filter((name) => !below.has(name) && !name.startsWith(MARK_PREFIX))
-        .map((name) => ({ name, cookie: FIRST_UPPER + hashOf(name, this.#seed) }))
-      hashed.sort((a, b) => a.cookie - b.cookie || (a.name < b.name ? -1 : 1))
-      let last = FIRST_UPPER
-      for (const { name, cookie } of hashed) {
-        // Names of one hash are told apart by their order.
-        last = Math.max(cookie, last + 1)
-        upper.push({ name, cookie: last })
+    const displaced = this.#displaced.get(node) ?? new Map<Name, number>()
+    this.#displaced.set(node, displaced)
+    const listing: Listing = {
+      lower,
+      below: new Set(lower.map(({ name }) => name)),
+      covers: new Map(),
+      upper: new UpperNames(this.#hash, displaced),
+    }
+    listing.upper.fill(this.#changes(node, listing, this.#upperNames(node)))
+    this.#kept.set(node, listing)
+    return listing
+  }
+
+  /** Names of which the upper says something, and under which inode number if it has one. */
+  #upperNames(node: DirectoryNode): Iterable<HostName> {
+    const { files, marks } = this.#upper
+    if (!node.inUpper) return []
+    const names = new Map<Name, HostName>()
+    for (const { name, ino } of listEntries(files.directory(node))) {
+      if (!name.startsWith(MARK_PREFIX)) names.set(name, { name, ino })
+      else if (marks) {
+        const deleted = name.slice(MARK_PREFIX.length)
+        if (!names.has(deleted)) names.set(deleted, { name: deleted, ino: 0 })
       }
     }
-    return { version: node.version, lower, upper, inUpper }
+    return names.values()
+  }
+
+  /**
+   * Notes what covers the names of the layers.
+   * @returns what the other names show
+   */
+  #changes(
+    node: DirectoryNode,
+    listing: Listing,
+    names: Iterable<HostName>,
+  ): ReadonlyMap<Name, Shown | undefined> {
+    const changes = new Map<Name, Shown | undefined>()
+    for (const one of names) {
+      const shown = this.#shown(node, one)
+      if (!listing.below.has(one.name)) changes.set(one.name, shown === 'below' ? undefined : shown)
+      else if (shown === 'below') listing.covers.delete(one.name)
+      else listing.covers.set(one.name, shown)
+    }
+    return changes
+  }
+
+  /** What the upper shows under a name: nothing where it deletes it, `below` where it has nothing to say. */
+  #shown(node: DirectoryNode, { name, ino }: HostName): Shown | undefined | 'below' {
+    const { table } = this.#upper
+    // What the kernel knows need not be looked at again.
+    const known = table.byUpper(ino)
+    if (known !== undefined && table.hasPlace(known, node, name)) return { ino: known.ino, type: known.type }
+    try {
+      const entry = this.#resolver.upperEntry(node, name)
+      if (entry === undefined) return 'below'
+      if (entry === 'whiteout') return undefined
+      const child = this.#resolver.upperNode(node, name, entry)
+      table.settle(child)
+      return { ino: child.ino, type: child.type }
+    } catch (error) {
+      if (!(error instanceof FsError)) throw error
+      return { ino: node.ino, type: 0 }
+    }
   }
 
   /** All names that the layers show, in their order, until `take` returns false. */
@@ -216,31 +254,6 @@ export class Lister {
     if (lower.parts.length === 1) listSingle(lower, COOKIE_PARENT, false, add)
     else listMerged(lower, COOKIE_PARENT, false, add, node.id, new ParkedCursors(0))
   }
-}
-
-function firstAfter(names: readonly UpperName[], cookie: number): number {
-  let low = 0
-  let high = names.length
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if ((names[middle]?.cookie ?? 0) <= cookie) low = middle + 1
-    else high = middle
-  }
-  return low
-}
-
-/** 51 bits, of two multiplicative hashes. */
-function hashOf(name: Name, seed: number): number {
-  let a = seed ^ 0x9e37_79b9
-  let b = seed ^ 0x85eb_ca6b
-  for (let i = 0; i < name.length; i++) {
-    const byte = name.charCodeAt(i)
-    a = Math.imul(a ^ byte, 0x0100_0193)
-    a ^= a >>> 15
-    b = Math.imul(b ^ byte, 0x5bd1_e995)
-    b ^= b >>> 13
-  }
-  return ((a >>> 0) & 0x7_ffff) * 2 ** 32 + (b >>> 0)
 }
 
 function tolerant<T>(action: () => T): T | undefined {

@@ -65,6 +65,9 @@ export interface Inheritance {
   readonly defaultAcl: Uint8Array | undefined
 }
 
+/** Changed names that are kept for each listing that is kept. */
+const CHANGED_NAMES = 4096
+
 export class DirectoryNode extends Node {
   /** The merged directories below; undefined where nothing below shows: a pure directory of the upper. */
   readonly lower: Directory | undefined
@@ -74,8 +77,8 @@ export class DirectoryNode extends Node {
   opaque = false
   /** The upper part may contain whiteouts by attribute (`opaque=x`). */
   attributeWhiteouts = false
-  /** Grows with every change of the names in it. */
-  version = 0
+  /** Names that changed since it was listed; undefined where no listing of it is kept. */
+  changed: Set<Name> | undefined = undefined
   /** Removed: it has no names in it and gets none. */
   dead = false
   inheritance: Inheritance | undefined = undefined
@@ -83,6 +86,14 @@ export class DirectoryNode extends Node {
   constructor(id: NodeId, ino: number, lower: Directory | undefined) {
     super(id, DT_DIR, ino, lower?.parts[0])
     this.lower = lower
+  }
+
+  /** The name shows something else than before. */
+  touch(name: Name): void {
+    if (this.changed === undefined) return
+    // To read the directory again costs no more.
+    if (this.changed.size >= CHANGED_NAMES) this.changed = undefined
+    else this.changed.add(name)
   }
 
   /** Shown with one link, because nobody counts the subdirectories of all parts. */

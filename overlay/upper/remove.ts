@@ -32,7 +32,7 @@ export class Remover {
     this.prepareLoss(node, parent, name, physical)
     if (this.#resolver.below(parent, name) === undefined) unlinkAt(dir, name)
     else whiteout(dir, name, this.#upper.work, this.#upper.policy)
-    parent.version += 1
+    parent.touch(name)
     this.finishLoss(node, parent, name, physical)
   }
 
@@ -46,7 +46,7 @@ export class Remover {
     if (this.#resolver.below(parent, name) !== undefined) {
       whiteout(dir, name, this.#upper.work, this.#upper.policy)
     } else if (physical) this.#removeDirectory(dir, name)
-    parent.version += 1
+    parent.touch(name)
     this.finishLoss(node, parent, name, physical)
   }
 
@@ -106,7 +106,6 @@ export class Remover {
     table.removePlace(node, parent, name)
     if (isDirectoryNode(node)) {
       node.dead = true
-      node.version += 1
       this.#lister.forget(node)
       return
     }

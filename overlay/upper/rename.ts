@@ -60,8 +60,8 @@ export class Renamer {
     if (source === target) return
     if (mode === 'exchange' && target !== undefined) this.#exchange(from, source, to, target)
     else this.#replace(from, source, to, target)
-    from.parent.version += 1
-    to.parent.version += 1
+    from.parent.touch(from.name)
+    to.parent.touch(to.name)
   }
 
   #exchange(from: Place, source: Node, to: Place, target: Node): void {

@@ -7,6 +7,8 @@ import { systemCall } from './system-call.ts'
 
 export interface HostEntry {
   readonly name: Name
+  /** As the directory says it: that of stat(2) on most file systems, and 0 where a number does not hold it. */
+  readonly ino: number
   /** DT_*; DT_UNKNOWN (0) on file systems that do not tell. */
   readonly type: number
 }
@@ -35,7 +37,10 @@ export function listEntries(dir: number, trace: Trace = 'noticed'): HostEntry[] 
       if (length === 0) return entries
       for (let at = 0; at < length; at += buffer.readUInt16LE(at + AT_LENGTH)) {
         const name = buffer.toString('latin1', at + AT_NAME, buffer.indexOf(0, at + AT_NAME))
-        if (name !== '.' && name !== '..') entries.push({ name, type: buffer[at + AT_TYPE] ?? 0 })
+        if (name !== '.' && name !== '..') {
+          const ino = buffer.readUInt32LE(at) + buffer.readUInt32LE(at + 4) * 2 ** 32
+          entries.push({ name, ino: Number.isSafeInteger(ino) ? ino : 0, type: buffer[at + AT_TYPE] ?? 0 })
+        }
       }
     }
   } finally {

@@ -72,6 +72,8 @@ describe('listing a writable directory', () => {
       scene.create('d/up')
       scene.tree.setattr(scene.node('d/low'), { mode: 0o600 })
       for (const plus of [true, false]) {
+        // Nothing is known any more: of what the kernel knows it wants no attributes.
+        scene.remount()
         const sink = new ListSink(plus)
         scene.tree.readdir(scene.node('d'), 0, sink)
         const [self, parent, ...rest] = sink.taken
@@ -95,7 +97,7 @@ describe('listing a writable directory', () => {
       scene.tree.readdir(node, 0, sink)
       const cookies = sink.taken.map(({ cookie }) => cookie)
       expect([...cookies].sort((a, b) => a - b)).toEqual(cookies)
-      expect(cookies.every(Number.isSafeInteger)).toBe(true)
+      expect(cookies.every((cookie) => cookie < 2 ** 31)).toBe(true)
       for (const at of [1, 30, 70]) {
         // A change, and another listing from the start, so that a new list is made.
         scene.create(`d/more${at}`)
@@ -108,4 +110,82 @@ describe('listing a writable directory', () => {
       }
     })
   })
+
+  test('of what the kernel knows no attributes are read again', () => {
+    withTree(['d/low = x'], (scene) => {
+      scene.create('d/up')
+      const sink = new ListSink(true)
+      scene.tree.readdir(scene.node('d'), 0, sink)
+      const entries = sink.taken.map(({ name, entry }) => [name, entry !== undefined])
+      expect(entries).toEqual([
+        ['.', false],
+        ['..', false],
+        ['low', true],
+        ['up', false],
+      ])
+    })
+  })
+
+  test('a listing that is kept up to date shows what a new one shows', () => {
+    for (let seed = 0; seed < 6; seed++) playChanges(new Random(seed))
+  })
+
+  test('more changes than are noted are seen as well', () => {
+    withTree([lines('d/low', 3).join('\n')], (scene) => {
+      scene.create('d/a')
+      expect(scene.names('d')).toHaveLength(4)
+      for (const name of lines('d/n', 5000)) scene.create(name)
+      for (const name of lines('d/n', 4998)) scene.unlink(name)
+      expect(scene.names('d')).toEqual(['a', 'low0', 'low1', 'low2', 'n4998', 'n4999'])
+    })
+  })
 })
+
+/** Name, number and type of all that a directory lists. */
+function listed(scene: TreeScene, path: string, plus: boolean): string[] {
+  const sink = new ListSink(plus)
+  scene.tree.readdir(scene.node(path), 0, sink)
+  for (const { entry } of sink.taken) if (entry !== undefined) scene.tree.forget(entry.nodeId, 1)
+  return sink.taken.map(({ name, ino, type }) => `${name} ${ino} ${type}`).sort()
+}
+
+/** Random changes in two directories; each listing must be that of a tree that knows nothing yet. */
+function playChanges(random: Random): void {
+  const below = ['d', 'e'].map((dir) => `${lines(`${dir}/low`, 8).join('\n')}\n${dir}/sub/x`).join('\n')
+  withTree([below, 'd/low3\nd/low9'], (scene) => {
+    const path = () => `${random.pick(['d', 'e'])}/${random.pick(['low', 'up'])}${random.int(0, 12)}`
+    const actions: (() => unknown)[] = [
+      () => scene.create(path()),
+      () => scene.mkdir(path()),
+      () => scene.unlink(path()),
+      () => scene.rmdir(path()),
+      () => scene.rename(path(), path(), random.pick(['replace', 'noreplace', 'exchange'])),
+      () => scene.link(path(), path()),
+      () => scene.tree.setattr(scene.node(path()), { mode: 0o600 }),
+    ]
+    for (let round = 0; round < 30; round++) {
+      for (let i = random.int(0, 5); i > 0; i--) {
+        try {
+          random.pick(actions)()
+        } catch (error) {
+          // Most fail: no such name, or one too many.
+          if (!(error instanceof Error && error.name === 'FsError') && !String(error).includes('Error: no '))
+            throw error
+        }
+      }
+      const [plus, dir] = [random.chance(0.5), random.pick(['d', 'e'])]
+      const kept = listed(scene, dir, plus)
+      if (round % 6 === 5) {
+        scene.remount()
+        expect(kept).toEqual(listed(scene, dir, plus))
+      }
+      for (const line of kept) {
+        const [name = '', ino, type] = line.split(' ')
+        if (name.startsWith('.')) continue
+        expect(scene.exists(`${dir}/${name}`)).toBe(true)
+        const stat = scene.stat(`${dir}/${name}`)
+        expect([ino, type]).toEqual([String(stat.ino), String(stat.mode >>> 12)])
+      }
+    }
+  })
+}
