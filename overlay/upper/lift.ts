@@ -96,8 +96,8 @@ export class Lifter {
       if (isShown) this.#enterGroup(node, part, stat, copy)
       else node.group = undefined
       const fd = openAt(work.fd, copy, O_PATH)
-      node.descriptor = fd
       table.setUpper(node, statFd(fd).ino)
+      files.hold(node, fd)
       if (node.group !== undefined) files.attach(node)
     } finally {
       unlinkAt(work.fd, copy)

@@ -31,7 +31,7 @@ function upperStat({ files, policy, owner, times }: Upper, node: Node): Stat {
   return {
     ...stat,
     ino: node.ino,
-    nlink: shownLinks(node, host.nlink),
+    nlink: shownLinks(node, host.nlink - files.ownLinks(node)),
     uid: shownId(owner.uid, stat.uid),
     gid: shownId(owner.gid, stat.gid),
   }

@@ -1,8 +1,10 @@
 import { closeSync, constants } from 'node:fs'
 import { FsError, type Name } from '../../src/base/index.ts'
-import { O_PATH, openAt, reopenFd } from '../../src/sys/at.ts'
+import { linkAt, linkFd, O_PATH, openAt, reopenFd, unlinkAt } from '../../src/sys/at.ts'
+import { openFilesLimit } from '../../src/sys/privileges.ts'
 import { type HostStat, statAt, statFd } from '../../src/sys/statx.ts'
-import type { DirectoryNode, Node } from './nodes.ts'
+import { type DirectoryNode, isDirectoryNode, type Node } from './nodes.ts'
+import type { WorkDirectory } from './work-directory.ts'
 
 const { O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR } = constants
 
@@ -13,11 +15,21 @@ const CLIMB_KEPT = 32
 /** Regular files kept open for data. */
 const OPEN_FILES = 256
 
+/** Nodes without a name that hold a descriptor of their own, at most. */
+const HELD = 4096
+
+/** A quarter of what the process may open: with the kept ones, half of 1024 is left for the layers. */
+function mostHeld(): number {
+  return Math.min(HELD, openFilesLimit() >>> 2)
+}
+
 export interface UpperFilesOptions {
   /** O_PATH descriptor of the upper directory. */
   readonly rootFd: number
-  /** Where inodes are found that have no name in the tree itself: the index of hard links. */
-  readonly indexFd: number
+  /** Has the index of hard links, where inodes are found that have no name in the tree itself. */
+  readonly work: WorkDirectory
+  /** Nodes without a name that may hold a descriptor. By default as many as the limits of the process allow. */
+  readonly mostHeld?: number | undefined
 }
 
 /**
@@ -28,17 +40,24 @@ export interface UpperFilesOptions {
 export class UpperFiles {
   readonly rootFd: number
   readonly dev: number
-  readonly #indexFd: number
+  readonly #work: WorkDirectory
+  readonly #mostHeld: number
+  #held = 0
   readonly #directories = new Map<Node, number>()
   readonly #files = new Map<Node, number>()
   /** Files whose data descriptor can only be read: the upper refused more. */
   readonly #readOnly = new Set<Node>()
   /** Nodes without a name whose descriptor is good for data as well. */
   readonly #heldData = new Set<Node>()
+  /** Nodes without a name that hold no descriptor: their name in the work directory, that a crash leaves to `clean`. */
+  readonly #aside = new Map<Node, Name>()
+  /** Directories that are no more and hold no descriptor: what they were. */
+  readonly #removed = new Map<Node, HostStat>()
 
   constructor(options: UpperFilesOptions) {
     this.rootFd = options.rootFd
-    this.#indexFd = options.indexFd
+    this.#work = options.work
+    this.#mostHeld = options.mostHeld ?? mostHeld()
     this.dev = statFd(options.rootFd).dev
   }
 
@@ -138,19 +157,28 @@ export class UpperFiles {
 
   /** Where the upper has the inode by name. @throws FsError ESTALE where it has it by none */
   locate(node: Node): { readonly dir: number; readonly name: Name } {
+    const aside = this.#aside.get(node)
+    if (aside !== undefined) return { dir: this.#work.fd, name: aside }
     if (node.place !== undefined) return { dir: this.directory(node.place.parent), name: node.place.name }
-    if (node.group !== undefined) return { dir: this.#indexFd, name: node.group.key }
+    if (node.group !== undefined) return { dir: this.#work.indexFd, name: node.group.key }
     throw stale(node)
   }
 
   /** Attributes as the upper has them. @throws FsError ESTALE */
   stat(node: Node): HostStat {
+    const removed = isDirectoryNode(node) && node.dead ? this.#removed.get(node) : undefined
+    if (removed !== undefined) return removed
     const open = this.#opened(node)
     if (open !== undefined) return statFd(open)
     const { dir, name } = this.locate(node)
     const stat = statAt(dir, name)
     if (stat === undefined || stat.ino !== node.upperIno || stat.dev !== this.dev) throw stale(node)
     return stat
+  }
+
+  /** Links of the inode that are no names: nobody is shown them. */
+  ownLinks(node: Node): number {
+    return this.#aside.has(node) ? 1 : 0
   }
 
   /** Calls with a descriptor of the inode, perhaps O_PATH, that is valid for that long. @throws FsError ESTALE */
@@ -176,46 +204,104 @@ export class UpperFiles {
 
   /** Before the last name goes: from now on the node holds its inode by itself. */
   detach(node: Node): void {
-    if (node.descriptor >= 0) return
+    if (node.descriptor >= 0 || this.#aside.has(node)) return
+    if (isDirectoryNode(node)) {
+      // What is left to ask of it are its attributes.
+      if (this.#isFull()) this.#removed.set(node, this.stat(node))
+      else this.hold(node, this.open(node))
+      this.#closeDirectory(node)
+      return
+    }
+    const { dir, name } = this.locate(node)
+    if (this.#setAside(node, (aside) => linkAt(dir, name, this.#work.fd, aside))) return
     const data = this.#files.get(node)
     if (data !== undefined && !this.#readOnly.has(node)) {
       this.#files.delete(node)
       this.holdData(node, data)
       return
     }
-    node.descriptor = this.open(node)
-    const directory = this.#directories.get(node)
-    this.#directories.delete(node)
-    if (directory !== undefined) closeSync(directory)
+    this.hold(node, this.open(node))
   }
 
-  /** The node holds its inode by a descriptor that is open for reading and writing. */
-  holdData(node: Node, fd: number): void {
+  /** The node, which has no name, holds its inode by this descriptor, or by a link where there are too many. */
+  hold(node: Node, fd: number): void {
+    if (this.#setAside(node, (aside) => linkFd(fd, this.#work.fd, aside))) {
+      closeSync(fd)
+      return
+    }
     node.descriptor = fd
+    this.#held += 1
+  }
+
+  /** As `hold`, where the descriptor is open for reading and writing. */
+  holdData(node: Node, fd: number): void {
+    if (this.#setAside(node, (aside) => linkFd(fd, this.#work.fd, aside))) {
+      this.keepData(node, fd)
+      return
+    }
+    node.descriptor = fd
+    this.#held += 1
     this.#heldData.add(node)
   }
 
   /** A name was found again. */
   attach(node: Node): void {
+    this.#dropAside(node)
     if (node.descriptor < 0) return
-    if (this.#heldData.delete(node)) {
-      this.keepData(node, node.descriptor)
-      node.descriptor = -1
-      return
-    }
-    closeSync(node.descriptor)
-    node.descriptor = -1
+    const fd = this.#release(node)
+    if (this.#heldData.delete(node)) this.keepData(node, fd)
+    else closeSync(fd)
   }
 
   /** The node is no more. */
   forget(node: Node): void {
     this.closeData(node)
-    const directory = this.#directories.get(node)
-    this.#directories.delete(node)
-    if (directory !== undefined) closeSync(directory)
-    if (node.descriptor >= 0) closeSync(node.descriptor)
-    node.descriptor = -1
+    this.#closeDirectory(node)
+    this.#removed.delete(node)
+    this.#dropAside(node)
+    if (node.descriptor >= 0) closeSync(this.#release(node))
     this.#heldData.delete(node)
+  }
+
+  #isFull(): boolean {
+    return this.#held >= this.#mostHeld
+  }
+
+  #release(node: Node): number {
+    const fd = node.descriptor
+    node.descriptor = -1
+    this.#held -= 1
+    return fd
+  }
+
+  /**
+   * @param link gives the inode one more name in the work directory
+   * @returns false where there is room for a descriptor, or no way to link
+   */
+  #setAside(node: Node, link: (aside: Name) => void): boolean {
+    if (!this.#isFull()) return false
+    const aside = this.#work.temporaryName()
+    try {
+      link(aside)
+    } catch (error) {
+      if (error instanceof FsError && ['EMLINK', 'EPERM', 'EOPNOTSUPP'].includes(error.code)) return false
+      throw error
+    }
+    this.#aside.set(node, aside)
+    return true
+  }
+
+  #dropAside(node: Node): void {
+    const aside = this.#aside.get(node)
+    if (aside === undefined) return
+    this.#aside.delete(node)
+    unlinkAt(this.#work.fd, aside)
+  }
+
+  #closeDirectory(node: Node): void {
+    const fd = this.#directories.get(node)
+    this.#directories.delete(node)
+    if (fd !== undefined) closeSync(fd)
   }
 
   /** Data of a file without a name. */

@@ -68,6 +68,8 @@ export interface WritableTreeOptions {
   readonly subdir?: Name
   /** False: directories that have something below cannot be renamed (EXDEV). Default true. */
   readonly redirectDir?: boolean
+  /** Files without a name that may hold a descriptor each. By default as many as the limits of the process allow. */
+  readonly mostHeld?: number
 }
 
 /** Longest name, bytes (NAME_MAX, include/uapi/linux/limits.h). */
@@ -351,7 +353,7 @@ function assemble(options: WritableTreeOptions, onGone: (node: Node) => void): U
   root.upperIno = host.ino
   root.opaque = opaque
   root.attributeWhiteouts = opacity === 'x'
-  const files = new UpperFiles({ rootFd: upperFd, indexFd: work.indexFd })
+  const files = new UpperFiles({ rootFd: upperFd, work, mostHeld: options.mostHeld })
   return {
     stack,
     table: new NodeTable(layers, root, onGone),

@@ -1,6 +1,7 @@
 import { readdirSync, renameSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { ROOT_NODE_ID, S_IFIFO } from '../../../src/base/index.ts'
+import { type NodeId, ROOT_NODE_ID, S_IFIFO } from '../../../src/base/index.ts'
 import { ListSink } from '../support/list.ts'
 import { failsWith, ME, TreeScene, withTree } from './support/tree-scene.ts'
 
@@ -80,6 +81,99 @@ describe('what a writable tree holds', () => {
       expect(scene.tree.state.descriptors).toBeLessThan(600)
       for (const i of [0, 300, 699]) expect(scene.read(`f${i}`)).toBe(`${i}`)
     })
+  })
+})
+
+describe('files in use that have no name any more', () => {
+  const MANY = 30
+  const few = { mostHeld: 3 }
+  const lower = Array.from({ length: MANY }, (_, i) => `low${i} = low ${i}`).join('\n')
+  const left = (scene: TreeScene) => readdirSync(join(scene.folder, 'w/work'))
+
+  test('hold few descriptors, and are what they were', () => {
+    withTree(
+      [lower],
+      (scene) => {
+        const nodes: [NodeId, string][] = []
+        for (let i = 0; i < MANY; i++) {
+          nodes.push([scene.create(`new${i}`, `new ${i}`), `new ${i}`], [scene.node(`low${i}`), `low ${i}`])
+          const unnamed = scene.tree.tmpfile(ROOT_NODE_ID, 0o600, { ...ME, umask: 0 }).nodeId
+          scene.tree.write(unnamed, 0, Buffer.from(`tmp ${i}`), false)
+          nodes.push([unnamed, `tmp ${i}`])
+          scene.unlink(`new${i}`)
+          scene.unlink(`low${i}`)
+        }
+        const before = openDescriptors()
+        for (const [node, text] of nodes) {
+          scene.tree.write(node, text.length, Buffer.from('!'), false)
+          scene.tree.setattr(node, { mode: 0o640 })
+          expect(scene.read(node)).toBe(`${text}!`)
+          const { nlink, mode, size } = scene.tree.getattr(node)
+          expect([nlink, mode & 0o777, size]).toEqual([0, 0o640, text.length + 1])
+        }
+        expect(openDescriptors() - before).toBeLessThan(3 * MANY + 10)
+        expect(left(scene).length).toBeGreaterThan(2 * MANY)
+        expect(scene.names()).toEqual([])
+        for (const [node] of nodes) scene.tree.forget(node, 1_000)
+        expect(left(scene)).toEqual([])
+      },
+      {},
+      few,
+    )
+  })
+
+  test('may get a name, if they never had one', () => {
+    withTree(
+      [],
+      (scene) => {
+        const { tree } = scene
+        for (let i = 0; i < MANY; i++) {
+          const { nodeId } = tree.tmpfile(ROOT_NODE_ID, 0o600, { ...ME, umask: 0 })
+          tree.link(nodeId, ROOT_NODE_ID, `f${i}`)
+          expect(tree.getattr(nodeId).nlink).toBe(1)
+          const removed = scene.create(`gone${i}`)
+          scene.unlink(`gone${i}`)
+          expect(() => tree.link(removed, ROOT_NODE_ID, 'back')).toThrow(failsWith('ENOENT'))
+        }
+        expect(left(scene)).toHaveLength(MANY - few.mostHeld)
+        expect(scene.names()).toHaveLength(MANY)
+      },
+      {},
+      few,
+    )
+  })
+
+  test('directories too', () => {
+    withTree(
+      [],
+      (scene) => {
+        const nodes = Array.from({ length: MANY }, (_, i) => scene.mkdir(`d${i}`))
+        const before = openDescriptors()
+        for (let i = 0; i < MANY; i++) scene.rmdir(`d${i}`)
+        expect(openDescriptors()).toBeLessThanOrEqual(before + few.mostHeld)
+        for (const node of nodes) expect(scene.tree.getattr(node).nlink).toBe(0)
+      },
+      {},
+      few,
+    )
+  })
+
+  test('are gone with the mount, or with the next one after a crash', () => {
+    withTree(
+      [],
+      (scene) => {
+        for (let i = 0; i < MANY; i++) {
+          scene.create(`f${i}`, 'x')
+          scene.unlink(`f${i}`)
+        }
+        writeFileSync(join(scene.folder, 'w/work/#left'), 'by a crash')
+        expect(left(scene)).toHaveLength(MANY - few.mostHeld + 1)
+        scene.remount()
+        expect(left(scene)).toEqual([])
+      },
+      {},
+      few,
+    )
   })
 })
 
