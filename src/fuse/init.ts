@@ -19,7 +19,6 @@ const MAX_BACKGROUND = 64
 const COMMON_FLAGS = [
   abi.FUSE_ASYNC_READ,
   abi.FUSE_DO_READDIRPLUS,
-  abi.FUSE_ASYNC_DIO,
   abi.FUSE_NO_OPEN_SUPPORT,
   abi.FUSE_PARALLEL_DIROPS,
   abi.FUSE_MAX_PAGES,
@@ -27,8 +26,18 @@ const COMMON_FLAGS = [
   abi.FUSE_NO_OPENDIR_SUPPORT,
 ]
 
-/** `EXPORT_SUPPORT`: the node ids of a read-only mount stay valid after the kernel forgot them. */
-const READ_ONLY_FLAGS = [...COMMON_FLAGS, abi.FUSE_EXPORT_SUPPORT, abi.FUSE_HANDLE_KILLPRIV]
+/**
+ * - `EXPORT_SUPPORT`: the node ids of a read-only mount stay valid after the kernel forgot them.
+ * - `ASYNC_DIO`: not for writable mounts. Pages that somebody reads while an asynchronous direct write is under way stay
+ *   in the page cache as they were, because nobody drops them when it is complete (mm/filemap.c:
+ *   generic_file_direct_write does so after a synchronous one).
+ */
+const READ_ONLY_FLAGS = [
+  ...COMMON_FLAGS,
+  abi.FUSE_ASYNC_DIO,
+  abi.FUSE_EXPORT_SUPPORT,
+  abi.FUSE_HANDLE_KILLPRIV,
+]
 
 /**
  * What a writable mount asks for besides:

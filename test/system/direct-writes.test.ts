@@ -1,0 +1,26 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, it } from 'vitest'
+import { atomfsFuse, needs, runProgram, titled, unmount, withTempDir } from '../support/index.ts'
+
+const need = needs('root', 'fuse')
+const SIZE = 4 << 20
+
+it.skipIf(!need.ok)(
+  titled('what was written directly and asynchronously is what others read through the page cache', need),
+  { timeout: 120_000 },
+  () =>
+    withTempDir(async (folder) => {
+      const [lower, upper, work, target] = ['l', 'u', 'w', 'm'].map((name) => join(folder, name))
+      for (const path of [lower, upper, work, target]) mkdirSync(path ?? '')
+      writeFileSync(join(lower ?? '', 'f'), Buffer.alloc(SIZE))
+      const options = `lowerdir=${lower},upperdir=${upper},workdir=${work}`
+      await atomfsFuse(['overlay', '-o', options, target ?? ''], { runDir: join(folder, 'run') })
+      try {
+        const stale = await runProgram('direct-write-main', [join(target ?? '', 'f'), '50', `${SIZE}`])
+        expect(stale).toBe('0\n')
+      } finally {
+        await unmount(target ?? '')
+      }
+    }),
+)
