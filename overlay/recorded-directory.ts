@@ -1,17 +1,8 @@
-import {
-  direntType,
-  FsError,
-  isDirectory,
-  isRegular,
-  isSymlink,
-  type Name,
-  type Stat,
-} from '../src/base/index.ts'
-import { pread } from '../src/sys/file-io.ts'
+import { direntType, isDirectory, isRegular, isSymlink, type Name, type Stat } from '../src/base/index.ts'
 import { HostDirectoryLayer } from './host-directory.ts'
 import type { HostFilesOptions } from './host-files.ts'
 import type { DirectoryCursor, LayerEntry, Ref } from './layer.ts'
-import { decodeOwner } from './upper/owner-record.ts'
+import { decodeOwner, readRecordedTarget } from './upper/owner-record.ts'
 import { nameFromUpper, nameInUpper } from './upper/upper-xattrs.ts'
 import { DT_REG } from './whiteout.ts'
 
@@ -56,11 +47,7 @@ export class RecordedDirectoryLayer extends HostDirectoryLayer {
   override readlink(ref: Ref): Uint8Array {
     const stat = this.stat(ref)
     if (isSymlink(super.stat(ref).mode) || !isSymlink(stat.mode)) return super.readlink(ref)
-    // The target is the content of a regular file.
-    const target = new Uint8Array(stat.size)
-    const length = pread(this.descriptorOf(ref), 0, target)
-    if (length !== target.length) throw new FsError('EIO', `layer ${this.label}: inode ${ref} was changed`)
-    return target
+    return readRecordedTarget(this.descriptorOf(ref), stat.size, `layer ${this.label}: inode ${ref}`)
   }
 
   override listxattr(ref: Ref): readonly Name[] {

@@ -16,6 +16,7 @@ import {
 } from '../../src/base/index.ts'
 import { chmodFd, chownFd } from '../../src/sys/fd-attributes.ts'
 import { getxattrFd, setxattrFd } from '../../src/sys/fd-xattr.ts'
+import { pread } from '../../src/sys/file-io.ts'
 import type { UpperPolicy } from './upper-policy.ts'
 
 /** Whose a file is, what it is, and who may do what: all that a plain user cannot give to a real file. */
@@ -125,6 +126,25 @@ export function readOwner(fd: number, hostMode: number, record: Name): Owner | u
   if (!isRegular(hostMode) && !isDirectory(hostMode)) return undefined
   const value = getxattrFd(fd, record)
   return value === undefined ? undefined : decodeOwner(value, hostMode)
+}
+
+/** Longest target of a symbolic link on any file system of Linux (PATH_MAX), bytes. */
+const TARGET_MAX = 4096
+
+/**
+ * Target of a symbolic link that is kept as the content of a regular file.
+ * @param size of that file, which may be any
+ * @param what for messages
+ * @throws FsError EIO for what no link can have
+ */
+export function readRecordedTarget(fd: number, size: number, what: string): Uint8Array {
+  if (size < 1 || size > TARGET_MAX) {
+    throw new FsError('EIO', `${what}: link target of ${size} bytes, expected 1..${TARGET_MAX}`)
+  }
+  const target = new Uint8Array(size)
+  const length = pread(fd, 0, target)
+  if (length !== size) throw new FsError('EIO', `${what}: link target was changed`)
+  return target
 }
 
 /** Attributes of an upper file as they are meant. @param host its real ones. @throws FsError EIO */

@@ -17,7 +17,7 @@ import type {
 } from '../../src/base/index.ts'
 import { FsError, isDirectory, isSymlink, ROOT_NODE_ID, S_IFDIR, S_IFLNK } from '../../src/base/index.ts'
 import { readlinkFd } from '../../src/sys/at.ts'
-import { pread, statfsFd } from '../../src/sys/file-io.ts'
+import { statfsFd } from '../../src/sys/file-io.ts'
 import { statFd } from '../../src/sys/statx.ts'
 import type { Stack } from '../directory.ts'
 import { shownFileName, storedFileName } from '../file-names.ts'
@@ -36,6 +36,7 @@ import { upperOpacity } from './markers.ts'
 import { ModificationTimes } from './modification-times.ts'
 import { hasMarks } from './names-form.ts'
 import { DirectoryNode, isDirectoryNode, type Node, NodeTable } from './nodes.ts'
+import { readRecordedTarget } from './owner-record.ts'
 import { layerOf, partOf, shownStat } from './present.ts'
 import { Remover } from './remove.ts'
 import { Renamer } from './rename.ts'
@@ -154,8 +155,7 @@ export class WritableTree implements WritableFileSystem {
     }
     if (policy.owners === 'real' || isSymlink(files.stat(node).mode)) return files.with(node, readlinkFd)
     const fd = files.data(node, false)
-    const target = new Uint8Array(statFd(fd).size)
-    return target.subarray(0, pread(fd, 0, target))
+    return readRecordedTarget(fd, statFd(fd).size, `upper: node ${id}`)
   }
 
   readdir(node: NodeId, cookie: number, sink: DirectorySink): void {
