@@ -12,7 +12,7 @@ import { mknodAt, O_PATH, openAt, RENAME_EXCHANGE, renameAt, unlinkAt } from '..
 import { getxattrFd, listxattrFd, setxattrFd } from '../../src/sys/fd-xattr.ts'
 import { statAt } from '../../src/sys/statx.ts'
 import { MARK_PREFIX, OPAQUE_MARK, type Opacity, opacityAmong } from '../whiteout.ts'
-import type { UpperPolicy } from './upper-policy.ts'
+import type { UpperPolicy, WhiteoutForm } from './upper-policy.ts'
 import type { WorkDirectory } from './work-directory.ts'
 
 /** Mode of `.wh.` files, as fuse-overlayfs makes them. */
@@ -20,22 +20,49 @@ const MARK_MODE = 0o700
 const NAME_MAX = 255
 /** `y`, the value that overlayfs writes. */
 const OPAQUE = Uint8Array.of(0x79)
+/** `x`: empty files in the directory may be whiteouts. */
+const HAS_WHITEOUTS = Uint8Array.of(0x78)
 const { O_CREAT, O_EXCL, O_WRONLY } = constants
+
+/** The form in which an upper deletes a name: `.wh.NAME` has no room for a long one. */
+export function whiteoutForm(name: Name, { whiteouts, xattrs }: UpperPolicy): WhiteoutForm {
+  const hasRoom = whiteouts !== 'wh' || MARK_PREFIX.length + name.length <= NAME_MAX
+  return hasRoom || !xattrs ? whiteouts : 'attribute'
+}
 
 /**
  * Deletes a name: what it has in the upper is gone, and a whiteout hides what lies below. In one step as others see
  * it, also after a crash. A directory goes with all in it, which must be whiteouts only.
- * @throws FsError ENOSPC, EDQUOT, EROFS; ENAMETOOLONG where the form `.wh.NAME` has no room for the name
+ * @returns the form it has
+ * @throws FsError ENOSPC, EDQUOT, EROFS; ENAMETOOLONG where the upper has no form with room for the name
  */
-export function whiteout(dir: number, name: Name, work: WorkDirectory, policy: UpperPolicy): void {
-  if (policy.whiteouts === 'wh') markDeleted(dir, name, work)
-  else if (!succeedsUnless('EEXIST', () => mknodAt(dir, name, S_IFCHR, 0))) replaceByDevice(dir, name, work)
+export function whiteout(dir: number, name: Name, work: WorkDirectory, policy: UpperPolicy): WhiteoutForm {
+  const form = whiteoutForm(name, policy)
+  if (form === 'wh') markDeleted(dir, name, work)
+  else if (form === 'attribute') {
+    // The directory first: without it the file would be a file.
+    if (upperOpacity(dir, false) === 'none') setAttribute(dir, 'opaque', HAS_WHITEOUTS, policy)
+    replace(dir, name, work, (temporary) => makeWhiteoutFile(work.fd, temporary, policy))
+  } else if (!succeedsUnless('EEXIST', () => mknodAt(dir, name, S_IFCHR, 0))) {
+    replace(dir, name, work, (temporary) => mknodAt(work.fd, temporary, S_IFCHR, 0))
+  }
+  return form
 }
 
-function replaceByDevice(dir: number, name: Name, work: WorkDirectory): void {
-  const temporary = work.temporaryName()
-  mknodAt(work.fd, temporary, S_IFCHR, 0)
+/** fs/overlayfs/util.c:ovl_path_check_xwhiteout_xattr */
+function makeWhiteoutFile(dir: number, name: Name, policy: UpperPolicy): void {
+  const fd = openAt(dir, name, O_CREAT | O_EXCL | O_WRONLY, MARK_MODE)
   try {
+    setAttribute(fd, 'whiteout', OPAQUE, policy)
+  } finally {
+    closeSync(fd)
+  }
+}
+
+function replace(dir: number, name: Name, work: WorkDirectory, make: (temporary: Name) => void): void {
+  const temporary = work.temporaryName()
+  try {
+    make(temporary)
     if (isDirectoryAt(dir, name)) exchange(dir, name, work, temporary)
     else renameAt(work.fd, temporary, dir, name, 0)
   } finally {
@@ -99,6 +126,10 @@ export function isDeviceWhiteout(stat: Stat): boolean {
 export function isUpperWhiteout(dir: number, name: Name, stat: Stat, opacity: () => Opacity): boolean {
   if (isDeviceWhiteout(stat)) return true
   if (!isRegular(stat.mode) || stat.size !== 0 || opacity() !== 'x') return false
+  return isWhiteoutFile(dir, name)
+}
+
+function isWhiteoutFile(dir: number, name: Name): boolean {
   return withDescriptor(dir, name, (fd) => {
     const present = listxattrFd(fd)
     return present.includes('trusted.overlay.whiteout') || present.includes('user.overlay.whiteout')
@@ -115,8 +146,12 @@ export function isMarkedDeleted(dir: number, name: Name): boolean {
 
 /** Hides all that lies below a directory. @param fd of the directory, may be O_PATH. @throws FsError ENOSPC, EDQUOT */
 export function setOpaque(fd: number, policy: UpperPolicy): void {
-  if (policy.xattrs) setxattrFd(fd, `${policy.markers}.overlay.opaque`, OPAQUE, 'either')
+  if (policy.xattrs) setAttribute(fd, 'opaque', OPAQUE, policy)
   else makeMark(fd, OPAQUE_MARK)
+}
+
+function setAttribute(fd: number, name: 'opaque' | 'whiteout', value: Uint8Array, policy: UpperPolicy): void {
+  setxattrFd(fd, `${policy.markers}.overlay.${name}`, value, 'either')
 }
 
 /**

@@ -2,9 +2,10 @@ import { FsError, isDirectory, type Name } from '../../src/base/index.ts'
 import { renameAt, rmdirAt, unlinkAt } from '../../src/sys/at.ts'
 import { listNames } from '../../src/sys/directory-entries.ts'
 import { statAt, statFd } from '../../src/sys/statx.ts'
+import { hide } from './hide.ts'
 import type { Lifter } from './lift.ts'
 import type { Lister } from './list.ts'
-import { setOpaque, whiteout } from './markers.ts'
+import { setOpaque } from './markers.ts'
 import { type DirectoryNode, isDirectoryNode, type Node } from './nodes.ts'
 import { layerOf, partOf, shownStat } from './present.ts'
 import type { Resolver } from './resolve.ts'
@@ -31,7 +32,7 @@ export class Remover {
     const physical = this.isPhysical(parent, name)
     this.prepareLoss(node, parent, name, physical)
     if (this.#resolver.below(parent, name) === undefined) unlinkAt(dir, name)
-    else whiteout(dir, name, this.#upper.work, this.#upper.policy)
+    else hide(this.#upper, parent, name)
     parent.touch(name)
     this.finishLoss(node, parent, name, physical)
   }
@@ -44,7 +45,7 @@ export class Remover {
     const physical = node.inUpper
     this.prepareLoss(node, parent, name, physical)
     if (this.#resolver.below(parent, name) !== undefined) {
-      whiteout(dir, name, this.#upper.work, this.#upper.policy)
+      hide(this.#upper, parent, name)
     } else if (physical) this.#removeDirectory(dir, name)
     parent.touch(name)
     this.finishLoss(node, parent, name, physical)

@@ -2,8 +2,16 @@ import { FsError, type Name, type RenameMode } from '../../src/base/index.ts'
 import { RENAME_EXCHANGE, renameAt, unlinkAt } from '../../src/sys/at.ts'
 import { statAt } from '../../src/sys/statx.ts'
 import { MARK_PREFIX } from '../whiteout.ts'
+import { hide } from './hide.ts'
 import type { Lifter } from './lift.ts'
-import { isDeviceWhiteout, makeMark, removeWhiteout, setOpaque, whiteout } from './markers.ts'
+import {
+  isDeviceWhiteout,
+  isUpperWhiteout,
+  makeMark,
+  removeWhiteout,
+  setOpaque,
+  whiteoutForm,
+} from './markers.ts'
 import { type DirectoryNode, isDirectoryNode, type Node, type Place } from './nodes.ts'
 import { redirectFor, writeRedirect } from './redirect.ts'
 import type { Remover } from './remove.ts'
@@ -89,8 +97,7 @@ export class Renamer {
     const physical = target !== undefined && this.#remover.isPhysical(to.parent, to.name)
     if (target !== undefined) this.#remover.prepareLoss(target, to.parent, to.name, physical)
     if (isDirectoryNode(source) && target !== undefined && isDirectoryNode(target) && target.inUpper) {
-      const dir = this.#upper.files.directory(to.parent)
-      if (!this.#remover.emptyOut(target)) whiteout(dir, to.name, this.#upper.work, this.#upper.policy)
+      if (!this.#remover.emptyOut(target)) hide(this.#upper, to.parent, to.name)
     }
     this.#moveOver(from, to, isDirectoryNode(source))
     this.#upper.table.movePlace(source, from, to)
@@ -120,21 +127,26 @@ export class Renamer {
 
   /** What is at the new place is a file, an empty directory, a whiteout, or nothing. */
   #moveOver(from: Place, to: Place, directory: boolean): void {
-    const { files, policy, marks, work } = this.#upper
+    const { files, policy, marks } = this.#upper
     const toDir = files.directory(to.parent)
     const fromDir = files.directory(from.parent)
     const leaves = this.#resolver.below(from.parent, from.name) !== undefined
     const present = statAt(toDir, to.name)
-    const device = present !== undefined && isDeviceWhiteout(present)
-    if (leaves && policy.whiteouts === 'wh') makeMark(fromDir, MARK_PREFIX + from.name)
-    if (device && (directory || (leaves && policy.whiteouts === 'device'))) {
+    const opacity = () => (to.parent.attributeWhiteouts ? 'x' : 'none')
+    const covered = present !== undefined && isUpperWhiteout(toDir, to.name, present, opacity)
+    const form = leaves ? whiteoutForm(from.name, policy) : 'none'
+    if (form === 'wh') makeMark(fromDir, MARK_PREFIX + from.name)
+    // What covers the new name is good for the old one where both are devices.
+    const reused = form === 'device' && present !== undefined && isDeviceWhiteout(present)
+    if (covered && (directory || reused)) {
       renameAt(fromDir, from.name, toDir, to.name, RENAME_EXCHANGE)
-      if (!leaves || policy.whiteouts === 'wh') unlinkAt(fromDir, from.name)
-    } else if (leaves && policy.whiteouts === 'device') {
-      if (!renamedWithWhiteout(fromDir, from.name, toDir, to.name)) {
-        // A file system that cannot do both at once: what is below shows up for a moment.
+      if (form === 'none' || form === 'wh') unlinkAt(fromDir, from.name)
+      else if (!reused) hide(this.#upper, from.parent, from.name)
+    } else if (form === 'device' || form === 'attribute') {
+      if (form === 'attribute' || !renamedWithWhiteout(fromDir, from.name, toDir, to.name)) {
+        // Where both cannot be done at once, what is below shows up for a moment.
         renameAt(fromDir, from.name, toDir, to.name, 0)
-        whiteout(fromDir, from.name, work, policy)
+        hide(this.#upper, from.parent, from.name)
       }
     } else renameAt(fromDir, from.name, toDir, to.name, 0)
     if (marks) removeWhiteout(toDir, to.name)

@@ -5,11 +5,19 @@ import { listNames } from '../../src/sys/directory-entries.ts'
 import { chownFd } from '../../src/sys/fd-attributes.ts'
 import { getxattrFd, setxattrFd } from '../../src/sys/fd-xattr.ts'
 import { statAt, statFd } from '../../src/sys/statx.ts'
+import { MARK_PREFIX } from '../whiteout.ts'
+import { makeMark } from './markers.ts'
 import { NAMES_FORM } from './names-form.ts'
 import type { WorkDirectory } from './work-directory.ts'
 
 /** When copied data must be on the disk: `auto` before they get their name, `strict` all else too, `volatile` never. */
 export type FsyncPolicy = 'auto' | 'strict' | 'volatile'
+
+/**
+ * How a name is deleted: by a device 0:0 that bears it, by a file `.wh.NAME` beside it, or by an empty file that bears it
+ * and has the attribute `overlay.whiteout`. All three are read; overlayfs writes the first, fuse-overlayfs the first two.
+ */
+export type WhiteoutForm = 'device' | 'wh' | 'attribute'
 
 /** How an upper directory stores what is not plain data. Decided once, when it is mounted. */
 export interface UpperPolicy {
@@ -19,8 +27,7 @@ export interface UpperPolicy {
   readonly ownerRecord: Name
   /** Namespace of the attributes of the overlay itself: `user.overlay.` or `trusted.overlay.` */
   readonly markers: 'user' | 'trusted'
-  /** Device 0:0 with the name that is deleted, or a file `.wh.NAME`. */
-  readonly whiteouts: 'device' | 'wh'
+  readonly whiteouts: WhiteoutForm
   /** False where the file system has no attributes for markers. */
   readonly xattrs: boolean
   readonly fsync: FsyncPolicy
@@ -32,6 +39,8 @@ export interface WishedPolicy {
   readonly owners?: 0 | 1 | 2
   readonly markers?: 'user' | 'trusted'
   readonly fsync?: FsyncPolicy
+  /** Deletions are not devices, as with FUSE_OVERLAYFS_DISABLE_OVL_WHITEOUT of fuse-overlayfs. */
+  readonly avoidsDevices?: boolean
 }
 
 export const USER_RECORD: Name = 'user.containers.override_stat'
@@ -68,7 +77,7 @@ export function probeUpper(work: WorkDirectory, upperFd: number, wished: WishedP
       owners: record === undefined ? 'real' : 'override',
       ownerRecord: record ?? USER_RECORD,
       markers: markers ?? 'user',
-      whiteouts: canMakeDevice(work) ? 'device' : 'wh',
+      whiteouts: chooseWhiteouts(work, markers !== undefined, wished.avoidsDevices ?? false),
       xattrs: markers !== undefined,
       fsync: wished.fsync ?? 'auto',
     }
@@ -135,21 +144,40 @@ function neededRecord(fd: number, wished: 0 | 1 | 2 | undefined): Name | undefin
   return USER_RECORD
 }
 
+/** Whether an attribute can be set, and is there then: fuse-overlayfs takes those of an overlay, and hides them. */
 function canSet(fd: number, name: Name): boolean {
-  return succeeds(() => setxattrFd(fd, name, Uint8Array.of(0), 'either'))
+  return (
+    succeeds(() => setxattrFd(fd, name, Uint8Array.of(0), 'either')) && getxattrFd(fd, name) !== undefined
+  )
 }
 
-/** @returns false for an EPERM by a cgroup, a user namespace of an old kernel, or a plain user */
-function canMakeDevice(work: WorkDirectory): boolean {
-  const name = work.temporaryName()
-  if (!succeeds(() => mknodAt(work.fd, name, S_IFCHR, 0))) return false
-  const stat = statAt(work.fd, name)
+/** The best form that works here. @throws FsError EOPNOTSUPP where none does */
+function chooseWhiteouts(work: WorkDirectory, xattrs: boolean, avoidsDevices: boolean): WhiteoutForm {
+  const device = work.temporaryName()
+  // EPERM by a cgroup, a user namespace of an old kernel, or a plain user. In an overlay it is a deletion itself.
+  if (!avoidsDevices && canMake(work, device, () => mknodAt(work.fd, device, S_IFCHR, 0))) return 'device'
+  const mark = `${MARK_PREFIX}${work.temporaryName()}`
+  if (canMake(work, mark, () => makeMark(work.fd, mark))) return 'wh'
+  if (xattrs) return 'attribute'
+  throw new FsError(
+    'EOPNOTSUPP',
+    'upper directory: deletions cannot be kept here: neither devices 0:0, nor files .wh.NAME, nor attributes overlay.* can be made, as in a mount of fuse-overlayfs; use a directory of another file system, such as a volume or a tmpfs',
+  )
+}
+
+/** Whether something can be made, a device 0:0 or no device, and is there then. */
+function canMake(work: WorkDirectory, name: Name, make: () => void): boolean {
+  const stat = succeeds(make) ? statAt(work.fd, name) : undefined
+  if (stat === undefined) return false
   unlinkAt(work.fd, name)
-  return stat?.rdev === 0
+  return stat.rdev === 0
 }
 
-/** Errors that say that something is impossible here; others, such as a full disk, are for the caller. */
-const IMPOSSIBLE: readonly string[] = ['EPERM', 'EACCES', 'EINVAL', 'EOPNOTSUPP', 'EOVERFLOW']
+/**
+ * Errors that say that something is impossible here; others, such as a full disk, are for the caller. ENOENT comes from a
+ * file system where what is made is a deletion, and gone at once (fuse-overlayfs).
+ */
+const IMPOSSIBLE: readonly string[] = ['EPERM', 'EACCES', 'EINVAL', 'EOPNOTSUPP', 'EOVERFLOW', 'ENOENT']
 
 function succeeds(action: () => void): boolean {
   try {

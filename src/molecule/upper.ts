@@ -180,9 +180,13 @@ function indexOf(work: string): number | undefined {
   }
 }
 
+/** Of fuse-overlayfs, whose callers set it where device files make trouble (enroot). */
+const NO_DEVICES = 'FUSE_OVERLAYFS_DISABLE_OVL_WHITEOUT'
+
 function wishedOf({ owners, markers, fsync }: UpperOptions): Parameters<typeof probeUpper>[2] {
   return {
     fsync,
+    avoidsDevices: process.env[NO_DEVICES] !== undefined,
     ...(owners === undefined ? {} : { owners }),
     ...(markers === undefined ? {} : { markers }),
   }

@@ -4,6 +4,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
@@ -28,6 +29,7 @@ import { mountKernelOverlay, needs, run, titled, unmount, withTarget } from '../
 import { REAL, Scene } from './support.ts'
 
 const WH: UpperPolicy = { ...REAL, whiteouts: 'wh', xattrs: false }
+const WH_OR_ATTRIBUTE: UpperPolicy = { ...WH, xattrs: true }
 const overlayfs = needs('kernel-overlayfs')
 const fuseOverlayfs = needs('root', 'fuse', 'fuse-overlayfs')
 
@@ -88,6 +90,20 @@ describe('a whiteout', () => {
     whiteout(scene.upperFd, 'y'.repeat(255), scene.work, REAL)
     whiteout(scene.upperFd, 'z'.repeat(251), scene.work, WH)
     expect(isMarkedDeleted(scene.upperFd, 'z'.repeat(251))).toBe(true)
+  })
+
+  test('of a long name is an empty file with an attribute, where there are attributes', () => {
+    const name = 'x'.repeat(252)
+    for (const make of Object.values(PRESENT)) {
+      make(scene.path(`upper/${name}`))
+      expect(whiteout(scene.upperFd, name, scene.work, WH_OR_ATTRIBUTE)).toBe('attribute')
+      expect(upperOpacity(scene.upperFd, true)).toBe('x')
+      const stat = statAt(scene.upperFd, name)!
+      expect(isUpperWhiteout(scene.upperFd, name, stat, () => upperOpacity(scene.upperFd, true))).toBe(true)
+      expect(readdirSync(scene.path('work/work'))).toEqual([])
+      rmSync(scene.path(`upper/${name}`))
+    }
+    expect(whiteout(scene.upperFd, 'short', scene.work, WH_OR_ATTRIBUTE)).toBe('wh')
   })
 
   test('goes in both forms, and nothing else goes with it', () => {

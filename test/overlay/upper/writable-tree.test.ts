@@ -314,6 +314,43 @@ describe('deletions', () => {
         scene.remount()
         expect(scene.names('d')).toEqual(['a', 'c'])
       },
+      { whiteouts: 'wh', xattrs: false },
+    )
+  })
+
+  test('of long names where devices are impossible, by attribute', () => {
+    const [a, b, c, d] = ['a', 'b', 'c', 'd'].map((letter) => letter.repeat(255)) as [
+      string,
+      string,
+      string,
+      string,
+    ]
+    withTree(
+      [`${a}\n${b}/x\n${c} = c\n${d} = d\nd/${a}`],
+      (scene) => {
+        scene.unlink(a)
+        scene.unlink(`${b}/x`)
+        scene.rmdir(b)
+        scene.rename(c, 'short')
+        scene.rename('d', 'moved')
+        for (const again of [false, true]) {
+          if (again) scene.remount()
+          expect(scene.names()).toEqual([d, 'moved', 'short'])
+          expect(scene.names('moved')).toEqual([a])
+        }
+        // Whatever comes to where one was: a file, a directory that is new, one that is moved, a file over another name.
+        scene.create(a, 'new')
+        scene.mkdir(b)
+        scene.create(`${b}/y`)
+        scene.rename('moved', c)
+        scene.rename('short', d)
+        for (const again of [false, true]) {
+          if (again) scene.remount()
+          expect(scene.names()).toEqual([a, b, c, d])
+          expect([scene.read(a), scene.read(d)]).toEqual(['new', 'c'])
+          expect([scene.names(b), scene.names(c)]).toEqual([['y'], [a]])
+        }
+      },
       { whiteouts: 'wh' },
     )
   })
