@@ -1,4 +1,4 @@
-import { ByteReader, type ByteSource, FsError } from '../src/base/index.ts'
+import { ByteReader, type ByteSource, FsError, viewOf } from '../src/base/index.ts'
 import type { CompressorName } from './codecs/index.ts'
 
 /** Bytes of the superblock; the data area may begin right after it. */
@@ -10,6 +10,8 @@ export const NO_TABLE = -1
 
 const MAGIC = 0x7371_7368
 const MAGIC_BIG_ENDIAN = 0x6873_7173
+const MAGIC_SIZE = 4
+const VERSION_OFFSET = 28
 const COMPRESSORS: readonly CompressorName[] = ['gzip', 'lzma', 'lzo', 'xz', 'lz4', 'zstd']
 // A stored metadata block is two bytes of header and at least one of content; an inode has 20 bytes or more.
 const SMALLEST_STORED_METADATA = 3
@@ -75,8 +77,14 @@ export function readSuperblock(source: ByteSource): Superblock {
 export function decodeSuperblock(bytes: Uint8Array, sourceSize: number, label: string): Superblock {
   if (bytes.length === 0) throw new FsError('EIO', `${label}: empty file, expected a squashfs image`)
   const what = `${label}: superblock`
-  const reader = ByteReader.over(bytes, what)
   checkMagic(bytes, label)
+  if (bytes.length < SUPERBLOCK_SIZE) {
+    throw new FsError(
+      'EIO',
+      `${label}: ends after ${bytes.length} bytes, the superblock of a squashfs image has ${SUPERBLOCK_SIZE}`,
+    )
+  }
+  const reader = ByteReader.over(bytes, what)
   reader.skip(4)
   const inodeCount = reader.u32()
   const modTime = reader.u32()
@@ -135,7 +143,9 @@ export function decodeSuperblock(bytes: Uint8Array, sourceSize: number, label: s
   if (xattrTable !== NO_TABLE) ordered('xattr', xattrTable)
 
   const inodeTableSize = directoryTable - inodeTable
-  check(inodeCount > 0, 'inode count is 0')
+  // Some writers leave the count at 0; only the export table, which has an entry for each inode, relies on it
+  // (fs/squashfs/export.c:squashfs_read_inode_lookup_table).
+  check(inodeCount > 0 || exportTable === NO_TABLE, 'inode count is 0, but there is an export table')
   check(
     inodeCount <= metadataCapacity(inodeTableSize) / SMALLEST_INODE,
     `inode count ${inodeCount} does not fit an inode table of ${inodeTableSize} bytes`,
@@ -167,13 +177,17 @@ export function decodeSuperblock(bytes: Uint8Array, sourceSize: number, label: s
 }
 
 function checkMagic(bytes: Uint8Array, label: string): void {
-  const reader = ByteReader.over(bytes, `${label}: superblock`)
-  const magic = reader.u32()
+  if (bytes.length < MAGIC_SIZE) return
+  const view = viewOf(bytes)
+  const magic = view.getUint32(0, true)
   if (magic === MAGIC) return
-  if (magic === MAGIC_BIG_ENDIAN) {
-    throw new FsError('EINVAL', `${label}: big-endian squashfs (version 3 or older), only 4.0 is supported`)
-  }
-  throw new FsError('EINVAL', `${label}: not a squashfs image`)
+  if (magic !== MAGIC_BIG_ENDIAN) throw new FsError('EINVAL', `${label}: not a squashfs image`)
+  // Before 4.0 there were images of both byte orders; a few writers still make 4.0 with the wrong one.
+  const version =
+    bytes.length < VERSION_OFFSET + 4
+      ? ''
+      : ` ${view.getUint16(VERSION_OFFSET)}.${view.getUint16(VERSION_OFFSET + 2)}`
+  throw new FsError('EINVAL', `${label}: big-endian squashfs${version}, only little-endian 4.0 is supported`)
 }
 
 /** All bits set means that there is no such table. */

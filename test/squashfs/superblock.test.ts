@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { decodeSuperblock, SUPERBLOCK_SIZE } from '../../squashfs/superblock.ts'
 import { errnoOf, FsError } from '../../src/base/index.ts'
-import { cat, u16, u32, u64 } from './support/bytes.ts'
+import { cat, text, u16, u32, u64 } from './support/bytes.ts'
 
 const SOURCE_SIZE = 9000
 
@@ -65,8 +65,11 @@ test('all fields come out in their places', () => {
   })
 })
 
-test('every proper prefix is EIO', () => {
+test('every proper prefix is EIO, and says what is missing from which file', () => {
   const bytes = superblock()
+  expect(failure(bytes.subarray(0, 50)).message).toBe(
+    'x.sqfs: ends after 50 bytes, the superblock of a squashfs image has 96',
+  )
   for (let length = 0; length < bytes.length; length++) {
     expect(failure(bytes.subarray(0, length)).code, `prefix ${length}`).toBe('EIO')
   }
@@ -92,7 +95,7 @@ test.each([
   ['compressor 0', { compressor: u16(0) }, /compressor 0/],
   ['compressor 7', { compressor: u16(7) }, /compressor 7/],
   ['no ids', { idCount: u16(0) }, /id count/],
-  ['no inodes', { inodeCount: u32(0) }, /inode count is 0/],
+  ['an export table of no inodes', { inodeCount: u32(0) }, /inode count is 0, but there is an export/],
   ['more inodes than fit', { inodeCount: u32(0xffff_ffff) }, /inode count 4294967295/],
   ['bytes used beyond the file', { bytesUsed: u64(9001) }, /truncated/],
   ['bytes used too small', { bytesUsed: u64(95) }, /bytes used 95/],
@@ -119,6 +122,10 @@ test('other formats are told apart', () => {
   expect(failure(superblock({ minor: u16(1) })).message).toMatch(/version 4\.1/)
   const bigEndian = failure(superblock({ magic: Uint8Array.of(0x73, 0x71, 0x73, 0x68) }))
   expect(bigEndian.message).toMatch(/big-endian/)
+  const bigEndian4 = failure(
+    cat(text('sqsh'), new Uint8Array(24), Uint8Array.of(0, 4, 0, 0), new Uint8Array(64)),
+  )
+  expect(bigEndian4.message).toBe('x.sqfs: big-endian squashfs 4.0, only little-endian 4.0 is supported')
   const other = failure(superblock({ magic: u32(0xef53) }))
   expect(other.message).toMatch(/not a squashfs image/)
   expect(errnoOf(other)).toBe(22)
