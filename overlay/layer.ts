@@ -21,6 +21,8 @@ export interface LayerEntry {
   readonly ino: number
   /** DT_* of the entry (`direntType`). */
   readonly type: number
+  /** Set in a listing out of order, where another entry of this name may come first: `lookup` tells. */
+  readonly unsorted?: true
 }
 
 /** Walks one directory of a layer in byte order of the names. */

@@ -9,7 +9,7 @@ const FIRST_COOKIE = 2
 /**
  * Takes one visible name; false where there is no room, and then it was not taken.
  * @param top index of the layer that shows the name
- * @param found undefined where the name could not be resolved because of damage
+ * @param found undefined where the name could not be resolved because of damage, or must be looked up
  */
 export type AddName = (
   name: Name,
@@ -42,7 +42,9 @@ export function listSingle(directory: Directory, cookie: number, plus: boolean, 
         `layer ${directory.layerAt(0).label}: directory ${part.ref}: position ${cursor.position}`,
       )
     }
-    if (!add(entry.name, part.layer, entry, shown, next)) return
+    // Whoever asks for the name gets the first entry that has it, which need not be this one.
+    const found = entry.unsorted === true ? undefined : shown
+    if (!add(entry.name, part.layer, entry, found, next)) return
   }
 }
 

@@ -1,4 +1,5 @@
-import { FsError, LruCache } from '../src/base/index.ts'
+import { FsError } from '../src/base/index.ts'
+import { type BlockIndex, BlockIndexes, type Checkpoint, FIRST_STRIDE } from './block-index.ts'
 import { blockCount, type Inode } from './inode.ts'
 import { MetadataCursor, type MetadataTable } from './metadata.ts'
 
@@ -6,11 +7,12 @@ import { MetadataCursor, type MetadataTable } from './metadata.ts'
 export const DATA_UNCOMPRESSED = 1 << 24
 const STORED_SIZE_MASK = DATA_UNCOMPRESSED - 1
 const ENTRY_SIZE = 4
-const NUMBERS_PER_CHECKPOINT = 3
-const FIRST_STRIDE = 1024
-const CHECKPOINTS_MAX = 2048
-/** Checkpoints kept in all, over all files that were read lately. 24 bytes each. */
-const MEMO_CHECKPOINTS = 32 * 1024
+/**
+ * Decoded bytes of a block list, at most. 2^28 blocks: 1 TiB in the smallest blocks, 32 TiB in those of the default
+ * size, twice the largest file of ext4. The holes of such a file take no room in the image, so a small one can claim
+ * any size, and its list is walked in one go.
+ */
+export const BLOCK_LIST_MAX = 2 ** 30
 
 /** Where a block of a file is. `storedSize` 0 is a hole. */
 export interface DataBlock {
@@ -20,37 +22,13 @@ export interface DataBlock {
   compressed: boolean
 }
 
-/**
- * Places in a block list from which the walk can go on: every `stride` blocks the data position so far and the
- * place in the metadata. Where there would be too many, every second one is dropped and the stride doubled.
- */
-class BlockIndex {
-  stride = FIRST_STRIDE
-  count = 0
-  readonly numbers: number[] = []
-
-  add(block: number, position: number, metadataPosition: number, metadataOffset: number): void {
-    if (block !== (this.count + 1) * this.stride) return
-    this.numbers.push(position, metadataPosition, metadataOffset)
-    this.count += 1
-    if (this.count < CHECKPOINTS_MAX) return
-    const kept: number[] = []
-    for (let i = 1; i < this.count; i += 2) {
-      kept.push(...this.numbers.slice(i * NUMBERS_PER_CHECKPOINT, (i + 1) * NUMBERS_PER_CHECKPOINT))
-    }
-    this.numbers.splice(0, this.numbers.length, ...kept)
-    this.count = kept.length / NUMBERS_PER_CHECKPOINT
-    this.stride *= 2
-  }
-}
-
 /** Remembers, for the files used lately, how to get into the middle of their block lists. Bounded. */
 export class BlockIndexMemo {
-  readonly #indexes = new LruCache<number, BlockIndex>(MEMO_CHECKPOINTS)
+  readonly #indexes = new BlockIndexes()
   // The walk of the latest read: a sequential reader goes on exactly there.
   #latest: BlockListWalk | undefined
 
-  /** A walk that stands at `block` of the file. */
+  /** A walk that stands at `block` of the file. @throws FsError EIO */
   walkAt(
     table: MetadataTable,
     inode: Inode,
@@ -68,17 +46,17 @@ export class BlockIndexMemo {
       latest.block > block ||
       latest.block + FIRST_STRIDE < block
     ) {
-      if (latest !== undefined) this.#indexes.set(latest.inode.ref, latest.index, latest.index.count + 1)
-      walk = new BlockListWalk(
-        table,
-        inode,
-        blockSize,
-        limits,
-        this.#indexes.get(inode.ref) ?? new BlockIndex(),
-      )
+      if (latest !== undefined) this.#indexes.keep(latest.inode.ref, latest.index)
+      walk = new BlockListWalk(table, inode, blockSize, limits, this.#indexes.get(inode.ref))
     }
     if (walk === undefined) throw new FsError('EIO', `${table.what}: no walk`)
-    walk.skipTo(block)
+    try {
+      walk.skipTo(block)
+    } catch (error) {
+      // How far it came is worth keeping: the next one meets the damage at once.
+      this.#indexes.keep(inode.ref, walk.index)
+      throw error
+    }
     this.#latest = walk
     return walk
   }
@@ -103,9 +81,11 @@ export class BlockListWalk {
   readonly index: BlockIndex
   /** False after an error, and while a step is under way. */
   usable = true
+  #holes = 0
   #position: number
   #cursor: MetadataCursor | undefined
 
+  /** @throws FsError EIO where the list is longer than BLOCK_LIST_MAX */
   constructor(table: MetadataTable, inode: Inode, blockSize: number, limits: DataLimits, index: BlockIndex) {
     this.#table = table
     this.inode = inode
@@ -114,46 +94,110 @@ export class BlockListWalk {
     this.#limits = limits
     this.index = index
     this.#position = inode.blocksStart
+    if (this.#count * ENTRY_SIZE > BLOCK_LIST_MAX) {
+      throw this.#damage(`${this.#count} blocks, at most ${BLOCK_LIST_MAX / ENTRY_SIZE} are read`)
+    }
   }
 
   /** Goes forward to `block`; never backward. @throws FsError EIO */
   skipTo(block: number): void {
-    const checkpoint = Math.min(Math.floor(block / this.index.stride), this.index.count)
-    if (checkpoint > 0 && checkpoint * this.index.stride > this.block) {
-      const at = (checkpoint - 1) * NUMBERS_PER_CHECKPOINT
-      const [position, metadataPosition, offset] = this.index.numbers.slice(at, at + NUMBERS_PER_CHECKPOINT)
-      if (position !== undefined && metadataPosition !== undefined && offset !== undefined) {
-        this.#cursor = new MetadataCursor(this.#table, metadataPosition, offset)
-        this.#position = position
-        this.block = checkpoint * this.index.stride
-      }
+    const checkpoint = this.index.before(block)
+    if (checkpoint !== undefined && checkpoint.block > this.block) this.#goTo(checkpoint)
+    while (this.block < block) {
+      if (this.#pass(block - this.block, undefined) === 0) this.next()
     }
-    while (this.block < block) this.next()
+  }
+
+  /** Goes forward to the next hole, or to the next block that is none. @returns its number; undefined at the end */
+  find(hole: boolean): number | undefined {
+    while (this.block < this.#count) {
+      const checkpoint = this.index.skippable({ block: this.block, holes: this.#holes }, hole)
+      if (checkpoint !== undefined) this.#goTo(checkpoint)
+      const limit = this.#count - this.block
+      if (this.#pass(limit, hole) > 0) continue
+      const { block } = this
+      if ((this.next().storedSize === 0) === hole) return block
+    }
+    return undefined
   }
 
   /** The next block; the object is reused by the following call. @throws FsError EIO */
   next(): DataBlock {
     if (this.block >= this.#count) throw this.#damage(`the file has only ${this.#count} blocks`)
     this.usable = false
-    this.#cursor ??= new MetadataCursor(this.#table, this.inode.tailPosition, this.inode.tailOffset)
-    const cursor = this.#cursor
+    const cursor = this.#open()
     const at = cursor.take(ENTRY_SIZE)
     const stored = cursor.view.getUint32(at, true)
     const current = this.current
     current.position = this.#position
     current.storedSize = storedSizeOf(stored)
     current.compressed = (stored & DATA_UNCOMPRESSED) === 0
-    if (stored !== 0) {
-      const problem = blockProblem(this.#position, stored, this.#blockSize, this.#limits)
-      if (problem !== undefined) throw this.#damage(problem)
-    }
-    this.#position += current.storedSize
+    if (stored === 0) this.#holes += 1
+    else this.#addData(stored)
     this.block += 1
-    if (this.block % this.index.stride === 0 && this.block < this.#count) {
-      this.index.add(this.block, this.#position, cursor.blockPosition, cursor.offset)
-    }
+    this.#mark(cursor)
     this.usable = true
     return current
+  }
+
+  /**
+   * Passes entries in one piece, without looking up each by itself: as far as the metadata block, the next checkpoint
+   * and `limit` allow, and not past the first of the kind that is sought. @returns how many
+   */
+  #pass(limit: number, sought: boolean | undefined): number {
+    this.usable = false
+    const cursor = this.#open()
+    const toMark = this.index.stride - (this.block % this.index.stride)
+    const ahead = cursor.recordsAhead(ENTRY_SIZE, Math.min(limit, toMark))
+    const { view, offset } = cursor
+    // A local variable, because holes are what long lists consist of.
+    let holes = 0
+    let passed = 0
+    while (passed < ahead) {
+      const stored = view.getUint32(offset + passed * ENTRY_SIZE, true)
+      if (sought !== undefined && (stored === 0) === sought) break
+      passed += 1
+      if (stored === 0) holes += 1
+      else this.#addData(stored)
+    }
+    if (passed > 0) {
+      this.#holes += holes
+      this.block += passed
+      cursor.take(passed * ENTRY_SIZE)
+      this.#mark(cursor)
+    }
+    this.usable = true
+    return passed
+  }
+
+  /** Adds the size of a block that is no hole. @throws FsError EIO */
+  #addData(stored: number): void {
+    const problem = blockProblem(this.#position, stored, this.#blockSize, this.#limits)
+    if (problem !== undefined) throw this.#damage(problem)
+    this.#position += storedSizeOf(stored)
+  }
+
+  #mark(cursor: MetadataCursor): void {
+    if (this.block % this.index.stride !== 0 || this.block >= this.#count) return
+    this.index.add({
+      block: this.block,
+      holes: this.#holes,
+      position: this.#position,
+      metadataPosition: cursor.blockPosition,
+      metadataOffset: cursor.offset,
+    })
+  }
+
+  #goTo({ block, holes, position, metadataPosition, metadataOffset }: Checkpoint): void {
+    this.#cursor = new MetadataCursor(this.#table, metadataPosition, metadataOffset)
+    this.block = block
+    this.#holes = holes
+    this.#position = position
+  }
+
+  #open(): MetadataCursor {
+    this.#cursor ??= new MetadataCursor(this.#table, this.inode.tailPosition, this.inode.tailOffset)
+    return this.#cursor
   }
 
   #damage(message: string): FsError {

@@ -1,58 +1,60 @@
 import { FsError } from '../src/base/index.ts'
-import { type Inode, isDirectoryInode } from './inode.ts'
+import { DirectoryParents } from './directory-parents.ts'
+import type { Inode } from './inode.ts'
 
-// Only images that no common writer makes are recorded at all; 1 Mi directories take some 50 MB.
+/** Directories of which the entry is remembered, per layer: 8 to 22 bytes each. */
 const RECORDED_DIRECTORIES_MAX = 1 << 20
 
 /**
- * Keeps a damaged or crafted image from showing an endless tree, by refusing a directory that lists its own
- * ancestor. The stored `parent_inode` cannot be relied on: sqfstar stores a wrong one for pseudo directories
- * (squashfs-tools issue 354), and the kernel uses it for ".." only.
+ * Keeps a damaged or crafted image from showing an endless tree, or one with more paths than anybody can walk: a
+ * directory has one name. The entry through which it was first reached is remembered, and a second one is refused:
+ * directories have no hard links. The stored `parent_inode` cannot be relied on: sqfstar stores a wrong one for
+ * pseudo directories (squashfs-tools issue 354), and the kernel uses it for ".." only.
  *
  * mksquashfs, sqfstar, tar2sqfs and gensquashfs write a directory's inode after the inodes of all its entries,
  * because the listing names their positions; the root comes last. In such an image a directory may only
- * list directories with smaller references, and references that only fall cannot form a loop. In an image whose
- * root does not come last, the parent through which a directory was first reached is remembered instead, and a
- * second parent is refused: directories have no hard links.
+ * list directories with smaller references, and references that only fall cannot form a loop: so nothing need be
+ * refused there once more directories were met than are remembered.
+ *
+ * What an entry calls a directory counts as one; the merge refuses an entry whose inode has another type.
  */
 export class DirectoryOrder {
   readonly #rootRef: number
-  readonly #parents: Map<number, number> | undefined
-  readonly #inode: (ref: number) => Inode
+  readonly #rootIsLast: boolean
+  readonly #recorded: number
+  readonly #parents = new DirectoryParents()
 
-  constructor(rootRef: number, rootIsLast: boolean, inode: (ref: number) => Inode) {
+  /** @param recorded directories to remember */
+  constructor(rootRef: number, rootIsLast: boolean, recorded: number = RECORDED_DIRECTORIES_MAX) {
     this.#rootRef = rootRef
-    this.#parents = rootIsLast ? undefined : new Map()
-    this.#inode = inode
+    this.#rootIsLast = rootIsLast
+    this.#recorded = recorded
   }
 
-  /** @throws FsError EIO where `entryRef` is a directory that cannot be below `directory` */
-  check(directory: Inode, entryRef: number): void {
-    const parents = this.#parents
-    if (parents === undefined) {
-      if (entryRef >= directory.ref && isDirectoryInode(this.#inode(entryRef))) {
-        throw refusal(directory, entryRef, 'which was written after it')
-      }
-      return
+  /**
+   * @param place where in the directory table the entry ends: two entries have different ones
+   * @param ref of the directory that the entry names
+   * @throws FsError EIO where it cannot be below `directory`
+   */
+  check(directory: Inode, place: number, ref: number): void {
+    if (ref === this.#rootRef) throw refusal(directory, ref, 'which is the root: a loop')
+    if (this.#rootIsLast && ref >= directory.ref) {
+      throw refusal(directory, ref, 'which was written after it: a loop')
     }
-    if (!isDirectoryInode(this.#inode(entryRef))) return
-    if (entryRef === this.#rootRef) throw refusal(directory, entryRef, 'which is the root')
-    const parent = parents.get(entryRef)
-    if (parent === undefined) {
-      if (parents.size >= RECORDED_DIRECTORIES_MAX) {
-        throw refusal(directory, entryRef, `but loops are ruled out for ${RECORDED_DIRECTORIES_MAX} only`)
-      }
-      parents.set(entryRef, directory.ref)
-    } else if (parent !== directory.ref) {
-      throw refusal(directory, entryRef, 'which another directory lists too')
+    if (this.#parents.size < this.#recorded || this.#parents.has(ref)) {
+      if (this.#parents.claim(ref, directory.ref, place)) return
+      throw refusal(directory, ref, 'which another entry names too: a loop, or a tree without end')
+    }
+    if (!this.#rootIsLast) {
+      throw refusal(directory, ref, `but loops are ruled out for ${this.#recorded} directories only`)
     }
   }
 }
 
-function refusal(directory: Inode, entryRef: number, reason: string): FsError {
-  const block = Math.floor(entryRef / 8192)
+function refusal(directory: Inode, ref: number, reason: string): FsError {
+  const block = Math.floor(ref / 8192)
   return new FsError(
     'EIO',
-    `squashfs directory ${directory.inodeNumber} lists the directory ${block}:${entryRef % 8192}, ${reason}: a loop`,
+    `squashfs directory ${directory.inodeNumber} lists the directory ${block}:${ref % 8192}, ${reason}`,
   )
 }

@@ -9,19 +9,30 @@ import {
   S_IFREG,
   S_IFSOCK,
 } from '../src/base/index.ts'
-import { LISTING_SURPLUS, type ListingPoint } from './directory-index.ts'
+import { LISTING_SURPLUS, type ListingPoint, NAME_MAX } from './directory-index.ts'
 import type { DirectoryOrder } from './directory-order.ts'
 import type { Inode } from './inode.ts'
+import type { ListingPoints } from './listing-points.ts'
 import { MetadataCursor, type MetadataTable } from './metadata.ts'
 import { METADATA_SIZE } from './superblock.ts'
 
 const HEADER_SIZE = 12
 const ENTRY_SIZE = 8
 const HEADER_COUNT_MAX = 256
-export const NAME_MAX = 256
+/**
+ * Bytes of a listing, at most. The index of a directory counts its entries in 16 bits, one for each metadata block, so
+ * no writer can make a larger directory that is of use. Some 20 million names.
+ */
+export const LISTING_MAX = 65536 * METADATA_SIZE
+/**
+ * Names of one listing that do not follow the greatest so far, at most. The format wants them sorted; the kernel shows
+ * others too, but finds only some of them by name, so nobody has many.
+ */
+export const UNSORTED_MAX = 65536
 const SLASH = 0x2f
 const DOT = 0x2e
 
+const DT_DIR = direntType(S_IFDIR)
 /** DT_* of the basic inode types 1..7; an entry never holds an extended type. */
 const DIRENT_TYPES = [S_IFDIR, S_IFREG, S_IFLNK, S_IFBLK, S_IFCHR, S_IFIFO, S_IFSOCK].map(direntType)
 
@@ -30,18 +41,30 @@ export interface DirectoryEntry {
   readonly ref: number
   readonly ino: number
   readonly type: number
+  /** Set where a greater name was met before, so that this one may have stood before that: `lookup` tells. */
+  readonly unsorted?: true
+}
+
+/** What a listing must know of its image. */
+export interface ListingContext {
+  readonly table: MetadataTable
+  readonly refSpan: number
+  readonly order: DirectoryOrder
+  /** The inode number of an inode. @throws FsError EIO */
+  readonly inodeNumber: (ref: number) => number
 }
 
 /**
  * Walks the listing of one directory in stored order (squashfs: Directory Table). `advance` steps without making
- * an object, for searching; `entry` makes one of where it stands.
+ * an object, for searching; `entry` makes one of where it stands. Of entries with the same name the first counts, as in
+ * a search.
  */
 export class DirectoryListing {
+  readonly #context: ListingContext
   readonly #table: MetadataTable
   readonly #inode: Inode
+  readonly #points: ListingPoints | undefined
   readonly #end: number
-  readonly #refSpan: number
-  readonly #order: DirectoryOrder
   #cursor: MetadataCursor | undefined
   #position: number
   #point: ListingPoint
@@ -56,24 +79,33 @@ export class DirectoryListing {
   #entryType = 0
   #nameAt = 0
   #nameSize = 0
+  // The greatest name before the current entry, from where this walk began.
+  #greatest: Buffer | undefined
+  #greatestAt = 0
+  #greatestSize = 0
+  // The current entry against that name: above 0 where it is greater, 0 where it is the same once more.
+  #rise = 1
+  #unsorted = 0
   // Set where the cursor stands on an entry that `next` has not given yet.
   #pending = false
 
-  constructor(
-    table: MetadataTable,
-    inode: Inode,
-    start: ListingPoint,
-    refSpan: number,
-    order: DirectoryOrder,
-  ) {
-    this.#table = table
+  /**
+   * @param start a header, from which the walk begins
+   * @param points takes what the walk finds out, for later searches
+   * @throws FsError EIO where the listing is larger than LISTING_MAX
+   */
+  constructor(context: ListingContext, inode: Inode, start: ListingPoint, points: ListingPoints | undefined) {
+    this.#context = context
+    this.#table = context.table
     this.#inode = inode
+    this.#points = points
     this.#end = inode.size - LISTING_SURPLUS
-    this.#refSpan = refSpan
-    this.#order = order
     this.#position = start.position
     this.#point = start
     this.#previousPoint = start
+    if (this.#end > LISTING_MAX) {
+      throw this.#damage(`listing of ${this.#end} bytes, at most ${LISTING_MAX} are read`)
+    }
   }
 
   get directory(): Inode {
@@ -85,14 +117,18 @@ export class DirectoryListing {
     return this.#pending ? this.#entryStart : this.#position
   }
 
-  /** The latest known header at or before `position`, from which a listing can be read again. */
+  /** The latest known header before `position`, from which a listing can be read again. */
   pointBefore(position: number): ListingPoint | undefined {
-    if (this.#point.position <= position) return this.#point
-    return this.#previousPoint.position <= position ? this.#previousPoint : undefined
+    if (this.#point.position < position) return this.#point
+    return this.#previousPoint.position < position ? this.#previousPoint : undefined
   }
 
   next(): DirectoryEntry | undefined {
-    if (!this.#pending && !this.advance()) return undefined
+    if (!this.#pending) {
+      do {
+        if (!this.advance()) return undefined
+      } while (this.#rise === 0)
+    }
     this.#pending = false
     return this.entry()
   }
@@ -117,8 +153,10 @@ export class DirectoryListing {
 
   /** Steps to the next entry; false at the end. */
   advance(): boolean {
+    this.#keepGreatest()
     this.#entryStart = this.#position
-    if (this.#left === 0 && !this.#readHeader()) return false
+    const isFirst = this.#left === 0
+    if (isFirst && !this.#readHeader()) return false
     const cursor = this.#cursor
     if (cursor === undefined) return false
     const at = cursor.take(ENTRY_SIZE)
@@ -135,20 +173,51 @@ export class DirectoryListing {
     this.#nameSize = nameSize
     this.#nameAt = cursor.take(nameSize)
     this.#left -= 1
+    this.#compareGreatest(cursor.bytes)
+    if (isFirst && this.#unsorted === 0 && this.#points?.wants(this.#entryStart) === true) {
+      this.#points.add(this.#point, cursor.bytes.subarray(this.#nameAt, this.#nameAt + nameSize))
+    }
     return true
+  }
+
+  /** Remembers the current name, before the next one takes its place. */
+  #keepGreatest(): void {
+    const cursor = this.#cursor
+    if (this.#rise <= 0 || cursor === undefined || this.#nameSize === 0) return
+    // A view is enough: blocks do not change. Only what the cursor put together itself is overwritten.
+    if (cursor.isCopy) {
+      this.#greatest = Buffer.from(cursor.bytes.subarray(this.#nameAt, this.#nameAt + this.#nameSize))
+      this.#greatestAt = 0
+    } else {
+      this.#greatest = cursor.bytes
+      this.#greatestAt = this.#nameAt
+    }
+    this.#greatestSize = this.#nameSize
+  }
+
+  #compareGreatest(bytes: Buffer): void {
+    const greatest = this.#greatest
+    if (greatest === undefined) return
+    this.#rise = compareNames(
+      bytes,
+      this.#nameAt,
+      this.#nameSize,
+      greatest,
+      this.#greatestAt,
+      this.#greatestSize,
+    )
+    if (this.#rise > 0) return
+    this.#unsorted += 1
+    if (this.#unsorted > UNSORTED_MAX) {
+      throw this.#damage(`more than ${UNSORTED_MAX} names are not in order, or the same`)
+    }
   }
 
   /** Negative where `name` stands before the current entry's name, in byte order. */
   compareName(name: Buffer): number {
     const bytes = this.#cursor?.bytes
     if (bytes === undefined) return -1
-    // Mostly decided by the first bytes: a loop is faster than a call into Buffer.compare.
-    const common = Math.min(name.length, this.#nameSize)
-    for (let i = 0; i < common; i++) {
-      const difference = (name[i] ?? 0) - (bytes[this.#nameAt + i] ?? 0)
-      if (difference !== 0) return difference
-    }
-    return name.length - this.#nameSize
+    return compareNames(name, 0, name.length, bytes, this.#nameAt, this.#nameSize)
   }
 
   /** First byte of the current entry's name. */
@@ -161,14 +230,22 @@ export class DirectoryListing {
     const type = DIRENT_TYPES[this.#entryType - 1]
     if (type === undefined) throw this.#damage(`entry type ${this.#entryType}, expected 1..7`)
     const ref = this.#inodeBlock * METADATA_SIZE + this.#entryOffset
-    if (this.#entryOffset >= METADATA_SIZE || ref >= this.#refSpan) {
+    if (this.#entryOffset >= METADATA_SIZE || ref >= this.#context.refSpan) {
       throw this.#damage(`inode reference ${this.#inodeBlock}:${this.#entryOffset} outside the inode table`)
     }
-    const ino = this.#inodeBase + this.#entryDelta
-    if (ino < 1 || ino > 0xffff_ffff) throw this.#damage(`inode number ${ino}`)
     const name = this.#name()
-    this.#order.check(this.#inode, ref)
-    return { name, ref, ino, type }
+    if (type === DT_DIR) this.#context.order.check(this.#inode, this.#place, ref)
+    // The sum wraps, as in the kernel (fs/squashfs/dir.c): a writer that puts 0 into the header and numbers above
+    // 32767 into the entries is read. No file has the number 0; there the inode itself is asked.
+    const ino = (this.#inodeBase + this.#entryDelta) >>> 0 || this.#context.inodeNumber(ref)
+    return this.#rise < 0 ? { name, ref, ino, type, unsorted: true } : { name, ref, ino, type }
+  }
+
+  /** Where the current entry ends in the directory table: different for every entry, whatever the listing's offsets. */
+  get #place(): number {
+    const cursor = this.#cursor
+    if (cursor === undefined) return 0
+    return (cursor.blockPosition - this.#table.start) * METADATA_SIZE + cursor.offset
   }
 
   #name(): string {
@@ -219,4 +296,21 @@ export class DirectoryListing {
   #damage(message: string): FsError {
     return new FsError('EIO', `${this.#what} at ${this.#position}: ${message}`)
   }
+}
+
+/** In byte order. Mostly decided by the first bytes: a loop is faster than a call into Buffer.compare. */
+function compareNames(
+  a: Uint8Array,
+  aStart: number,
+  aSize: number,
+  b: Uint8Array,
+  bStart: number,
+  bSize: number,
+): number {
+  const common = Math.min(aSize, bSize)
+  for (let i = 0; i < common; i++) {
+    const difference = (a[aStart + i] ?? 0) - (b[bStart + i] ?? 0)
+    if (difference !== 0) return difference
+  }
+  return aSize - bSize
 }

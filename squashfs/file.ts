@@ -60,13 +60,10 @@ export class FileReader {
     }
     const { blockSize } = this.#context
     const blocks = blockCount(inode, blockSize)
-    let block = Math.floor(offset / blockSize)
+    const block = Math.floor(offset / blockSize)
     if (block < blocks) {
-      const walk = this.#walkAt(inode, block)
-      for (; block < blocks; block++) {
-        const isHole = walk.next().storedSize === 0
-        if (isHole === (whence === 'hole')) return Math.max(offset, block * blockSize)
-      }
+      const found = this.#walkAt(inode, block).find(whence === 'hole')
+      if (found !== undefined) return Math.max(offset, found * blockSize)
     }
     // What is left is the tail end, which is data; behind it lies the hole that every file ends with.
     if (whence === 'hole') return inode.size

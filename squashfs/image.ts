@@ -8,11 +8,12 @@ import {
 } from '../src/base/index.ts'
 import type { Codec, CompressorName } from './codecs/index.ts'
 import { type CompressorOptions, readCompressorOptions } from './compressor-options.ts'
-import { type DirectoryEntry, DirectoryListing, NAME_MAX } from './directory.ts'
+import { type DirectoryEntry, DirectoryListing, type ListingContext } from './directory.ts'
 import {
   firstPoint,
   type ListingPoint,
   type ListingRange,
+  NAME_MAX,
   rangeOfName,
   rangeOfPosition,
 } from './directory-index.ts'
@@ -28,6 +29,7 @@ import {
   isSymlinkInode,
   NO_INDEX,
 } from './inode.ts'
+import { ListingPointsMemo } from './listing-points.ts'
 import { MetadataCursor, MetadataReader } from './metadata.ts'
 import { MetadataCache } from './metadata-cache.ts'
 import { METADATA_SIZE, readSuperblock, SUPERBLOCK_SIZE, type Superblock } from './superblock.ts'
@@ -64,7 +66,8 @@ export class SquashfsImage {
   readonly #tables: Tables
   readonly #context: InodeContext
   readonly #files: FileReader
-  readonly #order: DirectoryOrder
+  readonly #listings: ListingContext
+  readonly #points = new ListingPointsMemo()
   readonly #inodeCursor: MetadataCursor
   // Direct-mapped: lookup, getattr and read of one file decode its inode once.
   readonly #inodes: (Inode | undefined)[] = new Array<Inode | undefined>(INODE_CACHE_SLOTS).fill(undefined)
@@ -105,7 +108,12 @@ export class SquashfsImage {
     )
     const root = this.inode(this.root)
     if (!isDirectoryInode(root)) throw new FsError('EIO', `${label}: root inode is no directory`)
-    this.#order = new DirectoryOrder(this.root, this.#isLast(root), (ref) => this.inode(ref))
+    this.#listings = {
+      table: this.#tables.directories,
+      refSpan: this.refSpan,
+      order: new DirectoryOrder(this.root, this.#isLast(root)),
+      inodeNumber: (ref) => this.inode(ref).inodeNumber,
+    }
   }
 
   /** @throws FsError EIO */
@@ -155,7 +163,7 @@ export class SquashfsImage {
     const inode = this.#directory(directory)
     if (name.length === 0 || name.length > NAME_MAX) return undefined
     const wanted = Buffer.from(name, 'latin1')
-    const range = rangeOfName(this.#tables.inodes, inode, wanted)
+    const range = this.#rangeOfName(inode, wanted)
     const listing = this.#listing(inode, range.start)
     const firstByte = wanted[0] ?? 0
     while (listing.position < range.limit && listing.advance()) {
@@ -179,8 +187,7 @@ export class SquashfsImage {
   openDirectoryAt(directory: number, name: string): DirectoryListing {
     const inode = this.#directory(directory)
     const wanted = Buffer.from(name, 'latin1')
-    const range: ListingRange = rangeOfName(this.#tables.inodes, inode, wanted)
-    const listing = this.#listing(inode, range.start)
+    const listing = this.#listing(inode, this.#rangeOfName(inode, wanted).start)
     listing.seekName(wanted)
     this.#remember(listing)
     return listing
@@ -189,6 +196,8 @@ export class SquashfsImage {
   readlink(ref: number): Uint8Array {
     const inode = this.inode(ref)
     if (!isSymlinkInode(inode)) throw new FsError('EINVAL', `${this.label}: inode ${ref} is no symbolic link`)
+    // There may be nothing behind the last inode of the table, so that no cursor can stand there.
+    if (inode.size === 0) return new Uint8Array(0)
     return new MetadataCursor(this.#tables.inodes, inode.tailPosition, inode.tailOffset).copy(inode.size)
   }
 
@@ -287,12 +296,22 @@ export class SquashfsImage {
   }
 
   #listing(inode: Inode, start: ListingPoint): DirectoryListing {
-    return new DirectoryListing(this.#tables.directories, inode, start, this.refSpan, this.#order)
+    return new DirectoryListing(this.#listings, inode, start, this.#points.of(inode.ref, inode.size))
   }
 
-  /** The nearest place before `position` at which a header is known to stand. */
+  /** Where in the listing the name must be, by the index of the directory and by what earlier walks met. */
+  #rangeOfName(inode: Inode, name: Buffer): ListingRange {
+    const range = rangeOfName(this.#tables.inodes, inode, name)
+    return this.#points.of(inode.ref, inode.size)?.narrowToName(range, name) ?? range
+  }
+
+  /**
+   * The nearest place before `position` at which a header is known to stand. Never the place itself: whether the entry
+   * there has the name of the one before it only that one tells.
+   */
   #resumePoint(inode: Inode, position: number): ListingPoint {
-    let best = rangeOfPosition(this.#tables.inodes, inode, position).start
+    const range = rangeOfPosition(this.#tables.inodes, inode, position)
+    let best = (this.#points.of(inode.ref, inode.size)?.narrowToPosition(range, position) ?? range).start
     for (const listing of this.#recent) {
       if (listing.directory.ref !== inode.ref) continue
       const point = listing.pointBefore(position)
@@ -321,7 +340,9 @@ export class SquashfsImage {
     try {
       for (let i = 0; i < root.indexCount; i++) {
         const at = cursor.take(12)
-        cursor.skip(cursor.view.getUint32(at + 8, true) + 1)
+        const nameSize = cursor.view.getUint32(at + 8, true) + 1
+        if (nameSize > NAME_MAX) return false
+        cursor.skip(nameSize)
       }
     } catch (error) {
       // A damaged index is the error of whoever uses it; here it only means not to rely on the order.

@@ -205,6 +205,22 @@ export class MetadataCursor {
     return this.#takeAcross(length)
   }
 
+  /**
+   * How many records of `size` bytes lie in one piece from here, at most `limit`, and makes `view` and `bytes` those of
+   * that piece: 0 where the next one crosses a block boundary. The cursor stays; the first record is at `offset`.
+   */
+  recordsAhead(size: number, limit: number): number {
+    const block = this.#block
+    this.view = block.view
+    this.bytes = block.bytes
+    return Math.min(limit, Math.floor((block.length - this.#offset) / size))
+  }
+
+  /** True where `bytes` is a copy that a later call overwrites, not the block itself. */
+  get isCopy(): boolean {
+    return this.bytes === this.#scratch
+  }
+
   skip(length: number): void {
     let left = length
     while (left > this.#block.length - this.#offset) {

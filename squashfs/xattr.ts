@@ -14,6 +14,11 @@ const XATTR_NAME_MAX = 255
 const XATTR_SIZE_MAX = 65536
 const XATTR_LIST_MAX = 65536
 const PAIRS_MAX = 65536
+/**
+ * Decoded bytes of the attributes of one inode, at most: a thousand values of the greatest size, where file systems
+ * that people make images of have room for a few (ext4 for one block, all attributes together).
+ */
+export const XATTR_SET_MAX = 64 << 20
 
 /** One entry of the xattr id table: where the pairs of an inode are. */
 interface XattrSet {
@@ -95,6 +100,7 @@ export class XattrTable {
     const { block, offset, count } = this.#set(index)
     if (count === 0) return
     const cursor = new MetadataCursor(this.#pairs, this.#pairs.start + block, offset)
+    let walked = 0
     for (let i = 0; i < count; i++) {
       const at = cursor.take(4)
       const type = cursor.view.getUint16(at, true)
@@ -109,7 +115,12 @@ export class XattrTable {
         const name = prefix + cursor.bytes.toString('latin1', nameAt, nameAt + nameSize)
         if (visit(name, cursor, (type & OUT_OF_LINE) !== 0)) return
       }
-      cursor.skip(takeU32(cursor))
+      const size = this.#valueSize(cursor)
+      walked += nameSize + size
+      if (walked > XATTR_SET_MAX) {
+        throw new FsError('EIO', `${this.#pairs.what}: set ${index} has more than ${XATTR_SET_MAX} bytes`)
+      }
+      cursor.skip(size)
     }
   }
 
@@ -126,11 +137,13 @@ export class XattrTable {
   }
 
   #readValue(cursor: MetadataCursor): Uint8Array {
+    return cursor.copy(this.#valueSize(cursor))
+  }
+
+  #valueSize(cursor: MetadataCursor): number {
     const size = takeU32(cursor)
-    if (size > XATTR_SIZE_MAX) {
-      throw new FsError('EIO', `${this.#pairs.what}: value of ${size} bytes, at most ${XATTR_SIZE_MAX}`)
-    }
-    return cursor.copy(size)
+    if (size <= XATTR_SIZE_MAX) return size
+    throw new FsError('EIO', `${this.#pairs.what}: value of ${size} bytes, at most ${XATTR_SIZE_MAX}`)
   }
 
   #set(index: number): XattrSet {

@@ -1,4 +1,4 @@
-import { openCodec, SquashfsImage, type Superblock } from '../../squashfs/index.ts'
+import { InodeSet, openCodec, SquashfsImage, type Superblock } from '../../squashfs/index.ts'
 import { type BlockRef, type ExtentSink, FsError, S_IFDIR, S_IFREG } from '../base/index.ts'
 import { imageSource } from './image-file.ts'
 import type { ImageSpec } from './spec.ts'
@@ -11,6 +11,11 @@ export interface DamagedRange {
 
 /** Most paths named in one report. */
 const PATH_LIMIT = 100
+/**
+ * What one walk looks at, at most: names, inodes, bytes of a path, blocks of all files together. An image of a few
+ * KB can claim more than anybody can walk; what is left out makes the report truncated.
+ */
+const LIMITS = { names: 2 ** 26, inodes: 2 ** 23, path: 2 ** 16, blocks: 2 ** 30 }
 const DT_DIR = S_IFDIR >>> 12
 const DT_REG = S_IFREG >>> 12
 
@@ -55,6 +60,10 @@ class DamageWalk {
   unreadable = 0
   truncated = false
   readonly #ranges: readonly DamagedRange[]
+  // Each inode is looked at once, whatever the number of its names: a file is named by the one that was met first.
+  readonly #seen = new InodeSet()
+  #names = 0
+  #blocks = 0
 
   constructor(ranges: readonly DamagedRange[]) {
     this.#ranges = ranges
@@ -67,6 +76,8 @@ class DamageWalk {
       this.#attempt(() => {
         const cursor = image.openDirectory(ref, 0)
         for (let entry = cursor.next(); entry !== undefined; entry = cursor.next()) {
+          if (this.#isTooMuch(path)) return
+          if (!this.#seen.add(entry.ref)) continue
           const child = { ref: entry.ref, path: `${path}/${printable(entry.name)}` }
           if (entry.type === DT_DIR) pending.push(child)
           else if (entry.type === DT_REG) this.#attempt(() => this.#file(image, child.ref, child.path))
@@ -75,7 +86,21 @@ class DamageWalk {
     }
   }
 
+  #isTooMuch(path: string): boolean {
+    this.#names += 1
+    const within =
+      this.#names <= LIMITS.names && this.#seen.size < LIMITS.inodes && path.length <= LIMITS.path
+    if (!within) this.truncated = true
+    return !within
+  }
+
   #file(image: SquashfsImage, ref: number, path: string): void {
+    const { size, blksize } = image.stat(ref)
+    this.#blocks += Math.ceil(size / blksize)
+    if (this.#blocks > LIMITS.blocks) {
+      this.truncated = true
+      return
+    }
     let hit = false
     const sink: ExtentSink = {
       hole: () => undefined,
@@ -84,7 +109,7 @@ class DamageWalk {
         hit ||= this.#isDamaged(block)
       },
     }
-    image.extents(ref, 0, image.stat(ref).size, sink)
+    image.extents(ref, 0, size, sink)
     if (!hit) return
     if (this.files.length < PATH_LIMIT) this.files.push(path)
     else this.truncated = true

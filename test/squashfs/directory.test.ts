@@ -1,6 +1,9 @@
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { Layer } from '../../overlay/layer.ts'
+import { DirectoryOrder } from '../../squashfs/directory-order.ts'
+import { DirectoryParents } from '../../squashfs/directory-parents.ts'
 import type { SquashfsImage } from '../../squashfs/image.ts'
+import type { Inode } from '../../squashfs/inode.ts'
 import { FsError } from '../../src/base/index.ts'
 import { build, directoryInode, fileInode, inodeBase, open, refOf, run, withRoot } from './support/builder.ts'
 import { cat, text, u16, u32 } from './support/bytes.ts'
@@ -199,7 +202,77 @@ test('the order of inodes decides about loops where the root comes last', () => 
   }
 })
 
-test('where the root comes first, a directory with two parents is a loop, and a good tree is not', () => {
+/** Directories of one entry list each, and the root at the place that the writer gave it. */
+function chain(levels: number, rootIsLast: boolean, entries: (level: number) => readonly string[]) {
+  // Level 0 is the deepest, and empty. Where the root comes first, it is the first inode, level `levels`.
+  const listings = Array.from({ length: levels + 1 }, (_, level) => {
+    const below = rootIsLast ? level - 1 : levels - level + 1
+    return level === 0
+      ? new Uint8Array(0)
+      : run(
+          1,
+          entries(level).map((name) => ({ name, offset: below * 32, type: 1 })),
+        )
+  })
+  const order = rootIsLast ? [...listings.keys()] : [...listings.keys()].reverse()
+  let offset = 0
+  const inodes = order.map((level, number) => {
+    const size = listings[level]!.length
+    offset += size
+    return directoryInode(number + 1, { size, offset: offset - size })
+  })
+  return open(
+    build({
+      inodes,
+      directories: cat(...order.map((level) => listings[level]!)),
+      root: rootIsLast ? levels : 0,
+    }),
+  )
+}
+
+describe.each([true, false])('a directory has one name (root last: %j)', (rootIsLast) => {
+  test('in a tree of which each level lists the next one once', () => {
+    const image = chain(3, rootIsLast, (level) => [`level${level}`])
+    for (let again = 0; again < 2; again++) {
+      const deepest = image.resolve('level3/level2/level1')
+      expect(image.openDirectory(deepest, 0).next()).toBeUndefined()
+      expect(names(image)).toEqual(['level3'])
+    }
+  })
+
+  test('and is refused by a second one in the same directory', () => {
+    const image = chain(40, rootIsLast, () => ['a', 'b'])
+    expect(image.lookup(image.root, 'a')).toMatchObject({ name: 'a' })
+    expect(eio(() => image.lookup(image.root, 'b'))).toMatch(/another entry names too/)
+    const cursor = image.openDirectory(image.root, 0)
+    expect(cursor.next()).toMatchObject({ name: 'a' })
+    expect(eio(() => cursor.next())).toMatch(/another entry names too/)
+    expect(image.lookup(image.root, 'a')).toMatchObject({ name: 'a' })
+  })
+
+  test('and by a second directory, even one that has the listing in common', () => {
+    // root -> one, two; both have the listing -> deep
+    const deep = run(1, [{ name: 'deep', offset: rootIsLast ? 0 : 96, type: 1 }])
+    const ofRoot = run(1, [
+      { name: 'one', offset: 32, type: 1 },
+      { name: 'two', offset: 64, type: 1 },
+    ])
+    const root = directoryInode(9, { size: ofRoot.length, offset: deep.length })
+    const middle = [1, 2].map((number) => directoryInode(number, { size: deep.length }))
+    const end = directoryInode(3, { size: 0 })
+    const image = open(
+      build({
+        inodes: rootIsLast ? [end, ...middle, root] : [root, ...middle, end],
+        directories: cat(deep, ofRoot),
+        root: rootIsLast ? 3 : 0,
+      }),
+    )
+    expect(image.resolve('two/deep')).toBe(refOf(rootIsLast ? 0 : 96))
+    expect(eio(() => image.resolve('one/deep'))).toMatch(/another entry names too/)
+  })
+})
+
+test('where the root comes first, a directory that lists itself or what is above it is a loop', () => {
   const entry = (name: string, inode: number) => run(1, [{ name, offset: inode * 32, type: 1 }])
   const tree = (deep: number) => {
     // root (0) -> a (1) -> b (2) -> inode `deep`
@@ -212,6 +285,110 @@ test('where the root comes first, a directory with two parents is a loop, and a 
   const walk = (image: SquashfsImage) => image.resolve('a/b/c')
   expect(walk(tree(3))).toBe(refOf(96))
   for (const deep of [0, 1, 2]) expect(eio(() => walk(tree(deep)))).toMatch(/loop/)
+})
+
+test('beyond the directories that are remembered, only what could be a loop is refused', () => {
+  const directory = { ref: 10_000, inodeNumber: 1 } as Inode
+  const last = new DirectoryOrder(20_000, true, 2)
+  const first = new DirectoryOrder(0, false, 2)
+  for (const order of [last, first]) {
+    order.check(directory, 1, 32)
+    order.check(directory, 2, 64)
+    expect(eio(() => order.check(directory, 3, 64))).toMatch(/another entry/)
+  }
+  last.check(directory, 4, 96)
+  last.check(directory, 5, 96)
+  expect(eio(() => last.check(directory, 6, 10_032))).toMatch(/written after it/)
+  expect(eio(() => first.check(directory, 4, 96))).toMatch(/for 2 directories only/)
+})
+
+test('a hundred thousand directories are told apart, also those with references near the limit of the format', () => {
+  const parents = new DirectoryParents()
+  const refs = Array.from({ length: 100_000 }, (_, i) => (i % 2 === 0 ? i * 32 : 2 ** 45 - 1 - i * 8192))
+  for (const [i, ref] of refs.entries()) expect(parents.claim(ref, i, i * 20)).toBe(true)
+  expect(parents.size).toBe(refs.length)
+  let unseen = 0
+  for (const [i, ref] of refs.entries()) {
+    if (!parents.claim(ref, i, i * 20) || !parents.has(ref)) throw new Error(`directory ${i} is lost`)
+    if (parents.claim(ref, i, i * 20 + 1)) unseen += 1
+    if (parents.claim(ref, i + 1, i * 20)) unseen += 1
+  }
+  // Expected: 0.4.
+  expect(unseen).toBeLessThan(20)
+  expect(parents.has(1)).toBe(false)
+})
+
+describe('numbers of entries, and names', () => {
+  test('relative to a base of 0 wrap as in the kernel', () => {
+    const deltas = [40_000, 70_000, 0x8000, 65_536, 5]
+    const entries = deltas.map((delta, i) => ({ name: `n${i}`, offset: 0, type: 2, delta }))
+    const image = open(withRoot([fileInode(77, { size: 0 })], run(0, entries)))
+    const cursor = image.openDirectory(image.root, 0)
+    const found = deltas.map(() => cursor.next()?.ino)
+    // Where the sum is 0, which is nobody's number, the inode is asked.
+    expect(found).toEqual([2 ** 32 + 40_000 - 65_536, 70_000 - 65_536, 2 ** 32 - 0x8000, 77, 5])
+    expect(image.lookup(image.root, 'n0')).toMatchObject({ ino: 2 ** 32 + 40_000 - 65_536 })
+  })
+
+  test('that stand twice are those of the first entry, in every call', () => {
+    const entries = [0, 1, 2].flatMap((i) => [
+      { name: `name${i}`, offset: i * 32, type: 2, delta: i },
+      { name: `name${i}`, offset: 96, type: 2, delta: 3 },
+    ])
+    // Runs that end between two of the same name, so that a header is where the second one begins.
+    const listing = cat(run(1, entries.slice(0, 3)), run(1, entries.slice(3)))
+    const files = [1, 2, 3, 4].map((number) => fileInode(number, { size: 0 }))
+    const fresh = () => open(withRoot(files, listing))
+    const image = fresh()
+    expect(names(image)).toEqual(['name0', 'name1', 'name2'])
+    for (const i of [0, 1, 2]) {
+      expect(image.lookup(image.root, `name${i}`)?.ref).toBe(i * 32)
+      expect(image.openDirectoryAt(image.root, `name${i}`).next()?.ref).toBe(i * 32)
+    }
+    const cursor = fresh().openDirectory(image.root, 0)
+    for (const i of [0, 1, 2]) {
+      expect(cursor.next()?.ref).toBe(i * 32)
+      for (const some of [image, fresh()]) {
+        expect(names(some, cursor.position)).toEqual(['name1', 'name2'].slice(i))
+      }
+    }
+  })
+
+  test('that stand twice are the first one by the index, too', () => {
+    const member = (name: string, offset: number) => ({ name, offset, type: 2 })
+    const first = run(1, [member('a', 0), member('m', 0)])
+    const second = run(1, [member('m', 32), member('z', 0)])
+    const root = cat(
+      inodeBase(8, 3, 0o755),
+      u32(2),
+      u32(first.length + second.length + 3),
+      u32(0),
+      u32(3),
+      u16(1),
+      u16(0),
+      u32(0xffff_ffff),
+      cat(u32(first.length), u32(0), u32(0), text('m')),
+    )
+    const files = [1, 2].map((number) => fileInode(number, { size: 0 }))
+    const image = open(build({ inodes: [...files, root], directories: cat(first, second) }))
+    expect(image.lookup(image.root, 'm')?.ref).toBe(0)
+    expect(image.openDirectoryAt(image.root, 'm').next()?.ref).toBe(0)
+    expect(image.lookup(image.root, 'z')?.name).toBe('z')
+    expect(names(image, first.length)).toEqual(['z'])
+  })
+
+  test('out of order are listed as stored, with a hint to look them up', () => {
+    const entries = ['b', 'c', 'a', 'c', 'd'].map((name) => ({ name, offset: 0, type: 2 }))
+    const image = open(withRoot([FILE], run(1, entries)))
+    const cursor = image.openDirectory(image.root, 0)
+    const found = [1, 2, 3, 4].map(() => cursor.next())
+    expect(found).toEqual([
+      { name: 'b', ref: 0, ino: 1, type: 8 },
+      { name: 'c', ref: 0, ino: 1, type: 8 },
+      { name: 'a', ref: 0, ino: 1, type: 8, unsorted: true },
+      { name: 'd', ref: 0, ino: 1, type: 8 },
+    ])
+  })
 })
 
 test('resolve finds paths and refuses what is none', () => {

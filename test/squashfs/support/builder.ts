@@ -121,14 +121,44 @@ export function refOf(offset: number): number {
 
 /** An image of exactly these records, however wrong they are; nothing in it is compressed. */
 export function build(spec: ImageSpec): BuiltImage {
-  const data = spec.data ?? new Uint8Array(0)
   const refs: number[] = []
   let offset = 0
   for (const inode of spec.inodes) {
     refs.push(refOf(offset))
     offset += inode.length
   }
-  const root = refs[spec.root ?? refs.length - 1]!
+  const { xattrs } = spec
+  return assemble({
+    ...(spec.data === undefined ? {} : { data: spec.data }),
+    inodeCount: spec.inodeCount ?? spec.inodes.length,
+    refs,
+    root: refs[spec.root ?? refs.length - 1]!,
+    inodeTable: metadata(cat(...spec.inodes)),
+    directoryTable: metadata(spec.directories),
+    fragments: spec.fragments ?? [],
+    ids: spec.ids ?? [0],
+    ...(xattrs === undefined ? {} : { xattrs: { pairs: metadata(xattrs.pairs), sets: xattrs.sets } }),
+  })
+}
+
+/** An image whose tables are metadata blocks already: compressed ones too. */
+export interface StoredSpec {
+  readonly data?: Uint8Array
+  readonly inodeCount: number
+  readonly refs: readonly number[]
+  /** Ref of the root. */
+  readonly root: number
+  readonly inodeTable: Uint8Array
+  readonly directoryTable: Uint8Array
+  readonly fragments?: readonly { start: number; stored: number }[]
+  readonly ids?: readonly number[]
+  readonly xattrs?: { pairs: Uint8Array; sets: readonly (readonly [bigint, number, number])[] }
+  /** Bytes of a block, 4096 by default. */
+  readonly blockSize?: number
+}
+
+export function assemble(spec: StoredSpec): BuiltImage {
+  const { refs, root, blockSize = BLOCK_SIZE } = spec
   const parts: Uint8Array[] = []
   let at = 96
   const put = (bytes: Uint8Array): number => {
@@ -137,9 +167,9 @@ export function build(spec: ImageSpec): BuiltImage {
     at += bytes.length
     return start
   }
-  put(data)
-  const inodeTable = put(metadata(cat(...spec.inodes)))
-  const directoryTable = put(metadata(spec.directories))
+  put(spec.data ?? new Uint8Array(0))
+  const inodeTable = put(spec.inodeTable)
+  const directoryTable = put(spec.directoryTable)
   let fragmentTable: number | bigint = NO_TABLE
   const fragments = spec.fragments ?? []
   if (fragments.length > 0) {
@@ -151,20 +181,20 @@ export function build(spec: ImageSpec): BuiltImage {
   const idTable = put(u64(idBlock))
   let xattrTable: number | bigint = NO_TABLE
   if (spec.xattrs !== undefined) {
-    const pairs = put(metadata(spec.xattrs.pairs))
+    const pairs = put(spec.xattrs.pairs)
     const sets = spec.xattrs.sets.map(([ref, count, size]) => cat(u64(ref), u32(count), u32(size)))
     const setBlock = put(metadata(cat(...sets)))
     xattrTable = put(cat(u64(pairs), u32(sets.length), u32(0), u64(setBlock)))
   }
   const superblock = cat(
     u32(0x73717368), // magic
-    u32(spec.inodeCount ?? spec.inodes.length),
+    u32(spec.inodeCount),
     u32(1_500_000_000), // mod time
-    u32(BLOCK_SIZE),
+    u32(blockSize),
     u32(fragments.length),
     u16(1), // compressor: gzip
-    u16(12), // block log
-    u16(0x000b), // flags: nothing compressed
+    u16(Math.log2(blockSize)),
+    u16(0x000b), // flags: nothing compressed, which binds nobody
     u16(ids.length),
     u16(4),
     u16(0),
