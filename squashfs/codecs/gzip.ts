@@ -1,6 +1,8 @@
 import { constants, inflateSync } from 'node:zlib'
 import { type Candidate, type Codec, damaged, reasonOf } from './codec.ts'
+import { LIBZ_CANDIDATE } from './libz.ts'
 import { loadPackage, packageLabel, SizeCell, systemLibrary } from './native.ts'
+import { retiring } from './retiring.ts'
 
 /**
  * gzip in squashfs is a zlib stream (RFC 1950) with its Adler-32, which every tier checks. The window size in
@@ -34,7 +36,7 @@ function openLibdeflate(): Codec | undefined {
 
 function openNode(): Codec {
   const codec = { name: 'gzip', tier: 'node', library: 'node:zlib' } as const
-  return {
+  const decoder: Codec = {
     ...codec,
     decode(input, output) {
       if (output.length === 0) throw damaged(codec, 'no room for output')
@@ -52,6 +54,7 @@ function openNode(): Codec {
       return decoded.length
     },
   }
+  return retiring(decoder, openPako)
 }
 
 interface PakoStream {
@@ -106,6 +109,7 @@ function openPako(): Codec | undefined {
 /** Best first, by measurement (docs/adr/0003-codecs.md). */
 export const GZIP: readonly Candidate[] = [
   { name: 'gzip', tier: 'system', library: LIBDEFLATE, open: openLibdeflate },
+  LIBZ_CANDIDATE,
   { name: 'gzip', tier: 'node', library: 'node:zlib', open: openNode },
   { name: 'gzip', tier: 'portable', library: 'pako', open: openPako },
 ]

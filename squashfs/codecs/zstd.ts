@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import * as zlib from 'node:zlib'
 import { type Candidate, type Codec, damaged, reasonOf } from './codec.ts'
 import { loadPackage, packageFile, packageLabel, systemLibrary } from './native.ts'
+import { retiring } from './retiring.ts'
 import { zstdFrameLength } from './zstd-frame.ts'
 
 type Identity = Pick<Codec, 'name' | 'tier' | 'library'>
@@ -44,7 +45,7 @@ function openNode(): Codec | undefined {
   const { zstdDecompressSync } = zlib as { readonly zstdDecompressSync?: ZstdDecompressSync }
   if (zstdDecompressSync === undefined) return undefined
   const codec: Identity = { name: 'zstd', tier: 'node', library: 'node:zlib' }
-  return {
+  const decoder: Codec = {
     ...codec,
     decode(input, output) {
       if (output.length === 0) throw damaged(codec, 'no room for output')
@@ -59,6 +60,7 @@ function openNode(): Codec | undefined {
       return decoded.length
     },
   }
+  return retiring(decoder, openZstdCodec)
 }
 
 /** A C++ vector inside the WebAssembly memory. */

@@ -3,7 +3,10 @@ import type { ForeignFunction, SharedLibrary } from './ffi.ts'
 import { koffi } from './koffi.ts'
 
 /** Libraries we open that the node executable may contain, too, by their name in `process.versions`. */
-const OWN_OF_NODE: Readonly<Record<string, string>> = { 'libzstd.so.1': 'zstd' }
+const OWN_OF_NODE: Readonly<Record<string, string>> = {
+  'libz.so.1': 'zlib',
+  'libzstd.so.1': 'zstd',
+}
 
 /**
  * Opens a shared library so that calls inside of it stay inside (RTLD_DEEPBIND, dlopen(3)). Otherwise they go to
