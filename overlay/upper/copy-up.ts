@@ -14,7 +14,7 @@ import {
 } from '../../src/base/index.ts'
 import { chmodFd, chownFd, setTimesFd } from '../../src/sys/fd-attributes.ts'
 import { setxattrFd } from '../../src/sys/fd-xattr.ts'
-import { syncFd } from '../../src/sys/file-io.ts'
+import { cloneFile, syncFd } from '../../src/sys/file-io.ts'
 import { copyData, type DataSource } from './copy-data.ts'
 import { makeObject } from './make-object.ts'
 import { writeOwner } from './owner-record.ts'
@@ -66,6 +66,15 @@ export class Copy {
       { mode, rdev, ...(target === undefined ? {} : { target }) },
       policy,
     )
+  }
+
+  /**
+   * Lets it share all of the data of its source, where the file system can. The data are on the disk then, and whatever
+   * comes after it in the journal, so nothing is synced (fs/overlayfs/copy_up.c:ovl_copy_up_file).
+   * @throws FsError EXDEV, EOPNOTSUPP, … where it cannot
+   */
+  share(fd: number): void {
+    cloneFile(fd, this.#fd)
   }
 
   /**

@@ -6,6 +6,7 @@ import { type HostStat, statAt, statFd } from '../../src/sys/statx.ts'
 import type { Part } from '../directory.ts'
 import { HostDirectoryLayer } from '../host-directory.ts'
 import { firstOf, namesOf, shownNames, storedName } from '../xattr-names.ts'
+import { Clones } from './clones.ts'
 import { type Attribute, type CopySource, copyUp } from './copy-up.ts'
 import { inodeRecord } from './inode-record.ts'
 import { LayerReader } from './layer-reader.ts'
@@ -19,9 +20,11 @@ export class Lifter {
   readonly #upper: Upper
   readonly #reader: LayerReader
   readonly #pending: PendingCopies | undefined
+  readonly #clones: Clones
 
   constructor(upper: Upper) {
     this.#upper = upper
+    this.#clones = new Clones(upper)
     this.#pending = upper.background && new PendingCopies(upper, upper.background)
     this.#reader = new LayerReader(upper.store, upper.readHostFile)
   }
@@ -109,6 +112,10 @@ export class Lifter {
     const { work, policy, syncCost } = this.#upper
     const source = this.#source(node, length)
     const pending = this.#pending
+    const clone = pending?.has(node)
+      ? undefined
+      : this.#clones.copy(layerOf(this.#upper, partOf(node)), source)
+    if (clone !== undefined) return clone
     // One that is under way is waited for, even if less of it is needed now.
     if (pending !== undefined && (pending.has(node) || this.#takesLong(source))) {
       return pending.take(node, source).finish(source)

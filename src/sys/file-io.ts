@@ -1,6 +1,7 @@
 import type { StatFs, SyncKind } from '../base/index.ts'
 import { seekExtent } from './descriptor.ts'
 import { lastErrno, systemError } from './ffi.ts'
+import { ioctl } from './inode-flags.ts'
 import { libcFunction } from './libc.ts'
 import { Scratch } from './scratch.ts'
 import { systemCall } from './system-call.ts'
@@ -63,6 +64,17 @@ export function fallocateFd(fd: number, mode: number, offset: number, length: nu
   while (Number(fallocate(fd, mode, offset, length)) !== 0) {
     interruptedOr(`fallocate fd ${fd} mode ${mode} ${offset}+${length}`)
   }
+}
+
+/** include/uapi/linux/fs.h */
+const FICLONE = 0x4004_9409
+
+/**
+ * Lets a file share all data of another one, as it is on the disk: the kernel writes out first what is not (remap_file_range).
+ * @throws FsError EXDEV, EOPNOTSUPP, ENOTTY, EINVAL where they cannot share
+ */
+export function cloneFile(from: number, to: number): void {
+  if (Number(ioctl(to, FICLONE, from)) !== 0) throw systemError(`clone fd ${from} to fd ${to}`)
 }
 
 /** The two offsets of copy_file_range(2). */

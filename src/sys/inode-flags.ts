@@ -7,7 +7,8 @@ import { Scratch } from './scratch.ts'
  * ENOTTY otherwise).
  */
 
-const ioctl = libcFunction('int ioctl(int fd, unsigned long request, uintptr_t argument)')
+/** The argument is an address or a number, by the request. */
+export const ioctl = libcFunction('int ioctl(int fd, unsigned long request, uintptr_t argument)')
 
 // include/uapi/linux/fs.h
 const FS_IOC_GETFLAGS = 0x8008_6601
