@@ -1,7 +1,8 @@
-import { lstatSync, readlinkSync, statfsSync } from 'node:fs'
+import { closeSync, lstatSync, readlinkSync, statfsSync } from 'node:fs'
 import {
   direntType,
   type ExtentSink,
+  type FlagsForm,
   FsError,
   isDirectory,
   isRegular,
@@ -12,8 +13,10 @@ import {
   type StatFs,
   type Whence,
 } from '../src/base/index.ts'
+import { reopenDirectory } from '../src/sys/at.ts'
 import { seekExtent } from '../src/sys/descriptor.ts'
 import { listNames } from '../src/sys/directory-entries.ts'
+import { readFlags } from '../src/sys/inode-flags.ts'
 import { lgetxattr, llistxattr } from '../src/sys/xattr.ts'
 import { bytesOf, HostFiles, type HostFilesOptions, withFsError } from './host-files.ts'
 import { hostStat } from './host-stat.ts'
@@ -54,6 +57,16 @@ export class HostDirectoryLayer implements Layer {
 
   stat(ref: Ref): Stat {
     return hostStat(this.#files.stats(ref), this.#files.number(ref))
+  }
+
+  inodeFlags(ref: Ref, form: FlagsForm): Uint8Array {
+    if (isRegular(Number(this.#files.stats(ref).mode))) return readFlags(this.#files.file(ref), form)
+    const fd = reopenDirectory(this.#files.directory(ref))
+    try {
+      return readFlags(fd, form)
+    } finally {
+      closeSync(fd)
+    }
   }
 
   lookup(directory: Ref, name: Name): LayerEntry | undefined {

@@ -21,6 +21,7 @@ export function hostStat(stats: BigIntStats, ino: number): Stat {
   const [atime, atimeNsec] = splitTime(stats.atimeNs)
   const [mtime, mtimeNsec] = splitTime(stats.mtimeNs)
   const [ctime, ctimeNsec] = splitTime(stats.ctimeNs)
+  const [btime, btimeNsec] = splitTime(stats.birthtimeNs)
   return {
     ino,
     mode: Number(stats.mode),
@@ -37,5 +38,7 @@ export function hostStat(stats: BigIntStats, ino: number): Stat {
     atimeNsec,
     mtimeNsec,
     ctimeNsec,
+    // Node says 0 where the file system does not know it.
+    ...(stats.birthtimeNs > 0n && { btime, btimeNsec }),
   }
 }

@@ -1,4 +1,12 @@
-import type { ExtentSink, Name, Stat, StatFs, Whence } from '../src/base/index.ts'
+import {
+  type ExtentSink,
+  type FlagsForm,
+  FsError,
+  type Name,
+  type Stat,
+  type StatFs,
+  type Whence,
+} from '../src/base/index.ts'
 
 /**
  * Identifies an inode within its layer: a safe integer, 0 ≤ ref < `refSpan` of the layer, the same at every
@@ -63,6 +71,15 @@ export interface Layer {
   /** Next data or hole at or after `offset`. @throws ENXIO at or past the end */
   seek(ref: Ref, offset: number, whence: Whence): number
   statfs(): StatFs
+  /** Flags as chattr(1) sets them; absent where a layer of this kind has none. @throws ENOTTY, EOPNOTSUPP */
+  inodeFlags?(ref: Ref, form: FlagsForm): Uint8Array
   /** The regular file stored after this one, a hint for prefetch; undefined where there is none or none near. */
   following?(ref: Ref): Ref | undefined
+}
+
+/** @throws FsError ENOTTY for an image, as squashfs answers; EOPNOTSUPP */
+export function layerFlags(layer: Layer, ref: Ref, form: FlagsForm): Uint8Array {
+  const flags = layer.inodeFlags?.(ref, form)
+  if (flags === undefined) throw new FsError('ENOTTY', `layer ${layer.label} has no inode flags`)
+  return flags
 }

@@ -3,6 +3,7 @@ import {
   type Entry,
   type ExtentSink,
   type FileSystem,
+  type FlagsForm,
   FsError,
   isDirectory,
   isRegular,
@@ -17,7 +18,7 @@ import {
 import { Directory, type Found, type Part, type Stack } from './directory.ts'
 import { shownFileName, storedFileName } from './file-names.ts'
 import { InodeNumbers } from './inode-numbers.ts'
-import type { Layer, LayerEntry } from './layer.ts'
+import { type Layer, type LayerEntry, layerFlags } from './layer.ts'
 import { listMerged, listSingle } from './listing.ts'
 import { MergedDirectories } from './merged-directories.ts'
 import { NodeIds } from './node-ids.ts'
@@ -143,6 +144,11 @@ export class MergedTree implements FileSystem {
     const part = this.#part(node)
     const stored = this.#layer(part).listxattr(part.ref)
     return this.#stack.plain ? stored : shownNames(stored)
+  }
+
+  inodeFlags(node: NodeId, form: FlagsForm): Uint8Array {
+    const part = this.#part(node)
+    return layerFlags(this.#layer(part), part.ref, form)
   }
 
   seek(node: NodeId, offset: number, whence: Whence): number {

@@ -6,6 +6,7 @@ import type {
   DirectorySink,
   Entry,
   ExtentSink,
+  FlagsForm,
   Name,
   NodeId,
   RenameMode,
@@ -30,6 +31,7 @@ import { Creator } from './create.ts'
 import { FileData } from './data.ts'
 import { ExtendedAttributes } from './extended-attributes.ts'
 import { HardLinks } from './hard-links.ts'
+import { setFlags, shownFlags } from './inode-flags.ts'
 import { Lifter } from './lift.ts'
 import { Lister } from './list.ts'
 import { upperOpacity } from './markers.ts'
@@ -211,6 +213,18 @@ export class WritableTree implements WritableFileSystem {
     const part = node === undefined ? table.partOfId(id) : partOf(node)
     const ref = layerOf(this.#upper, part).following?.(part.ref)
     return ref === undefined ? undefined : table.idOfPart({ layer: part.layer, ref })
+  }
+
+  inodeFlags(node: NodeId, form: FlagsForm): Uint8Array {
+    return shownFlags(this.#upper, this.#upper.table.get(node), form)
+  }
+
+  setInodeFlags(node: NodeId, form: FlagsForm, flags: Uint8Array): void {
+    setFlags(this.#upper, this.#lifter, this.#upper.table.get(node), form, flags)
+  }
+
+  open(node: NodeId): void {
+    this.#lifter.lift(this.#upper.table.get(node))
   }
 
   setattr(node: NodeId, changes: AttributeChanges): Stat {

@@ -34,6 +34,9 @@ export interface DirectorySink {
   add(name: Name, ino: number, type: number, cookie: number, entry: Entry | undefined): boolean
 }
 
+/** Two ways to say what chattr(1) changes: FS_IOC_GETFLAGS, 4 bytes, and `struct fsxattr`, 28 bytes (linux/fs.h). */
+export type FlagsForm = 'flags' | 'fsxattr'
+
 export type Whence = 'data' | 'hole'
 
 /**
@@ -62,6 +65,8 @@ export interface FileSystem {
   seek(node: NodeId, offset: number, whence: Whence): number
   /** Describes up to `length` bytes of content from `offset`, clipped at the end of the file. @throws EISDIR, EINVAL */
   read(node: NodeId, offset: number, length: number, sink: ExtentSink): void
+  /** Inode flags of a regular file or directory; absent: none has any. @throws ENOTTY, EOPNOTSUPP */
+  inodeFlags?(node: NodeId, form: FlagsForm): Uint8Array
   /**
    * The regular file that a reader of the whole tree will probably want after this one, a hint for prefetch.
    * @returns undefined where nothing is known

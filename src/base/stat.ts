@@ -47,6 +47,9 @@ export interface Stat {
   readonly atimeNsec: number
   readonly mtimeNsec: number
   readonly ctimeNsec: number
+  /** Time of birth, where it is known. */
+  readonly btime?: number
+  readonly btimeNsec?: number
 }
 
 /** What statfs(2) tells of a file system. */

@@ -1,4 +1,4 @@
-import type { Entry, FileSystem, Name, NodeId } from './file-system.ts'
+import type { Entry, FileSystem, FlagsForm, Name, NodeId } from './file-system.ts'
 import type { Stat } from './stat.ts'
 
 /** Who asks for a new file: it becomes the owner, and its umask holds unless a default ACL does. */
@@ -43,6 +43,8 @@ export interface WritableFileSystem extends FileSystem {
    * `setattr` and never asks what became of it. So from now on no other change of such a file moves its mtime.
    */
   clientKeepsTimes(): void
+  /** A regular file is opened for writing. Called only where it must lie in the upper from then on. */
+  open(node: NodeId): void
   /** @returns the attributes afterwards */
   setattr(node: NodeId, changes: AttributeChanges): Stat
   /** @param mode with type bits: regular file, fifo, socket or device. @throws EEXIST, ENOENT, EPERM */
@@ -73,6 +75,8 @@ export interface WritableFileSystem extends FileSystem {
   setxattr(node: NodeId, name: Name, value: Uint8Array, mode: XattrMode): void
   /** @throws ENODATA */
   removexattr(node: NodeId, name: Name): void
+  /** @param flags as `inodeFlags` gives them. @throws EPERM, EOPNOTSUPP, ENOTTY */
+  setInodeFlags(node: NodeId, form: FlagsForm, flags: Uint8Array): void
   /** @param dataOnly as fdatasync(2) */
   fsync(node: NodeId, dataOnly: boolean): void
   syncfs(): void

@@ -159,6 +159,9 @@ const SETTERS: Readonly<Record<string, Setter>> = {
   writeback: ({ draft }, value, name) => {
     draft.upper.writeback = ['1', 'on'].includes(oneOf(name, value, ['0', '1', 'on', 'off']))
   },
+  copyup: ({ draft }, value, name) => {
+    draft.upper.copyUpAtOpen = oneOf(name, value, ['open', 'change']) === 'open'
+  },
   redirect_dir: ({ draft }, value, name) => {
     draft.upper.redirectDir = oneOf(name, value, ['on', 'off']) === 'on'
   },
@@ -194,7 +197,7 @@ export function parseMountOptions(lists: readonly string[]): ParsedMountOptions 
       cacheSize: DEFAULT_CACHE_BYTES,
       threads: Math.min(availableParallelism(), MAX_THREADS),
       readOnly: false,
-      upper: { fsync: 'auto', volatileSign: true, redirectDir: true, writeback: true },
+      upper: { fsync: 'auto', volatileSign: true, redirectDir: true, writeback: true, copyUpAtOpen: false },
     },
     verify: undefined,
     debug: false,

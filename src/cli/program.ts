@@ -205,4 +205,5 @@ Mount options (-o):
   xattr_permissions=N       writable: 0 real owners, 1, 2 written down in attributes (default: auto)
   xattr=user|trusted        writable: attributes of the overlay's own (default: user)
   writeback=0|1             writable: the kernel collects what is written (default: 1)
+  copyup=change|open        writable: files are copied up when changed (default), or when opened for writing
   dev, suid, noexec         device files and setuid work only on request and as root of the machine`

@@ -41,7 +41,7 @@ function tell(message: ThreadMessage): void {
   parentPort?.postMessage(message)
 }
 
-const { spec, shared, fuseFd, bell, tally, debug, writeback } = workerData as DispatcherData
+const { spec, shared, fuseFd, bell, tally, debug, writeback, copyUpAtOpen } = workerData as DispatcherData
 const log: Log = (level, message) => tell({ type: 'log', level, message })
 
 try {
@@ -69,14 +69,15 @@ try {
   const protocol = new Protocol({
     fileSystem,
     dataPath,
-    ...(writable === undefined ? {} : { writable, writebackCache: writeback }),
+    ...(writable === undefined ? {} : { writable, writebackCache: writeback, copyUpAtOpen }),
     log,
     debug,
     counters,
     onInit: () => tell({ type: 'ready' }),
   })
   const hasDirectories = layered !== undefined || hasHostDirectories(spec)
-  if (hasDirectories) keepDirectoryPrivileges(writable === undefined ? 'read' : 'change', log)
+  const lasting = spec.upper?.temporary === true ? 'change for now' : 'change'
+  if (hasDirectories) keepDirectoryPrivileges(writable === undefined ? 'read' : lasting, log)
   else dropThreadPrivileges(log)
   const stage = prepareRehearsal(spec)
   const idleWork = stage === undefined ? {} : { idleWork: rehearse(stage) }

@@ -47,13 +47,29 @@ const WRITER: readonly Capability[] = [
   'SYS_ADMIN',
 ]
 
+/** Where the files stay when the mount is over. What is to be removed with it must not become immutable. */
+const KEEPER: readonly Capability[] = [
+  ...WRITER,
+  // chattr(1): the kernel asks for this capability whoever changes the flags `i` and `a` in the mount.
+  'LINUX_IMMUTABLE',
+]
+
 /** To look at directories of the host takes less: to see all of it, leave times of access, and attributes of `trusted.` */
 const READER: readonly Capability[] = ['DAC_READ_SEARCH', 'FOWNER', 'SYS_ADMIN']
 
+/** What a mount does with host directories: shows them, changes them, or changes them for the time of the mount. */
+export type DirectoryPurpose = 'read' | 'change' | 'change for now'
+
+const NEEDED: Readonly<Record<DirectoryPurpose, readonly Capability[]>> = {
+  read: READER,
+  change: KEEPER,
+  'change for now': WRITER,
+}
+
 /** For the thread that serves host directories. Not among its rights: to exceed quotas and use up reserved blocks. */
-export function keepDirectoryPrivileges(purpose: 'read' | 'change', log: LogFunction): void {
+export function keepDirectoryPrivileges(purpose: DirectoryPurpose, log: LogFunction): void {
   drop(() => {
-    keepCapabilities(purpose === 'read' ? READER : WRITER)
+    keepCapabilities(NEEDED[purpose])
     forbidNewPrivileges()
   }, log)
 }

@@ -177,9 +177,9 @@ async function mountAndServe(
     ...(maxRead === undefined ? {} : { maxRead }),
     ...(context === undefined ? {} : { context }),
   }
-  const { writeback } = request.options.upper
+  const { writeback, copyUpAtOpen } = request.options.upper
   const { debug } = request
-  const serverOptions = { spec: what.spec, cacheSize, threads, debug, writeback, log: host.log }
+  const serverOptions = { spec: what.spec, cacheSize, threads, debug, writeback, copyUpAtOpen, log: host.log }
   if (driver === 'fuse-native') {
     const { mount, server } = await parts.serveByFuseNative(options, serverOptions, request.driverPath)
     progress.mount = mount

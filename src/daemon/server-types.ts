@@ -15,6 +15,8 @@ export interface ServerOptions {
   readonly debug: boolean
   /** Of a writable mount: the kernel collects written data in its page cache. */
   readonly writeback: boolean
+  /** Files are copied up when they are opened for writing. */
+  readonly copyUpAtOpen: boolean
   readonly log: LogFunction
 }
 

@@ -72,7 +72,8 @@ export function startServer(options: ServerOptions): RunningServer {
   const tally = allocateTally(threads + 1, spec.images.length)
   const bell = spec.upper === undefined ? undefined : openBell()
   const data = { spec, shared, fuseFd, bell, tally }
-  start('./dispatcher.js', 'dispatcher', { ...data, debug: options.debug, writeback: options.writeback })
+  const { debug, writeback, copyUpAtOpen } = options
+  start('./dispatcher.js', 'dispatcher', { ...data, debug, writeback, copyUpAtOpen })
   // Until the first request is answered the dispatcher needs the CPUs; reads wait in the queue that long.
   const startWorkers = (): void => {
     for (let thread = 1; thread <= threads && !stopping; thread++) {

@@ -16,6 +16,8 @@ export interface DispatcherData extends ThreadData {
   readonly debug: boolean
   /** Of a writable mount: the kernel collects written data in its page cache. */
   readonly writeback: boolean
+  /** Files are copied up when they are opened for writing. */
+  readonly copyUpAtOpen: boolean
 }
 
 export interface DataWorkerData extends ThreadData {

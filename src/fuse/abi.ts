@@ -41,6 +41,7 @@ export const FUSE_ACCESS = 34
 export const FUSE_CREATE = 35
 export const FUSE_INTERRUPT = 36
 export const FUSE_DESTROY = 38
+export const FUSE_IOCTL = 39
 export const FUSE_BATCH_FORGET = 42
 export const FUSE_FALLOCATE = 43
 export const FUSE_READDIRPLUS = 44
@@ -94,6 +95,10 @@ export const FUSE_SETXATTR_ACL_KILL_SGID = 2 ** 0
 /** `open_flags` of `struct fuse_open_out`: opening does not drop what the page cache has. */
 export const FOPEN_KEEP_CACHE = 2 ** 1
 
+/** Flags of open(2) (include/uapi/asm-generic/fcntl.h). */
+export const O_ACCMODE = 3
+export const O_RDONLY = 0
+
 /** Flags of renameat2(2) (include/uapi/linux/fcntl.h). */
 export const RENAME_NOREPLACE = 2 ** 0
 export const RENAME_EXCHANGE = 2 ** 1
@@ -101,6 +106,12 @@ export const RENAME_WHITEOUT = 2 ** 2
 /** Flags of setxattr(2) (include/uapi/linux/xattr.h). */
 export const XATTR_CREATE = 1
 export const XATTR_REPLACE = 2
+
+/** What chattr(1) and lsattr(1) ask for (include/uapi/linux/fs.h). */
+export const FS_IOC_GETFLAGS = 0x8008_6601
+export const FS_IOC_SETFLAGS = 0x4008_6602
+export const FS_IOC_FSGETXATTR = 0x801c_581f
+export const FS_IOC_FSSETXATTR = 0x401c_5820
 
 /** struct sizes, bytes. */
 export const IN_HEADER_SIZE = 40
@@ -118,3 +129,4 @@ export const SEEK_HOLE = 4
 
 /** Bits of statx(2) that a Stat can fill: STATX_BASIC_STATS. */
 export const STATX_BASIC_STATS = 0x7ff
+export const STATX_BTIME = 0x800

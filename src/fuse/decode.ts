@@ -63,6 +63,23 @@ export class Request {
   }
 }
 
+/** `struct fuse_ioctl_in` and what the caller gave, a view that is valid until the next request is read */
+export interface IoctlIn {
+  readonly command: number
+  readonly data: Uint8Array
+  /** Most bytes of the answer. */
+  readonly room: number
+}
+
+export function decodeIoctlIn(body: ByteReader): IoctlIn {
+  body.skip(8 + 4) // fh, flags
+  const command = body.u32()
+  body.skip(8) // arg
+  const size = body.u32()
+  const room = body.u32()
+  return { command, data: body.bytes(size), room }
+}
+
 /** `struct fuse_read_in`, shared by READ, READDIR and READDIRPLUS. */
 export interface ReadIn {
   readonly fileHandle: bigint

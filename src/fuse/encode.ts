@@ -1,5 +1,5 @@
 import { ERRNO, type ErrnoCode, type Stat, type StatFs } from '../base/index.ts'
-import { ATTR_SIZE, OUT_HEADER_SIZE, STATX_BASIC_STATS } from './abi.ts'
+import { ATTR_SIZE, OUT_HEADER_SIZE, STATX_BASIC_STATS, STATX_BTIME } from './abi.ts'
 
 /**
  * Time-outs of entries and attributes in seconds. The image cannot change, so they are as long as the kernel
@@ -144,13 +144,13 @@ export function encodeAttrOut(reply: Reply, stat: Stat): void {
   encodeAttr(reply, stat)
 }
 
-/** `struct fuse_statx_out`, 288 bytes. The birth time is not known, and its bit not set. */
+/** `struct fuse_statx_out`, 288 bytes. The bit of the birth time is set where that is known; images have none. */
 export function encodeStatx(reply: Reply, stat: Stat): void {
   reply.u64(FOREVER_SECONDS)
   reply.u32(0)
   reply.u32(0)
   reply.zeros(16)
-  reply.u32(STATX_BASIC_STATS)
+  reply.u32(stat.btime === undefined ? STATX_BASIC_STATS : STATX_BASIC_STATS | STATX_BTIME)
   reply.u32(stat.blksize)
   reply.u64(0)
   reply.u32(stat.nlink)
@@ -163,7 +163,7 @@ export function encodeStatx(reply: Reply, stat: Stat): void {
   reply.u64(stat.blocks)
   reply.u64(0)
   encodeStatxTime(reply, stat.atime, stat.atimeNsec)
-  encodeStatxTime(reply, 0, 0)
+  encodeStatxTime(reply, stat.btime ?? 0, stat.btimeNsec ?? 0)
   encodeStatxTime(reply, stat.ctime, stat.ctimeNsec)
   encodeStatxTime(reply, stat.mtime, stat.mtimeNsec)
   reply.u32(deviceMajor(stat.rdev))

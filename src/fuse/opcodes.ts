@@ -2,6 +2,7 @@ import {
   type ByteReader,
   type ErrnoCode,
   type FileSystem,
+  type FlagsForm,
   FsError,
   type Name,
   type NodeId,
@@ -9,7 +10,7 @@ import {
 } from '../base/index.ts'
 import * as abi from './abi.ts'
 import type { DataPath } from './data-path.ts'
-import { decodeReadIn, type Request } from './decode.ts'
+import { decodeIoctlIn, decodeReadIn, type Request } from './decode.ts'
 import { fileOffset } from './decode-write.ts'
 import { DirentPacker } from './dirent.ts'
 import { encodeAttrOut, encodeEntry, encodeStatFs, encodeStatx, type Reply } from './encode.ts'
@@ -83,6 +84,46 @@ function encodeXattr(reply: Reply, room: number, length: number, write: () => vo
   }
   return 'reply'
 }
+
+/** `struct fuse_ioctl_out` of a command that succeeded. */
+function replyIoctl(reply: Reply, data: Uint8Array): Outcome {
+  reply.zeros(16)
+  reply.data(data)
+  return 'reply'
+}
+
+/** Of all the commands that programs try on files (isatty(3) among them), none but these means something. */
+const ioctl: Operation = {
+  name: 'IOCTL',
+  describe: (_, body) => `command=0x${decodeIoctlIn(body).command.toString(16)}`,
+  handle: ({ fileSystem, writable }, request, reply) => {
+    const { command, data, room } = decodeIoctlIn(request.body)
+    const form = FLAGS_FORMS.get(command)
+    if (form === undefined) throw new FsError('ENOTTY', `ioctl 0x${command.toString(16)}`)
+    if (form.sets) {
+      if (writable === undefined) throw new FsError('EROFS', 'ioctl')
+      if (data.length < form.length) throw new FsError('EINVAL', `ioctl: ${data.length} bytes of flags`)
+      writable.setInodeFlags(request.nodeId, form.form, data)
+      return replyIoctl(reply, data.subarray(0, Math.min(room, form.length)))
+    }
+    const flags = fileSystem.inodeFlags?.(request.nodeId, form.form)
+    if (flags === undefined) throw new FsError('ENOTTY', 'no inode flags')
+    return replyIoctl(reply, flags.subarray(0, room))
+  },
+}
+
+interface FlagsCommand {
+  readonly form: FlagsForm
+  readonly length: number
+  readonly sets: boolean
+}
+
+const FLAGS_FORMS: ReadonlyMap<number, FlagsCommand> = new Map([
+  [abi.FS_IOC_GETFLAGS, { form: 'flags', length: 4, sets: false }],
+  [abi.FS_IOC_SETFLAGS, { form: 'flags', length: 4, sets: true }],
+  [abi.FS_IOC_FSGETXATTR, { form: 'fsxattr', length: 28, sets: false }],
+  [abi.FS_IOC_FSSETXATTR, { form: 'fsxattr', length: 28, sets: true }],
+])
 
 /** The rows of a read-only mount; a writable one lays `WRITE_OPERATIONS` over them. */
 export const OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, Operation>([
@@ -232,6 +273,7 @@ export const OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, Operat
       },
     },
   ],
+  [abi.FUSE_IOCTL, ioctl],
   // The answer to the interrupted request is on its way; it may be a whole one (fuse.rst, "Interrupting").
   [abi.FUSE_INTERRUPT, { name: 'INTERRUPT', handle: () => 'no-reply' }],
   [abi.FUSE_DESTROY, { name: 'DESTROY', handle: () => 'reply' }],

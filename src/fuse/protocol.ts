@@ -14,7 +14,7 @@ import { Reply } from './encode.ts'
 import { hasFlag, MAX_READ, MAX_WRITE, type MountKind, type Negotiated, negotiate } from './init.ts'
 import { OPERATIONS, type Operation, type OperationContext } from './opcodes.ts'
 import { PostponedRequests } from './postponed-requests.ts'
-import { WRITE_OPERATIONS } from './write-opcodes.ts'
+import { OPEN_OPERATIONS, WRITE_OPERATIONS } from './write-opcodes.ts'
 
 /** Room for one request: the kernel writes no more than its header, `max_write` and a structure. */
 export const REQUEST_BUFFER_SIZE = MAX_WRITE + abi.FUSE_MIN_READ_BUFFER
@@ -29,6 +29,8 @@ export interface ProtocolOptions {
   readonly writable?: WritableFileSystem
   /** Lets the kernel collect written data in its page cache, for a writable mount. Default true. */
   readonly writebackCache?: boolean
+  /** Tells the file system of each file that is opened for writing, for a writable mount. Default false. */
+  readonly copyUpAtOpen?: boolean
   readonly log: Log
   /** Logs every request with its outcome. */
   readonly debug?: boolean
@@ -53,11 +55,14 @@ export class Protocol {
   #context: OperationContext
 
   constructor(options: ProtocolOptions) {
-    const { fileSystem, dataPath, writable, writebackCache } = options
+    const { fileSystem, dataPath, writable, writebackCache, copyUpAtOpen } = options
     this.#options = options
     this.#kind =
       writable === undefined ? 'read-only' : writebackCache === false ? 'write-through' : 'write-back'
-    this.#operations = writable === undefined ? OPERATIONS : new Map([...OPERATIONS, ...WRITE_OPERATIONS])
+    this.#operations =
+      writable === undefined
+        ? OPERATIONS
+        : new Map([...OPERATIONS, ...WRITE_OPERATIONS, ...(copyUpAtOpen === true ? OPEN_OPERATIONS : [])])
     this.#context = { fileSystem, dataPath, writable, negotiated: { minor: 0, flags: 0 } }
   }
 

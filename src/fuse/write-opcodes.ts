@@ -225,11 +225,8 @@ export const WRITE_OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, 
       const { mode, caller } = decodeMkdirIn(request)
       request.body.skip(4)
       replyEntry(reply, fileSystem.tmpfile(request.nodeId, mode, caller))
-      // struct fuse_open_out: no handle. Its RELEASE comes only while the kernel has not learnt that OPEN is ENOSYS.
-      reply.u64(0)
-      reply.u32(abi.FOPEN_KEEP_CACHE)
-      reply.u32(0)
-      return 'reply'
+      // Its RELEASE comes only while the kernel has not learnt that OPEN is ENOSYS.
+      return replyOpen(reply)
     }),
   ],
   // ENOSYS: the kernel makes the file with MKNOD and opens it without us (fs/fuse/dir.c:fuse_atomic_open).
@@ -293,6 +290,29 @@ export const WRITE_OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, 
     }),
   ],
 ])
+
+/** The rows of a writable mount in which files are copied up when they are opened for writing (`copyup=open`). */
+export const OPEN_OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, Operation>([
+  [
+    abi.FUSE_OPEN,
+    changes(
+      'OPEN',
+      (fileSystem, request, reply) => {
+        if ((request.body.u32() & abi.O_ACCMODE) !== abi.O_RDONLY) fileSystem.open(request.nodeId)
+        return replyOpen(reply)
+      },
+      (_, body) => `flags=0${body.u32().toString(8)}`,
+    ),
+  ],
+])
+
+/** `struct fuse_open_out`: there is no handle. */
+function replyOpen(reply: Reply): Outcome {
+  reply.u64(0)
+  reply.u32(abi.FOPEN_KEEP_CACHE)
+  reply.u32(0)
+  return 'reply'
+}
 
 /** As chmod(2) does it for a caller who is not in the group of the file (FUSE_SETXATTR_ACL_KILL_SGID). */
 function dropSetgid(fileSystem: WritableFileSystem, node: number): void {

@@ -46,6 +46,8 @@ export interface UpperOptions {
   readonly markers?: 'user' | 'trusted'
   /** The kernel collects written data in its page cache. */
   readonly writeback: boolean
+  /** Files are copied up when they are opened for writing, not when they are changed. */
+  readonly copyUpAtOpen: boolean
 }
 
 /** Where the changes of a writable mount go. Paths are absolute. */
@@ -117,6 +119,8 @@ export interface UpperSpec {
   readonly redirectDir: boolean
   /** Made for this mount: its root still has to get the attributes of the root below. */
   readonly fresh: boolean
+  /** Removed with the mount. */
+  readonly temporary: boolean
 }
 
 /** The work directory of an upper that takes changes. */

@@ -124,6 +124,7 @@ export function openUpper(paths: UpperPaths, options: UpperOptions): OpenUpper {
         policy,
         redirectDir: options.redirectDir,
         fresh: made.includes(paths.upper),
+        temporary: paths.temporary,
       }
       const sync = (): void => {
         if (policy.fsync !== 'volatile' && !paths.temporary) syncFd(upperFd, 'file system')
@@ -157,6 +158,7 @@ export function viewUpper(paths: UpperPaths, empty: string): OpenUpper {
       policy: readPolicy(upperFd),
       redirectDir: true,
       fresh: false,
+      temporary: false,
     }
     const unlock = (): void => unlockFd(upperFd)
     return { spec, sync: () => undefined, unlock, undo: unlock }

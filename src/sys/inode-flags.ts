@@ -1,3 +1,4 @@
+import type { FlagsForm } from '../base/index.ts'
 import { systemError } from './ffi.ts'
 import { libcFunction } from './libc.ts'
 import { Scratch } from './scratch.ts'
@@ -33,6 +34,25 @@ export function inodeFlags(fd: number): number {
 export function setInodeFlags(fd: number, flags: number): void {
   words[0] = flags
   if (Number(ioctl(fd, FS_IOC_SETFLAGS, scratch.address)) !== 0) throw systemError(`set flags of fd ${fd}`)
+}
+
+const REQUESTS = {
+  flags: { get: FS_IOC_GETFLAGS, set: FS_IOC_SETFLAGS, length: 4 },
+  fsxattr: { get: FS_IOC_FSGETXATTR, set: FS_IOC_FSSETXATTR, length: SIZE_OF_FSXATTR },
+} as const
+
+/** As the kernel gives it, a copy. @throws FsError */
+export function readFlags(fd: number, form: FlagsForm): Uint8Array {
+  const { get, length } = REQUESTS[form]
+  if (Number(ioctl(fd, get, scratch.address)) !== 0) throw systemError(`get ${form} of fd ${fd}`)
+  return Uint8Array.prototype.slice.call(scratch.bytes, 0, length)
+}
+
+/** @param value as `readFlags` gives it. @throws FsError EPERM, EOPNOTSUPP, EINVAL */
+export function writeFlags(fd: number, form: FlagsForm, value: Uint8Array): void {
+  const { set, length } = REQUESTS[form]
+  scratch.bytes.set(value.subarray(0, length))
+  if (Number(ioctl(fd, set, scratch.address)) !== 0) throw systemError(`set ${form} of fd ${fd}`)
 }
 
 /** Number of the project that a file is counted for. */

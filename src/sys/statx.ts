@@ -14,6 +14,8 @@ const AT_SYMLINK_NOFOLLOW = 0x100
 const AT_EMPTY_PATH = 0x1000
 /** include/uapi/linux/stat.h */
 const STATX_BASIC_STATS = 0x7ff
+const STATX_BTIME = 0x800
+const WANTED = STATX_BASIC_STATS | STATX_BTIME
 const SIZE_OF_STATX = 256
 const ENOENT = 2
 
@@ -23,8 +25,7 @@ const record = scratch.words()
 /** @returns undefined where there is no such name. @throws FsError ENOTDIR, EACCES, ENAMETOOLONG, … */
 export function statAt(dir: number, name: Name): HostStat | undefined {
   const path = nameAddress(name)
-  if (systemCall('statx', dir, path, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, scratch.address) === 0)
-    return decode()
+  if (systemCall('statx', dir, path, AT_SYMLINK_NOFOLLOW, WANTED, scratch.address) === 0) return decode()
   if (lastErrno() === ENOENT) return undefined
   throw systemError(`statx ${JSON.stringify(name)}`)
 }
@@ -32,7 +33,7 @@ export function statAt(dir: number, name: Name): HostStat | undefined {
 /** Of any descriptor, one opened with O_PATH too. @throws FsError */
 export function statFd(fd: number): HostStat {
   const path = stringAddress('')
-  if (systemCall('statx', fd, path, AT_EMPTY_PATH, STATX_BASIC_STATS, scratch.address) === 0) return decode()
+  if (systemCall('statx', fd, path, AT_EMPTY_PATH, WANTED, scratch.address) === 0) return decode()
   throw systemError(`statx fd ${fd}`)
 }
 
@@ -77,5 +78,6 @@ function decode(): HostStat {
     atimeNsec: u32(72),
     mtimeNsec: u32(120),
     ctimeNsec: u32(104),
+    ...((u32(0) & STATX_BTIME) !== 0 && { btime: s64(80), btimeNsec: u32(88) }),
   }
 }

@@ -45,10 +45,19 @@ describe('parseMountOptions', () => {
   })
 
   it('reads how changes are kept', () => {
-    expect(parse().upper).toEqual({ fsync: 'auto', volatileSign: true, redirectDir: true, writeback: true })
+    expect(parse().upper).toEqual({
+      fsync: 'auto',
+      volatileSign: true,
+      redirectDir: true,
+      writeback: true,
+      copyUpAtOpen: false,
+    })
     expect(
       parse('fsync=strict,redirect_dir=off,xattr_permissions=2', 'xattr=trusted,writeback=0').upper,
     ).toMatchObject({ fsync: 'strict', redirectDir: false, owners: 2, markers: 'trusted', writeback: false })
+    expect(parse('copyup=open').upper.copyUpAtOpen).toBe(true)
+    expect(parse('copyup=open,copyup=change').upper.copyUpAtOpen).toBe(false)
+    expect(() => parse('copyup=close')).toThrow('copyup=close')
     for (const [last, writeback] of [
       ['writeback', true],
       ['writeback=1', true],

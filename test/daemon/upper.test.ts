@@ -5,7 +5,13 @@ import { removeChanges } from '../../src/molecule/temporary-changes.ts'
 import { HeldError, openUpper, upperPaths, viewUpper } from '../../src/molecule/upper.ts'
 import { withTempDir } from '../support/temp.ts'
 
-const OPTIONS = { fsync: 'auto', volatileSign: true, redirectDir: true, writeback: true } as const
+const OPTIONS = {
+  fsync: 'auto',
+  volatileSign: true,
+  redirectDir: true,
+  writeback: true,
+  copyUpAtOpen: false,
+} as const
 
 describe('upperPaths', () => {
   it('knows the layouts', async () => {

@@ -11,6 +11,9 @@ const MODE = 0o106755
 
 interface Options {
   readonly writebackCache?: boolean
+  readonly copyUpAtOpen?: boolean
+  /** What `inodeFlags` gives. */
+  readonly flags?: Uint8Array
   /** INIT flags that the kernel offers; no INIT is sent where absent. */
   readonly offered?: number
   readonly stat?: Stat
@@ -22,12 +25,14 @@ interface Options {
 function recorder(
   stat: Stat,
   failure: FsError | undefined,
+  flags: Uint8Array | undefined,
 ): { fileSystem: WritableFileSystem; calls: unknown[][] } {
   const calls: unknown[][] = []
   const answers: Record<string, unknown> = {
     write: 321,
     seek: 7,
     copyFileRange: 123,
+    inodeFlags: flags,
     getattr: stat,
     setattr: stat,
   }
@@ -46,11 +51,12 @@ function recorder(
 }
 
 function server(options: Options = {}) {
-  const { fileSystem, calls } = recorder(options.stat ?? statOf(77, MODE, 5), options.failure)
+  const { fileSystem, calls } = recorder(options.stat ?? statOf(77, MODE, 5), options.failure, options.flags)
   const log: string[] = []
   const protocol = new Protocol({
     fileSystem,
     writable: fileSystem,
+    ...(options.copyUpAtOpen === undefined ? {} : { copyUpAtOpen: options.copyUpAtOpen }),
     ...(options.writebackCache === undefined ? {} : { writebackCache: options.writebackCache }),
     dataPath: new InlineDataPath(fileSystem, new MemoryBlockStore(), () => 0, 0),
     log: (level, text) => {
@@ -324,6 +330,56 @@ describe('WRITE', () => {
     const data = Buffer.alloc(MAX_WRITE, 'pattern')
     expect(ask(abi.FUSE_WRITE, Buffer.concat([writeIn(7, data.length, 0), data])).error).toBe(0)
     expect(calls).toEqual([['write', NODE, 7, data, false]])
+  })
+})
+
+describe('IOCTL', () => {
+  const ioctlIn = (command: number, data: Buffer, room = data.length): Buffer =>
+    Buffer.concat([u64(0), u32(0, command), u64(0), u32(data.length, room), data])
+
+  it('reads and sets the flags of chattr(1) in both forms', () => {
+    const { ask, calls } = server({ flags: Uint8Array.of(0x10, 0x20, 0x30, 0x40) })
+    const got = ask(abi.FUSE_IOCTL, ioctlIn(abi.FS_IOC_GETFLAGS, Buffer.alloc(0), 4)).payload
+    expect(got).toEqual(Buffer.concat([u32(0, 0, 0, 0), u32(0x4030_2010)]))
+    const [flags, xflags] = [u32(0x80), Buffer.alloc(28, 7)]
+    expect(ask(abi.FUSE_IOCTL, ioctlIn(abi.FS_IOC_SETFLAGS, flags)).error).toBe(0)
+    expect(ask(abi.FUSE_IOCTL, ioctlIn(abi.FS_IOC_FSSETXATTR, xflags)).error).toBe(0)
+    expect(calls).toEqual([
+      ['inodeFlags', NODE, 'flags'],
+      ['setInodeFlags', NODE, 'flags', flags],
+      ['setInodeFlags', NODE, 'fsxattr', xflags],
+    ])
+  })
+
+  it('refuses all others, and what is too short', () => {
+    const { ask, calls } = server()
+    // TCGETS: isatty(3).
+    expect(ask(abi.FUSE_IOCTL, ioctlIn(0x5401, Buffer.alloc(0))).error).toBe(-25)
+    expect(ask(abi.FUSE_IOCTL, ioctlIn(abi.FS_IOC_SETFLAGS, Buffer.alloc(3))).error).toBe(-22)
+    const whole = ioctlIn(abi.FS_IOC_SETFLAGS, Buffer.alloc(4))
+    for (let length = 0; length < whole.length; length++) {
+      expect(ask(abi.FUSE_IOCTL, whole.subarray(0, length)).error).toBe(-5)
+    }
+    expect(calls).toEqual([])
+  })
+})
+
+describe('OPEN where files are copied up when they are opened', () => {
+  const open = (flags: number) => u32(flags, 0)
+
+  it('copies for those who write, and is answered without a handle', () => {
+    const { ask, calls } = server({ copyUpAtOpen: true })
+    for (const flags of [0, 0x8000]) expect(ask(abi.FUSE_OPEN, open(flags)).error).toBe(0)
+    expect(calls).toEqual([])
+    for (const flags of [1, 0x8002]) {
+      expect(ask(abi.FUSE_OPEN, open(flags)).payload).toEqual(Buffer.concat([u64(0), u32(2, 0)]))
+    }
+    expect(calls).toEqual([
+      ['open', NODE],
+      ['open', NODE],
+    ])
+    expect(ask(abi.FUSE_RELEASE, Buffer.alloc(24)).error).toBe(0)
+    expect(ask(abi.FUSE_OPENDIR, Buffer.alloc(8)).error).toBe(-38)
   })
 })
 

@@ -31,6 +31,8 @@ export class MemoryInode {
   uid: number
   gid: number
   nlink: number
+  /** FS_*_FL */
+  flags = 0
   size = 0
   /** What the kernel knows of it, as the protocol counts. */
   nlookup = 0

@@ -5,6 +5,7 @@ import {
   direntType,
   type Entry,
   type ExtentSink,
+  type FlagsForm,
   FsError,
   isDirectory,
   type Name,
@@ -109,6 +110,20 @@ export class MemoryTree implements WritableFileSystem {
 
   listxattr(node: NodeId): readonly Name[] {
     return [...this.#inode(node).xattrs.keys()]
+  }
+
+  open(node: NodeId): void {
+    this.calls.push(`open ${node}`)
+  }
+
+  inodeFlags(node: NodeId, form: FlagsForm): Uint8Array {
+    const flags = new Uint8Array(form === 'flags' ? 4 : 28)
+    new DataView(flags.buffer).setUint32(0, this.#inode(node).flags, true)
+    return flags
+  }
+
+  setInodeFlags(node: NodeId, _: FlagsForm, flags: Uint8Array): void {
+    this.#inode(node).flags = new DataView(flags.buffer, flags.byteOffset).getUint32(0, true)
   }
 
   seek(node: NodeId, offset: number, whence: Whence): number {

@@ -168,6 +168,8 @@ describe('copy-up', () => {
         ctimeNsec: after.ctimeNsec,
         blocks: after.blocks,
         blksize: after.blksize,
+        btime: after.btime,
+        btimeNsec: after.btimeNsec,
       })
       expect(scene.node('d/e/f')).toBe(node)
       expect(scene.read(node)).toBe('old text')

@@ -1,0 +1,159 @@
+import {
+  appendFileSync,
+  chmodSync,
+  closeSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { atomfsFuse, mksquashfs, needs, run, titled, unmount, withTempDir } from '../support/index.ts'
+
+/** What a file system knows of its files beside the attributes of stat(2): time of birth, and the flags of chattr(1). */
+
+const need = needs('root', 'fuse', 'kernel-overlayfs', 'mksquashfs', 'chattr', 'lsattr', 'stat')
+
+interface Scene {
+  readonly lower: string
+  readonly upper: string
+  readonly target: string
+}
+
+/** A mount over a directory with `old` and `dir`, and an image with `img` and `img2`. */
+async function withOverlay(
+  use: (scene: Scene) => Promise<void>,
+  args: readonly string[] = [],
+): Promise<void> {
+  await withTempDir(async (folder) => {
+    const path = (name: string): string => join(folder, name)
+    chmodSync(folder, 0o755)
+    for (const name of ['l', 'u', 'w', 'm', 'tree']) mkdirSync(path(name))
+    writeFileSync(path('l/old'), 'old')
+    mkdirSync(path('l/dir'))
+    for (const name of ['img', 'img2']) writeFileSync(path(`tree/${name}`), 'img')
+    const image = await mksquashfs(path('tree'), path('i.sqfs'))
+    const options = `lowerdir=${path('l')}:${image},upperdir=${path('u')},workdir=${path('w')}`
+    const mounted = { runDir: path('run') }
+    await atomfsFuse(['overlay', ...args, '-o', options, path('m')], mounted)
+    try {
+      await use({ lower: path('l'), upper: path('u'), target: path('m') })
+    } finally {
+      await unmount(path('m'))
+      await run('chattr', ['-R', '-i', '-a', path('u')], { allowFailure: true })
+    }
+  })
+}
+
+async function born(...path: string[]): Promise<string> {
+  return (await run('stat', ['-c', '%w', join(...path)])).stdout.trim()
+}
+
+async function flags(...path: string[]): Promise<string> {
+  const { stdout } = await run('lsattr', ['-d', join(...path)])
+  return stdout.split(' ')[0] ?? ''
+}
+
+const refused = { status: 1 }
+const attempt = (program: string, ...args: string[]) => run(program, args, { allowFailure: true })
+
+describe.skipIf(!need.ok)(titled('time of birth', need), () => {
+  it('is that of the file of the host where it lies, and none for what lies in an image', async () => {
+    await withOverlay(async ({ lower, upper, target }) => {
+      writeFileSync(join(target, 'new'), 'new')
+      expect(await born(lower, 'old')).toMatch(/^20/)
+      for (const name of ['old', 'dir']) expect(await born(target, name)).toBe(await born(lower, name))
+      expect(await born(target, 'new')).toBe(await born(upper, 'new'))
+      expect(await born(target, 'img')).toBe('-')
+      // A copy is born anew, as with overlayfs; the kernel keeps what it was told while it knows the file.
+      chmodSync(join(target, 'img2'), 0o600)
+      expect(await born(target, 'img2')).toBe(await born(upper, 'img2'))
+    })
+  })
+})
+
+describe.skipIf(!need.ok)(titled('flags of files', need), () => {
+  it('are shown, set with a copy, and kept by the upper', async () => {
+    await withOverlay(async ({ lower, upper, target }) => {
+      await run('chattr', ['+d', join(lower, 'old')])
+      expect(await flags(target, 'old')).toBe(await flags(lower, 'old'))
+      expect(await flags(target, 'dir')).toBe(await flags(lower, 'dir'))
+      await run('chattr', ['+A', join(target, 'old')])
+      await run('chattr', ['+d', join(target, 'dir')])
+      for (const name of ['old', 'dir']) expect(await flags(target, name)).toBe(await flags(upper, name))
+      expect(await flags(upper, 'old')).toContain('A')
+      expect(await flags(upper, 'dir')).toContain('d')
+      expect(await flags(lower, 'old')).not.toContain('A')
+      // As the kernel answers for squashfs.
+      expect(await attempt('lsattr', join(target, 'img'))).toMatchObject(refused)
+      expect(await attempt('chattr', '+i', join(target, 'img'))).toMatchObject(refused)
+    })
+  })
+
+  it('make a file immutable, or one that only grows', async () => {
+    await withOverlay(async ({ target }) => {
+      const [path, log] = [join(target, 'old'), join(target, 'log')]
+      writeFileSync(log, '1')
+      await run('chattr', ['+i', path])
+      await run('chattr', ['+a', log])
+      expect(() => writeFileSync(path, 'x')).toThrow('EPERM')
+      expect(() => rmSync(path)).toThrow('EPERM')
+      expect(() => chmodSync(path, 0o777)).toThrow('EPERM')
+      expect(() => rmSync(log)).toThrow('EPERM')
+      expect(await attempt('mv', path, join(target, 'other'))).toMatchObject(refused)
+      await run('chattr', ['-i', path])
+      await run('chattr', ['-a', log])
+      writeFileSync(path, 'new')
+      appendFileSync(log, '2')
+      expect(readFileSync(path, 'latin1') + readFileSync(log, 'latin1')).toBe('new12')
+      rmSync(path)
+    })
+  })
+
+  it('are for those who own the file, and `i` for who has the right', async () => {
+    await withOverlay(async ({ target }) => {
+      chmodSync(target, 0o777)
+      writeFileSync(join(target, 'f'), '')
+      const asUser = ['--reuid=1234', '--regid=1234', '--clear-groups', 'chattr']
+      expect(await attempt('setpriv', ...asUser, '+A', join(target, 'f'))).toMatchObject(refused)
+      await run('chown', ['1234:1234', join(target, 'f')])
+      await run('setpriv', [...asUser, '+A', join(target, 'f')])
+      expect(await attempt('setpriv', ...asUser, '+i', join(target, 'f'))).toMatchObject(refused)
+      expect(await flags(target, 'f')).toMatch(/^[^i]*A[^i]*$/)
+    })
+  })
+})
+
+describe.skipIf(!need.ok)(titled('copying up', need), () => {
+  const open = (path: string, flags: string) => {
+    const fd = openSync(path, flags)
+    return () => closeSync(fd)
+  }
+
+  it('is done when a file is opened for writing, where that is asked for', async () => {
+    await withOverlay(
+      async ({ upper, target }) => {
+        open(join(target, 'old'), 'r')()
+        expect(readdirSync(upper)).toEqual([])
+        const close = open(join(target, 'old'), 'r+')
+        expect(readFileSync(join(upper, 'old'), 'latin1')).toBe('old')
+        close()
+        open(join(target, 'img'), 'a')()
+        expect(readdirSync(upper)).toEqual(['img', 'old'])
+        writeFileSync(join(target, 'new'), 'new')
+        expect(readFileSync(join(target, 'new'), 'latin1')).toBe('new')
+      },
+      ['-o', 'copyup=open'],
+    )
+  })
+
+  it('is done for a change otherwise', async () => {
+    await withOverlay(async ({ upper, target }) => {
+      open(join(target, 'old'), 'r+')()
+      expect(readdirSync(upper)).toEqual([])
+    })
+  })
+})
