@@ -55,6 +55,8 @@ export class HostFiles {
   readonly #directories = new Map<Ref, number>()
   readonly #files = new Map<Ref, number>()
   readonly #retired: number[] = []
+  /** Attributes of the file that was looked at last: one request asks for them several times. */
+  #seen: { readonly ref: Ref; readonly stats: BigIntStats } | undefined
   readonly #openFiles: number
 
   /** @throws FsError ENOENT, ENOTDIR, EACCES */
@@ -77,11 +79,13 @@ export class HostFiles {
   /** Number of an inode, given at its first sight; hard links share it. */
   ref(stats: BigIntStats, parent: Ref, name: Name): Ref {
     const key = `${stats.dev}:${stats.ino}`
-    const known = this.#refs.get(key)
-    if (known !== undefined) return known
-    const ref = this.#inodes.length
-    this.#inodes.push({ dev: stats.dev, ino: stats.ino, parent, name })
-    this.#refs.set(key, ref)
+    let ref = this.#refs.get(key)
+    if (ref === undefined) {
+      ref = this.#inodes.length
+      this.#inodes.push({ dev: stats.dev, ino: stats.ino, parent, name })
+      this.#refs.set(key, ref)
+    }
+    this.#seen = { ref, stats }
     return ref
   }
 
@@ -101,11 +105,13 @@ export class HostFiles {
 
   /** @throws FsError ENOENT; ESTALE for a number that was never given or whose file was replaced */
   stats(ref: Ref): BigIntStats {
+    if (this.#seen?.ref === ref) return this.#seen.stats
     const stats =
       ref === 0
         ? fstatSync(this.#rootFd, { bigint: true })
         : withFsError(this.#label, () => lstatSync(bytesOf(this.path(ref)), { bigint: true }))
     this.#assertSame(ref, stats)
+    this.#seen = { ref, stats }
     return stats
   }
 
@@ -143,15 +149,14 @@ export class HostFiles {
     return fd
   }
 
-  /** A descriptor to read a regular file with; see the class for how long. @throws FsError */
+  /**
+   * A descriptor to read a regular file with; see the class for how long.
+   * @param ref that `stats` has just shown to be one: opening a device or a fifo would have effects of its own
+   * @throws FsError
+   */
   file(ref: Ref): number {
     if (this.#files.has(ref)) return this.#touch(this.#files, ref)
     const path = this.path(ref)
-    // Checked before opening as well: opening a device or a fifo would have effects of its own.
-    this.#assertSame(
-      ref,
-      withFsError(this.#label, () => lstatSync(bytesOf(path), { bigint: true })),
-    )
     const flags = O_RDONLY | O_NONBLOCK | O_NOFOLLOW
     const fd = withFsError(this.#label, () => unnoticed((more) => openSync(bytesOf(path), flags | more)))
     try {

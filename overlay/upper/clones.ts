@@ -1,7 +1,6 @@
-import { FsError, type Name } from '../../src/base/index.ts'
-import { statFd } from '../../src/sys/statx.ts'
+import { FsError } from '../../src/base/index.ts'
 import type { Layer } from '../layer.ts'
-import { Copy, type CopySource } from './copy-up.ts'
+import { type Copied, Copy, type CopySource } from './copy-up.ts'
 import type { Upper } from './upper.ts'
 
 /** A pair of file systems that cannot share data; other errors are about one file. */
@@ -17,12 +16,12 @@ export class Clones {
     this.#upper = upper
   }
 
-  /** @returns the name in the work directory; undefined where the data has to be copied. @throws FsError as `Copy` */
-  copy(layer: Layer, source: CopySource): Name | undefined {
+  /** @returns undefined where the data has to be copied. @throws FsError as `Copy` */
+  copy(layer: Layer, source: CopySource): Copied | undefined {
     const fd = source.data?.fd
     if (fd === undefined || this.#apart.has(layer)) return undefined
-    // A part of a file: where it ends, no block need end.
-    if (source.stat.size === 0 || statFd(fd).size !== source.stat.size) return undefined
+    // Where a part of a file ends, no block need end.
+    if (source.stat.size === 0 || source.isPart) return undefined
     const copy = new Copy(source, this.#upper.work, this.#upper.policy)
     try {
       copy.share(fd)
@@ -32,6 +31,6 @@ export class Clones {
       if (NEVER.includes(error.code)) this.#apart.add(layer)
       return undefined
     }
-    return copy.finish(source)
+    return { name: copy.name, fd: copy.complete(source) }
   }
 }

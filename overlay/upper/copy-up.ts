@@ -26,7 +26,10 @@ export type Attribute = readonly [name: Name, value: Uint8Array]
 
 /** What is copied. */
 export interface CopySource {
+  /** Its size is that of the copy. */
   readonly stat: Stat
+  /** The source has more data than are copied. */
+  readonly isPart?: boolean
   /** All attributes of the file but those of the overlay itself; access lists too. Names escaped, if they must be. */
   readonly xattrs: readonly Attribute[]
   /** Attributes of our own, with full names. They are left out where such a file cannot have them. */
@@ -35,6 +38,13 @@ export interface CopySource {
   readonly target?: Uint8Array
   /** Of a regular file. */
   readonly data?: DataSource
+}
+
+/** A finished copy in the work directory. */
+export interface Copied {
+  readonly name: Name
+  /** For reading and writing; whoever has it closes it. */
+  readonly fd?: number
 }
 
 /**
@@ -102,7 +112,13 @@ export class Copy {
    * @returns the name in the work directory
    * @throws FsError what the kernel says; nothing is left then
    */
-  finish({ stat, xattrs, own }: CopySource): Name {
+  finish(source: CopySource): Name {
+    closeSync(this.complete(source))
+    return this.name
+  }
+
+  /** As `finish`. @returns the descriptor, which the caller closes: that of a regular file is for reading and writing */
+  complete({ stat, xattrs, own }: CopySource): number {
     const policy = this.#policy
     const fd = this.#fd
     try {
@@ -122,8 +138,7 @@ export class Copy {
       this.discard()
       throw error
     }
-    closeSync(fd)
-    return this.name
+    return fd
   }
 
   /** Closes and removes it. No thread may be at work on it. */

@@ -7,12 +7,12 @@ import type { Part } from '../directory.ts'
 import { HostDirectoryLayer } from '../host-directory.ts'
 import { firstOf, namesOf, shownNames, storedName } from '../xattr-names.ts'
 import { Clones } from './clones.ts'
-import { type Attribute, type CopySource, copyUp } from './copy-up.ts'
+import { type Attribute, type Copied, type CopySource, copyUp } from './copy-up.ts'
 import { inodeRecord } from './inode-record.ts'
 import { LayerReader } from './layer-reader.ts'
 import { type DirectoryNode, isDirectoryNode, type Node } from './nodes.ts'
 import { PendingCopies } from './pending-copies.ts'
-import { layerOf, partOf, shownStat } from './present.ts'
+import { layerOf, partOf } from './present.ts'
 import type { Upper } from './upper.ts'
 
 /** Brings nodes of the layers into the upper at their first change, their parents first. */
@@ -56,7 +56,9 @@ export class Lifter {
       at = at.place.parent
     }
     for (let next = missing.pop(); next !== undefined; next = missing.pop()) {
-      const copy = copyUp(this.#source(next, 0), this.#upper.work, this.#upper.policy)
+      const part = partOf(next)
+      const stat = layerOf(this.#upper, part).stat(part.ref)
+      const copy = copyUp(this.#source(next, stat, 0), this.#upper.work, this.#upper.policy)
       this.#place(next, copy)
     }
     return this.#upper.files.directory(node)
@@ -75,9 +77,15 @@ export class Lifter {
     if (node.place !== undefined) this.directory(node.place.parent)
     const part = partOf(node)
     const stat = layerOf(this.#upper, part).stat(part.ref)
-    const copy = this.#copyFile(node, length)
-    if (stat.nlink > 1) this.#enterGroup(node, part, stat, copy)
-    this.#place(node, copy)
+    const copy = this.#copyFile(node, stat, length)
+    try {
+      if (stat.nlink > 1) this.#enterGroup(node, part, stat, copy.name)
+      this.#place(node, copy.name)
+    } catch (error) {
+      if (copy.fd !== undefined) closeSync(copy.fd)
+      throw error
+    }
+    if (copy.fd !== undefined) this.#upper.files.keepData(node, copy.fd)
     const { group } = node
     if (group === undefined) return
     // Counted as long as only the index had it; a crash in between shows one link too many.
@@ -94,7 +102,8 @@ export class Lifter {
     const part = partOf(node)
     const stat = layerOf(this.#upper, part).stat(part.ref)
     const isShown = node.group !== undefined && stat.nlink + node.group.delta > 0
-    const copy = this.#copyFile(node, length)
+    const { name: copy, fd: open } = this.#copyFile(node, stat, length)
+    if (open !== undefined) closeSync(open)
     try {
       if (isShown) this.#enterGroup(node, part, stat, copy)
       else node.group = undefined
@@ -107,10 +116,10 @@ export class Lifter {
     }
   }
 
-  /** @returns the name in the work directory. @throws Postponed where it takes long */
-  #copyFile(node: Node, length: number): Name {
+  /** @throws Postponed where it takes long */
+  #copyFile(node: Node, stat: Stat, length: number): Copied {
     const { work, policy, syncCost } = this.#upper
-    const source = this.#source(node, length)
+    const source = this.#source(node, stat, length)
     const pending = this.#pending
     const clone = pending?.has(node)
       ? undefined
@@ -118,12 +127,12 @@ export class Lifter {
     if (clone !== undefined) return clone
     // One that is under way is waited for, even if less of it is needed now.
     if (pending !== undefined && (pending.has(node) || this.#takesLong(source))) {
-      return pending.take(node, source).finish(source)
+      return { name: pending.take(node, source).finish(source) }
     }
     const start = performance.now()
     const name = copyUp(source, work, policy)
     if (this.#isSynced(source)) syncCost.noteSync(start)
-    return name
+    return { name }
   }
 
   #takesLong(source: CopySource): boolean {
@@ -199,14 +208,11 @@ export class Lifter {
     files.with(node, (fd) => links.write(fd, statFd(fd).mode, group))
   }
 
-  #source(node: Node, length: number): CopySource {
+  /** @param stored attributes as the layer has them, not as they are shown */
+  #source(node: Node, stored: Stat, length: number): CopySource {
     const part = partOf(node)
     const layer = layerOf(this.#upper, part)
-    const shown = shownStat(this.#upper, node)
-    const size = isRegular(shown.mode) ? Math.min(shown.size, length) : shown.size
-    // As it is stored, not as it is shown.
-    const { uid, gid } = layer.stat(part.ref)
-    const stat = { ...shown, size, uid, gid }
+    const stat = isRegular(stored.mode) ? { ...stored, size: Math.min(stored.size, length) } : stored
     const xattrs: Attribute[] = []
     // What is hidden belongs to the overlay that wrote it.
     for (const name of shownNames(layer.listxattr(part.ref))) {
@@ -216,6 +222,7 @@ export class Lifter {
     const lasting = !isDirectoryNode(node) && !(layer instanceof HostDirectoryLayer)
     return {
       stat,
+      isPart: stat.size < stored.size,
       xattrs,
       own: lasting ? [inodeRecord(this.#hostMode(stat.mode), node.ino, this.#upper.policy)] : [],
       ...(isSymlink(stat.mode) ? { target: layer.readlink(part.ref) } : {}),
