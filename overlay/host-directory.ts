@@ -36,6 +36,7 @@ export class HostDirectoryLayer implements Layer {
   readonly root: Ref = 0
   readonly refSpan = 2 ** 32 - 1
   readonly inodes: InodeSource
+  readonly attributes = 'all'
   readonly #files: HostFiles
   readonly #listings = new LruCache<Ref, readonly Name[]>(LISTED_NAMES)
   #last: { readonly ref: Ref; readonly names: readonly Name[] } | undefined

@@ -1,4 +1,5 @@
 import {
+  type AttributeKinds,
   type ExtentSink,
   type FlagsForm,
   FsError,
@@ -53,6 +54,8 @@ export interface Layer {
   /** Exclusive upper bound of the refs. */
   readonly refSpan: number
   readonly inodes: InodeSource
+  /** What its files may have, or get while it is mounted. */
+  readonly attributes: AttributeKinds
   /** `ino` is the number within the layer. */
   stat(ref: Ref): Stat
   /** @throws ENOTDIR */

@@ -1,4 +1,5 @@
 import {
+  type AttributeKinds,
   type DirectorySink,
   type Entry,
   type ExtentSink,
@@ -22,6 +23,7 @@ import { type Layer, type LayerEntry, layerFlags } from './layer.ts'
 import { listMerged, listSingle } from './listing.ts'
 import { MergedDirectories } from './merged-directories.ts'
 import { NodeIds } from './node-ids.ts'
+import { shownValue } from './owned-values.ts'
 import type { IdRule } from './owner.ts'
 import { ParkedCursors } from './parked-cursors.ts'
 import { rootDirectory } from './root.ts'
@@ -73,6 +75,12 @@ export class MergedTree implements FileSystem {
     this.#inodes = new InodeNumbers(layers)
     this.#root = rootDirectory(this.#stack, options.subdir ?? '')
     this.#owner = { uid: options.uid, gid: options.gid }
+  }
+
+  get attributes(): AttributeKinds {
+    const kinds = this.#stack.layers.map(({ attributes }) => attributes)
+    if (kinds.includes('all')) return 'all'
+    return kinds.includes('no-acls') ? 'no-acls' : 'none'
   }
 
   /** What is held in memory, for tests and status: known merged directories and parked listings. */
@@ -137,7 +145,8 @@ export class MergedTree implements FileSystem {
 
   getxattr(node: NodeId, name: Name): Uint8Array | undefined {
     const part = this.#part(node)
-    return firstOf(this.#layer(part), part.ref, this.#stack.plain ? [name] : namesOf(name))
+    const value = firstOf(this.#layer(part), part.ref, this.#stack.plain ? [name] : namesOf(name))
+    return value && shownValue(this.#owner, name, value)
   }
 
   listxattr(node: NodeId): readonly Name[] {

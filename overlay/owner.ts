@@ -11,23 +11,35 @@ export type IdRule = number | readonly IdRange[]
 /** Shown for an id outside of all ranges, as the kernel does (Documentation/admin-guide/sysctl/fs.rst, overflowuid). */
 export const OVERFLOW_ID = 65_534
 
-/** The id to show for a stored one. Where ranges overlap, the first counts. */
-export function shownId(rule: IdRule | undefined, id: number): number {
+/** The id that a stored one is shown as; undefined outside of all ranges. Where ranges overlap, the first counts. */
+export function mappedId(rule: IdRule | undefined, id: number): number | undefined {
   if (rule === undefined) return id
   if (typeof rule === 'number') return rule
   const range = rule.find(({ stored, count }) => id >= stored && id < stored + count)
-  return range === undefined ? OVERFLOW_ID : range.shown + (id - range.stored)
+  return range === undefined ? undefined : range.shown + (id - range.stored)
+}
+
+/** The id to show for a stored one, for owners, which must have one. */
+export function shownId(rule: IdRule | undefined, id: number): number {
+  return mappedId(rule, id) ?? OVERFLOW_ID
 }
 
 /**
- * The id to store for one that the user names, the reverse of `shownId`; where one id is shown for everything, what he
- * names is stored all the same. An id outside of all ranges is stored as nobody's, as fuse-overlayfs does: engines make
- * mount points as a root that the container does not know.
+ * The id to store for one that the user names, the reverse of `mappedId`; where one id is shown for everything, what he
+ * names is stored all the same.
  */
-function storedId(rule: IdRule | undefined, id: number): number {
+export function unmappedId(rule: IdRule | undefined, id: number): number | undefined {
   if (rule === undefined || typeof rule === 'number') return id
   const range = rule.find(({ shown, count }) => id >= shown && id < shown + count)
-  return range === undefined ? OVERFLOW_ID : range.stored + (id - range.shown)
+  return range === undefined ? undefined : range.stored + (id - range.shown)
+}
+
+/**
+ * The owner to store. An id outside of all ranges is stored as nobody's, as fuse-overlayfs does: engines make mount
+ * points as a root that the container does not know.
+ */
+function storedId(rule: IdRule | undefined, id: number): number {
+  return unmappedId(rule, id) ?? OVERFLOW_ID
 }
 
 /** How owners are shown, wherever they are stored. */

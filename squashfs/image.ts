@@ -1,4 +1,5 @@
 import {
+  type AttributeKinds,
   type ByteSource,
   type ExtentSink,
   FsError,
@@ -63,6 +64,7 @@ export class SquashfsImage {
   readonly root: number
   readonly refSpan: number
   readonly inodes: { readonly count: number }
+  readonly attributes: AttributeKinds
   readonly #tables: Tables
   readonly #context: InodeContext
   readonly #files: FileReader
@@ -92,6 +94,8 @@ export class SquashfsImage {
     this.#tables = openTables(source, reader, superblock)
     this.#context = { ids: this.#tables.ids, blockSize: superblock.blockSize }
     this.root = superblock.rootBlock * METADATA_SIZE + superblock.rootOffset
+    // The format has numbers for `user.`, `trusted.` and `security.` only (fs/squashfs/xattr.c:squashfs_xattr_handler).
+    this.attributes = this.#tables.xattrs === undefined ? 'none' : 'no-acls'
     this.inodes = { count: superblock.inodeCount }
     this.refSpan = (superblock.directoryTable - superblock.inodeTable) * METADATA_SIZE
     this.#files = new FileReader({

@@ -27,6 +27,12 @@ interface AclEntry {
   readonly id: number
 }
 
+/** Gives an id of a list another one; undefined leaves its entry out. */
+export interface IdMap {
+  readonly uid: (id: number) => number | undefined
+  readonly gid: (id: number) => number | undefined
+}
+
 /** What a new file gets from the default list of its directory. */
 export interface Inherited {
   /** Permission bits of the new file. */
@@ -63,6 +69,19 @@ function encodeAcl(entries: readonly AclEntry[]): Uint8Array {
     at += ENTRY_SIZE
   }
   return bytes
+}
+
+/** The list with other ids for named users and groups; the same value where nothing changes. @throws FsError EINVAL */
+export function mapAcl(acl: Uint8Array, map: IdMap): Uint8Array {
+  let same = true
+  const mapped: AclEntry[] = []
+  for (const entry of decodeAcl(acl)) {
+    const { tag, permissions, id } = entry
+    const other = tag === USER ? map.uid(id) : tag === GROUP ? map.gid(id) : id
+    if (other !== id) same = false
+    if (other !== undefined) mapped.push({ tag, permissions, id: other })
+  }
+  return same ? acl : encodeAcl(mapped)
 }
 
 /** Whose three bits of the mode an entry stands for, as a shift; undefined for named users and groups. */

@@ -24,6 +24,7 @@ import type { Stack } from '../directory.ts'
 import { shownFileName, storedFileName } from '../file-names.ts'
 import { InodeNumbers } from '../inode-numbers.ts'
 import type { Layer } from '../layer.ts'
+import { shownValue, storedValue } from '../owned-values.ts'
 import type { IdRule } from '../owner.ts'
 import { rootDirectory } from '../root.ts'
 import { AttributeWriter } from './attributes.ts'
@@ -84,6 +85,7 @@ const NAME_MAX = 255
  * so that the next mount shows the same tree with the same inode numbers.
  */
 export class WritableTree implements WritableFileSystem {
+  readonly attributes = 'all'
   readonly #upper: Upper
   readonly #resolver: Resolver
   readonly #lister: Lister
@@ -183,7 +185,8 @@ export class WritableTree implements WritableFileSystem {
   }
 
   getxattr(node: NodeId, name: Name): Uint8Array | undefined {
-    return this.#xattrs.get(this.#upper.table.get(node), name)
+    const value = this.#xattrs.get(this.#upper.table.get(node), name)
+    return value && shownValue(this.#upper.owner, name, value)
   }
 
   listxattr(node: NodeId): readonly Name[] {
@@ -291,7 +294,8 @@ export class WritableTree implements WritableFileSystem {
   }
 
   setxattr(node: NodeId, name: Name, value: Uint8Array, mode: XattrMode): void {
-    this.#xattrs.set(this.#upper.table.get(node), name, value, mode)
+    const stored = storedValue(this.#upper.owner, name, value)
+    this.#xattrs.set(this.#upper.table.get(node), name, stored, mode)
   }
 
   removexattr(node: NodeId, name: Name): void {

@@ -37,6 +37,12 @@ export interface DirectorySink {
 /** Two ways to say what chattr(1) changes: FS_IOC_GETFLAGS, 4 bytes, and `struct fsxattr`, 28 bytes (linux/fs.h). */
 export type FlagsForm = 'flags' | 'fsxattr'
 
+/**
+ * What extended attributes files may have, for as long as the file system is mounted: none at all, any but access lists
+ * (`system.posix_acl_*`), or all.
+ */
+export type AttributeKinds = 'none' | 'no-acls' | 'all'
+
 export type Whence = 'data' | 'hole'
 
 /**
@@ -44,6 +50,7 @@ export type Whence = 'data' | 'hole'
  * Every method throws FsError with the errno to answer; `EIO` for damage, `ESTALE` for an unknown node.
  */
 export interface FileSystem {
+  readonly attributes: AttributeKinds
   /** @returns undefined where there is no such name: answered as a cached negative entry. @throws ENOTDIR, EIO */
   lookup(parent: NodeId, name: Name): Entry | undefined
   /** The kernel drops `nlookup` of its references, each gained by `lookup` or a taken READDIRPLUS entry. */

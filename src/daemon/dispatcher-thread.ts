@@ -22,6 +22,7 @@ import {
   takesChanges,
   watchImages,
 } from '../molecule.ts'
+import { isHostRoot } from '../sys/namespaces.ts'
 import { dropThreadPrivileges, keepDirectoryPrivileges } from './privileges.ts'
 import type { DispatcherData, ThreadMessage } from './thread-messages.ts'
 
@@ -70,6 +71,7 @@ try {
     fileSystem,
     dataPath,
     ...(writable === undefined ? {} : { writable, writebackCache: writeback, copyUpAtOpen }),
+    namesTrusted: isHostRoot(),
     log,
     debug,
     counters,

@@ -61,11 +61,12 @@ const WRITABLE_FLAGS = [
   abi.FUSE_SETXATTR_EXT,
 ]
 
-/** What INIT asks the kernel for depends on it. */
-export type MountKind = 'read-only' | 'write-through' | 'write-back'
+/** What INIT asks the kernel for depends on it; `acls`: files of a read-only mount may have access lists to obey. */
+export type MountKind = 'read-only' | 'read-only-acls' | 'write-through' | 'write-back'
 
 const WANTED_FLAGS: Readonly<Record<MountKind, readonly number[]>> = {
   'read-only': READ_ONLY_FLAGS,
+  'read-only-acls': [...READ_ONLY_FLAGS, abi.FUSE_POSIX_ACL],
   'write-through': WRITABLE_FLAGS,
   'write-back': [...WRITABLE_FLAGS, abi.FUSE_WRITEBACK_CACHE],
 }
@@ -110,7 +111,7 @@ export function negotiate(body: ByteReader, reply: Reply, kind: MountKind): Nego
   reply.u32(flags)
   reply.u16(MAX_BACKGROUND)
   reply.u16((MAX_BACKGROUND * 3) / 4)
-  reply.u32(kind === 'read-only' ? NO_WRITE : MAX_WRITE)
+  reply.u32(kind === 'read-only' || kind === 'read-only-acls' ? NO_WRITE : MAX_WRITE)
   reply.u32(1) // time granularity, ns
   reply.u16(hasFlag(flags, abi.FUSE_MAX_PAGES) ? MAX_PAGES : 0)
   reply.zeros(34)

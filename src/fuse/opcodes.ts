@@ -24,6 +24,8 @@ export interface OperationContext {
   readonly dataPath: DataPath
   /** The same file system, where it can be changed. */
   readonly writable: WritableFileSystem | undefined
+  /** See `ProtocolOptions`. */
+  readonly namesTrusted: boolean
   /** What INIT agreed on; before it, nothing. */
   readonly negotiated: Negotiated
 }
@@ -57,6 +59,15 @@ function readDirectory(plus: boolean): Operation['handle'] {
     fileSystem.readdir(request.nodeId, offset, new DirentPacker(reply, size, plus))
     return 'reply'
   }
+}
+
+/**
+ * The kernel checks reading `trusted.` attributes itself, but not who is told that they exist (fs/xattr.c).
+ * Capabilities are not told here, so uid 0 stands for them.
+ */
+function listedNames({ fileSystem, namesTrusted }: OperationContext, request: Request): readonly Name[] {
+  const names = fileSystem.listxattr(request.nodeId)
+  return namesTrusted && request.uid === 0 ? names : names.filter((name) => !name.startsWith('trusted.'))
 }
 
 /**
@@ -229,6 +240,9 @@ export const OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, Operat
         return `room=${room} name=${JSON.stringify(request.name())}`
       },
       handle: ({ fileSystem }, request, reply) => {
+        // Where no file can ever have an attribute the kernel is told so once, and does not ask at each execve(2) any
+        // more (fs/fuse/xattr.c). Lists stay empty: EOPNOTSUPP makes getfattr and tar complain of each file.
+        if (fileSystem.attributes === 'none') throw new FsError('ENOSYS', 'no attributes')
         const room = request.body.u32()
         request.body.skip(4)
         const name = request.name()
@@ -242,9 +256,9 @@ export const OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, Operat
     abi.FUSE_LISTXATTR,
     {
       name: 'LISTXATTR',
-      handle: ({ fileSystem }, request, reply) => {
+      handle: (context, request, reply) => {
         const room = request.body.u32()
-        const names = fileSystem.listxattr(request.nodeId)
+        const names = listedNames(context, request)
         const length = names.reduce((sum, name) => sum + name.length + 1, 0)
         return encodeXattr(reply, room, length, () => {
           for (const name of names) reply.name(`${name}\0`)

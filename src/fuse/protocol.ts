@@ -31,6 +31,8 @@ export interface ProtocolOptions {
   readonly writebackCache?: boolean
   /** Tells the file system of each file that is opened for writing, for a writable mount. Default false. */
   readonly copyUpAtOpen?: boolean
+  /** Root of the machine made the mount: it is told the names of `trusted.` attributes, nobody else is. Default false. */
+  readonly namesTrusted?: boolean
   readonly log: Log
   /** Logs every request with its outcome. */
   readonly debug?: boolean
@@ -55,15 +57,14 @@ export class Protocol {
   #context: OperationContext
 
   constructor(options: ProtocolOptions) {
-    const { fileSystem, dataPath, writable, writebackCache, copyUpAtOpen } = options
+    const { fileSystem, dataPath, writable, copyUpAtOpen, namesTrusted = false } = options
     this.#options = options
-    this.#kind =
-      writable === undefined ? 'read-only' : writebackCache === false ? 'write-through' : 'write-back'
+    this.#kind = kindOf(options)
     this.#operations =
       writable === undefined
         ? OPERATIONS
         : new Map([...OPERATIONS, ...WRITE_OPERATIONS, ...(copyUpAtOpen === true ? OPEN_OPERATIONS : [])])
-    this.#context = { fileSystem, dataPath, writable, negotiated: { minor: 0, flags: 0 } }
+    this.#context = { fileSystem, dataPath, writable, namesTrusted, negotiated: { minor: 0, flags: 0 } }
   }
 
   /** The reply of the last `handle`, as many bytes as it returned. */
@@ -187,6 +188,11 @@ export class Protocol {
       `${operation.name} #${uniqueLow} node=${nodeId} pid=${pid}${args} -> ${outcome}`,
     )
   }
+}
+
+function kindOf({ fileSystem, writable, writebackCache }: ProtocolOptions): MountKind {
+  if (writable === undefined) return fileSystem.attributes === 'all' ? 'read-only-acls' : 'read-only'
+  return writebackCache === false ? 'write-through' : 'write-back'
 }
 
 /** The arguments of a request for a debug line; a malformed request has none. */

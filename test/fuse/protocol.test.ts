@@ -1,17 +1,20 @@
 import { describe, expect, it } from 'vitest'
+import type { AttributeKinds } from '../../src/base/index.ts'
 import * as abi from '../../src/fuse/abi.ts'
 import { InlineDataPath, OPERATIONS, Protocol } from '../../src/fuse/index.ts'
 import { FILE_NODE, LINK_NODE, MemoryBlockStore, MemoryFileSystem } from './support/memory-file-system.ts'
 import { cString, message, readIn, u32, u64 } from './support/messages.ts'
 
-function server() {
+function server(options: { attributes?: AttributeKinds; namesTrusted?: boolean } = {}) {
   const fileSystem = new MemoryFileSystem()
+  if (options.attributes !== undefined) fileSystem.attributes = options.attributes
   const store = new MemoryBlockStore()
   const log: string[] = []
   const dataPath = new InlineDataPath(fileSystem, store, () => 0, 1 << 20)
   const protocol = new Protocol({
     fileSystem,
     dataPath,
+    ...(options.namesTrusted === undefined ? {} : { namesTrusted: options.namesTrusted }),
     log: (level, text) => {
       log.push(`${level}: ${text}`)
     },
@@ -43,6 +46,18 @@ describe('INIT', () => {
     expect(flags & (2 ** 13)).toBe(0)
     expect(flags & (2 ** 17)).not.toBe(0)
     expect(reply.payload.readUInt16LE(28)).toBe(256)
+  })
+
+  it('asks for access lists exactly where there may be some', () => {
+    for (const [attributes, expected] of [
+      ['none', 0],
+      ['no-acls', 0],
+      ['all', abi.FUSE_POSIX_ACL],
+    ] as const) {
+      const { ask } = server({ attributes })
+      const reply = ask(abi.FUSE_INIT, 0, u32(7, 31, 131072, 0xffff_ffff, ...new Array(12).fill(0)))!
+      expect(reply.payload.readUInt32LE(12) & abi.FUSE_POSIX_ACL, attributes).toBe(expected)
+    }
   })
 
   it('does not claim a newer version than the kernel speaks', () => {
@@ -220,6 +235,29 @@ describe('the other operations', () => {
     expect(ask(abi.FUSE_LISTXATTR, FILE_NODE, u32(0, 0))!.payload).toEqual(u32(15, 0))
     expect(ask(abi.FUSE_LISTXATTR, FILE_NODE, u32(15, 0))!.payload.toString()).toBe('user.a\0user.bc\0')
     expect(ask(abi.FUSE_LISTXATTR, FILE_NODE, u32(14, 0))!.error).toBe(-34)
+  })
+
+  it('names attributes of trusted. to uid 0 of a mount of root alone', () => {
+    for (const namesTrusted of [false, true]) {
+      for (const uid of [0, 1000]) {
+        const { send, fileSystem } = server({ namesTrusted })
+        fileSystem.names = ['trusted.a', 'user.b']
+        const request = message(abi.FUSE_LISTXATTR, FILE_NODE, u32(100, 0))
+        request.writeUInt32LE(uid, 24)
+        const all = namesTrusted && uid === 0
+        expect(send(request)!.payload.toString()).toBe(all ? 'trusted.a\0user.b\0' : 'user.b\0')
+        request.writeUInt32LE(0, 40)
+        expect(send(request)!.payload).toEqual(u32(all ? 17 : 7, 0))
+      }
+    }
+  })
+
+  it('says that there are no attributes where there can be none, and lists none', () => {
+    const { ask, fileSystem, log } = server({ attributes: 'none' })
+    fileSystem.names = []
+    expect(ask(abi.FUSE_GETXATTR, FILE_NODE, Buffer.concat([u32(0, 0), cString('user.a')]))!.error).toBe(-38)
+    expect(ask(abi.FUSE_LISTXATTR, FILE_NODE, u32(0, 0))!.payload).toEqual(u32(0, 0))
+    expect(log).toEqual([])
   })
 
   it('forgets without a reply', () => {

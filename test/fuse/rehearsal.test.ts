@@ -6,7 +6,7 @@ import { MemoryFileSystem } from './support/memory-file-system.ts'
 /** Counts what is asked of it. */
 class WatchedFileSystem extends MemoryFileSystem {
   readonly lookups: Name[] = []
-  readonly attributes: NodeId[] = []
+  readonly asked: NodeId[] = []
   reads = 0
 
   override lookup(parent: NodeId, name: Name) {
@@ -15,7 +15,7 @@ class WatchedFileSystem extends MemoryFileSystem {
   }
 
   override getattr(node: NodeId) {
-    this.attributes.push(node)
+    this.asked.push(node)
     return super.getattr(node)
   }
 
@@ -45,7 +45,7 @@ describe('rehearsal', () => {
     expect(names.length).toBeGreaterThan(1)
     // The listing of this file system looks names up as well.
     expect(new Set(fileSystem.lookups)).toEqual(new Set(names))
-    expect(fileSystem.attributes.length).toBeGreaterThanOrEqual(names.length)
+    expect(fileSystem.asked.length).toBeGreaterThanOrEqual(names.length)
     expect(fileSystem.reads).toBe(0)
   })
 

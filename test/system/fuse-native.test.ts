@@ -40,7 +40,8 @@ const needKernel = needs('kernel-squashfs', 'loop')
 const withKernel = need.ok && !needKernel.ok ? needKernel : need
 const withUnsquashfs = need.ok ? needs('unsquashfs') : need
 
-const DRIVER = ['--driver-path', need.folder, '-o', 'driver=fuse-native']
+// Access by root alone, or names of `trusted.` attributes are not shown: libfuse does not say who asks.
+const DRIVER = ['--driver-path', need.folder, '-o', 'driver=fuse-native,noallow_other']
 /** What text cannot hold is not shown; a test of its own says so. */
 const AS_TEXT = { noInvalidUtf8: true }
 

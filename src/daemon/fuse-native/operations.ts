@@ -21,6 +21,8 @@ export interface OperationOptions {
   readonly log: Log
   /** Logs every request with its outcome. */
   readonly debug: boolean
+  /** Nobody but root of the machine asks, so names of `trusted.` attributes are listed. Default false. */
+  readonly namesTrusted?: boolean
 }
 
 /** Longest target of a symbolic link that the package passes on, bytes (PATH_MAX, without its NUL). */
@@ -93,7 +95,7 @@ export class Operations {
    * that is too little libfuse would send what lies behind it.
    */
   answerAttributes(mount: PackageMount): void {
-    const { fileSystem } = this.#options
+    const { fileSystem, namesTrusted = false } = this.#options
     mount._op_getxattr = (signal, path, name, room) => {
       const answer: Answer = (result) => signal(result, room.buffer)
       this.#handle('getxattr', path, answer, (node) => {
@@ -105,7 +107,9 @@ export class Operations {
     mount._op_listxattr = (signal, path, room) => {
       const answer: Answer = (result) => signal(result, room.buffer)
       this.#handle('listxattr', path, answer, (node) => {
-        const names = fileSystem.listxattr(node).filter((name) => decodeName(name) !== undefined)
+        const names = fileSystem
+          .listxattr(node)
+          .filter((name) => decodeName(name) !== undefined && (namesTrusted || !name.startsWith('trusted.')))
         answer(fill(room, Buffer.from(names.map((name) => `${name}\0`).join(''), 'latin1')))
       })
     }

@@ -1,12 +1,12 @@
 import { closeSync, fstatSync, readdirSync } from 'node:fs'
 import { FsError } from '../../base/index.ts'
-import { allocateTally, openMolecule, watchImages } from '../../molecule.ts'
+import { allocateTally, hasHostDirectories, openMolecule, watchImages } from '../../molecule.ts'
 import { duplicateDescriptor } from '../../sys/descriptor.ts'
 import { openFuseDevice } from '../../sys/device.ts'
 import { isConnectionOver } from '../../sys/device-io.ts'
 import { type FuseMountOptions, inheritedFuseFd } from '../../sys/mount.ts'
 import { MOUNT_TYPE, readMountInfo, topMountAt } from '../../sys/mountinfo.ts'
-import { hasSysAdmin } from '../../sys/namespaces.ts'
+import { hasSysAdmin, isHostRoot } from '../../sys/namespaces.ts'
 import { withTimeout } from '../../sys/process.ts'
 import { unmountFuse } from '../../sys/unmount.ts'
 import type { EndReason, FuseNativeMount, ServerOptions } from '../server-types.ts'
@@ -35,6 +35,9 @@ export async function serveByFuseNative(
   if (inheritedFuseFd(target) !== undefined) {
     throw new FsError('EINVAL', `driver=fuse-native mounts itself: target ${target} needs driver=builtin`)
   }
+  if (hasHostDirectories(server.spec)) {
+    throw new FsError('EINVAL', 'driver=fuse-native cannot obey access lists of directories: leave it out')
+  }
   const Package = loadPackage(packageFolders)
   const { text, warnings } = libfuseOptions(options)
   // Tells in words what libfuse would not.
@@ -43,7 +46,9 @@ export async function serveByFuseNative(
   const log = tellOnce(server.log)
   const tally = allocateTally(1, spec.images.length)
   const watch = watchImages(tally, 0, spec.images.length, (message) => log('error', message))
-  const operations = new Operations({ ...openMolecule(spec, watch), cacheSize, log, debug })
+  // The package does not tell who asks.
+  const namesTrusted = isHostRoot() && !options.allowOther
+  const operations = new Operations({ ...openMolecule(spec, watch), cacheSize, log, debug, namesTrusted })
   const mount = new Package(target, operations.table(), { timeout: false })
   operations.answerAttributes(mount)
   mount._fuseOptions = () => text

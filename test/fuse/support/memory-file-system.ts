@@ -1,4 +1,5 @@
 import {
+  type AttributeKinds,
   type BlockRef,
   type BlockStore,
   type DirectorySink,
@@ -66,6 +67,7 @@ export const HOLE_AT = 2
  * Forgets are recorded.
  */
 export class MemoryFileSystem implements FileSystem {
+  attributes: AttributeKinds = 'no-acls'
   readonly fileSize: number
   readonly forgotten: [NodeId, number][] = []
   readonly #stats: ReadonlyMap<NodeId, Stat>
@@ -127,8 +129,10 @@ export class MemoryFileSystem implements FileSystem {
     return name === 'user.a' ? Buffer.from('value') : undefined
   }
 
+  names: readonly string[] = ['user.a', 'user.bc']
+
   listxattr(): readonly string[] {
-    return ['user.a', 'user.bc']
+    return this.names
   }
 
   seek(_: NodeId, offset: number, whence: Whence): number {

@@ -28,6 +28,7 @@ const FALLOC_FL_KEEP_SIZE = 1
 
 /** A small, plain implementation of `WritableFileSystem`: what the protocol is tested with. */
 export class MemoryTree implements WritableFileSystem {
+  readonly attributes = 'all'
   readonly #folder: string
   readonly #inodes = new Map<NodeId, MemoryInode>()
   #lastId = ROOT_NODE_ID

@@ -1,5 +1,6 @@
 import type { DirectoryCursor, InodeSource, Layer, LayerEntry, Ref } from '../../../overlay/layer.ts'
 import {
+  type AttributeKinds,
   direntType,
   type ExtentSink,
   FsError,
@@ -45,6 +46,7 @@ export class MemoryLayer implements Layer {
   readonly root: Ref = 0
   refSpan = 1_000_000
   inodes: InodeSource = { count: 1_000_000 }
+  attributes: AttributeKinds = 'all'
   readonly calls = { next: 0, lookup: 0, stat: 0, listxattr: 0, openDirectory: 0, openDirectoryAt: 0 }
   readonly #nodes: MemoryNode[] = []
   readonly #sorted = new Map<Ref, Name[]>()

@@ -35,6 +35,7 @@ export class SnapshotLayer implements Layer {
   readonly root: Ref = 0
   readonly refSpan = 2 ** 20
   readonly inodes = { count: 2 ** 20 }
+  readonly attributes = 'all'
   readonly #source: number
   readonly #inodes: Inode[] = []
   readonly #refs = new Map<number, Ref>()
