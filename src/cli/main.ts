@@ -1,6 +1,7 @@
 import '../daemon/own-packages.ts'
 import { basename } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { commandLine } from './command-line.ts'
 import { startEarly } from './early-daemon.ts'
 import { FUSE_OVERLAYFS } from './personality.ts'
 import { withVerb } from './verb.ts'
@@ -12,7 +13,7 @@ const END_TIMEOUT_MS = 2000
 // no commands.
 const called = basename(process.argv[1] ?? '')
 const name = called === 'atomfs' || called === FUSE_OVERLAYFS ? called : 'atomfs-fuse'
-const words = process.argv.slice(2)
+const words = commandLine()
 const args = called === FUSE_OVERLAYFS ? ['overlay', ...words] : withVerb(words)
 const early = startEarly(args)
 const { run } = await import('./program.ts')

@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os'
 import { FsError } from '../base/index.ts'
 import type { Driver, MountOptions, UpperOptions, VerifyMode } from '../daemon/request.ts'
 import type { MountFlag } from '../sys/mount.ts'
-import { effectiveUid, isHostRoot } from '../sys/namespaces.ts'
+import { effectiveGid, effectiveUid, isHostRoot } from '../sys/namespaces.ts'
 import { type IdOptions, idRule, MAX_ID, parseIdRanges } from './id-mapping.ts'
 import { isIgnoredOption } from './ignored-options.ts'
 
@@ -115,10 +115,10 @@ const FLAGS: Readonly<Record<string, Flag>> = {
 }
 
 const SETTERS: Readonly<Record<string, Setter>> = {
-  uid: ({ uid }, value, name) => setId(uid, value, name),
-  gid: ({ gid }, value, name) => setId(gid, value, name),
-  squash_to_uid: ({ uid }, value, name) => setId(uid, value, name),
-  squash_to_gid: ({ gid }, value, name) => setId(gid, value, name),
+  uid: ({ uid }, value, name) => setId(uid, value, name, effectiveUid()),
+  gid: ({ gid }, value, name) => setId(gid, value, name, effectiveGid()),
+  squash_to_uid: ({ uid }, value, name) => setId(uid, value, name, effectiveUid()),
+  squash_to_gid: ({ gid }, value, name) => setId(gid, value, name, effectiveGid()),
   uidmapping: ({ uid }, value, name) => {
     uid.ranges = parseIdRanges(name, value)
   },
@@ -305,8 +305,9 @@ function checkRange(name: string, text: string, value: number, min: number, max:
   return value
 }
 
-function setId(ids: IdOptions, value: string, name: string): void {
-  ids.fixed = parseInteger(name, value, 0, MAX_ID)
+/** @param own what `me` stands for */
+function setId(ids: IdOptions, value: string, name: string, own: number): void {
+  ids.fixed = value === 'me' ? own : parseInteger(name, value, 0, MAX_ID)
 }
 
 type BooleanOption = 'allowOther' | 'defaultPermissions' | 'noexec'

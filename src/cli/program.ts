@@ -187,7 +187,8 @@ const MOUNT_OPTIONS_HELP = `
 Mount options (-o):
   ro                        read-only, also with --upper and --persist
   allow_other               let other users in (default for root; noallow_other turns it off)
-  uid=N, gid=N              show this owner for everything (also squash_to_uid=N, squash_to_gid=N)
+  uid=N, gid=N              show this owner for everything; me: the one who mounts (also squash_to_uid=,
+                            squash_to_gid=)
   squash_to_root            show root as the owner of everything
   uidmapping=A:B:COUNT[:…]  show stored ids A… as B…, others as nobody (and gidmapping=)
   offset=BYTES              where the squashfs image starts in the file

@@ -1,5 +1,5 @@
 import { closeSync, openSync } from 'node:fs'
-import { FsError } from '../base/index.ts'
+import { FsError, type PathText, systemPath } from '../base/index.ts'
 import { sendDatagram } from '../sys/unix-datagram.ts'
 import { formatSyslog, LogFile, type LogFunction, limitLog, logToStderr } from './log.ts'
 import type { MountRequest } from './request.ts'
@@ -48,9 +48,9 @@ const logToSyslog: LogFunction = (level, message) => {
   }
 }
 
-function assertWritable(path: string): void {
+function assertWritable(path: PathText): void {
   try {
-    closeSync(openSync(path, 'a', 0o600))
+    closeSync(openSync(systemPath(path), 'a', 0o600))
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? String(error)
     throw new FsError('EIO', `--log ${path}: cannot be written: ${code}`, { cause: error })

@@ -1,5 +1,5 @@
 import { closeSync, fstatSync, openSync, renameSync, writeSync } from 'node:fs'
-import { printable } from '../base/index.ts'
+import { type PathText, printable, systemPath } from '../base/index.ts'
 
 export type LogLevel = 'error' | 'warn' | 'info' | 'debug'
 export type LogFunction = (level: LogLevel, message: string) => void
@@ -57,7 +57,7 @@ export function formatSyslog(level: LogLevel, message: string): string {
 
 /** A bounded file. Lines are kept until it is opened; without a file they are dropped. */
 export class LogFile {
-  #path: string | undefined
+  #path: PathText | undefined
   #fd: number | undefined
   #size = 0
   #mayRotate = false
@@ -71,7 +71,7 @@ export class LogFile {
   }
 
   /** From here on lines go to `path`. A log that cannot be written never fails the mount. */
-  open(path: string): void {
+  open(path: PathText): void {
     this.#path = path
     this.#reopen()
     for (const line of this.#early) this.#write(line)
@@ -84,7 +84,7 @@ export class LogFile {
     this.#size = 0
     if (this.#path === undefined) return
     try {
-      this.#fd = openSync(this.#path, 'a', 0o600)
+      this.#fd = openSync(systemPath(this.#path), 'a', 0o600)
       const stat = fstatSync(this.#fd)
       this.#size = stat.size
       // Not a terminal or a pipe that the user named.
@@ -98,7 +98,7 @@ export class LogFile {
     if (this.#fd === undefined || this.#path === undefined) return
     try {
       if (this.#mayRotate && this.#size >= MAX_LOG_BYTES) {
-        renameSync(this.#path, `${this.#path}.1`)
+        renameSync(systemPath(this.#path), systemPath(`${this.#path}.1`))
         this.#reopen()
       }
       if (this.#fd !== undefined) this.#size += writeSync(this.#fd, line)

@@ -1,5 +1,6 @@
 import { closeSync, constants, fstatSync, openSync, writeSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { type PathText, systemPath } from '../base/index.ts'
 import type { LogFunction } from './log.ts'
 import type { MountOptions } from './request.ts'
 
@@ -12,11 +13,11 @@ export async function announce(options: MountOptions, succeeded: boolean, log: L
 const READER_TIMEOUT_MS = 5000
 
 /** squashfuse's protocol: one byte into a FIFO that the caller made. Nothing but a FIFO is written to. */
-async function writeNotifyPipe(path: string, status: 's' | 'f', log: LogFunction): Promise<void> {
+async function writeNotifyPipe(path: PathText, status: 's' | 'f', log: LogFunction): Promise<void> {
   const deadline = performance.now() + READER_TIMEOUT_MS
   for (;;) {
     try {
-      const fd = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK)
+      const fd = openSync(systemPath(path), constants.O_WRONLY | constants.O_NONBLOCK)
       try {
         if (fstatSync(fd).isFIFO()) writeSync(fd, status)
         else log('warn', `notify_pipe ${path} is not a FIFO: nothing was written to it`)

@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { FsError } from '../base/index.ts'
+import { encodePath, FsError, type PathText, printable } from '../base/index.ts'
 import { withFolderLock } from '../sys/lock.ts'
 import { namespaceNumber } from '../sys/namespaces.ts'
 import { livenessOf, type ProcessIdentity } from '../sys/process.ts'
@@ -50,14 +50,19 @@ export const TEMPORARY_CHANGES = 'changes'
  * has it. What is too long for a file name is cut and ends in a hash of the whole.
  */
 export function entryName(target: string): string {
-  const dashed = target.slice(1).replaceAll('/', '-')
+  const dashed = dashedName(target)
   return Buffer.byteLength(dashed) <= NAME_MAX ? dashed : distinctName(target)
+}
+
+/** Bytes that are no UTF-8 are written out. */
+function dashedName(target: PathText): string {
+  return printable(target.slice(1).replaceAll('/', '-'))
 }
 
 /** Two targets can have the same dashed name (`/a/b`, `/a-b`): the later one gets this name. */
 function distinctName(target: string): string {
-  const hash = createHash('sha256').update(target).digest('hex').slice(0, 32)
-  let head = target.slice(1).replaceAll('/', '-')
+  const hash = createHash('sha256').update(encodePath(target)).digest('hex').slice(0, 32)
+  let head = dashedName(target)
   while (Buffer.byteLength(head) > NAME_MAX - hash.length - 1) {
     head = Array.from(head).slice(0, -1).join('')
     const excess = Buffer.byteLength(head) - (NAME_MAX - hash.length - 1)

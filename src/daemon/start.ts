@@ -1,7 +1,7 @@
-import { stat } from 'node:fs/promises'
+import { access, constants, stat } from 'node:fs/promises'
 import type { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { FsError } from '../base/index.ts'
+import { FsError, systemPath } from '../base/index.ts'
 import { withTimeout } from '../sys/process.ts'
 import type { DaemonAnswer } from './background.ts'
 import { notifyManager, writeReadyFd } from './notify.ts'
@@ -43,9 +43,15 @@ export async function startDaemon(
     await Promise.race([exit, sleep(END_TIMEOUT_MS, undefined, { ref: false })])
     throw new FsError('EIO', answer.error)
   }
+  const warnings = [...answer.warnings]
   try {
     if (descriptorOf(request.target) === undefined) {
-      await withTimeout(stat(request.target), ROOT_TIMEOUT_MS, `the root of ${request.target} did not answer`)
+      await withTimeout(
+        stat(systemPath(request.target)),
+        ROOT_TIMEOUT_MS,
+        `the root of ${request.target} did not answer`,
+      )
+      warnings.push(...(await warnOfOwner(request)))
     }
   } catch (error) {
     child.kill('SIGTERM')
@@ -55,12 +61,28 @@ export async function startDaemon(
     throw new FsError('EIO', `mounted, but the root directory cannot be read, so it was unmounted: ${reason}`)
   }
   child.unref()
-  const warnings = [...answer.warnings]
   const warn = (_: string, message: string): number => warnings.push(message)
   if (request.readyFd !== undefined) writeReadyFd(request.readyFd, warn)
   // From here, because a manager listens to the main process only, and that is we until it is told of another.
   await notifyManager(`READY=1\nMAINPID=${child.pid}`, warn)
   return warnings
+}
+
+/**
+ * A plain user who mounts the image of a root file system cannot write where its permissions do not let him, although
+ * all changes would be his own. Asked here, because the process that serves must not touch its own mount.
+ */
+async function warnOfOwner({ target, changes, options }: MountRequest): Promise<readonly string[]> {
+  if (changes === undefined || options.readOnly) return []
+  try {
+    await withTimeout(access(systemPath(target), constants.W_OK), ROOT_TIMEOUT_MS, 'no answer')
+    return []
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EACCES') return []
+    return [
+      `the root directory of ${target} belongs to somebody else and cannot be written to: with -o uid=me,gid=me everything in the mount is shown as yours`,
+    ]
+  }
 }
 
 function lost(how: string): string {

@@ -1,9 +1,10 @@
-import { readlinkSync, realpathSync } from 'node:fs'
+import { readlinkSync } from 'node:fs'
 import { stat, statfs } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { containsPath, FsError } from '../base/index.ts'
+import { containsPath, decodePath, FsError, type PathText, systemPath } from '../base/index.ts'
 import { MOUNT_TYPE, type MountInfo, readMountInfo, topMountAt } from '../sys/mountinfo.ts'
 import { withTimeout } from '../sys/process.ts'
+import { realPath } from '../sys/real-path.ts'
 import { unmountFuse } from '../sys/unmount.ts'
 import { descriptorOf } from './request.ts'
 
@@ -18,7 +19,7 @@ const MAX_SYMLINKS = 40
  * since the server of a mount may be dead or hang.
  * @throws FsError ENOENT, ENOTDIR, EACCES or ELOOP for the folder that holds the target
  */
-export function canonicalTarget(target: string, mounts: readonly MountInfo[]): string {
+export function canonicalTarget(target: PathText, mounts: readonly MountInfo[]): PathText {
   let path = target
   for (let followed = 0; followed <= MAX_SYMLINKS; followed++) {
     // realpath resolves `..` after symbolic links, as the kernel does; only the last name is left out.
@@ -26,7 +27,7 @@ export function canonicalTarget(target: string, mounts: readonly MountInfo[]): s
     const canonical = isPlainName ? join(realParent(path), basename(path)) : realParent(`${path}/x`)
     if (topMountAt(mounts, canonical) !== undefined) return canonical
     try {
-      const link = readlinkSync(canonical)
+      const link = decodePath(readlinkSync(systemPath(canonical), { encoding: 'buffer' }))
       path = link.startsWith('/') ? link : `${dirname(canonical)}/${link}`
     } catch {
       return canonical
@@ -35,11 +36,10 @@ export function canonicalTarget(target: string, mounts: readonly MountInfo[]): s
   throw new FsError('ELOOP', `${target}: too many symbolic links`)
 }
 
-function realParent(path: string): string {
+function realParent(path: PathText): PathText {
   const parent = dirname(path)
   try {
-    // The native one: realpathSync itself drops `..` before it follows links.
-    return realpathSync.native(parent)
+    return realPath(parent)
   } catch (error) {
     throw targetError(parent, error)
   }
@@ -51,7 +51,7 @@ function realParent(path: string): string {
  * @param imagePaths files and folders of the image
  * @throws FsError with one clear line
  */
-export async function prepareTarget(target: string, imagePaths: readonly string[]): Promise<void> {
+export async function prepareTarget(target: PathText, imagePaths: readonly PathText[]): Promise<void> {
   if (descriptorOf(target) !== undefined) return
   for (;;) {
     const top = topMountAt(readMountInfo(), target)
@@ -76,9 +76,9 @@ export async function prepareTarget(target: string, imagePaths: readonly string[
  * Whether the server of a FUSE mount is gone. Attributes and names are answered from the kernel's caches for
  * ever; statfs(2) is not cached and reaches for the server.
  */
-export async function isDead(mountPoint: string): Promise<boolean> {
+export async function isDead(mountPoint: PathText): Promise<boolean> {
   try {
-    await withTimeout(statfs(mountPoint), STAT_TIMEOUT_MS, `${mountPoint} does not answer`)
+    await withTimeout(statfs(systemPath(mountPoint)), STAT_TIMEOUT_MS, `${mountPoint} does not answer`)
     return false
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code
@@ -86,16 +86,16 @@ export async function isDead(mountPoint: string): Promise<boolean> {
   }
 }
 
-async function statFailure(target: string): Promise<FsError | undefined> {
+async function statFailure(target: PathText): Promise<FsError | undefined> {
   try {
-    const found = await withTimeout(stat(target), STAT_TIMEOUT_MS, `${target} does not answer`)
+    const found = await withTimeout(stat(systemPath(target)), STAT_TIMEOUT_MS, `${target} does not answer`)
     return found.isDirectory() ? undefined : new FsError('ENOTDIR', `target ${target} is not a directory`)
   } catch (error) {
     return error instanceof FsError ? error : targetError(target, error)
   }
 }
 
-function targetError(path: string, error: unknown): FsError {
+function targetError(path: PathText, error: unknown): FsError {
   const code = (error as NodeJS.ErrnoException).code
   const options = { cause: error }
   switch (code) {
@@ -122,7 +122,7 @@ function targetError(path: string, error: unknown): FsError {
  * A target in a directory of the mount would be read through itself by its own server, which hangs for ever.
  * @throws FsError EINVAL
  */
-export function refuseInside(target: string, directories: readonly string[]): void {
+export function refuseInside(target: PathText, directories: readonly PathText[]): void {
   if (descriptorOf(target) !== undefined) return
   for (const path of directories) {
     const real = realOrUndefined(path)
@@ -137,14 +137,14 @@ export function refuseInside(target: string, directories: readonly string[]): vo
 }
 
 /** A mount over directories that somebody may open later by their paths. @throws FsError EINVAL */
-export function refuseOver(target: string, directories: readonly string[]): void {
+export function refuseOver(target: PathText, directories: readonly PathText[]): void {
   if (descriptorOf(target) === undefined)
     refuseToCover(target, directories, 'its own upper or work directory')
 }
 
-function realOrUndefined(path: string): string | undefined {
+function realOrUndefined(path: PathText): PathText | undefined {
   try {
-    return realpathSync.native(path)
+    return realPath(path)
   } catch {
     return undefined
   }
@@ -154,7 +154,7 @@ function realOrUndefined(path: string): string | undefined {
  * A mount over the image would be read through itself by whoever opens a path of it later, and such a reader
  * hangs unkillably (fuse-overlayfs had that). Only paths that contain the image do that.
  */
-function refuseToCover(target: string, imagePaths: readonly string[], what = 'the image itself'): void {
+function refuseToCover(target: PathText, imagePaths: readonly PathText[], what = 'the image itself'): void {
   for (const path of imagePaths) {
     // Blobs may be links to elsewhere: distributions share them between images.
     const real = realOrUndefined(path)

@@ -1,5 +1,5 @@
 import { InodeSet, openCodec, SquashfsImage, type Superblock } from '../../squashfs/index.ts'
-import { type BlockRef, type ExtentSink, FsError, S_IFDIR, S_IFREG } from '../base/index.ts'
+import { type BlockRef, decodePath, type ExtentSink, FsError, S_IFDIR, S_IFREG } from '../base/index.ts'
 import { imageSource } from './image-file.ts'
 import type { ImageSpec } from './spec.ts'
 
@@ -21,7 +21,7 @@ const DT_REG = S_IFREG >>> 12
 
 /** What damage in an image hits, for people. */
 export interface DamageReport {
-  /** Files with data in a damaged block, from the root of the layer; names are printable. */
+  /** Files with data in a damaged block, from the root of the layer, as `PathText`. */
   readonly files: readonly string[]
   /** Parts of the format with a damaged block: `inode table`, `directory table`, … */
   readonly structures: readonly string[]
@@ -78,7 +78,7 @@ class DamageWalk {
         for (let entry = cursor.next(); entry !== undefined; entry = cursor.next()) {
           if (this.#isTooMuch(path)) return
           if (!this.#seen.add(entry.ref)) continue
-          const child = { ref: entry.ref, path: `${path}/${printable(entry.name)}` }
+          const child = { ref: entry.ref, path: `${path}/${decodePath(Buffer.from(entry.name, 'latin1'))}` }
           if (entry.type === DT_DIR) pending.push(child)
           else if (entry.type === DT_REG) this.#attempt(() => this.#file(image, child.ref, child.path))
         }
@@ -147,10 +147,4 @@ function regionsOf(superblock: Superblock): { name: string; start: number; end: 
     start: table.start,
     end: table.end ?? tables[i + 1]?.start ?? superblock.bytesUsed,
   }))
-}
-
-/** A name of bytes as one line of text for a terminal. */
-function printable(name: string): string {
-  const text = Buffer.from(name, 'latin1').toString('utf8')
-  return text.replace(/[\p{Cc}\ufffd]/gu, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }

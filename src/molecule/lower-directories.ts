@@ -1,7 +1,8 @@
 import fs from 'node:fs'
 import { recordInUse } from '../../overlay/index.ts'
-import { codeOfErrno, FsError } from '../base/index.ts'
+import { codeOfErrno, FsError, type PathText, systemPath } from '../base/index.ts'
 import { O_PATH } from '../sys/at.ts'
+import { realPath } from '../sys/real-path.ts'
 import { type OpenImage, openImage } from './image-file.ts'
 import type { DirectorySpec, LayerSpec, MoleculeSpec } from './spec.ts'
 
@@ -16,7 +17,7 @@ const NO_BLOCKS = 128 << 10
  * @param lowers as `lowerdir` has them, the topmost first
  * @throws FsError ENOENT, EACCES, EIO naming the path; nothing stays open then
  */
-export function resolveLowers(lowers: readonly string[]): MoleculeSpec {
+export function resolveLowers(lowers: readonly PathText[]): MoleculeSpec {
   const images: OpenImage['spec'][] = []
   const layers: LayerSpec[] = []
   try {
@@ -43,30 +44,31 @@ export function resolveLowers(lowers: readonly string[]): MoleculeSpec {
 }
 
 /** The image file that stands for a lower directory; undefined where the directory itself does. */
-function imageOf(path: string): string | undefined {
-  const stat = fs.statSync(path, { throwIfNoEntry: false })
+function imageOf(path: PathText): PathText | undefined {
+  const stat = fs.statSync(systemPath(path), { throwIfNoEntry: false })
   if (stat?.isFile()) return path
   const image = imageBeside(path)
-  if (image === undefined || (stat !== undefined && fs.readdirSync(path).length > 0)) return undefined
+  if (image === undefined || (stat !== undefined && fs.readdirSync(systemPath(path)).length > 0))
+    return undefined
   return image
 }
 
-function imageBeside(path: string): string | undefined {
+function imageBeside(path: PathText): PathText | undefined {
   const plain = path.replace(/\/+$/, '')
-  return [plain, realOr(plain)].map((one) => one + IMAGE_SUFFIX).find((one) => fs.existsSync(one))
+  return [plain, realOr(plain)].map((one) => one + IMAGE_SUFFIX).find((one) => fs.existsSync(systemPath(one)))
 }
 
-function realOr(path: string): string {
+function realOr(path: PathText): PathText {
   try {
-    return fs.realpathSync.native(path)
+    return realPath(path)
   } catch {
     return path
   }
 }
 
-function openLower(path: string): DirectorySpec {
+function openLower(path: PathText): DirectorySpec {
   try {
-    const fd = fs.openSync(path, O_PATH | fs.constants.O_DIRECTORY)
+    const fd = fs.openSync(systemPath(path), O_PATH | fs.constants.O_DIRECTORY)
     const ownerRecord = recordInUse(fd)
     return { label: path, fd, ...(ownerRecord === undefined ? {} : { ownerRecord }) }
   } catch (error) {

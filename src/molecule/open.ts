@@ -19,6 +19,7 @@ import {
   type BlockRef,
   type BlockStore,
   type ByteSource,
+  encodePath,
   type FileSystem,
   FsError,
 } from '../base/index.ts'
@@ -120,7 +121,7 @@ function shownAs({ uid, gid, subdir }: MoleculeSpec): Pick<MergedTreeOptions, 'u
   return {
     ...(uid === undefined ? {} : { uid }),
     ...(gid === undefined ? {} : { gid }),
-    ...(subdir === undefined ? {} : { subdir: Buffer.from(subdir).toString('latin1') }),
+    ...(subdir === undefined ? {} : { subdir: encodePath(subdir).toString('latin1') }),
   }
 }
 

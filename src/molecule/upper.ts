@@ -1,25 +1,17 @@
-import {
-  closeSync,
-  constants,
-  existsSync,
-  mkdirSync,
-  openSync,
-  realpathSync,
-  rmdirSync,
-  rmSync,
-} from 'node:fs'
+import { closeSync, constants, existsSync, mkdirSync, openSync, rmdirSync, rmSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { openIndex, probeUpper, readPolicy, removeAccessLists, WorkDirectory } from '../../overlay/index.ts'
-import { codeOfErrno, containsPath, FsError } from '../base/index.ts'
+import { codeOfErrno, containsPath, FsError, type PathText, systemPath } from '../base/index.ts'
 import { listNames } from '../sys/directory-entries.ts'
 import { syncFd } from '../sys/file-io.ts'
 import { lockHolder, tryLock, unlockFd } from '../sys/lock.ts'
+import { realPath } from '../sys/real-path.ts'
 import type { ChangesPlace, UpperOptions, UpperSpec } from './spec.ts'
 
 /** The two directories of a writable mount, absolute. */
 export interface UpperPaths {
-  readonly upper: string
-  readonly work: string
+  readonly upper: PathText
+  readonly work: PathText
   /** They may be made. */
   readonly makes: boolean
   /** They go away with the mount. */
@@ -51,17 +43,17 @@ function inFolder(folder: string): Pick<UpperPaths, 'upper' | 'work'> {
   return { upper: join(folder, 'persist'), work: join(folder, 'work') }
 }
 
-function realOrAsGiven(path: string): string {
+function realOrAsGiven(path: PathText): PathText {
   try {
-    return realpathSync.native(path)
+    return realPath(path)
   } catch {
     return join(realpathOf(dirname(path)), basename(path))
   }
 }
 
-function realpathOf(path: string): string {
+function realpathOf(path: PathText): PathText {
   try {
-    return realpathSync.native(path)
+    return realPath(path)
   } catch {
     return path
   }
@@ -93,7 +85,7 @@ export function openUpper(paths: UpperPaths, options: UpperOptions): OpenUpper {
   const unlock = (): void => opened.forEach(unlockFd)
   const undo = (): void => {
     unlock()
-    if (marked) rmSync(join(paths.work, VOLATILE_SIGN), { recursive: true, force: true })
+    if (marked) rmSync(systemPath(join(paths.work, VOLATILE_SIGN)), { recursive: true, force: true })
     for (const path of made.splice(0).toReversed()) removeMade(path, paths)
   }
   const open = (path: string, what: string, mode: number): number => {
@@ -170,7 +162,7 @@ export function viewUpper(paths: UpperPaths, empty: string): OpenUpper {
 
 /** The links of files with several names; those of a mount over host directories mean nothing later. */
 function indexOf(work: string): number | undefined {
-  if (!existsSync(work)) return undefined
+  if (!existsSync(systemPath(work))) return undefined
   const workFd = openDirectory(work, 'work')
   try {
     const fd = openIndex(workFd)
@@ -195,34 +187,31 @@ function wishedOf({ owners, markers, fsync }: UpperOptions): Parameters<typeof p
 }
 
 /** @returns what was missing, outermost first */
-function makeDirectories(path: string, what: string, mode: number): readonly string[] {
+function makeDirectories(path: PathText, what: string, mode: number): readonly PathText[] {
   try {
-    const first = mkdirSync(path, { recursive: true, mode })
-    if (first === undefined) return []
-    const made = [path]
-    for (let at = path; at !== first && at !== dirname(at); ) {
-      at = dirname(at)
-      made.unshift(at)
-    }
-    return made
+    const missing: PathText[] = []
+    for (let at = path; !existsSync(systemPath(at)) && at !== dirname(at); at = dirname(at))
+      missing.unshift(at)
+    // Nothing is said to be made here that somebody else has made meanwhile.
+    return mkdirSync(systemPath(path), { recursive: true, mode }) === undefined ? [] : missing
   } catch (error) {
     throw hostError(error, `${what} directory ${path} cannot be made`)
   }
 }
 
 /** Folders above the two are left alone where somebody else uses them by now. Never throws. */
-function removeMade(path: string, { upper, work }: UpperPaths): void {
+function removeMade(path: PathText, { upper, work }: UpperPaths): void {
   try {
-    if (path === upper || path === work) rmSync(path, { recursive: true, force: true })
-    else rmdirSync(path)
+    if (path === upper || path === work) rmSync(systemPath(path), { recursive: true, force: true })
+    else rmdirSync(systemPath(path))
   } catch {
     // What cannot be removed does no harm: it is empty, or somebody else's.
   }
 }
 
-function openDirectory(path: string, what: string): number {
+function openDirectory(path: PathText, what: string): number {
   try {
-    return openSync(path, constants.O_RDONLY | constants.O_DIRECTORY)
+    return openSync(systemPath(path), constants.O_RDONLY | constants.O_DIRECTORY)
   } catch (error) {
     throw hostError(error, `${what} directory ${path} cannot be opened`)
   }

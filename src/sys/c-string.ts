@@ -1,4 +1,4 @@
-import { FsError, type Name } from '../base/index.ts'
+import { FsError, type Name, type PathText, systemPath } from '../base/index.ts'
 import { Scratch } from './scratch.ts'
 
 /** PATH_MAX (include/uapi/linux/limits.h): longest path or link target with its NUL, bytes. */
@@ -34,6 +34,12 @@ export function stringAddress(text: Name, slot: Slot = 0): number {
   memory.bytes.write(text, at, 'latin1')
   memory.bytes[at + text.length] = 0
   return memory.address + at
+}
+
+/** A path for a parameter `const char *`: the FFI makes UTF-8 of text, and takes bytes as they are. */
+export function cPath(path: PathText): string | Uint8Array {
+  const exact = systemPath(path)
+  return typeof exact === 'string' ? exact : Buffer.concat([exact, Buffer.alloc(1)])
 }
 
 /** As `stringAddress` for bytes, such as the target of a symbolic link. */

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { closeSync } from 'node:fs'
-import { type ErrnoCode, FsError } from '../base/index.ts'
+import { type ErrnoCode, FsError, type PathText, systemPath } from '../base/index.ts'
 import { addressOf, lastErrno, systemError } from './ffi.ts'
 import { libcFunction } from './libc.ts'
 import { userNamespaceLimits } from './user-namespaces.ts'
@@ -34,7 +34,7 @@ export function fusermountPrograms(environment: NodeJS.ProcessEnv = process.env)
  * @param options what the helper takes after `-o`, already escaped
  * @throws FsError ENOENT where no helper is installed, else the reason the helper gave
  */
-export async function fusermountMount(target: string, options: string): Promise<number> {
+export async function fusermountMount(target: PathText, options: string): Promise<number> {
   const [ours, theirs] = socketPair()
   let theirsOpen = true
   try {
@@ -54,7 +54,7 @@ export async function fusermountMount(target: string, options: string): Promise<
  * Unmounts through the helper: the only way for a plain user.
  * @throws FsError EBUSY while files are open and `lazy` is false
  */
-export async function fusermountUnmount(target: string, lazy: boolean): Promise<void> {
+export async function fusermountUnmount(target: PathText, lazy: boolean): Promise<void> {
   const result = await runHelper(['-u', ...(lazy ? ['-z'] : []), '--', target], undefined)
   if (result.exitCode !== 0) throw helperError('unmount', result)
 }
@@ -92,7 +92,8 @@ function runProgram(
   commFd: number | undefined,
 ): Promise<HelperResult | undefined> {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, {
+    const [command, words] = withExactPath(program, args)
+    const child = spawn(command, words, {
       stdio: ['ignore', 'pipe', 'pipe', commFd ?? 'ignore'],
       // Messages are read below, so they must not be translated.
       env: {
@@ -121,11 +122,26 @@ function runProgram(
         )
     })
     child.on('close', (exitCode, signal) => {
+      // The shell's word for a program that is not there (POSIX, "Exit Status for Commands").
+      if (exitCode === 127 && command !== program) resolve(undefined)
       const line = output.trim().split('\n').at(-1) ?? ''
       const message = signal === null ? line.replace(/^\S*fusermount3?: /, '') : `killed by ${signal}`
       resolve({ program, exitCode, message })
     })
   })
+}
+
+/**
+ * Node makes UTF-8 of the words it starts a program with. Where the last one, a path, holds other bytes, a shell puts
+ * them in their place.
+ */
+function withExactPath(program: string, args: readonly string[]): readonly [string, readonly string[]] {
+  const exact = systemPath(args.at(-1) ?? '')
+  if (typeof exact === 'string') return [program, args]
+  const octal = [...exact].map((byte) => `\\${byte.toString(8).padStart(3, '0')}`).join('')
+  // The mark at the end keeps line ends there, which a shell would take away.
+  const script = `path=$(printf "$1.") && shift && exec "$@" "\${path%.}"`
+  return ['/bin/sh', ['-c', script, 'sh', octal, program, ...args.slice(0, -1)]]
 }
 
 function helperError(verb: string, result: HelperResult): FsError {

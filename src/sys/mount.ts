@@ -1,5 +1,6 @@
 import { closeSync, fstatSync, readFileSync } from 'node:fs'
-import { FsError } from '../base/index.ts'
+import { FsError, type PathText, printable } from '../base/index.ts'
+import { cPath } from './c-string.ts'
 import { openFuseDevice } from './device.ts'
 import { lastErrno, systemError } from './ffi.ts'
 import { fusermountMount } from './fusermount.ts'
@@ -17,9 +18,9 @@ import { userNamespaceLimits } from './user-namespaces.ts'
 /** What one FUSE mount is made with. */
 export interface FuseMountOptions {
   /** Absolute path of a directory, or `/dev/fd/N` with a connection that is mounted already. */
-  readonly target: string
+  readonly target: PathText
   /** What the first column of mount tables shows. */
-  readonly fsname: string
+  readonly fsname: PathText
   readonly readOnly: boolean
   readonly nosuid: boolean
   readonly nodev: boolean
@@ -142,7 +143,7 @@ function mountDirectly(options: FuseMountOptions): FuseMount {
       `group_id=${effectiveGid()}`,
       ...fuseOptions(options),
     ].join(',')
-    if (mount(options.fsname, options.target, MOUNT_TYPE, flags, data) !== 0) {
+    if (mount(cPath(options.fsname), cPath(options.target), MOUNT_TYPE, flags, data) !== 0) {
       throw mountError(options.target, lastErrno())
     }
   } catch (error) {
@@ -168,7 +169,8 @@ async function mountByHelper(options: FuseMountOptions): Promise<FuseMount> {
     ...(options.noexec ? ['noexec'] : []),
     ...helperFlags(options.flags),
     ...fuseOptions({ ...options, allowOther }),
-    `fsname=${escapeComma(options.fsname)}`,
+    // Words for the helper's options are text.
+    `fsname=${escapeComma(printable(options.fsname))}`,
     `subtype=${FUSE_SUBTYPE}`,
   ]
   const fuseFd = await fusermountMount(options.target, list.join(','))
@@ -201,7 +203,7 @@ export function userMayAllowOther(path = '/etc/fuse.conf'): boolean {
 }
 
 /** Remembered so that an unmount by us never hits what somebody mounted over it. */
-function deviceAt(target: string): string | undefined {
+function deviceAt(target: PathText): string | undefined {
   const top = topMountAt(readMountInfo(), target)
   return top?.type === MOUNT_TYPE ? top.device : undefined
 }

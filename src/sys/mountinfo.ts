@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { FsError } from '../base/index.ts'
+import { decodePath, FsError, type PathText } from '../base/index.ts'
 
 /** One line of `/proc/PID/mountinfo` (proc_pid_mountinfo(5)). */
 export interface MountInfo {
@@ -8,8 +8,8 @@ export interface MountInfo {
   /** `major:minor` of the superblock: what `st_dev` shows. */
   readonly device: string
   /** Directory of the file system that is the root of this mount. */
-  readonly root: string
-  readonly mountPoint: string
+  readonly root: PathText
+  readonly mountPoint: PathText
   readonly mountOptions: readonly string[]
   /** Type with its subtype, such as `fuse.atomfs-fuse`. */
   readonly type: string
@@ -25,7 +25,7 @@ export const MOUNT_TYPE = `fuse.${FUSE_SUBTYPE}`
 export function readMountInfo(path = '/proc/self/mountinfo'): readonly MountInfo[] {
   let text: string
   try {
-    text = readFileSync(path, 'utf8')
+    text = decodePath(readFileSync(path))
   } catch (error) {
     throw new FsError('EIO', `cannot read ${path}: is /proc mounted?`, { cause: error })
   }

@@ -1,4 +1,5 @@
-import { FsError } from '../base/index.ts'
+import { FsError, type PathText } from '../base/index.ts'
+import { cPath } from './c-string.ts'
 import { lastErrno, systemError } from './ffi.ts'
 import { fusermountUnmount } from './fusermount.ts'
 import { libcFunction } from './libc.ts'
@@ -16,8 +17,8 @@ const umount2 = libcFunction('int umount2(const char *target, int flags)')
  * @param lazy detach now, end when the last user closes its files; succeeds on busy and on dead mounts
  * @throws FsError EBUSY while in use and not lazy, EINVAL where nothing is mounted
  */
-export async function unmountFuse(target: string, lazy: boolean): Promise<void> {
-  if (umount2(target, (lazy ? MNT_DETACH : 0) | UMOUNT_NOFOLLOW) === 0) return
+export async function unmountFuse(target: PathText, lazy: boolean): Promise<void> {
+  if (umount2(cPath(target), (lazy ? MNT_DETACH : 0) | UMOUNT_NOFOLLOW) === 0) return
   if (lastErrno() !== EPERM) throw systemError(`unmount ${target}`)
   try {
     await fusermountUnmount(target, lazy)

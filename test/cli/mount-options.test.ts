@@ -36,6 +36,10 @@ describe('parseMountOptions', () => {
       maxRead: 65536,
       noexec: true,
     })
+    expect(parse('uid=me,squash_to_gid=me')).toMatchObject({
+      uid: process.geteuid!(),
+      gid: process.getegid!(),
+    })
     expect(parse('cache_size=2g').cacheSize).toBe(2 * 2 ** 30)
     expect(parse('allow_other,noallow_other').allowOther).toBe(false)
     expect(parse('fsname=a\\,b,notify_pipe=/p').fsname).toBe('a,b')

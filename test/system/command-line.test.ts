@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chownSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
@@ -19,6 +19,17 @@ import { entries, inScene, isGone, type LifeImage, makeLifeImage, SILENT, until 
 /** What the caller hands to a mount beside an image: its environment, its options, its words. */
 
 const need = needs('root', 'fuse', 'mksquashfs')
+
+const needHelper = needs('root', 'fuse', 'mksquashfs', 'fusermount3', 'setpriv', 'unshare')
+/** The number of nobody: the helper asks for the name of its caller. */
+const uid = 65_534
+/** What comes before a command that he runs, with a device that he may open. */
+const asUser = (folder: string): readonly string[] => [
+  ...['unshare', '-m', 'sh', '-c'],
+  `[ -e "$0/fuse" ] || mknod -m 0666 "$0/fuse" c 10 229; mount --bind "$0/fuse" /dev/fuse
+   exec setpriv --reuid=${uid} --regid=${uid} --clear-groups "$@"`,
+  folder,
+]
 
 let life: LifeImage
 beforeAll(async () => {
@@ -184,6 +195,88 @@ describe.skipIf(!need.ok)(titled('what names an image', need), () => {
         const other = `${rootHash.slice(2)}00`
         expect((await atomfs('verify', '--root-hash', other, file)).stdout).toMatch(/CORRUPTION FOUND/)
       })
+    })
+  })
+})
+
+describe.skipIf(!need.ok)(titled('paths that are not UTF-8', need), () => {
+  /** $1 is the program, $2 an image with etc/motd, $3 an image layout with one image. Ends at the first failure. */
+  const SCRIPT = `
+    set -e
+    atomfs=$1; odd=$(printf 'x\\377\\376y'); other=$(printf 'x\\377\\375y')
+    reads() { test "$(cat "$1/etc/motd")" = hello; }
+    mkdir "$odd" "$other" "$odd/mnt" m
+    cp "$2" "$odd.sqfs"; cp -r "$3" "$odd.oci"
+    "$atomfs" mount "$odd.sqfs" m; reads m; "$atomfs" umount m
+    "$atomfs" mount --allow-missing-verity "$odd.oci" m; reads m; "$atomfs" umount m
+    "$atomfs" mount "$2" "./$odd"; "$atomfs" mount "$2" "$PWD/$other"
+    reads "$odd"; reads "$other"
+    "$atomfs" status --json "$odd" | grep -qF '"target": "'"$PWD"'/x\\udcff\\udcfey"'
+    "$atomfs" status | grep -qF 'x\\xff\\xfey'
+    "$atomfs" verify "$odd" | grep -q 'not verified'
+    "$atomfs" umount "$other"; reads "$odd"; "$atomfs" umount "$odd"
+    cd "$odd"; "$atomfs" mount "$2" mnt; reads mnt; "$atomfs" umount mnt; cd ..
+    "$atomfs" verify "$odd.sqfs" | grep -qF 'x\\xff\\xfey.sqfs: not verified'
+    mkdir "$odd/low" "$odd/low/etc" "$odd/up" "$odd/work"; echo hello >"$odd/low/etc/motd"
+    "$atomfs" overlay -o "lowerdir=$odd/low,upperdir=$odd/up,workdir=$odd/work" m; reads m
+    echo x >m/new; "$atomfs" umount m; test -e "$odd/up/new"
+    "$atomfs" mount --upper "$odd/u2" --log "$odd/log" "$2" m; echo x >m/new; "$atomfs" umount m; test -e "$odd/u2/new"
+    "$atomfs" mount --persist "$odd/p" "$2" m; echo x >m/new; "$atomfs" umount m; test -e "$odd/p/persist/new"`
+
+  async function inLayout(enter: (folder: string) => readonly string[], script: string): Promise<void> {
+    await inScene(async ({ folder, runDir }) => {
+      const layout = join(folder, 'layout')
+      await writeOciLayout(layout, [{ layers: [{ file: life.image }] }])
+      const [program = '', ...args] = [
+        ...enter(folder),
+        'bash',
+        '-c',
+        script,
+        'bash',
+        ATOMFS_FUSE,
+        life.image,
+        layout,
+      ]
+      const env = { ATOMFS_TEST_RUN_DIR: runDir }
+      const result = await run(program, args, { cwd: folder, env, allowFailure: true })
+      expect(result).toMatchObject(SILENT)
+      expect(entries(runDir)).toEqual([])
+    })
+  }
+
+  it('name sources, targets, uppers, logs and the working directory', async () => {
+    await inLayout(() => [], SCRIPT)
+  })
+
+  it.skipIf(!needHelper.ok)(titled('are handed to fusermount3 as they are', needHelper), async () => {
+    const script = `
+      set -e; odd=$(printf 'x\\377\\376y'); mkdir "$odd"
+      "$1" mount "$2" "$odd"; test "$(cat "$odd/etc/motd")" = hello; "$1" umount "$odd"; rmdir "$odd"`
+    await inLayout((folder) => {
+      chownSync(folder, uid, uid)
+      return asUser(folder)
+    }, script)
+  })
+})
+
+describe.skipIf(!needHelper.ok)(titled('a writable mount of a plain user', needHelper), () => {
+  it('of an image of root says that it cannot be written to, and what helps', async () => {
+    await inScene(async ({ folder, target, runDir }) => {
+      for (const path of [folder, target]) chownSync(path, uid, uid)
+      const [program = '', ...words] = asUser(folder)
+      const script =
+        '"$0" mount $3 --writeable "$1" "$2" && touch "$2/new"; code=$?; "$0" umount "$2"; exit $code'
+      const mount = (options: string) =>
+        run(program, [...words, 'sh', '-c', script, ATOMFS_FUSE, life.image, target, options], {
+          env: { ATOMFS_TEST_RUN_DIR: runDir },
+          allowFailure: true,
+        })
+      const refused = await mount('')
+      expect(refused.status).toBe(1)
+      expect(refused.stderr).toMatch(
+        /^Warning: the root directory of .* cannot be written to: with -o uid=me,gid=me .*\ntouch: .*denied\n$/,
+      )
+      expect(await mount('-o uid=me,gid=me')).toMatchObject(SILENT)
     })
   })
 })

@@ -1,4 +1,4 @@
-import { FsError } from '../../base/index.ts'
+import { FsError, printable } from '../../base/index.ts'
 import { type FuseMountOptions, helperFlags, userMayAllowOther } from '../../sys/mount.ts'
 import { FUSE_SUBTYPE } from '../../sys/mountinfo.ts'
 import { effectiveUid, hasSysAdmin } from '../../sys/namespaces.ts'
@@ -31,7 +31,7 @@ export function libfuseOptions(
     ...['use_ino', 'kernel_cache'],
     ...['entry_timeout', 'attr_timeout', 'negative_timeout'].map((name) => `${name}=${FOREVER}`),
     `subtype=${FUSE_SUBTYPE}`,
-    `fsname=${fsname.replace(/[\\,]/g, '\\$&')}`,
+    `fsname=${printable(fsname).replace(/[\\,]/g, '\\$&')}`,
   ]
   const text = `-o${list.join(',')}`
   for (const [what, value] of Object.entries({ 'the target': target, 'the source (or fsname=)': text })) {

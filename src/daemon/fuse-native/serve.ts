@@ -1,5 +1,5 @@
 import { closeSync, fstatSync, readdirSync } from 'node:fs'
-import { FsError } from '../../base/index.ts'
+import { FsError, systemPath } from '../../base/index.ts'
 import { allocateTally, hasHostDirectories, openMolecule, watchImages } from '../../molecule.ts'
 import { duplicateDescriptor } from '../../sys/descriptor.ts'
 import { openFuseDevice } from '../../sys/device.ts'
@@ -37,6 +37,9 @@ export async function serveByFuseNative(
   }
   if (hasHostDirectories(server.spec)) {
     throw new FsError('EINVAL', 'driver=fuse-native cannot obey access lists of directories: leave it out')
+  }
+  if (typeof systemPath(target) !== 'string') {
+    throw new FsError('EINVAL', `driver=fuse-native takes only a target that is UTF-8: ${target}`)
   }
   const Package = loadPackage(packageFolders)
   const { text, warnings } = libfuseOptions(options)
