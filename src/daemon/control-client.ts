@@ -9,7 +9,8 @@ import {
   MAX_LINE_BYTES,
   type MountStatus,
 } from './control-protocol.ts'
-import { CONTROL_SOCKET, findEntry, listEntries, type RuntimeEntry } from './runtime-dir.ts'
+import { entryAt } from './mounted-entry.ts'
+import { CONTROL_SOCKET, listEntries, type RuntimeEntry } from './runtime-dir.ts'
 import { canonicalTarget } from './target.ts'
 
 /**
@@ -19,7 +20,8 @@ import { canonicalTarget } from './target.ts'
  *   where its process does not answer
  */
 export async function askStatus(target: string, metadataDir: string | undefined): Promise<MountStatus> {
-  const entry = findEntry(canonicalTarget(target, readMountInfo()), metadataDir)
+  const mounts = readMountInfo()
+  const entry = entryAt(canonicalTarget(target, mounts), mounts, metadataDir)
   if (entry === undefined) {
     throw new FsError('EINVAL', `${target} is not a mount of atomfs-fuse in this mount namespace`)
   }

@@ -3,7 +3,8 @@ import { MOUNT_TYPE, readMountInfo, topMountAt } from '../sys/mountinfo.ts'
 import { livenessOf, waitUntilGone } from '../sys/process.ts'
 import { unmountFuse } from '../sys/unmount.ts'
 import { isServing } from './control-client.ts'
-import { findEntry, listChangesAside, listEntries, type RuntimeEntry, removeEntry } from './runtime-dir.ts'
+import { entryAt } from './mounted-entry.ts'
+import { listChangesAside, type RuntimeEntry, removeEntry } from './runtime-dir.ts'
 import { canonicalTarget, isDead } from './target.ts'
 
 export interface UmountOptions {
@@ -30,7 +31,7 @@ export async function umount(target: PathText, options: UmountOptions): Promise<
   const mounts = readMountInfo()
   const path = canonicalTarget(target, mounts)
   const top = topMountAt(mounts, path)
-  const entry = findEntry(path, options.metadataDir) ?? entryOfDevice(top?.device, options.metadataDir)
+  const entry = entryAt(path, mounts, options.metadataDir)
   if (top === undefined || top.type !== MOUNT_TYPE) {
     if (entry !== undefined && isStale(entry)) removeEntry(entry)
     await sweep(options.metadataDir)
@@ -58,15 +59,6 @@ export async function umount(target: PathText, options: UmountOptions): Promise<
   removeEntry(entry)
   await sweep(options.metadataDir)
   return []
-}
-
-/** The entry of a mount that is unmounted from a place where it was bound to: it bears the name of its first one. */
-function entryOfDevice(
-  device: string | undefined,
-  metadataDir: string | undefined,
-): RuntimeEntry | undefined {
-  if (device === undefined) return undefined
-  return listEntries(metadataDir).find(({ daemon }) => daemon?.device === device)
 }
 
 /** What removes changes is loaded only where there are some. */

@@ -14,6 +14,10 @@ const FACILITIES: Readonly<Record<string, { readonly present: () => boolean; rea
     present: () => isRoot() && kernelHas('overlay'),
     missing: 'overlayfs in the kernel and root',
   },
+  'node-in-place': {
+    present: () => ['/usr/bin/node', '/usr/local/bin/node'].some(isProgram),
+    missing: '/usr/bin/node or /usr/local/bin/node',
+  },
   userns: { present: () => existsSync('/proc/self/ns/user') && usernsAllowed(), missing: 'user namespaces' },
 }
 
@@ -26,7 +30,7 @@ export interface Needs {
 
 /**
  * Whether programs (by name) and facilities (`root`, `fuse`, `loop`, `kernel-squashfs`, `kernel-overlayfs`,
- * `userns`) are there. Use: `const need = needs('mksquashfs'); test.skipIf(!need.ok)(titled('packs', need), …)`.
+ * `userns`, `node-in-place`) are there. Use: `const need = needs('mksquashfs'); test.skipIf(!need.ok)(titled('packs', need), …)`.
  */
 export function needs(...names: readonly string[]): Needs {
   const missing = names

@@ -120,6 +120,24 @@ describe.skipIf(!need.ok)(titled('options of mount(8)', need), () => {
   })
 })
 
+// mount(8) has a PATH of its own, in which the launcher must find a Node.
+const needMount = needs('root', 'fuse', 'mksquashfs', 'mount.fuse3', 'node-in-place')
+
+describe.skipIf(!needMount.ok)(titled('mount(8)', needMount), () => {
+  it('mounts by mount.fuse3, with the options it adds', async () => {
+    await inScene(async ({ target, runDir }) => {
+      const env = { ATOMFS_TEST_RUN_DIR: runDir }
+      const options = 'noatime,nosymfollow,_netdev,x-gvfs-hide'
+      await run('mount', ['-t', 'fuse', '-o', options, `${ATOMFS_FUSE}#${life.image}`, target], { env })
+      expect((await run('cat', [join(target, 'etc/motd')])).stdout).toBe('hello\n')
+      expect(shownOptions(target)).toEqual(expect.arrayContaining(['ro', 'noatime', 'nosymfollow']))
+      const pid = daemonPid(runDir)
+      await run('umount', [target])
+      await until(() => isGone(pid), 'the end of the daemon')
+    })
+  })
+})
+
 describe.skipIf(!need.ok)(titled('a mount that is bound to a second place', need), () => {
   it('is unmounted at its first, goes on at the second, and ends with that', async () => {
     await inScene(async ({ folder, target, runDir, atomfs }) => {
@@ -132,6 +150,7 @@ describe.skipIf(!need.ok)(titled('a mount that is bound to a second place', need
       expect(isMounted(target)).toBe(false)
       await run('sh', ['-c', `echo changed >${other}/etc/motd`])
       expect(isGone(pid)).toBe(false)
+      expect((await atomfs('status', other)).stdout).toContain(`process:   ${pid},`)
       expect(await atomfs('umount', other)).toMatchObject(SILENT)
       await until(() => isGone(pid), 'the end of the daemon')
       expect(entries(runDir)).toEqual([])
