@@ -33,7 +33,11 @@ export class XattrTable {
   readonly #ids: LookupTable
   readonly #pairs: MetadataTable
 
-  constructor(source: ByteSource, reader: MetadataReader, superblock: Superblock) {
+  constructor(
+    source: ByteSource,
+    reader: MetadataReader,
+    superblock: Pick<Superblock, 'xattrTable' | 'idTable' | 'bytesUsed'>,
+  ) {
     const { xattrTable, idTable, bytesUsed } = superblock
     const bytes = new Uint8Array(Math.min(HEADER_SIZE, bytesUsed - xattrTable))
     source.readInto(xattrTable, bytes)

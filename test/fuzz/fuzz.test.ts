@@ -1,0 +1,26 @@
+import { describe, expect, test } from 'vitest'
+import { CODEC_TARGETS } from './codecs.ts'
+import { fuzz } from './driver.ts'
+import { OCI_TARGETS } from './oci.ts'
+import { SQUASHFS_TARGETS } from './squashfs.ts'
+import { TABLE_TARGETS } from './tables.ts'
+import { VERITY_TARGETS } from './verity.ts'
+
+const RUNS = Number(process.env['ATOMFS_FUZZ'] ?? 400)
+const SEED = Number(process.env['ATOMFS_FUZZ_SEED'] ?? 1)
+const TARGETS = [...CODEC_TARGETS, ...TABLE_TARGETS, ...SQUASHFS_TARGETS, ...VERITY_TARGETS, ...OCI_TARGETS]
+
+/** Milliseconds: some for the start, and some for each run on a busy machine. */
+const TIMEOUT = 30_000 + RUNS * 5
+
+describe(`${RUNS} inputs, seed ${SEED}`, () => {
+  test.each(TARGETS)(
+    '$name: what is wrong is refused, and nothing else happens',
+    (target) => {
+      const report = fuzz(target, RUNS, SEED)
+      expect(report.refused).toBeGreaterThan(0)
+      if (RUNS > 10_000) console.log(JSON.stringify(report))
+    },
+    TIMEOUT,
+  )
+})
