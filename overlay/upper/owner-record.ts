@@ -17,6 +17,7 @@ import {
 import { chmodFd, chownFd } from '../../src/sys/fd-attributes.ts'
 import { getxattrFd, setxattrFd } from '../../src/sys/fd-xattr.ts'
 import { pread } from '../../src/sys/file-io.ts'
+import { statFd } from '../../src/sys/statx.ts'
 import type { UpperPolicy } from './upper-policy.ts'
 
 /** Whose a file is, what it is, and who may do what: all that a plain user cannot give to a real file. */
@@ -115,10 +116,29 @@ function badRecord(text: string): FsError {
 export function writeOwner(fd: number, owner: Owner, policy: UpperPolicy): void {
   if (policy.owners === 'override') {
     setxattrFd(fd, policy.ownerRecord, encodeOwner(owner), 'either')
+    if (policy.modes === 'real') giveHostMode(fd, owner)
     return
   }
   chownFd(fd, owner.uid, owner.gid)
   if (!isSymlink(owner.mode)) chmodFd(fd, owner.mode & PERMISSIONS)
+}
+
+/**
+ * The mode of the real file beside its record, for those who look at the upper without us: as it is meant, but for what
+ * would mean something else there. Its owner is the daemon, who must be able to read and write; setuid and setgid would
+ * act for him; and where the group is another one than is written down, it may no more than all others.
+ */
+export function hostMode({ mode, gid }: Owner, hostGid: number): number {
+  const others = mode & 7
+  const group = gid === hostGid ? (mode >>> 3) & 7 : (mode >>> 3) & others
+  return isDirectory(mode)
+    ? (mode & 0o1700) | 0o700 | (group << 3) | others
+    : (mode & 0o700) | 0o600 | (group << 3) | others
+}
+
+/** What is a regular file only because others cannot have records is nobody's to read. */
+function giveHostMode(fd: number, owner: Owner): void {
+  if (isRegular(owner.mode) || isDirectory(owner.mode)) chmodFd(fd, hostMode(owner, statFd(fd).gid))
 }
 
 /** What is written down of the file of a descriptor; undefined where nothing is. @throws FsError EIO */

@@ -25,6 +25,8 @@ export interface UpperPolicy {
   readonly owners: 'real' | 'override'
   /** Attribute of the owner records; used only where `owners` is `override`. */
   readonly ownerRecord: Name
+  /** Where owners are written down: real files get their modes all the same, as far as the record allows (`hostMode`). */
+  readonly modes: 'real' | 'private'
   /** Namespace of the attributes of the overlay itself: `user.overlay.` or `trusted.overlay.` */
   readonly markers: 'user' | 'trusted'
   readonly whiteouts: WhiteoutForm
@@ -76,6 +78,7 @@ export function probeUpper(work: WorkDirectory, upperFd: number, wished: WishedP
     return {
       owners: record === undefined ? 'real' : 'override',
       ownerRecord: record ?? USER_RECORD,
+      modes: wished.owners === undefined ? 'real' : 'private',
       markers: markers ?? 'user',
       whiteouts: chooseWhiteouts(work, markers !== undefined, wished.avoidsDevices ?? false),
       xattrs: markers !== undefined,
@@ -94,6 +97,7 @@ export function readPolicy(upperFd: number): UpperPolicy {
   return {
     owners: record === undefined ? 'real' : 'override',
     ownerRecord: record ?? USER_RECORD,
+    modes: 'private',
     markers: trusted ? 'trusted' : 'user',
     whiteouts: 'device',
     // An empty upper has no marks, and would be told so.

@@ -3,6 +3,7 @@ import { makeObject } from '../../../overlay/upper/make-object.ts'
 import {
   decodeOwner,
   encodeOwner,
+  hostMode,
   type Owner,
   presentUpperStat,
   readOwner,
@@ -38,6 +39,23 @@ function decoded(record: string, hostMode = S_IFREG | 0o600): Owner {
   // At an offset of a larger buffer, as values often lie.
   return decodeOwner(Buffer.from(`xx${record}`, 'latin1').subarray(2), hostMode)
 }
+
+test('the mode beside a record is the one that is meant, with nothing that means more on the real file', () => {
+  const cases = [
+    [S_IFREG | 0o644, 22, 0o644],
+    [S_IFREG | 0o640, 22, 0o640],
+    [S_IFREG | 0o640, 7, 0o600],
+    [S_IFREG | 0o755, 7, 0o755],
+    [S_IFREG | 0o775, 7, 0o755],
+    [S_IFREG | 0o6755, 22, 0o755],
+    [S_IFREG | 0o044, 22, 0o644],
+    [S_IFREG | 0, 22, 0o600],
+    [S_IFDIR | 0o1777, 7, 0o1777],
+    [S_IFDIR | 0o2750, 22, 0o750],
+    [S_IFDIR | 0o555, 22, 0o755],
+  ] as const
+  for (const [mode, hostGid, expected] of cases) expect(hostMode(owner(mode), hostGid)).toBe(expected)
+})
 
 describe('the text', () => {
   const RECORDS: readonly (readonly [string, Owner])[] = [

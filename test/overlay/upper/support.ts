@@ -10,6 +10,7 @@ import { makeTempDir, removeTempDir } from '../../support/index.ts'
 export const REAL: UpperPolicy = {
   owners: 'real',
   ownerRecord: 'user.containers.override_stat',
+  modes: 'private',
   markers: 'user',
   whiteouts: 'device',
   xattrs: true,

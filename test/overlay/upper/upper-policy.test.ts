@@ -1,7 +1,7 @@
 import { chmodSync, chownSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { presentUpperStat } from '../../../overlay/upper/owner-record.ts'
+import { hostMode, presentUpperStat } from '../../../overlay/upper/owner-record.ts'
 import {
   OLD_RECORD,
   probeUpper,
@@ -11,11 +11,13 @@ import {
 } from '../../../overlay/upper/upper-policy.ts'
 import {
   isDirectory,
+  isRegular,
   S_IFBLK,
   S_IFCHR,
   S_IFDIR,
   S_IFIFO,
   S_IFLNK,
+  S_IFMT,
   S_IFREG,
   S_IFSOCK,
 } from '../../../src/base/index.ts'
@@ -45,6 +47,7 @@ describe.skipIf(!root.ok)(titled('as root the policy', root), () => {
     expect(probeUpper(scene.work, scene.upperFd)).toEqual({
       owners: 'real',
       ownerRecord: USER_RECORD,
+      modes: 'real',
       markers: 'user',
       whiteouts: 'device',
       xattrs: true,
@@ -59,7 +62,11 @@ describe.skipIf(!root.ok)(titled('as root the policy', root), () => {
     expect(probe({ markers: 'trusted' }).markers).toBe('trusted')
     expect(probe({ owners: 0 }).owners).toBe('real')
     expect(probe({ owners: 1 })).toMatchObject({ owners: 'override', ownerRecord: SECURITY_RECORD })
-    expect(probe({ owners: 2 })).toMatchObject({ owners: 'override', ownerRecord: USER_RECORD })
+    expect(probe({ owners: 2 })).toMatchObject({
+      owners: 'override',
+      ownerRecord: USER_RECORD,
+      modes: 'private',
+    })
     expect(probe({ fsync: 'strict' }).fsync).toBe('strict')
   })
 
@@ -198,7 +205,8 @@ describe.skipIf(!plain.ok)(titled('as a plain user', plain), () => {
       expect(host, name).toMatchObject({
         uid: 65_534,
         gid: 65_534,
-        mode: directory ? S_IFDIR | 0o700 : S_IFREG | 0o600,
+        mode:
+          directory || isRegular(stat.mode) ? (stat.mode & S_IFMT) | hostMode(stat, 65_534) : S_IFREG | 0o600,
       })
       const { mode, uid, gid, rdev, mtime, mtimeNsec } = stat
       expect(shown, name).toMatchObject({ mode, uid, gid, rdev, mtime, mtimeNsec })
