@@ -1,4 +1,4 @@
-import './own-packages.ts'
+import '../sys/own-packages.ts'
 import { parentPort, workerData } from 'node:worker_threads'
 import { type Log, runDataWorker } from '../fuse/index.ts'
 import { openBlockStore, watchImages } from '../molecule.ts'

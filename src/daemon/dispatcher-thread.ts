@@ -1,4 +1,4 @@
-import './own-packages.ts'
+import '../sys/own-packages.ts'
 import { parentPort, workerData } from 'node:worker_threads'
 import { FsError } from '../base/index.ts'
 import {

@@ -1,4 +1,4 @@
-import './own-packages.ts'
+import '../sys/own-packages.ts'
 import { exitNow } from '../sys/exit.ts'
 import { sendFailure } from './background.ts'
 

@@ -1,4 +1,4 @@
-import { searchSafeFoldersOnly } from '../sys/package-folders.ts'
+import { searchSafeFoldersOnly } from './package-folders.ts'
 
 // Imported for its effect, before anything that loads a package, by each program and each of its threads.
 searchSafeFoldersOnly()
