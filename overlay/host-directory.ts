@@ -17,6 +17,7 @@ import { reopenDirectory } from '../src/sys/at.ts'
 import { seekExtent } from '../src/sys/descriptor.ts'
 import { listNames } from '../src/sys/directory-entries.ts'
 import { readFlags } from '../src/sys/inode-flags.ts'
+import { descriptorPath } from '../src/sys/proc.ts'
 import { lgetxattr, llistxattr } from '../src/sys/xattr.ts'
 import { bytesOf, HostFiles, type HostFilesOptions, withFsError } from './host-files.ts'
 import { hostStat } from './host-stat.ts'
@@ -156,7 +157,7 @@ export class HostDirectoryLayer implements Layer {
   }
 
   #entryAt(fd: number, directory: Ref, name: Name): LayerEntry | undefined {
-    const path = bytesOf(`/proc/self/fd/${fd}/${name}`)
+    const path = bytesOf(`${descriptorPath(fd)}/${name}`)
     const stats = withFsError(this.label, () => lstatSync(path, { bigint: true, throwIfNoEntry: false }))
     if (stats === undefined) return undefined
     const ref = this.#files.ref(stats, directory, name)

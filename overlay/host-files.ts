@@ -2,6 +2,7 @@ import { type BigIntStats, closeSync, constants, fstatSync, lstatSync, openSync 
 import { codeOfErrno, FsError, type Name } from '../src/base/index.ts'
 import { O_PATH, unnoticed } from '../src/sys/at.ts'
 import { replaceDescriptor } from '../src/sys/descriptor.ts'
+import { descriptorPath } from '../src/sys/proc.ts'
 import { encodeDevice } from './host-stat.ts'
 import { HOST_NUMBERS } from './inode-numbers.ts'
 import type { Ref } from './layer.ts'
@@ -40,7 +41,7 @@ const OPEN_DIRECTORIES = 64
 
 /**
  * The inodes of a host directory tree, numbered as they are met, and the descriptors to get at them. Every path is
- * `/proc/self/fd/<directory>/<name>`: depth does not matter, and no path is walked that somebody could bend.
+ * `<descriptor of the directory>/<name>` (`descriptorPath`): depth does not matter, and no path is walked that somebody could bend.
  *
  * A data descriptor is given to others (`ExtentSink.file`) who do not say when they are done. The rule: it is open
  * until `openFiles` other files were asked for after it. Then its number is kept for as long again, leading to a
@@ -117,9 +118,9 @@ export class HostFiles {
 
   /** A path of bounded length that is valid until the next call here. @throws FsError */
   path(ref: Ref): Name {
-    if (ref === 0) return `/proc/self/fd/${this.#rootFd}/.`
+    if (ref === 0) return `${descriptorPath(this.#rootFd)}/.`
     const { parent, name } = this.#inode(ref)
-    return `/proc/self/fd/${this.directory(parent)}/${name}`
+    return `${descriptorPath(this.directory(parent))}/${name}`
   }
 
   /** An O_PATH descriptor of a directory, valid until the next call here. @throws FsError ENOTDIR */
@@ -133,7 +134,7 @@ export class HostFiles {
     }
     let fd = at === 0 ? this.#rootFd : this.#touch(this.#directories, at)
     for (let child = missing.pop(); child !== undefined; child = missing.pop()) {
-      const path = bytesOf(`/proc/self/fd/${fd}/${this.#inode(child).name}`)
+      const path = bytesOf(`${descriptorPath(fd)}/${this.#inode(child).name}`)
       const opened = withFsError(this.#label, () => openSync(path, O_PATH | O_DIRECTORY | O_NOFOLLOW))
       try {
         this.#assertSame(child, fstatSync(opened, { bigint: true }))

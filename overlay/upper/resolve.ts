@@ -2,6 +2,7 @@ import { closeSync, constants } from 'node:fs'
 import { direntType, FsError, isDirectory, isRegular, type Name, type Stat } from '../../src/base/index.ts'
 import { O_PATH, openAt } from '../../src/sys/at.ts'
 import { getxattrFd, listxattrFd } from '../../src/sys/fd-xattr.ts'
+import { descriptorPath } from '../../src/sys/proc.ts'
 import { type HostStat, statAt, statFd } from '../../src/sys/statx.ts'
 import { llistxattr } from '../../src/sys/xattr.ts'
 import { Directory, type Found, type Part } from '../directory.ts'
@@ -133,7 +134,7 @@ export class Resolver {
   #newFile(parent: DirectoryNode, name: Name, host: HostStat): Node {
     const { table, files, policy } = this.#upper
     const dir = files.directory(parent)
-    const attributes = llistxattr(`/proc/self/fd/${dir}/${name}`)
+    const attributes = llistxattr(`${descriptorPath(dir)}/${name}`)
     const bare = !attributes.some(isOfInterest)
     const made =
       bare && policy.owners === 'real' ? bareNode(this.#upper, host) : this.#newCopy(dir, name, host)

@@ -1,7 +1,9 @@
 import { closeSync, readSync, writeSync } from 'node:fs'
 import { FsError } from '../base/index.ts'
 import { closeInheritedDescriptors } from '../sys/process.ts'
+import { startSession } from '../sys/session.ts'
 import { processEvents } from './host.ts'
+import type { LogFunction } from './log.ts'
 import { openLogSink } from './log-sink.ts'
 import { namespaceEnd, TITLE } from './namespace-watch.ts'
 import type { MountRequest } from './request.ts'
@@ -33,17 +35,22 @@ export async function runInBackground(parts: DaemonParts): Promise<number> {
       ...sink,
       ...processEvents(false, sink.log),
       namespaceEnd,
-      entryCreated: (entry) => {
-        sink.entryCreated(entry)
-        // Paths were resolved against the caller's folder, which must stay free to be unmounted.
-        process.chdir('/')
-      },
+      mounted: () => leaveCaller(sink.log),
       ready: (warnings) => sendAnswer({ ready: true, warnings }),
     })
     return end.reason === 'unmounted' ? 0 : 1
   } catch (error) {
     sendFailure(error)
     return 1
+  }
+}
+
+/** A terminal that is closed, or a job that is ended, takes no daemon with it. */
+function leaveCaller(log: LogFunction): void {
+  try {
+    startSession()
+  } catch (error) {
+    log('debug', error instanceof Error ? error.message : String(error))
   }
 }
 

@@ -2,6 +2,7 @@ import { closeSync, constants, openSync } from 'node:fs'
 import { connect } from 'node:net'
 import { FsError } from '../base/index.ts'
 import { readMountInfo } from '../sys/mountinfo.ts'
+import { descriptorPath } from '../sys/proc.ts'
 import {
   CONTROL_TIMEOUT_MS,
   type ControlAnswer,
@@ -64,7 +65,7 @@ function ask(folder: string, request: ControlRequest): Promise<ControlAnswer> {
   const directory = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY)
   return new Promise<ControlAnswer>((resolve, reject) => {
     let text = ''
-    const socket = connect(`/proc/self/fd/${directory}/${CONTROL_SOCKET}`)
+    const socket = connect(`${descriptorPath(directory)}/${CONTROL_SOCKET}`)
     socket.setEncoding('utf8')
     socket.setTimeout(CONTROL_TIMEOUT_MS, () => socket.destroy(new Error('no answer in time')))
     socket.on('connect', () => socket.write(`${JSON.stringify(request)}\n`))

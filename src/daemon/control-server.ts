@@ -1,5 +1,6 @@
 import { chmodSync, closeSync, constants, openSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
+import { descriptorPath } from '../sys/proc.ts'
 import {
   CONTROL_TIMEOUT_MS,
   type ControlAnswer,
@@ -21,7 +22,7 @@ export interface ControlServer {
 export async function openControl(folder: string, status: () => MountStatus): Promise<ControlServer> {
   const directory = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY)
   try {
-    const path = `/proc/self/fd/${directory}/${CONTROL_SOCKET}`
+    const path = `${descriptorPath(directory)}/${CONTROL_SOCKET}`
     const server = createServer((socket) => serve(socket, status))
     await listen(server, path)
     return { close: () => server.close() }

@@ -23,6 +23,7 @@ import {
   watchImages,
 } from '../molecule.ts'
 import { isHostRoot } from '../sys/namespaces.ts'
+import { descriptorsAreHeld } from '../sys/proc.ts'
 import { dropThreadPrivileges, keepDirectoryPrivileges } from './privileges.ts'
 import type { DispatcherData, ThreadMessage } from './thread-messages.ts'
 
@@ -43,6 +44,7 @@ function tell(message: ThreadMessage): void {
 }
 
 const { spec, shared, fuseFd, bell, tally, debug, writeback, copyUpAtOpen } = workerData as DispatcherData
+descriptorsAreHeld()
 const log: Log = (level, message) => tell({ type: 'log', level, message })
 
 try {

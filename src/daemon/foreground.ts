@@ -19,6 +19,7 @@ export async function runInForeground(request: MountRequest, parts: DaemonParts)
     // Whoever started it waits for it, in whatever namespace.
     namespaceEnd: () => new Promise(() => undefined),
     entryCreated: () => undefined,
+    mounted: () => undefined,
     ready: () => {
       if (readyFd !== undefined) writeReadyFd(readyFd, log)
       void notifyManager(`READY=1\nMAINPID=${process.pid}`, log)

@@ -1,5 +1,26 @@
+import { ignoreRealTimeSignals } from '../sys/session.ts'
 import type { LogFunction } from './log.ts'
 import type { DaemonHost } from './run.ts'
+
+/**
+ * Signals that would end the process without a word, and leave a dead mount. Not among them are those of faults in the
+ * code itself (SIGSEGV, SIGBUS, SIGFPE, SIGILL), which happen again when a handler returns.
+ */
+const ENDING = [
+  'SIGTERM',
+  'SIGQUIT',
+  'SIGTRAP',
+  'SIGABRT',
+  'SIGUSR2',
+  'SIGALRM',
+  'SIGSTKFLT',
+  'SIGXCPU',
+  'SIGVTALRM',
+  'SIGPROF',
+  'SIGIO',
+  'SIGPWR',
+  'SIGSYS',
+] as const
 
 /**
  * The signals and uncaught faults of this process as promises.
@@ -21,9 +42,12 @@ export function processEvents(
     if (stops === 1) first.resolve(`received ${signal}`)
     else second.resolve(`received ${signal} again`)
   }
-  process.on('SIGTERM', stop)
+  for (const signal of ENDING) process.on(signal, stop)
   process.on('SIGINT', foreground ? stop : () => undefined)
   process.on('SIGHUP', foreground ? stop : () => undefined)
+  // A write past the limit of whoever mounted (RLIMIT_FSIZE) is an error of that write.
+  process.on('SIGXFSZ', () => undefined)
+  ignoreRealTimeSignals()
   // Node starts its debugger on SIGUSR1 unless somebody listens.
   let report = (): void => undefined
   process.on('SIGUSR1', () => report())

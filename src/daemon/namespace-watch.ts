@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { findNamespaceHolder, isLastingMountNamespace, livesHere } from '../sys/namespace-members.ts'
+import { procPath } from '../sys/proc.ts'
 
 /** A look at one process costs some 10 µs; the end of a daemon is due within half a second. */
 const INTERVAL_MS = 200
@@ -37,7 +38,7 @@ export function namespaceEnd(): Promise<void> {
 
 function isDaemon(pid: number): boolean {
   try {
-    return readFileSync(`/proc/${pid}/comm`, 'latin1').startsWith(`${TITLE} `)
+    return readFileSync(procPath(`${pid}/comm`), 'latin1').startsWith(`${TITLE} `)
   } catch {
     return true
   }

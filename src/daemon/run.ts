@@ -2,8 +2,10 @@ import { closeSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { FsError, type PathText } from '../base/index.ts'
 import { type MoleculeSpec, type OpenUpper, takesChanges } from '../molecule.ts'
+import { residentBytes } from '../sys/memory.ts'
 import { type FuseMount, type FuseMountOptions, mountFuse } from '../sys/mount.ts'
 import { readMountInfo, topMountAt } from '../sys/mountinfo.ts'
+import { holdDescriptors } from '../sys/proc.ts'
 import { ownIdentity, withTimeout } from '../sys/process.ts'
 import { unmountFuse } from '../sys/unmount.ts'
 import { absolutePath } from '../sys/working-directory.ts'
@@ -37,6 +39,8 @@ export interface DaemonHost {
   namespaceEnd(): Promise<void>
   /** The runtime entry exists: logs may go there. */
   entryCreated(entry: RuntimeEntry): void
+  /** The mount exists, and does not serve yet. */
+  mounted(): void
   /** The mount serves. Throws when nobody waits for it any more: then it is undone. */
   ready(warnings: readonly string[]): void
   /** Resolves when the daemon is asked to end. */
@@ -55,6 +59,12 @@ const SETTLE_TIMEOUT_MS = 2000
 
 /** Threads that do not end, or have not even started, do not hold up the end of the process. */
 const STOP_TIMEOUT_MS = 100
+
+/** How long those who have files open are served after the mount is detached. A service manager kills after 90 s. */
+const LAST_USERS_TIMEOUT_MS = 60_000
+
+/** A mount that somebody has covered cannot be detached, so nothing tells when its last user has gone. */
+const COVERED_TIMEOUT_MS = 2000
 
 /** What exists of a mount at some moment, and so has to be undone. */
 interface Progress {
@@ -92,6 +102,9 @@ export async function serveMount(
         throw new FsError('EINTR', `${why} before the mount was ready`)
       }),
     ])
+    // Whoever waited may pivot_root(2) at once, and after that no file of ours is found by its path. It serves already:
+    // who asks it to end meanwhile has had a mount.
+    await Promise.race([progress.server?.loaded, host.fault, host.stopRequested])
     host.ready(warnings)
   } catch (error) {
     // Interrupted in the middle, it may still be about to mount: what it makes must be undone too.
@@ -126,6 +139,8 @@ async function bringUp(
   })
   progress.entry = entry
   host.entryCreated(entry)
+  // Paths were resolved against the caller's folder, which must stay free to be unmounted.
+  holdDescriptors()
   sweepChanges(request.metadataDir, host.log)
   progress.upper = await openChanges(request, entry, target)
   const spec = progress.upper === undefined ? images : { ...images, upper: progress.upper.spec }
@@ -144,7 +159,7 @@ async function bringUp(
     uptimeSeconds: Math.round(process.uptime()),
     driver: request.options.driver,
     ...upperStatus(request, spec.upper),
-    rss: process.memoryUsage.rss(),
+    rss: residentBytes(),
     ...server.stats(),
   })
   progress.control = await openControl(entry.folder, status)
@@ -182,12 +197,14 @@ async function mountAndServe(
   const serverOptions = { spec: what.spec, cacheSize, threads, debug, writeback, copyUpAtOpen, log: host.log }
   if (driver === 'fuse-native') {
     const { mount, server } = await parts.serveByFuseNative(options, serverOptions, request.driverPath)
+    host.mounted()
     progress.mount = mount
     progress.server = server
     progress.entry = markMounted(what.entry, mount.device)
     return { mount, server }
   }
   const mount = await mountFuse(options)
+  host.mounted()
   progress.mount = mount
   progress.entry = markMounted(what.entry, mount.device)
   const server = parts.startServer({ fuseFd: mount.fuseFd, ...serverOptions })
@@ -224,10 +241,10 @@ async function waitForEnd(progress: Progress, host: DaemonHost): Promise<EndReas
   if (server === undefined) throw new FsError('EIO', 'no server')
   let end: EndReason
   try {
-    const asked = Promise.race([host.stopRequested, endOfNamespace(host)]).then(() => undefined)
+    const asked = Promise.race([host.stopRequested.then(() => 'signal' as const), endOfNamespace(host)])
     end = await Promise.race([server.ended, host.fault, asked]).then(async (ended) => {
       await notifyManager('STOPPING=1', host.log)
-      return ended ?? (await drain(progress, server, host))
+      return typeof ended === 'string' ? await drain(progress, server, host, ended) : ended
     })
   } catch (error) {
     end = {
@@ -246,19 +263,38 @@ async function waitForEnd(progress: Progress, host: DaemonHost): Promise<EndReas
   return end
 }
 
-async function endOfNamespace(host: DaemonHost): Promise<void> {
+async function endOfNamespace(host: DaemonHost): Promise<'namespace'> {
   await host.namespaceEnd()
   host.log('info', 'nobody is left in the mount namespace')
+  return 'namespace'
 }
 
-/** Detaches the mount, and serves on until the last user has closed its files, or we are asked again. */
-async function drain(progress: Progress, server: RunningServer, host: DaemonHost): Promise<EndReason> {
-  await detach(progress.mount, host.log)
+/**
+ * Detaches the mount, and serves on until the last user has closed its files, we are asked again, or time is up.
+ * @param asked by whom: where the namespace has ended, nobody can have a file open in a mount that stays there
+ */
+async function drain(
+  progress: Progress,
+  server: RunningServer,
+  host: DaemonHost,
+  asked: 'signal' | 'namespace',
+): Promise<EndReason> {
+  const isFree = await detach(progress.mount, host.log)
   if (progress.entry !== undefined) removeEntry(progress.entry)
   // An inherited connection has no place to be unmounted from: its owner does that, when we are gone.
   if (progress.mount?.way === 'inherited') return { reason: 'unmounted' }
-  const impatient: Promise<EndReason> = host.stopAgain.then(() => ({ reason: 'unmounted' }))
-  return await Promise.race([server.ended, host.fault, impatient])
+  if (!isFree && asked === 'namespace') return { reason: 'unmounted' }
+  const limit = isFree ? LAST_USERS_TIMEOUT_MS : COVERED_TIMEOUT_MS
+  const unmounted: EndReason = { reason: 'unmounted' }
+  const impatient = host.stopAgain.then(() => unmounted)
+  const expired = sleep(limit, undefined, { ref: false }).then(() => {
+    host.log(
+      'warn',
+      `still in use ${limit / 1000} s after it was asked to end: its last users get errors from now on`,
+    )
+    return unmounted
+  })
+  return await Promise.race([server.ended, host.fault, impatient, expired])
 }
 
 /** Undoes what there is, last first. @param failed there was no mount: what was made for it goes too. Never throws. */
@@ -281,17 +317,24 @@ async function tearDown(progress: Progress, log: LogFunction, failed = false): P
 /**
  * Unmounts lazily wherever our own superblock is on top. A place that somebody covered with another mount is
  * left alone: the connection ends with us, and what is below answers ENOTCONN.
+ * @returns false where some place stays
  */
-async function detach(mount: FuseMount | undefined, log: LogFunction): Promise<void> {
-  if (mount?.device === undefined) return
+async function detach(mount: FuseMount | undefined, log: LogFunction): Promise<boolean> {
+  if (mount?.device === undefined) return true
+  let isFree = true
   try {
     const mounts = readMountInfo()
     const places = new Set(mounts.filter((one) => one.device === mount.device).map((one) => one.mountPoint))
     for (const place of places) {
       if (topMountAt(mounts, place)?.device === mount.device) await unmountFuse(place, true)
-      else log('warn', `${place} is covered by another mount and stays`)
+      else {
+        log('warn', `${place} is covered by another mount and stays`)
+        isFree = false
+      }
     }
   } catch (error) {
     log('warn', error instanceof Error ? error.message : String(error))
+    isFree = false
   }
+  return isFree
 }

@@ -29,8 +29,10 @@ export type EndReason =
 export type ServerStats = Pick<MountStatus, 'cacheSize' | 'counters' | 'layers' | 'pending'>
 
 export interface RunningServer {
-  /** Resolves when INIT was answered. */
+  /** Resolves when INIT was answered: the mount serves. */
   readonly ready: Promise<void>
+  /** Resolves when no thread has any file left to load, or all is over. Rejects with what failed. */
+  readonly loaded: Promise<void>
   /** Resolves once, never rejects. */
   readonly ended: Promise<EndReason>
   stats(): ServerStats

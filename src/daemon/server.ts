@@ -28,6 +28,7 @@ export function startServer(options: ServerOptions): RunningServer {
   const log = tellOnce(options.log)
   const shared = allocateShared(spec.blockSize, options.cacheSize, threads)
   const ready = deferred<void>()
+  const loaded = deferred<void>()
   const ended = deferred<EndReason>()
   const exits: Promise<void>[] = []
   let stopping = false
@@ -37,9 +38,16 @@ export function startServer(options: ServerOptions): RunningServer {
     // The threads have told bugs from damage already: this text is for the user as it is.
     const why = reason.reason === 'failed' ? reason.message : 'unmounted before it was ready'
     ready.reject(new FsError('EIO', why))
+    if (reason.reason === 'failed') loaded.reject(new FsError('EIO', why))
+    else loaded.resolve()
   }
 
-  function start(file: string, name: string, workerData: DispatcherData | DataWorkerData): void {
+  function start(
+    file: string,
+    name: string,
+    workerData: DispatcherData | DataWorkerData,
+    onReady: () => void,
+  ): void {
     const worker = new Worker(new URL(file, import.meta.url), {
       name,
       workerData,
@@ -49,7 +57,7 @@ export function startServer(options: ServerOptions): RunningServer {
     })
     worker.on('message', (message: ThreadMessage) => {
       if (message.type === 'log') log(message.level, message.message)
-      else if (message.type === 'ready') ready.resolve()
+      else if (message.type === 'ready') onReady()
       else if (message.type === 'unmounted') end({ reason: 'unmounted' })
       else end({ reason: 'failed', message: message.message })
     })
@@ -73,19 +81,29 @@ export function startServer(options: ServerOptions): RunningServer {
   const bell = spec.upper === undefined ? undefined : openBell()
   const data = { spec, shared, fuseFd, bell, tally }
   const { debug, writeback, copyUpAtOpen } = options
-  start('./dispatcher.js', 'dispatcher', { ...data, debug, writeback, copyUpAtOpen })
+  let loading = threads
+  const workerIsReady = (): void => {
+    loading -= 1
+    if (loading === 0) loaded.resolve()
+  }
   // Until the first request is answered the dispatcher needs the CPUs; reads wait in the queue that long.
   const startWorkers = (): void => {
     for (let thread = 1; thread <= threads && !stopping; thread++) {
-      start('./data-worker.js', `data worker ${thread}`, { ...data, thread })
+      start('./data-worker.js', `data worker ${thread}`, { ...data, thread }, workerIsReady)
     }
+    if (threads === 0) loaded.resolve()
   }
-  ready.promise.then(startWorkers, () => undefined)
+  start('./dispatcher.js', 'dispatcher', { ...data, debug, writeback, copyUpAtOpen }, () => {
+    ready.resolve()
+    startWorkers()
+  })
   // Whoever does not wait for `ready` learns of the failure from `ended`.
   ready.promise.catch(() => undefined)
+  loaded.promise.catch(() => undefined)
 
   return {
     ready: ready.promise,
+    loaded: loaded.promise,
     ended: ended.promise,
     stats: () => ({
       pending: pendingOf(pendingAges(shared)),

@@ -24,7 +24,7 @@ export interface DaemonProcess {
 }
 
 /**
- * Starts the daemon process, with a session of its own, and none of our descriptors except those that `paths` name.
+ * Starts the daemon process, with none of our descriptors except those that `paths` name.
  * It can be started before the request is known: its own start takes longer than reading a command line.
  * @param script file of the daemon
  * @param paths words that may name a descriptor of ours; those that are not open are left out
@@ -39,9 +39,10 @@ export function spawnDaemon(script: string, paths: readonly string[]): DaemonPro
     descriptors.push(descriptor)
   }
   const child = spawn(process.execPath, [...ENGINE_OPTIONS, script], {
-    detached: true,
     env: daemonEnvironment(),
     stdio: ['ignore', 'ignore', 'ignore', 'pipe', ...descriptors],
+    // In our process group until it has mounted: autofs lets nobody else look at the place. Then it leaves by itself.
+    detached: false,
   })
   const exit = new Promise<string>((resolve) => {
     child.once('error', (error) => resolve(`cannot start it: ${error.message}`))

@@ -28,7 +28,7 @@ export interface DataWorkerData extends ThreadData {
 /** What a thread tells the main thread. Errors travel as text: their class does not survive the way. */
 export type ThreadMessage =
   | { readonly type: 'log'; readonly level: LogLevel; readonly message: string }
-  /** The dispatcher answered INIT. */
+  /** The dispatcher has answered INIT; a data worker has loaded all of its code and libraries. */
   | { readonly type: 'ready' }
   /** The kernel ended the connection. */
   | { readonly type: 'unmounted' }

@@ -25,6 +25,7 @@ import {
 } from '../base/index.ts'
 import { beginReading, pread } from '../sys/file-io.ts'
 import { PageCacheProbe } from '../sys/page-cache.ts'
+import { descriptorPath } from '../sys/proc.ts'
 import { imageSource, type VerityWatch } from './image-file.ts'
 import { copyRoot } from './root-attributes.ts'
 import type { DirectorySpec, ImageSpec, MoleculeSpec, UpperSpec } from './spec.ts'
@@ -110,7 +111,7 @@ function openLayers(spec: MoleculeSpec, sourceOf: SourceOf, metadataBytes?: numb
 
 function openDirectoryLayer({ label, fd, ownerRecord }: DirectorySpec): Layer {
   // By its descriptor: the path may lead somewhere else by now, and through the mount itself later.
-  const path = `/proc/self/fd/${fd}`
+  const path = descriptorPath(fd)
   return ownerRecord === undefined
     ? new HostDirectoryLayer(path, { label })
     : new RecordedDirectoryLayer(path, ownerRecord, { label })

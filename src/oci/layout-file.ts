@@ -2,6 +2,7 @@ import { closeSync, constants, fstatSync, openSync } from 'node:fs'
 import { encodePath, FsError, type PathText, systemPath } from '../base/index.ts'
 import { O_PATH, openAt, readlinkFd } from '../sys/at.ts'
 import { isTrustedOwner } from '../sys/owner.ts'
+import { descriptorPath } from '../sys/proc.ts'
 import type { Digest } from './digest.ts'
 
 const { O_DIRECTORY, O_NONBLOCK, O_RDONLY } = constants
@@ -62,7 +63,7 @@ function openFolder(parent: number, name: string, path: PathText): number {
     }
     const target = Buffer.from(readlinkFd(fd))
     const isAbsolute = target[0] === 0x2f
-    const start = isAbsolute ? Buffer.alloc(0) : encodePath(`/proc/self/fd/${parent}/`)
+    const start = isAbsolute ? Buffer.alloc(0) : encodePath(`${descriptorPath(parent)}/`)
     return openSync(Buffer.concat([start, target]), O_PATH | O_DIRECTORY)
   } finally {
     closeSync(fd)

@@ -1,4 +1,5 @@
 import { FsError, type Name, type PathText, systemPath } from '../base/index.ts'
+import { descriptorPath } from './proc.ts'
 import { Scratch } from './scratch.ts'
 
 /** PATH_MAX (include/uapi/linux/limits.h): longest path or link target with its NUL, bytes. */
@@ -53,9 +54,9 @@ export function bytesAddress(bytes: Uint8Array, slot: Slot = 0): number {
 }
 
 /**
- * Address of the path in /proc that leads to the very file of a descriptor: for calls that take no descriptor opened
+ * Address of a path that leads to the very file of a descriptor: for calls that take no descriptor opened
  * with O_PATH. It leads to a symbolic link itself too, because nothing follows what such a link led to.
  */
 export function descriptorPathAddress(fd: number, slot: Slot = 0): number {
-  return stringAddress(`/proc/self/fd/${fd}`, slot)
+  return stringAddress(descriptorPath(fd), slot)
 }

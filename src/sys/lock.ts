@@ -2,6 +2,7 @@ import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs
 import { FsError } from '../base/index.ts'
 import { lastErrno, systemError } from './ffi.ts'
 import { libcFunction } from './libc.ts'
+import { procPath } from './proc.ts'
 
 const LOCK_SH = 1
 const LOCK_EX = 2
@@ -52,7 +53,7 @@ export function lockHolder(fd: number): number | undefined {
 /** The lines of `/proc/locks` (proc_locks(5)) that are of flock(2). */
 function readLocks(): readonly { readonly pid: number; readonly ino: number }[] {
   try {
-    const lines = readFileSync('/proc/locks', 'latin1').matchAll(
+    const lines = readFileSync(procPath('locks'), 'latin1').matchAll(
       /^\d+: FLOCK +\w+ +\w+ +(-?\d+) [\da-f]+:[\da-f]+:(\d+) /gm,
     )
     return [...lines].map(([, pid, ino]) => ({ pid: Number(pid), ino: Number(ino) }))

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { decodePath, FsError, type PathText } from '../base/index.ts'
+import { procPath } from './proc.ts'
 
 /** One line of `/proc/PID/mountinfo` (proc_pid_mountinfo(5)). */
 export interface MountInfo {
@@ -22,7 +23,7 @@ export const FUSE_SUBTYPE = 'atomfs-fuse'
 export const MOUNT_TYPE = `fuse.${FUSE_SUBTYPE}`
 
 /** The mounts of this mount namespace in the kernel's order. */
-export function readMountInfo(path = '/proc/self/mountinfo'): readonly MountInfo[] {
+export function readMountInfo(path = procPath('self/mountinfo')): readonly MountInfo[] {
   let text: string
   try {
     text = decodePath(readFileSync(path))

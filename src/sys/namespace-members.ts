@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { effectiveUid, isInitialUserNamespace, namespaceNumber } from './namespaces.ts'
+import { procPath } from './proc.ts'
 
 /** Inode of the pid namespace the machine booted with (include/linux/proc_ns.h:PROC_PID_INIT_INO). */
 const INITIAL_PID_NAMESPACE = 0xeffffffc
@@ -13,7 +14,7 @@ export type NamespaceHolder =
 /** The mount namespace of a process, as text; undefined where the process is gone, `hidden` where it is not ours to see. */
 function mountNamespaceOf(pid: number | 'self'): string | undefined | 'hidden' {
   try {
-    return readlinkSync(`/proc/${pid}/ns/mnt`)
+    return readlinkSync(procPath(`${pid}/ns/mnt`))
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     return code === 'EACCES' || code === 'EPERM' ? 'hidden' : undefined
@@ -67,7 +68,7 @@ export function findNamespaceHolder(counts: (pid: number) => boolean): Namespace
 
 function processes(): readonly number[] {
   try {
-    return readdirSync('/proc')
+    return readdirSync(procPath('.'))
       .filter((name) => /^\d+$/.test(name))
       .map(Number)
       .sort((a, b) => a - b)
@@ -78,7 +79,7 @@ function processes(): readonly number[] {
 
 function holdsDescriptor(pid: number, namespace: string): boolean {
   try {
-    const folder = `/proc/${pid}/fd`
+    const folder = procPath(`${pid}/fd`)
     return readdirSync(folder).some((fd) => linkOf(`${folder}/${fd}`) === namespace)
   } catch {
     return false
@@ -96,7 +97,7 @@ function linkOf(path: string): string | undefined {
 /** Namespaces are bound in the namespace of the machine, where process 1 lives. */
 function isMountedSomewhere(namespace: string): boolean {
   try {
-    return readFileSync('/proc/1/mountinfo', 'latin1').includes(` ${namespace} `)
+    return readFileSync(procPath('1/mountinfo'), 'latin1').includes(` ${namespace} `)
   } catch {
     return false
   }

@@ -1,4 +1,5 @@
 import { readFileSync, readlinkSync } from 'node:fs'
+import { procPath } from './proc.ts'
 
 /** Inode of the user namespace the machine booted with (include/linux/proc_ns.h:PROC_USER_INIT_INO). */
 const INITIAL_USER_NAMESPACE = 0xeffffffd
@@ -11,7 +12,7 @@ type NamespaceKind = 'mnt' | 'pid' | 'user'
 /** Number of a namespace of this process; undefined where /proc does not tell. */
 export function namespaceNumber(kind: NamespaceKind): number | undefined {
   try {
-    const digits = /\[(\d+)\]$/.exec(readlinkSync(`/proc/self/ns/${kind}`))?.[1]
+    const digits = /\[(\d+)\]$/.exec(readlinkSync(procPath(`self/ns/${kind}`)))?.[1]
     return digits === undefined ? undefined : Number(digits)
   } catch {
     return undefined
@@ -45,7 +46,7 @@ export function effectiveGid(): number {
  */
 export function hasSysAdmin(): boolean {
   try {
-    const digits = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'latin1'))?.[1]
+    const digits = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync(procPath('self/status'), 'latin1'))?.[1]
     return digits !== undefined && ((BigInt(`0x${digits}`) >> CAP_SYS_ADMIN) & 1n) === 1n
   } catch {
     return effectiveUid() === 0
@@ -54,7 +55,7 @@ export function hasSysAdmin(): boolean {
 
 /** The AppArmor profile in force for this process; undefined where there is none. */
 export function apparmorProfile(): string | undefined {
-  for (const path of ['/proc/self/attr/apparmor/current', '/proc/self/attr/current']) {
+  for (const path of ['self/attr/apparmor/current', 'self/attr/current'].map(procPath)) {
     try {
       const text = readFileSync(path, 'latin1').replaceAll('\0', '').trim()
       const name = / \((?:enforce|complain|kill|unconfined|prompt)\)$/.exec(text)

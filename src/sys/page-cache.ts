@@ -1,6 +1,7 @@
 import { statfsSync } from 'node:fs'
 import { addressOf, lastErrno } from './ffi.ts'
 import { libcFunction } from './libc.ts'
+import { descriptorPath } from './proc.ts'
 
 const preadv2 = libcFunction(
   'int64_t preadv2(int fd, const uint8_t *vector, int count, int64_t offset, int flags)',
@@ -53,7 +54,7 @@ export class PageCacheProbe {
 
 function liesInMemory(fd: number): boolean {
   try {
-    return IN_MEMORY.has(Number(statfsSync(`/proc/self/fd/${fd}`).type))
+    return IN_MEMORY.has(Number(statfsSync(descriptorPath(fd)).type))
   } catch {
     return false
   }

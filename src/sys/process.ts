@@ -2,6 +2,7 @@ import { closeSync, readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { FsError } from '../base/index.ts'
 import { namespaceNumber } from './namespaces.ts'
+import { procPath } from './proc.ts'
 
 /** Names one process for ever: a recycled pid has another start time, and after a reboot another boot id. */
 export interface ProcessIdentity {
@@ -60,7 +61,7 @@ export function parseProcStat(text: string): ProcStat | undefined {
 
 function readProcStat(pid: number): ProcStat | undefined {
   try {
-    return parseProcStat(readFileSync(`/proc/${pid}/stat`, 'latin1'))
+    return parseProcStat(readFileSync(procPath(`${pid}/stat`), 'latin1'))
   } catch {
     return undefined
   }
@@ -68,7 +69,7 @@ function readProcStat(pid: number): ProcStat | undefined {
 
 function readBootId(): string {
   try {
-    return readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()
+    return readFileSync(procPath('sys/kernel/random/boot_id'), 'latin1').trim()
   } catch {
     return ''
   }
@@ -85,14 +86,14 @@ const O_CLOEXEC = 0o2000000
 export function closeInheritedDescriptors(keep: readonly number[]): void {
   let names: string[]
   try {
-    names = readdirSync('/proc/self/fd')
+    names = readdirSync(procPath('self/fd'))
   } catch {
     return
   }
   for (const descriptor of names.map(Number)) {
     if (descriptor <= 2 || keep.includes(descriptor)) continue
     try {
-      const info = readFileSync(`/proc/self/fdinfo/${descriptor}`, 'latin1')
+      const info = readFileSync(procPath(`self/fdinfo/${descriptor}`), 'latin1')
       const flags = Number.parseInt(/^flags:\s*([0-7]+)$/m.exec(info)?.[1] ?? '0', 8)
       if ((flags & O_CLOEXEC) === 0) closeSync(descriptor)
     } catch {

@@ -200,8 +200,11 @@ describe('what must not happen is survived:', () => {
       const worker = join(program, 'dist/data-worker.js')
       writeFileSync(
         worker,
-        `import { workerData as given } from 'node:worker_threads'
-         if (given.thread === 1) {
+        `import { parentPort as port, workerData as given } from 'node:worker_threads'
+         const post = port.postMessage.bind(port)
+         port.postMessage = (message) => {
+           post(message)
+           if (given.thread !== 1 || message.type !== 'ready') return
            const keep = []
            Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 800)
            for (;;) keep.push(new Array(100000).fill({}))

@@ -148,7 +148,7 @@ describe('mount', () => {
     })
   })
 
-  it('leaves a daemon with its own session, no terminal, no descriptors of the caller, in /', async () => {
+  it('leaves a daemon with its own session, no terminal, no descriptors of the caller, in its own folder of descriptors', async () => {
     await inScene(async ({ folder, runDir, target }) => {
       const secret = join(folder, 'secret')
       writeFileSync(secret, '')
@@ -167,7 +167,7 @@ describe('mount', () => {
         .split(' ')
         .map(Number)
       expect({ session, terminal }).toEqual({ session: pid, terminal: 0 })
-      expect(readlinkSync(`/proc/${pid}/cwd`)).toBe('/')
+      expect(readlinkSync(`/proc/${pid}/cwd`)).toBe(`/proc/${pid}/fd`)
       const open = readdirSync(`/proc/${pid}/fd`).map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`))
       for (const fd of [0, 1, 2]) expect(readlinkSync(`/proc/${pid}/fd/${fd}`)).toBe('/dev/null')
       expect(open).not.toContain(secret)

@@ -7,6 +7,7 @@ import { isConnectionOver } from '../../sys/device-io.ts'
 import { type FuseMountOptions, inheritedFuseFd } from '../../sys/mount.ts'
 import { MOUNT_TYPE, readMountInfo, topMountAt } from '../../sys/mountinfo.ts'
 import { hasSysAdmin, isHostRoot } from '../../sys/namespaces.ts'
+import { procPath } from '../../sys/proc.ts'
 import { withTimeout } from '../../sys/process.ts'
 import { unmountFuse } from '../../sys/unmount.ts'
 import type { EndReason, FuseNativeMount, ServerOptions } from '../server-types.ts'
@@ -67,6 +68,7 @@ export async function serveByFuseNative(
     mount: { fuseFd, way: hasSysAdmin() ? 'mount' : 'fusermount', device, warnings },
     server: {
       ready: Promise.resolve(),
+      loaded: Promise.resolve(),
       ended,
       stats: () => ({
         pending: { reads: 0, oldestMs: 0 },
@@ -113,7 +115,7 @@ const FUSE_RDEV = (10 << 8) | 229
 
 /** Descriptors of this process that are connections of FUSE. */
 function connections(): readonly number[] {
-  return readdirSync('/proc/self/fd')
+  return readdirSync(procPath('self/fd'))
     .map(Number)
     .filter((fd) => {
       try {

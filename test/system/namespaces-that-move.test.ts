@@ -1,0 +1,206 @@
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import {
+  ATOMFS_FUSE,
+  daemonPid,
+  isMounted,
+  makeTempDir,
+  mksquashfs,
+  needs,
+  removeTempDir,
+  run,
+  titled,
+} from '../support/index.ts'
+import { entries, isGone, until } from './life-scene.ts'
+
+/** What container runtimes do to a mount namespace while a daemon lives in it. */
+
+const ROUNDS = Number(process.env['ATOMFS_PIVOTS'] ?? 3)
+
+const root = needs('root', 'unshare', 'busybox')
+const traced = needs('root', 'unshare', 'strace')
+
+let folder = ''
+let image = ''
+
+beforeAll(async () => {
+  folder = makeTempDir()
+  const tree = join(folder, 'tree')
+  for (const path of ['mnt', 'proc', 'bin', 'tmp', 'deep/er'])
+    mkdirSync(join(tree, path), { recursive: true })
+  writeFileSync(join(tree, 'deep/er/file'), Buffer.alloc(1_000_000, 'not held in memory\n'))
+  if (root.ok) {
+    copyFileSync((await run('sh', ['-c', 'command -v busybox'])).stdout.trim(), join(tree, 'bin/busybox'))
+    for (const name of ['sh', 'ls', 'cat', 'mv', 'umount', 'wc'])
+      symlinkSync('busybox', join(tree, 'bin', name))
+  }
+  image = join(folder, 'image')
+  await mksquashfs(tree, image)
+})
+
+afterAll(() => removeTempDir(folder))
+
+/** Runs a shell script in a mount namespace of its own, with the launcher as $0, the image as $1, a new target as $2. */
+async function inNamespace(script: string, options: { readonly runDir: string; readonly pids?: boolean }) {
+  const target = mkdtempSync(join(folder, 'mnt-'))
+  const pids = options.pids === true ? ['--pid', '--mount-proc'] : []
+  const flags = ['-m', '--propagation', 'private', '--fork', '--kill-child', ...pids]
+  return await run('unshare', [...flags, 'bash', '-c', script, ATOMFS_FUSE, image, target], {
+    timeout: 60_000,
+    allowFailure: true,
+    env: { ATOMFS_TEST_RUN_DIR: options.runDir },
+  })
+}
+
+describe('a mount whose namespace makes it the root directory at once', () => {
+  /** As lxc-start does: the daemon's own root directory becomes the mount that it serves. */
+  const pivot = 'cd "$2" && mount -t proc proc proc && pivot_root . mnt && umount -l /mnt'
+
+  it.skipIf(!root.ok)(titled('serves what nothing has read before', root), async () => {
+    for (let round = 0; round < ROUNDS; round++) {
+      const runDir = mkdtempSync(join(folder, 'run-'))
+      const work = 'exec /bin/sh -c "ls /deep/er; wc -c </deep/er/file"'
+      const result = await inNamespace(`"$0" mount "$1" "$2" && ${pivot} && ${work}`, { runDir, pids: true })
+      expect(result).toMatchObject({ status: 0, stdout: 'file\n1000000\n', stderr: '' })
+    }
+  })
+
+  it.skipIf(!root.ok)(titled('takes changes of every kind', root), async () => {
+    for (let round = 0; round < ROUNDS; round++) {
+      const runDir = mkdtempSync(join(folder, 'run-'))
+      const changes =
+        'echo x >>/deep/er/file; mv /deep /tmp/moved; ls / /tmp/moved/er; wc -c </tmp/moved/er/file'
+      const work = `exec /bin/sh -c "${changes}"`
+      const script = `"$0" mount --writeable "$1" "$2" && ${pivot} && ${work}`
+      const result = await inNamespace(script, { runDir, pids: true })
+      const names = ['bin', 'mnt', 'proc', 'tmp', '', '/tmp/moved/er:', 'file', '1000002', '']
+      expect(result).toMatchObject({ status: 0, stdout: ['/:', ...names].join('\n'), stderr: '' })
+    }
+  })
+})
+
+describe('a mount that another mount covers', () => {
+  it.skipIf(!root.ok)(titled('ends with its namespace', root), async () => {
+    const runDir = mkdtempSync(join(folder, 'run-'))
+    const script =
+      '"$0" mount "$1" "$2" && cat "$ATOMFS_TEST_RUN_DIR"/meta/*/*/daemon.json && mount -t tmpfs t "$2"'
+    const result = await inNamespace(script, { runDir })
+    expect(result).toMatchObject({ status: 0, stderr: '' })
+    const { pid } = (JSON.parse(result.stdout) as { process: { pid: number } }).process
+    await until(() => isGone(pid), 'the end of the daemon')
+    expect(entries(runDir)).toEqual([])
+  })
+
+  it.skipIf(!root.ok)(titled('ends by one SIGTERM', root), async () => {
+    const runDir = mkdtempSync(join(folder, 'run-'))
+    const target = mkdtempSync(join(folder, 'mnt-'))
+    const env = { ATOMFS_TEST_RUN_DIR: runDir }
+    await run(ATOMFS_FUSE, ['mount', image, target], { env })
+    const pid = daemonPid(runDir)
+    await run('mount', ['-t', 'tmpfs', 'cover', target])
+    try {
+      process.kill(pid, 'SIGTERM')
+      await until(() => isGone(pid), 'the end of the daemon')
+      expect(entries(runDir)).toEqual([])
+    } finally {
+      await run('umount', [target])
+      await run('umount', ['-l', target], { allowFailure: true })
+    }
+  })
+})
+
+describe('the daemon', () => {
+  it.skipIf(!traced.ok)(titled('is in the session of its caller until it has mounted', traced), async () => {
+    const runDir = mkdtempSync(join(folder, 'run-'))
+    const trace = join(folder, 'session.trace')
+    const calls = ['-f', '-qq', '-e', 'trace=setsid,setpgid,mount', '-e', 'signal=none', '-o', trace]
+    const inner = "sh -c '$0 mount $1 $2 && umount $2'"
+    const script = `strace ${calls.join(' ')} ${inner} "$0" "$1" "$2"`
+    expect(await inNamespace(script, { runDir })).toMatchObject({ status: 0 })
+    const made = readFileSync(trace, 'utf8')
+      .split('\n')
+      .map((line) => /\b(setsid|setpgid|mount)\(/.exec(line)?.[1])
+      .filter((name) => name !== undefined)
+    expect(made).toEqual(['mount', 'setsid'])
+  })
+
+  it.skipIf(!traced.ok)(titled('resolves no absolute path once it is ready', traced), async () => {
+    const directory = join(folder, 'lower')
+    mkdirSync(join(directory, 'sub'), { recursive: true })
+    writeFileSync(join(directory, 'sub/file'), 'of the host\n')
+    const upper = mkdtempSync(join(folder, 'upper-'))
+    const read =
+      'ls -laR "$2" >/dev/null; find "$2" -type f -exec cat {} + >/dev/null; "$0" status "$2" >/dev/null'
+    const change =
+      'cd "$2"; echo x >new; find . -type f -exec sh -c \'echo y >>"$1"\' - {} \\; ; mkdir d; mv new d; rm -r d; cd /'
+    const mounts = [
+      ['"$0" mount "$1" "$2"', read],
+      [`"$0" mount --upper ${upper} "$1" "$2"`, `${read}; ${change}; ${read}`],
+      ['"$0" mount --writeable "$1" "$2"', `${read}; ${change}; ${read}`],
+      [`"$0" overlay -o lowerdir=${directory}:$1 "$2"`, read],
+    ] as const
+    for (const [mount, use] of mounts) {
+      const runDir = mkdtempSync(join(folder, 'run-'))
+      const trace = join(folder, 'paths.trace')
+      const script = join(folder, 'script.sh')
+      // What follows "ready" is traced from then on: the daemon is attached to by its process id.
+      const attach = `strace -f -qq -y -s 200 -e trace=%file,connect,bind,sendto,write -e signal=none -o ${trace} -p "$pid" &`
+      const pid = 'pid=$(sed -E \'s/.*"pid":([0-9]+).*/\\1/\' "$ATOMFS_TEST_RUN_DIR"/meta/*/*/daemon.json)'
+      const waited = `until grep -q . /proc/$pid/task/*/status && grep -q 'TracerPid:.[1-9]' /proc/$pid/status; do sleep 0.05; done`
+      writeFileSync(
+        script,
+        [`set -e`, mount, pid, attach, waited, `set +e`, use, 'umount "$2"', 'wait'].join('\n'),
+      )
+      const result = await inNamespace(`. ${script}`, { runDir })
+      expect(result).toMatchObject({ status: 0, stderr: '' })
+      const lines = readFileSync(trace, 'utf8').split('\n')
+      expect(lines.length).toBeGreaterThan(10)
+      expect(
+        lines.filter(
+          (line) =>
+            !line.includes(runDir) && /^\d+ +\w+\((?:AT_FDCWD(?:<[^>]*>)?, )?"\/|sun_path="\//.test(line),
+        ),
+      ).toEqual([])
+      expect(entries(runDir)).toEqual([])
+    }
+  })
+
+  const signals = [
+    'SIGQUIT',
+    'SIGALRM',
+    'SIGUSR2',
+    'SIGVTALRM',
+    'SIGXCPU',
+    'SIGIO',
+    'SIGPWR',
+    'SIGABRT',
+  ] as const
+  it.each(signals)('takes its mount with it when %s comes', async (signal) => {
+    const runDir = mkdtempSync(join(folder, 'run-'))
+    const target = mkdtempSync(join(folder, 'mnt-'))
+    await run(ATOMFS_FUSE, ['mount', image, target], { env: { ATOMFS_TEST_RUN_DIR: runDir } })
+    const pid = daemonPid(runDir)
+    process.kill(pid, signal)
+    await until(() => isGone(pid), `the end of the daemon after ${signal}`)
+    expect(isMounted(target)).toBe(false)
+    expect(entries(runDir)).toEqual([])
+  })
+
+  it('stays where a signal is not meant to end anything', async () => {
+    const runDir = mkdtempSync(join(folder, 'run-'))
+    const target = mkdtempSync(join(folder, 'mnt-'))
+    const env = { ATOMFS_TEST_RUN_DIR: runDir }
+    await run(ATOMFS_FUSE, ['mount', image, target], { env })
+    try {
+      const pid = daemonPid(runDir)
+      for (const signal of ['XFSZ', 'PIPE', 'WINCH', '35', '64']) {
+        await run('kill', ['-s', signal, String(pid)])
+      }
+      expect(readFileSync(join(target, 'deep/er/file')).length).toBe(1_000_000)
+      expect(isGone(pid)).toBe(false)
+    } finally {
+      await run('umount', [target])
+    }
+  })
+})
