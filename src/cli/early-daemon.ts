@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url'
 import { type DaemonProcess, spawnDaemon } from '../daemon/spawn.ts'
+import { asksRemount } from './verb.ts'
 
 /** The daemon's file, in the folder of the bundles. */
 export const DAEMON_SCRIPT = fileURLToPath(new URL('./daemon.js', import.meta.url))
@@ -8,13 +9,16 @@ const COMMANDS = new Set(['mount', 'overlay'])
 
 const NO_DAEMON = new Set(['-f', '--foreground', '-h', '--help', '-V', '--version'])
 
+function needsNoDaemon(word: string): boolean {
+  return NO_DAEMON.has(word) || asksRemount(word)
+}
+
 /**
  * Starts the daemon of a mount in the background before the command line is parsed: both take tens of ms and there
  * is another CPU. A wrong guess costs a process that ends without its request.
  */
 export function startEarly(args: readonly string[]): DaemonProcess | undefined {
   const command = args.find((word) => !word.startsWith('-'))
-  if (command === undefined || !COMMANDS.has(command) || args.some((word) => NO_DAEMON.has(word)))
-    return undefined
+  if (command === undefined || !COMMANDS.has(command) || args.some(needsNoDaemon)) return undefined
   return spawnDaemon(DAEMON_SCRIPT, args)
 }

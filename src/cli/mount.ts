@@ -6,6 +6,7 @@ import { absolutePath, anchoredPath } from '../sys/working-directory.ts'
 import { DAEMON_SCRIPT } from './early-daemon.ts'
 import { formatWarnings } from './format.ts'
 import { parseMountOptions, parseOffset, parseVerifyMode } from './mount-options.ts'
+import { remount, remountWords } from './remount.ts'
 import { parseRootHash } from './root-hash.ts'
 
 /** What commander makes of the options of `mount`. */
@@ -90,6 +91,8 @@ export async function mount(
   flags: MountFlags,
   early?: DaemonProcess,
 ): Promise<number> {
+  const changes = remountWords(flags.o)
+  if (changes !== undefined) return await remount(target, changes, flags.metadir)
   return await serve(buildMountRequest(source, target, flags), early)
 }
 

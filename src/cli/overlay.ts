@@ -7,6 +7,7 @@ import { formatLines } from './format.ts'
 import { type MountFlags, parseLogFlags, serve } from './mount.ts'
 import { parseMountOptions } from './mount-options.ts'
 import { type OverlayOptions, parseOverlayOptions } from './overlay-options.ts'
+import { remount, remountWords } from './remount.ts'
 
 /** What commander makes of the options of `overlay`. */
 export type OverlayFlags = Pick<MountFlags, 'foreground' | 'debug' | 'metadir' | 'log' | 'logLevel' | 'o'>
@@ -70,6 +71,8 @@ export async function overlay(
   if (target === undefined || words.length > 2) {
     throw new FsError('EINVAL', 'expected one directory to mount on, after the options')
   }
+  const changes = remountWords(flags.o)
+  if (changes !== undefined) return await remount(target, changes, flags.metadir)
   const { request, unknown } = buildOverlayRequest(target, flags)
   process.stderr.write(formatLines(unknown.map((option) => `unknown argument ignored: ${option}`)))
   return await serve(request, early)

@@ -14,8 +14,14 @@ export function withVerb(words: readonly string[]): readonly string[] {
   const first = skipOptions(words)
   const [source, target] = words.slice(first)
   if (source === undefined || target === undefined || COMMANDS.has(source)) return words
-  const isMount = !target.startsWith('-') && namesImage(source) && hasOnlyOptions(words.slice(first + 2))
-  return isMount ? ['mount', ...words] : words
+  if (target.startsWith('-') || !hasOnlyOptions(words.slice(first + 2))) return words
+  // A mount may be called by any name.
+  return namesImage(source) || words.some(asksRemount) ? ['mount', ...words] : words
+}
+
+/** Whether a word of the command line is a list of options that asks for a mount to be changed. */
+export function asksRemount(word: string): boolean {
+  return /^(-o|.*,)?remount(,|$)/.test(word)
 }
 
 /** @returns where the first word is that is neither a short option nor its value */

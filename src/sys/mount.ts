@@ -49,6 +49,7 @@ const MS_RDONLY = 1
 const MS_NOSUID = 2
 const MS_NODEV = 4
 const MS_NOEXEC = 8
+const MS_REMOUNT = 32
 
 /** Flags that a mount may have beside those, by the names of mount(8). */
 const MS_FLAGS = {
@@ -151,6 +152,32 @@ function mountDirectly(options: FuseMountOptions): FuseMount {
     throw error
   }
   return { fuseFd, way: 'mount', device: deviceAt(options.target), warnings: [] }
+}
+
+/**
+ * Gives a mount other flags.
+ * @param words all that it has from then on, by the names of mount(8); others mean nothing here
+ * @throws FsError EBUSY while files are open for writing, EPERM
+ */
+export function remountFuse(target: string, words: ReadonlySet<string>): void {
+  const table = { ro: MS_RDONLY, nosuid: MS_NOSUID, nodev: MS_NODEV, noexec: MS_NOEXEC, ...MS_FLAGS }
+  let flags = MS_REMOUNT
+  for (const [word, flag] of Object.entries(table)) if (words.has(word)) flags |= flag
+  if (Number(mount('none', target, MOUNT_TYPE, flags, '')) === 0) return
+  const failure = systemError(`remount ${target}`)
+  if (failure.code === 'EBUSY') {
+    throw new FsError(
+      'EBUSY',
+      `remount ${target}: files are open for writing ('fuser -vm ${target}' lists them)`,
+    )
+  }
+  if (failure.code === 'EPERM') {
+    throw new FsError(
+      'EPERM',
+      `remount ${target}: only root, or root of the user namespace that mounted it, may`,
+    )
+  }
+  throw failure
 }
 
 async function mountByHelper(options: FuseMountOptions): Promise<FuseMount> {
