@@ -11,8 +11,8 @@ export interface OverlayOptions {
   readonly others: readonly string[]
   /** Never syncs, but leaves no sign of it: `fsync=0`. */
   readonly neverSyncs: boolean
-  /** Options that nobody knows, as they were given. */
-  readonly unknown: readonly string[]
+  /** What is not done, one line each: options that nobody knows, and those that ask for less than there is. */
+  readonly ignored: readonly string[]
 }
 
 /**
@@ -21,10 +21,17 @@ export interface OverlayOptions {
  */
 const WITHOUT_EFFECT = new Set(
   (
-    'timeout threaded fast_ino fast_ino_check plugins ino32_t static_nlink noacl noxattrs xino ' +
+    'timeout threaded fast_ino fast_ino_check plugins ino32_t xino ' +
     'index metacopy nfs_export uuid debug big_writes auto_cache kernel_cache clone_fd'
   ).split(' '),
 )
+
+/** Options of fuse-overlayfs that would switch something off, and what there is all the same. */
+const KEPT: Readonly<Record<string, string>> = {
+  static_nlink: 'merged directories have one link anyway, others what they count themselves',
+  noacl: 'access lists are enforced',
+  noxattrs: 'extended attributes are shown and kept',
+}
 
 interface Draft {
   lowers: readonly string[]
@@ -32,7 +39,7 @@ interface Draft {
   work: string | undefined
   neverSyncs: boolean
   readonly others: string[]
-  readonly unknown: string[]
+  readonly ignored: string[]
 }
 
 type Setter = (draft: Draft, value: string) => void
@@ -79,10 +86,10 @@ export function parseOverlayOptions(lists: readonly string[]): OverlayOptions {
     neverSyncs: false,
     // Programs that store what lies in the upper expect a directory to be complete there.
     others: ['redirect_dir=off'],
-    unknown: [],
+    ignored: [],
   }
   for (const option of lists.flatMap(splitOverlayOptions)) applyOption(draft, option)
-  const { upper, work, lowers, others, neverSyncs, unknown } = draft
+  const { upper, work, lowers, others, neverSyncs, ignored } = draft
   if (lowers.length === 0) throw new FsError('EINVAL', 'no lower directory: give -o lowerdir=DIR[:DIR...]')
   if (upper !== undefined && work === undefined && !others.includes('ro')) {
     throw new FsError('EINVAL', 'upperdir= needs workdir=DIR, on the same file system')
@@ -91,7 +98,7 @@ export function parseOverlayOptions(lists: readonly string[]): OverlayOptions {
     lowers,
     others,
     neverSyncs,
-    unknown,
+    ignored,
     ...(upper === undefined ? {} : { upper }),
     ...(work === undefined ? {} : { work }),
   }
@@ -104,8 +111,10 @@ function applyOption(draft: Draft, option: string): void {
   const setter = Object.hasOwn(SETTERS, name) ? SETTERS[name] : undefined
   if (setter !== undefined) setter(draft, value)
   else if (WITHOUT_EFFECT.has(name)) return
-  else if (isKnownOption(name)) draft.others.push(escapeCommas(option))
-  else draft.unknown.push(option)
+  else if (Object.hasOwn(KEPT, name)) {
+    if (value !== '0') draft.ignored.push(`argument ignored: ${name}: ${KEPT[name]}`)
+  } else if (isKnownOption(name)) draft.others.push(escapeCommas(option))
+  else draft.ignored.push(`unknown argument ignored: ${option}`)
 }
 
 /** `parseMountOptions` splits again. */

@@ -19,7 +19,7 @@ const SOURCE = 'overlay'
 export function buildOverlayRequest(
   target: string,
   flags: OverlayFlags,
-): { readonly request: MountRequest; readonly unknown: readonly string[] } {
+): { readonly request: MountRequest; readonly ignored: readonly string[] } {
   if (target === '') throw new FsError('EINVAL', 'the target is empty: give the directory to mount on')
   const overlay = parseOverlayOptions(flags.o ?? [])
   const changes = changesOf(overlay)
@@ -36,7 +36,7 @@ export function buildOverlayRequest(
     ...(changes === undefined ? {} : { changes }),
     options: optionsOf(overlay),
   }
-  return { request, unknown: overlay.unknown }
+  return { request, ignored: overlay.ignored }
 }
 
 function changesOf({ upper, work }: OverlayOptions): ChangesPlace | undefined {
@@ -73,7 +73,7 @@ export async function overlay(
   }
   const changes = remountWords(flags.o)
   if (changes !== undefined) return await remount(target, changes, flags.metadir)
-  const { request, unknown } = buildOverlayRequest(target, flags)
-  process.stderr.write(formatLines(unknown.map((option) => `unknown argument ignored: ${option}`)))
+  const { request, ignored } = buildOverlayRequest(target, flags)
+  process.stderr.write(formatLines(ignored))
   return await serve(request, early)
 }

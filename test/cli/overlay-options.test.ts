@@ -24,14 +24,14 @@ describe('parseOverlayOptions', () => {
       lowers: ['/a', 'b:c', '/d:e'],
       upper: 'u:v',
       work: 'w:x',
-      unknown: [],
+      ignored: [],
     })
     expect(parseOverlayOptions(['lowerdir=a\\b::c']).lowers).toEqual(['a\\b', 'c'])
   })
 
   it('passes on what mount knows, ignores what changes nothing, and names the rest', () => {
-    const { others, unknown, neverSyncs } = parseOverlayOptions([
-      'lowerdir=a,timeout=5,threaded=1,xino=auto,noacl,fast_ino=1,static_nlink,index=off,metacopy=on',
+    const { others, ignored, neverSyncs } = parseOverlayOptions([
+      'lowerdir=a,timeout=5,threaded=1,xino=auto,noacl=0,fast_ino=1,index=off,metacopy=on',
       'uidmapping=:0:1:2,squash_to_root,noatime,fsname=x\\,y,foo,bar=1,allow_other',
     ])
     expect(others).toEqual([
@@ -42,7 +42,7 @@ describe('parseOverlayOptions', () => {
       'fsname=x\\,y',
       'allow_other',
     ])
-    expect(unknown).toEqual(['foo', 'bar=1'])
+    expect(ignored).toEqual(['unknown argument ignored: foo', 'unknown argument ignored: bar=1'])
     expect(neverSyncs).toBe(false)
   })
 
@@ -62,6 +62,16 @@ describe('parseOverlayOptions', () => {
     expect(parseOverlayOptions([`lowerdir=a,${option}`])).toMatchObject({ others, neverSyncs })
   })
 
+  it('says so where an option switches nothing off', () => {
+    const { ignored, others } = parseOverlayOptions(['lowerdir=a,noacl,noxattrs=1,static_nlink,noacl=0'])
+    expect(ignored).toEqual([
+      'argument ignored: noacl: access lists are enforced',
+      'argument ignored: noxattrs: extended attributes are shown and kept',
+      'argument ignored: static_nlink: merged directories have one link anyway, others what they count themselves',
+    ])
+    expect(others).toEqual(['redirect_dir=off'])
+  })
+
   it('needs a lower directory, and a work directory for an upper one that takes changes', () => {
     expect(() => parseOverlayOptions([])).toThrow(/no lower directory.*lowerdir=/)
     expect(() => parseOverlayOptions(['lowerdir='])).toThrow(/no lower directory/)
@@ -72,7 +82,7 @@ describe('parseOverlayOptions', () => {
 
 describe('buildOverlayRequest', () => {
   it('is plain data with absolute paths', () => {
-    const { request, unknown } = buildOverlayRequest('mnt', {
+    const { request, ignored } = buildOverlayRequest('mnt', {
       o: ['lowerdir=l:/m,upperdir=u,workdir=w,uidmapping=:0:5:1,context="a:b:c1,c2",nope'],
       metadir: 'run',
     })
@@ -90,7 +100,7 @@ describe('buildOverlayRequest', () => {
         upper: { redirectDir: false },
       },
     })
-    expect(unknown).toEqual(['nope'])
+    expect(ignored).toEqual(['unknown argument ignored: nope'])
   })
 
   it('syncs never where fsync=0 says so, and leaves no sign', () => {
