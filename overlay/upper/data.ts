@@ -143,6 +143,7 @@ export class FileData {
   }
 
   #beforeWrite(node: Node, fd: number, bytes: number): void {
+    node.told = false
     this.#upper.times.keep(node, fd)
     this.#upper.syncCost.noteWrite(node, bytes)
   }

@@ -8,7 +8,7 @@ import { DT_DIR, MARK_PREFIX } from '../whiteout.ts'
 import { KeptListings, type Listing, type LowerName } from './kept-listings.ts'
 import { FIRST_UPPER, randomHash, type Shown, UpperNames } from './name-cookies.ts'
 import { type DirectoryNode, isDirectoryNode, type Node } from './nodes.ts'
-import { shownStat } from './present.ts'
+import { toldStat } from './present.ts'
 import type { Resolver } from './resolve.ts'
 import type { Upper } from './upper.ts'
 
@@ -61,9 +61,10 @@ export class Lister {
         if (one !== undefined && !this.#giveLower(node, listing, one, FIRST_LOWER + i, sink)) return
       }
     }
-    for (const { name, cookie: own, ino, type } of listing.upper.after(cookie)) {
-      // With its attributes, or changed since the listing began: it is looked at anew.
-      const isKnown = !sink.plus && node.changed?.has(name) === false
+    for (const { name, cookie: own, ino, type, upperIno } of listing.upper.after(cookie)) {
+      // To be told its attributes, or changed since the listing began: it is looked at anew.
+      const isKnown =
+        node.changed?.has(name) === false && (!sink.plus || this.#isToldAs(node, name, upperIno))
       const taken = isKnown ? sink.add(name, ino, type, own, undefined) : this.#give(node, name, own, sink)
       if (!taken) return
     }
@@ -105,12 +106,15 @@ export class Lister {
     if (listing.covers.has(one.name)) {
       const cover = listing.covers.get(one.name)
       if (cover === undefined) return true
-      if (sink.plus) return this.#give(node, one.name, cookie, sink)
+      const isKnown = !sink.plus || this.#isToldAs(node, one.name, cover.upperIno)
+      if (!isKnown) return this.#give(node, one.name, cookie, sink)
       return sink.add(one.name, cover.ino, cover.type, cookie, undefined)
     }
     const { name, layer, entry } = one
     const ino = this.#upper.inodes.ofLayer(layer, entry.ino)
-    if (!sink.plus) return sink.add(name, ino, entry.type, cookie, undefined)
+    const known = sink.plus ? this.#upper.table.byPart({ layer, ref: entry.ref }) : undefined
+    const isKnown = known !== undefined && isTold(known) && this.#upper.table.hasPlace(known, node, name)
+    if (!sink.plus || isKnown) return sink.add(name, ino, entry.type, cookie, undefined)
     // Damage of one child must not hide its neighbours: it is listed, and looking it up tells why.
     const found = tolerant(() => this.#found(node, one))
     const child = found && tolerant(() => this.#resolver.lowerNode(node, name, found))
@@ -145,7 +149,7 @@ export class Lister {
     const { table } = this.#upper
     if (child === undefined) return sink.add(name, ino, type, cookie, undefined)
     // What the kernel knows it need not be told.
-    const isWanted = sink.plus && child.nlookup === 0
+    const isWanted = sink.plus && !isTold(child)
     const entry = isWanted ? tolerant(() => this.#entry(child)) : undefined
     const taken = sink.add(name, ino, type, cookie, entry)
     if (taken && entry !== undefined) table.retain(child)
@@ -153,8 +157,15 @@ export class Lister {
     return taken
   }
 
+  /** @param ino in the upper */
+  #isToldAs(node: DirectoryNode, name: Name, ino: number): boolean {
+    const { table } = this.#upper
+    const known = table.byUpper(ino)
+    return known !== undefined && isTold(known) && table.hasPlace(known, node, name)
+  }
+
   #entry(node: Node): Entry {
-    return { nodeId: node.id, stat: shownStat(this.#upper, node) }
+    return { nodeId: node.id, stat: toldStat(this.#upper, node) }
   }
 
   /** @param anew the listing begins: it must show what is there now */
@@ -232,17 +243,17 @@ export class Lister {
     const { table } = this.#upper
     // What the kernel knows need not be looked at again.
     const known = table.byUpper(ino)
-    if (known !== undefined && table.hasPlace(known, node, name)) return { ino: known.ino, type: known.type }
+    if (known !== undefined && table.hasPlace(known, node, name)) return shownAs(known)
     try {
       const entry = this.#resolver.upperEntry(node, name)
       if (entry === undefined) return 'below'
       if (entry === 'whiteout') return undefined
       const child = this.#resolver.upperNode(node, name, entry)
       table.settle(child)
-      return { ino: child.ino, type: child.type }
+      return shownAs(child)
     } catch (error) {
       if (!(error instanceof FsError)) throw error
-      return { ino: node.ino, type: 0 }
+      return { ino: node.ino, type: 0, upperIno: 0 }
     }
   }
 
@@ -254,6 +265,15 @@ export class Lister {
     if (lower.parts.length === 1) listSingle(lower, COOKIE_PARENT, false, add)
     else listMerged(lower, COOKIE_PARENT, false, add, node.id, new ParkedCursors(0))
   }
+}
+
+function shownAs({ ino, type, upperIno }: Node): Shown {
+  return { ino, type, upperIno }
+}
+
+/** Whether the kernel has its attributes, so that a listing need not bring them. */
+function isTold(node: Node): boolean {
+  return node.told && node.nlookup > 0
 }
 
 function tolerant<T>(action: () => T): T | undefined {

@@ -15,6 +15,8 @@ export type NameHash = (name: Name, attempt: number) => number
 export interface Shown {
   readonly ino: number
   readonly type: number
+  /** Its inode number in the upper, 0 where that is not known. */
+  readonly upperIno: number
 }
 
 export interface UpperName extends Shown {

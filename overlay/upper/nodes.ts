@@ -43,6 +43,8 @@ export class Node {
   group: LinkGroup | undefined = undefined
   /** Held while the upper has the inode under no name that is known: opened with O_PATH, or see `UpperFiles.holdData`. */
   descriptor = -1
+  /** The kernel was told its attributes, and changed nothing since that it would ask for anew. */
+  told = false
   /** True for a file made without a name that had none yet: it may still be given one. */
   unnamed = false
 

@@ -19,6 +19,13 @@ export function partOf(node: Node): Part {
   return node.part
 }
 
+/** Attributes for the kernel, which keeps them. @throws FsError EIO, ESTALE */
+export function toldStat(upper: Upper, node: Node): Stat {
+  const stat = shownStat(upper, node)
+  node.told = true
+  return stat
+}
+
 /** Attributes as shown. @throws FsError EIO, ESTALE */
 export function shownStat(upper: Upper, node: Node): Stat {
   return node.inUpper ? upperStat(upper, node) : lowerStat(upper, node)

@@ -40,7 +40,7 @@ import { ModificationTimes } from './modification-times.ts'
 import { hasMarks } from './names-form.ts'
 import { DirectoryNode, isDirectoryNode, type Node, NodeTable } from './nodes.ts'
 import { readRecordedTarget } from './owner-record.ts'
-import { layerOf, partOf, shownStat } from './present.ts'
+import { layerOf, partOf, toldStat } from './present.ts'
 import { Remover } from './remove.ts'
 import { Renamer } from './rename.ts'
 import { Resolver } from './resolve.ts'
@@ -146,7 +146,7 @@ export class WritableTree implements WritableFileSystem {
   }
 
   getattr(node: NodeId): Stat {
-    return shownStat(this.#upper, this.#upper.table.get(node))
+    return toldStat(this.#upper, this.#upper.table.get(node))
   }
 
   readlink(id: NodeId): Uint8Array {
@@ -319,7 +319,7 @@ export class WritableTree implements WritableFileSystem {
   #taken(node: Node): Entry {
     const { table } = this.#upper
     try {
-      const stat = shownStat(this.#upper, node)
+      const stat = toldStat(this.#upper, node)
       table.retain(node)
       return { nodeId: node.id, stat }
     } finally {

@@ -59,7 +59,6 @@ export const FUSE_EXPORT_SUPPORT = 2 ** 4
 export const FUSE_BIG_WRITES = 2 ** 5
 export const FUSE_DONT_MASK = 2 ** 6
 export const FUSE_DO_READDIRPLUS = 2 ** 13
-export const FUSE_READDIRPLUS_AUTO = 2 ** 14
 export const FUSE_ASYNC_DIO = 2 ** 15
 export const FUSE_WRITEBACK_CACHE = 2 ** 16
 export const FUSE_NO_OPEN_SUPPORT = 2 ** 17

@@ -46,13 +46,10 @@ const READ_ONLY_FLAGS = [
  *   attributes; the file system keeps mode and ACL in step (fs/fuse/acl.c:fuse_set_acl).
  * - `HANDLE_KILLPRIV_V2`: also lets the kernel remember that a file has no `security.capability`, which it would
  *   ask for before every write (fs/fuse/inode.c:process_init_reply, SB_NOSEC).
- * - `READDIRPLUS_AUTO`: a directory is listed anew after each change; its first names come with attributes, the rest
- *   while somebody looks them up (fs/fuse/readdir.c:fuse_use_readdirplus).
  * - `EXPLICIT_INVAL_DATA`: nobody else writes, so another size in an answer is no reason to drop cached pages.
  */
 const WRITABLE_FLAGS = [
   ...COMMON_FLAGS,
-  abi.FUSE_READDIRPLUS_AUTO,
   abi.FUSE_BIG_WRITES,
   abi.FUSE_DONT_MASK,
   abi.FUSE_POSIX_ACL,

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { FIRST_UPPER, randomHash, UpperNames } from '../../../overlay/upper/name-cookies.ts'
 import { Random } from '../../support/index.ts'
 
-const shown = { ino: 1, type: 8 }
+const shown = { ino: 1, type: 8, upperIno: 2 }
 
 /** A reader that takes one name at a time. */
 interface Reader {
