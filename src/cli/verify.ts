@@ -35,10 +35,10 @@ export async function verify(what: string, flags: VerifyFlags): Promise<number> 
 }
 
 function isTarget(what: PathText): boolean {
-  // The mount table first: a mount whose server is dead or hangs must not be touched.
-  const mounts = readMountInfo()
   const path = systemPath(what)
   try {
+    // The mount table first: a mount whose server is dead or hangs must not be touched.
+    const mounts = readMountInfo()
     if (topMountAt(mounts, canonicalTarget(absolutePath(what), mounts))?.type === MOUNT_TYPE) return true
     return statSync(path).isDirectory() && !existsSync(systemPath(`${what}/oci-layout`))
   } catch {
