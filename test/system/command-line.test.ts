@@ -249,6 +249,7 @@ describe.skipIf(!need.ok)(titled('paths that are not UTF-8', need), () => {
       const [program = '', ...args] = [
         ...enter(folder),
         'bash',
+        '--norc',
         '-c',
         script,
         'bash',
