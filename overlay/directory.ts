@@ -1,21 +1,9 @@
-import { FsError, type Name } from '../src/base/index.ts'
-import type { Layer, LayerEntry, Ref } from './layer.ts'
-import {
-  DT_DIR,
-  isWhiteout,
-  MARK_PREFIX,
-  type Marks,
-  type Opacity,
-  readMarks,
-  readOpacity,
-} from './whiteout.ts'
+import { FsError, LruCache, type Name } from '../src/base/index.ts'
+import type { Layer, LayerEntry } from './layer.ts'
+import { type Part, Parts } from './parts.ts'
+import { DT_DIR, isWhiteout, MARK_PREFIX } from './whiteout.ts'
 
-/** An inode of one layer. */
-export interface Part {
-  /** Index of the layer, bottom 0. */
-  readonly layer: number
-  readonly ref: Ref
-}
+export type { Part } from './parts.ts'
 
 /** An entry of the name being resolved, in the part of the directory at `depth` (0 is the topmost part). */
 export interface Candidate {
@@ -38,44 +26,84 @@ export interface Stack {
   readonly layers: readonly Layer[]
   /** True: one layer, shown as stored, none of the rules apply. */
   readonly plain: boolean
+  /** Parts of merged directories that somebody keeps. What does not fit is found again when it is needed. */
+  readonly held: LruCache<Directory, Parts>
 }
 
-/**
- * A directory of the merged tree: the directories of the layers that make it up, topmost first. Marks and opacity
- * of its parts are read when first needed and kept, so each is read once in the life of the object.
- */
+/** Bound of `Stack.held`, bytes: more than 10 000 directories of ten layers, or 40 of 4096. */
+const HELD_BYTES = 8 << 20
+
+/** @param heldBytes bound of what is held of merged directories */
+export function stackOf(layers: readonly Layer[], plain: boolean, heldBytes = HELD_BYTES): Stack {
+  return { layers: [...layers], plain, held: new LruCache(heldBytes) }
+}
+
+/** Where a merged directory was found: enough to find its parts again. */
+interface Place {
+  readonly parent: Directory
+  readonly name: Name
+}
+
+/** A directory of the merged tree: the directories of the layers that make it up, topmost first. */
 export class Directory {
   readonly #stack: Stack
-  readonly #parts: Part[]
-  readonly #opacity: (Opacity | undefined)[] = []
-  readonly #marks: (Marks | undefined)[] = []
-  /** Depths of the parts that delete names by `.wh.`; the lowest part has nobody to delete from. */
-  #marked: readonly number[] | undefined
+  readonly #place: Place | undefined
+  /** The topmost part: it gives the attributes. */
+  readonly top: Part
+  /** Number of parts. */
+  readonly count: number
+  /** The parts of one that nobody keeps, or that has no place to be found again. */
+  #own: Parts | undefined
 
-  constructor(stack: Stack, parts: readonly Part[]) {
+  constructor(stack: Stack, parts: readonly Part[] | Parts, place?: Place) {
+    const own = parts instanceof Parts ? parts : new Parts(stack.layers, parts)
     this.#stack = stack
-    this.#parts = [...parts]
-  }
-
-  get parts(): readonly Part[] {
-    return this.#parts
+    this.#place = place
+    this.top = own.part(0)
+    this.count = own.length
+    this.#own = own
   }
 
   get plain(): boolean {
     return this.#stack.plain
   }
 
+  /** Whether the parts are in memory, for tests. */
+  get isHeld(): boolean {
+    return this.#known() !== undefined
+  }
+
+  /**
+   * The parts of this moment. They stay as they are, also where the directory does not hold them any more.
+   * @throws FsError EIO where they had to be found again and are not what they were
+   */
+  parts(): Parts {
+    return this.#known() ?? this.#find()
+  }
+
+  /** For whoever keeps the directory: from now on its parts are held only as long as there is room. */
+  keep(): void {
+    if (this.#place === undefined || this.#own === undefined) return
+    this.#stack.held.set(this, this.#own, this.#own.cost)
+    this.#own = undefined
+  }
+
+  /** Nobody keeps it any more. */
+  drop(): void {
+    this.#stack.held.delete(this)
+  }
+
   layerAt(depth: number): Layer {
-    return this.#at(depth)[0]
+    return this.parts().layer(depth)
   }
 
   /** @returns undefined where the name does not exist or is deleted. @throws FsError EIO, ENOTDIR */
   lookup(name: Name): Found | undefined {
+    const parts = this.parts()
     let depth = 0
     return this.resolve(name, () => {
-      while (depth < this.#parts.length) {
-        const [layer, ref] = this.#at(depth)
-        const entry = layer.lookup(ref, name)
+      while (depth < parts.length) {
+        const entry = parts.layer(depth).lookup(parts.ref(depth), name)
         depth += 1
         if (entry !== undefined) return { depth: depth - 1, entry }
       }
@@ -92,95 +120,81 @@ export class Directory {
   resolve(name: Name, next: () => Candidate | undefined, topOnly = false): Found | undefined {
     const first = next()
     if (first === undefined) return undefined
-    if (this.#stack.plain) return this.#found(first, undefined)
+    const parts = this.parts()
+    const partOf = ({ depth, entry }: Candidate): Part => ({ layer: parts.layerIndex(depth), ref: entry.ref })
+    const found = (merged?: Directory): Found => ({ top: partOf(first), entry: first.entry, merged })
+    if (this.#stack.plain) return found()
     if (name.startsWith(MARK_PREFIX)) return undefined
-    if (this.#isDeleted(name, first)) return undefined
-    if (topOnly || first.entry.type !== DT_DIR) return this.#found(first, undefined)
+    if (this.#isDeleted(parts, name, first)) return undefined
+    if (topOnly || first.entry.type !== DT_DIR) return found()
 
-    let merged: Directory | undefined
+    let merged: Parts | undefined
     for (let below = next(); below !== undefined; below = next()) {
       // A deleted name and a non-directory both end the merge: what lies under them stays hidden.
-      if (this.#isDeleted(name, below) || below.entry.type !== DT_DIR) break
-      merged ??= new Directory(this.#stack, [this.#partOf(first)])
+      if (this.#isDeleted(parts, name, below) || below.entry.type !== DT_DIR) break
+      merged ??= new Parts(this.#stack.layers, [partOf(first)])
       // Opacity is asked only once there is something that it could hide.
-      if (merged.#isOpaque(merged.#parts.length - 1)) break
-      merged.#parts.push(this.#partOf(below))
+      if (merged.isOpaque(merged.length - 1)) break
+      merged.push(partOf(below))
     }
-    return this.#found(first, merged !== undefined && merged.#parts.length > 1 ? merged : undefined)
-  }
-
-  #found(candidate: Candidate, merged: Directory | undefined): Found {
-    return { top: this.#partOf(candidate), entry: candidate.entry, merged }
-  }
-
-  #partOf(candidate: Candidate): Part {
-    const part = this.#parts[candidate.depth]
-    if (part === undefined) throw new RangeError(`directory has no part ${candidate.depth}`)
-    return { layer: part.layer, ref: candidate.entry.ref }
+    if (merged === undefined || merged.length < 2) return found()
+    return found(new Directory(this.#stack, merged, { parent: this, name }))
   }
 
   /** True where a mark above deletes the name from this depth, or the entry is a whiteout itself. */
-  #isDeleted(name: Name, { depth, entry }: Candidate): boolean {
-    if (depth > 0 && this.#deletedBy(name) < depth) return true
-    return isWhiteout(this.layerAt(depth), entry, () => this.#opacityAt(depth))
+  #isDeleted(parts: Parts, name: Name, { depth, entry }: Candidate): boolean {
+    if (depth > 0 && this.#deletedBy(parts, name) < depth) return true
+    return isWhiteout(parts.layer(depth), entry, () => parts.opacityAt(depth))
   }
 
-  /** Least depth with a `.wh.` mark for the name. */
-  #deletedBy(name: Name): number {
-    this.#marked ??= [...this.#parts.keys()].slice(0, -1).filter((depth) => !this.#marksAt(depth).empty)
-    for (const depth of this.#marked) {
-      if (this.#marksAt(depth).deletes(name)) return depth
+  #deletedBy(parts: Parts, name: Name): number {
+    const before = parts.cost
+    const depth = parts.deletedBy(name)
+    if (parts.cost !== before && this.#own === undefined) this.#stack.held.set(this, parts, parts.cost)
+    return depth
+  }
+
+  #known(): Parts | undefined {
+    return this.#own ?? this.#stack.held.get(this)
+  }
+
+  /** Goes down again from the nearest directory above whose parts are known. A loop: trees may be deeper than the stack. */
+  #find(): Parts {
+    const missing: Directory[] = []
+    let above: Directory = this
+    while (above.#place !== undefined && above.#known() === undefined) {
+      missing.push(above)
+      above = above.#place.parent
     }
-    return Number.POSITIVE_INFINITY
-  }
-
-  #isOpaque(depth: number): boolean {
-    return this.#opacityAt(depth) === 'y' || this.#marksAt(depth).opaque
-  }
-
-  /** Cuts the parts at the topmost opaque one. For the root, whose parts are given rather than found. */
-  cutAtOpaque(): void {
-    for (let depth = 0; depth < this.#parts.length - 1; depth++) {
-      if (this.#isOpaque(depth)) this.#parts.length = depth + 1
+    for (let one = missing.pop(); one !== undefined; one = missing.pop()) {
+      const name = one.#place?.name ?? ''
+      const again = above.lookup(name)?.merged
+      const own = again === undefined ? undefined : again.#own
+      const { layer, ref } = one.top
+      const same = again?.count === one.count && again.top.layer === layer && again.top.ref === ref
+      if (again === undefined || own === undefined || !same) throw changed(one, name)
+      this.#stack.held.set(one, own, own.cost)
+      above = again
     }
-  }
-
-  #opacityAt(depth: number): Opacity {
-    const known = this.#opacity[depth]
-    if (known !== undefined) return known
-    const opacity = readOpacity(...this.#at(depth))
-    this.#opacity[depth] = opacity
-    return opacity
-  }
-
-  #marksAt(depth: number): Marks {
-    const known = this.#marks[depth]
-    if (known !== undefined) return known
-    const marks = readMarks(...this.#at(depth))
-    this.#marks[depth] = marks
-    return marks
-  }
-
-  #at(depth: number): [Layer, Ref] {
-    const part = this.#parts[depth]
-    const layer = part === undefined ? undefined : this.#stack.layers[part.layer]
-    if (part === undefined || layer === undefined) throw new RangeError(`directory has no part ${depth}`)
-    return [layer, part.ref]
+    return above.parts()
   }
 
   /** @throws FsError EIO where the same directory was met before with other parts, as only a damaged image does */
   assertSameParts(other: Directory): void {
-    const same =
-      this.#parts.length === other.#parts.length &&
-      this.#parts.every((part, depth) => {
-        const its = other.#parts[depth]
-        return part.layer === its?.layer && part.ref === its.ref
-      })
-    if (same) return
-    const [layer, ref] = this.#at(0)
+    const [one, two] = [this.#place, other.#place]
+    if (one !== undefined && one.parent === two?.parent && one.name === two.name) return
+    const parts = this.parts()
+    if (parts.equals(other.parts())) return
     throw new FsError(
       'EIO',
-      `layer ${layer.label}: directory ${ref} is found on two paths that merge differently`,
+      `layer ${parts.layer(0).label}: directory ${parts.ref(0)} is found on two paths that merge differently`,
     )
   }
+}
+
+function changed(directory: Directory, name: Name): FsError {
+  return new FsError(
+    'EIO',
+    `directory ${JSON.stringify(name)} is made of other layers than ${directory.count} before`,
+  )
 }

@@ -47,8 +47,12 @@ export class InodeNumbers {
     const bases: (number | undefined)[] = []
     let counted = 0
     this.#alone = layers.length === 1 && upperDevice === undefined
-    for (const { inodes } of layers) {
-      const fits = 'count' in inodes && counted + inodes.count < NARROW
+    // A layer that stands again below itself shows nothing there (`rootDirectory`).
+    const topmost = new Map(layers.map((layer, index) => [layer, index]))
+    for (const [index, layer] of layers.entries()) {
+      const { inodes } = layer
+      const shows = topmost.get(layer) === index
+      const fits = shows && 'count' in inodes && counted + inodes.count < NARROW
       bases.push(fits ? counted : undefined)
       if (fits) counted += inodes.count
       if ('device' in inodes && !turns.has(inodes.device)) turns.set(inodes.device, turns.size)

@@ -27,8 +27,7 @@ export type AddName = (
  * @throws FsError EIO, ENOTDIR
  */
 export function listSingle(directory: Directory, cookie: number, plus: boolean, add: AddName): void {
-  const part = directory.parts[0]
-  if (part === undefined) return
+  const part = directory.top
   // Positions begin at 0 and cookie 2 is taken by `..`, so the cookie of a position is 3 more.
   const start = cookie <= FIRST_COOKIE ? 0 : cookie - FIRST_COOKIE - 1
   const cursor = directory.layerAt(0).openDirectory(part.ref, start)
@@ -61,14 +60,14 @@ export function listMerged(
   node: NodeId,
   parked: ParkedCursors,
 ): void {
+  const parts = directory.parts()
   const cursor = parked.resume(node, directory, Math.max(cookie - FIRST_COOKIE, 0))
   for (let group = cursor.peek(); group[0] !== undefined; group = cursor.peek()) {
     const { depth, entry } = group[0]
     const shown = show(directory, group, plus)
     if (shown !== 'hidden') {
       const next = cursor.ordinal + 1 + FIRST_COOKIE
-      const layer = directory.parts[depth]?.layer ?? 0
-      if (!add(entry.name, layer, entry, shown, next)) break
+      if (!add(entry.name, parts.layerIndex(depth), entry, shown, next)) break
     }
     // An error in here leaves the cursor behind, unparked: the next call starts from a place before the damage.
     cursor.advance()

@@ -1,6 +1,7 @@
 import { FsError, type Name } from '../src/base/index.ts'
 import type { Candidate, Directory } from './directory.ts'
 import type { DirectoryCursor, LayerEntry } from './layer.ts'
+import type { Parts } from './parts.ts'
 
 /** Where a merge stands: enough to go on from there with fresh cursors. */
 export interface Checkpoint {
@@ -26,7 +27,7 @@ function isBefore(a: Head, b: Head): boolean {
  * whatever the size of the directory, and reads every entry of every part once.
  */
 export class MergeCursor {
-  readonly #directory: Directory
+  readonly #parts: Parts
   readonly #cursors: DirectoryCursor[]
   /** Position of each cursor before it gave its head. */
   readonly #before: number[]
@@ -37,13 +38,14 @@ export class MergeCursor {
 
   /** @throws FsError EIO, ENOTDIR */
   constructor(directory: Directory, from?: Checkpoint) {
-    this.#directory = directory
+    const parts = directory.parts()
+    this.#parts = parts
     this.#ordinal = from?.ordinal ?? 0
-    this.#before = directory.parts.map((_, depth) => from?.positions[depth] ?? 0)
-    this.#cursors = directory.parts.map((part, depth) =>
-      directory.layerAt(depth).openDirectory(part.ref, this.#before[depth] ?? 0),
+    this.#before = Array.from({ length: parts.length }, (_, depth) => from?.positions[depth] ?? 0)
+    this.#cursors = this.#before.map((position, depth) =>
+      parts.layer(depth).openDirectory(parts.ref(depth), position),
     )
-    for (const depth of directory.parts.keys()) this.#refill(depth, undefined)
+    for (let depth = 0; depth < parts.length; depth++) this.#refill(depth, undefined)
   }
 
   /** Names passed so far, hidden ones included: hiding never changes in a mount, so this numbers the names. */
@@ -87,7 +89,7 @@ export class MergeCursor {
     if (previous !== undefined && entry.name <= previous) {
       throw new FsError(
         'EIO',
-        `layer ${this.#directory.layerAt(depth).label}: directory ${this.#directory.parts[depth]?.ref}: ${JSON.stringify(entry.name)} follows ${JSON.stringify(previous)}, names are not sorted`,
+        `layer ${this.#parts.layer(depth).label}: directory ${this.#parts.ref(depth)}: ${JSON.stringify(entry.name)} follows ${JSON.stringify(previous)}, names are not sorted`,
       )
     }
     this.#push({ depth, entry })

@@ -16,7 +16,7 @@ import {
   type StatFs,
   type Whence,
 } from '../src/base/index.ts'
-import { Directory, type Found, type Part, type Stack } from './directory.ts'
+import { Directory, type Found, type Part, type Stack, stackOf } from './directory.ts'
 import { shownFileName, storedFileName } from './file-names.ts'
 import { InodeNumbers } from './inode-numbers.ts'
 import { type Layer, type LayerEntry, layerFlags } from './layer.ts'
@@ -39,6 +39,8 @@ export interface MergedTreeOptions {
   /** Owner shown for every file; the stored one where absent. */
   readonly uid?: IdRule
   readonly gid?: IdRule
+  /** Bound of what is held of merged directories, bytes; a sensible one where absent. */
+  readonly heldBytes?: number
 }
 
 /** Longest name, bytes (NAME_MAX, include/uapi/linux/limits.h). */
@@ -59,7 +61,7 @@ export class MergedTree implements FileSystem {
   readonly #ids: NodeIds
   readonly #inodes: InodeNumbers
   readonly #root: Directory
-  readonly #merged = new MergedDirectories()
+  readonly #merged = new MergedDirectories((node) => this.#parked.forget(node))
   readonly #parked = new ParkedCursors()
   readonly #whole = new LruCache<NodeId, true>(WHOLE_FILES)
   readonly #owner: { readonly uid: IdRule | undefined; readonly gid: IdRule | undefined }
@@ -70,7 +72,7 @@ export class MergedTree implements FileSystem {
    *   ENOENT, ENOTDIR for `subdir`; EIO
    */
   constructor(layers: readonly Layer[], options: MergedTreeOptions = {}) {
-    this.#stack = { layers: [...layers], plain: options.plain ?? false }
+    this.#stack = stackOf(layers, options.plain ?? false, options.heldBytes)
     this.#ids = new NodeIds(layers)
     this.#inodes = new InodeNumbers(layers)
     this.#root = rootDirectory(this.#stack, options.subdir ?? '')
@@ -84,8 +86,8 @@ export class MergedTree implements FileSystem {
   }
 
   /** What is held in memory, for tests and status: known merged directories and parked listings. */
-  get state(): { readonly directories: number; readonly parked: number } {
-    return { directories: this.#merged.size, parked: this.#parked.size }
+  get state(): { readonly directories: number; readonly heldBytes: number; readonly parked: number } {
+    return { directories: this.#merged.size, heldBytes: this.#stack.held.cost, parked: this.#parked.size }
   }
 
   lookup(parent: NodeId, name: Name): Entry | undefined {
@@ -96,12 +98,12 @@ export class MergedTree implements FileSystem {
     const found = this.#directory(parent).lookup(stored)
     if (found === undefined) return undefined
     const entry = this.#entry(found)
-    this.#retain(entry.nodeId, found.merged, parent)
+    this.#retain(entry.nodeId, found.merged, parent, stored)
     return entry
   }
 
   forget(node: NodeId, nlookup: number): void {
-    if (this.#merged.release(node, nlookup)) this.#parked.forget(node)
+    this.#merged.release(node, nlookup)
   }
 
   getattr(node: NodeId): Stat {
@@ -131,7 +133,7 @@ export class MergedTree implements FileSystem {
       if (cookie < COOKIE_PARENT && !this.#listDots(node, cookie, counting)) return
       const rest = Math.max(cookie, COOKIE_PARENT)
       const add = this.#adder(node, counting)
-      if (directory.parts.length === 1) listSingle(directory, rest, sink.plus, add)
+      if (directory.count === 1) listSingle(directory, rest, sink.plus, add)
       else listMerged(directory, rest, sink.plus, add, node, this.#parked)
     } catch (error) {
       // What was taken counts as looked up and must reach the kernel: the error is met again at the next call.
@@ -192,9 +194,7 @@ export class MergedTree implements FileSystem {
       const { layer, ref, merged } = this.#ids.decode(node)
       if (!merged) return { layer, ref }
     }
-    const top = this.#directory(node).parts[0]
-    if (top === undefined) throw new FsError('ESTALE', `node ${node}: empty directory stack`)
-    return top
+    return this.#directory(node).top
   }
 
   #layer(part: Part): Layer {
@@ -204,7 +204,7 @@ export class MergedTree implements FileSystem {
   }
 
   #isMerged(node: NodeId): boolean {
-    return node === ROOT_NODE_ID ? this.#root.parts.length > 1 : this.#ids.decode(node).merged
+    return node === ROOT_NODE_ID ? this.#root.count > 1 : this.#ids.decode(node).merged
   }
 
   /** @throws FsError ESTALE where a directory of one layer is asked: nothing is remembered of how it was reached */
@@ -222,14 +222,13 @@ export class MergedTree implements FileSystem {
     const stat = this.getattr(node)
     if (!isDirectory(stat.mode)) throw new FsError('ENOTDIR', `node ${node}: mode 0${stat.mode.toString(8)}`)
     if (node !== ROOT_NODE_ID && this.#isMerged(node)) {
-      const { directory, parent } = this.#merged.get(node)
-      this.#merged.retain(node, directory, parent)
+      this.#merged.retainAgain(node)
     }
     return { nodeId: node, stat }
   }
 
-  #retain(node: NodeId, merged: Directory | undefined, parent: NodeId): void {
-    if (merged !== undefined) this.#merged.retain(node, merged, parent)
+  #retain(node: NodeId, merged: Directory | undefined, parent: NodeId, name: Name): void {
+    if (merged !== undefined) this.#merged.retain(node, merged, parent, name)
   }
 
   /** @throws FsError EIO */
@@ -294,7 +293,7 @@ export class MergedTree implements FileSystem {
       const entry = sink.plus && found !== undefined ? this.#tryEntry(found) : undefined
       const given = this.#stack.plain ? name : shownFileName(name)
       if (!sink.add(given, ino, shown.type, cookie, entry)) return false
-      if (entry !== undefined) this.#retain(entry.nodeId, found?.merged, parent)
+      if (entry !== undefined) this.#retain(entry.nodeId, found?.merged, parent, name)
       return true
     }
   }

@@ -39,7 +39,8 @@ export class ParkedCursors {
     this.#parked.set(key, { node, checkpoint, cost, cursor })
     this.#cost += cost
     for (const oldest of this.#parked.keys()) {
-      if (this.#cost <= this.#limit) break
+      // The one that was parked last stays, or a listing of more parts would begin anew at each request.
+      if (this.#cost <= this.#limit || this.#parked.size === 1) break
       this.#delete(oldest)
     }
   }

@@ -14,8 +14,8 @@ const MANGLED_OPAQUE_MARK = '.wh..opq'
 /** `.wh..wh.*` is bookkeeping of AUFS (`.wh..wh.plnk`, `.wh..wh.aufs`): hidden, and deletes nothing. */
 const BOOKKEEPING_PREFIX = '.wh..wh.'
 
-/** More marks than this in one directory are looked up one by one instead of being remembered. */
-const MARKS_REMEMBERED = 1024
+/** A remembered name costs this and its length, bytes. */
+const MARK_BYTES = 64
 
 /**
  * Value of the `overlay.opaque` attribute: `y` ends the merge at this directory, `x` says that its zero-size
@@ -95,10 +95,14 @@ export interface Marks {
   readonly opaque: boolean
   /** True where nothing is deleted by name, the usual case. */
   readonly empty: boolean
+  /** Number of names that are held in memory, and what they take there. */
+  readonly remembered: number
+  readonly bytes: number
   deletes(name: Name): boolean
 }
 
-const NO_NAMES: ReadonlySet<Name> = new Set()
+const NO_MARKS: Marks = { opaque: false, empty: true, remembered: 0, bytes: 0, deletes: () => false }
+const OPAQUE_ONLY: Marks = { ...NO_MARKS, opaque: true }
 
 /**
  * Whether it is what a tool made of `.wh..wh..opq` that took it for a deletion: such a device marks nothing, while a device
@@ -110,12 +114,14 @@ function isMangled(layer: Layer, entry: LayerEntry): boolean {
 
 /**
  * Reads all marks of a directory in one go: names with a prefix stand together in byte order.
+ * @param most names to remember; where there are more, each name is looked up when it is asked for
  * @throws FsError EIO
  */
-export function readMarks(layer: Layer, directory: Ref): Marks {
+export function readMarks(layer: Layer, directory: Ref, most: number): Marks {
   const cursor = layer.openDirectoryAt(directory, MARK_PREFIX)
   let opaque = false
   let names: Set<Name> | undefined
+  let bytes = 0
   let overfull = false
   for (;;) {
     const entry = cursor.next()
@@ -124,16 +130,21 @@ export function readMarks(layer: Layer, directory: Ref): Marks {
     if (entry.name === OPAQUE_MARK) opaque = true
     if (entry.name.startsWith(BOOKKEEPING_PREFIX) || entry.name === MARK_PREFIX) continue
     names ??= new Set()
-    if (names.size < MARKS_REMEMBERED) names.add(entry.name.slice(MARK_PREFIX.length))
-    else overfull = true
+    overfull ||= names.size >= most
+    if (overfull) names.clear()
+    else names.add(entry.name.slice(MARK_PREFIX.length))
+    bytes += MARK_BYTES + entry.name.length
   }
+  if (names === undefined) return opaque ? OPAQUE_ONLY : NO_MARKS
   if (!overfull) {
-    const known = names ?? NO_NAMES
-    return { opaque, empty: known.size === 0, deletes: (name) => known.has(name) }
+    const known = names
+    return { opaque, empty: false, remembered: known.size, bytes, deletes: (name) => known.has(name) }
   }
   return {
     opaque,
     empty: false,
+    remembered: 0,
+    bytes: MARK_BYTES,
     deletes(name) {
       if ((MARK_PREFIX + name).startsWith(BOOKKEEPING_PREFIX)) return false
       const entry = layer.lookup(directory, MARK_PREFIX + name)

@@ -262,7 +262,7 @@ export class Lister {
     const { lower } = node
     if (lower === undefined || node.dead) return
     const add = (name: Name, layer: number, entry: LayerEntry) => take({ name, layer, entry })
-    if (lower.parts.length === 1) listSingle(lower, COOKIE_PARENT, false, add)
+    if (lower.count === 1) listSingle(lower, COOKIE_PARENT, false, add)
     else listMerged(lower, COOKIE_PARENT, false, add, node.id, new ParkedCursors(0))
   }
 }

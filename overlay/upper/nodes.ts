@@ -86,7 +86,8 @@ export class DirectoryNode extends Node {
   inheritance: Inheritance | undefined = undefined
 
   constructor(id: NodeId, ino: number, lower: Directory | undefined) {
-    super(id, DT_DIR, ino, lower?.parts[0])
+    super(id, DT_DIR, ino, lower?.top)
+    lower?.keep()
     this.lower = lower
   }
 
@@ -100,7 +101,7 @@ export class DirectoryNode extends Node {
 
   /** Shown with one link, because nobody counts the subdirectories of all parts. */
   get merged(): boolean {
-    return this.lower !== undefined && (this.inUpper || this.lower.parts.length > 1)
+    return this.lower !== undefined && (this.inUpper || this.lower.count > 1)
   }
 }
 

@@ -171,7 +171,7 @@ export class Resolver {
       const opacity = upperOpacity(fd, marks)
       const redirect = readRedirect((attribute) => getxattrFd(fd, attribute))
       const lower = opacity === 'y' ? undefined : this.#lowerOf(parent, name, redirect)
-      const top = lower?.parts[0]
+      const top = lower?.top
       const ino = top === undefined ? inodes.ofUpper(host.dev, host.ino) : this.#inodeBelow(top)
       const node = new DirectoryNode(table.freshId(top), ino, lower)
       node.upperIno = host.ino

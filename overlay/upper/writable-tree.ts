@@ -20,7 +20,7 @@ import { FsError, isDirectory, isSymlink, ROOT_NODE_ID, S_IFDIR, S_IFLNK } from 
 import { readlinkFd } from '../../src/sys/at.ts'
 import { statfsFd } from '../../src/sys/file-io.ts'
 import { statFd } from '../../src/sys/statx.ts'
-import type { Stack } from '../directory.ts'
+import { stackOf } from '../directory.ts'
 import { shownFileName, storedFileName } from '../file-names.ts'
 import { InodeNumbers } from '../inode-numbers.ts'
 import type { Layer } from '../layer.ts'
@@ -349,20 +349,21 @@ export class WritableTree implements WritableFileSystem {
     this.#upper.times.settle(node)
     this.#upper.files.forget(node)
     this.#lister.forget(node)
+    if (isDirectoryNode(node)) node.lower?.drop()
     this.#lifter.forget(node)
   }
 }
 
 function assemble(options: WritableTreeOptions, onGone: (node: Node) => void): Upper {
   const { layers, work, policy, upperFd } = options
-  const stack: Stack = { layers: [...layers], plain: false }
+  const stack = stackOf(layers, false)
   const host = statFd(upperFd)
   if (!isDirectory(host.mode)) throw new FsError('ENOTDIR', 'is no directory')
   const marks = hasMarks(upperFd, policy)
   const opacity = upperOpacity(upperFd, marks)
   const opaque = opacity === 'y'
   const lower = layers.length === 0 || opaque ? undefined : rootDirectory(stack, options.subdir ?? '')
-  const top = lower?.parts[0]
+  const top = lower?.top
   const layer = top && layers[top.layer]
   const inodes = new InodeNumbers(layers, host.dev)
   const ino =

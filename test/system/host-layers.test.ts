@@ -173,6 +173,44 @@ function run(command: string, ...args: readonly string[]): void {
 
 const need = needs('root', 'kernel-overlayfs', 'mount', 'umount')
 
+test.skipIf(!need.ok)(titled('layers that stand several times show what copies of them show', need), () => {
+  for (let seed = 1; seed <= 4; seed++) {
+    const random = new Random(seed * 77)
+    const folder = mkdtempSync(join(tmpdir(), 'atomfs-layers-'))
+    const target = join(folder, 'mnt')
+    const paths = Array.from({ length: random.int(1, 3) }, (_, i) => join(folder, `layer${i}`))
+    const layers: HostDirectoryLayer[] = []
+    let mounted = false
+    try {
+      mkdirSync(target)
+      for (const path of paths) {
+        mkdirSync(path)
+        fillDirectory(path, random, 'trusted', 0)
+      }
+      // The kernel refuses the same directory twice.
+      const order = Array.from({ length: random.int(3, 7) }, () => random.int(0, paths.length - 1))
+      order.forEach((index, at) => {
+        run('cp', '-a', paths[index]!, join(folder, `copy${at}`))
+      })
+      const lower = order.map((_, at) => join(folder, `copy${at}`)).reverse()
+      run('mount', '-t', 'overlay', 'overlay', '-o', `lowerdir=${lower.join(':')}`, target)
+      mounted = true
+      for (const path of paths) layers.push(new HostDirectoryLayer(path))
+      // The links of a directory tell how many parts it has.
+      const withoutLinks = (seen: Map<string, Seen>) =>
+        [...seen]
+          .map(([path, one]) => [path, isDirectory(one.mode) ? { ...one, nlink: 0 } : one] as const)
+          .sort()
+      const ours = seenByUs(new MergedTree(order.map((index) => layers[index]!)), ROOT_NODE_ID)
+      expect(withoutLinks(ours), `seed ${seed}: ${order}`).toEqual(withoutLinks(seenByKernel(target)))
+    } finally {
+      for (const layer of layers) layer.close()
+      if (mounted) run('umount', target)
+      rmSync(folder, { recursive: true, force: true })
+    }
+  }
+})
+
 describe('host directories against the overlayfs of the kernel', () => {
   for (const space of ['user', 'trusted'] as const) {
     for (let seed = 1; seed <= 12; seed++) {
