@@ -231,11 +231,16 @@ export class WritableTree implements WritableFileSystem {
   }
 
   setattr(node: NodeId, changes: AttributeChanges): Stat {
-    return this.#attributes.change(this.#upper.table.get(node), changes)
+    const changed = this.#upper.table.get(node)
+    if (changes.size !== undefined) changed.told = false
+    return this.#attributes.change(changed, changes)
   }
 
   mknod(parent: NodeId, name: Name, mode: number, rdev: number, caller: Caller): Entry {
-    return this.#create(parent, name, { mode, rdev }, caller)
+    const entry = this.#create(parent, name, { mode, rdev }, caller)
+    // It will be opened for writing: at its end the kernel asks for the space that it takes (fs/fuse/file.c:fuse_flush).
+    this.#upper.table.get(entry.nodeId).told = false
+    return entry
   }
 
   mkdir(parent: NodeId, name: Name, mode: number, caller: Caller): Entry {

@@ -111,18 +111,25 @@ describe('listing a writable directory', () => {
     })
   })
 
-  test('of what the kernel knows no attributes are read again', () => {
-    withTree(['d/low = x'], (scene) => {
-      scene.create('d/up')
-      const sink = new ListSink(true)
-      scene.tree.readdir(scene.node('d'), 0, sink)
-      const entries = sink.taken.map(({ name, entry }) => [name, entry !== undefined])
-      expect(entries).toEqual([
-        ['.', false],
-        ['..', false],
-        ['low', true],
-        ['up', false],
-      ])
+  test('attributes come with names that the kernel does not know, or may ask for again', () => {
+    withTree(['d/low = x\nd/seen = x'], (scene) => {
+      const node = scene.node('d')
+      const withAttributes = (): string[] => {
+        const sink = new ListSink(true)
+        scene.tree.readdir(node, 0, sink)
+        return sink.taken.filter(({ entry }) => entry !== undefined).map(({ name }) => name)
+      }
+      scene.node('d/seen')
+      scene.mkdir('d/made')
+      const written = scene.create('d/new')
+      expect(withAttributes()).toEqual(['low', 'new'])
+      expect(withAttributes()).toEqual([])
+      scene.tree.write(written, 0, Buffer.from('x'), false)
+      expect(withAttributes()).toEqual(['new'])
+      scene.tree.setattr(written, { size: 0 })
+      expect(withAttributes()).toEqual(['new'])
+      scene.tree.forget(scene.node('d/low'), 3)
+      expect(withAttributes()).toEqual(['low'])
     })
   })
 
