@@ -3,7 +3,8 @@ import { direntType, FsError, isDirectory, type Name, S_IFDIR } from '../../src/
 import { mkdirAt, O_PATH, openAt, renameAt, rmdirAt, unlinkAt } from '../../src/sys/at.ts'
 import { listEntries, listNames } from '../../src/sys/directory-entries.ts'
 import { chmodFd } from '../../src/sys/fd-attributes.ts'
-import { statAt } from '../../src/sys/statx.ts'
+import { isTrustedOwner } from '../../src/sys/owner.ts'
+import { statAt, statFd } from '../../src/sys/statx.ts'
 import { passOnLike, removeAccessLists } from './passed-on.ts'
 
 const { O_DIRECTORY } = constants
@@ -174,6 +175,7 @@ function openPrivate(workFd: number, name: Name, label: string): number {
     makeDirectory(workFd, name)
     const fd = openAt(workFd, name, O_PATH | O_DIRECTORY)
     try {
+      assertOurs(fd, name)
       removeAccessLists(fd)
       // overlayfs leaves it with mode 0. A setgid bit would give its group on.
       chmodFd(fd, PRIVATE)
@@ -186,6 +188,13 @@ function openPrivate(workFd: number, name: Name, label: string): number {
     if (!(error instanceof FsError)) throw error
     throw new FsError(error.code, `work directory ${label}: ${error.message}`, { cause: error })
   }
+}
+
+/** What is in there is removed, or believed. @throws FsError EPERM where a stranger has made it */
+function assertOurs(fd: number, name: Name): void {
+  const { uid } = statFd(fd)
+  if (isTrustedOwner(uid)) return
+  throw new FsError('EPERM', `${JSON.stringify(name)} in it belongs to user ${uid}: remove it`)
 }
 
 /** An O_PATH descriptor of a directory that its owner may list and change, whatever its mode was. */

@@ -1,7 +1,5 @@
-import { mkdirSync } from 'node:fs'
-import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { FsError } from '../base/index.ts'
+import { FsError, type PathText } from '../base/index.ts'
 import {
   HeldError,
   type OpenUpper,
@@ -13,12 +11,13 @@ import {
   viewUpper,
 } from '../molecule.ts'
 import { setUmask0 } from '../sys/at.ts'
+import type { Folder } from '../sys/folder.ts'
 import { readMountInfo } from '../sys/mountinfo.ts'
 import { raiseOpenFiles } from '../sys/privileges.ts'
 import type { MountStatus } from './control-protocol.ts'
 import type { LogFunction } from './log.ts'
 import type { ChangesPlace, MountRequest } from './request.ts'
-import { listChangesAside, listEntries, type RuntimeEntry, TEMPORARY_CHANGES } from './runtime-dir.ts'
+import { forEachAside, forEachRunDir, listEntries, type OwnEntry, TEMPORARY_CHANGES } from './runtime-dir.ts'
 import { refuseInside, refuseOver } from './target.ts'
 
 /** A daemon whose mount is gone writes its data back, and then lets go of its upper directory. */
@@ -38,15 +37,15 @@ export function changesFolder(place: ChangesPlace | undefined): string {
  */
 export async function openChanges(
   request: MountRequest,
-  entry: RuntimeEntry,
+  entry: OwnEntry,
   target: string,
 ): Promise<OpenUpper | undefined> {
   const { changes, options } = request
   if (changes === undefined) return undefined
-  const paths = upperPaths(changes, join(entry.folder, TEMPORARY_CHANGES))
+  const folder = entry.held.entry
+  const paths = upperPaths(changes, folder.pathOf(TEMPORARY_CHANGES))
   if (options.readOnly) {
-    const empty = join(entry.folder, 'empty')
-    mkdirSync(empty, { mode: 0o700 })
+    const empty = folder.make('empty', 0o700)
     const view = await whenFree(() => viewUpper(paths, empty), request.metadataDir)
     refuseOverlap(target, [paths.upper], changes)
     return view
@@ -55,8 +54,8 @@ export async function openChanges(
   setUmask0()
   raiseOpenFiles()
   // Its files are in no way those of whoever may look into the runtime folder.
-  if (paths.temporary) mkdirSync(dirname(paths.upper), { mode: 0o700 })
-  const upper = await whenFree(() => openUpper(paths, options.upper), request.metadataDir)
+  const within = paths.temporary ? folder.make(TEMPORARY_CHANGES, 0o700) : undefined
+  const upper = await whenFree(() => openUpper(paths, options.upper, within), request.metadataDir)
   try {
     refuseOverlap(target, [paths.upper, paths.work], changes)
     return upper
@@ -129,13 +128,18 @@ async function whenFree(open: () => OpenUpper, metadataDir: string | undefined):
 }
 
 /** Removes temporary changes that no mount uses any more, also those of a daemon that was killed. Never throws. */
-export function sweepChanges(metadataDir: string | undefined, log: LogFunction): void {
-  for (const folder of listChangesAside(metadataDir)) {
+export function sweepChanges(runDir: Folder, log: LogFunction): void {
+  forEachAside(runDir, (aside, name) => {
     try {
-      removeChanges(folder)
+      removeChanges(aside, name)
     } catch (error) {
-      // Another user's, or another process is at it.
-      log('debug', `${folder} stays: ${error instanceof Error ? error.message : String(error)}`)
+      // Another process is at it.
+      log('debug', `${aside.pathOf(name)} stays: ${error instanceof Error ? error.message : String(error)}`)
     }
-  }
+  })
+}
+
+/** As `sweepChanges`, wherever a mount of this user may have left some. */
+export function sweepAllChanges(metadataDir: PathText | undefined, log: LogFunction): void {
+  forEachRunDir(metadataDir, (runDir) => sweepChanges(runDir, log))
 }

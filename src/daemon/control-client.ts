@@ -1,6 +1,5 @@
-import { closeSync, constants, openSync } from 'node:fs'
 import { connect } from 'node:net'
-import { FsError } from '../base/index.ts'
+import { FsError, S_IFMT, S_IFSOCK } from '../base/index.ts'
 import { readMountInfo } from '../sys/mountinfo.ts'
 import { descriptorPath } from '../sys/proc.ts'
 import {
@@ -11,7 +10,7 @@ import {
   type MountStatus,
 } from './control-protocol.ts'
 import { entryAt } from './mounted-entry.ts'
-import { CONTROL_SOCKET, listEntries, type RuntimeEntry } from './runtime-dir.ts'
+import { CONTROL_SOCKET, listEntries, openEntry, type RuntimeEntry } from './runtime-dir.ts'
 import { canonicalTarget } from './target.ts'
 
 /**
@@ -45,7 +44,7 @@ export async function isServing(entry: RuntimeEntry): Promise<boolean> {
 
 async function askEntry(entry: RuntimeEntry): Promise<MountStatus> {
   const { Target: target } = entry.config
-  const reply = await ask(entry.folder, { command: 'status' }).catch((error: unknown) => {
+  const reply = await ask(entry, { command: 'status' }).catch((error: unknown) => {
     const code = error instanceof Error && 'code' in error ? error.code : undefined
     if (code === 'EACCES') {
       throw new FsError('EACCES', `${target} is mounted by another user: ask as that user or as root`)
@@ -60,12 +59,17 @@ async function askEntry(entry: RuntimeEntry): Promise<MountStatus> {
   return reply.status
 }
 
-function ask(folder: string, request: ControlRequest): Promise<ControlAnswer> {
+async function ask(entry: RuntimeEntry, request: ControlRequest): Promise<ControlAnswer> {
+  const folder = openEntry(entry)
   // Through a descriptor: see openControl.
-  const directory = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY)
-  return new Promise<ControlAnswer>((resolve, reject) => {
+  const address = folder && `${descriptorPath(folder.fd)}/${CONTROL_SOCKET}`
+  return await new Promise<ControlAnswer>((resolve, reject) => {
+    // A link in its place would lead to the socket of another program.
+    if (address === undefined || !isSocket(folder?.statOf(CONTROL_SOCKET)?.mode)) {
+      throw new Error('it has no socket')
+    }
     let text = ''
-    const socket = connect(`${descriptorPath(directory)}/${CONTROL_SOCKET}`)
+    const socket = connect(address)
     socket.setEncoding('utf8')
     socket.setTimeout(CONTROL_TIMEOUT_MS, () => socket.destroy(new Error('no answer in time')))
     socket.on('connect', () => socket.write(`${JSON.stringify(request)}\n`))
@@ -81,5 +85,9 @@ function ask(folder: string, request: ControlRequest): Promise<ControlAnswer> {
         reject(new Error(`not an answer: ${error instanceof Error ? error.message : String(error)}`))
       }
     })
-  }).finally(() => closeSync(directory))
+  }).finally(() => folder?.close())
+}
+
+function isSocket(mode = 0): boolean {
+  return (mode & S_IFMT) === S_IFSOCK
 }

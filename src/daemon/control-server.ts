@@ -1,4 +1,4 @@
-import { chmodSync, closeSync, constants, openSync } from 'node:fs'
+import { chmodSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
 import { descriptorPath } from '../sys/proc.ts'
 import {
@@ -8,27 +8,22 @@ import {
   MAX_LINE_BYTES,
   type MountStatus,
 } from './control-protocol.ts'
-import { CONTROL_SOCKET } from './runtime-dir.ts'
+import { CONTROL_SOCKET, type OwnEntry } from './runtime-dir.ts'
 
 export interface ControlServer {
   close(): void
 }
 
 /**
- * Opens the control socket of a runtime entry for its owner alone.
- * @param folder the entry. It is reached through a descriptor, because its path may be longer than the 107 bytes
- *   that a socket address holds (unix(7)).
+ * Opens the control socket of a runtime entry for its owner alone. The folder of the entry is reached through its
+ * descriptor, which stays open as long as the process: the path may be longer than the 107 bytes that a socket address
+ * holds (unix(7)), and closing removes the socket by the same address.
+ * @throws an error of `node:net`: EMFILE, ENOSPC, …
  */
-export async function openControl(folder: string, status: () => MountStatus): Promise<ControlServer> {
-  const directory = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY)
-  try {
-    const path = `${descriptorPath(directory)}/${CONTROL_SOCKET}`
-    const server = createServer((socket) => serve(socket, status))
-    await listen(server, path)
-    return { close: () => server.close() }
-  } finally {
-    closeSync(directory)
-  }
+export async function openControl({ held }: OwnEntry, status: () => MountStatus): Promise<ControlServer> {
+  const server = createServer((socket) => serve(socket, status))
+  await listen(server, `${descriptorPath(held.entry.fd)}/${CONTROL_SOCKET}`)
+  return { close: () => server.close() }
 }
 
 function listen(server: Server, path: string): Promise<void> {

@@ -1,9 +1,12 @@
-import { closeSync, openSync } from 'node:fs'
+import { closeSync, constants, openSync, statSync } from 'node:fs'
+import { basename, dirname } from 'node:path'
 import { FsError, type PathText, systemPath } from '../base/index.ts'
+import { Folder } from '../sys/folder.ts'
+import { realPath } from '../sys/real-path.ts'
 import { sendDatagram } from '../sys/unix-datagram.ts'
-import { formatSyslog, LogFile, type LogFunction, limitLog, logToStderr } from './log.ts'
+import { formatSyslog, LogFile, type LogFunction, type LogPlace, limitLog, logToStderr } from './log.ts'
 import type { MountRequest } from './request.ts'
-import { LOG_FILE, type RuntimeEntry } from './runtime-dir.ts'
+import { LOG_FILE, type OwnEntry } from './runtime-dir.ts'
 
 /** Where syslogd and the journal listen (syslog(3)). */
 const SYSLOG_SOCKET = '/dev/log'
@@ -14,7 +17,7 @@ export interface LogSink {
   /** Whatever the level: what a user asked for just now. */
   readonly report: (message: string) => void
   /** A log without a place of its own lies in the runtime entry. */
-  entryCreated(entry: RuntimeEntry): void
+  entryCreated(entry: OwnEntry): void
 }
 
 /**
@@ -26,14 +29,13 @@ export function openLogSink(request: MountRequest): LogSink {
   const { log, foreground } = request
   if (log === 'syslog') return sink(request, logToSyslog, () => undefined)
   if (log !== undefined) {
-    assertWritable(log)
     const file = new LogFile()
-    file.open(log)
+    file.open(namedPlace(log))
     return sink(request, file.log, () => undefined)
   }
   if (foreground) return sink(request, logToStderr, () => undefined)
   const file = new LogFile()
-  return sink(request, file.log, (entry) => file.open(`${entry.folder}/${LOG_FILE}`))
+  return sink(request, file.log, (entry) => file.open(placeIn(entry.held.entry, LOG_FILE)))
 }
 
 function sink(request: MountRequest, write: LogFunction, entryCreated: LogSink['entryCreated']): LogSink {
@@ -48,9 +50,26 @@ const logToSyslog: LogFunction = (level, message) => {
   }
 }
 
-function assertWritable(path: PathText): void {
+/** Both names lie in one folder that is held, and neither is followed as a link. */
+export function placeIn(folder: Folder, name: PathText): LogPlace {
+  const { O_APPEND, O_CREAT, O_NONBLOCK, O_WRONLY } = constants
+  return {
+    open: () => folder.openFile(name, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK, 0o600),
+    setAside: () => folder.rename(name, folder, `${name}.1`),
+  }
+}
+
+/**
+ * The file of `--log`: the user's own path, with links in it if he likes, perhaps a terminal or a pipe.
+ * @throws FsError where it cannot be written
+ */
+function namedPlace(path: PathText): LogPlace {
   try {
-    closeSync(openSync(systemPath(path), 'a', 0o600))
+    const fd = openSync(systemPath(path), 'a', 0o600)
+    if (!statSync(systemPath(path)).isFile()) return { open: () => fd, setAside: () => undefined }
+    closeSync(fd)
+    const real = realPath(path)
+    return placeIn(Folder.open(dirname(real), { guarded: false }), basename(real))
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? String(error)
     throw new FsError('EIO', `--log ${path}: cannot be written: ${code}`, { cause: error })

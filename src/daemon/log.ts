@@ -1,5 +1,5 @@
-import { closeSync, fstatSync, openSync, renameSync, writeSync } from 'node:fs'
-import { type PathText, printable, systemPath } from '../base/index.ts'
+import { closeSync, fstatSync, writeSync } from 'node:fs'
+import { printable } from '../base/index.ts'
 
 export type LogLevel = 'error' | 'warn' | 'info' | 'debug'
 export type LogFunction = (level: LogLevel, message: string) => void
@@ -55,9 +55,17 @@ export function formatSyslog(level: LogLevel, message: string): string {
   return `<${FACILITY_DAEMON | SEVERITY[level]}>atomfs-fuse[${process.pid}]: ${printable(message)}`
 }
 
+/** Where the file of a log is. It is opened again after it was set aside, long after the mount was made. */
+export interface LogPlace {
+  /** Opens the file for appending. @returns a descriptor */
+  open(): number
+  /** Gives the present file another name. */
+  setAside(): void
+}
+
 /** A bounded file. Lines are kept until it is opened; without a file they are dropped. */
 export class LogFile {
-  #path: PathText | undefined
+  #place: LogPlace | undefined
   #fd: number | undefined
   #size = 0
   #mayRotate = false
@@ -65,26 +73,25 @@ export class LogFile {
 
   readonly log: LogFunction = (level, message) => {
     const line = formatLine(level, message)
-    if (this.#path === undefined) {
+    if (this.#place === undefined) {
       if (this.#early.length < 1000) this.#early.push(line)
     } else this.#write(line)
   }
 
-  /** From here on lines go to `path`. A log that cannot be written never fails the mount. */
-  open(path: PathText): void {
-    this.#path = path
-    this.#reopen()
+  /** From here on lines go to `place`. A log that cannot be written never fails the mount. */
+  open(place: LogPlace): void {
+    this.#place = place
+    this.#reopen(place)
     for (const line of this.#early) this.#write(line)
     this.#early = []
   }
 
-  #reopen(): void {
+  #reopen(place: LogPlace): void {
     if (this.#fd !== undefined) closeSync(this.#fd)
     this.#fd = undefined
     this.#size = 0
-    if (this.#path === undefined) return
     try {
-      this.#fd = openSync(systemPath(this.#path), 'a', 0o600)
+      this.#fd = place.open()
       const stat = fstatSync(this.#fd)
       this.#size = stat.size
       // Not a terminal or a pipe that the user named.
@@ -95,11 +102,11 @@ export class LogFile {
   }
 
   #write(line: string): void {
-    if (this.#fd === undefined || this.#path === undefined) return
+    if (this.#fd === undefined || this.#place === undefined) return
     try {
       if (this.#mayRotate && this.#size >= MAX_LOG_BYTES) {
-        renameSync(systemPath(this.#path), systemPath(`${this.#path}.1`))
-        this.#reopen()
+        this.#place.setAside()
+        this.#reopen(this.#place)
       }
       if (this.#fd !== undefined) this.#size += writeSync(this.#fd, line)
     } catch {

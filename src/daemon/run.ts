@@ -9,7 +9,14 @@ import { holdDescriptors } from '../sys/proc.ts'
 import { ownIdentity, withTimeout } from '../sys/process.ts'
 import { unmountFuse } from '../sys/unmount.ts'
 import { absolutePath } from '../sys/working-directory.ts'
-import { changesFolder, closeChanges, openChanges, sweepChanges, upperStatus } from './changes.ts'
+import {
+  changesFolder,
+  closeChanges,
+  openChanges,
+  sweepAllChanges,
+  sweepChanges,
+  upperStatus,
+} from './changes.ts'
 import type { MountStatus } from './control-protocol.ts'
 import { type ControlServer, openControl } from './control-server.ts'
 import type { LogFunction } from './log.ts'
@@ -21,8 +28,9 @@ import {
   createEntry,
   type MoleculeConfig,
   markMounted,
+  type OwnEntry,
   type RuntimeEntry,
-  removeEntry,
+  removeOwnEntry,
   setChangesAside,
 } from './runtime-dir.ts'
 import type { DaemonParts, EndReason, RunningServer } from './server-types.ts'
@@ -38,7 +46,7 @@ export interface DaemonHost {
   /** Resolves when nobody is left in the mount namespace. */
   namespaceEnd(): Promise<void>
   /** The runtime entry exists: logs may go there. */
-  entryCreated(entry: RuntimeEntry): void
+  entryCreated(entry: OwnEntry): void
   /** The mount exists, and does not serve yet. */
   mounted(): void
   /** The mount serves. Throws when nobody waits for it any more: then it is undone. */
@@ -68,7 +76,7 @@ const COVERED_TIMEOUT_MS = 2000
 
 /** What exists of a mount at some moment, and so has to be undone. */
 interface Progress {
-  entry: RuntimeEntry | undefined
+  entry: OwnEntry | undefined
   mount: FuseMount | undefined
   server: RunningServer | undefined
   control: ControlServer | undefined
@@ -110,7 +118,7 @@ export async function serveMount(
     // Interrupted in the middle, it may still be about to mount: what it makes must be undone too.
     await Promise.race([up.catch(() => undefined), sleep(SETTLE_TIMEOUT_MS, undefined, { ref: false })])
     await tearDown(progress, host.log, true)
-    sweepChanges(request.metadataDir, host.log)
+    sweepAfter(progress, host.log)
     await announce(options, false, host.log)
     throw error
   }
@@ -118,7 +126,7 @@ export async function serveMount(
   // A reader of the FIFO may take its time; the mount must be able to end meanwhile.
   void announce(options, true, host.log)
   const end = await waitForEnd(progress, host)
-  sweepChanges(request.metadataDir, host.log)
+  sweepAfter(progress, host.log)
   return end
 }
 
@@ -134,14 +142,12 @@ async function bringUp(
   await prepareTarget(target, images.paths)
   refuseInside(target, request.lowers ?? [])
   const record = { process: ownIdentity(), state: 'starting' } as const
-  const entry = createEntry(configOf(request, images, target), record, (other) => {
-    return other.device !== undefined && topMountAt(readMountInfo(), target)?.device === other.device
-  })
+  const entry = createEntry(configOf(request, images, target), record, isStillMounted)
   progress.entry = entry
   host.entryCreated(entry)
+  sweepAllChanges(request.metadataDir, host.log)
   // Paths were resolved against the caller's folder, which must stay free to be unmounted.
   holdDescriptors()
-  sweepChanges(request.metadataDir, host.log)
   progress.upper = await openChanges(request, entry, target)
   const spec = progress.upper === undefined ? images : { ...images, upper: progress.upper.spec }
   const { mount, server } = await mountAndServe(request, parts, host, progress, { entry, spec, target })
@@ -162,10 +168,20 @@ async function bringUp(
     rss: residentBytes(),
     ...server.stats(),
   })
-  progress.control = await openControl(entry.folder, status)
+  progress.control = await openControl(entry, status)
   host.onReportRequest(() => host.report(`statistics: ${JSON.stringify(status())}`))
   for (const warning of mount.warnings) host.log('warn', warning)
   return mount.warnings
+}
+
+/** Whether the mount that an entry records is at the place that the entry names, which may be another than ours. */
+function isStillMounted({ config, daemon }: RuntimeEntry): boolean {
+  return daemon?.device !== undefined && topMountAt(readMountInfo(), config.Target)?.device === daemon.device
+}
+
+/** What this mount has thrown away; the rest is for whoever mounts or unmounts next. */
+function sweepAfter({ entry }: Progress, log: LogFunction): void {
+  if (entry !== undefined) sweepChanges(entry.held.runDir, log)
 }
 
 /** The mount and its server by the driver that was asked for; each stands in `progress` as soon as it exists. */
@@ -174,7 +190,7 @@ async function mountAndServe(
   parts: DaemonParts,
   host: DaemonHost,
   progress: Progress,
-  what: { readonly entry: RuntimeEntry; readonly spec: MoleculeSpec; readonly target: string },
+  what: { readonly entry: OwnEntry; readonly spec: MoleculeSpec; readonly target: string },
 ): Promise<{ readonly mount: FuseMount; readonly server: RunningServer }> {
   const { fsname, nosuid, nodev, noexec, flags, allowOther, defaultPermissions, maxRead, context } =
     request.options
@@ -256,7 +272,7 @@ async function waitForEnd(progress: Progress, host: DaemonHost): Promise<EndReas
     host.log('error', end.message)
     // The entry stays, for its log; the next mount or umount of the target removes it.
     await tearDown({ ...progress, entry: undefined }, host.log)
-    if (progress.entry !== undefined) setChangesAside(progress.entry.folder)
+    if (progress.entry !== undefined) setChangesAside(progress.entry.held.runDir, progress.entry.held.entry)
   } else {
     await tearDown({ ...progress, mount: undefined }, host.log)
   }
@@ -280,7 +296,7 @@ async function drain(
   asked: 'signal' | 'namespace',
 ): Promise<EndReason> {
   const isFree = await detach(progress.mount, host.log)
-  if (progress.entry !== undefined) removeEntry(progress.entry)
+  if (progress.entry !== undefined) removeOwnEntry(progress.entry)
   // An inherited connection has no place to be unmounted from: its owner does that, when we are gone.
   if (progress.mount?.way === 'inherited') return { reason: 'unmounted' }
   if (!isFree && asked === 'namespace') return { reason: 'unmounted' }
@@ -311,7 +327,7 @@ async function tearDown(progress: Progress, log: LogFunction, failed = false): P
     closeSync(progress.mount.fuseFd)
   }
   if (progress.upper !== undefined) closeChanges(progress.upper, failed, log)
-  if (progress.entry !== undefined) removeEntry(progress.entry)
+  if (progress.entry !== undefined) removeOwnEntry(progress.entry)
 }
 
 /**

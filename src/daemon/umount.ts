@@ -4,7 +4,7 @@ import { livenessOf, waitUntilGone } from '../sys/process.ts'
 import { unmountFuse } from '../sys/unmount.ts'
 import { isServing } from './control-client.ts'
 import { entryAt } from './mounted-entry.ts'
-import { listChangesAside, type RuntimeEntry, removeEntry } from './runtime-dir.ts'
+import { forEachAside, forEachRunDir, type RuntimeEntry, removeEntry } from './runtime-dir.ts'
 import { canonicalTarget, isDead } from './target.ts'
 
 export interface UmountOptions {
@@ -63,9 +63,15 @@ export async function umount(target: PathText, options: UmountOptions): Promise<
 
 /** What removes changes is loaded only where there are some. */
 async function sweep(metadataDir: string | undefined): Promise<void> {
-  if (listChangesAside(metadataDir).length === 0) return
-  const { sweepChanges } = await import('./changes.ts')
-  sweepChanges(metadataDir, () => undefined)
+  let some = false
+  forEachRunDir(metadataDir, (runDir) =>
+    forEachAside(runDir, () => {
+      some = true
+    }),
+  )
+  if (!some) return
+  const { sweepAllChanges } = await import('./changes.ts')
+  sweepAllChanges(metadataDir, () => undefined)
 }
 
 async function detach(path: string, lazy: boolean): Promise<void> {

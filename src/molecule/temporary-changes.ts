@@ -1,47 +1,56 @@
-import { closeSync, constants, existsSync, openSync, rmSync } from 'node:fs'
-import { basename, dirname } from 'node:path'
+import { closeSync } from 'node:fs'
+import { basename } from 'node:path'
 import { WorkDirectory } from '../../overlay/index.ts'
-import { renameAt, unlinkAt } from '../sys/at.ts'
+import type { PathText } from '../base/index.ts'
+import { renameAt, reopenDirectory, unlinkAt } from '../sys/at.ts'
 import { listNames } from '../sys/directory-entries.ts'
+import type { Folder } from '../sys/folder.ts'
 import { tryLock } from '../sys/lock.ts'
+import { nameOf } from '../sys/walk.ts'
 import { upperPaths } from './upper.ts'
+
+/** Names of the two in a folder of changes. */
+const { upper: UPPER, work: WORK } = upperPaths({ kind: 'temporary' }, '/')
 
 /**
  * Removes a folder of changes that go away with their mount: its upper directory, which may be deeper than a path can
  * say, with names of any bytes, and its work directory.
+ * @param name of that folder in `parent`; no symbolic link is followed in it
  * @returns false where a mount still uses it
- * @throws FsError EACCES, EIO; an error of `node:fs`
+ * @throws FsError EACCES, EIO
  */
-export function removeChanges(folder: string): boolean {
-  const { upper, work } = upperPaths({ kind: 'temporary' }, folder)
+export function removeChanges(parent: Folder, name: PathText): boolean {
+  const folder = parent.folder(name)
   // The upper comes first when they are made, and last when they are removed.
-  if (existsSync(work)) {
-    const fd = openSync(work, constants.O_RDONLY | constants.O_DIRECTORY)
-    try {
-      if (!tryLock(fd, 'exclusive')) return false
-      emptyBoth(fd, work, upper)
-    } finally {
-      closeSync(fd)
+  const work = folder.find(basename(WORK))
+  try {
+    if (work !== undefined) {
+      const fd = reopenDirectory(work.fd)
+      try {
+        if (!tryLock(fd, 'exclusive')) return false
+        emptyBoth(fd, work, folder)
+      } finally {
+        closeSync(fd)
+      }
     }
+  } finally {
+    work?.close()
+    folder.close()
   }
-  rmSync(folder, { recursive: true, force: true })
+  parent.remove(name)
   return true
 }
 
-function emptyBoth(workFd: number, work: string, upper: string): void {
-  const directory = new WorkDirectory(workFd, work)
+function emptyBoth(workFd: number, work: Folder, folder: Folder): void {
+  const directory = new WorkDirectory(workFd, work.path)
   try {
     directory.clean()
     for (const name of listNames(directory.indexFd)) unlinkAt(directory.indexFd, name)
-    if (!existsSync(upper)) return
-    const parent = openSync(dirname(upper), constants.O_RDONLY | constants.O_DIRECTORY)
-    try {
-      const name = directory.temporaryName()
-      renameAt(parent, basename(upper), directory.fd, name, 0)
-      directory.discard(name)
-    } finally {
-      closeSync(parent)
-    }
+    const upper = basename(UPPER)
+    if (folder.statOf(upper) === undefined) return
+    const name = directory.temporaryName()
+    renameAt(folder.fd, nameOf(upper), directory.fd, name, 0)
+    directory.discard(name)
   } finally {
     directory.close()
   }

@@ -1,17 +1,25 @@
-import { closeSync, constants, existsSync, mkdirSync, openSync, rmdirSync, rmSync } from 'node:fs'
+import { closeSync, fstatSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { openIndex, probeUpper, readPolicy, removeAccessLists, WorkDirectory } from '../../overlay/index.ts'
-import { codeOfErrno, containsPath, FsError, type PathText, systemPath } from '../base/index.ts'
+import { containsPath, FsError, type PathText } from '../base/index.ts'
+import { reopenDirectory } from '../sys/at.ts'
+import { duplicateDescriptor } from '../sys/descriptor.ts'
 import { listNames } from '../sys/directory-entries.ts'
 import { syncFd } from '../sys/file-io.ts'
+import { Folder } from '../sys/folder.ts'
 import { lockHolder, tryLock, unlockFd } from '../sys/lock.ts'
+import { isHostRoot } from '../sys/namespaces.ts'
+import { isTrustedOwner } from '../sys/owner.ts'
 import { realPath } from '../sys/real-path.ts'
+import { type MadeFolder, nameOf, removeMade, walkTo } from '../sys/walk.ts'
 import type { ChangesPlace, UpperOptions, UpperSpec } from './spec.ts'
 
 /** The two directories of a writable mount, absolute. */
 export interface UpperPaths {
   readonly upper: PathText
   readonly work: PathText
+  /** The upper as it was named, where the work directory lies beside what that leads to. */
+  readonly named?: PathText
   /** They may be made. */
   readonly makes: boolean
   /** They go away with the mount. */
@@ -34,7 +42,7 @@ export function upperPaths(place: ChangesPlace, temporary: string): UpperPaths {
       // Beside the directory itself, not beside a symbolic link to it: only there rename(2) works.
       const upper = realOrAsGiven(place.upper)
       const work = join(dirname(upper), `${basename(upper)}${WORK_SUFFIX}`)
-      return { upper, work, makes: true, temporary: false }
+      return { upper, work, named: place.upper, makes: true, temporary: false }
     }
   }
 }
@@ -60,7 +68,7 @@ function realpathOf(path: PathText): PathText {
 }
 
 /** Below the work directory: what `WorkDirectory.markVolatile` makes. */
-const VOLATILE_SIGN = 'work/incompat'
+const VOLATILE_SIGN = ['work', 'incompat'] as const
 
 export interface OpenUpper {
   readonly spec: UpperSpec
@@ -74,34 +82,40 @@ export interface OpenUpper {
 
 /**
  * Opens the directories of a writable mount for it alone: made where they are missing, locked, compared with each
- * other, and cleaned of what a crash left.
- * @throws FsError EBUSY where another mount has one of them, with its process in the message; EXDEV, EINVAL, EROFS,
- * EACCES, ENOENT, ENOTDIR. Nothing stays open or made then.
+ * other, and cleaned of what a crash left. Each is opened step by step (`walkTo`), and a work directory is taken only
+ * where it is ours: it is emptied, and what is made in it is believed later.
+ * @param within the folder that holds temporary changes; their names are not looked for anywhere else
+ * @throws FsError EBUSY where another mount has one of them, with its process in the message; EPERM where a stranger
+ * could put something else in its place; EXDEV, EINVAL, EROFS, EACCES, ENOENT, ENOTDIR. Nothing stays open or made then.
  */
-export function openUpper(paths: UpperPaths, options: UpperOptions): OpenUpper {
-  const made: string[] = []
-  const opened: number[] = []
+export function openUpper(paths: UpperPaths, options: UpperOptions, within?: Folder): OpenUpper {
+  const opened: OpenDirectory[] = []
   let marked = false
-  const unlock = (): void => opened.forEach(unlockFd)
+  const unlock = (): void => {
+    for (const { fd } of opened) unlockFd(fd)
+  }
   const undo = (): void => {
     unlock()
-    if (marked) rmSync(systemPath(join(paths.work, VOLATILE_SIGN)), { recursive: true, force: true })
-    for (const path of made.splice(0).toReversed()) removeMade(path, paths)
+    if (marked) removeSign(opened)
+    for (const directory of opened.toReversed()) removeAgain(directory)
   }
-  const open = (path: string, what: string, mode: number): number => {
-    if (paths.makes) made.push(...makeDirectories(path, what, mode))
-    const fd = openDirectory(path, what)
-    opened.push(fd)
-    return fd
+  const open = (path: PathText, what: string, mode: number): OpenDirectory => {
+    const directory = openDirectory(path, what, paths.makes ? mode : undefined, within)
+    opened.push(directory)
+    return directory
   }
   try {
-    const upperFd = open(paths.upper, 'upper', 0o755)
-    const workFd = open(paths.work, 'work', 0o700)
-    refuseNesting(paths)
+    const upper = open(paths.named ?? paths.upper, 'upper', 0o755)
+    const workPath = paths.named === undefined ? paths.work : `${upper.path}${WORK_SUFFIX}`
+    const { fd: workFd, path: realWork } = open(workPath, 'work', 0o700)
+    const upperFd = upper.fd
+    assertOurs(workFd, workPath, isPair(paths) ? upperFd : undefined)
+    refuseNesting(paths, upper.path, realWork)
     lock(upperFd, `upper directory ${paths.upper}`, 'exclusive')
     lock(workFd, `work directory ${paths.work}`, 'exclusive')
+    const fresh = upper.made.length > 0
     // One that is made here is what the image's root is, whatever the folder around it passes on.
-    if (made.includes(paths.upper)) removeAccessLists(upperFd)
+    if (fresh) removeAccessLists(upperFd)
     const work = new WorkDirectory(workFd, paths.work)
     try {
       work.clean()
@@ -115,7 +129,7 @@ export function openUpper(paths: UpperPaths, options: UpperOptions): OpenUpper {
         work: { label: paths.work, fd: workFd },
         policy,
         redirectDir: options.redirectDir,
-        fresh: made.includes(paths.upper),
+        fresh,
         temporary: paths.temporary,
       }
       const sync = (): void => {
@@ -127,9 +141,36 @@ export function openUpper(paths: UpperPaths, options: UpperOptions): OpenUpper {
     }
   } catch (error) {
     undo()
-    for (const fd of opened) closeSync(fd)
+    for (const { fd } of opened) closeSync(fd)
     throw named(error, paths)
   }
+}
+
+/** The runtime that names both directories keeps them where only it can get, with the owner of the container's root. */
+function isPair({ makes }: UpperPaths): boolean {
+  return !makes
+}
+
+/**
+ * @param like a directory whose owner is as good as we are
+ * @throws FsError EPERM where a work directory is a stranger's, who could have prepared what is removed or believed
+ */
+function assertOurs(workFd: number, path: PathText, like: number | undefined): void {
+  const { uid } = fstatSync(workFd)
+  if (isTrustedOwner(uid) || (like !== undefined && fstatSync(like).uid === uid)) return
+  throw new FsError(
+    'EPERM',
+    `work directory ${path} belongs to user ${uid}, who could have prepared what is in it: remove it, or name another place`,
+  )
+}
+
+function removeSign(opened: readonly OpenDirectory[]): void {
+  const [temporary, sign] = VOLATILE_SIGN
+  const workFd = opened[1]?.fd
+  if (workFd === undefined) return
+  const folder = new Folder(workFd, '').find(temporary)
+  folder?.remove(sign)
+  folder?.close()
 }
 
 /**
@@ -137,16 +178,18 @@ export function openUpper(paths: UpperPaths, options: UpperOptions): OpenUpper {
  * @param empty a directory that is empty and stays so
  * @throws FsError as `openUpper`
  */
-export function viewUpper(paths: UpperPaths, empty: string): OpenUpper {
+export function viewUpper(paths: UpperPaths, empty: Folder): OpenUpper {
   const opened: number[] = []
   try {
-    const upperFd = openDirectory(paths.upper, 'upper')
+    const upper = openDirectory(paths.named ?? paths.upper, 'upper')
+    const upperFd = upper.fd
     opened.push(upperFd)
+    const workPath = paths.named === undefined ? paths.work : `${upper.path}${WORK_SUFFIX}`
     lock(upperFd, `upper directory ${paths.upper}`, 'shared')
     const spec: UpperSpec = {
       label: paths.upper,
       upperFd,
-      work: { indexFd: indexOf(paths.work) ?? openDirectory(empty, 'empty') },
+      work: { indexFd: indexOf(workPath, upperFd) ?? reopenDirectory(empty.fd) },
       policy: readPolicy(upperFd),
       redirectDir: true,
       fresh: false,
@@ -160,11 +203,21 @@ export function viewUpper(paths: UpperPaths, empty: string): OpenUpper {
   }
 }
 
-/** The links of files with several names; those of a mount over host directories mean nothing later. */
-function indexOf(work: string): number | undefined {
-  if (!existsSync(systemPath(work))) return undefined
-  const workFd = openDirectory(work, 'work')
+/**
+ * The links of files with several names; those of a mount over host directories mean nothing later, and those of a
+ * stranger nothing at all.
+ */
+function indexOf(work: PathText, upperFd: number): number | undefined {
+  let workFd: number
   try {
+    workFd = openDirectory(work, 'work').fd
+  } catch (error) {
+    if (error instanceof FsError && error.code === 'ENOENT') return undefined
+    throw error
+  }
+  try {
+    const { uid } = fstatSync(workFd)
+    if (!isTrustedOwner(uid) && uid !== fstatSync(upperFd).uid) return undefined
     const fd = openIndex(workFd)
     if (fd === undefined || !listNames(fd).some((name) => name.includes('.passing'))) return fd
     closeSync(fd)
@@ -186,45 +239,68 @@ function wishedOf({ owners, markers, fsync }: UpperOptions): Parameters<typeof p
   }
 }
 
-/** @returns what was missing, outermost first */
-function makeDirectories(path: PathText, what: string, mode: number): readonly PathText[] {
+/** A directory that is open for reading. */
+interface OpenDirectory {
+  readonly fd: number
+  /** Without symbolic links. */
+  readonly path: PathText
+  readonly made: readonly MadeFolder[]
+}
+
+/**
+ * @param make mode of what is made where it is missing; nothing is made without it
+ * @param within a folder that stands for the beginning of the path
+ */
+function openDirectory(path: PathText, what: string, make?: number, within?: Folder): OpenDirectory {
   try {
-    const missing: PathText[] = []
-    for (let at = path; !existsSync(systemPath(at)) && at !== dirname(at); at = dirname(at))
-      missing.unshift(at)
-    // Nothing is said to be made here that somebody else has made meanwhile.
-    return mkdirSync(systemPath(path), { recursive: true, mode }) === undefined ? [] : missing
+    const walked = within === undefined ? walkFromRoot(path, make) : walkWithin(within, path, make)
+    try {
+      return { fd: reopenDirectory(walked.fd), path: walked.path, made: walked.made }
+    } catch (error) {
+      removeMade(walked.made)
+      throw error
+    } finally {
+      closeSync(walked.fd)
+    }
   } catch (error) {
-    throw hostError(error, `${what} directory ${path} cannot be made`)
+    if (!(error instanceof FsError)) throw error
+    const isExplained = error.code === 'EPERM' || error.message.includes('cannot be made')
+    throw new FsError(
+      error.code,
+      `${what} directory ${path} cannot be opened: ${isExplained ? error.message : error.code}`,
+      { cause: error },
+    )
   }
 }
 
-/** Folders above the two are left alone where somebody else uses them by now. Never throws. */
-function removeMade(path: PathText, { upper, work }: UpperPaths): void {
+function walkFromRoot(path: PathText, make: number | undefined): OpenDirectory {
+  const guarded = isHostRoot()
+  return walkTo(path, make === undefined ? { guarded } : { make, guarded })
+}
+
+/** The folder is ours alone: there is nobody to be afraid of below it. */
+function walkWithin(within: Folder, path: PathText, make: number | undefined): OpenDirectory {
+  const folder = within.make(basename(path), make ?? 0o700)
+  return {
+    fd: folder.fd,
+    path,
+    made: [{ parent: duplicateDescriptor(within.fd), name: nameOf(basename(path)) }],
+  }
+}
+
+/** Removes what was made, by descriptors: whatever has the names by now, only what is empty goes. Never throws. */
+function removeAgain({ fd, path, made }: OpenDirectory): void {
   try {
-    if (path === upper || path === work) rmSync(systemPath(path), { recursive: true, force: true })
-    else rmdirSync(systemPath(path))
+    const folder = new Folder(fd, path)
+    if (made.length > 0) for (const name of folder.names()) folder.remove(name)
   } catch {
-    // What cannot be removed does no harm: it is empty, or somebody else's.
+    // What cannot be removed does no harm: it is somebody else's.
   }
-}
-
-function openDirectory(path: PathText, what: string): number {
-  try {
-    return openSync(systemPath(path), constants.O_RDONLY | constants.O_DIRECTORY)
-  } catch (error) {
-    throw hostError(error, `${what} directory ${path} cannot be opened`)
-  }
-}
-
-function hostError(error: unknown, what: string): FsError {
-  const { errno, code } = error as NodeJS.ErrnoException
-  return new FsError(codeOfErrno(-(errno ?? 0)), `${what}: ${code ?? String(error)}`, { cause: error })
+  removeMade(made)
 }
 
 /** @throws FsError EINVAL where one lies in the other, so that the mount would show its own work */
-function refuseNesting({ upper, work }: UpperPaths): void {
-  const [realUpper, realWork] = [realpathOf(upper), realpathOf(work)]
+function refuseNesting({ upper, work }: UpperPaths, realUpper: PathText, realWork: PathText): void {
   if (containsPath(realUpper, realWork) || containsPath(realWork, realUpper)) {
     throw new FsError('EINVAL', `upper directory ${upper} and work directory ${work}: one contains the other`)
   }

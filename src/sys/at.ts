@@ -18,6 +18,7 @@ const symlinkat = libcFunction('int symlinkat(uintptr_t target, int dir, uintptr
 const linkat = libcFunction('int linkat(int fromDir, uintptr_t from, int toDir, uintptr_t to, int flags)')
 const unlinkat = libcFunction('int unlinkat(int dir, uintptr_t path, int flags)')
 const readlinkat = libcFunction('int64_t readlinkat(int dir, uintptr_t path, uintptr_t buffer, size_t size)')
+const faccessat = libcFunction('int faccessat(int dir, uintptr_t path, int mode, int flags)')
 const umask = libcFunction('uint32_t umask(uint32_t mask)')
 
 /** Not among Node's constants; the same on all machines it runs on (include/uapi/asm-generic/fcntl.h). */
@@ -50,6 +51,19 @@ export function openAt(dir: number, name: Name, flags: number, mode = 0): number
   const fd = untilDone(openat, dir, path, flags | O_CLOEXEC | O_NOFOLLOW, mode)
   if (fd < 0) throw systemError(`open ${JSON.stringify(name)}`)
   return fd
+}
+
+/** An O_PATH descriptor of the directory above, across mounts; of the root it is the root itself. */
+export function openParent(dir: number): number {
+  const fd = untilDone(openat, dir, stringAddress('..'), O_PATH | O_DIRECTORY | O_CLOEXEC, 0)
+  if (fd < 0) throw systemError(`open the directory above fd ${dir}`)
+  return fd
+}
+
+/** Fails where this user may make nothing in a directory, or its file system takes nothing. @throws FsError EACCES, EROFS */
+export function assertWritable(dir: number): void {
+  const failed = Number(faccessat(dir, stringAddress('.'), constants.W_OK | constants.X_OK, 0)) !== 0
+  if (failed) throw systemError(`write to directory fd ${dir}`)
 }
 
 /** A new file without a name in the directory (O_TMPFILE), open for reading and writing. @throws EOPNOTSUPP, … */

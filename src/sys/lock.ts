@@ -1,5 +1,6 @@
-import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs'
+import { closeSync, fstatSync, readFileSync } from 'node:fs'
 import { FsError } from '../base/index.ts'
+import { reopenDirectory } from './at.ts'
 import { lastErrno, systemError } from './ffi.ts'
 import { libcFunction } from './libc.ts'
 import { procPath } from './proc.ts'
@@ -64,15 +65,17 @@ function readLocks(): readonly { readonly pid: number; readonly ino: number }[] 
 
 /**
  * Runs `action` while holding flock(2) on a folder. The kernel drops the lock when its holder dies.
+ * @param dir may be O_PATH
+ * @param what the folder, for messages
  * @throws FsError EBUSY when another process holds it for seconds
  */
-export function withFolderLock<T>(folder: string, action: () => T): T {
-  const fd = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY)
+export function withFolderLock<T>(dir: number, what: string, action: () => T): T {
+  const fd = reopenDirectory(dir)
   try {
     const deadline = performance.now() + LOCK_TIMEOUT_MS
     while (!tryLock(fd, 'exclusive')) {
       if (performance.now() >= deadline) {
-        throw new FsError('EBUSY', `another process holds the lock of ${folder}`)
+        throw new FsError('EBUSY', `another process holds the lock of ${what}`)
       }
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5)
     }

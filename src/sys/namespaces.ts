@@ -36,6 +36,23 @@ export function effectiveUid(): number {
   return process.geteuid?.() ?? 0
 }
 
+/**
+ * The effective user id as the user namespace around this one knows it (user_namespaces(7)): user 0 of one namespace is
+ * another user than that of the next.
+ */
+export function outerUid(): number {
+  const uid = effectiveUid()
+  try {
+    for (const line of readFileSync('/proc/self/uid_map', 'latin1').split('\n')) {
+      const [inside = 0, outside = 0, count = 0] = line.trim().split(/\s+/).map(Number)
+      if (uid >= inside && uid < inside + count) return outside + uid - inside
+    }
+  } catch {
+    // Without /proc there is no other name for it.
+  }
+  return uid
+}
+
 export function effectiveGid(): number {
   return process.getegid?.() ?? 0
 }

@@ -1,9 +1,36 @@
+import type { Stats } from 'node:fs'
 import { effectiveUid, isInitialUserNamespace } from './namespaces.ts'
 
 /** Owner of what belongs to nobody in a user namespace: there it stands for root of the machine (user_namespaces(7)). */
 const OVERFLOW_UID = 65_534
 
+const GROUP_WRITE = 0o020
+const OTHERS_WRITE = 0o002
+const STICKY = 0o1000
+
 /** Whether what this user has made may be believed: it is ours, or of root, who can do everything anyway. */
 export function isTrustedOwner(uid: number): boolean {
   return uid === 0 || uid === effectiveUid() || (uid === OVERFLOW_UID && !isInitialUserNamespace())
+}
+
+/** Whether a folder is of this user, and nobody else can change what lies in it. */
+export function isOwnAndClosed({ uid, mode }: Pick<Stats, 'uid' | 'mode'>): boolean {
+  return uid === effectiveUid() && (mode & (GROUP_WRITE | OTHERS_WRITE)) === 0
+}
+
+/**
+ * Whether a stranger can put something else in the place of what we find in a folder. In a sticky one only the owner
+ * can replace what is there (unlink(2), EPERM). Groups are not strangers: who shares a folder with one means it.
+ */
+export function isOpenToStrangers({ uid, mode }: Pick<Stats, 'uid' | 'mode'>): boolean {
+  return !isTrustedOwner(uid) || ((mode & OTHERS_WRITE) !== 0 && (mode & STICKY) === 0)
+}
+
+/**
+ * Whether the kernel would follow a symbolic link in this folder where it protects sticky folders
+ * (fs/namei.c:may_follow_link): whoever follows one by hand has to ask the same.
+ */
+export function mayFollow(folder: Pick<Stats, 'uid' | 'mode'>, link: Pick<Stats, 'uid'>): boolean {
+  const isShared = (folder.mode & STICKY) !== 0 && (folder.mode & OTHERS_WRITE) !== 0
+  return !isShared || link.uid === folder.uid || isTrustedOwner(link.uid)
 }

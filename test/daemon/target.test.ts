@@ -3,9 +3,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { LogFile, limitLog } from '../../src/daemon/log.ts'
+import { placeIn } from '../../src/daemon/log-sink.ts'
 import { descriptorOf } from '../../src/daemon/request.ts'
 import { tagOf } from '../../src/daemon/run.ts'
 import { canonicalTarget, prepareTarget } from '../../src/daemon/target.ts'
+import { Folder } from '../../src/sys/folder.ts'
 import { parseMountInfo } from '../../src/sys/mountinfo.ts'
 
 let folder: string
@@ -86,7 +88,7 @@ describe('LogFile', () => {
     const log = limitLog('info', file.log)
     log('info', 'early\nline')
     log('debug', 'hidden')
-    file.open(path)
+    file.open(placeIn(Folder.open(folder, { guarded: false }), 'log'))
     log('error', 'late')
     expect(readFileSync(path, 'utf8')).toMatch(/^\S+Z info: early\\nline\n\S+Z error: late\n$/)
     for (let i = 0; i < 40; i++) file.log('warn', 'x'.repeat(100_000))

@@ -1,9 +1,12 @@
 import { existsSync, mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { removeChanges } from '../../src/molecule/temporary-changes.ts'
 import { HeldError, openUpper, upperPaths, viewUpper } from '../../src/molecule/upper.ts'
+import { Folder } from '../../src/sys/folder.ts'
 import { withTempDir } from '../support/temp.ts'
+
+const open = (path: string) => Folder.open(path, { guarded: false })
 
 const OPTIONS = {
   fsync: 'auto',
@@ -25,7 +28,7 @@ describe('upperPaths', () => {
       })
       for (const upper of [at('link'), `${at('real')}/`]) {
         expect(upperPaths({ kind: 'upper', upper }, '')).toEqual({
-          ...{ upper: at('real'), work: at('real.atomfs-work'), makes, temporary: false },
+          ...{ upper: at('real'), work: at('real.atomfs-work'), makes, temporary: false, named: upper },
         })
       }
       expect(upperPaths({ kind: 'upper', upper: at('link/../new') }, '')).toMatchObject({
@@ -108,8 +111,8 @@ describe('viewUpper', () => {
   it('changes nothing, shares with others who only look, and not with a mount', async () => {
     await withTempDir((folder) => {
       const paths = upperPaths({ kind: 'upper', upper: join(folder, 'u') }, '')
-      const empty = join(folder, 'empty')
-      mkdirSync(empty)
+      mkdirSync(join(folder, 'empty'))
+      const empty = open(join(folder, 'empty'))
       expect(() => viewUpper(paths, empty)).toThrow(/upper directory .*u cannot be opened: ENOENT/)
       mkdirSync(paths.upper)
       const views = [viewUpper(paths, empty), viewUpper(paths, empty)]
@@ -134,10 +137,10 @@ describe('removeChanges', () => {
       writeFileSync(Buffer.concat([Buffer.from(`${paths.upper}/x/`), Buffer.of(0xff)]), '')
       mkdirSync(join(paths.work, 'work/#0/left'), { recursive: true })
       writeFileSync(join(paths.work, 'atomfs.index/0-5'), '')
-      expect(removeChanges(changes)).toBe(false)
+      expect(removeChanges(open(folder), basename(changes))).toBe(false)
       expect(existsSync(join(paths.upper, 'x/y/z'))).toBe(true)
       upper.unlock()
-      expect(removeChanges(changes)).toBe(true)
+      expect(removeChanges(open(folder), basename(changes))).toBe(true)
       expect(readdirSync(folder)).toEqual([])
     })
   })
@@ -147,7 +150,7 @@ describe('removeChanges', () => {
       for (const made of ['none', 'persist', 'work']) {
         const changes = join(folder, made)
         mkdirSync(join(changes, made), { recursive: true })
-        expect(removeChanges(changes)).toBe(true)
+        expect(removeChanges(open(folder), basename(changes))).toBe(true)
       }
       expect(readdirSync(folder)).toEqual([])
     })

@@ -1,6 +1,7 @@
-import { closeSync, mkdirSync, openSync, writeFileSync } from 'node:fs'
+import { closeSync, openSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { O_PATH } from '../../src/sys/at.ts'
 import { lockHolder, tryLock, unlockFd, withFolderLock } from '../../src/sys/lock.ts'
 import { withTempDir } from '../support/temp.ts'
 
@@ -52,22 +53,25 @@ describe('withFolderLock', () => {
         if (free) unlockFd(fd)
         return free
       }
-      expect(withFolderLock(folder, isFree)).toBe(false)
+      expect(withFolderLock(fd, folder, isFree)).toBe(false)
       const fail = () => {
         throw new Error('no')
       }
-      expect(() => withFolderLock(folder, fail)).toThrow('no')
+      expect(() => withFolderLock(fd, folder, fail)).toThrow('no')
       expect(isFree()).toBe(true)
       closeSync(fd)
     })
   })
 
-  it('is for folders', async () => {
+  it('is for folders, and O_PATH is enough', async () => {
     await withTempDir((folder) => {
-      mkdirSync(join(folder, 'x'))
+      const fd = openSync(folder, O_PATH)
       writeFileSync(join(folder, 'file'), '')
-      expect(withFolderLock(join(folder, 'x'), () => 5)).toBe(5)
-      expect(() => withFolderLock(join(folder, 'file'), () => 5)).toThrow(/ENOTDIR/)
+      const file = openSync(join(folder, 'file'), 'r')
+      expect(withFolderLock(fd, folder, () => 5)).toBe(5)
+      expect(() => withFolderLock(file, 'file', () => 5)).toThrow(/ENOTDIR/)
+      closeSync(fd)
+      closeSync(file)
     })
   })
 })
