@@ -240,7 +240,10 @@ describe.skipIf(!need.ok)(titled('paths that are not UTF-8', need), () => {
     "$atomfs" overlay -o "lowerdir=$odd/low,upperdir=$odd/up,workdir=$odd/work" m; reads m
     echo x >m/new; "$atomfs" umount m; test -e "$odd/up/new"
     "$atomfs" mount --upper "$odd/u2" --log "$odd/log" "$2" m; echo x >m/new; "$atomfs" umount m; test -e "$odd/u2/new"
-    "$atomfs" mount --persist "$odd/p" "$2" m; echo x >m/new; "$atomfs" umount m; test -e "$odd/p/persist/new"`
+    "$atomfs" mount --persist "$odd/p" "$2" m; echo x >m/new; "$atomfs" umount m; test -e "$odd/p/persist/new"
+    unset ATOMFS_TEST_RUN_DIR
+    "$atomfs" mount --metadir "$odd/meta" "$2" m; test -e "$odd/meta/meta"
+    "$atomfs" status --metadir "$odd/meta" | grep -q "$PWD/m"; "$atomfs" umount --metadir "$odd/meta" m`
 
   async function inLayout(enter: (folder: string) => readonly string[], script: string): Promise<void> {
     await inScene(async ({ folder, runDir }) => {
@@ -264,7 +267,7 @@ describe.skipIf(!need.ok)(titled('paths that are not UTF-8', need), () => {
     })
   }
 
-  it('name sources, targets, uppers, logs and the working directory', async () => {
+  it('name sources, targets, uppers, logs, folders of runtime data and the working directory', async () => {
     await inLayout(() => [], SCRIPT)
   })
 
