@@ -13,5 +13,5 @@ export {
   type UpperPolicy,
   type WishedPolicy,
 } from './upper/upper-policy.ts'
-export { openIndex, WorkDirectory } from './upper/work-directory.ts'
+export { WorkDirectory } from './upper/work-directory.ts'
 export { WritableTree, type WritableTreeOptions } from './upper/writable-tree.ts'

@@ -1,10 +1,10 @@
 import { closeSync } from 'node:fs'
 import { FsError, isRegular, isSymlink, type Name, S_IFREG, type Stat } from '../../src/base/index.ts'
-import { linkAt, O_PATH, openAt, RENAME_NOREPLACE, renameAt, unlinkAt } from '../../src/sys/at.ts'
+import { O_PATH, openAt, RENAME_NOREPLACE, renameAt, unlinkAt } from '../../src/sys/at.ts'
 import { setTimesFd } from '../../src/sys/fd-attributes.ts'
 import { type HostStat, statAt, statFd } from '../../src/sys/statx.ts'
 import type { Part } from '../directory.ts'
-import { HostDirectoryLayer } from '../host-directory.ts'
+import { HOST_NUMBERS } from '../inode-numbers.ts'
 import { firstOf, namesOf, shownNames, storedName } from '../xattr-names.ts'
 import { Clones } from './clones.ts'
 import { type Attribute, type Copied, type CopySource, copyUp } from './copy-up.ts'
@@ -64,53 +64,30 @@ export class Lifter {
     return this.#upper.files.directory(node)
   }
 
-  /** Sees to it that this very name of the node is in the upper, so that it can be renamed. */
-  liftAt(node: Node, parent: DirectoryNode, name: Name): void {
-    if (!node.inUpper) {
-      this.#upper.table.preferPlace(node, parent, name)
-      this.lift(node)
-    }
-    if (!this.#upper.table.hasPlace(node, parent, name)) this.#liftName(node, parent, name)
-  }
-
   #liftFile(node: Node, length: number): void {
     if (node.place !== undefined) this.directory(node.place.parent)
     const part = partOf(node)
-    const stat = layerOf(this.#upper, part).stat(part.ref)
-    const copy = this.#copyFile(node, stat, length)
+    const copy = this.#copyFile(node, layerOf(this.#upper, part).stat(part.ref), length)
     try {
-      if (stat.nlink > 1) this.#enterGroup(node, part, stat, copy.name)
       this.#place(node, copy.name)
     } catch (error) {
       if (copy.fd !== undefined) closeSync(copy.fd)
       throw error
     }
     if (copy.fd !== undefined) this.#upper.files.keepData(node, copy.fd)
-    const { group } = node
-    if (group === undefined) return
-    // Counted as long as only the index had it; a crash in between shows one link too many.
-    group.delta -= 1
-    this.#writeGroup(node)
   }
 
-  /**
-   * A file that was removed while in use is copied to where nobody sees it; or into the index, where its other names
-   * find it that nobody has looked up.
-   */
+  /** A file that was removed while in use is copied to where nobody sees it. */
   #liftNameless(node: Node, length: number): void {
-    const { table, files, work } = this.#upper
+    const { files, work } = this.#upper
     const part = partOf(node)
     const stat = layerOf(this.#upper, part).stat(part.ref)
-    const isShown = node.group !== undefined && stat.nlink + node.group.delta > 0
     const { name: copy, fd: open } = this.#copyFile(node, stat, length)
     if (open !== undefined) closeSync(open)
     try {
-      if (isShown) this.#enterGroup(node, part, stat, copy)
-      else node.group = undefined
       const fd = openAt(work.fd, copy, O_PATH)
-      table.setUpper(node, statFd(fd).ino)
+      this.#becomes(node, statFd(fd))
       files.hold(node, fd)
-      if (node.group !== undefined) files.attach(node)
     } finally {
       unlinkAt(work.fd, copy)
     }
@@ -147,7 +124,7 @@ export class Lifter {
 
   /** Renames a finished copy to the place of its node. The parent keeps its times: nothing changed in what it shows. */
   #place(node: Node, copy: Name): void {
-    const { table, files, work } = this.#upper
+    const { files, work } = this.#upper
     const { place } = node
     if (place === undefined) throw new FsError('ENOENT', 'copy-up: no name to copy to')
     try {
@@ -157,55 +134,30 @@ export class Lifter {
       if (made === undefined) throw new FsError('ESTALE', 'copy-up: the copy was removed')
       renameAt(work.fd, copy, dir, place.name, RENAME_NOREPLACE)
       restoreTimes(dir, before)
-      table.setUpper(node, made.ino)
+      this.#becomes(node, made)
       // The name is the upper's now: what was listed of it is out of date.
       place.parent.touch(place.name)
-      // Other names below lead here by the index; none of them is in the upper.
-      table.dropMorePlaces(node)
     } catch (error) {
       work.discard(copy)
       throw error
     }
   }
 
-  #enterGroup(node: Node, part: Part, stat: Stat, copy: Name): void {
-    const { links, work } = this.#upper
-    const key = node.group?.key ?? links.key(part, stat.ino)
-    const group = { key, delta: stat.nlink + (node.group?.delta ?? 0) - 1 }
-    const fd = openAt(work.fd, copy, O_PATH)
-    try {
-      links.write(fd, statFd(fd).mode, group)
-    } finally {
-      closeSync(fd)
-    }
-    if (!links.enter(copy, key)) {
-      node.group = undefined
-      return
-    }
-    links.forgetRemoved(key)
-    node.group = group
+  /** The node is this inode of the upper from now on, and has its number where that of the original is not kept. */
+  #becomes(node: Node, { dev, ino }: HostStat): void {
+    const { table, inodes } = this.#upper
+    if (!isDirectoryNode(node) && !this.#keepsNumber(partOf(node))) node.ino = inodes.ofUpper(dev, ino)
+    table.setUpper(node, ino)
   }
 
-  /** Gives a lower name of a copied group its link in the upper, so that it can be renamed or linked itself. */
-  #liftName(node: Node, parent: DirectoryNode, name: Name): void {
-    const { table, work } = this.#upper
-    const { group } = node
-    if (group === undefined) throw new FsError('ESTALE', 'copy-up: a name without its file')
-    const dir = this.directory(parent)
-    const before = statFd(dir)
-    linkAt(work.indexFd, group.key, dir, name)
-    restoreTimes(dir, before)
-    table.addPlace(node, { parent, name })
-    parent.touch(name)
-    group.delta -= 1
-    this.#writeGroup(node)
-  }
-
-  #writeGroup(node: Node): void {
-    const { files, links } = this.#upper
-    const { group } = node
-    if (group === undefined) return
-    files.with(node, (fd) => links.write(fd, statFd(fd).mode, group))
+  /**
+   * Whether the copy of a file has the number of its original, at later mounts, too. With several names it has not:
+   * the others keep the original, and two files of one number and several links each are one file for tar(1)
+   * (fs/overlayfs/copy_up.c:ovl_do_copy_up).
+   */
+  #keepsNumber(part: Part): boolean {
+    const { ino, nlink } = layerOf(this.#upper, part).stat(part.ref)
+    return nlink === 1 && ino < HOST_NUMBERS
   }
 
   /** @param stored attributes as the layer has them, not as they are shown */
@@ -219,7 +171,7 @@ export class Lifter {
       const value = firstOf(layer, part.ref, namesOf(name))
       if (value !== undefined) xattrs.push([storedName(name), value])
     }
-    const lasting = !isDirectoryNode(node) && !(layer instanceof HostDirectoryLayer)
+    const lasting = !isDirectoryNode(node) && this.#keepsNumber(part)
     return {
       stat,
       isPart: stat.size < stored.size,

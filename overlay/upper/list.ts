@@ -112,8 +112,8 @@ export class Lister {
     }
     const { name, layer, entry } = one
     const ino = this.#upper.inodes.ofLayer(layer, entry.ino)
-    const known = sink.plus ? this.#upper.table.byPart({ layer, ref: entry.ref }) : undefined
-    const isKnown = known !== undefined && isTold(known) && this.#upper.table.hasPlace(known, node, name)
+    const known = sink.plus ? this.#upper.table.below({ layer, ref: entry.ref }, node, name) : undefined
+    const isKnown = known !== undefined && isTold(known)
     if (!sink.plus || isKnown) return sink.add(name, ino, entry.type, cookie, undefined)
     // Damage of one child must not hide its neighbours: it is listed, and looking it up tells why.
     const found = tolerant(() => this.#found(node, one))

@@ -10,14 +10,6 @@ export interface Place {
   readonly name: Name
 }
 
-/** Several names below that are one file, of which some may have been removed or copied up. */
-export interface LinkGroup {
-  /** Its name in the index of the work directory. */
-  readonly key: Name
-  /** Names the merge shows, less the links that the inode itself counts. */
-  delta: number
-}
-
 /**
  * An inode that the kernel knows, or that such a one needs as its parent. Kept small: there may be a million. Its
  * fields are changed by the operations of this folder; the names by `NodeTable` alone, which counts references.
@@ -26,8 +18,8 @@ export class Node {
   readonly id: NodeId
   /** DT_* as shown. */
   readonly type: number
-  /** st_ino as shown: the same before and after copy-up. */
-  readonly ino: number
+  /** st_ino as shown: the same before and after copy-up, but for one of several names of a file below. */
+  ino: number
   /** References the kernel holds. */
   nlookup = 0
   /** Nodes that have this one as their parent. */
@@ -40,7 +32,6 @@ export class Node {
   place: Place | undefined = undefined
   /** Further names of the same kind, by `keyOf`: one file may have tens of thousands. */
   more: Map<string, Place> | undefined = undefined
-  group: LinkGroup | undefined = undefined
   /** Held while the upper has the inode under no name that is known: opened with O_PATH, or see `UpperFiles.holdData`. */
   descriptor = -1
   /** The kernel was told its attributes, and changed nothing since that it would ask for anew. */
@@ -112,7 +103,10 @@ export function isDirectoryNode(node: Node): node is DirectoryNode {
 /** What goes when a node goes: its descriptors. */
 export type OnGone = (node: Node) => void
 
-/** All nodes, found by their id, by what lies below, and by the inode number in the upper. */
+/**
+ * All nodes, found by their id, by what lies below, and by the inode number in the upper. What lies below is a node for
+ * each name it has: a change to one name leaves the others as they are (docs/adr/0019-identity-of-files.md).
+ */
 export class NodeTable {
   readonly root: DirectoryNode
   readonly #layers: readonly Layer[]
@@ -120,6 +114,8 @@ export class NodeTable {
   readonly #onGone: OnGone
   readonly #nodes = new Map<NodeId, Node>()
   readonly #byPart = new Map<NodeId, Node>()
+  /** Nodes of what lies below under further names, by `keyOf` of the name. */
+  readonly #byName = new Map<string, Node>()
   readonly #byUpper = new Map<number, Node>()
   /** Ids of nodes that nothing lies below are counted up from here, above those of all layers. */
   #nextId: NodeId
@@ -159,6 +155,7 @@ export class NodeTable {
     for (const node of this.#nodes.values()) if (node !== this.root) this.#onGone(node)
     this.#nodes.clear()
     this.#byPart.clear()
+    this.#byName.clear()
     this.#byUpper.clear()
   }
 
@@ -180,8 +177,11 @@ export class NodeTable {
     return { layer, ref }
   }
 
-  byPart(part: Part): Node | undefined {
-    return this.#byPart.get(this.idOfPart(part))
+  /** The node of what lies below under this very name. */
+  below(part: Part, parent: DirectoryNode, name: Name): Node | undefined {
+    const first = this.#byPart.get(this.idOfPart(part))
+    if (first !== undefined && this.hasPlace(first, parent, name)) return first
+    return this.#byName.get(keyOf(parent, name))
   }
 
   byUpper(ino: number): Node | undefined {
@@ -204,6 +204,7 @@ export class NodeTable {
     if (node.part !== undefined) {
       const key = this.idOfPart(node.part)
       if (!this.#byPart.has(key)) this.#byPart.set(key, node)
+      else if (place !== undefined) this.#byName.set(keyOf(place.parent, place.name), node)
     }
     if (node.inUpper) this.#byUpper.set(node.upperIno, node)
     if (place !== undefined) this.addPlace(node, place)
@@ -242,7 +243,8 @@ export class NodeTable {
       }
       if (this.#byUpper.get(one.upperIno) === one) this.#byUpper.delete(one.upperIno)
       this.#onGone(one)
-      for (const { parent } of places(one)) {
+      for (const { parent, name } of places(one)) {
+        this.#forgetName(one, parent, name)
         parent.children -= 1
         idle.push(parent)
       }
@@ -273,17 +275,9 @@ export class NodeTable {
       if (node.place !== undefined) node.more?.delete(keyOf(node.place.parent, node.place.name))
     } else node.more?.delete(keyOf(parent, name))
     if (node.more?.size === 0) node.more = undefined
+    this.#forgetName(node, parent, name)
     parent.children -= 1
     this.settle(parent)
-  }
-
-  /** Makes a name that is noted the one that the node is found by. */
-  preferPlace(node: Node, parent: DirectoryNode, name: Name): void {
-    const wanted = node.more?.get(keyOf(parent, name))
-    if (wanted === undefined || node.place === undefined) return
-    node.more?.delete(keyOf(parent, name))
-    node.more?.set(keyOf(node.place.parent, node.place.name), node.place)
-    node.place = wanted
   }
 
   /** A name became another one. */
@@ -292,14 +286,9 @@ export class NodeTable {
     this.removePlace(node, from.parent, from.name)
   }
 
-  /** All names are forgotten but the one that the node is found by. */
-  dropMorePlaces(node: Node): void {
-    const { more } = node
-    node.more = undefined
-    for (const { parent } of more?.values() ?? []) {
-      parent.children -= 1
-      this.settle(parent)
-    }
+  #forgetName(node: Node, parent: DirectoryNode, name: Name): void {
+    const key = keyOf(parent, name)
+    if (this.#byName.get(key) === node) this.#byName.delete(key)
   }
 }
 

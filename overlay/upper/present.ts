@@ -59,7 +59,6 @@ export function shownLinks(node: Node, links: number): number {
     if (node.dead) return 0
     return node.merged ? 1 : links
   }
-  if (node.group !== undefined) return Math.max(0, links + node.group.delta)
   // A file of the layers that was removed while in use counts its links as ever.
   return !node.inUpper && node.place === undefined ? 0 : links
 }

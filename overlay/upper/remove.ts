@@ -1,13 +1,12 @@
 import { FsError, isDirectory, type Name } from '../../src/base/index.ts'
 import { renameAt, rmdirAt, unlinkAt } from '../../src/sys/at.ts'
 import { listNames } from '../../src/sys/directory-entries.ts'
-import { statAt, statFd } from '../../src/sys/statx.ts'
+import { statAt } from '../../src/sys/statx.ts'
 import { hide } from './hide.ts'
 import type { Lifter } from './lift.ts'
 import type { Lister } from './list.ts'
 import { setOpaque } from './markers.ts'
 import { type DirectoryNode, isDirectoryNode, type Node } from './nodes.ts'
-import { layerOf, partOf, shownStat } from './present.ts'
 import type { Resolver } from './resolve.ts'
 import type { Upper } from './upper.ts'
 
@@ -34,7 +33,7 @@ export class Remover {
     if (this.#resolver.below(parent, name) === undefined) unlinkAt(dir, name)
     else hide(this.#upper, parent, name)
     parent.touch(name)
-    this.finishLoss(node, parent, name, physical)
+    this.finishLoss(node, parent, name)
   }
 
   /** @throws FsError ENOTDIR, ENOTEMPTY; ENOSPC for a whiteout */
@@ -48,7 +47,7 @@ export class Remover {
       hide(this.#upper, parent, name)
     } else if (physical) this.#removeDirectory(dir, name)
     parent.touch(name)
-    this.finishLoss(node, parent, name, physical)
+    this.finishLoss(node, parent, name)
   }
 
   /** @throws FsError ENOTEMPTY */
@@ -95,42 +94,16 @@ export class Remover {
     if (!isDirectoryNode(node)) {
       const known = (node.place === undefined ? 0 : 1) + (node.more?.size ?? 0)
       if (known > (this.#upper.table.hasPlace(node, parent, name) ? 1 : 0)) return
-      // Names in the layers lead to it by the index, as long as there are any.
-      if (node.group !== undefined && shownStat(this.#upper, node).nlink > 1) return
     } else if (!physical) return
     this.#upper.files.detach(node)
   }
 
   /** After a name went. */
-  finishLoss(node: Node, parent: DirectoryNode, name: Name, physical: boolean): void {
-    const { table } = this.#upper
-    table.removePlace(node, parent, name)
-    if (isDirectoryNode(node)) {
-      node.dead = true
-      this.#lister.forget(node)
-      return
-    }
-    if (!physical) this.#countLoss(node)
-    const { group } = node
-    if (group !== undefined && node.inUpper && shownStat(this.#upper, node).nlink === 0) {
-      this.#upper.links.drop(group.key)
-      node.group = undefined
-    }
-  }
-
-  /** A name of a layer went. */
-  #countLoss(node: Node): void {
-    const { links, files } = this.#upper
-    if (node.group === undefined) {
-      const part = partOf(node)
-      const stat = layerOf(this.#upper, part).stat(part.ref)
-      if (node.inUpper || stat.nlink < 2) return
-      node.group = { key: links.key(part, stat.ino), delta: 0 }
-    }
-    const { group } = node
-    group.delta -= 1
-    if (!node.inUpper) links.countRemoved(group)
-    else files.with(node, (fd) => links.write(fd, statFd(fd).mode, group))
+  finishLoss(node: Node, parent: DirectoryNode, name: Name): void {
+    this.#upper.table.removePlace(node, parent, name)
+    if (!isDirectoryNode(node)) return
+    node.dead = true
+    this.#lister.forget(node)
   }
 
   /** Nothing lies below: what the directory still has are whiteouts of no use. */

@@ -75,8 +75,8 @@ export class Renamer {
   #exchange(from: Place, source: Node, to: Place, target: Node): void {
     this.#assertMovable(source)
     this.#assertMovable(target)
-    this.#lifter.liftAt(source, from.parent, from.name)
-    this.#lifter.liftAt(target, to.parent, to.name)
+    this.#lifter.lift(source)
+    this.#lifter.lift(target)
     this.#prepare(source, from, to)
     this.#prepare(target, to, from)
     const { files, table } = this.#upper
@@ -91,7 +91,7 @@ export class Renamer {
     if (target !== undefined) assertReplaceable(source, target)
     this.#assertMovable(source)
     if (target !== undefined && isDirectoryNode(target)) this.#remover.assertEmpty(target)
-    this.#lifter.liftAt(source, from.parent, from.name)
+    this.#lifter.lift(source)
     this.#lifter.directory(to.parent)
     this.#prepare(source, from, to)
     const physical = target !== undefined && this.#remover.isPhysical(to.parent, to.name)
@@ -101,7 +101,7 @@ export class Renamer {
     }
     this.#moveOver(from, to, isDirectoryNode(source))
     this.#upper.table.movePlace(source, from, to)
-    if (target !== undefined) this.#remover.finishLoss(target, to.parent, to.name, physical)
+    if (target !== undefined) this.#remover.finishLoss(target, to.parent, to.name)
   }
 
   /** @throws FsError EXDEV: the caller copies then, as between file systems */

@@ -1,5 +1,5 @@
 import { closeSync, constants } from 'node:fs'
-import { direntType, FsError, isDirectory, isRegular, type Name, type Stat } from '../../src/base/index.ts'
+import { direntType, FsError, isDirectory, isRegular, type Name } from '../../src/base/index.ts'
 import { O_PATH, openAt } from '../../src/sys/at.ts'
 import { getxattrFd, listxattrFd } from '../../src/sys/fd-xattr.ts'
 import { descriptorPath } from '../../src/sys/proc.ts'
@@ -80,49 +80,22 @@ export class Resolver {
 
   lowerNode(parent: DirectoryNode, name: Name, found: Found): Node {
     if (found.entry.type === DT_DIR) return this.#lowerDirectory(parent, name, found)
-    const { table, links, inodes } = this.#upper
-    const known = table.byPart(found.top)
-    if (known !== undefined && !isDirectoryNode(known)) {
-      if (!known.inUpper) {
-        table.addPlace(known, { parent, name })
-        return known
-      }
-      // Without a group the copy has nothing to do with the other names of its original.
-      if (known.group !== undefined) return known
-    }
+    const { table, inodes } = this.#upper
+    const known = table.below(found.top, parent, name)
+    if (known !== undefined) return known
     const layer = layerOf(this.#upper, found.top)
     const stat = statEntry(layer, found.entry)
     if (isRegular(stat.mode)) assertWhole(layer, found.top)
     const ino = inodes.ofLayer(found.top.layer, stat.ino)
-    if (stat.nlink > 1) {
-      const copy = this.#copyOfGroup(found.top, stat, ino)
-      if (copy !== undefined) return copy
-    }
     const node = new Node(table.freshId(found.top), direntType(stat.mode), ino, found.top)
-    if (stat.nlink > 1) node.group = links.uncopied(links.key(found.top, stat.ino))
     table.add(node, { parent, name })
-    return node
-  }
-
-  /** Another name of this file was copied up: they are all the copy. */
-  #copyOfGroup(part: Part, stat: Stat, ino: number): Node | undefined {
-    const { table, links, files } = this.#upper
-    const key = links.key(part, stat.ino)
-    const copy = links.copyOf(key)
-    if (copy === undefined || copy.dev !== files.dev) return undefined
-    const known = table.byUpper(copy.ino)
-    if (known !== undefined) return known
-    const node = new Node(table.freshId(part), direntType(stat.mode), ino, part)
-    node.upperIno = copy.ino
-    node.group = links.groupInIndex(key, copy)
-    table.add(node, undefined)
     return node
   }
 
   #lowerDirectory(parent: DirectoryNode, name: Name, found: Found): Node {
     const { table, stack, inodes } = this.#upper
-    const known = table.byPart(found.top)
-    if (known !== undefined && table.hasPlace(known, parent, name)) return known
+    const known = table.below(found.top, parent, name)
+    if (known !== undefined) return known
     const lower = found.merged ?? new Directory(stack, [found.top])
     const layer = layerOf(this.#upper, found.top)
     const ino = inodes.ofLayer(found.top.layer, statEntry(layer, found.entry).ino)
@@ -145,7 +118,7 @@ export class Resolver {
 
   /** A file whose attributes say more of it, perhaps that it is a copy. */
   #newCopy(dir: number, name: Name, host: HostStat): Node {
-    const { table, links, policy, inodes } = this.#upper
+    const { table, policy, inodes } = this.#upper
     const fd = openAt(dir, name, O_PATH)
     try {
       if (statFd(fd).ino !== host.ino) throw changed(name)
@@ -155,9 +128,7 @@ export class Resolver {
       }
       const type = direntType(presentUpperStat(fd, host, policy).mode)
       const ino = readInode(fd, host.mode, policy) ?? inodes.ofUpper(host.dev, host.ino)
-      const node = new Node(table.freshId(undefined), type, ino, undefined)
-      node.group = links.groupOf(fd, host)
-      return node
+      return new Node(table.freshId(undefined), type, ino, undefined)
     } finally {
       closeSync(fd)
     }

@@ -26,7 +26,7 @@ function mostHeld(): number {
 export interface UpperFilesOptions {
   /** O_PATH descriptor of the upper directory. */
   readonly rootFd: number
-  /** Has the index of hard links, where inodes are found that have no name in the tree itself. */
+  /** Where inodes have a name that are in use and have none in the tree. */
   readonly work: WorkDirectory
   /** Nodes without a name that may hold a descriptor. By default as many as the limits of the process allow. */
   readonly mostHeld?: number | undefined
@@ -160,7 +160,6 @@ export class UpperFiles {
     const aside = this.#aside.get(node)
     if (aside !== undefined) return { dir: this.#work.fd, name: aside }
     if (node.place !== undefined) return { dir: this.directory(node.place.parent), name: node.place.name }
-    if (node.group !== undefined) return { dir: this.#work.indexFd, name: node.group.key }
     throw stale(node)
   }
 

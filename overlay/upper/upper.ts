@@ -2,7 +2,6 @@ import type { Background, BlockStore } from '../../src/base/index.ts'
 import type { Stack } from '../directory.ts'
 import type { InodeNumbers } from '../inode-numbers.ts'
 import type { OwnerRule } from '../owner.ts'
-import type { HardLinks } from './hard-links.ts'
 import type { ModificationTimes } from './modification-times.ts'
 import type { NodeTable } from './nodes.ts'
 import type { SyncCost } from './sync-cost.ts'
@@ -23,7 +22,6 @@ export interface Upper {
   readonly policy: UpperPolicy
   readonly times: ModificationTimes
   readonly syncCost: SyncCost
-  readonly links: HardLinks
   /** Decodes blocks of the layers, for copy-up. */
   readonly store: BlockStore
   readonly readHostFile: HostFileReader

@@ -11,17 +11,15 @@ const { O_DIRECTORY } = constants
 
 /** Where things are made before they are renamed into place; overlayfs uses the same name, and empties it, too. */
 const TEMPORARY = 'work'
-/**
- * Links by which files with several names below are found again. Not `index`, whose entries overlayfs knows by its
- * own format: one of another format makes a mount with `index=on` fail (fs/overlayfs/namei.c:ovl_verify_index).
- */
-const INDEX = 'atomfs.index'
 /** Below `work`: what it contains forbids a mount (fs/overlayfs/readdir.c:ovl_workdir_cleanup_recurse). */
 const INCOMPATIBLE = 'incompat'
 const VOLATILE = 'volatile'
 
 /** For the owner alone: what lies here has not its final rights yet. */
 const PRIVATE = 0o700
+
+/** No descriptor: each call with it is EBADF. */
+const NONE = -1
 
 const DT_DIR = direntType(S_IFDIR)
 const DT_UNKNOWN = 0
@@ -33,37 +31,22 @@ const DT_UNKNOWN = 0
 export class WorkDirectory {
   /** O_PATH descriptor of the directory of temporary names. */
   readonly fd: number
-  /** O_PATH descriptor of the directory of links to files that have several names below. */
-  readonly indexFd: number
   readonly #label: string
   #temporaries = 0
 
   /**
-   * Makes the two directories where they are missing.
-   * @param workFd descriptor of the work directory; stays the caller's
+   * Makes the directory where it is missing.
+   * @param workFd descriptor of the work directory; stays the caller's. Undefined for a tree that nobody changes.
    * @param label its path, for messages
-   * @param index of a tree that nobody changes: what `openIndex` gave, or an empty directory. Nothing is made then.
-   * @throws FsError EROFS, EACCES, ENOSPC; ENOTDIR where something else has their names
+   * @throws FsError EROFS, EACCES, ENOSPC; ENOTDIR where something else has its name
    */
-  constructor(workFd: number, label: string, index?: number) {
+  constructor(workFd: number | undefined, label: string) {
     this.#label = label
-    if (index !== undefined) {
-      this.fd = workFd
-      this.indexFd = index
-      return
-    }
-    this.fd = openPrivate(workFd, TEMPORARY, label)
-    try {
-      this.indexFd = openPrivate(workFd, INDEX, label)
-    } catch (error) {
-      closeSync(this.fd)
-      throw error
-    }
+    this.fd = workFd === undefined ? NONE : openPrivate(workFd, TEMPORARY, label)
   }
 
   close(): void {
-    closeSync(this.fd)
-    closeSync(this.indexFd)
+    if (this.fd !== NONE) closeSync(this.fd)
   }
 
   /** What is made here takes over what it would take over in that directory. @param upperFd may be O_PATH */
@@ -152,11 +135,6 @@ export class WorkDirectory {
       closeSync(fd)
     }
   }
-}
-
-/** A descriptor of the links in a work directory; undefined where it has none. @throws FsError */
-export function openIndex(workFd: number): number | undefined {
-  return statAt(workFd, INDEX) === undefined ? undefined : openAt(workFd, INDEX, O_PATH | O_DIRECTORY)
 }
 
 /** @returns false where the name exists */

@@ -31,7 +31,6 @@ import { AttributeWriter } from './attributes.ts'
 import { Creator } from './create.ts'
 import { FileData } from './data.ts'
 import { ExtendedAttributes } from './extended-attributes.ts'
-import { HardLinks } from './hard-links.ts'
 import { setFlags, shownFlags } from './inode-flags.ts'
 import { Lifter } from './lift.ts'
 import { Lister } from './list.ts'
@@ -387,7 +386,6 @@ function assemble(options: WritableTreeOptions, onGone: (node: Node) => void): U
     policy,
     times: new ModificationTimes((node) => files.data(node, true)),
     syncCost: new SyncCost(),
-    links: new HardLinks(layers, work, policy),
     store: options.store,
     readHostFile: options.readHostFile,
     background: options.background,

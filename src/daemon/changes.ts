@@ -45,8 +45,7 @@ export async function openChanges(
   const folder = entry.held.entry
   const paths = upperPaths(changes, folder.pathOf(TEMPORARY_CHANGES))
   if (options.readOnly) {
-    const empty = folder.make('empty', 0o700)
-    const view = await whenFree(() => viewUpper(paths, empty), request.metadataDir)
+    const view = await whenFree(() => viewUpper(paths), request.metadataDir)
     refuseOverlap(target, [paths.upper], changes)
     return view
   }
@@ -87,7 +86,7 @@ export function upperStatus(
     writable: isWritable,
     upper: {
       path: label,
-      ...('label' in work ? { work: work.label } : {}),
+      ...(work === undefined ? {} : { work: work.label }),
       temporary: changes?.kind === 'temporary',
       policy,
     },

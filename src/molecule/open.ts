@@ -84,7 +84,7 @@ export function openWithUpper(
     ...(background === undefined ? {} : { background }),
     upperFd: upper.upperFd,
     label: upper.label,
-    work: 'fd' in work ? new WorkDirectory(work.fd, work.label) : new WorkDirectory(-1, '', work.indexFd),
+    work: new WorkDirectory(work?.fd, work?.label ?? ''),
     policy: upper.policy,
     redirectDir: upper.redirectDir,
     ...shownAs(spec),

@@ -113,7 +113,8 @@ export interface UpperSpec {
   /** Absolute path of the upper directory, for messages. */
   readonly label: string
   readonly upperFd: number
-  readonly work: WorkSpec | ViewedWork
+  /** Absent where the upper is only seen. */
+  readonly work?: WorkSpec
   readonly policy: UpperPolicy
   /** Directories that have something below may be renamed. */
   readonly redirectDir: boolean
@@ -129,16 +130,11 @@ export interface WorkSpec {
   readonly fd: number
 }
 
-/** What a read-only mount needs of a work directory: where files with several names are found. */
-export interface ViewedWork {
-  readonly indexFd: number
-}
-
 /** Whether a directory of the host is among the layers. */
 export function hasHostDirectories({ layers }: MoleculeSpec): boolean {
   return layers.some((layer) => typeof layer !== 'number')
 }
 
 export function takesChanges(upper: UpperSpec | undefined): boolean {
-  return upper !== undefined && 'fd' in upper.work
+  return upper?.work !== undefined
 }

@@ -2,8 +2,7 @@ import { closeSync } from 'node:fs'
 import { basename } from 'node:path'
 import { WorkDirectory } from '../../overlay/index.ts'
 import type { PathText } from '../base/index.ts'
-import { renameAt, reopenDirectory, unlinkAt } from '../sys/at.ts'
-import { listNames } from '../sys/directory-entries.ts'
+import { renameAt, reopenDirectory } from '../sys/at.ts'
 import type { Folder } from '../sys/folder.ts'
 import { tryLock } from '../sys/lock.ts'
 import { nameOf } from '../sys/walk.ts'
@@ -45,7 +44,6 @@ function emptyBoth(workFd: number, work: Folder, folder: Folder): void {
   const directory = new WorkDirectory(workFd, work.path)
   try {
     directory.clean()
-    for (const name of listNames(directory.indexFd)) unlinkAt(directory.indexFd, name)
     const upper = basename(UPPER)
     if (folder.statOf(upper) === undefined) return
     const name = directory.temporaryName()

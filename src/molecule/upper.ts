@@ -1,10 +1,9 @@
 import { closeSync, fstatSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { openIndex, probeUpper, readPolicy, removeAccessLists, WorkDirectory } from '../../overlay/index.ts'
+import { probeUpper, readPolicy, removeAccessLists, WorkDirectory } from '../../overlay/index.ts'
 import { containsPath, FsError, type PathText } from '../base/index.ts'
 import { reopenDirectory } from '../sys/at.ts'
 import { duplicateDescriptor } from '../sys/descriptor.ts'
-import { listNames } from '../sys/directory-entries.ts'
 import { syncFd } from '../sys/file-io.ts'
 import { Folder } from '../sys/folder.ts'
 import { lockHolder, tryLock, unlockFd } from '../sys/lock.ts'
@@ -175,21 +174,17 @@ function removeSign(opened: readonly OpenDirectory[]): void {
 
 /**
  * Opens an upper directory to be seen only: nothing is made or changed, and others may see it too.
- * @param empty a directory that is empty and stays so
  * @throws FsError as `openUpper`
  */
-export function viewUpper(paths: UpperPaths, empty: Folder): OpenUpper {
+export function viewUpper(paths: UpperPaths): OpenUpper {
   const opened: number[] = []
   try {
-    const upper = openDirectory(paths.named ?? paths.upper, 'upper')
-    const upperFd = upper.fd
+    const upperFd = openDirectory(paths.named ?? paths.upper, 'upper').fd
     opened.push(upperFd)
-    const workPath = paths.named === undefined ? paths.work : `${upper.path}${WORK_SUFFIX}`
     lock(upperFd, `upper directory ${paths.upper}`, 'shared')
     const spec: UpperSpec = {
       label: paths.upper,
       upperFd,
-      work: { indexFd: indexOf(workPath, upperFd) ?? reopenDirectory(empty.fd) },
       policy: readPolicy(upperFd),
       redirectDir: true,
       fresh: false,
@@ -200,30 +195,6 @@ export function viewUpper(paths: UpperPaths, empty: Folder): OpenUpper {
   } catch (error) {
     for (const fd of opened) closeSync(fd)
     throw named(error, paths)
-  }
-}
-
-/**
- * The links of files with several names; those of a mount over host directories mean nothing later, and those of a
- * stranger nothing at all.
- */
-function indexOf(work: PathText, upperFd: number): number | undefined {
-  let workFd: number
-  try {
-    workFd = openDirectory(work, 'work').fd
-  } catch (error) {
-    if (error instanceof FsError && error.code === 'ENOENT') return undefined
-    throw error
-  }
-  try {
-    const { uid } = fstatSync(workFd)
-    if (!isTrustedOwner(uid) && uid !== fstatSync(upperFd).uid) return undefined
-    const fd = openIndex(workFd)
-    if (fd === undefined || !listNames(fd).some((name) => name.includes('.passing'))) return fd
-    closeSync(fd)
-    return undefined
-  } finally {
-    closeSync(workFd)
   }
 }
 

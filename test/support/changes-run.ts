@@ -41,9 +41,9 @@ export function lastTree(log: ChangesLog): readonly TreeEntry[] {
 }
 
 /** The first difference of two runs with the same seed, with the steps before it; empty where there is none. */
-export function compareChanges(ours: ChangesLog, theirs: ChangesLog): string[] {
+export function compareChanges(ours: ChangesLog, theirs: ChangesLog, options: CompareOptions = {}): string[] {
   for (const [i, line] of ours.entries()) {
-    const lines = compareLines(line, theirs[i])
+    const lines = compareLines(line, theirs[i], options)
     if (lines.length === 0) continue
     const before = ours
       .slice(Math.max(0, i - 12), i)
@@ -53,9 +53,9 @@ export function compareChanges(ours: ChangesLog, theirs: ChangesLog): string[] {
   return ours.length === theirs.length ? [] : [`${ours.length} lines, expected ${theirs.length}`]
 }
 
-function compareLines(ours: ChangesLine, theirs: ChangesLine | undefined): string[] {
+function compareLines(ours: ChangesLine, theirs: ChangesLine | undefined, options: CompareOptions): string[] {
   if (theirs === undefined) return ['expected nothing more']
-  if ('tree' in ours && 'tree' in theirs) return compareChanged(ours.tree, theirs.tree)
+  if ('tree' in ours && 'tree' in theirs) return compareChanged(ours.tree, theirs.tree, options)
   if (!('change' in ours) || !('change' in theirs)) return ['a tree and a change']
   if (ours.change !== theirs.change) return [`${describe(ours)}, expected ${describe(theirs)}`]
   return ours.result === theirs.result ? [] : [`${describe(ours)}, expected ${theirs.result}`]

@@ -73,8 +73,13 @@ export async function ociSource(temp: string, name: string, images: readonly str
 export const UNVERIFIED: readonly string[] = ['--allow-missing-verity']
 
 /** Path and inode number of everything below a directory. */
-export async function readInodes(directory: string): Promise<ReadonlyMap<string, string>> {
-  const { stdout } = await run('find', [directory, '-mindepth', '1', '-printf', '%P\\0%i\\0'])
+export async function readInodes(
+  directory: string,
+  by: 'entry' | 'stat' = 'entry',
+): Promise<ReadonlyMap<string, string>> {
+  // A test of the attributes makes find(1) ask for them, and take the number from there.
+  const looks = by === 'stat' ? ['-links', '+0'] : []
+  const { stdout } = await run('find', [directory, '-mindepth', '1', ...looks, '-printf', '%P\\0%i\\0'])
   const words = stdout.split('\0').slice(0, -1)
   const inodes = new Map<string, string>()
   for (let i = 0; i < words.length; i += 2) inodes.set(words[i] ?? '', words[i + 1] ?? '')

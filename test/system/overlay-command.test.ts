@@ -1,7 +1,9 @@
 import {
+  appendFileSync,
   chmodSync,
   chownSync,
   existsSync,
+  linkSync,
   lstatSync,
   mkdirSync,
   readdirSync,
@@ -86,7 +88,58 @@ describe.skipIf(!need.ok)(titled('an overlay', need), () => {
       }
       const whiteout = lstatSync(join(folder, 'u/both/b'))
       expect([whiteout.isCharacterDevice(), whiteout.rdev]).toEqual([true, 0])
-      expect(readdirSync(join(folder, 'w')).sort()).toEqual(['atomfs.index', 'work'])
+      expect(readdirSync(join(folder, 'w')).sort()).toEqual(['work'])
+    })
+  })
+
+  it('keeps what each of several names of a file showed, and the numbers of all, also of places of one directory', async () => {
+    await inOverlayScene(async ({ overlay, target, folder }) => {
+      const at = (path: string) => join(folder, path)
+      writeFileSync(at('b/one'), 'old')
+      for (const name of ['two', 'three', 'four']) linkSync(at('b/one'), at(`b/${name}`))
+      mkdirSync(at('b/again'))
+      await run('mount', ['--bind', at('b/below'), at('b/again')])
+      try {
+        const names = ['one', 'two', 'three', 'below/file', 'again/file']
+        const show = (root: string) =>
+          names.map((name) => {
+            const { uid, mode } = statSync(join(root, name))
+            return `${readFileSync(join(root, name))} ${uid} ${(mode & 0o777).toString(8)}`
+          })
+        const changed = ['old+ 0 644', 'old 7 644', 'old 0 600', 'new 0 644', 'below 7 644']
+        await succeed(overlay('-o', WRITABLE, 'mnt'))
+        for (const name of names) statSync(join(target, name))
+        appendFileSync(join(target, 'one'), '+')
+        chownSync(join(target, 'two'), 7, 7)
+        chmodSync(join(target, 'three'), 0o600)
+        rmSync(join(target, 'four'))
+        writeFileSync(join(target, 'below/file'), 'new')
+        chownSync(join(target, 'again/file'), 7, 7)
+        expect(show(target)).toEqual(changed)
+        await run('sync', ['-f', target])
+        const numbers = () => [...names, 'both/a', 'both/b'].map((name) => statSync(join(target, name)).ino)
+        chmodSync(join(target, 'both/b'), 0o600)
+        const before = numbers()
+        await unmount(target)
+        await succeed(overlay('-o', WRITABLE, 'mnt'))
+        expect(show(target)).toEqual(changed)
+        expect(existsSync(join(target, 'four'))).toBe(false)
+        // Met in another order than before.
+        readdirSync(join(target, 'below'))
+        expect(numbers()).toEqual(before)
+        await unmount(target)
+        await succeed(overlay('-o', 'lowerdir=u:b', 'mnt'))
+        expect(show(target)).toEqual(changed)
+        await unmount(target)
+        if (!withKernel.ok) return
+        await run('mount', ['-t', 'overlay', '-o', 'lowerdir=u:a:b,userxattr', 'overlay', 'mnt'], {
+          cwd: folder,
+        })
+        expect(show(target).slice(0, 4)).toEqual(changed.slice(0, 4))
+      } finally {
+        await unmount(target)
+        await unmount(at('b/again'))
+      }
     })
   })
 

@@ -19,6 +19,7 @@ import {
   LAYER_TIME,
   layerFiles,
   pageBytes,
+  type SeenFile,
   type SeenFiles,
 } from '../support/changes-crash.ts'
 import {
@@ -56,6 +57,8 @@ class Scene {
   readonly #folder: string
   readonly #image: string
   readonly #options: string
+  /** Inode numbers in the image of files with several names. */
+  #shared: ReadonlySet<string> | undefined
 
   constructor(folder: string, image: string, options: string) {
     this.#folder = folder
@@ -84,7 +87,14 @@ class Scene {
   }
 
   async see(): Promise<SeenFiles> {
-    return JSON.parse(await runProgram('changes-crash-main', ['look', this.target])) as SeenFiles
+    const seen = JSON.parse(await runProgram('changes-crash-main', ['look', this.target])) as SeenFiles
+    const inodes = Object.values(seen).map(({ inode }) => inode)
+    this.#shared ??= new Set(inodes.filter((inode, i) => inodes.indexOf(inode) !== i))
+    // Names that share an inode of the image are files of their own.
+    const own = Object.entries(seen).map(([name, file]): [string, SeenFile] => {
+      return [name, this.#shared?.has(file.inode) ? { ...file, inode: `${file.inode} ${name}` } : file]
+    })
+    return Object.fromEntries(own)
   }
 
   /** Works until the mount is gone. @returns what was done */
@@ -102,7 +112,7 @@ class Scene {
     return lines.filter((line) => line !== '').map((line) => JSON.parse(line) as DiaryLine)
   }
 
-  /** What is left in the work directory, but for the index. */
+  /** What is left in the work directory. */
   leftovers(): string[] {
     return readdirSync(join(this.#folder, 'upper.atomfs-work', 'work'))
   }

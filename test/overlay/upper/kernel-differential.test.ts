@@ -22,8 +22,20 @@ function seeds(): number[] {
   return Array.from({ length: (last ?? 0) - first + 1 }, (_, i) => first + i)
 }
 
+/**
+ * Link counts aside: those of files that have several names below are counted where the file lies, and the kernel copies
+ * up when a file is opened, we when it is changed. Nor does overlayfs with the attributes of users hide those of root.
+ */
+function comparable(text: string): string {
+  return text.replace(/\\?"nlink\\?":\d+,/g, '').replace(/"trusted\.overlay\.atomfs\.ino":"\w+",?/, '')
+}
+
+function comparableTree(side: Side): Map<string, string> {
+  return new Map([...describeTree(side)].map(([path, text]) => [path, comparable(text)]))
+}
+
 function assertSameTree(ours: Side, kernel: Side, when: string): void {
-  const [left, right] = [describeTree(ours), describeTree(kernel)]
+  const [left, right] = [comparableTree(ours), comparableTree(kernel)]
   const differing = [...new Set([...left.keys(), ...right.keys()])].filter(
     (path) => left.get(path) !== right.get(path),
   )
@@ -41,8 +53,10 @@ function inodes(side: Side): Map<string, number> {
 interface Variant {
   readonly seed: number
   readonly policy: UpperPolicy
-  /** Inode numbers of the layers outlast a mount; without, groups of hard links end with it. */
-  readonly lasting: boolean
+  /** The layers are images rather than directories. */
+  readonly images: boolean
+  /** Files of the layers have several names. */
+  readonly hardLinks: boolean
 }
 
 /** With `trusted.` attributes the kernel redirects directories; with those of users it refuses to move them. */
@@ -50,7 +64,12 @@ function variantOf(seed: number): Variant {
   const markers = seed % 2 === 0 ? 'user' : 'trusted'
   const owners = seed % 5 === 4 ? 'override' : 'real'
   const whiteouts = seed % 7 === 3 ? 'wh' : 'device'
-  return { seed, policy: { ...REAL, markers, owners, whiteouts }, lasting: seed % 3 !== 0 }
+  return {
+    seed,
+    policy: { ...REAL, markers, owners, whiteouts },
+    images: seed % 3 !== 0,
+    hardLinks: seed % 4 !== 1,
+  }
 }
 
 class Scene {
@@ -68,8 +87,11 @@ class Scene {
     const count = this.random.int(1, 3)
     for (let i = 0; i < count; i++) {
       const lower = this.folderNamed(`l${i}`)
-      const { policy, lasting } = variant
-      makeLower(this.random, lower, { namespace: policy.markers, bottom: i === 0, hardLinks: lasting })
+      makeLower(this.random, lower, {
+        namespace: variant.policy.markers,
+        bottom: i === 0,
+        hardLinks: variant.hardLinks,
+      })
       this.#lowers.unshift(lower)
     }
   }
@@ -80,19 +102,19 @@ class Scene {
     return path
   }
 
-  kernel(upper: string, index: 'on' | 'off'): KernelSide {
+  kernel(upper: string): KernelSide {
     const [dir, work, target] = [upper, `${upper}-kwork`, `${upper}-mnt`].map((name) =>
       this.folderNamed(name),
     )
     const markers = this.#variant.policy.markers === 'user' ? 'userxattr' : 'redirect_dir=on'
     const layers = `lowerdir=${this.#lowers.join(':')},upperdir=${dir},workdir=${work}`
-    return this.#opened(new KernelSide(target ?? '', `${layers},${markers},index=${index}`))
+    return this.#opened(new KernelSide(target ?? '', `${layers},${markers},index=off`))
   }
 
   ours(upper: string, policy = this.#variant.policy): TreeSide {
     const lingers = new Random(this.#variant.seed + 1)
     const paths = [...this.#lowers].reverse()
-    const lowers = this.#variant.lasting ? paths.map((path, i) => new SnapshotLayer(path, i)) : paths
+    const lowers = this.#variant.images ? paths.map((path, i) => new SnapshotLayer(path, i)) : paths
     const places = { lowers, upper: this.folderNamed(upper), work: this.folderNamed(`${upper}-work`) }
     const redirectDir = policy.markers === 'trusted'
     return this.#opened(new TreeSide(places, policy, { redirectDir }, () => lingers.chance(0.3)))
@@ -124,16 +146,16 @@ function runSteps({ random }: Scene, ours: TreeSide, kernel: KernelSide, variant
   for (let step = 0; step < STEPS; step++) {
     const operation = randomOperation(random, held, variant.policy.markers)
     const [left, right] = [outcome(operation, ours), outcome(operation, kernel)]
-    expect(left, `step ${step}: ${operation.text}`).toBe(right)
+    expect(comparable(left), `step ${step}: ${operation.text}`).toBe(comparable(right))
     updateHeld(held, operation, left)
     if (step % 10 === 9) assertSameTree(ours, kernel, `after step ${step}: ${operation.text}`)
     if (step % 50 === 49) ours.forgetAll()
     if (step % 100 !== 99) continue
     releaseAll()
-    const before = variant.lasting ? inodes(ours) : undefined
+    const before = inodes(ours)
     for (const side of [ours, kernel]) side.remount()
     assertSameTree(ours, kernel, `after the remount at step ${step}`)
-    if (before !== undefined) expect(inodes(ours)).toEqual(before)
+    expect(inodes(ours)).toEqual(before)
   }
   releaseAll()
 }
@@ -144,16 +166,16 @@ describe.skipIf(!need.ok)(titled('against kernel overlayfs', need), () => {
     const scene = new Scene(variant)
     try {
       const ours = scene.ours('u')
-      const kernel = scene.kernel('k', 'on')
+      const kernel = scene.kernel('k')
       assertSameTree(ours, kernel, 'at the start')
       runSteps(scene, ours, kernel, variant)
       // Nothing is held for what nobody knows any more.
       ours.forgetAll()
       expect(ours.tree.state.nodes).toBe(1)
       const { owners, whiteouts } = variant.policy
-      if (variant.lasting || owners !== 'real' || whiteouts !== 'device') return
+      if (owners !== 'real' || whiteouts !== 'device') return
       scene.closeSide(ours)
-      const cross = scene.kernel('u', 'off')
+      const cross = scene.kernel('u')
       assertSameTree(cross, kernel, 'the kernel on our upper')
       for (const side of [cross, kernel]) scene.closeSide(side)
       assertSameTree(scene.ours('k'), scene.ours('u'), 'ours on the upper of the kernel')
@@ -200,7 +222,7 @@ describe.skipIf(!plain.ok)(titled('as a plain user, against kernel overlayfs as 
       const printed = JSON.parse(stdout)
       expect(printed.policy).toMatchObject({ owners: 'override', markers: 'user' })
       const [lower, upper, work] = ['lower', 'kupper', 'kwork'].map((name) => join(folder, name))
-      const options = `lowerdir=${lower},upperdir=${upper},workdir=${work},userxattr,index=on`
+      const options = `lowerdir=${lower},upperdir=${upper},workdir=${work},userxattr,index=off`
       kernel = new KernelSide(join(folder, 'mnt'), options)
       expect(printed.outcomes).toEqual(runRandom(kernel, new Random(seed), STEPS))
       const tree = new Map(describeTree(kernel))

@@ -182,7 +182,7 @@ const NOBODY = ['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-grou
 /** Gives the scene to the plain user. */
 function giveAway(): void {
   chmodSync(scene.folder, 0o711)
-  for (const name of ['upper', 'work', 'work/work', 'work/atomfs.index']) {
+  for (const name of ['upper', 'work', 'work/work']) {
     chownSync(scene.path(name), 65_534, 65_534)
   }
 }

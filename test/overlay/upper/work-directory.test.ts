@@ -26,10 +26,8 @@ function inside(): string[] {
 
 describe('a work directory', () => {
   test('is for its owner alone, also where overlayfs left it without any rights', () => {
-    for (const name of ['work', 'atomfs.index']) {
-      expect(statSync(scene.path(`work/${name}`)).mode & 0o7777).toBe(0o700)
-      chmodSync(scene.path(`work/${name}`), 0)
-    }
+    expect(statSync(scene.path('work/work')).mode & 0o7777).toBe(0o700)
+    chmodSync(scene.path('work/work'), 0)
     new WorkDirectory(scene.open('work'), 'w').close()
     expect(statSync(scene.path('work/work')).mode & 0o7777).toBe(0o700)
   })
@@ -96,12 +94,6 @@ describe('cleaning', () => {
     scene.work.clean()
     expect(inside()).toEqual([])
     expect(scene.work.temporaryName()).toBe('#0')
-  })
-
-  test('keeps the links by which files are found again', () => {
-    writeFileSync(scene.path('work/atomfs.index/0-77'), '')
-    scene.work.clean()
-    expect(readdirSync(scene.path('work/atomfs.index'))).toEqual(['0-77'])
   })
 
   test('is refused after a volatile mount, and removes nothing, until somebody takes the mark away', () => {
