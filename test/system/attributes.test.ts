@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, mkdirSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { mksquashfs, mountKernelSquashfs, needs, run, titled, unmount, withTarget } from '../support/index.ts'
@@ -109,7 +109,8 @@ describe.skipIf(!need.ok)(titled('attributes of trusted.', need), () => {
   it(users, async () => {
     await inScene(async ({ folder, target, atomfs }) => {
       chmodSync(folder, 0o755)
-      for (const path of ['tree', 'up', 'work']) mkdirSync(join(folder, path))
+      for (const path of ['tree', 'up', 'copies']) mkdirSync(join(folder, path))
+      chownSync(join(folder, 'copies'), 1000, 1000)
       writeFileSync(join(folder, 'tree/f'), 'f')
       for (const name of ['trusted.one', 'user.two']) {
         setXattr(Buffer.from(join(folder, 'tree/f')), name, Buffer.from('v'))
@@ -122,8 +123,7 @@ describe.skipIf(!need.ok)(titled('attributes of trusted.', need), () => {
         const listed = await as(1000, 'getfattr', '--absolute-names', '-m-', '-d', file)
         expect(listed).toMatchObject({ status: 0, stdout: `# file: ${file}\nuser.two="v"\n\n`, stderr: '' })
         if (withRsync.ok) {
-          chmodSync(folder, 0o777)
-          const copied = await as(1000, 'rsync', '-aX', file, join(folder, `copy${more.length}`))
+          const copied = await as(1000, 'rsync', '-aX', file, join(folder, 'copies', `${more.length}`))
           expect(copied).toMatchObject(SILENT)
         }
         await unmount(target)
