@@ -1,4 +1,5 @@
 import { FsError } from '../src/base/index.ts'
+import type { HostInode } from '../src/sys/statx.ts'
 import type { Layer } from './layer.ts'
 
 /** Programs of 32 bits get EOVERFLOW from stat(2) for a number from here on (fs/stat.c:cp_compat_stat). */
@@ -94,7 +95,8 @@ export class InodeNumbers {
   }
 
   /** @param device of the upper directory. @param ino number that its file system gives; beyond 2^52 they wrap around */
-  ofUpper(device: number, ino: number): number {
+  ofUpper(device: number, ino: HostInode): number {
+    if (typeof ino === 'bigint') return UPPER + Number(ino % BigInt(UPPER))
     return ino < HOST_NUMBERS ? this.#ofHost(device, ino) : UPPER + (ino % UPPER)
   }
 

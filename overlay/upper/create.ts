@@ -108,9 +108,9 @@ export class Creator {
     try {
       this.#furnish(fd, made)
       const host = statFd(fd)
-      const ino = inodes.ofUpper(host.dev, host.ino)
+      const ino = inodes.ofUpper(host.dev, host.inode)
       const node = new Node(table.freshId(undefined), direntType(S_IFREG), ino, undefined)
-      node.upperIno = host.ino
+      node.upperIno = host.inode
       files.holdData(node, fd)
       node.unnamed = true
       table.add(node, undefined)
@@ -242,11 +242,11 @@ export class Creator {
     const host = fd === undefined ? statAt(dir, name) : statFd(fd)
     if (host === undefined)
       throw new FsError('ESTALE', `${JSON.stringify(name)} was removed by somebody else`)
-    const [id, ino] = [table.freshId(undefined), inodes.ofUpper(host.dev, host.ino)]
+    const [id, ino] = [table.freshId(undefined), inodes.ofUpper(host.dev, host.inode)]
     const node = isDirectory(what.mode)
       ? new DirectoryNode(id, ino, undefined)
       : new Node(id, direntType(what.mode), ino, undefined)
-    node.upperIno = host.ino
+    node.upperIno = host.inode
     if (isDirectoryNode(node)) node.opaque = opaque
     table.add(node, { parent, name })
     if (fd !== undefined) files.keepData(node, fd)

@@ -144,10 +144,10 @@ export class Lifter {
   }
 
   /** The node is this inode of the upper from now on, and has its number where that of the original is not kept. */
-  #becomes(node: Node, { dev, ino }: HostStat): void {
+  #becomes(node: Node, { dev, inode }: HostStat): void {
     const { table, inodes } = this.#upper
-    if (!isDirectoryNode(node) && !this.#keepsNumber(partOf(node))) node.ino = inodes.ofUpper(dev, ino)
-    table.setUpper(node, ino)
+    if (!isDirectoryNode(node) && !this.#keepsNumber(partOf(node))) node.ino = inodes.ofUpper(dev, inode)
+    table.setUpper(node, inode)
   }
 
   /**

@@ -1,5 +1,6 @@
 import { type DirectorySink, type Entry, FsError, type Name } from '../../src/base/index.ts'
 import { listEntries } from '../../src/sys/directory-entries.ts'
+import type { HostInode } from '../../src/sys/statx.ts'
 import type { Found } from '../directory.ts'
 import type { LayerEntry } from '../layer.ts'
 import { listMerged, listSingle } from '../listing.ts'
@@ -158,7 +159,7 @@ export class Lister {
   }
 
   /** @param ino in the upper */
-  #isToldAs(node: DirectoryNode, name: Name, ino: number): boolean {
+  #isToldAs(node: DirectoryNode, name: Name, ino: HostInode): boolean {
     const { table } = this.#upper
     const known = table.byUpper(ino)
     return known !== undefined && isTold(known) && table.hasPlace(known, node, name)

@@ -1,4 +1,5 @@
 import type { Name } from '../../src/base/index.ts'
+import type { HostInode } from '../../src/sys/statx.ts'
 
 /**
  * Cookies of names that only the upper has begin here and end below 2^31: 32-bit programs get EOVERFLOW for more
@@ -16,7 +17,7 @@ export interface Shown {
   readonly ino: number
   readonly type: number
   /** Its inode number in the upper, 0 where that is not known. */
-  readonly upperIno: number
+  readonly upperIno: HostInode
 }
 
 export interface UpperName extends Shown {

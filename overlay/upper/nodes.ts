@@ -1,4 +1,5 @@
 import { FsError, type Name, type NodeId, ROOT_NODE_ID } from '../../src/base/index.ts'
+import type { HostInode } from '../../src/sys/statx.ts'
 import type { Directory, Part } from '../directory.ts'
 import type { Layer } from '../layer.ts'
 import { NodeIds } from '../node-ids.ts'
@@ -25,7 +26,7 @@ export class Node {
   /** Nodes that have this one as their parent. */
   children = 0
   /** Inode number in the upper; 0 while it is not there. */
-  upperIno = 0
+  upperIno: HostInode = 0
   /** What lies below. It gives data and attributes while there is nothing in the upper. */
   readonly part: Part | undefined
   /** One of its names: where the upper has it, if it has it by a name. Undefined once no name is known any more. */
@@ -116,7 +117,7 @@ export class NodeTable {
   readonly #byPart = new Map<NodeId, Node>()
   /** Nodes of what lies below under further names, by `keyOf` of the name. */
   readonly #byName = new Map<string, Node>()
-  readonly #byUpper = new Map<number, Node>()
+  readonly #byUpper = new Map<HostInode, Node>()
   /** Ids of nodes that nothing lies below are counted up from here, above those of all layers. */
   #nextId: NodeId
 
@@ -184,7 +185,7 @@ export class NodeTable {
     return this.#byName.get(keyOf(parent, name))
   }
 
-  byUpper(ino: number): Node | undefined {
+  byUpper(ino: HostInode): Node | undefined {
     return this.#byUpper.get(ino)
   }
 
@@ -211,7 +212,7 @@ export class NodeTable {
   }
 
   /** The node is in the upper from now on, or as another inode than before. */
-  setUpper(node: Node, ino: number): void {
+  setUpper(node: Node, ino: HostInode): void {
     if (this.#byUpper.get(node.upperIno) === node) this.#byUpper.delete(node.upperIno)
     node.upperIno = ino
     if (ino !== 0) this.#byUpper.set(ino, node)

@@ -64,7 +64,7 @@ export class Resolver {
   /** @param host what `upperEntry` gave */
   upperNode(parent: DirectoryNode, name: Name, host: HostStat): Node {
     const { table, files } = this.#upper
-    const known = table.byUpper(host.ino)
+    const known = table.byUpper(host.inode)
     if (known !== undefined) {
       if (isDirectoryNode(known) !== isDirectory(host.mode)) throw changed(name)
       if (isDirectoryNode(known)) {
@@ -111,7 +111,7 @@ export class Resolver {
     const bare = !attributes.some(isOfInterest)
     const made =
       bare && policy.owners === 'real' ? bareNode(this.#upper, host) : this.#newCopy(dir, name, host)
-    made.upperIno = host.ino
+    made.upperIno = host.inode
     table.add(made, { parent, name })
     return made
   }
@@ -121,13 +121,13 @@ export class Resolver {
     const { table, policy, inodes } = this.#upper
     const fd = openAt(dir, name, O_PATH)
     try {
-      if (statFd(fd).ino !== host.ino) throw changed(name)
+      if (statFd(fd).inode !== host.inode) throw changed(name)
       // One that overlayfs made, with its data still in a layer.
       if (listxattrFd(fd).some(isMetacopyAttribute)) {
         throw new FsError('EIO', `upper: ${JSON.stringify(name)} has overlay.metacopy: its data is not here`)
       }
       const type = direntType(presentUpperStat(fd, host, policy).mode)
-      const ino = readInode(fd, host.mode, policy) ?? inodes.ofUpper(host.dev, host.ino)
+      const ino = readInode(fd, host.mode, policy) ?? inodes.ofUpper(host.dev, host.inode)
       return new Node(table.freshId(undefined), type, ino, undefined)
     } finally {
       closeSync(fd)
@@ -138,14 +138,14 @@ export class Resolver {
     const { table, files, marks, inodes } = this.#upper
     const fd = openAt(files.directory(parent), name, O_PATH | O_DIRECTORY)
     try {
-      if (statFd(fd).ino !== host.ino) throw changed(name)
+      if (statFd(fd).inode !== host.inode) throw changed(name)
       const opacity = upperOpacity(fd, marks)
       const redirect = readRedirect((attribute) => getxattrFd(fd, attribute))
       const lower = opacity === 'y' ? undefined : this.#lowerOf(parent, name, redirect)
       const top = lower?.top
-      const ino = top === undefined ? inodes.ofUpper(host.dev, host.ino) : this.#inodeBelow(top)
+      const ino = top === undefined ? inodes.ofUpper(host.dev, host.inode) : this.#inodeBelow(top)
       const node = new DirectoryNode(table.freshId(top), ino, lower)
-      node.upperIno = host.ino
+      node.upperIno = host.inode
       node.redirect = redirect
       node.opaque = opacity === 'y'
       node.attributeWhiteouts = opacity === 'x'
@@ -186,7 +186,7 @@ function assertWhole(layer: Layer, part: Part): void {
 }
 
 function bareNode({ table, inodes }: Upper, host: HostStat): Node {
-  const ino = inodes.ofUpper(host.dev, host.ino)
+  const ino = inodes.ofUpper(host.dev, host.inode)
   return new Node(table.freshId(undefined), direntType(host.mode), ino, undefined)
 }
 

@@ -171,7 +171,7 @@ export class UpperFiles {
     if (open !== undefined) return statFd(open)
     const { dir, name } = this.locate(node)
     const stat = statAt(dir, name)
-    if (stat === undefined || stat.ino !== node.upperIno || stat.dev !== this.dev) throw stale(node)
+    if (stat === undefined || stat.inode !== node.upperIno || stat.dev !== this.dev) throw stale(node)
     return stat
   }
 
@@ -338,7 +338,7 @@ export class UpperFiles {
     }
     try {
       const stat = statFd(fd)
-      if (stat.ino !== node.upperIno || stat.dev !== this.dev) throw stale(node)
+      if (stat.inode !== node.upperIno || stat.dev !== this.dev) throw stale(node)
       return fd
     } catch (error) {
       closeSync(fd)

@@ -371,9 +371,9 @@ function assemble(options: WritableTreeOptions, onGone: (node: Node) => void): U
   const layer = top && layers[top.layer]
   const inodes = new InodeNumbers(layers, host.dev)
   const ino =
-    top && layer ? inodes.ofLayer(top.layer, layer.stat(top.ref).ino) : inodes.ofUpper(host.dev, host.ino)
+    top && layer ? inodes.ofLayer(top.layer, layer.stat(top.ref).ino) : inodes.ofUpper(host.dev, host.inode)
   const root = new DirectoryNode(ROOT_NODE_ID, ino, lower)
-  root.upperIno = host.ino
+  root.upperIno = host.inode
   root.opaque = opaque
   root.attributeWhiteouts = opacity === 'x'
   const files = new UpperFiles({ rootFd: upperFd, work, mostHeld: options.mostHeld })

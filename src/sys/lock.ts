@@ -43,7 +43,8 @@ export function unlockFd(fd: number): void {
  * number that stands there once is enough.
  */
 export function lockHolder(fd: number): number | undefined {
-  const { ino } = fstatSync(fd)
+  // Node takes the number for a signed one.
+  const ino = BigInt.asUintN(64, fstatSync(fd, { bigint: true }).ino)
   const holders = readLocks().filter((lock) => lock.ino === ino)
   const pids = new Set(holders.map((lock) => lock.pid))
   const [pid] = pids
@@ -52,12 +53,12 @@ export function lockHolder(fd: number): number | undefined {
 }
 
 /** The lines of `/proc/locks` (proc_locks(5)) that are of flock(2). */
-function readLocks(): readonly { readonly pid: number; readonly ino: number }[] {
+function readLocks(): readonly { readonly pid: number; readonly ino: bigint }[] {
   try {
     const lines = readFileSync(procPath('locks'), 'latin1').matchAll(
       /^\d+: FLOCK +\w+ +\w+ +(-?\d+) [\da-f]+:[\da-f]+:(\d+) /gm,
     )
-    return [...lines].map(([, pid, ino]) => ({ pid: Number(pid), ino: Number(ino) }))
+    return [...lines].map(([, pid, ino]) => ({ pid: Number(pid), ino: BigInt(ino ?? 0) }))
   } catch {
     return []
   }

@@ -1,13 +1,21 @@
-import { FsError, type Name, type Stat } from '../base/index.ts'
+import type { Name, Stat } from '../base/index.ts'
 import { nameAddress, stringAddress } from './c-string.ts'
 import { lastErrno, systemError } from './ffi.ts'
 import { Scratch } from './scratch.ts'
 import { systemCall } from './system-call.ts'
 
+/**
+ * An inode number of this machine, exact: a number up to 2^53, a BigInt beyond, where network file systems, mergerfs and
+ * overlayfs with `xino` have theirs. So equal ones are equal for `===` and as keys.
+ */
+export type HostInode = number | bigint
+
 /** Attributes of a file of this machine, as statx(2) gives them: exact times, and device numbers in 32 bits. */
 export interface HostStat extends Stat {
-  /** Device of the file system, encoded as `rdev` is: tells, with `ino`, one file from all others. */
+  /** Device of the file system, encoded as `rdev` is: tells, with `inode`, one file from all others. */
   readonly dev: number
+  /** Exact, unlike `ino`, which is rounded beyond 2^53. */
+  readonly inode: HostInode
 }
 
 const AT_SYMLINK_NOFOLLOW = 0x100
@@ -56,14 +64,17 @@ function device(at: number): number {
   return ((minor & 0xff) | ((major & 0xfff) << 8) | ((minor & ~0xff) << 12)) >>> 0
 }
 
-/** struct statx. @throws FsError EOVERFLOW where an inode number is not exact as a number */
+function exact(at: number): HostInode {
+  const number = u64(at)
+  return Number.isSafeInteger(number) ? number : (BigInt(u32(at + 4)) << 32n) | BigInt(u32(at))
+}
+
+/** struct statx. */
 function decode(): HostStat {
-  const ino = u64(32)
-  // Two such numbers could become one, and two files with them.
-  if (ino > Number.MAX_SAFE_INTEGER) throw new FsError('EOVERFLOW', `inode number ${ino} exceeds 2^53`)
   return {
     dev: device(136),
-    ino,
+    ino: u64(32),
+    inode: exact(32),
     mode: u32(28) & 0xffff,
     nlink: u32(16),
     uid: u32(20),

@@ -143,6 +143,35 @@ describe.skipIf(!need.ok)(titled('an overlay', need), () => {
     })
   })
 
+  it.skipIf(!withKernel.ok)(titled('inode numbers beyond 2^53 are as good as any', withKernel), async () => {
+    await inOverlayScene(async ({ overlay, target, folder }) => {
+      const at = (path: string) => join(folder, path)
+      for (const path of ['t', 'x', 'y', 'k']) mkdirSync(at(path))
+      await run('mount', ['-t', 'tmpfs', 'tmpfs', at('t')])
+      try {
+        for (const path of ['t/u', 't/w']) mkdirSync(at(path))
+        // With `xino` overlayfs has the number of the layer in the highest bits.
+        const layers = `lowerdir=${at('t')},upperdir=${at('x')},workdir=${at('y')},xino=on`
+        await run('mount', ['-t', 'overlay', '-o', layers, 'overlay', at('k')])
+        expect(Number((await run('stat', ['-c', '%i', at('k/u')])).stdout)).toBeGreaterThan(2 ** 53)
+        for (const round of [1, 2]) {
+          await succeed(overlay('-o', 'lowerdir=a:b,upperdir=k/u,workdir=k/w', 'mnt'))
+          if (round === 1) {
+            for (let i = 0; i < 20; i += 1) writeFileSync(join(target, `${i}`), `${i}`)
+            appendFileSync(join(target, 'both/a'), '+')
+          }
+          for (let i = 0; i < 20; i += 1) expect(readFileSync(join(target, `${i}`), 'utf8')).toBe(`${i}`)
+          expect(readFileSync(join(target, 'both/a'), 'utf8')).toBe('from a+')
+          const numbers = readdirSync(target).map((name) => statSync(join(target, name)).ino)
+          expect(new Set(numbers).size).toBe(22)
+          await run('umount', [target])
+        }
+      } finally {
+        for (const path of [target, at('k'), at('t')]) await unmount(path)
+      }
+    })
+  })
+
   it('is the same by the name of the command, and can rename directories on request', async () => {
     await inOverlayScene(async ({ atomfs, target, folder }) => {
       const at = (path: string) => join(folder, path)
