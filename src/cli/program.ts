@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander'
 import packageJson from '../../package.json' with { type: 'json' }
+import { messageOf } from '../daemon/failure.ts'
 import type { DaemonProcess } from '../daemon/spawn.ts'
 import { formatLines } from './format.ts'
 import type { InspectFlags } from './inspect.ts'
@@ -35,7 +36,7 @@ export async function run(args: readonly string[], name: string, early?: DaemonP
 
 /** The one line for an error. Commander puts its suggestions on a second line. */
 export function formatError(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error)
+  const message = messageOf(error)
   const text =
     error instanceof CommanderError ? message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' ') : message
   return formatLines([`Error: ${text.trim()}`])

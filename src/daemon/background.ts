@@ -2,6 +2,7 @@ import { closeSync, readSync, writeSync } from 'node:fs'
 import { FsError } from '../base/index.ts'
 import { closeInheritedDescriptors } from '../sys/process.ts'
 import { startSession } from '../sys/session.ts'
+import { failureText } from './failure.ts'
 import { processEvents } from './host.ts'
 import type { LogFunction } from './log.ts'
 import { openLogSink } from './log-sink.ts'
@@ -56,17 +57,11 @@ function leaveCaller(log: LogFunction): void {
 
 /** Tells the parent why there is no mount; a fault of ours comes with its place in the code. */
 export function sendFailure(error: unknown): void {
-  const message = error instanceof FsError ? error.message : `internal error: ${describe(error)}`
   try {
-    sendAnswer({ error: message })
+    sendAnswer({ error: failureText(error) })
   } catch {
     // The parent is gone: it was killed, and there is nobody to tell.
   }
-}
-
-function describe(error: unknown): string {
-  if (!(error instanceof Error)) return String(error)
-  return (error.stack ?? error.message).split('\n').slice(0, 2).join(' ').replace(/\s+/g, ' ')
 }
 
 function readRequest(): MountRequest {

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { FsError, type PathText } from '../base/index.ts'
 import {
   HeldError,
+  type MoleculeSpec,
   type OpenUpper,
   openUpper,
   removeChanges,
@@ -39,13 +40,17 @@ export async function openChanges(
   request: MountRequest,
   entry: OwnEntry,
   target: string,
+  { layers }: Pick<MoleculeSpec, 'layers'>,
 ): Promise<OpenUpper | undefined> {
   const { changes, options } = request
   if (changes === undefined) return undefined
   const folder = entry.held.entry
+  const lowers = layers
+    .filter((layer) => typeof layer !== 'number')
+    .map(({ label, fd }) => ({ what: `lower directory ${label}`, fd }))
   const paths = upperPaths(changes, folder.pathOf(TEMPORARY_CHANGES))
   if (options.readOnly) {
-    const view = await whenFree(() => viewUpper(paths), request.metadataDir)
+    const view = await whenFree(() => viewUpper(paths, lowers), request.metadataDir)
     refuseOverlap(target, [paths.upper], changes)
     return view
   }
@@ -54,7 +59,7 @@ export async function openChanges(
   raiseOpenFiles()
   // Its files are in no way those of whoever may look into the runtime folder.
   const within = paths.temporary ? folder.make(TEMPORARY_CHANGES, 0o700) : undefined
-  const upper = await whenFree(() => openUpper(paths, options.upper, within), request.metadataDir)
+  const upper = await whenFree(() => openUpper(paths, options.upper, lowers, within), request.metadataDir)
   try {
     refuseOverlap(target, [paths.upper, paths.work], changes)
     return upper

@@ -7,6 +7,8 @@ import { mountBy, userMayAllowOther } from '../sys/mount.ts'
 import { effectiveUid, hasSysAdmin, isInitialUserNamespace, namespaceNumber } from '../sys/namespaces.ts'
 import { unmountFuse } from '../sys/unmount.ts'
 import { userNamespaceFailure } from '../sys/user-namespaces.ts'
+import { messageOf } from './failure.ts'
+import { makeRunDir, runDirCandidates } from './run-dir.ts'
 
 /** `info` is a fact; `warn` limits what can be had; `fail` is what keeps mounts from working. */
 export type CheckStatus = 'ok' | 'info' | 'warn' | 'fail'
@@ -27,6 +29,7 @@ export interface DoctorReport {
 /** What this machine lets us do. Tries real mounts in a temporary directory, since only that is proof. */
 export async function examine(): Promise<DoctorReport> {
   const ways = [await tryWay('mount'), await tryWay('fusermount')]
+  const runtimeData = checkRuntimeData()
   return {
     checks: [
       checkNode(),
@@ -36,11 +39,12 @@ export async function examine(): Promise<DoctorReport> {
       checkAllowOther(),
       checkMountMax(),
       checkUserNamespaces(),
+      runtimeData,
       ...ways,
       HANDED_OVER,
       summary(ways),
     ],
-    canMount: ways.some((way) => way.status === 'ok'),
+    canMount: runtimeData.status === 'ok' && ways.some((way) => way.status === 'ok'),
   }
 }
 
@@ -116,6 +120,27 @@ function checkUserNamespaces(): Check {
     : { name, status: 'warn', detail: failure }
 }
 
+/** Does what `mount` does: the first folder that is ours and takes a file, made where it is missing. */
+function checkRuntimeData(): Check {
+  const name = 'runtime data'
+  try {
+    const { folder, entries } = makeRunDir(runDirCandidates(undefined))
+    try {
+      entries.write(TRIAL_FILE, '-')
+      entries.remove(TRIAL_FILE)
+    } finally {
+      entries.close()
+      folder.close()
+    }
+    return { name, status: 'ok', detail: folder.path }
+  } catch (error) {
+    return { name, status: 'fail', detail: messageOf(error) }
+  }
+}
+
+/** No entry has such a name: targets are absolute. */
+const TRIAL_FILE = '.doctor'
+
 const WAYS = { mount: 'mount(2)', fusermount: 'fusermount3' } as const
 
 /** Fails with the words that `mount` prints. One way that does not work is no fault where the other does. */
@@ -125,7 +150,12 @@ async function tryWay(way: keyof typeof WAYS): Promise<Check> {
     const detail = "needs CAP_SYS_ADMIN: run as root, or in a user namespace ('unshare -rm')"
     return { name, status: 'info', detail }
   }
-  const folder = mkdtempSync(join(tmpdir(), 'atomfs-doctor-'))
+  let folder: string
+  try {
+    folder = mkdtempSync(join(tmpdir(), 'atomfs-doctor-'))
+  } catch (error) {
+    return { name, status: 'fail', detail: `no folder to mount on: ${messageOf(error)}` }
+  }
   try {
     const mount = await mountBy(way, {
       target: folder,
@@ -170,8 +200,4 @@ function readText(path: string): string | undefined {
   } catch {
     return undefined
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

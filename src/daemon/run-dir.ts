@@ -110,7 +110,9 @@ export function openEntries(runDir: Folder): Folder | undefined {
 function openCandidate({ path, named }: RunDirCandidate, make?: number): Folder {
   if (named) {
     const options = make === undefined ? { guarded: false } : { make, guarded: isHostRoot() }
-    return Folder.open(path, options)
+    const folder = Folder.open(path, options)
+    // What we make in it must stay where it is.
+    return make === undefined ? folder : checked(folder, (stat) => !isHostRoot() || !isOpenToStrangers(stat))
   }
   // What surrounds such a candidate is not ours to make, and a link is no folder of ours.
   const parent = Folder.open(dirname(path), { guarded: isHostRoot() })
@@ -158,7 +160,10 @@ function checked(folder: Folder, isRight: (stat: ReturnType<Folder['stat']>) => 
   const stat = folder.stat()
   if (isRight(stat)) return folder
   folder.close()
-  throw new FsError('EPERM', `${folder.path} belongs to user ${stat.uid}, or others can write to it`)
+  throw new FsError(
+    'EPERM',
+    `${folder.path} belongs to user ${stat.uid} and has mode ${(stat.mode & 0o7777).toString(8)}: others could change what is in it`,
+  )
 }
 
 /** The outer id: user 0 of every user namespace has the same temporary folder. */

@@ -19,6 +19,7 @@ import {
 } from './changes.ts'
 import type { MountStatus } from './control-protocol.ts'
 import { type ControlServer, openControl } from './control-server.ts'
+import { assertDescriptors } from './descriptors.ts'
 import type { LogFunction } from './log.ts'
 import { notifyManager } from './notify.ts'
 import { dropPrivileges } from './privileges.ts'
@@ -136,6 +137,7 @@ async function bringUp(
   host: DaemonHost,
   progress: Progress,
 ): Promise<readonly string[]> {
+  assertDescriptors(request)
   const isDescriptor = descriptorOf(request.target) !== undefined
   const target = isDescriptor ? request.target : canonicalTarget(request.target, readMountInfo())
   const images = parts.resolveMolecule(request)
@@ -148,7 +150,7 @@ async function bringUp(
   sweepAllChanges(request.metadataDir, host.log)
   // Paths were resolved against the caller's folder, which must stay free to be unmounted.
   holdDescriptors()
-  progress.upper = await openChanges(request, entry, target)
+  progress.upper = await openChanges(request, entry, target, images)
   const spec = progress.upper === undefined ? images : { ...images, upper: progress.upper.spec }
   const { mount, server } = await mountAndServe(request, parts, host, progress, { entry, spec, target })
   const endedEarly = server.ended.then((end) => {

@@ -4,7 +4,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { FsError, systemPath } from '../base/index.ts'
 import { withTimeout } from '../sys/process.ts'
 import type { DaemonAnswer } from './background.ts'
+import { limitHint } from './failure.ts'
 import { notifyManager, writeReadyFd } from './notify.ts'
+import { removeRemains } from './remains.ts'
 import { descriptorOf, type MountRequest } from './request.ts'
 import { type DaemonProcess, spawnDaemon } from './spawn.ts'
 
@@ -35,7 +37,9 @@ export async function startDaemon(
   const died = exit.then(async (how): Promise<DaemonAnswer> => {
     // The answer may still lie in the channel when the process has ended.
     const late = await Promise.race([answered, sleep(200, undefined)])
-    return late ?? { error: lost(how) }
+    if (late !== undefined) return late
+    await removeRemains(request)
+    return { error: lost(how) }
   })
   const answer = await Promise.race([answered, died])
   channel.destroy()
@@ -57,6 +61,7 @@ export async function startDaemon(
     child.kill('SIGTERM')
     await Promise.race([exit, sleep(END_TIMEOUT_MS, undefined, { ref: false })])
     child.kill('SIGKILL')
+    await removeRemains(request)
     const reason = error instanceof Error ? error.message : String(error)
     throw new FsError('EIO', `mounted, but the root directory cannot be read, so it was unmounted: ${reason}`)
   }
@@ -86,7 +91,8 @@ async function warnOfOwner({ target, changes, options }: MountRequest): Promise<
 }
 
 function lost(how: string): string {
-  return `the background process ended before the mount was ready (${how}); --foreground --debug shows more`
+  const hint = limitHint() ?? '--foreground --debug shows more'
+  return `the background process ended before the mount was ready (${how}); ${hint}`
 }
 
 /** @throws FsError EBADF for the path of a descriptor that was not open */

@@ -1,7 +1,7 @@
 import { closeSync, fstatSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { probeUpper, readPolicy, removeAccessLists, WorkDirectory } from '../../overlay/index.ts'
-import { containsPath, FsError, type PathText } from '../base/index.ts'
+import { FsError, type PathText } from '../base/index.ts'
 import { reopenDirectory } from '../sys/at.ts'
 import { duplicateDescriptor } from '../sys/descriptor.ts'
 import { syncFd } from '../sys/file-io.ts'
@@ -11,6 +11,7 @@ import { isHostRoot } from '../sys/namespaces.ts'
 import { isTrustedOwner } from '../sys/owner.ts'
 import { realPath } from '../sys/real-path.ts'
 import { type MadeFolder, nameOf, removeMade, walkTo } from '../sys/walk.ts'
+import { type NamedDirectory, refuseOverlap } from './overlap.ts'
 import type { ChangesPlace, UpperOptions, UpperSpec } from './spec.ts'
 
 /** The two directories of a writable mount, absolute. */
@@ -83,11 +84,17 @@ export interface OpenUpper {
  * Opens the directories of a writable mount for it alone: made where they are missing, locked, compared with each
  * other, and cleaned of what a crash left. Each is opened step by step (`walkTo`), and a work directory is taken only
  * where it is ours: it is emptied, and what is made in it is believed later.
+ * @param lowers directories of the host below it, which must be others
  * @param within the folder that holds temporary changes; their names are not looked for anywhere else
  * @throws FsError EBUSY where another mount has one of them, with its process in the message; EPERM where a stranger
  * could put something else in its place; EXDEV, EINVAL, EROFS, EACCES, ENOENT, ENOTDIR. Nothing stays open or made then.
  */
-export function openUpper(paths: UpperPaths, options: UpperOptions, within?: Folder): OpenUpper {
+export function openUpper(
+  paths: UpperPaths,
+  options: UpperOptions,
+  lowers: readonly NamedDirectory[],
+  within?: Folder,
+): OpenUpper {
   const opened: OpenDirectory[] = []
   let marked = false
   const unlock = (): void => {
@@ -106,10 +113,10 @@ export function openUpper(paths: UpperPaths, options: UpperOptions, within?: Fol
   try {
     const upper = open(paths.named ?? paths.upper, 'upper', 0o755)
     const workPath = paths.named === undefined ? paths.work : `${upper.path}${WORK_SUFFIX}`
-    const { fd: workFd, path: realWork } = open(workPath, 'work', 0o700)
+    const { fd: workFd } = open(workPath, 'work', 0o700)
     const upperFd = upper.fd
     assertOurs(workFd, workPath, isPair(paths) ? upperFd : undefined)
-    refuseNesting(paths, upper.path, realWork)
+    refuseOverlap([asNamed(paths, upperFd), { what: `work directory ${workPath}`, fd: workFd }], lowers)
     lock(upperFd, `upper directory ${paths.upper}`, 'exclusive')
     lock(workFd, `work directory ${paths.work}`, 'exclusive')
     const fresh = upper.made.length > 0
@@ -174,13 +181,15 @@ function removeSign(opened: readonly OpenDirectory[]): void {
 
 /**
  * Opens an upper directory to be seen only: nothing is made or changed, and others may see it too.
+ * @param lowers as for `openUpper`
  * @throws FsError as `openUpper`
  */
-export function viewUpper(paths: UpperPaths): OpenUpper {
+export function viewUpper(paths: UpperPaths, lowers: readonly NamedDirectory[]): OpenUpper {
   const opened: number[] = []
   try {
     const upperFd = openDirectory(paths.named ?? paths.upper, 'upper').fd
     opened.push(upperFd)
+    refuseOverlap([asNamed(paths, upperFd)], lowers)
     lock(upperFd, `upper directory ${paths.upper}`, 'shared')
     const spec: UpperSpec = {
       label: paths.upper,
@@ -270,11 +279,8 @@ function removeAgain({ fd, path, made }: OpenDirectory): void {
   removeMade(made)
 }
 
-/** @throws FsError EINVAL where one lies in the other, so that the mount would show its own work */
-function refuseNesting({ upper, work }: UpperPaths, realUpper: PathText, realWork: PathText): void {
-  if (containsPath(realUpper, realWork) || containsPath(realWork, realUpper)) {
-    throw new FsError('EINVAL', `upper directory ${upper} and work directory ${work}: one contains the other`)
-  }
+function asNamed({ upper }: UpperPaths, fd: number): NamedDirectory {
+  return { what: `upper directory ${upper}`, fd }
 }
 
 /** Errors of file systems that have no such locks, or not for directories (NFS). */
@@ -304,7 +310,8 @@ export class HeldError extends FsError {
 }
 
 /** The errors of probing say what is wrong, but not with which directory. */
-function named(error: unknown, { upper }: UpperPaths): unknown {
-  if (!(error instanceof FsError) || error instanceof HeldError || error.message.includes(upper)) return error
+function named(error: unknown, { upper, work }: UpperPaths): unknown {
+  if (!(error instanceof FsError) || error instanceof HeldError) return error
+  if (error.message.includes(upper) || error.message.includes(work)) return error
   return new FsError(error.code, `${upper}: ${error.message}`, { cause: error })
 }

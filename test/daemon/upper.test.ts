@@ -50,15 +50,15 @@ describe('openUpper', () => {
     await withTempDir((folder) => {
       const place = join(folder, 'a/b')
       const paths = upperPaths({ kind: 'persist', folder: place }, '')
-      const first = openUpper(paths, OPTIONS)
+      const first = openUpper(paths, OPTIONS, [])
       expect(first.spec).toMatchObject({ label: paths.upper, fresh: true, redirectDir: true })
       expect(statSync(paths.work).mode & 0o777).toBe(0o700)
-      expect(() => openUpper(paths, OPTIONS)).toThrow(HeldError)
-      expect(() => openUpper(paths, OPTIONS)).toThrow(`in use by process ${process.pid}`)
+      expect(() => openUpper(paths, OPTIONS, [])).toThrow(HeldError)
+      expect(() => openUpper(paths, OPTIONS, [])).toThrow(`in use by process ${process.pid}`)
       first.undo()
       expect(readdirSync(folder)).toEqual([])
       mkdirSync(paths.upper, { recursive: true })
-      const second = openUpper(paths, OPTIONS)
+      const second = openUpper(paths, OPTIONS, [])
       expect(second.spec.fresh).toBe(false)
       second.undo()
       expect(readdirSync(place)).toEqual(['persist'])
@@ -82,7 +82,7 @@ describe('openUpper', () => {
         [{ kind: 'pair', upper: at('u/w'), work: at('u') }, /one contains the other/],
       ] as const
       for (const [place, message] of failing) {
-        expect(() => openUpper(upperPaths(place, ''), OPTIONS)).toThrow(message)
+        expect(() => openUpper(upperPaths(place, ''), OPTIONS, [])).toThrow(message)
       }
       expect(readdirSync(folder).sort()).toEqual(['file', 'u'])
       expect(readdirSync(at('u/w'))).toEqual([])
@@ -93,16 +93,16 @@ describe('openUpper', () => {
   it('removes the sign of a volatile mount that there was none of, and only then', async () => {
     await withTempDir((folder) => {
       const paths = upperPaths({ kind: 'upper', upper: join(folder, 'u') }, '')
-      openUpper(paths, OPTIONS).unlock()
+      openUpper(paths, OPTIONS, []).unlock()
       const sign = join(paths.work, 'work/incompat/volatile')
-      const failed = openUpper(paths, { ...OPTIONS, fsync: 'volatile' })
+      const failed = openUpper(paths, { ...OPTIONS, fsync: 'volatile' }, [])
       expect(existsSync(sign)).toBe(true)
       failed.undo()
       expect(existsSync(sign)).toBe(false)
-      openUpper(paths, { ...OPTIONS, fsync: 'volatile', volatileSign: false }).unlock()
+      openUpper(paths, { ...OPTIONS, fsync: 'volatile', volatileSign: false }, []).unlock()
       expect(existsSync(sign)).toBe(false)
-      openUpper(paths, { ...OPTIONS, fsync: 'volatile' }).unlock()
-      expect(() => openUpper(paths, OPTIONS)).toThrow(/incompat\/volatile exists.*remove that directory/)
+      openUpper(paths, { ...OPTIONS, fsync: 'volatile' }, []).unlock()
+      expect(() => openUpper(paths, OPTIONS, [])).toThrow(/incompat\/volatile exists.*remove that directory/)
     })
   })
 })
@@ -111,14 +111,14 @@ describe('viewUpper', () => {
   it('changes nothing, shares with others who only look, and not with a mount', async () => {
     await withTempDir((folder) => {
       const paths = upperPaths({ kind: 'upper', upper: join(folder, 'u') }, '')
-      expect(() => viewUpper(paths)).toThrow(/upper directory .*u cannot be opened: ENOENT/)
+      expect(() => viewUpper(paths, [])).toThrow(/upper directory .*u cannot be opened: ENOENT/)
       mkdirSync(paths.upper)
-      const views = [viewUpper(paths), viewUpper(paths)]
+      const views = [viewUpper(paths, []), viewUpper(paths, [])]
       expect(readdirSync(folder).sort()).toEqual(['u'])
-      expect(() => openUpper(paths, OPTIONS)).toThrow(HeldError)
+      expect(() => openUpper(paths, OPTIONS, [])).toThrow(HeldError)
       for (const view of views) view.undo()
-      const mount = openUpper(paths, OPTIONS)
-      expect(() => viewUpper(paths)).toThrow(HeldError)
+      const mount = openUpper(paths, OPTIONS, [])
+      expect(() => viewUpper(paths, [])).toThrow(HeldError)
       mount.unlock()
     })
   })
@@ -130,7 +130,7 @@ describe('removeChanges', () => {
       const changes = join(folder, 'changes')
       mkdirSync(changes)
       const paths = upperPaths({ kind: 'temporary' }, changes)
-      const upper = openUpper(paths, OPTIONS)
+      const upper = openUpper(paths, OPTIONS, [])
       mkdirSync(join(paths.upper, 'x/y/z'), { recursive: true })
       writeFileSync(Buffer.concat([Buffer.from(`${paths.upper}/x/`), Buffer.of(0xff)]), '')
       mkdirSync(join(paths.work, 'work/#0/left'), { recursive: true })

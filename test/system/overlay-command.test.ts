@@ -290,7 +290,7 @@ describe.skipIf(!need.ok)(titled('an overlay', need), () => {
     [['-o', 'upperdir=u,workdir=w', 'mnt'], /no lower directory/],
     [['-o', 'lowerdir=a:none', 'mnt'], /lower directory .*\/none cannot be opened: ENOENT/],
     [['-o', 'lowerdir=a,upperdir=u', 'mnt'], /needs workdir=/],
-    [['-o', 'lowerdir=a,upperdir=u,workdir=u', 'mnt'], /one contains the other/],
+    [['-o', 'lowerdir=a,upperdir=u,workdir=u', 'mnt'], /the same directory/],
     [['-o', 'lowerdir=a,upperdir=u,workdir=u/x', 'mnt'], /work directory .*u\/x cannot be opened: ENOENT/],
     [['-o', 'lowerdir=a', 'a/both'], /target .*a\/both lies in .*\/a, which is part of the mount/],
     [['-o', 'lowerdir=a', 'x', 'y', 'z'], /one directory to mount on/],
