@@ -61,7 +61,8 @@ export class SnapshotLayer implements Layer {
     const xattrs = new Map(listxattrFd(fd).map((name) => [name, getxattrFd(fd, name) ?? new Uint8Array(0)]))
     const content = contentOf(fd, stat)
     const names = new Map<Name, Ref>()
-    this.#inodes.push({ stat: { ...stat, ino: ref + 1 }, content, xattrs, names })
+    const { inode: _, ...shown } = stat
+    this.#inodes.push({ stat: { ...shown, ino: ref + 1 }, content, xattrs, names })
     if (!isDirectory(stat.mode)) return ref
     for (const name of listNames(fd).sort()) {
       const child = openAt(fd, name, O_PATH)
