@@ -1,7 +1,7 @@
 import { FsError, LruCache, type Name } from '../src/base/index.ts'
 import type { Layer, LayerEntry } from './layer.ts'
 import { type Part, Parts } from './parts.ts'
-import { DT_DIR, isWhiteout, MARK_PREFIX } from './whiteout.ts'
+import { assertNotRedirected, DT_DIR, isWhiteout, MARK_PREFIX } from './whiteout.ts'
 
 export type { Part } from './parts.ts'
 
@@ -127,6 +127,8 @@ export class Directory {
     if (name.startsWith(MARK_PREFIX)) return undefined
     if (this.#isDeleted(parts, name, first)) return undefined
     if (topOnly || first.entry.type !== DT_DIR) return found()
+    // Nothing lies below the lowest layer.
+    if (parts.layerIndex(first.depth) > 0) assertNotRedirected(parts.layer(first.depth), first.entry)
 
     let merged: Parts | undefined
     for (let below = next(); below !== undefined; below = next()) {
@@ -135,6 +137,7 @@ export class Directory {
       merged ??= new Parts(this.#stack.layers, [partOf(first)])
       // Opacity is asked only once there is something that it could hide.
       if (merged.isOpaque(merged.length - 1)) break
+      if (parts.layerIndex(below.depth) > 0) assertNotRedirected(parts.layer(below.depth), below.entry)
       merged.push(partOf(below))
     }
     if (merged === undefined || merged.length < 2) return found()

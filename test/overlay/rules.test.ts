@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { MergedTree } from '../../overlay/merged-tree.ts'
+import { ROOT_NODE_ID } from '../../src/base/index.ts'
 import { names, paths } from './support/list.ts'
 import { layer } from './support/memory-layer.ts'
 
@@ -189,12 +190,6 @@ const RULES: readonly Rule[] = [
     shows: ['d', 'e/', 'e/y'],
   },
   {
-    rule: 'redirect is not followed',
-    source: `${RST}, Redirect_dir: not from untrusted layers`,
-    layers: ['d/ {user.overlay.redirect=/e trusted.overlay.redirect=e}\nd/a', 'e/b'],
-    shows: ['d/', 'd/a', 'e/', 'e/b'],
-  },
-  {
     rule: 'a whiteout below an opaque directory is hidden',
     source: 'fuse-overlayfs#309',
     layers: ['d/ {user.overlay.opaque=y}\nd/w c 0 0\nd/k', 'd/w'],
@@ -254,6 +249,23 @@ describe('the rules of the merge', () => {
     expect(() => new MergedTree(layers, { subdir: 'a/..' })).toThrow(
       expect.objectContaining({ code: 'EINVAL' }),
     )
+  })
+
+  test('a directory that was renamed in an overlay is an error, unless nothing can lie below it', () => {
+    const failure = expect.objectContaining({
+      code: 'EIO',
+      message: expect.stringMatching(/"d" was renamed/),
+    })
+    for (const redirect of ['user.overlay.redirect=/e', 'trusted.overlay.redirect=e']) {
+      const moved = `d/ {${redirect}}\nd/a\ne c 0 0\nk`
+      const tree = treeOf([moved, 'e/b'])
+      // It is listed, and what is beside it is as ever.
+      expect(names(tree)).toEqual(['d', 'k'])
+      expect(() => tree.lookup(ROOT_NODE_ID, 'd')).toThrow(failure)
+      expect(() => treeOf(['d/x', moved, 'e/b']).lookup(ROOT_NODE_ID, 'd')).toThrow(failure)
+      expect(paths(treeOf([`d/ {${redirect} user.overlay.opaque=y}\nd/a`, 'e/b']))).toContain('d/a')
+      expect(paths(treeOf([moved]))).toEqual(['d/', 'd/a', 'k'])
+    }
   })
 
   test('no layers is an error', () => {
