@@ -15,6 +15,7 @@ import {
 } from '../fuse/index.ts'
 import {
   hasHostDirectories,
+  layerDescriptors,
   openMolecule,
   openWithUpper,
   prepareRehearsal,
@@ -22,6 +23,7 @@ import {
   takesChanges,
   watchImages,
 } from '../molecule.ts'
+import { replaceDescriptor } from '../sys/descriptor.ts'
 import { isHostRoot } from '../sys/namespaces.ts'
 import { descriptorsAreHeld } from '../sys/proc.ts'
 import { dropThreadPrivileges, keepDirectoryPrivileges } from './privileges.ts'
@@ -52,7 +54,7 @@ try {
   const pool = new WorkerPool(shared)
   const background = shared.workers > 0 && bell !== undefined ? new PooledBackground(pool) : undefined
   const layered = spec.upper === undefined ? undefined : openWithUpper(spec, spec.upper, watch, background)
-  const { fileSystem, store } = layered ?? openMolecule(spec, watch)
+  const { fileSystem, store, closeLayers } = layered ?? openMolecule(spec, watch)
   const writable = takesChanges(spec.upper) ? layered?.fileSystem : undefined
   const counters = new Counters(shared, 0)
   const fallback = new InlineDataPath(fileSystem, store, readHostFile, FALLBACK_CACHE, {
@@ -93,6 +95,10 @@ try {
     ...(bell === undefined ? {} : { bell }),
     ...idleWork,
   })
+  // First of all, while the caller's umount(8) is about to return: the file systems of the layers are unmounted next.
+  // The numbers stay taken, so that a worker in the middle of a block reads nothing else by them.
+  for (const fd of layerDescriptors(spec)) replaceDescriptor(fuseFd, fd)
+  closeLayers()
   layered?.fileSystem.close()
   tell({ type: 'unmounted' })
 } catch (error) {

@@ -114,6 +114,8 @@ export async function serveMount(
     // Whoever waited may pivot_root(2) at once, and after that no file of ours is found by its path. It serves already:
     // who asks it to end meanwhile has had a mount.
     await Promise.race([progress.server?.loaded, host.fault, host.stopRequested])
+    // First, so that whoever is told meets a process that has given up its rights.
+    dropPrivileges(progress.mount, progress.upper !== undefined, host.log)
     host.ready(warnings)
   } catch (error) {
     // Interrupted in the middle, it may still be about to mount: what it makes must be undone too.
@@ -123,7 +125,6 @@ export async function serveMount(
     await announce(options, false, host.log)
     throw error
   }
-  dropPrivileges(progress.mount, progress.upper !== undefined, host.log)
   // A reader of the FIFO may take its time; the mount must be able to end meanwhile.
   void announce(options, true, host.log)
   const end = await waitForEnd(progress, host)

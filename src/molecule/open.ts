@@ -33,6 +33,8 @@ import type { DirectorySpec, ImageSpec, MoleculeSpec, UpperSpec } from './spec.t
 export interface OpenMolecule {
   readonly fileSystem: FileSystem
   readonly store: BlockStore
+  /** Closes what was opened below the directories among the layers; the descriptors in the spec are the caller's. */
+  closeLayers(): void
 }
 
 /** Gives the watch over an image of the mount by its index. */
@@ -43,8 +45,9 @@ export type ImageWatch = (image: number) => VerityWatch
  * @throws FsError EIO
  */
 export function openMolecule(spec: MoleculeSpec, watch?: ImageWatch): OpenMolecule {
-  const fileSystem = openTree(spec, watchedSources(spec, watch))
-  return { fileSystem, store: openBlockStore(spec, watch) }
+  const layers = openLayers(spec, watchedSources(spec, watch))
+  const fileSystem = mergeLayers(spec, layers)
+  return { fileSystem, store: openBlockStore(spec, watch), closeLayers: () => closeDirectories(layers) }
 }
 
 /** Gives the bytes of an image, verified where it has a root hash. */
@@ -56,7 +59,15 @@ function watchedSources(spec: MoleculeSpec, watch?: ImageWatch): SourceOf {
 
 /** @param metadataBytes of decoded metadata to keep; a sensible default where absent. @throws FsError EIO */
 export function openTree(spec: MoleculeSpec, sourceOf: SourceOf, metadataBytes?: number): MergedTree {
-  return new MergedTree(openLayers(spec, sourceOf, metadataBytes), { plain: spec.plain, ...shownAs(spec) })
+  return mergeLayers(spec, openLayers(spec, sourceOf, metadataBytes))
+}
+
+function mergeLayers(spec: MoleculeSpec, layers: readonly Layer[]): MergedTree {
+  return new MergedTree(layers, { plain: spec.plain, ...shownAs(spec) })
+}
+
+function closeDirectories(layers: readonly Layer[]): void {
+  for (const layer of layers) if (layer instanceof HostDirectoryLayer) layer.close()
 }
 
 export interface UpperMolecule extends OpenMolecule {
@@ -90,7 +101,7 @@ export function openWithUpper(
     ...shownAs(spec),
   })
   if (upper.fresh && layers.length > 0) copyRoot(new MergedTree(layers, shownAs(spec)), fileSystem)
-  return { fileSystem, store }
+  return { fileSystem, store, closeLayers: () => closeDirectories(layers) }
 }
 
 function openLayers(spec: MoleculeSpec, sourceOf: SourceOf, metadataBytes?: number): readonly Layer[] {

@@ -130,6 +130,12 @@ export interface WorkSpec {
   readonly fd: number
 }
 
+/** Descriptors of what lies below the upper directory, of images and of directories. */
+export function layerDescriptors({ images, layers }: MoleculeSpec): readonly number[] {
+  const directories = layers.filter((layer) => typeof layer !== 'number')
+  return [...images, ...directories].map(({ fd }) => fd)
+}
+
 /** Whether a directory of the host is among the layers. */
 export function hasHostDirectories({ layers }: MoleculeSpec): boolean {
   return layers.some((layer) => typeof layer !== 'number')
