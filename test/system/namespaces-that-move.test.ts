@@ -157,10 +157,7 @@ describe('the daemon', () => {
       const lines = readFileSync(trace, 'utf8').split('\n')
       expect(lines.length).toBeGreaterThan(10)
       expect(
-        lines.filter(
-          (line) =>
-            !line.includes(runDir) && /^\d+ +\w+\((?:AT_FDCWD(?:<[^>]*>)?, )?"\/|sun_path="\//.test(line),
-        ),
+        lines.filter((line) => /^\d+ +\w+\((?:AT_FDCWD(?:<[^>]*>)?, )?"\/|sun_path="\//.test(line)),
       ).toEqual([])
       expect(entries(runDir)).toEqual([])
     }
