@@ -345,6 +345,8 @@ async function detach(mount: FuseMount | undefined, log: LogFunction): Promise<b
     const mounts = readMountInfo()
     const places = new Set(mounts.filter((one) => one.device === mount.device).map((one) => one.mountPoint))
     for (const place of places) {
+      // pivot_root(2) made it our own root directory: we use it ourselves, and would wait for our own end.
+      if (place === '/') isFree = false
       if (topMountAt(mounts, place)?.device === mount.device) await unmountFuse(place, true)
       else {
         log('warn', `${place} is covered by another mount and stays`)

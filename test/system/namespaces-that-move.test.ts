@@ -1,4 +1,12 @@
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
@@ -77,6 +85,21 @@ describe('a mount whose namespace makes it the root directory at once', () => {
       const names = ['bin', 'mnt', 'proc', 'tmp', '', '/tmp/moved/er:', 'file', '1000002', '']
       expect(result).toMatchObject({ status: 0, stdout: ['/:', ...names].join('\n'), stderr: '' })
     }
+  })
+})
+
+describe('a mount that is the root directory of its namespace', () => {
+  it.skipIf(!root.ok)(titled('ends with it, and leaves nothing', root), async () => {
+    const runDir = mkdtempSync(join(folder, 'run-'))
+    const record = 'cat "$ATOMFS_TEST_RUN_DIR"/meta/*/*/daemon.json'
+    const pivot = 'cd "$2" && mount -t proc proc proc && pivot_root . mnt'
+    const work = 'exec /bin/sh -c "umount -l /mnt; echo x >/new"'
+    const script = `"$0" mount --writeable "$1" "$2" && ${record} && ${pivot} && ${work}`
+    const result = await inNamespace(script, { runDir })
+    expect(result).toMatchObject({ status: 0, stderr: '' })
+    const { pid } = (JSON.parse(result.stdout) as { process: { pid: number } }).process
+    await until(() => isGone(pid), 'the end of the daemon')
+    expect([...entries(runDir), ...readdirSync(join(runDir, 'changes'))]).toEqual([])
   })
 })
 
