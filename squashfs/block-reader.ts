@@ -49,6 +49,14 @@ export class SquashfsBlockReader implements BlockStore {
     return this.#decode(stored, target.subarray(0, maxSize), position)
   }
 
+  isAtHand({ position, storedSize }: BlockRef): boolean {
+    return this.#source.isAtHand?.(position, storedSize) !== false
+  }
+
+  willNeed(_source: number, position: number, length: number): void {
+    this.#source.willNeed?.(position, length)
+  }
+
   #decode(stored: Uint8Array, target: Uint8Array, position: number): number {
     let length: number
     try {

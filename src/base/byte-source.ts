@@ -1,6 +1,14 @@
 /**
- * Bytes that can be read by position: a file, a file behind dm-verity, memory in tests. This is the only
- * place where squashfs and verity meet. All calls are synchronous and may block on the disk.
+ * Bytes that can be read by position: a file, a file behind dm-verity, memory in tests. Image formats and transforms
+ * meet at this interface and nowhere else.
+ *
+ * Who calls: the thread that made the source, and no other; each thread makes its own from the same plain data. The
+ * dispatcher reads metadata through it, a data worker reads blocks. All calls are synchronous.
+ *
+ * What may be kept: nothing. The caller owns `target` before and after the call, and it may lie in shared memory, where
+ * other threads look at it only after the caller has published it.
+ *
+ * After an error `target` holds no meaningful bytes, the source is as it was, and the same call may be tried again.
  */
 export interface ByteSource {
   /** Readable bytes; positions are 0 ≤ position < size. */
@@ -8,9 +16,16 @@ export interface ByteSource {
   /** For messages: the digest or path of what is read. */
   readonly label: string
   /**
-   * Fills the whole of `target` from `position`.
+   * Fills the whole of `target` from `position`. May wait for a disk.
    * @throws FsError EIO when the range lies outside the source, the file ended early, the disk failed, or
-   *   the bytes did not verify. `target` then holds no meaningful bytes and must not be used.
+   *   the bytes did not verify
    */
   readInto(position: number, target: Uint8Array): void
+  /**
+   * Whether `readInto` would not have to wait, not for what it reads beside the range either (hash blocks). A thread
+   * that must not wait asks first. Absent: it never waits.
+   */
+  isAtHand?(position: number, length: number): boolean
+  /** Begins to read what will soon be asked for, and does not wait for it. Errors do not count. */
+  willNeed?(position: number, length: number): void
 }

@@ -20,6 +20,11 @@ export class LruCache<K, V> {
     return this.#entries.size
   }
 
+  /** Does not count as use. */
+  has(key: K): boolean {
+    return this.#entries.has(key)
+  }
+
   get(key: K): V | undefined {
     const entry = this.#entries.get(key)
     if (entry === undefined) return undefined

@@ -16,15 +16,13 @@ import {
 } from '../../squashfs/index.ts'
 import {
   type Background,
-  type BlockRef,
   type BlockStore,
   type ByteSource,
   encodePath,
   type FileSystem,
   FsError,
 } from '../base/index.ts'
-import { beginReading, pread } from '../sys/file-io.ts'
-import { PageCacheProbe } from '../sys/page-cache.ts'
+import { pread } from '../sys/file-io.ts'
 import { descriptorPath } from '../sys/proc.ts'
 import { imageSource, type VerityWatch } from './image-file.ts'
 import { copyRoot } from './root-attributes.ts'
@@ -140,34 +138,24 @@ function shownAs({ uid, gid, subdir }: MoleculeSpec): Pick<MergedTreeOptions, 'u
 /** Decodes data blocks of all images of a mount: all that a data worker needs. One for each thread. */
 export function openBlockStore(spec: MoleculeSpec, watch?: ImageWatch): BlockStore {
   const scratch = new BlockScratch()
-  const readers: (BlockStore | undefined)[] = spec.images.map(() => undefined)
-  const probe = new PageCacheProbe(
-    spec.blockSize,
-    spec.images.map(({ fd }) => fd),
-  )
+  const readers: (SquashfsBlockReader | undefined)[] = spec.images.map(() => undefined)
   // Now, because the thread may give up the right to open their files.
   for (const image of spec.images) openCodec(image.compressor)
+  const readerOf = (sourceId: number): SquashfsBlockReader => {
+    const image = spec.images[sourceId]
+    if (image === undefined) throw new FsError('EIO', `block of unknown image ${sourceId}`)
+    let reader = readers[sourceId]
+    if (reader === undefined) {
+      const source = imageSource(image, watch?.(sourceId), hashCache(spec))
+      reader = new SquashfsBlockReader(source, openCodec(image.compressor), scratch)
+      readers[sourceId] = reader
+    }
+    return reader
+  }
   return {
-    readBlock(block: BlockRef, target: Uint8Array): number {
-      const image = spec.images[block.source]
-      if (image === undefined) throw new FsError('EIO', `block of unknown image ${block.source}`)
-      let reader = readers[block.source]
-      if (reader === undefined) {
-        const source = imageSource(image, watch?.(block.source), hashCache(spec))
-        reader = new SquashfsBlockReader(source, openCodec(image.compressor), scratch)
-        readers[block.source] = reader
-      }
-      return reader.readBlock(block, target)
-    },
-    isAtHand(block: BlockRef): boolean {
-      const image = spec.images[block.source]
-      if (image === undefined) return false
-      return probe.isAtHand(image.fd, image.offset + block.position, block.storedSize)
-    },
-    willNeed(source: number, position: number, length: number): void {
-      const image = spec.images[source]
-      if (image !== undefined) beginReading(image.fd, image.offset + position, length)
-    },
+    readBlock: (block, target) => readerOf(block.source).readBlock(block, target),
+    isAtHand: (block) => readerOf(block.source).isAtHand(block),
+    willNeed: (source, position, length) => readerOf(source).willNeed(source, position, length),
   }
 }
 

@@ -1,7 +1,9 @@
 import { fstatSync } from 'node:fs'
 import { type ByteSource, FsError } from '../base/index.ts'
 import { lastErrno, systemError } from './ffi.ts'
+import { beginReading } from './file-io.ts'
 import { libcFunction } from './libc.ts'
+import { PageCacheProbe } from './page-cache.ts'
 
 const EINTR = 4
 
@@ -13,12 +15,22 @@ export class FileSource implements ByteSource {
   readonly size: number
   readonly label: string
   readonly fd: number
+  readonly #pageCache: PageCacheProbe
 
   /** @param size bytes; by default the size of the file now */
   constructor(fd: number, label: string, size: number = fstatSync(fd).size) {
     this.fd = fd
     this.label = label
     this.size = size
+    this.#pageCache = new PageCacheProbe(fd)
+  }
+
+  isAtHand(position: number, length: number): boolean {
+    return this.#pageCache.isAtHand(position, length)
+  }
+
+  willNeed(position: number, length: number): void {
+    beginReading(this.fd, position, length)
   }
 
   readInto(position: number, target: Uint8Array): void {
@@ -64,6 +76,15 @@ export class WindowSource implements ByteSource {
   readInto(position: number, target: Uint8Array): void {
     checkRange(this, position, target.length)
     this.#source.readInto(this.#start + position, target)
+  }
+
+  isAtHand(position: number, length: number): boolean {
+    return this.#source.isAtHand?.(this.#start + position, length) !== false
+  }
+
+  willNeed(position: number, length: number): void {
+    const inside = Math.min(length, this.size - position)
+    if (inside > 0) this.#source.willNeed?.(this.#start + position, inside)
   }
 }
 

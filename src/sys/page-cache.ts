@@ -14,42 +14,55 @@ const EAGAIN = 11
 /** File systems that lie in memory and do not know RWF_NOWAIT (include/uapi/linux/magic.h). */
 const IN_MEMORY = new Set([0x0102_1994, 0x8584_58f6])
 
+/** Room for the bytes of one question, shared by all probes of a thread: nobody looks at them. */
+const PIECE = 128 << 10
+let room: { readonly vector: Buffer; readonly bytes: Uint8Array } | undefined
+
 /**
  * Tells whether a part of a file can be read without waiting for a disk or a network. A thread that must not wait
- * asks first, and has another one read where the answer is no.
+ * asks first, and has another thread read where the answer is no.
  */
 export class PageCacheProbe {
-  readonly #bytes: Uint8Array
-  readonly #vector = Buffer.alloc(16)
-  /** Descriptors of files in memory. Asked for now, because later statfs(2) itself could wait for a dead disk. */
-  readonly #inMemory: ReadonlySet<number>
+  readonly #fd: number
+  /** Asked for now, because later statfs(2) itself could wait for a dead disk. */
+  readonly #liesInMemory: boolean
 
-  /**
-   * @param limit longest range, bytes: longer ones are never at hand
-   * @param fds the files that will be asked about
-   */
-  constructor(limit: number, fds: readonly number[]) {
-    this.#inMemory = new Set(fds.filter(liesInMemory))
-    this.#bytes = new Uint8Array(limit)
-    this.#vector.writeBigUInt64LE(BigInt(addressOf(this.#bytes)), 0)
+  /** @param fd open for reading; stays the caller's */
+  constructor(fd: number) {
+    this.#fd = fd
+    this.#liesInMemory = liesInMemory(fd)
   }
 
-  isAtHand(fd: number, position: number, length: number): boolean {
-    if (length > this.#bytes.length) return false
+  /** @param position byte position, @param length bytes: any number, asked for in pieces */
+  isAtHand(position: number, length: number): boolean {
     try {
-      return this.#ask(fd, position, length)
+      for (let done = 0; done < length; done += PIECE) {
+        if (!this.#has(position + done, Math.min(PIECE, length - done))) return false
+      }
+      return true
     } catch {
       // A C library without preadv2: nothing can be known, and most data is at hand.
       return true
     }
   }
 
-  #ask(fd: number, position: number, length: number): boolean {
-    this.#vector.writeBigUInt64LE(BigInt(length), 8)
-    const count = Number(preadv2(fd, this.#vector, 1, position, RWF_NOWAIT))
-    if (count >= 0) return count === length
-    return lastErrno() !== EAGAIN && this.#inMemory.has(fd)
+  #has(position: number, length: number): boolean {
+    const { vector } = roomOfThread()
+    vector.writeBigUInt64LE(BigInt(length), 8)
+    const count = Number(preadv2(this.#fd, vector, 1, position, RWF_NOWAIT))
+    // EAGAIN is the answer of a page cache without the bytes; any other error that of a file system that cannot say.
+    return count >= 0 ? count === length : lastErrno() !== EAGAIN && this.#liesInMemory
   }
+}
+
+function roomOfThread(): NonNullable<typeof room> {
+  if (room === undefined) {
+    const bytes = new Uint8Array(PIECE)
+    const vector = Buffer.alloc(16)
+    vector.writeBigUInt64LE(BigInt(addressOf(bytes)), 0)
+    room = { vector, bytes }
+  }
+  return room
 }
 
 function liesInMemory(fd: number): boolean {

@@ -95,6 +95,41 @@ export class HashTree {
     return typeof root === 'string' ? undefined : root
   }
 
+  /** Whether `checkData` of these data blocks would not have to wait for a hash block. @param first number of a block */
+  isAtHand(first: number, count: number): boolean {
+    if (this.geometry.levels.length === 0) return true
+    const { hashesPerBlock } = this.geometry
+    const last = Math.floor((first + count - 1) / hashesPerBlock)
+    for (let index = Math.floor(first / hashesPerBlock); index <= last; index++) {
+      if (!this.#isHashBlockAtHand(index)) return false
+    }
+    return true
+  }
+
+  /** Begins to read the lowest hash blocks of these data blocks: those above them are few and soon kept. */
+  willNeed(first: number, count: number): void {
+    const { hashBlockSize, hashesPerBlock, levels } = this.geometry
+    const start = levels[0]?.start
+    if (start === undefined || count < 1) return
+    const from = Math.floor(first / hashesPerBlock)
+    const to = Math.floor((first + count - 1) / hashesPerBlock)
+    this.#source.willNeed?.(start + from * hashBlockSize, (to - from + 1) * hashBlockSize)
+  }
+
+  /** @param leaf index of a hash block of the lowest level: it, and what it is checked with up to a kept one */
+  #isHashBlockAtHand(leaf: number): boolean {
+    const { hashBlockSize, hashesPerBlock, levels } = this.geometry
+    if (leaf === this.#leafIndex) return true
+    let index = leaf
+    for (const level of levels) {
+      const position = level.start + index * hashBlockSize
+      if (this.#cache.has(position)) return true
+      if (this.#source.isAtHand?.(position, hashBlockSize) === false) return false
+      index = Math.floor(index / hashesPerBlock)
+    }
+    return true
+  }
+
   #hashBlock(level: number, index: number): string | VerityFailure {
     const { hashBlockSize, hashesPerBlock, slotSize, levels } = this.geometry
     const position = (levels[level]?.start ?? 0) + index * hashBlockSize

@@ -83,6 +83,21 @@ export class VerifiedSource implements ByteSource {
     }
   }
 
+  isAtHand(position: number, length: number): boolean {
+    const { first, count } = this.#blocksOf(position, length)
+    const blockSize = this.table.dataBlockSize
+    const data = this.#source.isAtHand?.(first * blockSize, count * blockSize)
+    return data !== false && this.#tree.isAtHand(first, count)
+  }
+
+  willNeed(position: number, length: number): void {
+    const { first, count } = this.#blocksOf(position, length)
+    const blockSize = this.table.dataBlockSize
+    if (count === 0) return
+    this.#source.willNeed?.(first * blockSize, count * blockSize)
+    this.#tree.willNeed(first, count)
+  }
+
   /**
    * Compares the top of the tree with the root hash, so that a wrong root hash or a forged superblock fails
    * before anything else is read.
@@ -103,6 +118,14 @@ export class VerifiedSource implements ByteSource {
       `layer ${this.label}: root hash does not match: expected ${failure.expected} got ${failure.actual} ` +
         `(wrong root hash, or damaged verity superblock or top of the hash tree at byte ${failure.position})`,
     )
+  }
+
+  /** The data blocks that a range touches, as far as the tree covers them. */
+  #blocksOf(position: number, length: number): { readonly first: number; readonly count: number } {
+    const blockSize = this.table.dataBlockSize
+    const first = Math.floor(position / blockSize)
+    const end = Math.ceil(Math.min(position + length, this.size) / blockSize)
+    return { first, count: Math.max(0, end - first) }
   }
 
   /** Reads and verifies whole blocks in place. `position` and the length of `bytes` are multiples of a block. */

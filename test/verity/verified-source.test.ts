@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import type { ByteSource } from '../../src/base/index.ts'
 import {
   type AppendVerityOptions,
   openVerity,
@@ -224,4 +225,43 @@ test('a table crosses a structured clone, and another instance reads by it', () 
   const target = new Uint8Array(5000)
   other.readInto(3, target)
   expect(Buffer.from(target)).toEqual(Buffer.from(made.source.bytes.subarray(3, 5003)))
+})
+
+describe('what is at hand', () => {
+  /** A verified image of 64 blocks, 16 hashes a hash block, whose source has only the bytes that `has` accepts. */
+  function partly(has: (position: number) => boolean) {
+    const made = image(64)
+    const asked: [number, number][] = []
+    const source: ByteSource = {
+      size: made.source.size,
+      label: 'partly',
+      readInto: (position, target) => made.source.readInto(position, target),
+      isAtHand: (position) => has(position),
+      willNeed: (position, length) => asked.push([position, length]),
+    }
+    const verified = openVerity({ source, rootHash: made.rootHash, dataLength: made.hashOffset })
+    return { verified, asked, treeOffset: verified.table.treeOffset, hashOffset: made.hashOffset }
+  }
+
+  test('a verified range is at hand only with the hash blocks it is compared with', () => {
+    const { hashOffset } = image(64)
+    expect(partly(() => true).verified.isAtHand(5000, 3000)).toBe(true)
+    expect(partly((position) => position >= hashOffset).verified.isAtHand(5000, 3000)).toBe(false)
+    const { verified } = partly((position) => position < hashOffset)
+    expect(verified.isAtHand(5000, 3000)).toBe(false)
+    // Reading keeps the hash blocks of these data blocks in memory; those of others stay away.
+    verified.readInto(0, new Uint8Array(512))
+    expect(verified.isAtHand(100, 1000)).toBe(true)
+    expect(verified.isAtHand(40 * 512, 512)).toBe(false)
+  })
+
+  test('what will be needed is asked for in whole blocks, its hash blocks with it', () => {
+    const { verified, asked, treeOffset } = partly(() => true)
+    verified.willNeed(17 * 512 + 5, 20 * 512)
+    // The tree of two levels begins with its root; data blocks 17 to 37 have their hashes in blocks 1 and 2.
+    expect(asked).toEqual([
+      [17 * 512, 21 * 512],
+      [treeOffset + 2 * 512, 2 * 512],
+    ])
+  })
 })
