@@ -1,4 +1,4 @@
-import { type BlockRef, type BlockStore, type ByteSource, FsError } from '../src/base/index.ts'
+import { type BlockReader, type BlockRef, type ByteSource, FsError } from '../src/base/index.ts'
 import type { Codec } from './codecs/index.ts'
 
 /** Room for one block as it is stored, shared by the readers of a thread: images may be many and blocks large. */
@@ -16,7 +16,7 @@ export class BlockScratch {
  * Decodes the data blocks of one image. It needs no tables, so a data worker can make one from the source and the
  * codec alone. For one thread.
  */
-export class SquashfsBlockReader implements BlockStore {
+export class SquashfsBlockReader implements BlockReader {
   readonly #source: ByteSource
   readonly #codec: Codec
   readonly #scratch: BlockScratch
@@ -47,14 +47,6 @@ export class SquashfsBlockReader implements BlockStore {
     const stored = this.#scratch.take(storedSize, maxSize)
     this.#source.readInto(position, stored)
     return this.#decode(stored, target.subarray(0, maxSize), position)
-  }
-
-  isAtHand({ position, storedSize }: BlockRef): boolean {
-    return this.#source.isAtHand?.(position, storedSize) !== false
-  }
-
-  willNeed(_source: number, position: number, length: number): void {
-    this.#source.willNeed?.(position, length)
   }
 
   #decode(stored: Uint8Array, target: Uint8Array, position: number): number {

@@ -1,5 +1,5 @@
+import { DirectoryParents } from '../src/base/directory-parents.ts'
 import { FsError } from '../src/base/index.ts'
-import { DirectoryParents } from './directory-parents.ts'
 import type { Inode } from './inode.ts'
 
 /** Directories of which the entry is remembered, per layer: 8 to 22 bytes each. */

@@ -3,6 +3,7 @@ import {
   type ByteSource,
   type ExtentSink,
   FsError,
+  type Layer,
   type Stat,
   type StatFs,
   type Whence,
@@ -54,10 +55,10 @@ const RECENT_LISTINGS = 16
 const FOLLOWING_LIMIT = 64
 
 /**
- * One squashfs image as a read-only layer (`Layer` in overlay/layer.ts, which this class satisfies). A ref is an
+ * One squashfs image as a read-only layer. A ref is an
  * inode reference as block × 8192 + offset, the block relative to the inode table. Synchronous, for one thread.
  */
-export class SquashfsImage {
+export class SquashfsImage implements Layer {
   readonly label: string
   readonly superblock: Superblock
   readonly options: CompressorOptions

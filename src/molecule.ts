@@ -27,7 +27,7 @@ export type {
   UpperSpec,
   VerifyMode,
 } from './molecule/spec.ts'
-export { hasHostDirectories, layerDescriptors, takesChanges } from './molecule/spec.ts'
+export { hasHostDirectories, isVerified, layerDescriptors, takesChanges } from './molecule/spec.ts'
 export { allocateTally, type ImageTally, readTally, watchImages } from './molecule/tally.ts'
 export { removeChanges } from './molecule/temporary-changes.ts'
 export {

@@ -45,12 +45,17 @@ function layerRow(layer: LayerReport): readonly string[] {
     layer.compressor,
     formatBytes(layer.blockSize),
     String(layer.inodes),
-    String(layer.fragments),
-    new Date(layer.mkfsTime * 1000).toISOString().replace('.000Z', 'Z'),
+    layer.fragments === undefined ? '-' : String(layer.fragments),
+    layer.mkfsTime === undefined ? '-' : formatTime(layer.mkfsTime),
     layer.hasXattrs ? 'yes' : 'no',
     formatVerity(layer.verity),
     layer.mediaType ?? '-',
   ]
+}
+
+/** @param seconds since 1970 */
+function formatTime(seconds: number): string {
+  return new Date(seconds * 1000).toISOString().replace('.000Z', 'Z')
 }
 
 function formatVerity(verity: VerityReport): string {

@@ -1,5 +1,5 @@
 import type { LogLevel } from '../fuse/index.ts'
-import { type MoleculeSpec, readTally } from '../molecule.ts'
+import { isVerified, type MoleculeSpec, readTally } from '../molecule.ts'
 import type { LayerStatus } from './control-protocol.ts'
 import type { LogFunction } from './log.ts'
 
@@ -22,9 +22,10 @@ export function tellOnce(log: LogFunction): (level: LogLevel, message: string) =
 
 /** The verdict on each image of a mount so far, and on directories none. @param tally of all threads: `allocateTally` */
 export function layerStatus(spec: MoleculeSpec, tally: SharedArrayBuffer): LayerStatus[] {
-  const images = spec.images.map(({ label, verity }, image): LayerStatus => {
-    const { blocksChecked, failures } = readTally(tally, spec.images.length, image)
-    const state = verity === undefined ? 'unverified' : failures > 0 ? 'failed' : 'verified'
+  const images = spec.images.map((image, index): LayerStatus => {
+    const { label } = image
+    const { blocksChecked, failures } = readTally(tally, spec.images.length, index)
+    const state = !isVerified(image) ? 'unverified' : failures > 0 ? 'failed' : 'verified'
     return { label, state, blocksChecked, failures }
   })
   const directories = spec.layers

@@ -1,6 +1,15 @@
-import { InodeSet, openCodec, SquashfsImage, type Superblock } from '../../squashfs/index.ts'
-import { type BlockRef, decodePath, type ExtentSink, FsError, S_IFDIR, S_IFREG } from '../base/index.ts'
-import { imageSource } from './image-file.ts'
+import {
+  type BlockRef,
+  decodePath,
+  type ExtentSink,
+  FsError,
+  InodeSet,
+  type Layer,
+  S_IFDIR,
+  S_IFREG,
+} from '../base/index.ts'
+import { kindNamed } from '../kinds/kinds.ts'
+import { imageSource, rawSource } from './image-file.ts'
 import type { ImageSpec } from './spec.ts'
 
 /** Bytes of an image that do not match its root hash: [start, end). */
@@ -34,18 +43,18 @@ export interface DamageReport {
  * Finds the files that own damaged blocks, by a walk over the whole tree through verification. What cannot be
  * read is counted and passed over.
  */
-export function nameDamage(
-  spec: ImageSpec,
-  superblock: Superblock,
-  ranges: readonly DamagedRange[],
-): DamageReport {
-  const structures = regionsOf(superblock)
+export function nameDamage(spec: ImageSpec, ranges: readonly DamagedRange[]): DamageReport {
+  const kind = kindNamed(spec.kind)
+  const structures = kind
+    .regions(rawSource(spec))
     .filter((region) => ranges.some((range) => range.start < region.end && range.end > region.start))
     .map((region) => region.name)
   const walk = new DamageWalk(ranges)
   try {
-    const codec = openCodec(spec.compressor)
-    const image = new SquashfsImage({ source: imageSource(spec), sourceId: 0, label: spec.label, codec })
+    const { label, facts } = spec
+    const { detail } = facts
+    const session = kind.open({ details: [detail] })
+    const image = session.openLayer({ source: imageSource(spec), sourceId: 0, label, detail })
     walk.directory(image, image.root, '')
   } catch (error) {
     if (!(error instanceof FsError)) throw error
@@ -69,7 +78,7 @@ class DamageWalk {
     this.#ranges = ranges
   }
 
-  directory(image: SquashfsImage, root: number, rootPath: string): void {
+  directory(image: Layer, root: number, rootPath: string): void {
     const pending = [{ ref: root, path: rootPath }]
     for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
       const { ref, path } = next
@@ -94,7 +103,7 @@ class DamageWalk {
     return !within
   }
 
-  #file(image: SquashfsImage, ref: number, path: string): void {
+  #file(image: Layer, ref: number, path: string): void {
     const { size, blksize } = image.stat(ref)
     this.#blocks += Math.ceil(size / blksize)
     if (this.#blocks > LIMITS.blocks) {
@@ -127,24 +136,4 @@ class DamageWalk {
       this.unreadable++
     }
   }
-}
-
-/** The tables of an image in the order in which they lie. */
-function regionsOf(superblock: Superblock): { name: string; start: number; end: number }[] {
-  const tables = [
-    { name: 'superblock', start: 0, end: 96 },
-    { name: 'inode table', start: superblock.inodeTable },
-    { name: 'directory table', start: superblock.directoryTable },
-    { name: 'fragment table', start: superblock.fragmentTable },
-    { name: 'export table', start: superblock.exportTable },
-    { name: 'id table', start: superblock.idTable },
-    { name: 'xattr table', start: superblock.xattrTable },
-  ]
-    .filter((table) => table.start >= 0)
-    .sort((a, b) => a.start - b.start)
-  return tables.map((table, i) => ({
-    name: table.name,
-    start: table.start,
-    end: table.end ?? tables[i + 1]?.start ?? superblock.bytesUsed,
-  }))
 }

@@ -1,16 +1,21 @@
 import fs from 'node:fs'
-import { readSuperblock, type Superblock } from '../../squashfs/index.ts'
-import { type ByteSource, FsError, type PathText, systemPath } from '../base/index.ts'
-import { FileSource, WindowSource } from '../sys/file-source.ts'
 import {
-  DEFAULT_CACHE_BYTES,
-  openVerity,
-  type ScanReport,
-  VerifiedSource,
-  type VerityCounters,
-  type VerityFailure,
-  verifyRange,
-} from '../verity/index.ts'
+  type ByteSource,
+  FsError,
+  type ImageFacts,
+  type ImageKind,
+  type PathText,
+  systemPath,
+} from '../base/index.ts'
+import { kindNamed, probeKind } from '../kinds/kinds.ts'
+import {
+  openSource,
+  type SourceSpec,
+  type TransformSpec,
+  transformed,
+  type VerityWatch,
+} from '../transforms/transforms.ts'
+import { openVerity, type ScanReport, type VerityTable, verifyRange } from '../verity/index.ts'
 import type { ImageSpec, VerifyMode } from './spec.ts'
 
 /** A layer up to this size is verified whole at mount with `--verify=auto`, bytes. */
@@ -25,93 +30,96 @@ export interface ImageFile {
   readonly offset?: number
   /** Hex. */
   readonly rootHash?: string
-}
-
-export interface OpenImage {
-  readonly spec: ImageSpec
-  readonly superblock: Superblock
+  /** What the manifest says that it is; a file without one is known by its content. */
+  readonly kind?: string
 }
 
 /**
- * Opens one image file and reads its superblock, through verification where there is a root hash.
+ * Opens one image file and reads what must be known of it, through verification where there is a root hash.
  * @throws FsError with one line; nothing stays open then
  */
-export function openImage(file: ImageFile): OpenImage {
+export function openImage(file: ImageFile): ImageSpec {
   const fd = openFile(file)
   try {
-    const offset = file.offset ?? 0
-    const fileSize = sizeOf(fd, file)
-    if (offset >= fileSize && fileSize > 0) {
-      throw new FsError(
-        'EINVAL',
-        `${file.path}: offset ${offset} is at or behind the end (${fileSize} bytes)`,
-      )
-    }
-    const size = fileSize - offset
-    const raw = rawSource({ label: file.label, fd, offset, size })
-    const verified =
-      file.rootHash === undefined
-        ? undefined
-        : openVerity({
-            source: raw,
-            rootHash: file.rootHash,
-            dataLength: (source) => readSuperblock(source).bytesUsed,
-          })
-    const superblock = readSuperblock(verified ?? raw)
-    const spec: ImageSpec = {
-      label: file.label,
-      fd,
-      offset,
-      size,
-      compressor: superblock.compressor,
-      blockSize: superblock.blockSize,
-      ...(verified === undefined ? {} : { verity: verified.table }),
-    }
-    return { spec, superblock }
+    const source: SourceSpec = { kind: 'file', fd, size: sizeOf(fd, file) }
+    const window = windowOf(file, source.size)
+    const raw = transformed(openSource(source, file.label), window)
+    const kind = file.kind === undefined ? probeKind(raw) : kindNamed(file.kind)
+    const { facts, table } = describe(kind, raw, file.rootHash)
+    const transforms =
+      table === undefined ? window : [...window, { kind: 'verity', table } satisfies TransformSpec]
+    return { label: file.label, kind: kind.name, source, transforms, facts }
   } catch (error) {
     fs.closeSync(fd)
     throw error
   }
 }
 
-/** The file as it lies on disk, from the image's first byte. */
-export function rawSource(spec: Pick<ImageSpec, 'label' | 'fd' | 'offset' | 'size'>): ByteSource {
-  const file = new FileSource(spec.fd, spec.label, spec.offset + spec.size)
-  return spec.offset === 0 ? file : new WindowSource(file, spec.offset, spec.size)
+function windowOf({ path, offset = 0 }: ImageFile, fileSize: number): readonly TransformSpec[] {
+  if (offset === 0) return []
+  if (offset >= fileSize && fileSize > 0) {
+    throw new FsError('EINVAL', `${path}: offset ${offset} is at or behind the end (${fileSize} bytes)`)
+  }
+  return [{ kind: 'window', offset, size: fileSize - offset }]
 }
 
-/** Who wants to know what verification finds. */
-export interface VerityWatch {
-  readonly counters: VerityCounters
-  readonly onFailure: (failure: VerityFailure) => void
+function describe(
+  kind: ImageKind,
+  raw: ByteSource,
+  rootHash: string | undefined,
+): { readonly facts: ImageFacts; readonly table?: VerityTable } {
+  if (rootHash === undefined) return { facts: kind.describe(raw) }
+  const dataLength = (source: ByteSource): number => kind.describe(source).bytesUsed
+  const verified = openVerity({ source: raw, rootHash, dataLength })
+  return { facts: kind.describe(verified), table: verified.table }
+}
+
+/** The hash tree that every read of an image is compared with; undefined where there is no root hash. */
+export function verityOf({ transforms }: ImageSpec): VerityTable | undefined {
+  const transform = transforms.find((one) => one.kind === 'verity')
+  return transform?.kind === 'verity' ? transform.table : undefined
+}
+
+/** The bytes as they lie on disk, from the image's first byte, its hash tree included. */
+export function rawSource({ source, transforms, label }: ImageSpec): ByteSource {
+  return transformed(
+    openSource(source, label),
+    transforms.filter(({ kind }) => kind !== 'verity'),
+  )
+}
+
+/** Ends the use of an image in this process. */
+export function closeImage({ source }: ImageSpec): void {
+  fs.closeSync(source.fd)
 }
 
 /**
- * What squashfs may read: verified bytes where there is a root hash. One instance for each thread.
+ * What a kind may read: verified bytes where there is a root hash. One instance for each thread.
  * @param cacheBytes most bytes of verified hash blocks to keep
- * @param guard put around the file, below verification
+ * @param guard put around the file, below all transforms
  */
 export function imageSource(
-  spec: ImageSpec,
+  { source, transforms, label }: ImageSpec,
   watch?: VerityWatch,
-  cacheBytes = DEFAULT_CACHE_BYTES,
-  guard: (source: ByteSource) => ByteSource = (source) => source,
+  cacheBytes?: number,
+  guard: (source: ByteSource) => ByteSource = (one) => one,
 ): ByteSource {
-  const source = guard(rawSource(spec))
-  return spec.verity === undefined
-    ? source
-    : new VerifiedSource({ source, table: spec.verity, cacheBytes, ...watch })
+  return transformed(guard(openSource(source, label)), transforms, {
+    ...(watch === undefined ? {} : { watch }),
+    ...(cacheBytes === undefined ? {} : { hashCacheBytes: cacheBytes }),
+  })
 }
 
 /**
  * Verifies at mount what the mode asks for.
  * @throws FsError EIO with the first damaged block
  */
-export function verifyAtMount({ spec, superblock }: OpenImage, mode: VerifyMode): void {
-  const table = spec.verity
+export function verifyAtMount(spec: ImageSpec, mode: VerifyMode): void {
+  const table = verityOf(spec)
   if (table === undefined || mode === 'lazy') return
-  const whole = mode === 'eager' || superblock.bytesUsed <= SMALL_LAYER
-  const from = whole ? 0 : Math.floor(superblock.inodeTable / table.dataBlockSize)
+  const { bytesUsed, metadataStart } = spec.facts
+  const whole = mode === 'eager' || bytesUsed <= SMALL_LAYER
+  const from = whole ? 0 : Math.floor(metadataStart / table.dataBlockSize)
   const report = verifyRange({ source: rawSource(spec), table, from, listLimit: 1 })
   if (report.badBlocks > 0) throw new FsError('EIO', `layer ${spec.label}: ${describeScan(report)}`)
 }

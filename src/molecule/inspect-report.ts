@@ -1,4 +1,4 @@
-import type { SquashfsSummary } from '../../squashfs/index.ts'
+import type { ImageSummary } from '../base/index.ts'
 
 /** Whether the image carries a hash tree, and what is known of it. */
 export type VerityReport =
@@ -11,7 +11,7 @@ export type VerityReport =
     }
 
 /** What `inspect` tells of one layer. Sizes in bytes, counts in pieces. */
-export interface LayerReport extends SquashfsSummary {
+export interface LayerReport extends ImageSummary {
   /** Digest of the blob, or path of the image file. */
   readonly label: string
   readonly mediaType?: string

@@ -1,13 +1,14 @@
-import fs from 'node:fs'
-import { openCodec, readSuperblock, SquashfsImage, summarize } from '../../squashfs/index.ts'
+import type { ByteSource } from '../base/index.ts'
+import { kindNamed } from '../kinds/kinds.ts'
 import { findVeritySuperblock } from '../verity/index.ts'
-import { type ImageFile, imageSource, type OpenImage, openImage, rawSource } from './image-file.ts'
+import { closeImage, type ImageFile, imageSource, openImage, rawSource, verityOf } from './image-file.ts'
 import type { InspectReport, LayerReport, VerityReport } from './inspect-report.ts'
 import { findFiles } from './resolve.ts'
+import type { ImageSpec } from './spec.ts'
 
 /**
  * Describes an image without mounting it. Root hashes are taken from the manifest and are checked as far as the
- * superblock is read through them.
+ * image is read through them.
  * @throws FsError with one line
  */
 export function inspectSource(source: string, offset?: number): InspectReport {
@@ -21,23 +22,21 @@ export function inspectSource(source: string, offset?: number): InspectReport {
 }
 
 function inspectFile(file: ImageFile): LayerReport {
-  const opened = openImage(file)
-  const { spec } = opened
+  const spec = openImage(file)
   try {
-    const source = imageSource(spec)
-    const codec = openCodec(spec.compressor)
-    const summary = summarize(new SquashfsImage({ source, sourceId: 0, label: file.label, codec }))
-    return { label: file.label, size: spec.size, ...summary, verity: verityOf(file, opened) }
+    const raw = rawSource(spec)
+    const summary = kindNamed(spec.kind).summarize(imageSource(spec))
+    return { ...summary, label: file.label, size: raw.size, verity: reportVerity(file, spec, raw) }
   } finally {
-    fs.closeSync(spec.fd)
+    closeImage(spec)
   }
 }
 
-function verityOf(file: ImageFile, { spec }: OpenImage): VerityReport {
-  if (spec.verity !== undefined && file.rootHash !== undefined) {
-    return { present: true, algorithm: spec.verity.algorithm, rootHash: file.rootHash }
+function reportVerity(file: ImageFile, spec: ImageSpec, raw: ByteSource): VerityReport {
+  const table = verityOf(spec)
+  if (table !== undefined && file.rootHash !== undefined) {
+    return { present: true, algorithm: table.algorithm, rootHash: file.rootHash }
   }
-  const raw = rawSource(spec)
-  const tree = findVeritySuperblock(raw, readSuperblock(raw).bytesUsed)
+  const tree = findVeritySuperblock(raw, spec.facts.bytesUsed)
   return tree === undefined ? 'no' : { present: true, algorithm: tree.superblock.algorithm }
 }

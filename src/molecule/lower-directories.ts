@@ -3,8 +3,8 @@ import { recordInUse } from '../../overlay/index.ts'
 import { codeOfErrno, FsError, type PathText, systemPath } from '../base/index.ts'
 import { O_PATH } from '../sys/at.ts'
 import { realPath } from '../sys/real-path.ts'
-import { type OpenImage, openImage } from './image-file.ts'
-import type { DirectorySpec, LayerSpec, MoleculeSpec } from './spec.ts'
+import { closeImage, openImage } from './image-file.ts'
+import type { DirectorySpec, ImageSpec, LayerSpec, MoleculeSpec } from './spec.ts'
 
 /** What podman-hpc calls the image of a whole store of layers, which stands beside an empty folder. */
 const IMAGE_SUFFIX = '.squash'
@@ -12,13 +12,13 @@ const IMAGE_SUFFIX = '.squash'
 const NO_BLOCKS = 128 << 10
 
 /**
- * Opens the lower directories of an overlay. One that is a file is a squashfs image, and so is `X.squash` beside an
+ * Opens the lower directories of an overlay. One that is a file is an image, and so is `X.squash` beside an
  * X that is missing or empty.
  * @param lowers as `lowerdir` has them, the topmost first
  * @throws FsError ENOENT, EACCES, EIO naming the path; nothing stays open then
  */
 export function resolveLowers(lowers: readonly PathText[]): MoleculeSpec {
-  const images: OpenImage['spec'][] = []
+  const images: ImageSpec[] = []
   const layers: LayerSpec[] = []
   try {
     for (const path of lowers.toReversed()) {
@@ -26,11 +26,11 @@ export function resolveLowers(lowers: readonly PathText[]): MoleculeSpec {
       if (image === undefined) layers.push(openLower(path))
       else {
         const known = images.findIndex((one) => one.label === image)
-        layers.push(known < 0 ? images.push(openImage({ label: image, path: image }).spec) - 1 : known)
+        layers.push(known < 0 ? images.push(openImage({ label: image, path: image })) - 1 : known)
       }
     }
   } catch (error) {
-    for (const { fd } of images) fs.closeSync(fd)
+    for (const image of images) closeImage(image)
     for (const layer of layers) if (typeof layer !== 'number') fs.closeSync(layer.fd)
     throw error
   }
@@ -38,7 +38,7 @@ export function resolveLowers(lowers: readonly PathText[]): MoleculeSpec {
     images,
     layers,
     plain: false,
-    blockSize: Math.max(NO_BLOCKS, ...images.map((image) => image.blockSize)),
+    blockSize: Math.max(NO_BLOCKS, ...images.map(({ facts }) => facts.blockSize)),
     paths: [],
   }
 }

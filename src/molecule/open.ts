@@ -8,23 +8,21 @@ import {
   WritableTree,
 } from '../../overlay/index.ts'
 import {
-  BlockScratch,
-  MetadataCache,
-  openCodec,
-  SquashfsBlockReader,
-  SquashfsImage,
-} from '../../squashfs/index.ts'
-import {
   type Background,
+  type BlockReader,
   type BlockStore,
   type ByteSource,
   encodePath,
   type FileSystem,
   FsError,
+  type KindSession,
+  type SessionOptions,
 } from '../base/index.ts'
+import { kindNamed } from '../kinds/kinds.ts'
 import { pread } from '../sys/file-io.ts'
 import { descriptorPath } from '../sys/proc.ts'
-import { imageSource, type VerityWatch } from './image-file.ts'
+import type { VerityWatch } from '../transforms/transforms.ts'
+import { imageSource } from './image-file.ts'
 import { copyRoot } from './root-attributes.ts'
 import type { DirectorySpec, ImageSpec, MoleculeSpec, UpperSpec } from './spec.ts'
 
@@ -103,11 +101,11 @@ export function openWithUpper(
 }
 
 function openLayers(spec: MoleculeSpec, sourceOf: SourceOf, metadataBytes?: number): readonly Layer[] {
-  const metadataCache = new MetadataCache(metadataBytes)
+  const sessionOf = openSessions(spec, metadataBytes === undefined ? {} : { metadataBytes })
   const images = spec.images.map((image, sourceId): Layer => {
-    const codec = openCodec(image.compressor)
+    const { label, facts } = image
     const source = sourceOf(image, sourceId)
-    return new SquashfsImage({ source, sourceId, label: image.label, codec, metadataCache })
+    return sessionOf(image).openLayer({ source, sourceId, label, detail: facts.detail })
   })
   return spec.layers.map((layer) => {
     if (typeof layer !== 'number') return openDirectoryLayer(layer)
@@ -135,27 +133,51 @@ function shownAs({ uid, gid, subdir }: MoleculeSpec): Pick<MergedTreeOptions, 'u
   }
 }
 
+/** One session for each kind among the images of a mount. */
+function openSessions(
+  { images }: MoleculeSpec,
+  options: Omit<SessionOptions, 'details'> = {},
+): (image: ImageSpec) => KindSession {
+  const sessions = new Map<string, KindSession>()
+  for (const { kind } of images) {
+    if (sessions.has(kind)) continue
+    const details = new Set(images.filter((image) => image.kind === kind).map(({ facts }) => facts.detail))
+    sessions.set(kind, kindNamed(kind).open({ ...options, details: [...details] }))
+  }
+  return ({ kind }) => {
+    const session = sessions.get(kind)
+    if (session === undefined) throw new FsError('EIO', `image of kind ${kind}, which is not open`)
+    return session
+  }
+}
+
+interface OpenBlocks {
+  readonly source: ByteSource
+  readonly reader: BlockReader
+}
+
 /** Decodes data blocks of all images of a mount: all that a data worker needs. One for each thread. */
 export function openBlockStore(spec: MoleculeSpec, watch?: ImageWatch): BlockStore {
-  const scratch = new BlockScratch()
-  const readers: (SquashfsBlockReader | undefined)[] = spec.images.map(() => undefined)
-  // Now, because the thread may give up the right to open their files.
-  for (const image of spec.images) openCodec(image.compressor)
-  const readerOf = (sourceId: number): SquashfsBlockReader => {
+  // Now, because the thread may give up the right to open the files of decoders.
+  const sessionOf = openSessions(spec)
+  const opened: (OpenBlocks | undefined)[] = spec.images.map(() => undefined)
+  const blocksOf = (sourceId: number): OpenBlocks => {
+    const present = opened[sourceId]
+    if (present !== undefined) return present
     const image = spec.images[sourceId]
     if (image === undefined) throw new FsError('EIO', `block of unknown image ${sourceId}`)
-    let reader = readers[sourceId]
-    if (reader === undefined) {
-      const source = imageSource(image, watch?.(sourceId), hashCache(spec))
-      reader = new SquashfsBlockReader(source, openCodec(image.compressor), scratch)
-      readers[sourceId] = reader
-    }
-    return reader
+    const { label, facts } = image
+    const source = imageSource(image, watch?.(sourceId), hashCache(spec))
+    const reader = sessionOf(image).openBlocks({ source, sourceId, label, detail: facts.detail })
+    const blocks = { source, reader }
+    opened[sourceId] = blocks
+    return blocks
   }
   return {
-    readBlock: (block, target) => readerOf(block.source).readBlock(block, target),
-    isAtHand: (block) => readerOf(block.source).isAtHand(block),
-    willNeed: (source, position, length) => readerOf(source).willNeed(source, position, length),
+    readBlock: (block, target) => blocksOf(block.source).reader.readBlock(block, target),
+    isAtHand: ({ source, position, storedSize }) =>
+      blocksOf(source).source.isAtHand?.(position, storedSize) !== false,
+    willNeed: (source, position, length) => blocksOf(source).source.willNeed?.(position, length),
   }
 }
 

@@ -1,9 +1,9 @@
-import fs from 'node:fs'
 import { FsError } from '../base/index.ts'
+import { LAYER_TYPES } from '../kinds/kinds.ts'
 import { openLayer, parseSource, readImage } from '../oci/index.ts'
-import { type ImageFile, type OpenImage, openImage, verifyAtMount } from './image-file.ts'
+import { closeImage, type ImageFile, openImage, verifyAtMount } from './image-file.ts'
 import { resolveLowers } from './lower-directories.ts'
-import type { MoleculeRequest, MoleculeSpec } from './spec.ts'
+import type { ImageSpec, MoleculeRequest, MoleculeSpec } from './spec.ts'
 
 /** The files of a source, bottom layer first; a repeated layer stands in the list again. */
 export interface SourceFiles {
@@ -18,7 +18,7 @@ export interface SourceFiles {
 /** Reads what SOURCE names, down to the files of its layers. @throws FsError with one line */
 export function findFiles(request: Pick<MoleculeRequest, 'source' | 'rootHash' | 'options'>): SourceFiles {
   const source = parseSource(request.source)
-  if (source.kind === 'squashfs') {
+  if (source.kind === 'file') {
     const file: ImageFile = {
       label: source.path,
       path: source.path,
@@ -28,9 +28,9 @@ export function findFiles(request: Pick<MoleculeRequest, 'source' | 'rootHash' |
     return { files: [file], plain: true, paths: [source.path], mediaTypes: [undefined] }
   }
   if (request.options.offset !== undefined) {
-    throw new FsError('EINVAL', 'offset= is for a squashfs file; the layers of an OCI image begin at byte 0')
+    throw new FsError('EINVAL', 'offset= is for an image file; the layers of an OCI image begin at byte 0')
   }
-  const image = readImage(source.ociDir, source.reference)
+  const image = readImage(source.ociDir, source.reference, { mediaTypes: LAYER_TYPES })
   if (request.rootHash !== undefined && image.layers.length > 1) {
     const { length } = image.layers
     throw new FsError(
@@ -40,10 +40,11 @@ export function findFiles(request: Pick<MoleculeRequest, 'source' | 'rootHash' |
   }
   const files = image.layers.map((layer): ImageFile => {
     const rootHash = agree(layer.rootHash, request.rootHash, layer.digest)
-    const { digest: label, blobPath: path } = layer
+    const { digest: label, blobPath: path, kind } = layer
     return {
       label,
       path,
+      kind,
       open: () => openLayer(image, layer),
       ...(rootHash === undefined ? {} : { rootHash }),
     }
@@ -74,7 +75,7 @@ export function resolveMolecule(request: MoleculeRequest): MoleculeSpec {
 function resolveSource(request: MoleculeRequest): MoleculeSpec {
   const { files, plain, paths } = findFiles(request)
   if (!plain && !request.allowMissingVerity) refuseMissing(files)
-  const opened = new Map<string, OpenImage>()
+  const opened = new Map<string, ImageSpec>()
   try {
     for (const file of files) {
       if (opened.has(file.label)) continue
@@ -83,16 +84,16 @@ function resolveSource(request: MoleculeRequest): MoleculeSpec {
       verifyAtMount(image, request.verify)
     }
   } catch (error) {
-    for (const { spec } of opened.values()) fs.closeSync(spec.fd)
+    for (const image of opened.values()) closeImage(image)
     throw error
   }
   const labels = [...opened.keys()]
-  const images = [...opened.values()].map((image) => image.spec)
+  const images = [...opened.values()]
   return {
     images,
     layers: files.map((file) => labels.indexOf(file.label)),
     plain,
-    blockSize: Math.max(...images.map((image) => image.blockSize)),
+    blockSize: Math.max(...images.map(({ facts }) => facts.blockSize)),
     paths,
   }
 }

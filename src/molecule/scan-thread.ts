@@ -1,7 +1,7 @@
 import '../sys/own-packages.ts'
 import { parentPort, workerData } from 'node:worker_threads'
 import { type ScanReport, verifyRange } from '../verity/index.ts'
-import { rawSource } from './image-file.ts'
+import { rawSource, verityOf } from './image-file.ts'
 import type { ImageSpec } from './spec.ts'
 
 /** Entry of a thread that verifies one range of an image. */
@@ -18,7 +18,7 @@ export type ScanMessage =
   | { readonly type: 'report'; readonly report: ScanReport }
 
 const { spec, from, to } = workerData as ScanData
-const { verity } = spec
+const verity = verityOf(spec)
 if (verity === undefined) throw new Error('scan: an image without a root hash')
 const table = verity
 

@@ -1,6 +1,6 @@
 import type { IdRule, UpperPolicy } from '../../overlay/index.ts'
-import type { CompressorName } from '../../squashfs/index.ts'
-import type { VerityTable } from '../verity/index.ts'
+import type { ImageFacts } from '../base/index.ts'
+import type { SourceSpec, TransformSpec } from '../transforms/transforms.ts'
 
 /** When the blocks of a layer with a root hash are compared with it; a mismatch is fatal whenever it shows. */
 export type VerifyMode =
@@ -13,20 +13,20 @@ export type VerifyMode =
 
 /** What is to be mounted, as the user named it. */
 export interface MoleculeRequest {
-  /** `OCIDIR:TAG`, `oci:OCIDIR:TAG`, or a squashfs file. */
+  /** `OCIDIR:TAG`, `oci:OCIDIR:TAG`, or an image file. */
   readonly source: string
   /** Directories and images to merge, the topmost first, instead of what `source` names. */
   readonly lowers?: readonly string[]
   /** Mounts layers without a root hash unverified. Never excuses a mismatch. */
   readonly allowMissingVerity: boolean
-  /** Hex; for a squashfs file, or an image of one layer. */
+  /** Hex; for an image file, or an OCI image of one layer. */
   readonly rootHash?: string
   readonly verify: VerifyMode
   readonly options: {
     /** Owner to show: one for everything, or by ranges. */
     readonly uid?: IdRule
     readonly gid?: IdRule
-    /** Byte position of the superblock in a squashfs file. */
+    /** Byte position of the image in its file. */
     readonly offset?: number
     /** Directory of the image to show as the root. */
     readonly subdir?: string
@@ -61,19 +61,16 @@ export type ChangesPlace =
   /** In the runtime entry, for the time of the mount. */
   | { readonly kind: 'temporary' }
 
-/** One squashfs file, open, its superblock read and, where it has a root hash, verified. */
+/** One image, open, described and, where it has a root hash, verified as far as that took. */
 export interface ImageSpec {
   /** Digest or path. */
   readonly label: string
-  /** Open in this process, valid in all of its threads. */
-  readonly fd: number
-  /** Where the image begins in the file, and how many bytes of the file belong to it. */
-  readonly offset: number
-  readonly size: number
-  readonly compressor: CompressorName
-  readonly blockSize: number
-  /** Present where every read is verified. */
-  readonly verity?: VerityTable
+  /** Name of its kind. */
+  readonly kind: string
+  readonly source: SourceSpec
+  /** What stands over the source, the lowest first. */
+  readonly transforms: readonly TransformSpec[]
+  readonly facts: ImageFacts
 }
 
 /** A directory of this machine, open, as a layer. */
@@ -95,7 +92,7 @@ export interface MoleculeSpec {
   readonly images: readonly ImageSpec[]
   /** Bottom layer first. */
   readonly layers: readonly LayerSpec[]
-  /** A bare squashfs file: shown as it is, without the rules of merging. */
+  /** A bare image file: shown as it is, without the rules of merging. */
   readonly plain: boolean
   readonly uid?: IdRule
   readonly gid?: IdRule
@@ -133,7 +130,12 @@ export interface WorkSpec {
 /** Descriptors of what lies below the upper directory, of images and of directories. */
 export function layerDescriptors({ images, layers }: MoleculeSpec): readonly number[] {
   const directories = layers.filter((layer) => typeof layer !== 'number')
-  return [...images, ...directories].map(({ fd }) => fd)
+  return [...images.map(({ source }) => source.fd), ...directories.map(({ fd }) => fd)]
+}
+
+/** Whether every read of an image is compared with a root hash. */
+export function isVerified({ transforms }: ImageSpec): boolean {
+  return transforms.some(({ kind }) => kind === 'verity')
 }
 
 /** Whether a directory of the host is among the layers. */

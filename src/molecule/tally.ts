@@ -1,5 +1,5 @@
+import type { VerityWatch } from '../transforms/transforms.ts'
 import { describeFailure, type VerityCounters, type VerityFailure } from '../verity/index.ts'
-import type { VerityWatch } from './image-file.ts'
 
 /** What verification has found in one image since the mount, over all threads. */
 export interface ImageTally {

@@ -1,4 +1,3 @@
-import fs from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import { FsError } from '../base/index.ts'
@@ -10,7 +9,7 @@ import {
   splitBlocks,
 } from '../verity/index.ts'
 import { type DamagedRange, type DamageReport, nameDamage } from './damage.ts'
-import { type ImageFile, type OpenImage, openImage, rawSource } from './image-file.ts'
+import { closeImage, type ImageFile, openImage, rawSource, verityOf } from './image-file.ts'
 import { findFiles } from './resolve.ts'
 import type { ScanData, ScanMessage } from './scan-thread.ts'
 import type { ImageSpec, MoleculeRequest } from './spec.ts'
@@ -54,12 +53,12 @@ export async function verifySource(
   const files = distinct(findFiles(request).files)
   const opened = files.map((file) => tryOpen(file, request.rootHash !== undefined))
   try {
-    const total = opened.reduce((sum, image) => sum + ('spec' in image ? coveredBytes(image.spec) : 0), 0)
+    const total = opened.reduce((sum, image) => sum + (isOpen(image) ? coveredBytes(image) : 0), 0)
     let done = 0
     const layers: LayerVerdict[] = []
     for (const image of opened) {
       layers.push(
-        'spec' in image
+        isOpen(image)
           ? await verifyImage(image, (bytes) => {
               done += bytes
               onProgress(done, total)
@@ -70,7 +69,7 @@ export async function verifySource(
     const bytes = layers.reduce((sum, layer) => sum + layer.bytes, 0)
     return { layers, bytes, seconds: Number(process.hrtime.bigint() - start) / 1e9 }
   } finally {
-    for (const image of opened) if ('spec' in image) fs.closeSync(image.spec.fd)
+    for (const image of opened) if (isOpen(image)) closeImage(image)
   }
 }
 
@@ -78,11 +77,15 @@ function distinct(files: readonly ImageFile[]): ImageFile[] {
   return [...new Map(files.map((file) => [file.label, file])).values()]
 }
 
+function isOpen(image: ImageSpec | LayerVerdict): image is ImageSpec {
+  return 'facts' in image
+}
+
 /**
  * A layer whose root hash does not even match its tree is a verdict, not a reason to leave out the others.
  * @param given the root hash is the user's: one that is no hash of the image's kind is his mistake, and no damage
  */
-function tryOpen(file: ImageFile, given: boolean): OpenImage | LayerVerdict {
+function tryOpen(file: ImageFile, given: boolean): ImageSpec | LayerVerdict {
   try {
     return openImage(file)
   } catch (error) {
@@ -94,29 +97,27 @@ function tryOpen(file: ImageFile, given: boolean): OpenImage | LayerVerdict {
 
 /** Whether a root hash has the length of the digests in the image's tree; true where there is no tree to tell. */
 function isOfItsKind({ rootHash: _, ...file }: ImageFile, rootHash: string): boolean {
-  let fd: number | undefined
+  let spec: ImageSpec | undefined
   try {
-    const { spec, superblock } = openImage(file)
-    fd = spec.fd
-    const algorithm = findVeritySuperblock(rawSource(spec), superblock.bytesUsed)?.superblock.algorithm
+    spec = openImage(file)
+    const algorithm = findVeritySuperblock(rawSource(spec), spec.facts.bytesUsed)?.superblock.algorithm
     const digest = algorithm === undefined ? undefined : findAlgorithm(algorithm)
     return digest === undefined || 2 * digest.digestSize === rootHash.length
   } catch {
     return true
   } finally {
-    if (fd !== undefined) fs.closeSync(fd)
+    if (spec !== undefined) closeImage(spec)
   }
 }
 
 function coveredBytes(spec: ImageSpec): number {
-  return spec.verity === undefined ? 0 : spec.verity.dataBlocks * spec.verity.dataBlockSize
+  const table = verityOf(spec)
+  return table === undefined ? 0 : table.dataBlocks * table.dataBlockSize
 }
 
-async function verifyImage(
-  { spec, superblock }: OpenImage,
-  onBytes: (bytes: number) => void,
-): Promise<LayerVerdict> {
-  const { label, verity } = spec
+async function verifyImage(spec: ImageSpec, onBytes: (bytes: number) => void): Promise<LayerVerdict> {
+  const { label } = spec
+  const verity = verityOf(spec)
   if (verity === undefined) return { label, state: 'unverified', bytes: 0 }
   const ranges = splitBlocks(verity, availableParallelism())
   const reports = await Promise.all(
@@ -133,7 +134,7 @@ async function verifyImage(
     badBlocks: report.badBlocks,
     message: `${report.badBlocks} of ${verity.dataBlocks} blocks do not match the root hash`,
     blocks: report.failures.map(({ position, expected, actual }) => ({ position, expected, actual })),
-    damage: nameDamage(spec, superblock, damaged),
+    damage: nameDamage(spec, damaged),
   }
 }
 

@@ -4,7 +4,7 @@ import { absolutePath } from '../sys/working-directory.ts'
 import { openLayerBlob, readDocumentBlob } from './blob.ts'
 import { parseDigest, quote } from './digest.ts'
 import { blobPathOf, pathIn } from './layout-file.ts'
-import { isManifestType, isSquashfsLayer, layerKind, SUPPORTED_LAYERS } from './media-type.ts'
+import { isManifestType, layerKind } from './media-type.ts'
 import { hostPlatform, parsePlatform } from './platform.ts'
 import { rootHashOf } from './root-hash.ts'
 import { ConfigSchema, type Descriptor, type ImageConfig, ManifestSchema, parseDocument } from './schema.ts'
@@ -13,11 +13,13 @@ import { readLayoutIndex, selectManifest, tagsOf } from './select.ts'
 /** More layers than any builder makes: images in the wild have tens. */
 const LAYER_LIMIT = 4096
 
-/** One layer of an image: a squashfs file whose presence and size were checked. */
+/** One layer of an image: a file whose presence and size were checked. */
 export interface OciLayer {
   /** `algorithm:hex` of the whole blob, squashfs and hash tree. */
   readonly digest: string
   readonly mediaType: string
+  /** What reads it, as `MediaTypes.kindOf` said. */
+  readonly kind: string
   /** Bytes of the blob. */
   readonly size: number
   /** For messages, and to see what a mount would cover: `openLayer` opens it. */
@@ -37,7 +39,16 @@ export interface OciImage {
   readonly layers: readonly OciLayer[]
 }
 
+/** Which layers can be mounted: known above, where the formats of images are. */
+export interface MediaTypes {
+  /** What reads layers of a media type; undefined where nothing does. */
+  readonly kindOf: (mediaType: string) => string | undefined
+  /** All that can be read, for messages. */
+  readonly known: string
+}
+
 export interface ReadImageOptions {
+  readonly mediaTypes: MediaTypes
   /** `os/architecture[/variant]`, to choose from an image index; linux on this machine's architecture if absent. */
   readonly platform?: string
 }
@@ -50,7 +61,7 @@ export interface ReadImageOptions {
  * @throws FsError with one line that says what is wrong and where: ENOENT for what is missing, EOPNOTSUPP for
  *   what is not mountable, EINVAL for an ambiguous request, EIO for damage.
  */
-export function readImage(ociDir: PathText, reference: string, options: ReadImageOptions = {}): OciImage {
+export function readImage(ociDir: PathText, reference: string, options: ReadImageOptions): OciImage {
   const directory = absolutePath(ociDir)
   const index = readLayoutIndex(directory)
   const explicit = options.platform !== undefined
@@ -72,7 +83,7 @@ export function readImage(ociDir: PathText, reference: string, options: ReadImag
   const other = `${reference}-squashfs`
   const hint = tagsOf(index).includes(other) ? `; try the tag ${quote(other)}` : ''
   const layers = manifest.layers.map((layer, i) =>
-    readLayer(directory, layer, `layer ${i + 1} of ${count}`, hint),
+    readLayer(directory, layer, `layer ${i + 1} of ${count}`, hint, options.mediaTypes),
   )
   return { ociDir: directory, reference, manifestDigest: descriptor.digest, config, layers }
 }
@@ -92,14 +103,20 @@ export function openLayer(image: Pick<OciImage, 'ociDir'>, layer: OciLayer): num
   return openLayerBlob(image.ociDir, parseDigest(layer.digest, where), layer.size, where)
 }
 
-function readLayer(ociDir: PathText, descriptor: Descriptor, position: string, hint: string): OciLayer {
+function readLayer(
+  ociDir: PathText,
+  descriptor: Descriptor,
+  position: string,
+  hint: string,
+  mediaTypes: MediaTypes,
+): OciLayer {
   const { mediaType, size } = descriptor
-  if (!isSquashfsLayer(mediaType)) {
-    const kind = layerKind(mediaType)
-    const reason = kind === undefined ? 'not known to be squashfs' : kind
+  const kind = mediaTypes.kindOf(mediaType)
+  if (kind === undefined) {
+    const reason = layerKind(mediaType) ?? 'not known'
     throw new FsError(
       'EOPNOTSUPP',
-      `${position}: media type ${quote(mediaType)} is ${reason}; can mount only ${SUPPORTED_LAYERS}${hint}`,
+      `${position}: media type ${quote(mediaType)} is ${reason}; can mount only ${mediaTypes.known}${hint}`,
     )
   }
   const digest = parseDigest(descriptor.digest, position)
@@ -108,6 +125,6 @@ function readLayer(ociDir: PathText, descriptor: Descriptor, position: string, h
   const rootHash = rootHashOf(annotations, where)
   closeSync(openLayerBlob(ociDir, digest, size, where))
   const blobPath = pathIn(ociDir, blobPathOf(digest))
-  const layer = { digest: digest.text, mediaType, size, blobPath, annotations }
+  const layer = { digest: digest.text, mediaType, kind, size, blobPath, annotations }
   return rootHash === undefined ? layer : { ...layer, rootHash }
 }

@@ -1,6 +1,5 @@
 export * from './digest.ts'
 export * from './image.ts'
-export { SUPPORTED_LAYERS } from './media-type.ts'
 export * from './platform.ts'
 export * from './root-hash.ts'
 export type { ImageConfig } from './schema.ts'

@@ -10,29 +10,12 @@ const MANIFEST_TYPES: ReadonlySet<string> = new Set([
   'application/vnd.docker.distribution.manifest.v2+json',
 ])
 
-/** For messages: the layers that can be mounted. */
-export const SUPPORTED_LAYERS =
-  'squashfs layers (application/vnd.stacker.image.layer.squashfs[+gzip|+zstd|…], ' +
-  'application/vnd.sylabs.image.layer.v1.squashfs, application/vnd.*.image.layer.squashfs*)'
-
 export function isIndexType(mediaType: string): boolean {
   return INDEX_TYPES.has(mediaType)
 }
 
 export function isManifestType(mediaType: string): boolean {
   return MANIFEST_TYPES.has(mediaType)
-}
-
-/**
- * Whether a layer is a squashfs image. The suffix tells how it was made (`+zstd`, `+zstd+verity`); the
- * compressor itself stands in the superblock, so the suffix is not interpreted.
- */
-export function isSquashfsLayer(mediaType: string): boolean {
-  return (
-    mediaType === 'application/vnd.sylabs.image.layer.v1.squashfs' ||
-    // As the LXC template for OCI images recognises them: application/vnd.*.image.layer.squashfs*
-    /^application\/vnd\.[\w.+-]+\.image\.layer\.squashfs[\w.+-]*$/.test(mediaType)
-  )
 }
 
 /** What another known kind of layer is called, for messages; undefined for an unknown one. */

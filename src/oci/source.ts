@@ -15,7 +15,7 @@ export type ImageSource =
       readonly reference: string
     }
   | {
-      readonly kind: 'squashfs'
+      readonly kind: 'file'
       /** Absolute; for an inherited descriptor as it was given. */
       readonly path: PathText
       /** Set where the path names a descriptor of this process: another process must be handed the descriptor. */
@@ -54,8 +54,8 @@ function parseFile(text: string): ImageSource | undefined {
     throw new FsError('EINVAL', `source ${quote(text)} is neither a regular file nor a block device`)
   }
   return fd === undefined
-    ? { kind: 'squashfs', path: absolutePath(text) }
-    : { kind: 'squashfs', path: text, fd: Number(fd) }
+    ? { kind: 'file', path: absolutePath(text) }
+    : { kind: 'file', path: text, fd: Number(fd) }
 }
 
 function parseReference(text: string): ImageSource | undefined {

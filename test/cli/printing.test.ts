@@ -10,7 +10,7 @@ import type { MountStatus } from '../../src/daemon/control-protocol.ts'
 import { formatLine, formatSyslog } from '../../src/daemon/log.ts'
 
 /** What the table does not show. */
-const SUMMARY = { options: {}, ids: 1, bytesUsed: 4000, flags: [], exportable: true }
+const SUMMARY = { kind: 'squashfs', options: {}, ids: 1, bytesUsed: 4000, flags: [], exportable: true }
 
 describe('formatTable', () => {
   it('aligns columns without borders and without trailing blanks', () => {

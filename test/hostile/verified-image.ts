@@ -1,8 +1,8 @@
 import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { S_IFCHR, viewOf } from '../../src/base/index.ts'
-import { readImage } from '../../src/oci/index.ts'
 import { appendVerity, mksquashfs, type Random, writeOciLayout } from '../support/index.ts'
+import { readLayout } from '../support/oci-layout.ts'
 import { TreeBuilder } from '../support/source-tree.ts'
 
 /** A range of bytes of a layer that serves one purpose. */
@@ -51,7 +51,7 @@ export async function makeVerifiedImage(folder: string): Promise<VerifiedImage> 
   }
   const ociDir = join(folder, 'oci')
   await writeOciLayout(ociDir, [{ tag: 'two', layers: files }])
-  const layers = readImage(ociDir, 'two').layers.map((layer) => ({
+  const layers = readLayout(ociDir, 'two').layers.map((layer) => ({
     path: layer.blobPath,
     rootHash: layer.rootHash!,
     regions: regionsOf(readFileSync(layer.blobPath)),

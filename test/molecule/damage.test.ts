@@ -1,12 +1,11 @@
-import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { readSuperblock } from '../../squashfs/index.ts'
 import { type DamageReport, nameDamage } from '../../src/molecule/damage.ts'
+import { closeImage, openImage } from '../../src/molecule/image-file.ts'
 import { type BuiltImage, build, directoryInode, fileInode, run } from '../squashfs/support/builder.ts'
 import { cat } from '../squashfs/support/bytes.ts'
-import { MemorySource } from '../squashfs/support/sources.ts'
 
 const PLAIN = 1 << 24
 const DAMAGED = [{ start: 100, end: 101 }]
@@ -15,14 +14,11 @@ function damageOf({ bytes }: BuiltImage): DamageReport {
   const folder = mkdtempSync(join(tmpdir(), 'damage-'))
   const path = join(folder, 'image')
   writeFileSync(path, bytes)
-  const fd = openSync(path, 'r')
+  const spec = openImage({ label: 'test', path })
   try {
-    const superblock = readSuperblock(new MemorySource(bytes))
-    const { compressor, blockSize } = superblock
-    const spec = { label: 'test', fd, offset: 0, size: bytes.length, compressor, blockSize }
-    return nameDamage(spec, superblock, DAMAGED)
+    return nameDamage(spec, DAMAGED)
   } finally {
-    closeSync(fd)
+    closeImage(spec)
     rmSync(folder, { recursive: true, force: true })
   }
 }

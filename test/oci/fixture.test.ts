@@ -3,8 +3,9 @@ import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
-import { digestOf, listTags, parseSource, readImage } from '../../src/oci/index.ts'
+import { digestOf, listTags, parseSource } from '../../src/oci/index.ts'
 import { bytesUsed } from '../support/index.ts'
+import { readLayout } from '../support/oci-layout.ts'
 
 const fixtures = fileURLToPath(new URL('../../fixtures', import.meta.url))
 const ociDir = join(fixtures, 'oci')
@@ -34,7 +35,7 @@ describe('the bundled image', () => {
   })
 
   test.each(['demo', 'demo-noverity'])('tag %s: every blob has the digest of its descriptor', (tag) => {
-    const image = readImage(ociDir, tag)
+    const image = readLayout(ociDir, tag)
     expect(image.layers).toHaveLength(3)
     for (const layer of image.layers) {
       expect(digestOf(readFileSync(layer.blobPath), 'sha256')).toBe(layer.digest)
@@ -44,10 +45,10 @@ describe('the bundled image', () => {
 
   test('has root hashes under one tag only', () => {
     expect(listTags(ociDir)).toEqual(['demo', 'demo-noverity'])
-    const [bottom, ...others] = readImage(ociDir, 'demo').layers
+    const [bottom, ...others] = readLayout(ociDir, 'demo').layers
     expect(bottom?.mediaType).toBe('application/vnd.stacker.image.layer.squashfs+gzip')
     for (const layer of [bottom, ...others]) expect(layer?.rootHash).toMatch(/^[0-9a-f]{64}$/)
-    for (const layer of readImage(ociDir, 'demo-noverity').layers) expect(layer.rootHash).toBeUndefined()
+    for (const layer of readLayout(ociDir, 'demo-noverity').layers) expect(layer.rootHash).toBeUndefined()
     expect(parseSource(`${ociDir}:demo`)).toEqual({ kind: 'oci', ociDir, reference: 'demo' })
   })
 })

@@ -13,7 +13,7 @@ import {
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { FsError } from '../../src/base/index.ts'
-import { hostPlatform, openLayer, readImage } from '../../src/oci/index.ts'
+import { hostPlatform, openLayer } from '../../src/oci/index.ts'
 import {
   CONFIG_MEDIA_TYPE,
   createLayout,
@@ -29,6 +29,7 @@ import {
   titled,
   writeIndex,
 } from '../support/index.ts'
+import { readLayout } from '../support/oci-layout.ts'
 
 const OLD_ROOT_HASH = 'io.stackeroci.stacker.squashfs_verity_root_hash'
 const REF = 'org.opencontainers.image.ref.name'
@@ -75,7 +76,7 @@ function failure(call: () => unknown): string {
   }
   return 'no error'
 }
-const readFailure = (tag = 't'): string => failure(() => readImage(ociDir, tag))
+const readFailure = (tag = 't'): string => failure(() => readLayout(ociDir, tag))
 
 describe('readImage', () => {
   test('gives the layers bottom first with all that was checked', () => {
@@ -84,7 +85,7 @@ describe('readImage', () => {
       layer('top!', { annotations: { [ROOT_HASH_ANNOTATION]: 'AB12', other: 'x' } }),
     ]
     const descriptor = image([a, b, a])
-    const result = readImage(ociDir, 't')
+    const result = readLayout(ociDir, 't')
     expect(result).toMatchObject({
       ociDir,
       reference: 't',
@@ -92,7 +93,7 @@ describe('readImage', () => {
       config: { os: 'linux' },
     })
     expect(result.layers.map(({ digest }) => digest)).toEqual([a.digest, b.digest, a.digest])
-    expect(result.layers[0]).toEqual({ ...a, blobPath: blob(a), annotations: {} })
+    expect(result.layers[0]).toEqual({ ...a, kind: 'squashfs', blobPath: blob(a), annotations: {} })
     expect(result.layers[1]).toMatchObject({ size: 4, rootHash: 'ab12', annotations: { other: 'x' } })
   })
 
@@ -104,7 +105,7 @@ describe('readImage', () => {
     image([layer('x', { annotations: null as never }), layer('y', { digest: `sha512:${hex}`, size: 4 })])
     renameSync(join(ociDir, 'blobs'), join(dirname(ociDir), 'store'))
     symlinkSync('../store', join(ociDir, 'blobs'))
-    expect(readImage(ociDir, 't').layers.map(({ size }) => size)).toEqual([1, 4])
+    expect(readLayout(ociDir, 't').layers.map(({ size }) => size)).toEqual([1, 4])
   })
 
   describe('links', () => {
@@ -117,7 +118,7 @@ describe('readImage', () => {
     test('are followed for the folder of blobs, absolute ones too', () => {
       image([layer('x')])
       replaceByLink(join(ociDir, 'blobs/sha256'))
-      expect(readImage(ociDir, 't').layers).toHaveLength(1)
+      expect(readLayout(ociDir, 't').layers).toHaveLength(1)
     })
 
     test.each(['index.json', 'oci-layout', 'manifest', 'layer'])('are refused for %s', (name) => {
@@ -133,7 +134,7 @@ describe('readImage', () => {
     test('that appear later are not followed either', () => {
       const one = layer('x')
       image([one])
-      const read = readImage(ociDir, 't')
+      const read = readLayout(ociDir, 't')
       closeSync(openLayer(read, read.layers[0]!))
       replaceByLink(blob(one))
       expect(failure(() => openLayer(read, read.layers[0]!))).toMatch(/^EPERM: .*is a symbolic link/)
@@ -156,7 +157,7 @@ describe('readImage', () => {
     test('takes the only image, and says what there is where there are more', () => {
       const one = manifest([layer('x')])
       const two = manifest([layer('y')])
-      const only = (): string => readImage(ociDir, '').manifestDigest
+      const only = (): string => readLayout(ociDir, '').manifestDigest
       writeIndex(ociDir, [one])
       expect(only()).toBe(one.digest)
       writeIndex(ociDir, [named(one, 'a'), named(one, 'b')])
@@ -183,7 +184,7 @@ describe('readImage', () => {
         manifests: [{ ...two, platform: hostPlatform() }],
       })
       writeIndex(ociDir, [named(one, two.digest)])
-      const digest = (text: string): string => readImage(ociDir, text).manifestDigest
+      const digest = (text: string): string => readLayout(ociDir, text).manifestDigest
       expect(digest(one.digest)).toBe(one.digest)
       expect(digest(two.digest)).toBe(two.digest)
       expect(digest(index.digest)).toBe(two.digest)
@@ -222,7 +223,7 @@ describe('readImage', () => {
     expect(readFailure()).toMatch(/^EIO: index\.json: .*not a regular file$/)
     rmSync(join(ociDir, 'oci-layout'))
     expect(readFailure()).toMatch(/^ENOENT: image directory .* is no OCI image layout/)
-    expect(failure(() => readImage(`${ociDir}-no`, 't'))).toMatch(
+    expect(failure(() => readLayout(`${ociDir}-no`, 't'))).toMatch(
       /^ENOENT: image directory .* does not exist$/,
     )
   })
@@ -245,7 +246,7 @@ describe('readImage', () => {
       { ...one, platform: { os: 'linux', architecture: 'other' } },
       { ...two, platform: hostPlatform() },
     ])
-    expect(readImage(ociDir, 't').manifestDigest).toBe(two.digest)
+    expect(readLayout(ociDir, 't').manifestDigest).toBe(two.digest)
   })
 
   test('refuses documents that are damaged or two things at once', () => {
@@ -344,9 +345,9 @@ describe('root hash annotations', () => {
 
   test('the old name is read, and both may agree', () => {
     withAnnotations({ [OLD_ROOT_HASH]: 'c0' })
-    expect(readImage(ociDir, 't').layers[0]?.rootHash).toBe('c0')
+    expect(readLayout(ociDir, 't').layers[0]?.rootHash).toBe('c0')
     withAnnotations({ [OLD_ROOT_HASH]: 'C0', [ROOT_HASH_ANNOTATION]: 'c0' })
-    expect(readImage(ociDir, 't').layers[0]?.rootHash).toBe('c0')
+    expect(readLayout(ociDir, 't').layers[0]?.rootHash).toBe('c0')
     withAnnotations({ [OLD_ROOT_HASH]: 'c1', [ROOT_HASH_ANNOTATION]: 'c0' })
     expect(readFailure()).toMatch(/^EIO: layer 1 of 1, .*different root hashes$/)
   })
@@ -372,8 +373,7 @@ describe('image indexes', () => {
     platform: { os: 'linux', architecture, ...(variant === undefined ? {} : { variant }) },
   })
   const tag = (descriptor: Descriptor): void => writeIndex(ociDir, [named(descriptor, 't')])
-  const chosen = (platform?: string): string =>
-    readImage(ociDir, 't', platform === undefined ? {} : { platform }).manifestDigest
+  const chosen = (platform?: string): string => readLayout(ociDir, 't', platform).manifestDigest
 
   test('choose by platform, through nested ones, the first that fits', () => {
     const [a, b, c] = [manifest([layer('a')]), manifest([layer('b')]), manifest([layer('c')])]

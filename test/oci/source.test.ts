@@ -49,15 +49,15 @@ describe('parseSource', () => {
   })
 
   test('takes files, also by descriptor', () => {
-    expect(parseSource(`${temp}/layer`)).toEqual({ kind: 'squashfs', path: join(temp, 'layer') })
+    expect(parseSource(`${temp}/layer`)).toEqual({ kind: 'file', path: join(temp, 'layer') })
     expect(parseSource(`${temp}/image:as-file`)).toEqual({
-      kind: 'squashfs',
+      kind: 'file',
       path: join(temp, 'image:as-file'),
     })
     const fd = openSync(join(temp, 'layer'), 'r')
     try {
       for (const path of [`/proc/self/fd/${fd}`, `/dev/fd/${fd}`]) {
-        expect(parseSource(path)).toEqual({ kind: 'squashfs', path, fd })
+        expect(parseSource(path)).toEqual({ kind: 'file', path, fd })
       }
     } finally {
       closeSync(fd)

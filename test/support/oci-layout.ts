@@ -2,6 +2,8 @@ import { createHash } from 'node:crypto'
 import { copyFileSync, createReadStream, mkdirSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
+import { LAYER_TYPES } from '../../src/kinds/kinds.ts'
+import { type OciImage, readImage } from '../../src/oci/index.ts'
 
 export const SQUASHFS_MEDIA_TYPE = 'application/vnd.stacker.image.layer.squashfs+zstd+verity'
 export const MANIFEST_MEDIA_TYPE = 'application/vnd.oci.image.manifest.v1+json'
@@ -9,6 +11,11 @@ export const INDEX_MEDIA_TYPE = 'application/vnd.oci.image.index.v1+json'
 export const CONFIG_MEDIA_TYPE = 'application/vnd.oci.image.config.v1+json'
 export const ROOT_HASH_ANNOTATION = 'io.stackeroci.stacker.atomfs_verity_root_hash'
 const REF_NAME = 'org.opencontainers.image.ref.name'
+
+/** Reads an image as a mount does, with the layers that can be mounted. @param platform as in `ReadImageOptions` */
+export function readLayout(ociDir: string, tag: string, platform?: string): OciImage {
+  return readImage(ociDir, tag, { mediaTypes: LAYER_TYPES, ...(platform === undefined ? {} : { platform }) })
+}
 
 export interface LayerFile {
   readonly file: string

@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
-import { readImage } from '../../src/oci/index.ts'
 import {
   bytesUsed,
   compareTrees,
@@ -16,6 +15,7 @@ import {
   withKernelMerge,
   withTempDir,
 } from '../support/index.ts'
+import { readLayout } from '../support/oci-layout.ts'
 
 const fixtures = fileURLToPath(new URL('../../fixtures', import.meta.url))
 const golden = JSON.parse(readFileSync(`${fixtures}/oci.demo.tree.json`, 'utf8')) as TreeEntry[]
@@ -28,7 +28,7 @@ describe('the bundled image', () => {
   test.skipIf(!kernel.ok).each(['demo', 'demo-noverity'])(
     titled('tag %s: the kernel merges its layers to the golden tree', kernel),
     async (tag) => {
-      const images = readImage(`${fixtures}/oci`, tag).layers.map((layer) => layer.blobPath)
+      const images = readLayout(`${fixtures}/oci`, tag).layers.map((layer) => layer.blobPath)
       const actual = await withTempDir((temp) =>
         withKernelMerge(temp, images, (target) => walkTree(target), { userxattr: true }),
       )
@@ -57,7 +57,7 @@ describe('the bundled image', () => {
   test.skipIf(!veritysetup.ok)(
     titled('veritysetup verifies each layer with its root hash', veritysetup),
     async () => {
-      for (const layer of readImage(`${fixtures}/oci`, 'demo').layers) {
+      for (const layer of readLayout(`${fixtures}/oci`, 'demo').layers) {
         const offset = Math.ceil(bytesUsed(layer.blobPath) / 4096) * 4096
         const verify = (rootHash: string) =>
           run(

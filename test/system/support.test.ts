@@ -1,6 +1,5 @@
 import { mkdirSync, readFileSync, statSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { readImage } from '../../src/oci/index.ts'
 import {
   appendVerity,
   buildLayers,
@@ -23,6 +22,7 @@ import {
   withKernelSquashfs,
   writeOciLayout,
 } from '../support/index.ts'
+import { readLayout } from '../support/oci-layout.ts'
 
 const need = needs(
   'root',
@@ -56,7 +56,7 @@ describe.skipIf(!need.ok)(titled('packers, mounts and oracles of the tests', nee
     expect(hashOffset - bytesUsed(image)).toBeLessThan(4096)
     expect(readFileSync(image).toString('latin1', hashOffset, hashOffset + 6)).toBe('verity')
     await writeOciLayout(`${temp}/oci`, [{ tag: 'one', layers: [{ file: image, rootHash }] }])
-    const layer = readImage(`${temp}/oci`, 'one').layers[0]
+    const layer = readLayout(`${temp}/oci`, 'one').layers[0]
     expect(layer).toMatchObject({ rootHash, size: statSync(image).size })
     await withKernelSquashfs(temp, layer!.blobPath, async (target) => {
       expect(compareTrees(walkTree(target), source)).toEqual([])

@@ -1,0 +1,106 @@
+import type { ByteSource } from './byte-source.ts'
+import type { BlockRef } from './extent.ts'
+import type { Layer } from './layer.ts'
+
+/**
+ * A format of images: how bytes become a read-only directory tree. A format is one folder whose `kind.ts` is its only
+ * door, and one line in the list of `src/kinds/kinds.ts`; nothing above that list names a format.
+ *
+ * Who calls: the main thread probes and describes an image once, before the mount. Then each thread that needs the
+ * image opens it anew from plain data (`name` of the kind, and what its source is made of), through one `KindSession`
+ * a thread and purpose: the dispatcher opens layers, the data workers open readers of blocks.
+ *
+ * Every method throws FsError: EIO for damage, EINVAL for what is no image of this kind or of an unknown version,
+ * EOPNOTSUPP where this machine lacks a decoder.
+ */
+export interface ImageKind {
+  /** One word, unique among the kinds: carries the kind from thread to thread, and stands in `inspect`. */
+  readonly name: string
+  /** What people call such an image, with its article: `a squashfs image`. */
+  readonly title: string
+  /** The media types of layers that `isMediaType` accepts, for messages. */
+  readonly mediaTypes: string
+  /** Whether a layer with this media type in an OCI manifest is such an image. */
+  isMediaType(mediaType: string): boolean
+  /** Whether a file that begins with these bytes is such an image. @param head the first 4 KiB, or all of a shorter file */
+  probe(head: Uint8Array): boolean
+  /**
+   * Reads what must be known before the image is opened. With a root hash it is called twice: on the raw bytes, to learn
+   * where the hash tree lies, and on the verified bytes, which must say the same.
+   */
+  describe(source: ByteSource): ImageFacts
+  /** Begins a session of one thread. Opens what opening images will need, as long as the thread has the right to. */
+  open(options: SessionOptions): KindSession
+  /** What `inspect` tells of an image. */
+  summarize(source: ByteSource): ImageSummary
+  /** The parts of the image that hold its structure, so that damage can be named. In order of position, data left out. */
+  regions(source: ByteSource): readonly Region[]
+}
+
+/** Plain data: crosses threads. */
+export interface ImageFacts {
+  /** Bytes from the first that the image calls its own: a hash tree must cover them, and lies behind them. */
+  readonly bytesUsed: number
+  /** Most bytes that one of its blocks decodes to. */
+  readonly blockSize: number
+  /** From here to `bytesUsed` lie metadata, which `--verify=auto` checks before the mount. */
+  readonly metadataStart: number
+  /** What else a session must know beforehand, for instance a compressor. Understood by the kind alone. */
+  readonly detail: string
+}
+
+export interface SessionOptions {
+  /** `ImageFacts.detail` of all images that the session may be asked for. */
+  readonly details: readonly string[]
+  /** Most bytes of decoded metadata that all layers of the session keep together; the kind's own default where absent. */
+  readonly metadataBytes?: number
+}
+
+export interface OpenOptions {
+  readonly source: ByteSource
+  /** `BlockRef.source` of the blocks that the layer describes. */
+  readonly sourceId: number
+  /** Digest or path, for messages. */
+  readonly label: string
+  readonly detail: string
+}
+
+/** All images of one kind in one thread: what they share (caches, decoders, scratch memory) is bounded once. */
+export interface KindSession {
+  openLayer(image: OpenOptions): Layer
+  openBlocks(image: OpenOptions): BlockReader
+}
+
+/** Decodes the blocks of one image, for one thread. */
+export interface BlockReader {
+  /**
+   * Reads and decodes one block.
+   * @param target at least `block.maxSize` bytes; may lie in shared memory
+   * @returns decoded length in bytes, 1..`block.maxSize`
+   * @throws FsError EIO on damage; the content of `target` is then undefined
+   */
+  readBlock(block: BlockRef, target: Uint8Array): number
+}
+
+/** What is known of an image without mounting it. Sizes in bytes, counts in pieces. */
+export interface ImageSummary {
+  /** Name of the kind. */
+  readonly kind: string
+  readonly compressor: string
+  readonly blockSize: number
+  readonly inodes: number
+  readonly bytesUsed: number
+  readonly hasXattrs: boolean
+  readonly fragments?: number
+  /** When it was made, seconds since 1970. */
+  readonly mkfsTime?: number
+  /** More, by the format's own words. */
+  readonly [detail: string]: unknown
+}
+
+/** Bytes [start, end) of an image. */
+export interface Region {
+  readonly name: string
+  readonly start: number
+  readonly end: number
+}

@@ -1,0 +1,74 @@
+import type { ExtentSink } from './extent.ts'
+import type { AttributeKinds, FlagsForm, Name, Whence } from './file-system.ts'
+import type { Stat, StatFs } from './stat.ts'
+
+/**
+ * Identifies an inode within its layer: a safe integer, 0 ≤ ref < `refSpan` of the layer, the same at every
+ * mount. For squashfs it is the inode reference; two hard links have the same ref.
+ */
+export type Ref = number
+
+/**
+ * Where the inode numbers of a layer come from. `count`: the layer has its own, below 2^32, and those of a well-made one
+ * are 1 to this. `device`: they are those of a file system of this machine (`new_encode_dev`), below `HOST_NUMBERS`;
+ * what has no such number gets one from there on, in the order in which it is met.
+ */
+export type InodeSource = { readonly count: number } | { readonly device: number }
+
+/** One name in a directory of a layer, as the layer has it: whiteouts are not interpreted here. */
+export interface LayerEntry {
+  readonly name: Name
+  readonly ref: Ref
+  /** Inode number within the layer, see `Layer.inodes`. */
+  readonly ino: number
+  /** DT_* of the entry (`direntType`). */
+  readonly type: number
+  /** Set in a listing out of order, where another entry of this name may come first: `lookup` tells. */
+  readonly unsorted?: true
+}
+
+/** Walks one directory of a layer in byte order of the names. */
+export interface DirectoryCursor {
+  /** The next entry, or undefined at the end. @throws FsError EIO on damage */
+  next(): LayerEntry | undefined
+  /** Where `next` will go on: give it to `openDirectory` to continue there. A safe integer ≥ 0, stable. */
+  readonly position: number
+}
+
+/**
+ * One read-only directory tree: a squashfs image or a host directory. Attributes, names and extended
+ * attributes come out as stored; all rules of merging live in this folder, none in a layer.
+ * Every method throws FsError: EIO for damage, and the errno named at the method.
+ */
+export interface Layer {
+  /** Digest or path, for messages. */
+  readonly label: string
+  readonly root: Ref
+  /** Exclusive upper bound of the refs. */
+  readonly refSpan: number
+  readonly inodes: InodeSource
+  /** What its files may have, or get while it is mounted. */
+  readonly attributes: AttributeKinds
+  /** `ino` is the number within the layer. */
+  stat(ref: Ref): Stat
+  /** @throws ENOTDIR */
+  lookup(directory: Ref, name: Name): LayerEntry | undefined
+  /** @param position 0 for the start, or an earlier `DirectoryCursor.position`. @throws ENOTDIR */
+  openDirectory(directory: Ref, position: number): DirectoryCursor
+  /** The first name at or after `name` in byte order: used to find all names with a prefix. @throws ENOTDIR */
+  openDirectoryAt(directory: Ref, name: Name): DirectoryCursor
+  /** @throws EINVAL where it is no symlink */
+  readlink(ref: Ref): Uint8Array
+  /** Full names with prefix: `user.x`, `trusted.x`, `security.x`. */
+  listxattr(ref: Ref): readonly Name[]
+  getxattr(ref: Ref, name: Name): Uint8Array | undefined
+  /** Pieces of [offset, offset + length), clipped at the end of the file. @throws EISDIR, EINVAL */
+  extents(ref: Ref, offset: number, length: number, sink: ExtentSink): void
+  /** Next data or hole at or after `offset`. @throws ENXIO at or past the end */
+  seek(ref: Ref, offset: number, whence: Whence): number
+  statfs(): StatFs
+  /** Flags as chattr(1) sets them; absent where a layer of this kind has none. @throws ENOTTY, EOPNOTSUPP */
+  inodeFlags?(ref: Ref, form: FlagsForm): Uint8Array
+  /** The regular file stored after this one, a hint for prefetch; undefined where there is none or none near. */
+  following?(ref: Ref): Ref | undefined
+}

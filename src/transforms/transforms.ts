@@ -1,0 +1,54 @@
+import type { ByteSource } from '../base/index.ts'
+import { FileSource } from '../sys/file-source.ts'
+import { VerifiedSource, type VerityCounters, type VerityFailure, type VerityTable } from '../verity/index.ts'
+import { WindowSource } from './window.ts'
+
+/** A thing with bytes, opened once: plain data, from which each thread makes its own `ByteSource`. */
+export interface SourceSpec {
+  readonly kind: 'file'
+  /** Open in this process, valid in all of its threads. */
+  readonly fd: number
+  /** Bytes. */
+  readonly size: number
+}
+
+/** What stands between the bytes of a source and the reader of an image. Plain data. */
+export type TransformSpec =
+  /** A part of the bytes below. */
+  | { readonly kind: 'window'; readonly offset: number; readonly size: number }
+  /** dm-verity: every read is compared with a root hash. */
+  | { readonly kind: 'verity'; readonly table: VerityTable }
+
+/** Who wants to know what verification finds. */
+export interface VerityWatch {
+  readonly counters: VerityCounters
+  readonly onFailure: (failure: VerityFailure) => void
+}
+
+export interface TransformOptions {
+  readonly watch?: VerityWatch
+  /** Most bytes of verified hash blocks to keep. */
+  readonly hashCacheBytes?: number
+}
+
+/** The bytes of a source as they lie there. One instance for each thread. @param label digest or path, for messages */
+export function openSource({ fd, size }: SourceSpec, label: string): ByteSource {
+  return new FileSource(fd, label, size)
+}
+
+/** Puts transforms over a source, the first one lowest. @throws FsError EINVAL, EIO for parameters outside a format */
+export function transformed(
+  source: ByteSource,
+  transforms: readonly TransformSpec[],
+  { watch, hashCacheBytes }: TransformOptions = {},
+): ByteSource {
+  return transforms.reduce((below: ByteSource, transform): ByteSource => {
+    if (transform.kind === 'window') return new WindowSource(below, transform.offset, transform.size)
+    return new VerifiedSource({
+      source: below,
+      table: transform.table,
+      ...(hashCacheBytes === undefined ? {} : { cacheBytes: hashCacheBytes }),
+      ...watch,
+    })
+  }, source)
+}
