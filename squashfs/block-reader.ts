@@ -1,5 +1,5 @@
 import { type BlockReader, type BlockRef, type ByteSource, FsError } from '../src/base/index.ts'
-import type { Codec } from './codecs/index.ts'
+import type { Codec } from '../src/codecs/index.ts'
 
 /** Room for one block as it is stored, shared by the readers of a thread: images may be many and blocks large. */
 export class BlockScratch {

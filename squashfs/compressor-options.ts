@@ -1,5 +1,5 @@
 import { ByteReader, type ByteSource, FsError } from '../src/base/index.ts'
-import type { CompressorName } from './codecs/index.ts'
+import type { CompressorName } from '../src/codecs/index.ts'
 import { SUPERBLOCK_FLAGS, SUPERBLOCK_SIZE, type Superblock } from './superblock.ts'
 
 /** Named values of the compressor's options, in the order of the format; empty where the image has none. */

@@ -8,7 +8,7 @@ import {
   type StatFs,
   type Whence,
 } from '../src/base/index.ts'
-import type { Codec, CompressorName } from './codecs/index.ts'
+import type { Codec, CompressorName } from '../src/codecs/index.ts'
 import { type CompressorOptions, readCompressorOptions } from './compressor-options.ts'
 import { type DirectoryEntry, DirectoryListing, type ListingContext } from './directory.ts'
 import {

@@ -1,5 +1,5 @@
+export * from '../src/codecs/index.ts'
 export { BlockScratch, SquashfsBlockReader } from './block-reader.ts'
-export * from './codecs/index.ts'
 export { type CompressorOptions, readCompressorOptions } from './compressor-options.ts'
 export { type DirectoryEntry, DirectoryListing } from './directory.ts'
 export { SquashfsImage, type SquashfsOptions } from './image.ts'

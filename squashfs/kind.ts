@@ -10,8 +10,8 @@ import type {
   Region,
   SessionOptions,
 } from '../src/base/index.ts'
+import { type CompressorName, openCodec } from '../src/codecs/index.ts'
 import { BlockScratch, SquashfsBlockReader } from './block-reader.ts'
-import { type CompressorName, openCodec } from './codecs/index.ts'
 import { SquashfsImage } from './image.ts'
 import { MetadataCache } from './metadata-cache.ts'
 import { summarize } from './summary.ts'

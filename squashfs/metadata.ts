@@ -1,5 +1,5 @@
 import { type ByteSource, FsError, viewOf } from '../src/base/index.ts'
-import type { Codec } from './codecs/index.ts'
+import type { Codec } from '../src/codecs/index.ts'
 import type { MetadataBlock, MetadataCache, MetadataShelf } from './metadata-cache.ts'
 import { METADATA_SIZE } from './superblock.ts'
 

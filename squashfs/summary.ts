@@ -1,4 +1,4 @@
-import type { CompressorName } from './codecs/index.ts'
+import type { CompressorName } from '../src/codecs/index.ts'
 import type { CompressorOptions } from './compressor-options.ts'
 import type { SquashfsImage } from './image.ts'
 import { NO_TABLE, SUPERBLOCK_FLAGS } from './superblock.ts'

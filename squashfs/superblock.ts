@@ -1,5 +1,5 @@
 import { ByteReader, type ByteSource, FsError, viewOf } from '../src/base/index.ts'
-import type { CompressorName } from './codecs/index.ts'
+import type { CompressorName } from '../src/codecs/index.ts'
 
 /** Bytes of the superblock; the data area may begin right after it. */
 export const SUPERBLOCK_SIZE = 96

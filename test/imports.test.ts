@@ -9,7 +9,9 @@ import { describe, expect, it } from 'vitest'
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'src/base': [],
   'src/sys': ['src/base'],
-  squashfs: ['src/sys', 'src/base'],
+  // Below all formats: tar layers and others use the same decoders.
+  'src/codecs': ['src/sys', 'src/base'],
+  squashfs: ['src/codecs', 'src/sys', 'src/base'],
   overlay: ['src/sys', 'src/base'],
   'src/verity': ['src/sys', 'src/base'],
   'src/fuse': ['src/sys', 'src/base'],
@@ -23,6 +25,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'src/oci',
     'src/fuse',
     'src/verity',
+    'src/codecs',
     'overlay',
     'src/sys',
     'src/base',

@@ -1,5 +1,5 @@
-import { COMPRESSOR_NAMES, type CompressorName } from '../../squashfs/codecs/index.ts'
-import { CANDIDATES, openCandidate } from '../../squashfs/codecs/registry.ts'
+import { COMPRESSOR_NAMES, type CompressorName } from '../../src/codecs/index.ts'
+import { CANDIDATES, openCandidate } from '../../src/codecs/registry.ts'
 import { ENCODERS } from '../../test/codecs/compress.ts'
 import { binaryBytes } from '../../test/codecs/samples.ts'
 import { repeat } from './protocol.ts'

@@ -1,2 +1,2 @@
 /** For `doctor`: what decodes on this machine. */
-export { type CodecReport, listCodecs } from '../../squashfs/index.ts'
+export { type CodecReport, listCodecs } from '../codecs/index.ts'

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import { COMPRESSOR_NAMES, type Codec } from '../../squashfs/codecs/index.ts'
-import { CANDIDATES, openCandidate } from '../../squashfs/codecs/registry.ts'
 import { FsError } from '../../src/base/index.ts'
+import { COMPRESSOR_NAMES, type Codec } from '../../src/codecs/index.ts'
+import { CANDIDATES, openCandidate } from '../../src/codecs/registry.ts'
 import { ENCODERS } from './compress.ts'
 import { randomSource, SAMPLES, textBytes } from './samples.ts'
 

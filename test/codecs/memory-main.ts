@@ -1,5 +1,5 @@
-import { COMPRESSOR_NAMES, type Codec } from '../../squashfs/codecs/index.ts'
-import { CANDIDATES, openCandidate } from '../../squashfs/codecs/registry.ts'
+import { COMPRESSOR_NAMES, type Codec } from '../../src/codecs/index.ts'
+import { CANDIDATES, openCandidate } from '../../src/codecs/registry.ts'
 import { ENCODERS } from './compress.ts'
 import { textBytes } from './samples.ts'
 

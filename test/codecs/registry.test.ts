@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { buildSync } from 'esbuild'
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import type { Candidate } from '../../squashfs/codecs/codec.ts'
-import { COMPRESSOR_NAMES, listCodecs, openCodec } from '../../squashfs/codecs/index.ts'
-import { CANDIDATES } from '../../squashfs/codecs/registry.ts'
-import { zstdFrameLength } from '../../squashfs/codecs/zstd-frame.ts'
 import { FsError } from '../../src/base/index.ts'
+import type { Candidate } from '../../src/codecs/codec.ts'
+import { COMPRESSOR_NAMES, listCodecs, openCodec } from '../../src/codecs/index.ts'
+import { CANDIDATES } from '../../src/codecs/registry.ts'
+import { zstdFrameLength } from '../../src/codecs/zstd-frame.ts'
 
 afterEach(() => {
   vi.unstubAllEnvs()
@@ -68,7 +68,7 @@ test('bundled with its packages outside, it loads nothing before a codec is open
     symlinkSync(resolve('node_modules'), join(folder, 'node_modules'))
     const outfile = join(folder, 'codecs.mjs')
     const shared = { bundle: true, packages: 'external', platform: 'node', format: 'esm' } as const
-    buildSync({ ...shared, entryPoints: ['squashfs/codecs/index.ts'], outfile })
+    buildSync({ ...shared, entryPoints: ['src/codecs/index.ts'], outfile })
     const script = `
       import { readFileSync } from 'node:fs'
       import { createRequire } from 'node:module'

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import { crc64 } from '../../squashfs/codecs/crc64.ts'
-import type { Codec } from '../../squashfs/codecs/index.ts'
-import { CANDIDATES, openCandidate } from '../../squashfs/codecs/registry.ts'
+import { crc64 } from '../../src/codecs/crc64.ts'
+import type { Codec } from '../../src/codecs/index.ts'
+import { CANDIDATES, openCandidate } from '../../src/codecs/registry.ts'
 import { hasXzTool, withSizeInHeader, xzTool } from './compress.ts'
 import { binaryBytes, randomSource } from './samples.ts'
 

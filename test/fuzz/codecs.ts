@@ -1,5 +1,5 @@
-import { COMPRESSOR_NAMES } from '../../squashfs/codecs/index.ts'
-import { CANDIDATES, openCandidate } from '../../squashfs/codecs/registry.ts'
+import { COMPRESSOR_NAMES } from '../../src/codecs/index.ts'
+import { CANDIDATES, openCandidate } from '../../src/codecs/registry.ts'
 import { ENCODERS } from '../codecs/compress.ts'
 import { textBytes } from '../codecs/samples.ts'
 import type { FuzzTarget } from './driver.ts'

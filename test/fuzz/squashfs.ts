@@ -1,6 +1,6 @@
-import { COMPRESSOR_NAMES } from '../../squashfs/codecs/index.ts'
 import { readCompressorOptions } from '../../squashfs/compressor-options.ts'
 import { decodeSuperblock, readSuperblock, SUPERBLOCK_SIZE } from '../../squashfs/superblock.ts'
+import { COMPRESSOR_NAMES } from '../../src/codecs/index.ts'
 import { cat, u16, u32 } from '../squashfs/support/bytes.ts'
 import { MemorySource } from '../squashfs/support/sources.ts'
 import type { FuzzTarget } from './driver.ts'

@@ -1,9 +1,9 @@
 import { deflateSync, inflateSync } from 'node:zlib'
 import { expect, test } from 'vitest'
-import type { Codec } from '../../squashfs/codecs/index.ts'
 import { MetadataCursor, MetadataReader, MetadataTable } from '../../squashfs/metadata.ts'
 import { MetadataCache } from '../../squashfs/metadata-cache.ts'
 import { FsError } from '../../src/base/index.ts'
+import type { Codec } from '../../src/codecs/index.ts'
 import { cat, u16 } from './support/bytes.ts'
 import { MemorySource } from './support/sources.ts'
 

@@ -3,9 +3,9 @@ import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } fr
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { openCodec } from '../../squashfs/codecs/index.ts'
 import { SquashfsImage } from '../../squashfs/image.ts'
 import { MetadataCache } from '../../squashfs/metadata-cache.ts'
+import { openCodec } from '../../src/codecs/index.ts'
 import { FileSource } from '../../src/sys/file-source.ts'
 import { CountingSource } from '../squashfs/support/sources.ts'
 

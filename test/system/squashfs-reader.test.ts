@@ -19,10 +19,10 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { openCodec } from '../../squashfs/codecs/index.ts'
 import { readCompressorOptions } from '../../squashfs/compressor-options.ts'
 import { SquashfsImage } from '../../squashfs/image.ts'
 import { summarize } from '../../squashfs/summary.ts'
+import { openCodec } from '../../src/codecs/index.ts'
 import { FileSource, WindowSource } from '../../src/sys/file-source.ts'
 import { readRange } from '../squashfs/support/sources.ts'
 

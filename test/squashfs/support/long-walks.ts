@@ -1,5 +1,5 @@
 import { deflateSync } from 'node:zlib'
-import { type Codec, openCodec } from '../../../squashfs/codecs/index.ts'
+import { type Codec, openCodec } from '../../../src/codecs/index.ts'
 import { assemble, type BuiltImage, inodeBase, metadata, run } from './builder.ts'
 import { cat, text, u16, u32, u64 } from './bytes.ts'
 

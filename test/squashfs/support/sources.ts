@@ -1,7 +1,7 @@
 import { SquashfsBlockReader } from '../../../squashfs/block-reader.ts'
-import type { Codec } from '../../../squashfs/codecs/index.ts'
 import type { SquashfsImage } from '../../../squashfs/image.ts'
 import { type ByteSource, type ExtentSink, FsError } from '../../../src/base/index.ts'
+import type { Codec } from '../../../src/codecs/index.ts'
 
 export class MemorySource implements ByteSource {
   readonly label = 'test'

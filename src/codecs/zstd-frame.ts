@@ -1,4 +1,4 @@
-import { ByteReader } from '../../src/base/index.ts'
+import { ByteReader } from '../base/index.ts'
 
 /**
  * Where the first zstd frame of a block ends (RFC 8878 §3.1.1). The kernel stops there, while the libraries

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
-import { ByteReader, FsError } from '../../src/base/index.ts'
+import { ByteReader, FsError } from '../base/index.ts'
 import { BRANCH_FILTERS, type BranchFilterInfo } from './bcj.ts'
 import { crc64 } from './crc64.ts'
 import type { LzmaDecoder } from './lzma-decoder.ts'

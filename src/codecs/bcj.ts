@@ -1,4 +1,4 @@
-import { viewOf } from '../../src/base/index.ts'
+import { viewOf } from '../base/index.ts'
 
 /**
  * The branch converters of xz (xz: doc/xz-file-format.txt §5.3.2). Before compression, the relative targets of calls

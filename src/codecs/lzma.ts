@@ -1,4 +1,4 @@
-import { FsError } from '../../src/base/index.ts'
+import { FsError } from '../base/index.ts'
 import { type Candidate, type Codec, type CompressorName, damaged } from './codec.ts'
 import { LIBLZMA, openLiblzmaAlone, openLiblzmaXz } from './liblzma.ts'
 import { decodeLzmaAlone } from './lzma-alone.ts'

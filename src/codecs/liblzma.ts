@@ -1,4 +1,4 @@
-import { addressOf, type SharedLibrary } from '../../src/sys/ffi.ts'
+import { addressOf, type SharedLibrary } from '../sys/ffi.ts'
 import { type Codec, damaged } from './codec.ts'
 import { decodeLzmaAloneHeader, LZMA_ALONE_HEADER_SIZE } from './lzma-alone.ts'
 import { systemLibrary } from './native.ts'

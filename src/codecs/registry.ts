@@ -1,4 +1,4 @@
-import { FsError } from '../../src/base/index.ts'
+import { FsError } from '../base/index.ts'
 import { type Candidate, COMPRESSOR_NAMES, type Codec, type CompressorName, type Tier } from './codec.ts'
 import { GZIP } from './gzip.ts'
 import { LZ4 } from './lz4.ts'

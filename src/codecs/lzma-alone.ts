@@ -1,4 +1,4 @@
-import { ByteReader } from '../../src/base/index.ts'
+import { ByteReader } from '../base/index.ts'
 import { type LzmaDecoder, LzmaError } from './lzma-decoder.ts'
 
 /**
