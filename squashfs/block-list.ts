@@ -3,7 +3,7 @@ import { type BlockIndex, BlockIndexes, type Checkpoint, FIRST_STRIDE } from './
 import { blockCount, type Inode } from './inode.ts'
 import { MetadataCursor, type MetadataTable } from './metadata.ts'
 
-/** Bit 24 of a stored size: the block is not compressed. */
+/** Bit 24 of a stored size, and the only one of `BlockRef.kindBits`: the block is not compressed. */
 export const DATA_UNCOMPRESSED = 1 << 24
 const STORED_SIZE_MASK = DATA_UNCOMPRESSED - 1
 const ENTRY_SIZE = 4
@@ -19,7 +19,7 @@ export interface DataBlock {
   /** Position in the image. */
   position: number
   storedSize: number
-  compressed: boolean
+  kindBits: number
 }
 
 /** Remembers, for the files used lately, how to get into the middle of their block lists. Bounded. */
@@ -73,7 +73,7 @@ export class BlockListWalk {
   readonly inode: Inode
   /** Number of the block that `next` will give. */
   block = 0
-  readonly current: DataBlock = { position: 0, storedSize: 0, compressed: false }
+  readonly current: DataBlock = { position: 0, storedSize: 0, kindBits: 0 }
   readonly #table: MetadataTable
   readonly #count: number
   readonly #blockSize: number
@@ -131,7 +131,7 @@ export class BlockListWalk {
     const current = this.current
     current.position = this.#position
     current.storedSize = storedSizeOf(stored)
-    current.compressed = (stored & DATA_UNCOMPRESSED) === 0
+    current.kindBits = stored & DATA_UNCOMPRESSED
     if (stored === 0) this.#holes += 1
     else this.#addData(stored)
     this.block += 1

@@ -103,7 +103,7 @@ export class FileReader {
       source: this.#context.sourceId,
       position: stored.position,
       storedSize: stored.storedSize,
-      compressed: stored.compressed,
+      kindBits: stored.kindBits,
       maxSize: this.#context.blockSize,
     }
   }
@@ -127,7 +127,7 @@ export class FileReader {
       source: sourceId,
       position,
       storedSize: storedSizeOf(stored),
-      compressed: (stored & DATA_UNCOMPRESSED) === 0,
+      kindBits: stored & DATA_UNCOMPRESSED,
       maxSize: blockSize,
     }
   }

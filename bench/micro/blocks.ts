@@ -63,7 +63,7 @@ function acquireBlocks(blockCount: number): (count: number) => number {
       source: i % 5,
       position: i * 50_000,
       storedSize: 50_000,
-      compressed: true,
+      kindBits: 0,
       maxSize: BLOCK,
     }),
   )

@@ -9,8 +9,12 @@ export interface BlockRef {
   readonly position: number
   /** Bytes on disk. */
   readonly storedSize: number
-  readonly compressed: boolean
-  /** Most bytes it may decode to: the image's block size. */
+  /**
+   * Up to 31 bits that only the kind of the image understands: whether the block is compressed, how, which part of a
+   * larger block this is. Blocks that differ in them are different blocks.
+   */
+  readonly kindBits: number
+  /** Most bytes it may decode to: at most the block size of the image. */
   readonly maxSize: number
 }
 

@@ -63,7 +63,7 @@ export class InlineDataPath implements DataPath {
   }
 
   #block(block: BlockRef): Uint8Array {
-    const key = `${block.source}:${block.position}:${block.storedSize}:${block.compressed}`
+    const key = `${block.source}:${block.position}:${block.storedSize}:${block.kindBits}`
     const cached = this.#blocks.get(key)
     if (cached !== undefined) return cached
     const target = new Uint8Array(block.maxSize)

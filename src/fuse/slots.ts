@@ -77,7 +77,7 @@ export class Slots {
     const at = slot * SLOT_INTS
     this.#ints[at + 3] = block.source
     this.#ints[at + 4] = block.storedSize
-    this.#ints[at + 5] = block.compressed ? 1 : 0
+    this.#ints[at + 5] = block.kindBits
     this.#ints[at + 6] = block.maxSize
     this.#positions[slot] = block.position
   }
@@ -85,7 +85,7 @@ export class Slots {
   /** True where the slot was made for exactly this block, not another one at the same position. */
   describes(slot: number, block: BlockRef): boolean {
     const at = slot * SLOT_INTS
-    return this.#ints[at + 4] === block.storedSize && this.#ints[at + 5] === (block.compressed ? 1 : 0)
+    return this.#ints[at + 4] === block.storedSize && this.#ints[at + 5] === block.kindBits
   }
 
   block(slot: number): BlockRef {
@@ -94,7 +94,7 @@ export class Slots {
       source: this.#ints[at + 3] ?? 0,
       position: this.#positions[slot] ?? 0,
       storedSize: this.#ints[at + 4] ?? 0,
-      compressed: this.#ints[at + 5] === 1,
+      kindBits: this.#ints[at + 5] ?? 0,
       maxSize: this.#ints[at + 6] ?? 0,
     }
   }

@@ -65,7 +65,7 @@ function describeThree(sink: ExtentSink): void {
 const LENGTH = 2.5 * BLOCK
 
 function blockAt(position: number) {
-  return { source: 0, position, storedSize: 10, compressed: true, maxSize: BLOCK }
+  return { source: 0, position, storedSize: 10, kindBits: 1, maxSize: BLOCK }
 }
 
 function expected(): Buffer {

@@ -164,7 +164,7 @@ describe('BlockIndex', () => {
     source: 0,
     position,
     storedSize,
-    compressed: true,
+    kindBits: 1,
     maxSize: BLOCK,
   })
 

@@ -19,7 +19,7 @@ class OrderedFiles extends MemoryFileSystem {
       const from = at % BLOCK
       const n = Math.min(BLOCK - from, end - at)
       const position = (node * 100 + (at - from) / BLOCK) * BLOCK
-      sink.block({ source: 0, position, storedSize: 10, compressed: true, maxSize: BLOCK }, from, n)
+      sink.block({ source: 0, position, storedSize: 10, kindBits: 1, maxSize: BLOCK }, from, n)
       at += n
     }
   }

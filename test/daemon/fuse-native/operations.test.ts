@@ -150,7 +150,7 @@ describe('operations', () => {
 })
 
 describe('read', () => {
-  const BLOCK: BlockRef = { source: 0, position: 96, storedSize: 5, compressed: true, maxSize: 8 }
+  const BLOCK: BlockRef = { source: 0, position: 96, storedSize: 5, kindBits: 1, maxSize: 8 }
 
   /** A file of 16 bytes: a block that decodes to `abcd`, a hole, and the block's middle. */
   function readable(readBlock: BlockStore['readBlock']): Made {

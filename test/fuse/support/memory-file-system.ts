@@ -148,7 +148,7 @@ export class MemoryFileSystem implements FileSystem {
       if (index === HOLE_AT) sink.hole(n)
       else
         sink.block(
-          { source: 0, position: index * BLOCK, storedSize: 100, compressed: true, maxSize: BLOCK },
+          { source: 0, position: index * BLOCK, storedSize: 100, kindBits: 1, maxSize: BLOCK },
           from,
           n,
         )

@@ -153,7 +153,7 @@ export class MemoryLayer implements Layer {
     const node = this.#node(ref)
     if (isDirectory(node.mode)) throw new FsError('EISDIR', `inode ${ref}`)
     const clipped = Math.min(length, node.content.length - offset)
-    const block = { source: 0, position: ref, storedSize: 1, compressed: false, maxSize: node.content.length }
+    const block = { source: 0, position: ref, storedSize: 1, kindBits: 0, maxSize: node.content.length }
     if (clipped > 0) sink.block(block, offset, clipped)
   }
 

@@ -135,7 +135,7 @@ export class SnapshotLayer implements Layer {
       const piece = Math.min(BLOCK_SIZE - from, end - at)
       const position = ref * 2 ** 20 + block
       sink.block(
-        { source: this.#source, position, storedSize: 1, compressed: false, maxSize: BLOCK_SIZE },
+        { source: this.#source, position, storedSize: 1, kindBits: 0, maxSize: BLOCK_SIZE },
         from,
         piece,
       )
