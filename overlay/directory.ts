@@ -1,7 +1,8 @@
 import { FsError, LruCache, type Name } from '../src/base/index.ts'
 import type { Layer, LayerEntry } from './layer.ts'
-import { type Part, Parts } from './parts.ts'
-import { assertNotRedirected, DT_DIR, isWhiteout, MARK_PREFIX } from './whiteout.ts'
+import { type Part, Parts, rootsOf } from './parts.ts'
+import { redirectedParts, redirectOf } from './redirects.ts'
+import { DT_DIR, isWhiteout, MARK_PREFIX } from './whiteout.ts'
 
 export type { Part } from './parts.ts'
 
@@ -26,6 +27,8 @@ export interface Stack {
   readonly layers: readonly Layer[]
   /** True: one layer, shown as stored, none of the rules apply. */
   readonly plain: boolean
+  /** The roots of the layers, down to an opaque one. */
+  readonly roots: Parts
   /** Parts of merged directories that somebody keeps. What does not fit is found again when it is needed. */
   readonly held: LruCache<Directory, Parts>
 }
@@ -33,9 +36,13 @@ export interface Stack {
 /** Bound of `Stack.held`, bytes: more than 10 000 directories of ten layers, or 40 of 4096. */
 const HELD_BYTES = 8 << 20
 
-/** @param heldBytes bound of what is held of merged directories */
+/** @param heldBytes bound of what is held of merged directories. @throws FsError EIO */
 export function stackOf(layers: readonly Layer[], plain: boolean, heldBytes = HELD_BYTES): Stack {
-  return { layers: [...layers], plain, held: new LruCache(heldBytes) }
+  const roots = rootsOf(layers)
+  // Unlike the kernel, which never looks at the attributes of a layer's root: `.wh..wh..opq` may stand there, and
+  // tools translate it to the attribute (docs/adr/0004-merge.md).
+  if (!plain) roots.cutAtOpaque()
+  return { layers: [...layers], plain, roots, held: new LruCache(heldBytes) }
 }
 
 /** Where a merged directory was found: enough to find its parts again. */
@@ -127,18 +134,27 @@ export class Directory {
     if (name.startsWith(MARK_PREFIX)) return undefined
     if (this.#isDeleted(parts, name, first)) return undefined
     if (topOnly || first.entry.type !== DT_DIR) return found()
-    // Nothing lies below the lowest layer.
-    if (parts.layerIndex(first.depth) > 0) assertNotRedirected(parts.layer(first.depth), first.entry)
-
+    const { layers, roots } = this.#stack
     let merged: Parts | undefined
-    for (let below = next(); below !== undefined; below = next()) {
-      // A deleted name and a non-directory both end the merge: what lies under them stays hidden.
-      if (this.#isDeleted(parts, name, below) || below.entry.type !== DT_DIR) break
-      merged ??= new Parts(this.#stack.layers, [partOf(first)])
+    for (let last = first; ; ) {
+      // Nothing lies below the lowest layer.
+      const mayContinue = parts.layerIndex(last.depth) > 0
+      const redirect = mayContinue ? redirectOf(parts.layer(last.depth), last.entry) : undefined
+      const below = redirect === undefined ? next() : undefined
+      if (redirect === undefined) {
+        // A deleted name and a non-directory both end the merge: what lies under them stays hidden.
+        if (below === undefined || this.#isDeleted(parts, name, below)) break
+        if (below.entry.type !== DT_DIR) break
+      }
+      merged ??= new Parts(layers, [partOf(first)])
       // Opacity is asked only once there is something that it could hide.
       if (merged.isOpaque(merged.length - 1)) break
-      if (parts.layerIndex(below.depth) > 0) assertNotRedirected(parts.layer(below.depth), below.entry)
+      if (redirect !== undefined) {
+        for (const part of redirectedParts(layers, roots, parts, last.depth, redirect)) merged.push(part)
+      }
+      if (below === undefined) break
       merged.push(partOf(below))
+      last = below
     }
     if (merged === undefined || merged.length < 2) return found()
     return found(new Directory(this.#stack, merged, { parent: this, name }))

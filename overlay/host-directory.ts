@@ -26,6 +26,11 @@ import type { DirectoryCursor, InodeSource, Layer, LayerEntry, Ref } from './lay
 /** Names of listed directories kept, summed; the directory listed last is kept whatever its size. */
 const LISTED_NAMES = 200_000
 
+export interface HostDirectoryOptions extends HostFilesOptions {
+  /** Its renamed directories are continued where `overlay.redirect` leads; otherwise they are EIO. */
+  readonly followsRedirects?: boolean
+}
+
 /**
  * A directory of this machine as a read-only layer. It must not be changed while it is in use, as with the lower
  * directories of overlayfs: a file that was replaced is ESTALE. Inode numbers are those of the file system; refs are
@@ -38,6 +43,7 @@ export class HostDirectoryLayer implements Layer {
   readonly refSpan = 2 ** 32 - 1
   readonly inodes: InodeSource
   readonly attributes = 'all'
+  readonly followsRedirects: boolean
   readonly #files: HostFiles
   readonly #listings = new LruCache<Ref, readonly Name[]>(LISTED_NAMES)
   #last: { readonly ref: Ref; readonly names: readonly Name[] } | undefined
@@ -46,8 +52,9 @@ export class HostDirectoryLayer implements Layer {
    * @param path of the directory; `/proc/self/fd/N` for one that is open already
    * @throws FsError ENOENT, ENOTDIR, EACCES
    */
-  constructor(path: string, options: HostFilesOptions = {}) {
+  constructor(path: string, options: HostDirectoryOptions = {}) {
     this.label = options.label ?? path
+    this.followsRedirects = options.followsRedirects ?? false
     this.#files = new HostFiles(path, options)
     this.inodes = { device: this.#files.device }
   }

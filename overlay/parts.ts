@@ -50,6 +50,11 @@ export class Parts {
     this.#refs.push(ref)
   }
 
+  partOfLayer(layer: number): Part | undefined {
+    const depth = this.#layers.indexOf(layer)
+    return depth < 0 ? undefined : this.part(depth)
+  }
+
   part(depth: number): Part {
     return { layer: this.layerIndex(depth), ref: this.ref(depth) }
   }
@@ -119,4 +124,18 @@ export class Parts {
     this.#marks[depth] = marks
     return marks
   }
+}
+
+/**
+ * The roots of the layers. A layer that stands again below itself adds nothing, whatever lies between: each name that it
+ * has there it has above as well, and what it deletes or hides there is deleted or hidden from above already. Only a
+ * redirect may lead to it from between.
+ */
+export function rootsOf(layers: readonly Layer[]): Parts {
+  const topmost = new Map(layers.map((layer, index) => [layer, index]))
+  const redirects = layers.some(({ followsRedirects }) => followsRedirects === true)
+  const parts = layers.flatMap((layer, index) =>
+    topmost.get(layer) !== index && !redirects ? [] : [{ layer: index, ref: layer.root }],
+  )
+  return new Parts(layers, parts.reverse())
 }

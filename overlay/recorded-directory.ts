@@ -1,6 +1,5 @@
 import { direntType, isDirectory, isRegular, isSymlink, type Name, type Stat } from '../src/base/index.ts'
-import { HostDirectoryLayer } from './host-directory.ts'
-import type { HostFilesOptions } from './host-files.ts'
+import { HostDirectoryLayer, type HostDirectoryOptions } from './host-directory.ts'
 import type { DirectoryCursor, LayerEntry, Ref } from './layer.ts'
 import { decodeOwner, readRecordedTarget } from './upper/owner-record.ts'
 import { nameFromUpper, nameInUpper } from './upper/upper-xattrs.ts'
@@ -15,7 +14,7 @@ export class RecordedDirectoryLayer extends HostDirectoryLayer {
   readonly #policy: { readonly owners: 'override'; readonly ownerRecord: Name }
 
   /** @param record attribute that holds the owners, as the root of the directory has it */
-  constructor(path: string, record: Name, options: HostFilesOptions = {}) {
+  constructor(path: string, record: Name, options: HostDirectoryOptions = {}) {
     super(path, options)
     this.#policy = { owners: 'override', ownerRecord: record }
   }

@@ -1,8 +1,6 @@
 import { FsError, type Name } from '../src/base/index.ts'
 import { Directory, type Stack } from './directory.ts'
 import { storedFileName } from './file-names.ts'
-import type { Layer } from './layer.ts'
-import { type Part, Parts } from './parts.ts'
 import { DT_DIR } from './whiteout.ts'
 
 /**
@@ -14,11 +12,7 @@ export function rootDirectory(stack: Stack, subdir: Name): Directory {
   if (stack.plain && stack.layers.length > 1) {
     throw new FsError('EINVAL', `${stack.layers.length} layers cannot be shown as they are, only one can`)
   }
-  const parts = new Parts(stack.layers, rootParts(stack.layers))
-  // Unlike the kernel, which never looks at the attributes of a layer's root: `.wh..wh..opq` may stand there, and
-  // tools translate it to the attribute (docs/adr/0004-merge.md).
-  if (!stack.plain) parts.cutAtOpaque()
-  let directory = new Directory(stack, parts)
+  let directory = new Directory(stack, stack.roots)
   for (const name of subdir.split('/')) {
     if (name === '' || name === '.') continue
     if (name === '..') throw new FsError('EINVAL', `subdir ${JSON.stringify(subdir)}: must not contain ".."`)
@@ -35,13 +29,4 @@ export function rootDirectory(stack: Stack, subdir: Name): Directory {
     directory = found.merged ?? new Directory(stack, [found.top])
   }
   return directory
-}
-
-/**
- * The roots of the layers, topmost first. A layer that stands again below itself adds nothing, whatever lies between: each
- * name that it has there it has above as well, and what it deletes or hides there is deleted or hidden from above already.
- */
-function rootParts(layers: readonly Layer[]): readonly Part[] {
-  const topmost = new Map(layers.map((layer, index) => [layer, index]))
-  return [...topmost].map(([{ root }, layer]) => ({ layer, ref: root })).sort((a, b) => b.layer - a.layer)
 }

@@ -90,24 +90,6 @@ export function isMetacopy(layer: Layer, ref: Ref): boolean {
   return attributes.includes('trusted.overlay.metacopy') || attributes.includes('user.overlay.metacopy')
 }
 
-/**
- * A directory that was renamed in an overlay has what lies below it at another place, which its redirect names. It is
- * not looked for there: shown as it is, it would have lost that without a word.
- * @throws FsError EIO for such a directory, unless it is opaque
- */
-export function assertNotRedirected(layer: Layer, entry: LayerEntry): void {
-  const present = layer.listxattr(entry.ref)
-  const redirect = REDIRECT_ATTRIBUTES.find((name) => present.includes(name))
-  if (redirect === undefined) return
-  if (opacityAmong(present, (name) => layer.getxattr(entry.ref, name)) === 'y') return
-  throw new FsError(
-    'EIO',
-    `layer ${layer.label}: directory ${JSON.stringify(entry.name)} was renamed in an overlay (${redirect}), and what it has in the layers below is not looked for at its old place`,
-  )
-}
-
-const REDIRECT_ATTRIBUTES: readonly Name[] = ['trusted.overlay.redirect', 'user.overlay.redirect']
-
 /** The `.wh.` names of one directory of one layer. They act on the layers below only. */
 export interface Marks {
   readonly opaque: boolean
@@ -128,6 +110,13 @@ const OPAQUE_ONLY: Marks = { ...NO_MARKS, opaque: true }
  */
 function isMangled(layer: Layer, entry: LayerEntry): boolean {
   return (entry.name === OPAQUE_MARK || entry.name === MANGLED_OPAQUE_MARK) && isDeviceZero(layer, entry)
+}
+
+/** Whether a mark in this directory of a layer deletes the name from the layers below. */
+export function isMarked(layer: Layer, directory: Ref, name: Name): boolean {
+  if ((MARK_PREFIX + name).startsWith(BOOKKEEPING_PREFIX)) return false
+  const entry = layer.lookup(directory, MARK_PREFIX + name)
+  return entry !== undefined && !isMangled(layer, entry)
 }
 
 /**
@@ -163,10 +152,6 @@ export function readMarks(layer: Layer, directory: Ref, most: number): Marks {
     empty: false,
     remembered: 0,
     bytes: MARK_BYTES,
-    deletes(name) {
-      if ((MARK_PREFIX + name).startsWith(BOOKKEEPING_PREFIX)) return false
-      const entry = layer.lookup(directory, MARK_PREFIX + name)
-      return entry !== undefined && !isMangled(layer, entry)
-    },
+    deletes: (name) => isMarked(layer, directory, name),
   }
 }

@@ -1,6 +1,7 @@
 import { FsError, type Name } from '../../src/base/index.ts'
 import { setxattrFd } from '../../src/sys/fd-xattr.ts'
 import { Directory, type Stack } from '../directory.ts'
+import { REDIRECT_ATTRIBUTES, redirectNames } from '../redirects.ts'
 import { DT_DIR } from '../whiteout.ts'
 import type { DirectoryNode } from './nodes.ts'
 import type { UpperPolicy } from './upper-policy.ts'
@@ -8,21 +9,17 @@ import type { UpperPolicy } from './upper-policy.ts'
 /** Longest value, bytes: what overlayfs follows unless told otherwise (overlayfs.rst, `redirect_max`). */
 const REDIRECT_MAX = 256
 
-const ATTRIBUTES: readonly Name[] = ['trusted.overlay.redirect', 'user.overlay.redirect']
-
 /**
  * Where a directory of the upper has its lower part: an absolute path from the root of the layers, or another name in
  * the lower part of its parent (overlayfs.rst, "redirect_dir").
  * @throws FsError EINVAL for a value that is neither
  */
 export function readRedirect(get: (name: Name) => Uint8Array | undefined): Name | undefined {
-  for (const name of ATTRIBUTES) {
+  for (const name of REDIRECT_ATTRIBUTES) {
     const value = get(name)
     if (value === undefined) continue
     const redirect = Buffer.from(value).toString('latin1')
-    const path = redirect.startsWith('/') ? redirect.slice(1).split('/') : [redirect]
-    if (path.every((part) => part !== '' && part !== '.' && part !== '..' && !/[/\0]/.test(part)))
-      return redirect
+    if (redirectNames(redirect) !== undefined) return redirect
     throw new FsError('EINVAL', `${name}: ${JSON.stringify(redirect)} is neither a path nor a name`)
   }
   return undefined

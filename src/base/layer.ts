@@ -49,6 +49,11 @@ export interface Layer {
   readonly inodes: InodeSource
   /** What its files may have, or get while it is mounted. */
   readonly attributes: AttributeKinds
+  /**
+   * Whether a renamed directory is continued where its `overlay.redirect` leads; absent where that is never done: an
+   * image is not trusted to point elsewhere.
+   */
+  readonly followsRedirects?: boolean
   /** `ino` is the number within the layer. */
   stat(ref: Ref): Stat
   /** @throws ENOTDIR */

@@ -163,7 +163,9 @@ const SETTERS: Readonly<Record<string, Setter>> = {
     draft.upper.copyUpAtOpen = oneOf(name, value, ['open', 'change']) === 'open'
   },
   redirect_dir: ({ draft }, value, name) => {
-    draft.upper.redirectDir = oneOf(name, value, ['on', 'off']) === 'on'
+    const wished = oneOf(name, value, ['on', 'follow', 'nofollow', 'off'])
+    draft.upper.redirectDir = wished === 'on'
+    draft.followRedirects = ['on', 'follow'].includes(wished)
   },
   xattr_permissions: ({ draft }, value, name) => {
     const wished = oneOf(name, value, ['0', '1', '2', 'auto'])

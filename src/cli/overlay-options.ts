@@ -68,9 +68,8 @@ const SETTERS: Readonly<Record<string, Setter>> = {
   userxattr: (draft) => {
     draft.others.push('xattr=user')
   },
-  // The kernel's `follow` and `nofollow` are for layers of others, where nothing is followed here.
   redirect_dir: (draft, value) => {
-    draft.others.push(`redirect_dir=${value === 'on' ? 'on' : 'off'}`)
+    draft.others.push(`redirect_dir=${['on', 'follow'].includes(value) ? value : 'off'}`)
   },
 }
 

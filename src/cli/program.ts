@@ -182,6 +182,7 @@ Overlay options (-o), beside those of mount that make sense here:
                             beside a DIR that is missing or empty; \\: is a colon of a name
   upperdir=DIR, workdir=DIR where changes go; without them the mount is read-only
   redirect_dir=on|off       directories that lie below can be renamed (default: off, as for fuse-overlayfs)
+  redirect_dir=on|follow    those that were renamed in a lower directory show what they have below it
   Those of fuse-overlayfs are taken; unknown ones are ignored with a message.`
 
 const MOUNT_OPTIONS_HELP = `

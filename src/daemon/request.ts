@@ -29,6 +29,8 @@ export interface MountOptions {
   readonly offset?: number
   /** Directory of the image to show as the root of the mount. */
   readonly subdir?: string
+  /** Renamed directories of `lowers` are continued where their redirects lead. */
+  readonly followRedirects?: boolean
   readonly driver: Driver
   /** Bound of the block cache, bytes. */
   readonly cacheSize: number

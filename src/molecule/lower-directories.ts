@@ -15,15 +15,16 @@ const NO_BLOCKS = 128 << 10
  * Opens the lower directories of an overlay. One that is a file is an image, and so is `X.squash` beside an
  * X that is missing or empty.
  * @param lowers as `lowerdir` has them, the topmost first
+ * @param followsRedirects of directories that were renamed in an overlay
  * @throws FsError ENOENT, EACCES, EIO naming the path; nothing stays open then
  */
-export function resolveLowers(lowers: readonly PathText[]): MoleculeSpec {
+export function resolveLowers(lowers: readonly PathText[], followsRedirects: boolean): MoleculeSpec {
   const images: ImageSpec[] = []
   const layers: LayerSpec[] = []
   try {
     for (const path of lowers.toReversed()) {
       const image = imageOf(path)
-      if (image === undefined) layers.push(openLower(path))
+      if (image === undefined) layers.push(openLower(path, followsRedirects))
       else {
         const known = images.findIndex((one) => one.label === image)
         layers.push(known < 0 ? images.push(openImage({ label: image, path: image })) - 1 : known)
@@ -66,11 +67,11 @@ function realOr(path: PathText): PathText {
   }
 }
 
-function openLower(path: PathText): DirectorySpec {
+function openLower(path: PathText, followsRedirects: boolean): DirectorySpec {
   try {
     const fd = fs.openSync(systemPath(path), O_PATH | fs.constants.O_DIRECTORY)
     const ownerRecord = recordInUse(fd)
-    return { label: path, fd, ...(ownerRecord === undefined ? {} : { ownerRecord }) }
+    return { label: path, fd, followsRedirects, ...(ownerRecord === undefined ? {} : { ownerRecord }) }
   } catch (error) {
     const { errno, code } = error as NodeJS.ErrnoException
     throw new FsError(codeOfErrno(-(errno ?? 0)), `lower directory ${path} cannot be opened: ${code}`, {

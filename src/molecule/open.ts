@@ -116,12 +116,12 @@ function openLayers(spec: MoleculeSpec, sourceOf: SourceOf, metadataBytes?: numb
   })
 }
 
-function openDirectoryLayer({ label, fd, ownerRecord }: DirectorySpec): Layer {
+function openDirectoryLayer({ label, fd, ownerRecord, followsRedirects }: DirectorySpec): Layer {
   // By its descriptor: the path may lead somewhere else by now, and through the mount itself later.
   const path = descriptorPath(fd)
   return ownerRecord === undefined
-    ? new HostDirectoryLayer(path, { label })
-    : new RecordedDirectoryLayer(path, ownerRecord, { label })
+    ? new HostDirectoryLayer(path, { label, followsRedirects })
+    : new RecordedDirectoryLayer(path, ownerRecord, { label, followsRedirects })
 }
 
 /** The options that a tree of either kind takes from a spec. */

@@ -63,9 +63,11 @@ export function findFiles(request: Pick<MoleculeRequest, 'source' | 'rootHash' |
  * @throws FsError with one line that says what is wrong and where; nothing stays open then
  */
 export function resolveMolecule(request: MoleculeRequest): MoleculeSpec {
-  const { uid, gid, subdir } = request.options
+  const { uid, gid, subdir, followRedirects = false } = request.options
   return {
-    ...(request.lowers === undefined ? resolveSource(request) : resolveLowers(request.lowers)),
+    ...(request.lowers === undefined
+      ? resolveSource(request)
+      : resolveLowers(request.lowers, followRedirects)),
     ...(uid === undefined ? {} : { uid }),
     ...(gid === undefined ? {} : { gid }),
     ...(subdir === undefined ? {} : { subdir }),

@@ -30,6 +30,8 @@ export interface MoleculeRequest {
     readonly offset?: number
     /** Directory of the image to show as the root. */
     readonly subdir?: string
+    /** Renamed directories of `lowers` are continued where their redirects lead. */
+    readonly followRedirects?: boolean
   }
 }
 
@@ -81,6 +83,8 @@ export interface DirectorySpec {
   readonly fd: number
   /** Attribute in which its owners are written down, where they are. */
   readonly ownerRecord?: string
+  /** `redirect_dir=follow`. */
+  readonly followsRedirects: boolean
 }
 
 /** An index into `images`, or a directory. */

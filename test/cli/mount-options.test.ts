@@ -59,6 +59,18 @@ describe('parseMountOptions', () => {
     expect(
       parse('fsync=strict,redirect_dir=off,xattr_permissions=2', 'xattr=trusted,writeback=0').upper,
     ).toMatchObject({ fsync: 'strict', redirectDir: false, owners: 2, markers: 'trusted', writeback: false })
+    for (const [value, redirectDir, followRedirects] of [
+      ['on', true, true],
+      ['follow', false, true],
+      ['nofollow', false, false],
+      ['off', false, false],
+    ] as const) {
+      const options = parse(`redirect_dir=${value}`)
+      expect([options.upper.redirectDir, options.followRedirects], value).toEqual([
+        redirectDir,
+        followRedirects,
+      ])
+    }
     expect(parse('copyup=open').upper.copyUpAtOpen).toBe(true)
     expect(parse('copyup=open,copyup=change').upper.copyUpAtOpen).toBe(false)
     expect(() => parse('copyup=close')).toThrow('copyup=close')
@@ -127,7 +139,7 @@ describe('parseMountOptions', () => {
     ['driver=libfuse', /^driver is builtin or fuse-native, not 'libfuse'$/],
     ['driver', /'driver' needs a value/],
     ['fsync=1', /fsync=1: expected auto, strict, volatile/],
-    ['redirect_dir=follow', /redirect_dir=follow: expected on, off/],
+    ['redirect_dir=always', /redirect_dir=always: expected on, follow, nofollow, off/],
     ['xattr_permissions=3', /xattr_permissions=3: expected 0, 1, 2, auto/],
     ['xattr=trusted.', /expected user, trusted/],
     ['volatile=1', /'volatile' takes no value/],

@@ -56,6 +56,7 @@ describe('parseOverlayOptions', () => {
     ['writeback=1', ['redirect_dir=off', 'writeback=1'], false],
     ['writeback', ['redirect_dir=off', 'writeback=1'], false],
     ['redirect_dir=on', ['redirect_dir=off', 'redirect_dir=on'], false],
+    ['redirect_dir=follow', ['redirect_dir=off', 'redirect_dir=follow'], false],
     ['redirect_dir=nofollow', ['redirect_dir=off', 'redirect_dir=off'], false],
     ['userxattr', ['redirect_dir=off', 'xattr=user'], false],
   ])('translates %s', (option, others, neverSyncs) => {

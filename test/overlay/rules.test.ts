@@ -268,6 +268,77 @@ describe('the rules of the merge', () => {
     }
   })
 
+  /** A tree whose layers, top first, are continued where their redirects lead. */
+  const following = (...specs: readonly string[]) => {
+    const layers = specs.map((spec, i) => layer(`layer ${i}`, spec)).reverse()
+    for (const one of layers) one.followsRedirects = true
+    return new MergedTree(layers, { heldBytes: 0 })
+  }
+  const moved = (redirect: string) => `{trusted.overlay.redirect=${redirect}}`
+
+  // fs/overlayfs/namei.c:ovl_lookup, ovl_lookup_layer, ovl_check_redirect
+  test.each([
+    ['to another name', [`d/ ${moved('e')}\nd/a\ne c 0 0`, 'e/b', 'e/c'], ['d/^', 'd/a', 'd/b', 'd/c']],
+    [
+      'to a path',
+      [`p/d/ ${moved('/x/e')}\nx/e c 0 0`, 'x/e/b/c'],
+      ['p/', 'p/d/^', 'p/d/b/', 'p/d/b/c', 'x/^'],
+    ],
+    [
+      'again in a layer below',
+      [`d/ ${moved('e')}\ne c 0 0`, `e/ ${moved('/x/f')}\ne/b\nx/f c 0 0`, 'x/f/c'],
+      ['d/^', 'd/b', 'd/c', 'x/^'],
+    ],
+    [
+      'through a directory that was moved itself',
+      [`d/ ${moved('/x/e')}\nx/e c 0 0`, `x/ ${moved('y')}\ny c 0 0`, 'y/e/b\ny/k'],
+      ['d/^', 'd/b', 'x/^', 'x/k'],
+    ],
+    [
+      'and ends at an opaque one',
+      [`d/ ${moved('e')}\ne c 0 0`, 'e/ {trusted.overlay.opaque=y}\ne/b', 'e/c'],
+      ['d/^', 'd/b'],
+    ],
+    [
+      'and ends at an opaque mark',
+      [`d/ ${moved('/e')}\ne c 0 0`, 'e/b\ne/.wh..wh..opq', 'e/c'],
+      ['d/^', 'd/b'],
+    ],
+    ['and ends at a whiteout', [`d/ ${moved('e')}\nd/a`, 'e c 0 0', 'e/c'], ['d/', 'd/a']],
+    ['and ends at a mark', [`d/ ${moved('e')}\nd/a`, '.wh.e', 'e/c'], ['d/', 'd/a']],
+    ['and ends at a file', [`d/ ${moved('/e/f')}\nd/a\ne c 0 0`, 'e', 'e/f/c'], ['d/', 'd/a']],
+    [
+      'and leads out of an opaque one',
+      [
+        `d/ ${moved('/x/e')}\nx c 0 0`,
+        `x/ {trusted.overlay.opaque=y}\nx/e/ ${moved('/z')}\nx/e/b`,
+        'z/c\nx/e/no',
+      ],
+      ['d/^', 'd/b', 'd/c', 'z/', 'z/c'],
+    ],
+    [
+      'and not where it is opaque',
+      ['d/ {trusted.overlay.redirect=e trusted.overlay.opaque=y}\nd/a', 'e/c'],
+      ['d/', 'd/a', 'e/', 'e/c'],
+    ],
+    ['not to the old place', [`d/ ${moved('e')}\nd/a`, 'd/no'], ['d/', 'd/a']],
+    [
+      'below a directory of one layer',
+      [`p/ {trusted.overlay.opaque=y}\np/d/ ${moved('/e')}`, 'e/c/f\np/no', 'e/c/g'],
+      ['e/^', 'e/c/^', 'e/c/f', 'e/c/g', 'p/', 'p/d/^', 'p/d/c/^', 'p/d/c/f', 'p/d/c/g'],
+    ],
+  ])('a redirect is followed where that is wanted: %s', (_, specs, shows) => {
+    expect(paths(following(...specs))).toEqual(shows)
+  })
+
+  test.each(['..', '.', '/a/../b', '/a//b', '/', '', 'a/b'])('a redirect %j is an error', (redirect) => {
+    const top = layer('top', 'd/a')
+    top.followsRedirects = true
+    const tree = new MergedTree([layer('low', 'a/b/'), top])
+    top.setXattr(top.at('d'), 'trusted.overlay.redirect', redirect)
+    expect(() => tree.lookup(ROOT_NODE_ID, 'd')).toThrow(expect.objectContaining({ code: 'EIO' }))
+  })
+
   test('no layers is an error', () => {
     expect(() => new MergedTree([])).toThrow(expect.objectContaining({ code: 'EINVAL' }))
   })

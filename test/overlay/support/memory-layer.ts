@@ -47,6 +47,7 @@ export class MemoryLayer implements Layer {
   refSpan = 1_000_000
   inodes: InodeSource = { count: 1_000_000 }
   attributes: AttributeKinds = 'all'
+  followsRedirects?: boolean
   readonly calls = { next: 0, lookup: 0, stat: 0, listxattr: 0, openDirectory: 0, openDirectoryAt: 0 }
   readonly #nodes: MemoryNode[] = []
   readonly #sorted = new Map<Ref, Name[]>()

@@ -46,7 +46,9 @@ export class OpenTree {
   readonly #work: WorkDirectory
 
   constructor(places: TreePlaces, policy: UpperPolicy, more: Partial<WritableTreeOptions> = {}) {
-    this.#layers = places.lowers.map((one) => (typeof one === 'string' ? new HostDirectoryLayer(one) : one))
+    this.#layers = places.lowers.map((one) =>
+      typeof one === 'string' ? new HostDirectoryLayer(one, { followsRedirects: true }) : one,
+    )
     this.store = snapshotStore(this.#layers.filter((layer) => layer instanceof SnapshotLayer))
     const upperFd = openSync(places.upper, O_PATH)
     const workFd = openSync(places.work, O_PATH)
