@@ -18,11 +18,11 @@ import {
 import { ID_RANGE, type IdMap, inNamespace, SINGLE_ID } from './namespace-scene.ts'
 
 /**
- * Real work in a writable mount as root of a user namespace: first in a plain directory with the same content, then in
+ * Real work in a writable mount as root of a user namespace: first in the overlay of the kernel over the same content, then in
  * a mount over two layers, with the same output and the same tree, which is still the same after a remount.
  */
 
-const NEEDS = ['root', 'fuse', 'mksquashfs', 'userns', 'unshare', 'nsenter', 'tar']
+const NEEDS = ['root', 'fuse', 'mksquashfs', 'kernel-overlayfs', 'userns', 'unshare', 'nsenter', 'tar']
 const walker = fileURLToPath(new URL('../support/walk-main.ts', import.meta.url))
 
 interface Work {
@@ -130,6 +130,15 @@ export OWNERS="$5"
 (cd "$1" && sh -ec "$2") > "$HOME/$3.out" 2>&1 || echo "failed: $?" >> "$HOME/$3.out"
 node "$4" "$1" > "$HOME/$3.json"`
 
+/**
+ * Below the overlay of the kernel, so that a changed name of a file with several names is a copy of its own there too.
+ * The shell ends with its namespace of mounts, and the overlay with it.
+ */
+const UNPACK = `
+mkdir "$1" plain.lower plain.upper plain.work
+tar -x -p --numeric-owner -C plain.lower -f plain.tar
+mount -t overlay -o lowerdir=plain.lower,upperdir=plain.upper,workdir=plain.work,userxattr,index=off overlay "$1"`
+
 /** $1 to $4 as there, $6 the source, $7 options */
 const WORK_MOUNTED = `
 mount_it() { "$0" mount ${UNVERIFIED.join(' ')} $7 --persist place "$6" "$1"; }
@@ -172,8 +181,7 @@ describe.each(PLACES)('in a user namespace with $place', ({ ids, options }) => {
           const [plain, tar] = [join(folder, 'plain'), join(folder, 'plain.tar')]
           await makePlain(temp, layers, tar)
           const last = [await bundleProgram(walker), ids.count > 1 ? 'yes' : ''] as const
-          const unpack = 'mkdir "$1"; tar -x -p --numeric-owner -C "$1" -f plain.tar'
-          await inside(`${unpack}; ${WORK}`, plain, script, 'plain', ...last)
+          await inside(`${UNPACK}; ${WORK}`, plain, script, 'plain', ...last)
           await inside(WORK_MOUNTED, target, script, 'ours', ...last, source, options)
           for (const where of ['plain', 'ours']) {
             expect(readFileSync(join(folder, `${where}.out`), 'utf8'), where).toBe(output)
