@@ -2,7 +2,7 @@ import { FsError, type Name, type XattrMode } from '../../src/base/index.ts'
 import { getxattrFd, listxattrFd, removexattrFd, setxattrFd } from '../../src/sys/fd-xattr.ts'
 import { statFd } from '../../src/sys/statx.ts'
 import { firstOf, namesOf, shownNames } from '../xattr-names.ts'
-import { ACCESS_ACL, modeOfAcl } from './acl.ts'
+import { ACCESS_ACL, DEFAULT_ACL, modeOfAcl } from './acl.ts'
 import type { Lifter } from './lift.ts'
 import { isDirectoryNode, type Node } from './nodes.ts'
 import { presentUpperStat, writeOwner } from './owner-record.ts'
@@ -56,8 +56,14 @@ export class ExtendedAttributes {
     if (isDirectoryNode(node)) node.inheritance = undefined
   }
 
-  /** @throws FsError ENODATA */
+  /**
+   * To remove an access or default list that is not there succeeds (fs/posix_acl.c:vfs_remove_acl).
+   *
+   * @throws FsError ENODATA
+   */
   remove(node: Node, name: Name): void {
+    const isList = name === ACCESS_ACL || name === DEFAULT_ACL
+    if (isList && this.get(node, name) === undefined) return
     const absent = new FsError('ENODATA', `xattr ${JSON.stringify(name)}`)
     // Without the attribute nothing changes, so nothing is copied.
     if (!node.inUpper && this.get(node, name) === undefined) throw absent

@@ -564,6 +564,23 @@ describe('attributes', () => {
     )
   })
 
+  test.each(['real', 'override'] as const)(
+    'to remove an access list that is not there succeeds and copies nothing up, owners %s',
+    (owners) => {
+      withTree(
+        ['d/'],
+        (scene) => {
+          const lists = [DEFAULT_ACL, 'system.posix_acl_access']
+          for (const list of lists) scene.tree.removexattr(scene.node('d'), list)
+          expect(readdirSync(scene.upper())).toEqual([])
+          scene.tree.setattr(scene.node('d'), { mode: 0o700 })
+          for (const list of lists) scene.tree.removexattr(scene.node('d'), list)
+        },
+        { owners },
+      )
+    },
+  )
+
   test('to remove one that is not there copies nothing up', () => {
     withTree(['f = x'], (scene) => {
       expect(() => scene.tree.removexattr(scene.node('f'), 'user.x')).toThrow(failsWith('ENODATA'))
