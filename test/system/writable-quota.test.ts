@@ -51,6 +51,8 @@ function withScene(kind: QuotaKind, use: (scene: Scene) => Promise<void>): Promi
   return withTempDir(async (temp) => {
     const image = await makeImage(temp)
     await withQuota(kind, QUOTA_UID, async (place) => {
+      // Root follows no path through a folder that another user can change.
+      chownSync(place.directory, 0, 0)
       const upper = join(place.directory, 'upper')
       await use({
         ...place,
