@@ -223,7 +223,7 @@ describe.skipIf(!need.ok)(titled('an image layout with something wrong', need), 
   test.each([
     ['application/vnd.oci.image.layer.v1.tar+gzip', /tar archive/],
     ['application/vnd.stacker.image.layer.erofs+lz4', /erofs/],
-    ['text/plain', /not known to be squashfs/],
+    ['text/plain', /is not known; can mount only squashfs layers/],
   ])('a layer of type %s', (mediaType, reason) =>
     expectLayoutRefused(async (oci) => {
       writeIndex(oci, [await putImage(oci, { tag: 'good', layers: [{ file, mediaType }] })])

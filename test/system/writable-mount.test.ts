@@ -288,7 +288,7 @@ describe.skipIf(!need.ok)(titled('is refused', need), () => {
         /fsync=never: expected auto, strict, volatile/,
         scene,
       )
-      await fail(mount('--upper', upper, '-o', 'redirect_dir=follow'), /redirect_dir=follow/, scene)
+      await fail(mount('--upper', upper, '-o', 'redirect_dir=sometimes'), /redirect_dir=sometimes/, scene)
       await fail(mount('--upper', upper, '-o', 'xattr_permissions=3'), /xattr_permissions=3/, scene)
       await fail(mount('--upper', upper, '-o', 'xattr=system'), /xattr=system/, scene)
       await fail(mount('-o', 'ro', '--upper', upper), /upper directory .*u cannot be opened: ENOENT/, scene)
