@@ -34,6 +34,7 @@ const { fuseFd } = await mountFuse({
   defaultPermissions: true,
 })
 const protocol = new Protocol({
+  namesTrusted: true,
   fileSystem: tree,
   writable: tree,
   writebackCache: words.includes('write-back'),
