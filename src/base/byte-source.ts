@@ -1,3 +1,5 @@
+import { FsError } from './errno.ts'
+
 /**
  * Bytes that can be read by position: a file, a file behind dm-verity, memory in tests. Image formats and transforms
  * meet at this interface and nowhere else.
@@ -28,4 +30,11 @@ export interface ByteSource {
   isAtHand?(position: number, length: number): boolean
   /** Begins to read what will soon be asked for, and does not wait for it. Errors do not count. */
   willNeed?(position: number, length: number): void
+}
+
+/** @throws FsError EIO where a range of bytes does not lie within a source */
+export function checkRange(source: ByteSource, position: number, length: number): void {
+  if (!(position >= 0) || position + length > source.size) {
+    throw new FsError('EIO', `${source.label}: read ${position}+${length} outside ${source.size} bytes`)
+  }
 }

@@ -1,4 +1,4 @@
-import { type ByteSource, FsError } from '../base/index.ts'
+import { type ByteSource, checkRange, FsError } from '../base/index.ts'
 
 /** A part of another source, such as an image at an offset in a file. */
 export class WindowSource implements ByteSource {
@@ -19,9 +19,7 @@ export class WindowSource implements ByteSource {
   }
 
   readInto(position: number, target: Uint8Array): void {
-    if (!(position >= 0) || position + target.length > this.size) {
-      throw new FsError('EIO', `${this.label}: read ${position}+${target.length} outside ${this.size} bytes`)
-    }
+    checkRange(this, position, target.length)
     this.#source.readInto(this.#start + position, target)
   }
 

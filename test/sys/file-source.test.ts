@@ -2,7 +2,8 @@ import { closeSync, mkdtempSync, openSync, rmSync, truncateSync, writeFileSync }
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { FileSource, WindowSource } from '../../src/sys/file-source.ts'
+import { FileSource } from '../../src/sys/file-source.ts'
+import { WindowSource } from '../../src/transforms/window.ts'
 
 const CONTENT = Buffer.from(Array.from({ length: 10_000 }, (_, i) => (i * 13 + (i >> 8)) & 0xff))
 let directory = ''
