@@ -1,17 +1,11 @@
-export * from './host-directory.ts'
-export * from './layer.ts'
-export * from './merged-tree.ts'
-export { type IdRange, type IdRule, OVERFLOW_ID } from './owner.ts'
-export { RecordedDirectoryLayer } from './recorded-directory.ts'
-export { removeAccessLists } from './upper/passed-on.ts'
+export * from './host/host-directory.ts'
+export { RecordedDirectoryLayer } from './host/recorded-directory.ts'
+export * from './merge/merged-tree.ts'
+export * from './stored/layer-flags.ts'
+export { type IdRange, type IdRule, OVERFLOW_ID } from './stored/owner.ts'
+export type { FsyncPolicy, UpperPolicy, WishedPolicy } from './stored/policy.ts'
+export { removeAccessLists } from './upper/attributes/passed-on.ts'
 export type { HostFileReader } from './upper/upper.ts'
-export {
-  type FsyncPolicy,
-  probeUpper,
-  readPolicy,
-  recordInUse,
-  type UpperPolicy,
-  type WishedPolicy,
-} from './upper/upper-policy.ts'
+export { probeUpper, readPolicy, recordInUse } from './upper/upper-policy.ts'
 export { WorkDirectory } from './upper/work-directory.ts'
 export { WritableTree, type WritableTreeOptions } from './upper/writable-tree.ts'

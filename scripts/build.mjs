@@ -10,10 +10,10 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 /** Output name in dist/ and its source. A source that does not exist is left out. */
 const ENTRIES = {
   cli: 'src/cli/main.ts',
-  daemon: 'src/daemon/main.ts',
+  daemon: 'src/daemon/life/main.ts',
   scan: 'src/molecule/scan-thread.ts',
-  dispatcher: 'src/daemon/dispatcher-thread.ts',
-  'data-worker': 'src/daemon/data-worker-thread.ts',
+  dispatcher: 'src/daemon/serve/dispatcher-thread.ts',
+  'data-worker': 'src/daemon/serve/data-worker-thread.ts',
   index: 'src/index.ts',
   squashfs: 'squashfs/index.ts',
   overlay: 'overlay/index.ts',

@@ -1,12 +1,12 @@
 import { fileURLToPath } from 'node:url'
-import { buildMountRequest } from './cli/mount.ts'
-import { startDaemon } from './daemon/start.ts'
-import { umount as umountTarget } from './daemon/umount.ts'
-import { inspectSource, type LayerReport } from './molecule.ts'
+import { buildMountRequest } from './cli/commands/mount.ts'
+import { startDaemon } from './daemon/client/start-daemon.ts'
+import { umount as umountTarget } from './daemon/client/umount.ts'
+import { inspectSource, type LayerReport } from './molecule/index.ts'
 
 export { FsError } from './base/index.ts'
-export type { MountStatus } from './daemon/control-protocol.ts'
-export { type InspectReport, inspectSource, type VerifyReport, verifySource } from './molecule.ts'
+export type { MountStatus } from './daemon/serve/control-protocol.ts'
+export { type InspectReport, inspectSource, type VerifyReport, verifySource } from './molecule/index.ts'
 
 /** What atomfs calls `MountOCIOpts`, with the same names. */
 export interface MountOciOptions {

@@ -41,8 +41,7 @@ const ROOT = path.resolve(import.meta.dirname, '..')
 const MANIFEST = 'package.json'
 
 function roomOf(file: string): string | undefined {
-  const name = file === 'src/molecule.ts' ? 'src/molecule' : file
-  return Object.keys(MAY_IMPORT).find((room) => name === room || name.startsWith(`${room}/`))
+  return Object.keys(MAY_IMPORT).find((room) => file === room || file.startsWith(`${room}/`))
 }
 
 function sourceFiles(folder: string): string[] {
@@ -104,5 +103,35 @@ describe('imports', () => {
         .map((name) => `${file} imports ${name}`),
     )
     expect(wrong).toEqual([])
+  })
+
+  it('make no circle of files', () => {
+    const targets = new Map(
+      FILES.map((file) => [
+        file,
+        importsOf(file)
+          .filter((name) => name.startsWith('.') && name.endsWith('.ts'))
+          .map((name) => path.posix.join(path.posix.dirname(file), name)),
+      ]),
+    )
+    // Files that import nothing which remains go away, until only circles and what leads to them are left.
+    for (let before = -1; before !== targets.size; ) {
+      before = targets.size
+      for (const [file, names] of targets) {
+        if (!names.some((name) => targets.has(name))) targets.delete(file)
+      }
+    }
+    expect([...targets.keys()]).toEqual([])
+  })
+})
+
+describe('folders', () => {
+  it('have at most 20 source files', () => {
+    const counts = new Map<string, number>()
+    for (const file of FILES) {
+      const folder = path.posix.dirname(file)
+      counts.set(folder, (counts.get(folder) ?? 0) + 1)
+    }
+    expect([...counts].filter(([, count]) => count > 20)).toEqual([])
   })
 })

@@ -71,7 +71,7 @@ describe('package.json', () => {
   it('wants the Node that setup.sh and doctor want', () => {
     const [, major, minor] = /^>=(\d+)\.(\d+)$/.exec(MANIFEST.engines.node)!
     expect(readFileSync(join(ROOT, 'scripts/setup.sh'), 'utf8')).toContain(`"$minor" -lt ${minor} ]`)
-    expect(readFileSync(join(ROOT, 'src/daemon/doctor.ts'), 'utf8')).toContain(`[${major}, ${minor}]`)
+    expect(readFileSync(join(ROOT, 'src/daemon/client/doctor.ts'), 'utf8')).toContain(`[${major}, ${minor}]`)
     expect(MANIFEST.os).toEqual(['linux'])
   })
 

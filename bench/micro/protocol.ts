@@ -1,8 +1,8 @@
 import type { Stat } from '../../src/base/index.ts'
-import * as abi from '../../src/fuse/abi.ts'
-import { decodeReadIn, Request } from '../../src/fuse/decode.ts'
-import { DirentPacker } from '../../src/fuse/dirent.ts'
-import { encodeEntry, Reply } from '../../src/fuse/encode.ts'
+import * as abi from '../../src/fuse/protocol/abi.ts'
+import { decodeReadIn, Request } from '../../src/fuse/protocol/decode.ts'
+import { DirentPacker } from '../../src/fuse/protocol/dirent.ts'
+import { encodeEntry, Reply } from '../../src/fuse/protocol/encode.ts'
 import { Random } from '../../test/support/random.ts'
 import type { MicroCase } from './timer.ts'
 

@@ -1,6 +1,6 @@
 /**
  * Linux errno numbers: they are the FUSE wire ABI, so they are written out here instead of taken from the
- * host's table (include/uapi/asm-generic/errno.h). They are positive; the sign is applied in `src/fuse/encode.ts` only.
+ * host's table (include/uapi/asm-generic/errno.h). They are positive; the sign is applied in `src/fuse/protocol/encode.ts` only.
  */
 export const ERRNO = {
   EPERM: 1,

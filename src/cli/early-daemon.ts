@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url'
-import { type DaemonProcess, spawnDaemon } from '../daemon/spawn.ts'
+import { type DaemonProcess, spawnDaemon } from '../daemon/client/spawn.ts'
 import { asksRemount } from './verb.ts'
 
 /** The daemon's file, in the folder of the bundles. */

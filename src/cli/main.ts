@@ -1,4 +1,4 @@
-import '../sys/own-packages.ts'
+import '../sys/plain/own-packages.ts'
 import { basename } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { commandLine } from './command-line.ts'

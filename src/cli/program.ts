@@ -1,15 +1,15 @@
 import { Command, CommanderError } from 'commander'
 import packageJson from '../../package.json' with { type: 'json' }
-import { messageOf } from '../daemon/failure.ts'
-import type { DaemonProcess } from '../daemon/spawn.ts'
-import { formatLines } from './format.ts'
-import type { InspectFlags } from './inspect.ts'
-import type { MountFlags } from './mount.ts'
-import type { OverlayFlags } from './overlay.ts'
+import type { DaemonProcess } from '../daemon/client/spawn.ts'
+import { messageOf } from '../daemon/life/failure.ts'
+import type { InspectFlags } from './commands/inspect.ts'
+import type { MountFlags } from './commands/mount.ts'
+import type { OverlayFlags } from './commands/overlay.ts'
+import type { StatusFlags } from './commands/status.ts'
+import type { UmountFlags } from './commands/umount.ts'
+import type { VerifyFlags } from './commands/verify.ts'
 import { FUSE_OVERLAYFS, fuseOverlayfsVersion } from './personality.ts'
-import type { StatusFlags } from './status.ts'
-import type { UmountFlags } from './umount.ts'
-import type { VerifyFlags } from './verify.ts'
+import { formatLines } from './print/format.ts'
 
 /**
  * Runs one command.
@@ -93,7 +93,7 @@ Examples:
     .option('--debug', 'log every request and decision')
     .addHelpText('after', MOUNT_OPTIONS_HELP)
     .action(async (source: string, target: string, flags: MountFlags) => {
-      const { mount } = await import('./mount.ts')
+      const { mount } = await import('./commands/mount.ts')
       await finish(mount(source, target, { ...program.opts(), ...flags }, early))
     })
 
@@ -109,7 +109,7 @@ Examples:
     .option('-d, --debug', 'log every request and decision')
     .addHelpText('after', OVERLAY_OPTIONS_HELP)
     .action(async (words: readonly string[], flags: OverlayFlags) => {
-      const { overlay } = await import('./overlay.ts')
+      const { overlay } = await import('./commands/overlay.ts')
       await finish(overlay(words, { ...program.opts(), ...flags }, early))
     })
 
@@ -121,7 +121,7 @@ Examples:
     .option('-l, --lazy', 'detach now and end when the last file is closed')
     .option('--metadir <dir>', 'folder for runtime data, as at the mount')
     .action(async (target: string, flags: UmountFlags) => {
-      const { umount } = await import('./umount.ts')
+      const { umount } = await import('./commands/umount.ts')
       await finish(umount(target, flags))
     })
 
@@ -134,7 +134,7 @@ Examples:
     .option('--metadir <dir>', 'folder for runtime data, as at the mount')
     .option('--json', 'print JSON')
     .action(async (what: string, flags: VerifyFlags) => {
-      const { verify } = await import('./verify.ts')
+      const { verify } = await import('./commands/verify.ts')
       await finish(verify(what, flags))
     })
 
@@ -145,7 +145,7 @@ Examples:
     .option('--metadir <dir>', 'folder for runtime data, as at the mount')
     .option('--json', 'print JSON')
     .action(async (target: string | undefined, flags: StatusFlags) => {
-      const { status } = await import('./status.ts')
+      const { status } = await import('./commands/status.ts')
       await finish(status(target, flags))
     })
 
@@ -156,7 +156,7 @@ Examples:
     .option('--offset <bytes>', 'where the squashfs image starts in the file')
     .option('--json', 'print JSON')
     .action(async (source: string, flags: InspectFlags) => {
-      const { inspect } = await import('./inspect.ts')
+      const { inspect } = await import('./commands/inspect.ts')
       await finish(inspect(source, flags))
     })
 
@@ -165,7 +165,7 @@ Examples:
     .description('check what mounts need on this machine; exit 0 if some way to mount works')
     .option('--json', 'print JSON')
     .action(async (flags: { json?: boolean }) => {
-      const { doctor } = await import('./doctor.ts')
+      const { doctor } = await import('./commands/doctor.ts')
       await finish(doctor(flags.json ?? false))
     })
 

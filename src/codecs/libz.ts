@@ -1,4 +1,4 @@
-import { addressOf, type SharedLibrary } from '../sys/ffi.ts'
+import { addressOf, type SharedLibrary } from '../sys/ffi/ffi.ts'
 import { type Candidate, type Codec, damaged } from './codec.ts'
 import { systemLibrary } from './native.ts'
 

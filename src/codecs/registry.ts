@@ -2,7 +2,7 @@ import { FsError } from '../base/index.ts'
 import { type Candidate, COMPRESSOR_NAMES, type Codec, type CompressorName, type Tier } from './codec.ts'
 import { GZIP } from './gzip.ts'
 import { LZ4 } from './lz4.ts'
-import { LZMA, XZ } from './lzma.ts'
+import { LZMA, XZ } from './lzma/lzma.ts'
 import { LZO } from './lzo.ts'
 import { ZSTD } from './zstd.ts'
 

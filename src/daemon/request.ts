@@ -1,8 +1,8 @@
-import type { ChangesPlace, IdRule, UpperOptions, VerifyMode } from '../molecule.ts'
-import type { MountFlag } from '../sys/mount.ts'
-import type { LogLevel } from './log.ts'
+import type { ChangesPlace, IdRule, UpperOptions, VerifyMode } from '../molecule/index.ts'
+import type { MountFlag } from '../sys/mounts/mount.ts'
+import type { LogLevel } from './life/log.ts'
 
-export type { ChangesPlace, IdRange, IdRule, UpperOptions, VerifyMode } from '../molecule.ts'
+export type { ChangesPlace, IdRange, IdRule, UpperOptions, VerifyMode } from '../molecule/index.ts'
 export type { LogLevel }
 
 /**

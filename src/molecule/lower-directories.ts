@@ -1,8 +1,8 @@
 import fs from 'node:fs'
 import { recordInUse } from '../../overlay/index.ts'
 import { codeOfErrno, FsError, type PathText, systemPath } from '../base/index.ts'
-import { O_PATH } from '../sys/at.ts'
-import { realPath } from '../sys/real-path.ts'
+import { O_PATH } from '../sys/files/at.ts'
+import { realPath } from '../sys/files/real-path.ts'
 import { closeImage, openImage } from './image-file.ts'
 import type { DirectorySpec, ImageSpec, LayerSpec, MoleculeSpec } from './spec.ts'
 

@@ -19,8 +19,8 @@ import {
   type SessionOptions,
 } from '../base/index.ts'
 import { kindNamed } from '../kinds/kinds.ts'
-import { pread } from '../sys/file-io.ts'
-import { descriptorPath } from '../sys/proc.ts'
+import { pread } from '../sys/files/file-io.ts'
+import { descriptorPath } from '../sys/plain/proc.ts'
 import type { VerityWatch } from '../transforms/transforms.ts'
 import { imageSource } from './image-file.ts'
 import { copyRoot } from './root-attributes.ts'

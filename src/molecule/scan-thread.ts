@@ -1,4 +1,4 @@
-import '../sys/own-packages.ts'
+import '../sys/plain/own-packages.ts'
 import { parentPort, workerData } from 'node:worker_threads'
 import { type ScanReport, verifyRange } from '../verity/index.ts'
 import { rawSource, verityOf } from './image-file.ts'

@@ -1,6 +1,6 @@
 import { closeSync } from 'node:fs'
 import { FsError, type PathText } from '../base/index.ts'
-import { absolutePath } from '../sys/working-directory.ts'
+import { absolutePath } from '../sys/files/working-directory.ts'
 import { openLayerBlob, readDocumentBlob } from './blob.ts'
 import { parseDigest, quote } from './digest.ts'
 import { blobPathOf, pathIn } from './layout-file.ts'

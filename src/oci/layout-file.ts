@@ -1,8 +1,8 @@
 import { closeSync, constants, fstatSync, openSync } from 'node:fs'
 import { encodePath, FsError, type PathText, systemPath } from '../base/index.ts'
-import { O_PATH, openAt, readlinkFd } from '../sys/at.ts'
-import { isTrustedOwner } from '../sys/owner.ts'
-import { descriptorPath } from '../sys/proc.ts'
+import { O_PATH, openAt, readlinkFd } from '../sys/files/at.ts'
+import { isTrustedOwner } from '../sys/plain/owner.ts'
+import { descriptorPath } from '../sys/plain/proc.ts'
 import type { Digest } from './digest.ts'
 
 const { O_DIRECTORY, O_NONBLOCK, O_RDONLY } = constants

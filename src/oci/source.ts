@@ -1,6 +1,6 @@
 import { type Stats, statSync } from 'node:fs'
 import { FsError, type PathText, systemPath } from '../base/index.ts'
-import { absolutePath } from '../sys/working-directory.ts'
+import { absolutePath } from '../sys/files/working-directory.ts'
 import { errorCode } from './blob.ts'
 import { looksLikeDigest, quote } from './digest.ts'
 import { isLayout } from './select.ts'

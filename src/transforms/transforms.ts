@@ -1,5 +1,5 @@
 import type { ByteSource } from '../base/index.ts'
-import { FileSource } from '../sys/file-source.ts'
+import { FileSource } from '../sys/files/file-source.ts'
 import { VerifiedSource, type VerityCounters, type VerityFailure, type VerityTable } from '../verity/index.ts'
 import { WindowSource } from './window.ts'
 

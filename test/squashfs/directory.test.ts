@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { Layer } from '../../overlay/layer.ts'
+import type { Layer } from '../../overlay/stored/layer-flags.ts'
 import { DirectoryOrder } from '../../squashfs/directory-order.ts'
 import type { SquashfsImage } from '../../squashfs/image.ts'
 import type { Inode } from '../../squashfs/inode.ts'

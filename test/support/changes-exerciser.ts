@@ -8,7 +8,7 @@ import {
   readSync,
   writeSync,
 } from 'node:fs'
-import { copyRange, fallocateFd } from '../../src/sys/file-io.ts'
+import { copyRange, fallocateFd } from '../../src/sys/files/file-io.ts'
 import { writeMapped } from './changes-map.ts'
 import { dropPages, readMapped } from './direct-io.ts'
 import { Random } from './random.ts'

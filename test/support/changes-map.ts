@@ -1,4 +1,4 @@
-import { openLibrary, systemError } from '../../src/sys/ffi.ts'
+import { openLibrary, systemError } from '../../src/sys/ffi/ffi.ts'
 
 /** Writing to files through shared memory maps; see `direct-io.ts` for reading. */
 const libc = openLibrary(['libc.so.6', 'libc.musl-x86_64.so.1', 'libc.musl-aarch64.so.1'])

@@ -24,7 +24,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { S_IFIFO, S_IFREG, S_IFSOCK } from '../../src/base/index.ts'
-import { linkFd, mknodAt, O_PATH, O_TMPFILE, openUnnamed } from '../../src/sys/at.ts'
+import { linkFd, mknodAt, O_PATH, O_TMPFILE, openUnnamed } from '../../src/sys/files/at.ts'
 import { writeMapped } from './changes-map.ts'
 import { readEntries, readMapped } from './direct-io.ts'
 

@@ -19,10 +19,10 @@ import {
   writeSync,
 } from 'node:fs'
 import { FsError, type Name, type NewTime, S_IFMT, type XattrMode } from '../../src/base/index.ts'
-import { linkFd, mknodAt, O_PATH, openAt, openUnnamed, renameAt } from '../../src/sys/at.ts'
-import { setTimesFd } from '../../src/sys/fd-attributes.ts'
-import { removexattrFd, setxattrFd } from '../../src/sys/fd-xattr.ts'
-import { copyRange, fallocateFd } from '../../src/sys/file-io.ts'
+import { linkFd, mknodAt, O_PATH, openAt, openUnnamed, renameAt } from '../../src/sys/files/at.ts'
+import { setTimesFd } from '../../src/sys/files/fd-attributes.ts'
+import { removexattrFd, setxattrFd } from '../../src/sys/files/fd-xattr.ts'
+import { copyRange, fallocateFd } from '../../src/sys/files/file-io.ts'
 import { writeMapped } from './changes-map.ts'
 import { readMapped } from './direct-io.ts'
 

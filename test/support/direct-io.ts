@@ -1,4 +1,4 @@
-import { lastErrno, openLibrary } from '../../src/sys/ffi.ts'
+import { lastErrno, openLibrary } from '../../src/sys/ffi/ffi.ts'
 
 /** Ways to read a file and a directory that Node does not offer, for the child programs of the tests. */
 const libc = openLibrary(['libc.so.6', 'libc.musl-x86_64.so.1', 'libc.musl-aarch64.so.1'])

@@ -1,6 +1,6 @@
 import { closeSync, constants, openSync, readSync } from 'node:fs'
 import { isMainThread, Worker, workerData } from 'node:worker_threads'
-import { addressOf, lastErrno, openLibrary } from '../../src/sys/ffi.ts'
+import { addressOf, lastErrno, openLibrary } from '../../src/sys/ffi/ffi.ts'
 
 /**
  * Writes a file by asynchronous direct I/O (io_submit(2)) while another thread reads it through the page cache, and

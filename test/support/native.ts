@@ -1,4 +1,4 @@
-import { lastErrno, openLibrary } from '../../src/sys/ffi.ts'
+import { lastErrno, openLibrary } from '../../src/sys/ffi/ffi.ts'
 
 /**
  * The few system calls that tests need and Node lacks. Paths are bytes without a NUL at the end; nothing follows

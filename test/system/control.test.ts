@@ -13,8 +13,8 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { libcFunction } from '../../src/sys/libc.ts'
-import { encodeUnixAddress } from '../../src/sys/unix-datagram.ts'
+import { libcFunction } from '../../src/sys/ffi/libc.ts'
+import { encodeUnixAddress } from '../../src/sys/process/unix-datagram.ts'
 import { ATOMFS_FUSE, appendVerity, daemonPid, isMounted, removeTempDir, run } from '../support/index.ts'
 import { entries, inScene, type LifeImage, makeLifeImage, SILENT, until } from './life-scene.ts'
 

@@ -16,8 +16,8 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { HostDirectoryLayer } from '../../overlay/host-directory.ts'
-import { MergedTree } from '../../overlay/merged-tree.ts'
+import { HostDirectoryLayer } from '../../overlay/host/host-directory.ts'
+import { MergedTree } from '../../overlay/merge/merged-tree.ts'
 import {
   direntType,
   isDirectory,

@@ -27,7 +27,7 @@ import {
 
 const NEED = needs('root', 'fuse', 'mksquashfs')
 const STRANGER = 54_321
-/** Each is a whole mount; `test/daemon/swapped-places.test.ts` does the same many times without one. */
+/** Each is a whole mount; `test/daemon/runtime/swapped-places.test.ts` does the same many times without one. */
 const SWAPS = Math.max(3, Math.floor(Number(process.env['ATOMFS_SWAPS'] ?? 0) / 100))
 
 let base: string

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { SquashfsImage } from '../../squashfs/image.ts'
 import { MetadataCache } from '../../squashfs/metadata-cache.ts'
 import { openCodec } from '../../src/codecs/index.ts'
-import { FileSource } from '../../src/sys/file-source.ts'
+import { FileSource } from '../../src/sys/files/file-source.ts'
 import { CountingSource } from '../squashfs/support/sources.ts'
 
 const COUNT = 100_000

@@ -23,7 +23,7 @@ import { readCompressorOptions } from '../../squashfs/compressor-options.ts'
 import { SquashfsImage } from '../../squashfs/image.ts'
 import { summarize } from '../../squashfs/summary.ts'
 import { openCodec } from '../../src/codecs/index.ts'
-import { FileSource } from '../../src/sys/file-source.ts'
+import { FileSource } from '../../src/sys/files/file-source.ts'
 import { WindowSource } from '../../src/transforms/window.ts'
 import { readRange } from '../squashfs/support/sources.ts'
 

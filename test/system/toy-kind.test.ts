@@ -27,9 +27,9 @@ const repository = fileURLToPath(new URL('../..', import.meta.url))
 /** What a mount runs, and the file names that the programs look for. */
 const PROGRAMS = {
   cli: 'src/cli/main.ts',
-  daemon: 'src/daemon/main.ts',
-  dispatcher: 'src/daemon/dispatcher-thread.ts',
-  'data-worker': 'src/daemon/data-worker-thread.ts',
+  daemon: 'src/daemon/life/main.ts',
+  dispatcher: 'src/daemon/serve/dispatcher-thread.ts',
+  'data-worker': 'src/daemon/serve/data-worker-thread.ts',
   scan: 'src/molecule/scan-thread.ts',
 }
 const LARGE = randomBytes(300_000)

@@ -28,8 +28,8 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { addressOf } from '../../src/sys/ffi.ts'
-import { copyRange, fallocateFd, seekFd } from '../../src/sys/file-io.ts'
+import { addressOf } from '../../src/sys/ffi/ffi.ts'
+import { copyRange, fallocateFd, seekFd } from '../../src/sys/files/file-io.ts'
 import { writeMapped } from '../support/changes-map.ts'
 import {
   dropCaches,

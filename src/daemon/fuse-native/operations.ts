@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import { type BlockStore, ERRNO, errnoOf, type FileSystem, FsError } from '../../base/index.ts'
 import { type Counter, InlineDataPath, type Log, type ReadTarget } from '../../fuse/index.ts'
-import { readHostFile } from '../../molecule.ts'
+import { readHostFile } from '../../molecule/index.ts'
 import { NodePaths } from './node-paths.ts'
 import type { Answer, PackageMount } from './package.ts'
 import {

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { FsError } from '../../base/index.ts'
-import { openLibrary } from '../../sys/ffi.ts'
+import { openLibrary } from '../../sys/ffi/ffi.ts'
 
 /** Answers one request: 0 or a count of bytes, or a negative errno; then what the operation gives. */
 export type Answer = (result: number, ...values: readonly unknown[]) => void

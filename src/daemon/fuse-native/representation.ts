@@ -3,7 +3,7 @@ import type { DirectorySink, FileSystem, Name, NodeId, Stat, StatFs } from '../.
 
 /** How things of the file system look to the package, which knows text and 32 bits. */
 
-/** Inode numbers of one layer, where they do not all fit (`overlay/inode-numbers.ts`). */
+/** Inode numbers of one layer, where they do not all fit (`overlay/stored/inode-numbers.ts`). */
 const LAYER_INODES = 2 ** 32
 
 /**

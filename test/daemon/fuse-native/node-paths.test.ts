@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { MergedTree } from '../../../overlay/merged-tree.ts'
+import { MergedTree } from '../../../overlay/merge/merged-tree.ts'
 import { ROOT_NODE_ID } from '../../../src/base/index.ts'
 import { NodePaths } from '../../../src/daemon/fuse-native/node-paths.ts'
 import { nodeAt } from '../../overlay/support/list.ts'

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { MergedTree } from '../../../overlay/merged-tree.ts'
+import { MergedTree } from '../../../overlay/merge/merged-tree.ts'
 import { type BlockRef, type BlockStore, ERRNO, type FileSystem, FsError } from '../../../src/base/index.ts'
 import { Operations } from '../../../src/daemon/fuse-native/operations.ts'
 import type { PackageMount } from '../../../src/daemon/fuse-native/package.ts'

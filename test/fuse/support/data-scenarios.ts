@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import { join } from 'node:path'
-import { addressOf } from '../../../src/sys/ffi.ts'
-import { copyRange, fallocateFd, seekFd } from '../../../src/sys/file-io.ts'
+import { addressOf } from '../../../src/sys/ffi/ffi.ts'
+import { copyRange, fallocateFd, seekFd } from '../../../src/sys/files/file-io.ts'
 import {
   codeOf,
   Mapping,

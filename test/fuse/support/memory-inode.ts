@@ -9,7 +9,7 @@ import {
   type Stat,
 } from '../../../src/base/index.ts'
 
-import { truncateFd } from '../../../src/sys/file-io.ts'
+import { truncateFd } from '../../../src/sys/files/file-io.ts'
 
 const ACCESS_ACL = 'system.posix_acl_access'
 const CAPABILITY = 'security.capability'

@@ -21,7 +21,7 @@ import {
   type WritableFileSystem,
   type XattrMode,
 } from '../../../src/base/index.ts'
-import { copyRange, fallocateFd, pwrite, seekFd, syncFd } from '../../../src/sys/file-io.ts'
+import { copyRange, fallocateFd, pwrite, seekFd, syncFd } from '../../../src/sys/files/file-io.ts'
 import { MemoryInode, timeOf } from './memory-inode.ts'
 
 const FALLOC_FL_KEEP_SIZE = 1

@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import { join } from 'node:path'
-import { linkFd, openUnnamed, RENAME_EXCHANGE, RENAME_NOREPLACE, renameAt } from '../../../src/sys/at.ts'
+import {
+  linkFd,
+  openUnnamed,
+  RENAME_EXCHANGE,
+  RENAME_NOREPLACE,
+  renameAt,
+} from '../../../src/sys/files/at.ts'
 import { codeOf, type Scenario, statusOf, withDirectory, withFile } from './scenario-tools.ts'
 
 const { O_CREAT, O_EXCL, O_RDWR, O_WRONLY } = fs.constants

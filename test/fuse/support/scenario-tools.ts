@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync, spawnSync } from 'node:child_process'
 import { closeSync, constants, openSync } from 'node:fs'
-import { lastErrno, openLibrary } from '../../../src/sys/ffi.ts'
+import { lastErrno, openLibrary } from '../../../src/sys/ffi/ffi.ts'
 
 /** What the scenarios of `write-client.ts` share: they run in a process of their own, in a directory of their own. */
 

@@ -1,7 +1,7 @@
 import { writeSync } from 'node:fs'
 import { InlineDataPath, Protocol, runDeviceLoop } from '../../../src/fuse/index.ts'
-import { pread } from '../../../src/sys/file-io.ts'
-import { mountFuse } from '../../../src/sys/mount.ts'
+import { pread } from '../../../src/sys/files/file-io.ts'
+import { mountFuse } from '../../../src/sys/mounts/mount.ts'
 import { MemoryTree } from './memory-tree.ts'
 
 /**

@@ -1,4 +1,4 @@
-import type { MergedTree } from '../../../overlay/merged-tree.ts'
+import type { MergedTree } from '../../../overlay/merge/merged-tree.ts'
 import {
   type DirectorySink,
   direntType,

@@ -1,4 +1,10 @@
-import type { DirectoryCursor, InodeSource, Layer, LayerEntry, Ref } from '../../../overlay/layer.ts'
+import type {
+  DirectoryCursor,
+  InodeSource,
+  Layer,
+  LayerEntry,
+  Ref,
+} from '../../../overlay/stored/layer-flags.ts'
 import {
   type AttributeKinds,
   direntType,

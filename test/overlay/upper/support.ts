@@ -1,10 +1,10 @@
 import { closeSync, mkdirSync, openSync } from 'node:fs'
 import { join } from 'node:path'
-import type { DataSource } from '../../../overlay/upper/copy-data.ts'
-import type { UpperPolicy } from '../../../overlay/upper/upper-policy.ts'
+import type { UpperPolicy } from '../../../overlay/stored/policy.ts'
+import type { DataSource } from '../../../overlay/upper/operations/copy-data.ts'
 import { WorkDirectory } from '../../../overlay/upper/work-directory.ts'
 import { S_IFREG, type Stat } from '../../../src/base/index.ts'
-import { O_PATH } from '../../../src/sys/at.ts'
+import { O_PATH } from '../../../src/sys/files/at.ts'
 import { makeTempDir, removeTempDir } from '../../support/index.ts'
 
 export const REAL: UpperPolicy = {

@@ -1,14 +1,9 @@
 import { chmodSync, chownSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { hostMode, presentUpperStat } from '../../../overlay/upper/owner-record.ts'
-import {
-  OLD_RECORD,
-  probeUpper,
-  SECURITY_RECORD,
-  type UpperPolicy,
-  USER_RECORD,
-} from '../../../overlay/upper/upper-policy.ts'
+import { hostMode, presentUpperStat } from '../../../overlay/stored/owner-record.ts'
+import { OLD_RECORD, SECURITY_RECORD, type UpperPolicy, USER_RECORD } from '../../../overlay/stored/policy.ts'
+import { probeUpper } from '../../../overlay/upper/upper-policy.ts'
 import {
   isDirectory,
   isRegular,
@@ -21,8 +16,8 @@ import {
   S_IFREG,
   S_IFSOCK,
 } from '../../../src/base/index.ts'
-import { setxattrFd } from '../../../src/sys/fd-xattr.ts'
-import { statFd } from '../../../src/sys/statx.ts'
+import { setxattrFd } from '../../../src/sys/files/fd-xattr.ts'
+import { statFd } from '../../../src/sys/files/statx.ts'
 import { bundleProgram, needs, type RunResult, run, titled, unmount } from '../../support/index.ts'
 import type { PlainCopy, PlainSource } from './plain-user-main.ts'
 import { Scene, statOf } from './support.ts'

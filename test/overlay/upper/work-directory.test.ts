@@ -11,7 +11,7 @@ import {
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { WorkDirectory } from '../../../overlay/upper/work-directory.ts'
 import { S_IFCHR } from '../../../src/base/index.ts'
-import { mkdirAt, mknodAt, O_PATH, openAt, renameAt } from '../../../src/sys/at.ts'
+import { mkdirAt, mknodAt, O_PATH, openAt, renameAt } from '../../../src/sys/files/at.ts'
 import { Scene } from './support.ts'
 
 let scene: Scene

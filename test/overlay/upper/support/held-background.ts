@@ -1,5 +1,5 @@
 import type { Background, FsError, Postponed, Transfer } from '../../../../src/base/index.ts'
-import { syncFd } from '../../../../src/sys/file-io.ts'
+import { syncFd } from '../../../../src/sys/files/file-io.ts'
 
 /** Syncs when it is told to, as another thread would some time later. Data it leaves to who asks. */
 export class HeldBackground implements Background {

@@ -1,5 +1,5 @@
 import { closeSync, constants, openSync } from 'node:fs'
-import type { DirectoryCursor, Layer, LayerEntry, Ref } from '../../../../overlay/layer.ts'
+import type { DirectoryCursor, Layer, LayerEntry, Ref } from '../../../../overlay/stored/layer-flags.ts'
 import {
   type BlockRef,
   type BlockStore,
@@ -14,11 +14,11 @@ import {
   type StatFs,
   type Whence,
 } from '../../../../src/base/index.ts'
-import { O_PATH, openAt, readlinkFd, reopenFd } from '../../../../src/sys/at.ts'
-import { listNames } from '../../../../src/sys/directory-entries.ts'
-import { getxattrFd, listxattrFd } from '../../../../src/sys/fd-xattr.ts'
-import { pread } from '../../../../src/sys/file-io.ts'
-import { statFd } from '../../../../src/sys/statx.ts'
+import { O_PATH, openAt, readlinkFd, reopenFd } from '../../../../src/sys/files/at.ts'
+import { listNames } from '../../../../src/sys/files/directory-entries.ts'
+import { getxattrFd, listxattrFd } from '../../../../src/sys/files/fd-xattr.ts'
+import { pread } from '../../../../src/sys/files/file-io.ts'
+import { statFd } from '../../../../src/sys/files/statx.ts'
 
 interface Inode {
   readonly stat: Stat

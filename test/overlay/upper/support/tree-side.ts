@@ -1,6 +1,6 @@
 import { closeSync, openSync } from 'node:fs'
 import { HostDirectoryLayer } from '../../../../overlay/index.ts'
-import type { UpperPolicy } from '../../../../overlay/upper/upper-policy.ts'
+import type { UpperPolicy } from '../../../../overlay/stored/policy.ts'
 import { WorkDirectory } from '../../../../overlay/upper/work-directory.ts'
 import { WritableTree, type WritableTreeOptions } from '../../../../overlay/upper/writable-tree.ts'
 import {
@@ -22,8 +22,8 @@ import {
   type Stat,
   type XattrMode,
 } from '../../../../src/base/index.ts'
-import { O_PATH } from '../../../../src/sys/at.ts'
-import { pread } from '../../../../src/sys/file-io.ts'
+import { O_PATH } from '../../../../src/sys/files/at.ts'
+import { pread } from '../../../../src/sys/files/file-io.ts'
 import { ListSink } from '../../support/list.ts'
 import { type Seen, type Side, split } from './side.ts'
 import { SnapshotLayer, snapshotStore } from './snapshot-layer.ts'

@@ -1,0 +1,44 @@
+import type { BigIntStats } from 'node:fs'
+import type { Stat } from '../../src/base/index.ts'
+
+/** Device number as glibc and musl pack it (`gnu_dev_major`) to the kernel's 32 bits (`new_encode_dev`). */
+export function encodeDevice(rdev: bigint): number {
+  const major = Number(((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & 0xfffff000n))
+  const minor = Number((rdev & 0xffn) | ((rdev >> 12n) & 0xffffff00n))
+  return ((minor & 0xff) | ((major & 0xfff) << 8) | ((minor & ~0xff) << 12)) >>> 0
+}
+
+const NANO = 1_000_000_000n
+
+/** Whole seconds, rounded towards the past, and the nanoseconds on top. */
+function splitTime(nanoseconds: bigint): [number, number] {
+  const rest = ((nanoseconds % NANO) + NANO) % NANO
+  return [Number((nanoseconds - rest) / NANO), Number(rest)]
+}
+
+/** @param ino inode number within the layer */
+export function hostStat(stats: BigIntStats, ino: number): Stat {
+  const [atime, atimeNsec] = splitTime(stats.atimeNs)
+  const [mtime, mtimeNsec] = splitTime(stats.mtimeNs)
+  const [ctime, ctimeNsec] = splitTime(stats.ctimeNs)
+  const [btime, btimeNsec] = splitTime(stats.birthtimeNs)
+  return {
+    ino,
+    mode: Number(stats.mode),
+    nlink: Number(stats.nlink),
+    uid: Number(stats.uid),
+    gid: Number(stats.gid),
+    rdev: encodeDevice(stats.rdev),
+    size: Number(stats.size),
+    blocks: Number(stats.blocks),
+    blksize: Number(stats.blksize),
+    atime,
+    mtime,
+    ctime,
+    atimeNsec,
+    mtimeNsec,
+    ctimeNsec,
+    // Node says 0 where the file system does not know it.
+    ...(stats.birthtimeNs > 0n && { btime, btimeNsec }),
+  }
+}

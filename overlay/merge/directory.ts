@@ -1,0 +1,219 @@
+import { FsError, LruCache, type Name } from '../../src/base/index.ts'
+import type { Layer, LayerEntry } from '../stored/layer-flags.ts'
+import { DT_DIR, isWhiteout, MARK_PREFIX } from '../stored/whiteout.ts'
+import { type Part, Parts, rootsOf } from './parts.ts'
+import { redirectedParts, redirectOf } from './redirects.ts'
+
+export type { Part } from './parts.ts'
+
+/** An entry of the name being resolved, in the part of the directory at `depth` (0 is the topmost part). */
+export interface Candidate {
+  readonly depth: number
+  readonly entry: LayerEntry
+}
+
+/** What a name stands for in the merged tree. */
+export interface Found {
+  /** The topmost inode: it gives the attributes. */
+  readonly top: Part
+  /** The layer's entry for it. */
+  readonly entry: LayerEntry
+  /** Given where the name is a directory of two layers or more. */
+  readonly merged: Directory | undefined
+}
+
+export interface Stack {
+  /** Bottom first. */
+  readonly layers: readonly Layer[]
+  /** True: one layer, shown as stored, none of the rules apply. */
+  readonly plain: boolean
+  /** The roots of the layers, down to an opaque one. */
+  readonly roots: Parts
+  /** Parts of merged directories that somebody keeps. What does not fit is found again when it is needed. */
+  readonly held: LruCache<Directory, Parts>
+}
+
+/** Bound of `Stack.held`, bytes: more than 10 000 directories of ten layers, or 40 of 4096. */
+const HELD_BYTES = 8 << 20
+
+/** @param heldBytes bound of what is held of merged directories. @throws FsError EIO */
+export function stackOf(layers: readonly Layer[], plain: boolean, heldBytes = HELD_BYTES): Stack {
+  const roots = rootsOf(layers)
+  // Unlike the kernel, which never looks at the attributes of a layer's root: `.wh..wh..opq` may stand there, and
+  // tools translate it to the attribute (docs/adr/0004-merge.md).
+  if (!plain) roots.cutAtOpaque()
+  return { layers: [...layers], plain, roots, held: new LruCache(heldBytes) }
+}
+
+/** Where a merged directory was found: enough to find its parts again. */
+interface Place {
+  readonly parent: Directory
+  readonly name: Name
+}
+
+/** A directory of the merged tree: the directories of the layers that make it up, topmost first. */
+export class Directory {
+  readonly #stack: Stack
+  readonly #place: Place | undefined
+  /** The topmost part: it gives the attributes. */
+  readonly top: Part
+  /** Number of parts. */
+  readonly count: number
+  /** The parts of one that nobody keeps, or that has no place to be found again. */
+  #own: Parts | undefined
+
+  constructor(stack: Stack, parts: readonly Part[] | Parts, place?: Place) {
+    const own = parts instanceof Parts ? parts : new Parts(stack.layers, parts)
+    this.#stack = stack
+    this.#place = place
+    this.top = own.part(0)
+    this.count = own.length
+    this.#own = own
+  }
+
+  get plain(): boolean {
+    return this.#stack.plain
+  }
+
+  /** Whether the parts are in memory, for tests. */
+  get isHeld(): boolean {
+    return this.#known() !== undefined
+  }
+
+  /**
+   * The parts of this moment. They stay as they are, also where the directory does not hold them any more.
+   * @throws FsError EIO where they had to be found again and are not what they were
+   */
+  parts(): Parts {
+    return this.#known() ?? this.#find()
+  }
+
+  /** For whoever keeps the directory: from now on its parts are held only as long as there is room. */
+  keep(): void {
+    if (this.#place === undefined || this.#own === undefined) return
+    this.#stack.held.set(this, this.#own, this.#own.cost)
+    this.#own = undefined
+  }
+
+  /** Nobody keeps it any more. */
+  drop(): void {
+    this.#stack.held.delete(this)
+  }
+
+  layerAt(depth: number): Layer {
+    return this.parts().layer(depth)
+  }
+
+  /** @returns undefined where the name does not exist or is deleted. @throws FsError EIO, ENOTDIR */
+  lookup(name: Name): Found | undefined {
+    const parts = this.parts()
+    let depth = 0
+    return this.resolve(name, () => {
+      while (depth < parts.length) {
+        const entry = parts.layer(depth).lookup(parts.ref(depth), name)
+        depth += 1
+        if (entry !== undefined) return { depth: depth - 1, entry }
+      }
+      return undefined
+    })
+  }
+
+  /**
+   * The one walk over the layers, from the topmost down, used by lookup and by listing
+   * (fs/overlayfs/namei.c:ovl_lookup).
+   * @param next gives the entries of this name by growing depth
+   * @param topOnly stop at the first hit: `merged` is then not determined
+   */
+  resolve(name: Name, next: () => Candidate | undefined, topOnly = false): Found | undefined {
+    const first = next()
+    if (first === undefined) return undefined
+    const parts = this.parts()
+    const partOf = ({ depth, entry }: Candidate): Part => ({ layer: parts.layerIndex(depth), ref: entry.ref })
+    const found = (merged?: Directory): Found => ({ top: partOf(first), entry: first.entry, merged })
+    if (this.#stack.plain) return found()
+    if (name.startsWith(MARK_PREFIX)) return undefined
+    if (this.#isDeleted(parts, name, first)) return undefined
+    if (topOnly || first.entry.type !== DT_DIR) return found()
+    const { layers, roots } = this.#stack
+    let merged: Parts | undefined
+    for (let last = first; ; ) {
+      // Nothing lies below the lowest layer.
+      const mayContinue = parts.layerIndex(last.depth) > 0
+      const redirect = mayContinue ? redirectOf(parts.layer(last.depth), last.entry) : undefined
+      const below = redirect === undefined ? next() : undefined
+      if (redirect === undefined) {
+        // A deleted name and a non-directory both end the merge: what lies under them stays hidden.
+        if (below === undefined || this.#isDeleted(parts, name, below)) break
+        if (below.entry.type !== DT_DIR) break
+      }
+      merged ??= new Parts(layers, [partOf(first)])
+      // Opacity is asked only once there is something that it could hide.
+      if (merged.isOpaque(merged.length - 1)) break
+      if (redirect !== undefined) {
+        for (const part of redirectedParts(layers, roots, parts, last.depth, redirect)) merged.push(part)
+      }
+      if (below === undefined) break
+      merged.push(partOf(below))
+      last = below
+    }
+    if (merged === undefined || merged.length < 2) return found()
+    return found(new Directory(this.#stack, merged, { parent: this, name }))
+  }
+
+  /** True where a mark above deletes the name from this depth, or the entry is a whiteout itself. */
+  #isDeleted(parts: Parts, name: Name, { depth, entry }: Candidate): boolean {
+    if (depth > 0 && this.#deletedBy(parts, name) < depth) return true
+    return isWhiteout(parts.layer(depth), entry, () => parts.opacityAt(depth))
+  }
+
+  #deletedBy(parts: Parts, name: Name): number {
+    const before = parts.cost
+    const depth = parts.deletedBy(name)
+    if (parts.cost !== before && this.#own === undefined) this.#stack.held.set(this, parts, parts.cost)
+    return depth
+  }
+
+  #known(): Parts | undefined {
+    return this.#own ?? this.#stack.held.get(this)
+  }
+
+  /** Goes down again from the nearest directory above whose parts are known. A loop: trees may be deeper than the stack. */
+  #find(): Parts {
+    const missing: Directory[] = []
+    let above: Directory = this
+    while (above.#place !== undefined && above.#known() === undefined) {
+      missing.push(above)
+      above = above.#place.parent
+    }
+    for (let one = missing.pop(); one !== undefined; one = missing.pop()) {
+      const name = one.#place?.name ?? ''
+      const again = above.lookup(name)?.merged
+      const own = again === undefined ? undefined : again.#own
+      const { layer, ref } = one.top
+      const same = again?.count === one.count && again.top.layer === layer && again.top.ref === ref
+      if (again === undefined || own === undefined || !same) throw changed(one, name)
+      this.#stack.held.set(one, own, own.cost)
+      above = again
+    }
+    return above.parts()
+  }
+
+  /** @throws FsError EIO where the same directory was met before with other parts, as only a damaged image does */
+  assertSameParts(other: Directory): void {
+    const [one, two] = [this.#place, other.#place]
+    if (one !== undefined && one.parent === two?.parent && one.name === two.name) return
+    const parts = this.parts()
+    if (parts.equals(other.parts())) return
+    throw new FsError(
+      'EIO',
+      `layer ${parts.layer(0).label}: directory ${parts.ref(0)} is found on two paths that merge differently`,
+    )
+  }
+}
+
+function changed(directory: Directory, name: Name): FsError {
+  return new FsError(
+    'EIO',
+    `directory ${JSON.stringify(name)} is made of other layers than ${directory.count} before`,
+  )
+}

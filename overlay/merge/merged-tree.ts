@@ -1,0 +1,309 @@
+import {
+  type AttributeKinds,
+  type DirectorySink,
+  type Entry,
+  type ExtentSink,
+  type FileSystem,
+  type FlagsForm,
+  FsError,
+  isDirectory,
+  isRegular,
+  LruCache,
+  type Name,
+  type NodeId,
+  ROOT_NODE_ID,
+  type Stat,
+  type StatFs,
+  type Whence,
+} from '../../src/base/index.ts'
+import { shownFileName, storedFileName } from '../stored/file-names.ts'
+import { InodeNumbers } from '../stored/inode-numbers.ts'
+import { type Layer, type LayerEntry, layerFlags } from '../stored/layer-flags.ts'
+import { shownValue } from '../stored/owned-values.ts'
+import type { IdRule } from '../stored/owner.ts'
+import { DT_DIR, isMetacopy, statEntry } from '../stored/whiteout.ts'
+import { firstOf, namesOf, shownNames } from '../stored/xattr-names.ts'
+import { Directory, type Found, type Part, type Stack, stackOf } from './directory.ts'
+import { listMerged, listSingle } from './listing.ts'
+import { MergedDirectories } from './merged-directories.ts'
+import { NodeIds } from './node-ids.ts'
+import { ParkedCursors } from './parked-cursors.ts'
+import { rootDirectory } from './root.ts'
+import { presentStat, sumStatFs } from './stat.ts'
+
+export interface MergedTreeOptions {
+  /** Shows a single layer exactly as stored: no whiteouts, no opaque directories, no hidden attributes. */
+  readonly plain?: boolean
+  /** Makes the directory at this path of the merged tree the root. Symbolic links in it are not followed. */
+  readonly subdir?: Name
+  /** Owner shown for every file; the stored one where absent. */
+  readonly uid?: IdRule
+  readonly gid?: IdRule
+  /** Bound of what is held of merged directories, bytes; a sensible one where absent. */
+  readonly heldBytes?: number
+}
+
+/** Longest name, bytes (NAME_MAX, include/uapi/linux/limits.h). */
+const NAME_MAX = 255
+/** Files known to hold their own data, so that reading one does not look at its attributes again. */
+const WHOLE_FILES = 4096
+
+const COOKIE_SELF = 1
+const COOKIE_PARENT = 2
+
+/**
+ * The read-only merge of layers, with the rules of overlayfs and of OCI layers (docs/adr/0004-merge.md). A tree of
+ * one layer, or of hundreds; the same layer may stand in it twice. State is kept only for merged directories that
+ * the kernel knows; node ids and inode numbers are the same at every mount of the same layers.
+ */
+export class MergedTree implements FileSystem {
+  readonly #stack: Stack
+  readonly #ids: NodeIds
+  readonly #inodes: InodeNumbers
+  readonly #root: Directory
+  readonly #merged = new MergedDirectories((node) => this.#parked.forget(node))
+  readonly #parked = new ParkedCursors()
+  readonly #whole = new LruCache<NodeId, true>(WHOLE_FILES)
+  readonly #owner: { readonly uid: IdRule | undefined; readonly gid: IdRule | undefined }
+
+  /**
+   * @param layers bottom first, as an OCI manifest lists them
+   * @throws FsError EINVAL for no layer, or more than one with `plain`; EOVERFLOW where the ids do not suffice;
+   *   ENOENT, ENOTDIR for `subdir`; EIO
+   */
+  constructor(layers: readonly Layer[], options: MergedTreeOptions = {}) {
+    this.#stack = stackOf(layers, options.plain ?? false, options.heldBytes)
+    this.#ids = new NodeIds(layers)
+    this.#inodes = new InodeNumbers(layers)
+    this.#root = rootDirectory(this.#stack, options.subdir ?? '')
+    this.#owner = { uid: options.uid, gid: options.gid }
+  }
+
+  get attributes(): AttributeKinds {
+    const kinds = this.#stack.layers.map(({ attributes }) => attributes)
+    if (kinds.includes('all')) return 'all'
+    return kinds.includes('no-acls') ? 'no-acls' : 'none'
+  }
+
+  /** What is held in memory, for tests and status: known merged directories and parked listings. */
+  get state(): { readonly directories: number; readonly heldBytes: number; readonly parked: number } {
+    return { directories: this.#merged.size, heldBytes: this.#stack.held.cost, parked: this.#parked.size }
+  }
+
+  lookup(parent: NodeId, name: Name): Entry | undefined {
+    if (name === '.') return this.#again(parent)
+    if (name === '..') return this.#again(this.#parentOf(parent))
+    const stored = this.#stack.plain ? name : storedFileName(name)
+    if (stored.length > NAME_MAX) throw new FsError('ENAMETOOLONG', `name of ${stored.length} bytes`)
+    const found = this.#directory(parent).lookup(stored)
+    if (found === undefined) return undefined
+    const entry = this.#entry(found)
+    this.#retain(entry.nodeId, found.merged, parent, stored)
+    return entry
+  }
+
+  forget(node: NodeId, nlookup: number): void {
+    this.#merged.release(node, nlookup)
+  }
+
+  getattr(node: NodeId): Stat {
+    const part = this.#part(node)
+    const stat = this.#layer(part).stat(part.ref)
+    if (isRegular(stat.mode)) this.#assertWhole(node, part)
+    return this.#present(part, stat, this.#isMerged(node))
+  }
+
+  readlink(node: NodeId): Uint8Array {
+    const part = this.#part(node)
+    return this.#layer(part).readlink(part.ref)
+  }
+
+  readdir(node: NodeId, cookie: number, sink: DirectorySink): void {
+    const directory = this.#directory(node)
+    let taken = 0
+    const counting: DirectorySink = {
+      plus: sink.plus,
+      add: (...args) => {
+        const took = sink.add(...args)
+        if (took) taken += 1
+        return took
+      },
+    }
+    try {
+      if (cookie < COOKIE_PARENT && !this.#listDots(node, cookie, counting)) return
+      const rest = Math.max(cookie, COOKIE_PARENT)
+      const add = this.#adder(node, counting)
+      if (directory.count === 1) listSingle(directory, rest, sink.plus, add)
+      else listMerged(directory, rest, sink.plus, add, node, this.#parked)
+    } catch (error) {
+      // What was taken counts as looked up and must reach the kernel: the error is met again at the next call.
+      if (taken === 0) throw error
+    }
+  }
+
+  statfs(): StatFs {
+    return sumStatFs(this.#stack.layers, NAME_MAX)
+  }
+
+  getxattr(node: NodeId, name: Name): Uint8Array | undefined {
+    const part = this.#part(node)
+    const value = firstOf(this.#layer(part), part.ref, this.#stack.plain ? [name] : namesOf(name))
+    return value && shownValue(this.#owner, name, value)
+  }
+
+  listxattr(node: NodeId): readonly Name[] {
+    const part = this.#part(node)
+    const stored = this.#layer(part).listxattr(part.ref)
+    return this.#stack.plain ? stored : shownNames(stored)
+  }
+
+  inodeFlags(node: NodeId, form: FlagsForm): Uint8Array {
+    const part = this.#part(node)
+    return layerFlags(this.#layer(part), part.ref, form)
+  }
+
+  seek(node: NodeId, offset: number, whence: Whence): number {
+    const part = this.#part(node)
+    this.#assertWhole(node, part)
+    return this.#layer(part).seek(part.ref, offset, whence)
+  }
+
+  read(node: NodeId, offset: number, length: number, sink: ExtentSink): void {
+    const part = this.#part(node)
+    this.#assertWhole(node, part)
+    this.#layer(part).extents(part.ref, offset, length, sink)
+  }
+
+  /** In the order of the layer: whether the merge shows that file does not matter for a hint. */
+  following(node: NodeId): NodeId | undefined {
+    const { layer, ref } = this.#part(node)
+    const next = this.#layer({ layer, ref }).following?.(ref)
+    return next === undefined ? undefined : this.#ids.encode(this.#stack.layers, layer, next, false)
+  }
+
+  /** @throws FsError ESTALE */
+  #directory(node: NodeId): Directory {
+    if (node === ROOT_NODE_ID) return this.#root
+    const { layer, ref, merged } = this.#ids.decode(node)
+    return merged ? this.#merged.get(node).directory : new Directory(this.#stack, [{ layer, ref }])
+  }
+
+  /** The inode that gives a node its attributes: of a directory the topmost. @throws FsError ESTALE */
+  #part(node: NodeId): Part {
+    if (node !== ROOT_NODE_ID) {
+      const { layer, ref, merged } = this.#ids.decode(node)
+      if (!merged) return { layer, ref }
+    }
+    return this.#directory(node).top
+  }
+
+  #layer(part: Part): Layer {
+    const layer = this.#stack.layers[part.layer]
+    if (layer === undefined) throw new FsError('ESTALE', `no layer ${part.layer}`)
+    return layer
+  }
+
+  #isMerged(node: NodeId): boolean {
+    return node === ROOT_NODE_ID ? this.#root.count > 1 : this.#ids.decode(node).merged
+  }
+
+  /** @throws FsError ESTALE where a directory of one layer is asked: nothing is remembered of how it was reached */
+  #parentOf(node: NodeId): NodeId {
+    if (node === ROOT_NODE_ID) return ROOT_NODE_ID
+    if (this.#isMerged(node)) return this.#merged.get(node).parent
+    const part = this.#part(node)
+    const layer = this.#layer(part)
+    const code = isDirectory(layer.stat(part.ref).mode) ? 'ESTALE' : 'ENOTDIR'
+    throw new FsError(code, `layer ${layer.label}: parent of inode ${part.ref} is not known`)
+  }
+
+  /** One more lookup of a node that is known already. */
+  #again(node: NodeId): Entry {
+    const stat = this.getattr(node)
+    if (!isDirectory(stat.mode)) throw new FsError('ENOTDIR', `node ${node}: mode 0${stat.mode.toString(8)}`)
+    if (node !== ROOT_NODE_ID && this.#isMerged(node)) {
+      this.#merged.retainAgain(node)
+    }
+    return { nodeId: node, stat }
+  }
+
+  #retain(node: NodeId, merged: Directory | undefined, parent: NodeId, name: Name): void {
+    if (merged !== undefined) this.#merged.retain(node, merged, parent, name)
+  }
+
+  /** @throws FsError EIO */
+  #entry(found: Found): Entry {
+    const { top, entry, merged } = found
+    const nodeId = this.#ids.encode(this.#stack.layers, top.layer, top.ref, merged !== undefined)
+    if (merged !== undefined) this.#merged.check(nodeId, merged)
+    const stat = statEntry(this.#layer(top), entry)
+    if (isRegular(stat.mode)) this.#assertWhole(nodeId, top)
+    return { nodeId, stat: this.#present(top, stat, merged !== undefined) }
+  }
+
+  #present(part: Part, stat: Stat, merged: boolean): Stat {
+    return presentStat(stat, this.#inodes.ofLayer(part.layer, stat.ino), merged, this.#owner)
+  }
+
+  /**
+   * Refuses a metacopy file. One look at the attributes per file and mount while it stays in the cache, and for a
+   * file without attributes no more than its inode, which was just read.
+   * @throws FsError EIO
+   */
+  #assertWhole(node: NodeId, part: Part): void {
+    if (this.#stack.plain || this.#whole.get(node) !== undefined) return
+    const layer = this.#layer(part)
+    if (isMetacopy(layer, part.ref)) {
+      throw new FsError(
+        'EIO',
+        `layer ${layer.label}: inode ${part.ref} has overlay.metacopy: its data is not in this layer`,
+      )
+    }
+    this.#whole.set(node, true, 1)
+  }
+
+  #listDots(node: NodeId, cookie: number, sink: DirectorySink): boolean {
+    const self = this.getattr(node)
+    if (!isDirectory(self.mode)) throw new FsError('ENOTDIR', `node ${node}: mode 0${self.mode.toString(8)}`)
+    if (cookie < COOKIE_SELF && !sink.add('.', self.ino, DT_DIR, COOKIE_SELF, undefined)) return false
+    return sink.add('..', this.#parentIno(node, self.ino), DT_DIR, COOKIE_PARENT, undefined)
+  }
+
+  /** Where the parent is not known any more, its own number stands in: the kernel resolves `..` itself. */
+  #parentIno(node: NodeId, own: number): number {
+    if (node === ROOT_NODE_ID || !this.#isMerged(node)) return own
+    try {
+      return this.getattr(this.#merged.get(node).parent).ino
+    } catch (error) {
+      if (error instanceof FsError) return own
+      throw error
+    }
+  }
+
+  /** Gives a resolved name to the sink. A damaged child is listed without its entry: looking it up tells why. */
+  #adder(parent: NodeId, sink: DirectorySink) {
+    return (
+      name: Name,
+      top: number,
+      shown: LayerEntry,
+      found: Found | undefined,
+      cookie: number,
+    ): boolean => {
+      const ino = this.#inodes.ofLayer(top, shown.ino)
+      const entry = sink.plus && found !== undefined ? this.#tryEntry(found) : undefined
+      const given = this.#stack.plain ? name : shownFileName(name)
+      if (!sink.add(given, ino, shown.type, cookie, entry)) return false
+      if (entry !== undefined) this.#retain(entry.nodeId, found?.merged, parent, name)
+      return true
+    }
+  }
+
+  #tryEntry(found: Found): Entry | undefined {
+    try {
+      return this.#entry(found)
+    } catch (error) {
+      if (error instanceof FsError) return undefined
+      throw error
+    }
+  }
+}

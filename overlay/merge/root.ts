@@ -1,0 +1,32 @@
+import { FsError, type Name } from '../../src/base/index.ts'
+import { storedFileName } from '../stored/file-names.ts'
+import { DT_DIR } from '../stored/whiteout.ts'
+import { Directory, type Stack } from './directory.ts'
+
+/**
+ * The directory at `subdir` in the merge of all layers; `''` and `/` are the root of the layers.
+ * @throws FsError EINVAL for a stack that cannot be mounted; ENOENT, ENOTDIR for the path; EIO
+ */
+export function rootDirectory(stack: Stack, subdir: Name): Directory {
+  if (stack.layers.length === 0) throw new FsError('EINVAL', 'no layers to mount')
+  if (stack.plain && stack.layers.length > 1) {
+    throw new FsError('EINVAL', `${stack.layers.length} layers cannot be shown as they are, only one can`)
+  }
+  let directory = new Directory(stack, stack.roots)
+  for (const name of subdir.split('/')) {
+    if (name === '' || name === '.') continue
+    if (name === '..') throw new FsError('EINVAL', `subdir ${JSON.stringify(subdir)}: must not contain ".."`)
+    const found = directory.lookup(stack.plain ? name : storedFileName(name))
+    if (found === undefined) {
+      throw new FsError('ENOENT', `subdir ${JSON.stringify(subdir)}: no ${JSON.stringify(name)} in the image`)
+    }
+    if (found.entry.type !== DT_DIR) {
+      throw new FsError(
+        'ENOTDIR',
+        `subdir ${JSON.stringify(subdir)}: ${JSON.stringify(name)} is no directory`,
+      )
+    }
+    directory = found.merged ?? new Directory(stack, [found.top])
+  }
+  return directory
+}

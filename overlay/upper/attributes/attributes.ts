@@ -1,0 +1,81 @@
+import { type AttributeChanges, direntType, FsError, S_IFREG, type Stat } from '../../../src/base/index.ts'
+import { setTimesFd } from '../../../src/sys/files/fd-attributes.ts'
+import { truncateFd } from '../../../src/sys/files/file-io.ts'
+import { withStoredIds } from '../../stored/owner.ts'
+import { DT_DIR } from '../../stored/whiteout.ts'
+import { isDirectoryNode, type Node } from '../nodes/nodes.ts'
+import { shownStat } from '../nodes/present.ts'
+import type { Lifter } from '../operations/lift.ts'
+import type { Time } from '../operations/modification-times.ts'
+import type { Upper } from '../upper.ts'
+import { Ownership } from './privileges.ts'
+
+const DT_REG = direntType(S_IFREG)
+
+/** @throws FsError EISDIR, EINVAL where the node has no data */
+export function assertRegular(node: Node): void {
+  if (node.type === DT_REG) return
+  throw new FsError(node.type === DT_DIR ? 'EISDIR' : 'EINVAL', `node ${node.id} is no regular file`)
+}
+
+/** Changes of attributes (SETATTR). */
+export class AttributeWriter {
+  readonly #upper: Upper
+  readonly #lifter: Lifter
+  readonly #ownership: Ownership
+
+  constructor(upper: Upper, lifter: Lifter) {
+    this.#upper = upper
+    this.#lifter = lifter
+    this.#ownership = new Ownership(upper.policy)
+  }
+
+  /**
+   * Without any change it does what chown(2) does with neither an owner nor a group: the kernel sends such a request
+   * for it, and to take privileges away. The time of change is the host's to set.
+   */
+  change(node: Node, changes: AttributeChanges): Stat {
+    const { files, times } = this.#upper
+    const { size, mode, atime, mtime } = changes
+    const { uid, gid } = withStoredIds(this.#upper.owner, changes)
+    if (size !== undefined) assertRegular(node)
+    const known = this.#known(node, changes)
+    if (known !== undefined) return known
+    this.#lifter.lift(node, size)
+    if (size !== undefined) {
+      const fd = files.data(node, true)
+      times.keep(node, fd)
+      truncateFd(fd, size)
+    }
+    const onlyTouched = [size, mode, atime, mtime].every((one) => one === undefined)
+    files.with(node, (fd) => {
+      if (uid !== undefined || gid !== undefined || onlyTouched) this.#ownership.chown(fd, uid, gid)
+      if (changes.killPrivileges) this.#ownership.killPrivileges(fd)
+      if (mode !== undefined) this.#ownership.chmod(fd, mode & 0o7777)
+      if (atime !== undefined || mtime !== undefined) setTimesFd(fd, atime, mtime)
+      if (mtime !== undefined) times.told(node)
+    })
+    if (isDirectoryNode(node)) node.inheritance = undefined
+    return shownStat(this.#upper, node)
+  }
+
+  /**
+   * A client that keeps times (`clientKeepsTimes`) tells all of them after each change that moves ctime, unlink(2) too
+   * (fs/fuse/dir.c:fuse_update_ctime_in_cache). The host has moved ctime by itself then; a file of the layers
+   * would be copied for nothing.
+   * @returns what is shown, where it has that mtime already
+   */
+  #known(node: Node, { mtime, ctime, ...others }: AttributeChanges): Stat | undefined {
+    if (ctime === undefined || mtime === undefined || mtime === 'now') return undefined
+    if (Object.keys(others).length > 0) return undefined
+    // Asking what is shown would put back what is kept, for a time that is about to be set.
+    const kept = this.#upper.times.kept(node)
+    if (kept !== undefined && !isSameTime(mtime, kept)) return undefined
+    const shown = shownStat(this.#upper, node)
+    return isSameTime(mtime, { seconds: shown.mtime, nanoseconds: shown.mtimeNsec }) ? shown : undefined
+  }
+}
+
+function isSameTime(one: Time, other: Time): boolean {
+  return one.seconds === other.seconds && one.nanoseconds === other.nanoseconds
+}

@@ -1,0 +1,98 @@
+import { FsError, type Name, type XattrMode } from '../../../src/base/index.ts'
+import { getxattrFd, listxattrFd, removexattrFd, setxattrFd } from '../../../src/sys/files/fd-xattr.ts'
+import { statFd } from '../../../src/sys/files/statx.ts'
+import { ACCESS_ACL, DEFAULT_ACL, modeOfAcl } from '../../stored/acl.ts'
+import { presentUpperStat, writeOwner } from '../../stored/owner-record.ts'
+import { nameFromUpper, nameInUpper } from '../../stored/upper-xattrs.ts'
+import { firstOf, namesOf, shownNames } from '../../stored/xattr-names.ts'
+import { isDirectoryNode, type Node } from '../nodes/nodes.ts'
+import { layerOf, partOf } from '../nodes/present.ts'
+import type { Lifter } from '../operations/lift.ts'
+import type { Upper } from '../upper.ts'
+
+/** Extended attributes of nodes, under the names that users see. */
+export class ExtendedAttributes {
+  readonly #upper: Upper
+  readonly #lifter: Lifter
+
+  constructor(upper: Upper, lifter: Lifter) {
+    this.#upper = upper
+    this.#lifter = lifter
+  }
+
+  /** @returns undefined where there is no such attribute */
+  get(node: Node, name: Name): Uint8Array | undefined {
+    if (!node.inUpper) {
+      const part = partOf(node)
+      return firstOf(layerOf(this.#upper, part), part.ref, namesOf(name))
+    }
+    return this.#upper.files.with(node, (fd) => {
+      const stored = this.#inUpper(fd, namesOf(name))
+      return stored === undefined ? undefined : getxattrFd(fd, stored)
+    })
+  }
+
+  list(node: Node): readonly Name[] {
+    if (!node.inUpper) {
+      const part = partOf(node)
+      return shownNames(layerOf(this.#upper, part).listxattr(part.ref))
+    }
+    const names = this.#upper.files.with(node, listxattrFd)
+    const meant = names.map((stored) => nameFromUpper(stored, this.#upper.policy))
+    return shownNames(meant.filter((name) => name !== undefined))
+  }
+
+  /** @throws FsError EPERM for a name that there cannot be; EEXIST, ENODATA by the mode; ENOSPC, EOPNOTSUPP */
+  set(node: Node, name: Name, value: Uint8Array, mode: XattrMode): void {
+    const { files, policy } = this.#upper
+    const names = namesOf(name)
+    this.#lifter.lift(node)
+    files.with(node, (fd) => {
+      const stored = this.#inUpper(fd, names)
+      if (stored === undefined) throw new FsError('EPERM', `xattr ${JSON.stringify(name)} is reserved`)
+      if (name === ACCESS_ACL && policy.owners === 'override') this.#setAccessAcl(fd, stored, value)
+      else setxattrFd(fd, stored, value, mode)
+    })
+    if (isDirectoryNode(node)) node.inheritance = undefined
+  }
+
+  /**
+   * To remove an access or default list that is not there succeeds (fs/posix_acl.c:vfs_remove_acl).
+   *
+   * @throws FsError ENODATA
+   */
+  remove(node: Node, name: Name): void {
+    const isList = name === ACCESS_ACL || name === DEFAULT_ACL
+    if (isList && this.get(node, name) === undefined) return
+    const absent = new FsError('ENODATA', `xattr ${JSON.stringify(name)}`)
+    // Without the attribute nothing changes, so nothing is copied.
+    if (!node.inUpper && this.get(node, name) === undefined) throw absent
+    this.#lifter.lift(node)
+    this.#upper.files.with(node, (fd) => {
+      const stored = this.#inUpper(fd, namesOf(name))
+      if (stored === undefined) throw absent
+      removexattrFd(fd, stored)
+    })
+    if (isDirectoryNode(node)) node.inheritance = undefined
+  }
+
+  /** The name that an attribute has on a file of the upper, or will have there; undefined where there can be none. */
+  #inUpper(fd: number, names: readonly Name[]): Name | undefined {
+    const stored = names
+      .map((name) => nameInUpper(name, this.#upper.policy))
+      .filter((name) => name !== undefined)
+    return stored.length < 2
+      ? stored[0]
+      : (stored.find((name) => getxattrFd(fd, name) !== undefined) ?? stored[0])
+  }
+
+  /** What the kernel does with the list of a real file: the mode follows, and a list that says no more goes. */
+  #setAccessAcl(fd: number, stored: Name, value: Uint8Array): void {
+    const { policy } = this.#upper
+    const before = presentUpperStat(fd, statFd(fd), policy)
+    const { mode, plain } = modeOfAcl(value, before.mode)
+    writeOwner(fd, { ...before, mode }, policy)
+    if (!plain) setxattrFd(fd, stored, value, 'either')
+    else if (getxattrFd(fd, stored) !== undefined) removexattrFd(fd, stored)
+  }
+}

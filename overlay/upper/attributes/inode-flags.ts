@@ -1,0 +1,43 @@
+import { closeSync, constants } from 'node:fs'
+import type { FlagsForm } from '../../../src/base/index.ts'
+import { reopenFd } from '../../../src/sys/files/at.ts'
+import { readFlags, writeFlags } from '../../../src/sys/files/inode-flags.ts'
+import { layerFlags } from '../../stored/layer-flags.ts'
+import type { Node } from '../nodes/nodes.ts'
+import { layerOf, partOf } from '../nodes/present.ts'
+import type { Lifter } from '../operations/lift.ts'
+import type { Upper } from '../upper.ts'
+
+const { O_NONBLOCK, O_RDONLY } = constants
+
+/** What lsattr(1) shows: the flags of the file where it lies (fs/overlayfs/inode.c:ovl_fileattr_get). */
+export function shownFlags(upper: Upper, node: Node, form: FlagsForm): Uint8Array {
+  if (!node.inUpper) {
+    const part = partOf(node)
+    return layerFlags(layerOf(upper, part), part.ref, form)
+  }
+  return withReadable(upper, node, (fd) => readFlags(fd, form))
+}
+
+/**
+ * What chattr(1) does, with a copy. The kernel has checked the caller (fs/file_attr.c:fileattr_set_prepare). A file that is
+ * immutable is so in the upper itself: from then on the host refuses what comes.
+ * @throws FsError EPERM, EOPNOTSUPP
+ */
+export function setFlags(upper: Upper, lifter: Lifter, node: Node, form: FlagsForm, flags: Uint8Array): void {
+  lifter.lift(node)
+  withReadable(upper, node, (fd) => writeFlags(fd, form, flags))
+  // One that was opened before could still be written to.
+  upper.files.closeData(node)
+}
+
+function withReadable<T>({ files }: Upper, node: Node, use: (fd: number) => T): T {
+  return files.with(node, (path) => {
+    const fd = reopenFd(path, O_RDONLY | O_NONBLOCK)
+    try {
+      return use(fd)
+    } finally {
+      closeSync(fd)
+    }
+  })
+}

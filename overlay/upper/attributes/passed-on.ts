@@ -1,0 +1,80 @@
+import { closeSync } from 'node:fs'
+import { FsError, type Name } from '../../../src/base/index.ts'
+import { reopenDirectory } from '../../../src/sys/files/at.ts'
+import { getxattrFd, removexattrFd, setxattrFd } from '../../../src/sys/files/fd-xattr.ts'
+import { inodeFlags, projectOf, setInodeFlags, setProject } from '../../../src/sys/files/inode-flags.ts'
+import { ACCESS_ACL, DEFAULT_ACL } from '../../stored/acl.ts'
+
+/**
+ * What a directory passes on to all that is made in it. Copies are made in the work directory and then renamed, so they
+ * would have what it passes on instead of what the place has that they come to.
+ */
+
+/** Of inode flags, those that new files take over from their directory (include/uapi/linux/fs.h: FS_*_FL). */
+const PASSED_ON =
+  0x4 | // COMPR
+  0x8 | // SYNC
+  0x40 | // NODUMP
+  0x80 | // NOATIME
+  0x400 | // NOCOMP
+  0x4000 | // JOURNAL_DATA
+  0x1_0000 | // DIRSYNC
+  0x80_0000 | // NOCOW
+  0x200_0000 | // DAX
+  0x2000_0000 // PROJINHERIT
+
+/** Other modules take the label of a new file from the process. */
+const LABEL: Name = 'security.selinux'
+
+/** The file system has no such thing, or it is not for us. */
+const IMPOSSIBLE: readonly string[] = [
+  'EOPNOTSUPP',
+  'ENOTTY',
+  'EPERM',
+  'EACCES',
+  'EINVAL',
+  'ENOSYS',
+  'ENODATA',
+]
+
+/**
+ * Takes the access lists of a directory away, its own and the default one, as overlayfs does with its work directory
+ * (fs/overlayfs/super.c:ovl_workdir_create): whoever they name could read what is made there.
+ * @param fd may be O_PATH
+ * @throws FsError EPERM where there is one that cannot be removed
+ */
+export function removeAccessLists(fd: number): void {
+  for (const name of [DEFAULT_ACL, ACCESS_ACL]) {
+    if (getxattrFd(fd, name) !== undefined) removexattrFd(fd, name)
+  }
+}
+
+/**
+ * Lets a directory pass on what another one does: project, inode flags, label. Where they differ in project, what is made
+ * in one could not be renamed to the other (EXDEV).
+ * @param fd may be O_PATH. @param like may be O_PATH
+ */
+export function passOnLike(fd: number, like: number): void {
+  const label = getxattrFd(like, LABEL)
+  if (label !== undefined) whereItCan(() => setxattrFd(fd, LABEL, label, 'either'))
+  const [to, from] = [reopenDirectory(fd), reopenDirectory(like)]
+  try {
+    whereItCan(() => setProject(to, projectOf(from)))
+    whereItCan(() => {
+      const [own, wanted] = [inodeFlags(to), inodeFlags(from)]
+      const flags = (own & ~PASSED_ON) | (wanted & PASSED_ON)
+      if (flags !== own) setInodeFlags(to, flags)
+    })
+  } finally {
+    closeSync(to)
+    closeSync(from)
+  }
+}
+
+function whereItCan(action: () => void): void {
+  try {
+    action()
+  } catch (error) {
+    if (!(error instanceof FsError && IMPOSSIBLE.includes(error.code))) throw error
+  }
+}

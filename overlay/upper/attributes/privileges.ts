@@ -1,0 +1,86 @@
+import { FsError, isDirectory, type Name, S_IFMT, type Stat } from '../../../src/base/index.ts'
+import { chmodFd, chownFd } from '../../../src/sys/files/fd-attributes.ts'
+import { getxattrFd, removexattrFd, setxattrFd } from '../../../src/sys/files/fd-xattr.ts'
+import { type HostStat, statFd } from '../../../src/sys/files/statx.ts'
+import { ACCESS_ACL, aclOfMode } from '../../stored/acl.ts'
+import { presentUpperStat, writeOwner } from '../../stored/owner-record.ts'
+import type { UpperPolicy } from '../../stored/policy.ts'
+import { nameInUpper } from '../../stored/upper-xattrs.ts'
+
+const S_ISUID = 0o4000
+const S_ISGID = 0o2000
+const S_IXGRP = 0o0010
+const PERMISSIONS = 0o7777
+
+const CAPABILITY: Name = 'security.capability'
+
+/**
+ * Changes owner and mode of a file in the upper; where they are written down, with all that the kernel does for a real
+ * file besides. @param fd may be O_PATH
+ */
+export class Ownership {
+  readonly #policy: UpperPolicy
+
+  constructor(policy: UpperPolicy) {
+    this.#policy = policy
+  }
+
+  /** Takes setuid, setgid of an executable group and file capabilities away, as chown(2) does for everyone. */
+  chown(fd: number, uid: number | undefined, gid: number | undefined): void {
+    if (this.#policy.owners === 'real') {
+      chownFd(fd, uid, gid)
+      return
+    }
+    const before = this.#meant(fd)
+    const mode = isDirectory(before.mode) ? before.mode : withoutPrivileges(before.mode)
+    writeOwner(fd, { ...before, mode, uid: uid ?? before.uid, gid: gid ?? before.gid }, this.#policy)
+    if (!isDirectory(before.mode)) this.#removeCapabilities(fd)
+  }
+
+  /** @param mode permission bits */
+  chmod(fd: number, mode: number): void {
+    if (this.#policy.owners === 'real') {
+      chmodFd(fd, mode)
+      return
+    }
+    const before = this.#meant(fd)
+    writeOwner(fd, { ...before, mode: (before.mode & S_IFMT) | (mode & PERMISSIONS) }, this.#policy)
+    const name = nameInUpper(ACCESS_ACL, this.#policy)
+    const acl = name && getxattrFd(fd, name)
+    if (name && acl) setxattrFd(fd, name, aclOfMode(acl, mode), 'replace')
+  }
+
+  /**
+   * What a write by somebody without special rights takes away, and a change of owner. Directories keep their bits,
+   * which mean something else there (fs/open.c:chown_common).
+   */
+  killPrivileges(fd: number): void {
+    const { mode } = this.#meant(fd)
+    if (isDirectory(mode)) return
+    const killed = withoutPrivileges(mode)
+    if (killed !== mode) this.chmod(fd, killed & PERMISSIONS)
+    // From a real file the kernel of the host takes them at every write.
+    if (this.#policy.owners === 'override') this.#removeCapabilities(fd)
+  }
+
+  #meant(fd: number): Stat {
+    const host: HostStat = statFd(fd)
+    return presentUpperStat(fd, host, this.#policy)
+  }
+
+  #removeCapabilities(fd: number): void {
+    const name = nameInUpper(CAPABILITY, this.#policy)
+    if (name === undefined) return
+    try {
+      removexattrFd(fd, name)
+    } catch (error) {
+      if (!(error instanceof FsError && ['ENODATA', 'EOPNOTSUPP'].includes(error.code))) throw error
+    }
+  }
+}
+
+/** include/linux/fs.h:setattr_should_drop_suidgid */
+function withoutPrivileges(mode: number): number {
+  const kept = mode & ~S_ISUID
+  return (mode & S_IXGRP) === 0 ? kept : kept & ~S_ISGID
+}

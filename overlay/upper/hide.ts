@@ -1,9 +1,0 @@
-import type { Name } from '../../src/base/index.ts'
-import { whiteout } from './markers.ts'
-import type { DirectoryNode } from './nodes.ts'
-import type { Upper } from './upper.ts'
-
-/** Deletes a name of a directory that is in the upper (`whiteout`). @throws FsError as that */
-export function hide({ files, work, policy }: Upper, parent: DirectoryNode, name: Name): void {
-  if (whiteout(files.directory(parent), name, work, policy) === 'attribute') parent.attributeWhiteouts = true
-}

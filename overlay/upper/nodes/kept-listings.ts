@@ -1,0 +1,61 @@
+import type { Name } from '../../../src/base/index.ts'
+import type { LayerEntry } from '../../stored/layer-flags.ts'
+import type { Shown, UpperNames } from './name-cookies.ts'
+import type { DirectoryNode } from './nodes.ts'
+
+/** Names of listed directories kept, summed; the directory listed last is kept whatever its size. */
+const LISTED_NAMES = 200_000
+
+/** A name that the layers have. */
+export interface LowerName {
+  readonly name: Name
+  /** Index of the layer that shows it. */
+  readonly layer: number
+  readonly entry: LayerEntry
+}
+
+/** The names of a directory, but for those that changed since (`DirectoryNode.changed`). */
+export interface Listing {
+  /** In the order of the layers, which never changes. */
+  readonly lower: readonly LowerName[]
+  /** Their names. */
+  readonly below: ReadonlySet<Name>
+  /** Of those, the ones that the upper covers: with what, or undefined where it deletes them. */
+  readonly covers: Map<Name, Shown | undefined>
+  readonly upper: UpperNames
+}
+
+/** Listings that are kept up to date, bounded, the longest unused dropped first. */
+export class KeptListings {
+  readonly #kept = new Map<DirectoryNode, { readonly listing: Listing; readonly cost: number }>()
+  #cost = 0
+
+  get(node: DirectoryNode): Listing | undefined {
+    const kept = this.#kept.get(node)
+    if (kept === undefined) return undefined
+    this.#kept.delete(node)
+    this.#kept.set(node, kept)
+    return kept.listing
+  }
+
+  /** Keeps a listing that is complete now. */
+  set(node: DirectoryNode, listing: Listing): void {
+    this.drop(node)
+    const cost = listing.lower.length + listing.upper.length + 1
+    this.#kept.set(node, { listing, cost })
+    this.#cost += cost
+    node.changed = new Set()
+    for (const oldest of this.#kept.keys()) {
+      if (this.#cost <= LISTED_NAMES || oldest === node) break
+      this.drop(oldest)
+    }
+  }
+
+  drop(node: DirectoryNode): void {
+    const kept = this.#kept.get(node)
+    if (kept === undefined) return
+    this.#kept.delete(node)
+    this.#cost -= kept.cost
+    node.changed = undefined
+  }
+}

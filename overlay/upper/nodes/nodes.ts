@@ -1,0 +1,313 @@
+import { FsError, type Name, type NodeId, ROOT_NODE_ID } from '../../../src/base/index.ts'
+import type { HostInode } from '../../../src/sys/files/statx.ts'
+import type { Directory, Part } from '../../merge/directory.ts'
+import { NodeIds } from '../../merge/node-ids.ts'
+import type { Layer } from '../../stored/layer-flags.ts'
+import { DT_DIR } from '../../stored/whiteout.ts'
+
+/** A name of a node in a directory. */
+export interface Place {
+  readonly parent: DirectoryNode
+  readonly name: Name
+}
+
+/**
+ * An inode that the kernel knows, or that such a one needs as its parent. Kept small: there may be a million. Its
+ * fields are changed by the operations of this folder; the names by `NodeTable` alone, which counts references.
+ */
+export class Node {
+  readonly id: NodeId
+  /** DT_* as shown. */
+  readonly type: number
+  /** st_ino as shown: the same before and after copy-up, but for one of several names of a file below. */
+  ino: number
+  /** References the kernel holds. */
+  nlookup = 0
+  /** Nodes that have this one as their parent. */
+  children = 0
+  /** Inode number in the upper; 0 while it is not there. */
+  upperIno: HostInode = 0
+  /** What lies below. It gives data and attributes while there is nothing in the upper. */
+  readonly part: Part | undefined
+  /** One of its names: where the upper has it, if it has it by a name. Undefined once no name is known any more. */
+  place: Place | undefined = undefined
+  /** Further names of the same kind, by `keyOf`: one file may have tens of thousands. */
+  more: Map<string, Place> | undefined = undefined
+  /** Held while the upper has the inode under no name that is known: opened with O_PATH, or see `UpperFiles.holdData`. */
+  descriptor = -1
+  /** The kernel was told its attributes, and changed nothing since that it would ask for anew. */
+  told = false
+  /** True for a file made without a name that had none yet: it may still be given one. */
+  unnamed = false
+
+  constructor(id: NodeId, type: number, ino: number, part: Part | undefined) {
+    this.id = id
+    this.type = type
+    this.ino = ino
+    this.part = part
+  }
+
+  get inUpper(): boolean {
+    return this.upperIno !== 0
+  }
+}
+
+/** What a new name in a directory takes over from it. */
+export interface Inheritance {
+  /** Group of new files, where the directory has setgid. */
+  readonly gid: number | undefined
+  readonly defaultAcl: Uint8Array | undefined
+}
+
+/** Changed names that are kept for each listing that is kept. */
+const CHANGED_NAMES = 4096
+
+export class DirectoryNode extends Node {
+  /** The merged directories below; undefined where nothing below shows: a pure directory of the upper. */
+  readonly lower: Directory | undefined
+  /** Value of its `overlay.redirect`. */
+  redirect: Name | undefined = undefined
+  /** The upper says that nothing below shows, whatever it is. */
+  opaque = false
+  /** The upper part may contain whiteouts by attribute (`opaque=x`). */
+  attributeWhiteouts = false
+  /** Names that changed since it was listed; undefined where no listing of it is kept. */
+  changed: Set<Name> | undefined = undefined
+  /** Removed: it has no names in it and gets none. */
+  dead = false
+  inheritance: Inheritance | undefined = undefined
+
+  constructor(id: NodeId, ino: number, lower: Directory | undefined) {
+    super(id, DT_DIR, ino, lower?.top)
+    lower?.keep()
+    this.lower = lower
+  }
+
+  /** The name shows something else than before. */
+  touch(name: Name): void {
+    if (this.changed === undefined) return
+    // To read the directory again costs no more.
+    if (this.changed.size >= CHANGED_NAMES) this.changed = undefined
+    else this.changed.add(name)
+  }
+
+  /** Shown with one link, because nobody counts the subdirectories of all parts. */
+  get merged(): boolean {
+    return this.lower !== undefined && (this.inUpper || this.lower.count > 1)
+  }
+}
+
+export function isDirectoryNode(node: Node): node is DirectoryNode {
+  return node instanceof DirectoryNode
+}
+
+/** What goes when a node goes: its descriptors. */
+export type OnGone = (node: Node) => void
+
+/**
+ * All nodes, found by their id, by what lies below, and by the inode number in the upper. What lies below is a node for
+ * each name it has: a change to one name leaves the others as they are (docs/adr/0019-identity-of-files.md).
+ */
+export class NodeTable {
+  readonly root: DirectoryNode
+  readonly #layers: readonly Layer[]
+  readonly #ids: NodeIds
+  readonly #onGone: OnGone
+  readonly #nodes = new Map<NodeId, Node>()
+  readonly #byPart = new Map<NodeId, Node>()
+  /** Nodes of what lies below under further names, by `keyOf` of the name. */
+  readonly #byName = new Map<string, Node>()
+  readonly #byUpper = new Map<HostInode, Node>()
+  /** Ids of nodes that nothing lies below are counted up from here, above those of all layers. */
+  #nextId: NodeId
+
+  constructor(layers: readonly Layer[], root: DirectoryNode, onGone: OnGone) {
+    this.#layers = layers
+    this.#ids = new NodeIds(layers)
+    this.#nextId = this.#ids.end
+    this.#onGone = onGone
+    this.root = root
+    // Held by the mount itself: never forgotten.
+    root.nlookup = 1
+    this.#nodes.set(root.id, root)
+    if (root.inUpper) this.#byUpper.set(root.upperIno, root)
+  }
+
+  get size(): number {
+    return this.#nodes.size
+  }
+
+  /** @throws FsError ESTALE for a node that was forgotten or never given */
+  get(id: NodeId): Node {
+    const node = this.#nodes.get(id)
+    if (node === undefined) throw new FsError('ESTALE', `node ${id}: unknown or forgotten`)
+    return node
+  }
+
+  /** @throws FsError ESTALE, ENOTDIR */
+  directory(id: NodeId): DirectoryNode {
+    const node = this.get(id)
+    if (isDirectoryNode(node)) return node
+    throw new FsError('ENOTDIR', `node ${id} is no directory`)
+  }
+
+  /** Lets go of all nodes but the root. */
+  clear(): void {
+    for (const node of this.#nodes.values()) if (node !== this.root) this.#onGone(node)
+    this.#nodes.clear()
+    this.#byPart.clear()
+    this.#byName.clear()
+    this.#byUpper.clear()
+  }
+
+  has(id: NodeId): boolean {
+    return this.#nodes.has(id)
+  }
+
+  /**
+   * The id of what lies below: always the same, so that a reader of a whole tree can be served ahead of its
+   * lookups (`FileSystem.following`).
+   */
+  idOfPart(part: Part): NodeId {
+    return this.#ids.encode(this.#layers, part.layer, part.ref, false)
+  }
+
+  /** The inode below that has this id, whether it is known or not. @throws FsError ESTALE */
+  partOfId(id: NodeId): Part {
+    const { layer, ref } = this.#ids.decode(id)
+    return { layer, ref }
+  }
+
+  /** The node of what lies below under this very name. */
+  below(part: Part, parent: DirectoryNode, name: Name): Node | undefined {
+    const first = this.#byPart.get(this.idOfPart(part))
+    if (first !== undefined && this.hasPlace(first, parent, name)) return first
+    return this.#byName.get(keyOf(parent, name))
+  }
+
+  byUpper(ino: HostInode): Node | undefined {
+    return this.#byUpper.get(ino)
+  }
+
+  /** Id for a node that is about to be made. */
+  freshId(part: Part | undefined): NodeId {
+    const id = part === undefined ? undefined : this.idOfPart(part)
+    if (id !== undefined && !this.#nodes.has(id)) return id
+    const counted = this.#nextId
+    if (counted >= Number.MAX_SAFE_INTEGER) throw new FsError('EOVERFLOW', 'node ids exceed 2^53')
+    this.#nextId += 1
+    return counted
+  }
+
+  /** Takes a new node in, without references: `settle` must follow sooner or later. */
+  add(node: Node, place: Place | undefined): void {
+    this.#nodes.set(node.id, node)
+    if (node.part !== undefined) {
+      const key = this.idOfPart(node.part)
+      if (!this.#byPart.has(key)) this.#byPart.set(key, node)
+      else if (place !== undefined) this.#byName.set(keyOf(place.parent, place.name), node)
+    }
+    if (node.inUpper) this.#byUpper.set(node.upperIno, node)
+    if (place !== undefined) this.addPlace(node, place)
+  }
+
+  /** The node is in the upper from now on, or as another inode than before. */
+  setUpper(node: Node, ino: HostInode): void {
+    if (this.#byUpper.get(node.upperIno) === node) this.#byUpper.delete(node.upperIno)
+    node.upperIno = ino
+    if (ino !== 0) this.#byUpper.set(ino, node)
+  }
+
+  /** Counts lookups. */
+  retain(node: Node, count = 1): void {
+    node.nlookup += count
+  }
+
+  /** Takes lookups back; an id that is not known is ignored, as FORGET has no answer. */
+  forget(id: NodeId, nlookup: number): void {
+    const node = this.#nodes.get(id)
+    if (node === undefined || id === ROOT_NODE_ID) return
+    node.nlookup = Math.max(0, node.nlookup - nlookup)
+    this.settle(node)
+  }
+
+  /** Drops the node if nobody needs it, and then its parents that were kept for it alone. */
+  settle(node: Node): void {
+    // A loop: trees may be deeper than the stack.
+    const idle = [node]
+    for (let one = idle.pop(); one !== undefined; one = idle.pop()) {
+      if (one.nlookup > 0 || one.children > 0 || this.#nodes.get(one.id) !== one) continue
+      this.#nodes.delete(one.id)
+      if (one.part !== undefined) {
+        const key = this.idOfPart(one.part)
+        if (this.#byPart.get(key) === one) this.#byPart.delete(key)
+      }
+      if (this.#byUpper.get(one.upperIno) === one) this.#byUpper.delete(one.upperIno)
+      this.#onGone(one)
+      for (const { parent, name } of places(one)) {
+        this.#forgetName(one, parent, name)
+        parent.children -= 1
+        idle.push(parent)
+      }
+      one.place = undefined
+      one.more = undefined
+    }
+  }
+
+  hasPlace(node: Node, parent: DirectoryNode, name: Name): boolean {
+    return isPlace(node.place, parent, name) || (node.more?.has(keyOf(parent, name)) ?? false)
+  }
+
+  /** Notes a name, unless it is noted. */
+  addPlace(node: Node, place: Place): void {
+    if (this.hasPlace(node, place.parent, place.name)) return
+    if (node.place === undefined) node.place = place
+    else {
+      node.more ??= new Map()
+      node.more.set(keyOf(place.parent, place.name), place)
+    }
+    place.parent.children += 1
+  }
+
+  removePlace(node: Node, parent: DirectoryNode, name: Name): void {
+    if (!this.hasPlace(node, parent, name)) return
+    if (isPlace(node.place, parent, name)) {
+      node.place = firstOf(node.more)
+      if (node.place !== undefined) node.more?.delete(keyOf(node.place.parent, node.place.name))
+    } else node.more?.delete(keyOf(parent, name))
+    if (node.more?.size === 0) node.more = undefined
+    this.#forgetName(node, parent, name)
+    parent.children -= 1
+    this.settle(parent)
+  }
+
+  /** A name became another one. */
+  movePlace(node: Node, from: Place, to: Place): void {
+    this.addPlace(node, to)
+    this.removePlace(node, from.parent, from.name)
+  }
+
+  #forgetName(node: Node, parent: DirectoryNode, name: Name): void {
+    const key = keyOf(parent, name)
+    if (this.#byName.get(key) === node) this.#byName.delete(key)
+  }
+}
+
+function isPlace(place: Place | undefined, parent: DirectoryNode, name: Name): boolean {
+  return place?.parent === parent && place.name === name
+}
+
+function keyOf(parent: DirectoryNode, name: Name): string {
+  return `${parent.id}/${name}`
+}
+
+function firstOf(places: ReadonlyMap<string, Place> | undefined): Place | undefined {
+  for (const place of places?.values() ?? []) return place
+  return undefined
+}
+
+/** All names of a node that are known. */
+export function places(node: Node): readonly Place[] {
+  if (node.place === undefined) return []
+  return node.more === undefined ? [node.place] : [node.place, ...node.more.values()]
+}

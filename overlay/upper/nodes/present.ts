@@ -1,0 +1,64 @@
+import { FsError, type Stat } from '../../../src/base/index.ts'
+import type { Part } from '../../merge/directory.ts'
+import { presentStat } from '../../merge/stat.ts'
+import type { Layer } from '../../stored/layer-flags.ts'
+import { shownId } from '../../stored/owner.ts'
+import { presentUpperStat } from '../../stored/owner-record.ts'
+import type { Upper } from '../upper.ts'
+import { isDirectoryNode, type Node } from './nodes.ts'
+
+export function layerOf(upper: Upper, part: Part): Layer {
+  const layer = upper.stack.layers[part.layer]
+  if (layer === undefined) throw new FsError('ESTALE', `no layer ${part.layer}`)
+  return layer
+}
+
+/** What lies below a node that has nothing in the upper. @throws FsError ESTALE where it has neither */
+export function partOf(node: Node): Part {
+  if (node.part === undefined) throw new FsError('ESTALE', `node ${node.id} is nowhere`)
+  return node.part
+}
+
+/** Attributes for the kernel, which keeps them. @throws FsError EIO, ESTALE */
+export function toldStat(upper: Upper, node: Node): Stat {
+  const stat = shownStat(upper, node)
+  node.told = true
+  return stat
+}
+
+/** Attributes as shown. @throws FsError EIO, ESTALE */
+export function shownStat(upper: Upper, node: Node): Stat {
+  return node.inUpper ? upperStat(upper, node) : lowerStat(upper, node)
+}
+
+function upperStat({ files, policy, owner, times }: Upper, node: Node): Stat {
+  times.settle(node)
+  const host = files.stat(node)
+  const stat = policy.owners === 'real' ? host : files.with(node, (fd) => presentUpperStat(fd, host, policy))
+  return {
+    ...stat,
+    ino: node.ino,
+    nlink: shownLinks(node, host.nlink - files.ownLinks(node)),
+    uid: shownId(owner.uid, stat.uid),
+    gid: shownId(owner.gid, stat.gid),
+  }
+}
+
+function lowerStat(upper: Upper, node: Node): Stat {
+  const part = partOf(node)
+  const layer = layerOf(upper, part)
+  const merged = isDirectoryNode(node) && node.merged
+  const below = layer.stat(part.ref)
+  const stat = presentStat(below, upper.inodes.ofLayer(part.layer, below.ino), merged, upper.owner)
+  return { ...stat, nlink: shownLinks(node, stat.nlink) }
+}
+
+/** @param links that the inode itself counts. @returns names that the merge shows */
+export function shownLinks(node: Node, links: number): number {
+  if (isDirectoryNode(node)) {
+    if (node.dead) return 0
+    return node.merged ? 1 : links
+  }
+  // A file of the layers that was removed while in use counts its links as ever.
+  return !node.inUpper && node.place === undefined ? 0 : links
+}

@@ -1,0 +1,204 @@
+import { closeSync, constants } from 'node:fs'
+import { direntType, FsError, isDirectory, isRegular, type Name } from '../../../src/base/index.ts'
+import { O_PATH, openAt } from '../../../src/sys/files/at.ts'
+import { getxattrFd, listxattrFd } from '../../../src/sys/files/fd-xattr.ts'
+import { type HostStat, statAt, statFd } from '../../../src/sys/files/statx.ts'
+import { llistxattr } from '../../../src/sys/files/xattr.ts'
+import { descriptorPath } from '../../../src/sys/plain/proc.ts'
+import { Directory, type Found, type Part } from '../../merge/directory.ts'
+import type { Layer } from '../../stored/layer-flags.ts'
+import { presentUpperStat } from '../../stored/owner-record.ts'
+import { DT_DIR, isMetacopy, MARK_PREFIX, statEntry } from '../../stored/whiteout.ts'
+import { isMarkedDeleted, isUpperWhiteout, upperOpacity } from '../attributes/markers.ts'
+import { followRedirect, readRedirect } from '../operations/redirect.ts'
+import type { Upper } from '../upper.ts'
+import { readInode } from './inode-record.ts'
+import { DirectoryNode, isDirectoryNode, Node } from './nodes.ts'
+import { layerOf } from './present.ts'
+
+/** What the upper has under a name: a file, something that deletes the name, or nothing. */
+export type UpperEntry = HostStat | 'whiteout' | undefined
+
+/** Longest name, bytes (NAME_MAX, include/uapi/linux/limits.h). */
+const NAME_MAX = 255
+const { O_DIRECTORY } = constants
+
+/** Finds what a name stands for: the upper first, then what lies below. */
+export class Resolver {
+  readonly #upper: Upper
+
+  constructor(upper: Upper) {
+    this.#upper = upper
+  }
+
+  /** @throws FsError EIO for something mounted in the upper; ENAMETOOLONG */
+  upperEntry(parent: DirectoryNode, name: Name): UpperEntry {
+    if (name.length > NAME_MAX) throw new FsError('ENAMETOOLONG', `name of ${name.length} bytes`)
+    const { files, marks } = this.#upper
+    if (!parent.inUpper || parent.dead) return undefined
+    if (name.startsWith(MARK_PREFIX)) return undefined
+    const dir = files.directory(parent)
+    const stat = statAt(dir, name)
+    if (stat === undefined) return marks && isMarkedDeleted(dir, name) ? 'whiteout' : undefined
+    if (stat.dev !== files.dev) {
+      throw new FsError('EIO', `upper: ${JSON.stringify(name)} lies on another file system`)
+    }
+    const opacity = () => (parent.attributeWhiteouts ? 'x' : 'none')
+    return isUpperWhiteout(dir, name, stat, opacity) ? 'whiteout' : stat
+  }
+
+  /** What the name would stand for if the upper had nothing of it. @throws FsError EIO */
+  below(parent: DirectoryNode, name: Name): Found | undefined {
+    return parent.dead ? undefined : parent.lower?.lookup(name)
+  }
+
+  /** The node of a name, perhaps a new one: the caller retains or settles it. @throws FsError EIO, ENAMETOOLONG */
+  find(parent: DirectoryNode, name: Name): Node | undefined {
+    const entry = this.upperEntry(parent, name)
+    if (entry === 'whiteout') return undefined
+    if (entry !== undefined) return this.upperNode(parent, name, entry)
+    const found = this.below(parent, name)
+    return found === undefined ? undefined : this.lowerNode(parent, name, found)
+  }
+
+  /** @param host what `upperEntry` gave */
+  upperNode(parent: DirectoryNode, name: Name, host: HostStat): Node {
+    const { table, files } = this.#upper
+    const known = table.byUpper(host.inode)
+    if (known !== undefined) {
+      if (isDirectoryNode(known) !== isDirectory(host.mode)) throw changed(name)
+      if (isDirectoryNode(known)) {
+        if (!table.hasPlace(known, parent, name)) throw changed(name)
+        return known
+      }
+      table.addPlace(known, { parent, name })
+      files.attach(known)
+      return known
+    }
+    return isDirectory(host.mode) ? this.#newDirectory(parent, name, host) : this.#newFile(parent, name, host)
+  }
+
+  lowerNode(parent: DirectoryNode, name: Name, found: Found): Node {
+    if (found.entry.type === DT_DIR) return this.#lowerDirectory(parent, name, found)
+    const { table, inodes } = this.#upper
+    const known = table.below(found.top, parent, name)
+    if (known !== undefined) return known
+    const layer = layerOf(this.#upper, found.top)
+    const stat = statEntry(layer, found.entry)
+    if (isRegular(stat.mode)) assertWhole(layer, found.top)
+    const ino = inodes.ofLayer(found.top.layer, stat.ino)
+    const node = new Node(table.freshId(found.top), direntType(stat.mode), ino, found.top)
+    table.add(node, { parent, name })
+    return node
+  }
+
+  #lowerDirectory(parent: DirectoryNode, name: Name, found: Found): Node {
+    const { table, stack, inodes } = this.#upper
+    const known = table.below(found.top, parent, name)
+    if (known !== undefined) return known
+    const lower = found.merged ?? new Directory(stack, [found.top])
+    const layer = layerOf(this.#upper, found.top)
+    const ino = inodes.ofLayer(found.top.layer, statEntry(layer, found.entry).ino)
+    const node = new DirectoryNode(table.freshId(found.top), ino, lower)
+    table.add(node, { parent, name })
+    return node
+  }
+
+  #newFile(parent: DirectoryNode, name: Name, host: HostStat): Node {
+    const { table, files, policy } = this.#upper
+    const dir = files.directory(parent)
+    const attributes = llistxattr(`${descriptorPath(dir)}/${name}`)
+    const bare = !attributes.some(isOfInterest)
+    const made =
+      bare && policy.owners === 'real' ? bareNode(this.#upper, host) : this.#newCopy(dir, name, host)
+    made.upperIno = host.inode
+    table.add(made, { parent, name })
+    return made
+  }
+
+  /** A file whose attributes say more of it, perhaps that it is a copy. */
+  #newCopy(dir: number, name: Name, host: HostStat): Node {
+    const { table, policy, inodes } = this.#upper
+    const fd = openAt(dir, name, O_PATH)
+    try {
+      if (statFd(fd).inode !== host.inode) throw changed(name)
+      // One that overlayfs made, with its data still in a layer.
+      if (listxattrFd(fd).some(isMetacopyAttribute)) {
+        throw new FsError('EIO', `upper: ${JSON.stringify(name)} has overlay.metacopy: its data is not here`)
+      }
+      const type = direntType(presentUpperStat(fd, host, policy).mode)
+      const ino = readInode(fd, host.mode, policy) ?? inodes.ofUpper(host.dev, host.inode)
+      return new Node(table.freshId(undefined), type, ino, undefined)
+    } finally {
+      closeSync(fd)
+    }
+  }
+
+  #newDirectory(parent: DirectoryNode, name: Name, host: HostStat): Node {
+    const { table, files, marks, inodes } = this.#upper
+    const fd = openAt(files.directory(parent), name, O_PATH | O_DIRECTORY)
+    try {
+      if (statFd(fd).inode !== host.inode) throw changed(name)
+      const opacity = upperOpacity(fd, marks)
+      const redirect = readRedirect((attribute) => getxattrFd(fd, attribute))
+      const lower = opacity === 'y' ? undefined : this.#lowerOf(parent, name, redirect)
+      const top = lower?.top
+      const ino = top === undefined ? inodes.ofUpper(host.dev, host.inode) : this.#inodeBelow(top)
+      const node = new DirectoryNode(table.freshId(top), ino, lower)
+      node.upperIno = host.inode
+      node.redirect = redirect
+      node.opaque = opacity === 'y'
+      node.attributeWhiteouts = opacity === 'x'
+      table.add(node, { parent, name })
+      files.keepDirectory(node, fd)
+      return node
+    } catch (error) {
+      closeSync(fd)
+      throw error
+    }
+  }
+
+  /** The directory below that an upper one continues. @throws FsError EIO */
+  #lowerOf(parent: DirectoryNode, name: Name, redirect: Name | undefined): Directory | undefined {
+    const { stack, table, marks, files } = this.#upper
+    if (redirect !== undefined) return followRedirect(stack, table.root.lower, parent.lower, redirect)
+    if (parent.lower === undefined) return undefined
+    // A mark deletes what lies below, also where the name was used again.
+    if (marks && isMarkedDeleted(files.directory(parent), name)) return undefined
+    const found = parent.lower.lookup(name)
+    if (found === undefined || found.entry.type !== DT_DIR) return undefined
+    return found.merged ?? new Directory(stack, [found.top])
+  }
+
+  #inodeBelow(part: Part): number {
+    const layer = layerOf(this.#upper, part)
+    return this.#upper.inodes.ofLayer(part.layer, layer.stat(part.ref).ino)
+  }
+}
+
+/** @throws FsError EIO for a file that has no data in its layer: read as it is, it would be zeros */
+function assertWhole(layer: Layer, part: Part): void {
+  if (!isMetacopy(layer, part.ref)) return
+  throw new FsError(
+    'EIO',
+    `layer ${layer.label}: inode ${part.ref} has overlay.metacopy: its data is not in this layer`,
+  )
+}
+
+function bareNode({ table, inodes }: Upper, host: HostStat): Node {
+  const ino = inodes.ofUpper(host.dev, host.inode)
+  return new Node(table.freshId(undefined), direntType(host.mode), ino, undefined)
+}
+
+/** All others, such as labels of security modules, say nothing of how a file is to be shown. */
+function isOfInterest(name: Name): boolean {
+  return name.startsWith('user.') || name.startsWith('trusted.')
+}
+
+function isMetacopyAttribute(name: Name): boolean {
+  return name === 'trusted.overlay.metacopy' || name === 'user.overlay.metacopy'
+}
+
+function changed(name: Name): FsError {
+  return new FsError('ESTALE', `upper: ${JSON.stringify(name)} was changed by somebody else`)
+}

@@ -1,0 +1,112 @@
+import {
+  type ExtentSink,
+  FsError,
+  type Stat,
+  type Steps,
+  type Transfer,
+  type Whence,
+} from '../../../src/base/index.ts'
+import { copyRange, pwrite, truncateFd } from '../../../src/sys/files/file-io.ts'
+
+/** The content of a regular file. Offsets and lengths are bytes. */
+export interface DataSource {
+  /** Fills the target from `offset`. @returns bytes read, 0 at the end of the file. @throws FsError EIO */
+  read(offset: number, target: Uint8Array): number
+  /** Describes the bytes for whoever reads them. Absent: only `read` gives them. */
+  describe?(offset: number, length: number, sink: ExtentSink): void
+  /** Start of the next data or hole at or after `offset`; undefined where there is none. Absent: all is data. */
+  seek?(offset: number, whence: Whence): number | undefined
+  /** A host file with just this content: its blocks are shared where the file system can. */
+  readonly fd?: number
+}
+
+/** As much is one step; a multiple of every block size of squashfs, 1 MiB at most. */
+const CHUNK = 1024 * 1024
+/** Less than this is copied sooner than another thread wakes up, bytes. */
+const WORTH_HANDING_OVER = 64 << 10
+/** Bytes that the kernel copies in one step, some ms where it cannot share them. */
+const KERNEL_CHUNK = 8 * CHUNK
+let chunk: Uint8Array | undefined
+
+/**
+ * Copies data, and leaves holes where the source has some.
+ * @param transfer other threads, which then may still be at work at the end
+ * @throws FsError EIO where the source is shorter than told; ENOSPC, EDQUOT, EFBIG
+ */
+export function* copyData(
+  source: { readonly stat: Stat; readonly data?: DataSource },
+  to: number,
+  transfer?: Transfer,
+): Steps {
+  const { size } = source.stat
+  const { data } = source
+  if (size === 0) return
+  if (data === undefined) throw new FsError('EIO', `copy-up: no data for a file of ${size} bytes`)
+  let end = 0
+  for (;;) {
+    const start = data.seek === undefined ? end : (data.seek(end, 'data') ?? size)
+    if (start >= size) break
+    if (start < end) throw new FsError('EIO', `copy-up: data at ${start}, sought from ${end}`)
+    end = Math.min(data.seek === undefined ? size : (data.seek(start, 'hole') ?? size), size)
+    if (end <= start) throw new FsError('EIO', `copy-up: hole at ${end}, sought from data at ${start}`)
+    const shared = data.fd === undefined ? start : yield* copyInKernel(data.fd, to, start, end)
+    yield* copyPieces(data, to, shared, end, transfer)
+  }
+  // A hole at the end has no data that would make the file as long.
+  if (end < size) truncateFd(to, size)
+}
+
+/** @returns where it ended, before `end` where the kernel cannot go on: the rest is for other means */
+function* copyInKernel(from: number, to: number, start: number, end: number): Generator<'more', number> {
+  let at = start
+  while (at < end) {
+    try {
+      const count = copyRange(from, at, to, at, Math.min(end - at, KERNEL_CHUNK))
+      if (count === 0) break
+      at += count
+    } catch (error) {
+      // Whatever it is, writing says it again if it is not just the way of copying.
+      if (error instanceof FsError) break
+      throw error
+    }
+    yield 'more'
+  }
+  return at
+}
+
+function* copyPieces(data: DataSource, to: number, start: number, end: number, transfer?: Transfer): Steps {
+  let length: number
+  for (let at = start; at < end; at += length) {
+    // Up to the next multiple, so that no block of the source is decoded twice.
+    length = Math.min(CHUNK - (at % CHUNK), end - at)
+    if (yield* handOver(data, at, length, transfer)) continue
+    copyByHand(data, to, at, at + length)
+    yield 'more'
+  }
+}
+
+/** @returns false where the caller has to copy this piece */
+function* handOver(
+  data: DataSource,
+  at: number,
+  length: number,
+  transfer: Transfer | undefined,
+): Generator<'waiting', boolean> {
+  if (transfer === undefined || data.describe === undefined || length < WORTH_HANDING_OVER) return false
+  for (;;) {
+    const outcome = transfer.write((sink) => data.describe?.(at, length, sink), at, length)
+    if (transfer.error !== undefined) throw transfer.error
+    if (outcome !== 'busy') return outcome === 'taken'
+    yield 'waiting'
+  }
+}
+
+function copyByHand(data: DataSource, to: number, start: number, end: number): void {
+  chunk ??= new Uint8Array(CHUNK)
+  for (let at = start; at < end; ) {
+    const count = data.read(at, chunk.subarray(0, end - at))
+    if (count <= 0) throw new FsError('EIO', `copy-up: file ends at ${at}, expected data up to ${end}`)
+    for (let done = 0; done < count; ) done += pwrite(to, at + done, chunk.subarray(done, count))
+    at += count
+  }
+}

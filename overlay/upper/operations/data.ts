@@ -1,0 +1,170 @@
+import { closeSync } from 'node:fs'
+import {
+  type Background,
+  type ExtentSink,
+  FsError,
+  Postponed,
+  runSteps,
+  type Steps,
+  type SyncKind,
+  syncBy,
+  type Whence,
+  Work,
+} from '../../../src/base/index.ts'
+import { reopenDirectory } from '../../../src/sys/files/at.ts'
+import { duplicateDescriptor } from '../../../src/sys/files/descriptor.ts'
+import { copyRange, fallocateFd, pread, pwrite, seekFd, syncFd } from '../../../src/sys/files/file-io.ts'
+import { statFd } from '../../../src/sys/files/statx.ts'
+import { DT_REG } from '../../stored/whiteout.ts'
+import { assertRegular } from '../attributes/attributes.ts'
+import { Ownership } from '../attributes/privileges.ts'
+import { LayerReader } from '../nodes/layer-reader.ts'
+import { isDirectoryNode, type Node } from '../nodes/nodes.ts'
+import { layerOf, partOf } from '../nodes/present.ts'
+import type { Upper } from '../upper.ts'
+import type { Lifter } from './lift.ts'
+
+/** Bytes that one copy_file_range(2) moves at most by hand: others wait meanwhile. */
+const COPY_AT_ONCE = 1 << 20
+
+/** Content of regular files, wherever they lie. Offsets and lengths are bytes. */
+export class FileData {
+  readonly #upper: Upper
+  readonly #lifter: Lifter
+  readonly #ownership: Ownership
+  readonly #reader: LayerReader
+
+  constructor(upper: Upper, lifter: Lifter) {
+    this.#upper = upper
+    this.#lifter = lifter
+    this.#ownership = new Ownership(upper.policy)
+    this.#reader = new LayerReader(upper.store, upper.readHostFile)
+  }
+
+  /** @throws FsError EISDIR, EINVAL */
+  read(node: Node, offset: number, length: number, sink: ExtentSink): void {
+    assertRegular(node)
+    if (!node.inUpper) {
+      const part = partOf(node)
+      layerOf(this.#upper, part).extents(part.ref, offset, length, sink)
+      return
+    }
+    const fd = this.#upper.files.data(node, false)
+    const clipped = Math.min(length, statFd(fd).size - offset)
+    if (clipped > 0) sink.file(fd, offset, clipped)
+  }
+
+  /** @returns bytes written. @throws FsError ENOSPC, EDQUOT, EFBIG */
+  write(node: Node, offset: number, data: Uint8Array, killPrivileges: boolean): number {
+    assertRegular(node)
+    this.#lifter.lift(node)
+    const fd = this.#upper.files.data(node, true)
+    // Before the data: afterwards somebody could run them with the rights of before.
+    if (killPrivileges) this.#ownership.killPrivileges(fd)
+    this.#beforeWrite(node, fd, data.length)
+    return pwrite(fd, offset, data)
+  }
+
+  /** @throws FsError ENXIO past the end */
+  seek(node: Node, offset: number, whence: Whence): number {
+    assertRegular(node)
+    if (!node.inUpper) {
+      const part = partOf(node)
+      return layerOf(this.#upper, part).seek(part.ref, offset, whence)
+    }
+    const found = seekFd(this.#upper.files.data(node, false), offset, whence)
+    if (found === undefined) throw new FsError('ENXIO', `no ${whence} from ${offset}`)
+    return found
+  }
+
+  fallocate(node: Node, mode: number, offset: number, length: number): void {
+    assertRegular(node)
+    this.#lifter.lift(node)
+    const fd = this.#upper.files.data(node, true)
+    this.#beforeWrite(node, fd, 0)
+    fallocateFd(fd, mode, offset, length)
+  }
+
+  /** @returns bytes copied, perhaps fewer than asked for; 0 at the end of `from`. @throws FsError EINVAL for an overlap */
+  copyRange(from: Node, fromOffset: number, to: Node, toOffset: number, length: number): number {
+    assertRegular(from)
+    assertRegular(to)
+    if (from === to && Math.abs(fromOffset - toOffset) < length) {
+      throw new FsError('EINVAL', `copy of ${length} bytes from ${fromOffset} to ${toOffset} overlaps`)
+    }
+    this.#lifter.lift(to)
+    const target = this.#upper.files.data(to, true)
+    this.#beforeWrite(to, target, length)
+    return this.#copyTo(target, toOffset, from, fromOffset, length)
+  }
+
+  /**
+   * @param dataOnly as fdatasync(2). What is in the layers needs no syncing.
+   * @throws Postponed where another thread syncs: its end is the answer
+   */
+  sync(node: Node, dataOnly: boolean): void {
+    const { files, policy, times } = this.#upper
+    if (!node.inUpper || policy.fsync === 'volatile') return
+    times.settle(node)
+    const kind = dataOnly ? 'data' : 'all'
+    if (!isDirectoryNode(node)) {
+      if (node.type === DT_REG) this.#syncIt(node, files.data(node, false), duplicateDescriptor, kind)
+    } else if (!node.dead) this.#syncIt(node, files.directory(node), reopenDirectory, kind)
+  }
+
+  /** @throws Postponed as `sync` */
+  syncAll(): void {
+    if (this.#upper.policy.fsync === 'volatile') return
+    const { files, table, times } = this.#upper
+    times.settleAll()
+    this.#syncIt(table.root, files.rootFd, reopenDirectory, 'file system')
+  }
+
+  /** @param reopen gives a descriptor of the same file, good for syncing, that is closed in the end */
+  #syncIt(node: Node, fd: number, reopen: (fd: number) => number, kind: SyncKind): void {
+    const { background, syncCost } = this.#upper
+    const isShort = kind !== 'file system' && syncCost.isShort(syncCost.written(node))
+    const helper = isShort ? undefined : background
+    const steps = this.#syncAndClose(node, reopen(fd), kind, helper)
+    if (helper !== undefined) throw new Postponed(new Work(steps), true)
+    runSteps(steps)
+  }
+
+  /** @param fd is closed */
+  *#syncAndClose(node: Node, fd: number, kind: SyncKind, background: Background | undefined): Steps {
+    const start = performance.now()
+    try {
+      if (background === undefined) syncFd(fd, kind)
+      else yield* syncBy(background.transfer(fd, true), kind)
+    } finally {
+      closeSync(fd)
+      if (kind !== 'file system') this.#upper.syncCost.noteSync(start, node)
+    }
+  }
+
+  #beforeWrite(node: Node, fd: number, bytes: number): void {
+    node.told = false
+    this.#upper.times.keep(node, fd)
+    this.#upper.syncCost.noteWrite(node, bytes)
+  }
+
+  #copyTo(target: number, toOffset: number, from: Node, fromOffset: number, length: number): number {
+    if (from.inUpper) {
+      const source = this.#upper.files.data(from, false)
+      try {
+        return copyRange(source, fromOffset, target, toOffset, length)
+      } catch (error) {
+        if (!(error instanceof FsError && ['EXDEV', 'EOPNOTSUPP'].includes(error.code))) throw error
+      }
+    }
+    const buffer = new Uint8Array(Math.min(length, COPY_AT_ONCE))
+    const count = this.#readInto(from, fromOffset, buffer)
+    return count === 0 ? 0 : pwrite(target, toOffset, buffer.subarray(0, count))
+  }
+
+  #readInto(node: Node, offset: number, target: Uint8Array): number {
+    if (node.inUpper) return pread(this.#upper.files.data(node, false), offset, target)
+    const part = partOf(node)
+    return this.#reader.read(layerOf(this.#upper, part), part.ref, offset, target)
+  }
+}

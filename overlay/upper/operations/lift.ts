@@ -1,0 +1,196 @@
+import { closeSync } from 'node:fs'
+import { FsError, isRegular, isSymlink, type Name, S_IFREG, type Stat } from '../../../src/base/index.ts'
+import { O_PATH, openAt, RENAME_NOREPLACE, renameAt, unlinkAt } from '../../../src/sys/files/at.ts'
+import { setTimesFd } from '../../../src/sys/files/fd-attributes.ts'
+import { type HostStat, statAt, statFd } from '../../../src/sys/files/statx.ts'
+import type { Part } from '../../merge/directory.ts'
+import { HOST_NUMBERS } from '../../stored/inode-numbers.ts'
+import { firstOf, namesOf, shownNames, storedName } from '../../stored/xattr-names.ts'
+import { inodeRecord } from '../nodes/inode-record.ts'
+import { LayerReader } from '../nodes/layer-reader.ts'
+import { type DirectoryNode, isDirectoryNode, type Node } from '../nodes/nodes.ts'
+import { layerOf, partOf } from '../nodes/present.ts'
+import type { Upper } from '../upper.ts'
+import { Clones } from './clones.ts'
+import { type Attribute, type Copied, type CopySource, copyUp } from './copy-up.ts'
+import { PendingCopies } from './pending-copies.ts'
+
+/** Brings nodes of the layers into the upper at their first change, their parents first. */
+export class Lifter {
+  readonly #upper: Upper
+  readonly #reader: LayerReader
+  readonly #pending: PendingCopies | undefined
+  readonly #clones: Clones
+
+  constructor(upper: Upper) {
+    this.#upper = upper
+    this.#clones = new Clones(upper)
+    this.#pending = upper.background && new PendingCopies(upper, upper.background)
+    this.#reader = new LayerReader(upper.store, upper.readHostFile)
+  }
+
+  /**
+   * Sees to it that the node is in the upper.
+   * @param length of what is needed of a regular file, bytes: a file that is about to be cut need not be copied whole
+   * @throws FsError ENOSPC, EDQUOT, EROFS, EIO; ENOENT for a directory that was removed
+   * @throws Postponed while other threads copy; then nothing has changed
+   */
+  lift(node: Node, length = Number.POSITIVE_INFINITY): void {
+    if (node.inUpper) return
+    if (isDirectoryNode(node)) this.directory(node)
+    else if (node.place === undefined) this.#liftNameless(node, length)
+    else this.#liftFile(node, length)
+  }
+
+  /** The kernel does not know the node any more. */
+  forget(node: Node): void {
+    this.#pending?.forget(node)
+  }
+
+  /** @returns an O_PATH descriptor of the directory in the upper, see `UpperFiles`. @throws FsError as `lift` */
+  directory(node: DirectoryNode): number {
+    const missing: DirectoryNode[] = []
+    for (let at = node; !at.inUpper; ) {
+      if (at.place === undefined) throw new FsError('ENOENT', 'copy-up: the directory was removed')
+      missing.push(at)
+      at = at.place.parent
+    }
+    for (let next = missing.pop(); next !== undefined; next = missing.pop()) {
+      const part = partOf(next)
+      const stat = layerOf(this.#upper, part).stat(part.ref)
+      const copy = copyUp(this.#source(next, stat, 0), this.#upper.work, this.#upper.policy)
+      this.#place(next, copy)
+    }
+    return this.#upper.files.directory(node)
+  }
+
+  #liftFile(node: Node, length: number): void {
+    if (node.place !== undefined) this.directory(node.place.parent)
+    const part = partOf(node)
+    const copy = this.#copyFile(node, layerOf(this.#upper, part).stat(part.ref), length)
+    try {
+      this.#place(node, copy.name)
+    } catch (error) {
+      if (copy.fd !== undefined) closeSync(copy.fd)
+      throw error
+    }
+    if (copy.fd !== undefined) this.#upper.files.keepData(node, copy.fd)
+  }
+
+  /** A file that was removed while in use is copied to where nobody sees it. */
+  #liftNameless(node: Node, length: number): void {
+    const { files, work } = this.#upper
+    const part = partOf(node)
+    const stat = layerOf(this.#upper, part).stat(part.ref)
+    const { name: copy, fd: open } = this.#copyFile(node, stat, length)
+    if (open !== undefined) closeSync(open)
+    try {
+      const fd = openAt(work.fd, copy, O_PATH)
+      this.#becomes(node, statFd(fd))
+      files.hold(node, fd)
+    } finally {
+      unlinkAt(work.fd, copy)
+    }
+  }
+
+  /** @throws Postponed where it takes long */
+  #copyFile(node: Node, stat: Stat, length: number): Copied {
+    const { work, policy, syncCost } = this.#upper
+    const source = this.#source(node, stat, length)
+    const pending = this.#pending
+    const clone = pending?.has(node)
+      ? undefined
+      : this.#clones.copy(layerOf(this.#upper, partOf(node)), source)
+    if (clone !== undefined) return clone
+    // One that is under way is waited for, even if less of it is needed now.
+    if (pending !== undefined && (pending.has(node) || this.#takesLong(source))) {
+      return { name: pending.take(node, source).finish(source) }
+    }
+    const start = performance.now()
+    const name = copyUp(source, work, policy)
+    if (this.#isSynced(source)) syncCost.noteSync(start)
+    return { name }
+  }
+
+  #takesLong(source: CopySource): boolean {
+    const { mode, size } = source.stat
+    if (isRegular(mode) && size > AT_ONCE) return true
+    return this.#isSynced(source) && !this.#upper.syncCost.isShort(size)
+  }
+
+  #isSynced({ stat: { mode, size } }: CopySource): boolean {
+    return isRegular(mode) && size > 0 && this.#upper.policy.fsync !== 'volatile'
+  }
+
+  /** Renames a finished copy to the place of its node. The parent keeps its times: nothing changed in what it shows. */
+  #place(node: Node, copy: Name): void {
+    const { files, work } = this.#upper
+    const { place } = node
+    if (place === undefined) throw new FsError('ENOENT', 'copy-up: no name to copy to')
+    try {
+      const dir = files.directory(place.parent)
+      const before = statFd(dir)
+      const made = statAt(work.fd, copy)
+      if (made === undefined) throw new FsError('ESTALE', 'copy-up: the copy was removed')
+      renameAt(work.fd, copy, dir, place.name, RENAME_NOREPLACE)
+      restoreTimes(dir, before)
+      this.#becomes(node, made)
+      // The name is the upper's now: what was listed of it is out of date.
+      place.parent.touch(place.name)
+    } catch (error) {
+      work.discard(copy)
+      throw error
+    }
+  }
+
+  /** The node is this inode of the upper from now on, and has its number where that of the original is not kept. */
+  #becomes(node: Node, { dev, inode }: HostStat): void {
+    const { table, inodes } = this.#upper
+    if (!isDirectoryNode(node) && !this.#keepsNumber(partOf(node))) node.ino = inodes.ofUpper(dev, inode)
+    table.setUpper(node, inode)
+  }
+
+  /**
+   * Whether the copy of a file has the number of its original, at later mounts, too. With several names it has not:
+   * the others keep the original, and two files of one number and several links each are one file for tar(1)
+   * (fs/overlayfs/copy_up.c:ovl_do_copy_up).
+   */
+  #keepsNumber(part: Part): boolean {
+    const { ino, nlink } = layerOf(this.#upper, part).stat(part.ref)
+    return nlink === 1 && ino < HOST_NUMBERS
+  }
+
+  /** @param stored attributes as the layer has them, not as they are shown */
+  #source(node: Node, stored: Stat, length: number): CopySource {
+    const part = partOf(node)
+    const layer = layerOf(this.#upper, part)
+    const stat = isRegular(stored.mode) ? { ...stored, size: Math.min(stored.size, length) } : stored
+    const xattrs: Attribute[] = []
+    // What is hidden belongs to the overlay that wrote it.
+    for (const name of shownNames(layer.listxattr(part.ref))) {
+      const value = firstOf(layer, part.ref, namesOf(name))
+      if (value !== undefined) xattrs.push([storedName(name), value])
+    }
+    const lasting = !isDirectoryNode(node) && this.#keepsNumber(part)
+    return {
+      stat,
+      isPart: stat.size < stored.size,
+      xattrs,
+      own: lasting ? [inodeRecord(this.#hostMode(stat.mode), node.ino, this.#upper.policy)] : [],
+      ...(isSymlink(stat.mode) ? { target: layer.readlink(part.ref) } : {}),
+      ...(isRegular(stat.mode) ? { data: this.#reader.source(layer, part.ref) } : {}),
+    }
+  }
+
+  /** Where owners are written down, all but directories are regular files. */
+  #hostMode(mode: number): number {
+    return this.#upper.policy.owners === 'override' ? S_IFREG : mode
+  }
+}
+
+/** Bytes that are copied while others wait. */
+const AT_ONCE = 1 << 20
+
+function restoreTimes(fd: number, { atime, atimeNsec, mtime, mtimeNsec }: HostStat): void {
+  setTimesFd(fd, { seconds: atime, nanoseconds: atimeNsec }, { seconds: mtime, nanoseconds: mtimeNsec })
+}

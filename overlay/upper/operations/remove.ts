@@ -1,0 +1,121 @@
+import { FsError, isDirectory, type Name } from '../../../src/base/index.ts'
+import { renameAt, rmdirAt, unlinkAt } from '../../../src/sys/files/at.ts'
+import { listNames } from '../../../src/sys/files/directory-entries.ts'
+import { statAt } from '../../../src/sys/files/statx.ts'
+import { setOpaque } from '../attributes/markers.ts'
+import type { Lister } from '../nodes/list.ts'
+import { type DirectoryNode, isDirectoryNode, type Node } from '../nodes/nodes.ts'
+import type { Resolver } from '../nodes/resolve.ts'
+import type { Upper } from '../upper.ts'
+import { hide } from './hide.ts'
+import type { Lifter } from './lift.ts'
+
+/** Takes names away. */
+export class Remover {
+  readonly #upper: Upper
+  readonly #resolver: Resolver
+  readonly #lifter: Lifter
+  readonly #lister: Lister
+
+  constructor(upper: Upper, resolver: Resolver, lifter: Lifter, lister: Lister) {
+    this.#upper = upper
+    this.#resolver = resolver
+    this.#lifter = lifter
+    this.#lister = lister
+  }
+
+  /** @param node that the name stands for. @throws FsError EISDIR; ENOSPC for a whiteout */
+  unlink(parent: DirectoryNode, name: Name, node: Node): void {
+    if (isDirectoryNode(node)) throw new FsError('EISDIR', `${JSON.stringify(name)} is a directory`)
+    const dir = this.#lifter.directory(parent)
+    const physical = this.isPhysical(parent, name)
+    this.prepareLoss(node, parent, name, physical)
+    if (this.#resolver.below(parent, name) === undefined) unlinkAt(dir, name)
+    else hide(this.#upper, parent, name)
+    parent.touch(name)
+    this.finishLoss(node, parent, name)
+  }
+
+  /** @throws FsError ENOTDIR, ENOTEMPTY; ENOSPC for a whiteout */
+  rmdir(parent: DirectoryNode, name: Name, node: Node): void {
+    if (!isDirectoryNode(node)) throw new FsError('ENOTDIR', `${JSON.stringify(name)} is no directory`)
+    this.assertEmpty(node)
+    const dir = this.#lifter.directory(parent)
+    const physical = node.inUpper
+    this.prepareLoss(node, parent, name, physical)
+    if (this.#resolver.below(parent, name) !== undefined) {
+      hide(this.#upper, parent, name)
+    } else if (physical) this.#removeDirectory(dir, name)
+    parent.touch(name)
+    this.finishLoss(node, parent, name)
+  }
+
+  /** @throws FsError ENOTEMPTY */
+  assertEmpty(node: DirectoryNode): void {
+    if (!this.#lister.isEmpty(node)) throw new FsError('ENOTEMPTY', 'the directory is not empty')
+  }
+
+  /** Whether the upper itself has the name, be it a file or a directory. */
+  isPhysical(parent: DirectoryNode, name: Name): boolean {
+    const entry = this.#resolver.upperEntry(parent, name)
+    return entry !== undefined && entry !== 'whiteout'
+  }
+
+  /**
+   * Makes a directory that shows nothing really empty, so that another one can be renamed over it. It is opaque before
+   * its whiteouts go.
+   * @returns false where the upper needs a file in it for being opaque
+   */
+  emptyOut(node: DirectoryNode): boolean {
+    const { files, policy, work } = this.#upper
+    const fd = files.directory(node)
+    const names = listNames(fd)
+    if (names.length === 0) return true
+    if (node.lower !== undefined && !policy.xattrs) return false
+    if (node.lower !== undefined) setOpaque(fd, policy)
+    for (const name of names) {
+      const stat = statAt(fd, name)
+      if (stat === undefined) continue
+      if (isDirectory(stat.mode)) {
+        const temporary = work.temporaryName()
+        renameAt(fd, name, work.fd, temporary, 0)
+        work.discard(temporary)
+      } else unlinkAt(fd, name)
+    }
+    return true
+  }
+
+  /**
+   * Before a name goes: a node that is still used, and that would not be found again, holds its inode itself.
+   * @param physical the upper has the name, rather than a layer
+   */
+  prepareLoss(node: Node, parent: DirectoryNode, name: Name, physical: boolean): void {
+    if (!node.inUpper || node.nlookup === 0) return
+    if (!isDirectoryNode(node)) {
+      const known = (node.place === undefined ? 0 : 1) + (node.more?.size ?? 0)
+      if (known > (this.#upper.table.hasPlace(node, parent, name) ? 1 : 0)) return
+    } else if (!physical) return
+    this.#upper.files.detach(node)
+  }
+
+  /** After a name went. */
+  finishLoss(node: Node, parent: DirectoryNode, name: Name): void {
+    this.#upper.table.removePlace(node, parent, name)
+    if (!isDirectoryNode(node)) return
+    node.dead = true
+    this.#lister.forget(node)
+  }
+
+  /** Nothing lies below: what the directory still has are whiteouts of no use. */
+  #removeDirectory(dir: number, name: Name): void {
+    const { work } = this.#upper
+    try {
+      rmdirAt(dir, name)
+    } catch (error) {
+      if (!(error instanceof FsError && ['ENOTEMPTY', 'EEXIST'].includes(error.code))) throw error
+      const temporary = work.temporaryName()
+      renameAt(dir, name, work.fd, temporary, 0)
+      work.discard(temporary)
+    }
+  }
+}

@@ -1,0 +1,86 @@
+import { askAll, askStatus } from '../../daemon/client/control-client.ts'
+import type { LayerStatus, MountStatus } from '../../daemon/serve/control-protocol.ts'
+import { absolutePath } from '../../sys/files/working-directory.ts'
+import { formatBytes, formatLines, shortLabel } from '../print/format.ts'
+import { formatTable } from '../print/table.ts'
+
+export interface StatusFlags {
+  readonly json?: boolean
+  readonly metadir?: string
+}
+
+/** Runs `status`: one mount, or all that this user may ask. */
+export async function status(target: string | undefined, flags: StatusFlags): Promise<number> {
+  const metadataDir = flags.metadir === undefined ? undefined : absolutePath(flags.metadir)
+  const mounts =
+    target === undefined ? await askAll(metadataDir) : [await askStatus(absolutePath(target), metadataDir)]
+  if (flags.json === true) {
+    process.stdout.write(`${JSON.stringify(target === undefined ? mounts : mounts[0], undefined, 2)}\n`)
+  } else if (target === undefined && mounts.length > 0) {
+    process.stdout.write(formatMounts(mounts))
+  } else {
+    process.stdout.write(mounts.map(formatMount).join('\n'))
+  }
+  return 0
+}
+
+/** One line a mount. */
+export function formatMounts(mounts: readonly MountStatus[]): string {
+  const rows = mounts.map((mount) => [
+    mount.target,
+    overall(mount.layers),
+    String(mount.layers.length),
+    String(mount.counters.requests),
+    formatBytes(mount.rss),
+    String(mount.pid),
+    mount.source,
+  ])
+  return formatTable(['TARGET', 'STATE', 'LAYERS', 'REQUESTS', 'MEMORY', 'PID', 'SOURCE'], rows)
+}
+
+export function formatMount(mount: MountStatus): string {
+  const { counters, pending } = mount
+  const reads = counters.cacheHits + counters.cacheMisses
+  const hitRate = reads === 0 ? '' : ` (${((100 * counters.cacheHits) / reads).toFixed(1)} % from the cache)`
+  const lines = [
+    `target:    ${mount.target}`,
+    `source:    ${mount.source}`,
+    ...(mount.upper === undefined ? [] : [`changes:   ${describeUpper(mount)}`]),
+    ...(mount.driver === 'builtin' ? [] : [`driver:    ${mount.driver}`]),
+    `process:   ${mount.pid}, up ${mount.uptimeSeconds} s, ${formatBytes(mount.rss)} of memory`,
+    `requests:  ${counters.requests}, reads ${reads}${hitRate}, failed ${counters.failedReads}`,
+    ...(pending.reads === 0
+      ? []
+      : [
+          `waiting:   ${pending.reads} reads for data, the oldest for ${(pending.oldestMs / 1000).toFixed(1)} s`,
+        ]),
+    `cache:     up to ${formatBytes(mount.cacheSize)}`,
+  ]
+  const rows = mount.layers.map((layer) => [
+    shortLabel(layer.label),
+    layer.state,
+    String(layer.blocksChecked),
+    String(layer.failures),
+  ])
+  return `${formatLines(lines)}\n${formatTable(['LAYER', 'STATE', 'BLOCKS CHECKED', 'FAILURES'], rows)}`
+}
+
+function describeUpper({ upper, writable }: MountStatus): string {
+  if (upper === undefined) return 'none'
+  if (!writable) return `those in ${upper.path}, read-only`
+  const { owners, ownerRecord, markers, whiteouts, fsync } = upper.policy
+  const where = upper.temporary ? `${upper.path}, until the end of the mount` : upper.path
+  return [
+    `in ${where}`,
+    owners === 'real' ? 'real owners' : `owners in ${ownerRecord}`,
+    `attributes in ${markers}`,
+    whiteouts === 'device' ? 'deletions as devices 0:0' : 'deletions as .wh. files',
+    `fsync ${fsync}`,
+  ].join('; ')
+}
+
+/** The worst state of the layers: a chain is as good as its weakest link. */
+function overall(layers: readonly LayerStatus[]): string {
+  const states = layers.map((layer) => layer.state)
+  return (['failed', 'unverified'] as const).find((state) => states.includes(state)) ?? 'verified'
+}

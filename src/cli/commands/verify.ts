@@ -1,0 +1,109 @@
+import { existsSync, statSync } from 'node:fs'
+import { type PathText, systemPath } from '../../base/index.ts'
+import { askStatus } from '../../daemon/client/control-client.ts'
+import { canonicalTarget } from '../../daemon/runtime/target.ts'
+import type { LayerState } from '../../daemon/serve/control-protocol.ts'
+import type { LayerVerdict, VerifyReport } from '../../molecule/index.ts'
+import { absolutePath } from '../../sys/files/working-directory.ts'
+import { MOUNT_TYPE, readMountInfo, topMountAt } from '../../sys/mounts/mountinfo.ts'
+import { parseOffset } from '../options/mount-options.ts'
+import { parseRootHash } from '../options/root-hash.ts'
+import { formatBytes, formatLines } from '../print/format.ts'
+import { startProgress } from '../print/progress.ts'
+
+export interface VerifyFlags {
+  readonly json?: boolean
+  readonly metadir?: string
+  readonly rootHash?: string
+  readonly offset?: string
+}
+
+/** What the states are called here: the words of `atomfs verify`. */
+const VERDICTS: Readonly<Record<LayerState, string>> = {
+  verified: 'OK',
+  failed: 'CORRUPTION FOUND',
+  unverified: 'not verified (no root hash)',
+}
+
+/**
+ * Runs `verify`. A directory is a TARGET, whose daemon tells what it has found so far; an image layout on which
+ * nothing of ours is mounted, and anything else, is a SOURCE, which is read as a whole.
+ * @returns 1 on any corruption, or where no layer could be verified
+ */
+export async function verify(what: string, flags: VerifyFlags): Promise<number> {
+  return isTarget(what) ? await verifyTarget(what, flags) : await verifyImage(what, flags)
+}
+
+function isTarget(what: PathText): boolean {
+  const path = systemPath(what)
+  try {
+    // The mount table first: a mount whose server is dead or hangs must not be touched.
+    const mounts = readMountInfo()
+    if (topMountAt(mounts, canonicalTarget(absolutePath(what), mounts))?.type === MOUNT_TYPE) return true
+    return statSync(path).isDirectory() && !existsSync(systemPath(`${what}/oci-layout`))
+  } catch {
+    return false
+  }
+}
+
+function exitCode(states: readonly LayerState[]): number {
+  return states.includes('failed') || !states.includes('verified') ? 1 : 0
+}
+
+async function verifyTarget(target: string, flags: VerifyFlags): Promise<number> {
+  const { layers } = await askStatus(
+    absolutePath(target),
+    flags.metadir === undefined ? undefined : absolutePath(flags.metadir),
+  )
+  if (flags.json === true) process.stdout.write(`${JSON.stringify(layers, undefined, 2)}\n`)
+  else process.stdout.write(formatLines(layers.map(({ label, state }) => `${label}: ${VERDICTS[state]}`)))
+  return exitCode(layers.map((layer) => layer.state))
+}
+
+async function verifyImage(source: string, flags: VerifyFlags): Promise<number> {
+  const { verifySource } = await import('../../molecule/index.ts')
+  const progress = await startProgress('verifying', flags.json === true)
+  let report: VerifyReport
+  try {
+    report = await verifySource(
+      {
+        source,
+        options: flags.offset === undefined ? {} : { offset: parseOffset(flags.offset) },
+        ...(flags.rootHash === undefined ? {} : { rootHash: parseRootHash(flags.rootHash) }),
+      },
+      progress.update,
+    )
+  } finally {
+    progress.stop()
+  }
+  process.stdout.write(
+    flags.json === true ? `${JSON.stringify(report, undefined, 2)}\n` : formatVerdicts(report),
+  )
+  return exitCode(report.layers.map((layer) => layer.state))
+}
+
+export function formatVerdicts(report: VerifyReport): string {
+  const lines = report.layers.flatMap(verdictLines)
+  if (report.bytes > 0) {
+    const rate = report.bytes / 1e6 / Math.max(report.seconds, 0.001)
+    lines.push(
+      `${formatBytes(report.bytes)} compared in ${report.seconds.toFixed(2)} s (${rate.toFixed(0)} MB/s)`,
+    )
+  }
+  return formatLines(lines)
+}
+
+function verdictLines(layer: LayerVerdict): readonly string[] {
+  const lines = [`${layer.label}: ${VERDICTS[layer.state]}`]
+  if (layer.message !== undefined) lines.push(`  ${layer.message}`)
+  for (const { position, expected, actual } of layer.blocks ?? []) {
+    lines.push(`  block at byte ${position}: expected ${expected} got ${actual}`)
+  }
+  const { damage } = layer
+  if (damage === undefined) return lines
+  for (const structure of damage.structures) lines.push(`  damaged: ${structure}`)
+  for (const file of damage.files) lines.push(`  damaged file: ${file}`)
+  if (damage.truncated) lines.push('  … and more files')
+  if (damage.unreadable > 0) lines.push(`  ${damage.unreadable} files or directories cannot be looked at`)
+  return lines
+}

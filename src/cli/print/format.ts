@@ -1,0 +1,29 @@
+import { printable } from '../../base/index.ts'
+
+const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const
+
+/** Bytes with a unit, whole where it divides and else with one digit. */
+export function formatBytes(bytes: number): string {
+  let value = bytes
+  let unit = 0
+  while (value >= 1024 && unit < UNITS.length - 1) {
+    value /= 1024
+    unit++
+  }
+  return `${Number.isInteger(value) ? value : value.toFixed(1)} ${UNITS[unit]}`
+}
+
+/** Twelve digits tell layers apart; the whole digest is in the JSON. */
+export function shortLabel(label: string): string {
+  return label.replace(/^(sha(?:256|512):[0-9a-f]{12})[0-9a-f]+$/, '$1')
+}
+
+/** Text for people: each line by itself, whatever names and messages in it hold. */
+export function formatLines(lines: readonly string[]): string {
+  return lines.map((line) => `${printable(line)}\n`).join('')
+}
+
+/** One line for each. */
+export function formatWarnings(warnings: readonly string[]): string {
+  return formatLines(warnings.map((warning) => `Warning: ${warning}`))
+}

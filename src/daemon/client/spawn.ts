@@ -1,0 +1,72 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { fstatSync } from 'node:fs'
+import { Duplex } from 'node:stream'
+import { daemonEnvironment } from '../life/environment.ts'
+import { descriptorOf } from '../request.ts'
+
+/** Number of the first descriptor that is handed on: after stdio and the channel. */
+const FIRST_HANDED_FD = 4
+
+/**
+ * One helper thread for V8 instead of four: it compiles and collects garbage beside four threads of ours, and every one
+ * more costs memory (documented in node(1)).
+ */
+const ENGINE_OPTIONS = ['--v8-pool-size=1']
+
+/** A daemon process that waits for its request. */
+export interface DaemonProcess {
+  readonly child: ChildProcess
+  readonly channel: Duplex
+  /** Resolves with how the process ended, in words. */
+  readonly exit: Promise<string>
+  /** Paths of descriptors of ours, and what the daemon calls them. */
+  readonly handed: ReadonlyMap<string, string>
+}
+
+/**
+ * Starts the daemon process, with none of our descriptors except those that `paths` name.
+ * It can be started before the request is known: its own start takes longer than reading a command line.
+ * @param script file of the daemon
+ * @param paths words that may name a descriptor of ours; those that are not open are left out
+ */
+export function spawnDaemon(script: string, paths: readonly string[]): DaemonProcess {
+  const descriptors: number[] = []
+  const handed = new Map<string, string>()
+  for (const path of new Set(paths)) {
+    const descriptor = descriptorOf(path)
+    if (descriptor === undefined || !isOpen(descriptor)) continue
+    handed.set(path, `${path.slice(0, path.lastIndexOf('/'))}/${FIRST_HANDED_FD + descriptors.length}`)
+    descriptors.push(descriptor)
+  }
+  const child = spawn(process.execPath, [...ENGINE_OPTIONS, script], {
+    env: daemonEnvironment(),
+    stdio: ['ignore', 'ignore', 'ignore', 'pipe', ...descriptors],
+    // In our process group until it has mounted: autofs lets nobody else look at the place. Then it leaves by itself.
+    detached: false,
+  })
+  const exit = new Promise<string>((resolve) => {
+    child.once('error', (error) => resolve(`cannot start it: ${error.message}`))
+    child.once('exit', (code, signal) =>
+      resolve(signal === null ? `exit code ${code}` : `killed by ${signal}`),
+    )
+  })
+  // Without descriptors left, Node 24 gives a child without stdio, and tells why by its 'error' event.
+  const stdio: readonly unknown[] | undefined = child.stdio
+  const channel = (stdio?.[3] ?? silentChannel()) as Duplex
+  channel.on('error', () => undefined)
+  return { child, channel, exit, handed }
+}
+
+/** Takes everything and answers nothing. */
+function silentChannel(): Duplex {
+  return new Duplex({ read: () => undefined, write: (_chunk, _encoding, done) => done() })
+}
+
+function isOpen(descriptor: number): boolean {
+  try {
+    fstatSync(descriptor)
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,115 @@
+import { access, constants, stat } from 'node:fs/promises'
+import type { Duplex } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { FsError, systemPath } from '../../base/index.ts'
+import { withTimeout } from '../../sys/process/process.ts'
+import type { DaemonAnswer } from '../life/background.ts'
+import { limitHint } from '../life/failure.ts'
+import { notifyManager, writeReadyFd } from '../life/notify.ts'
+import { removeRemains } from '../life/remains.ts'
+import { descriptorOf, type MountRequest } from '../request.ts'
+import { type DaemonProcess, spawnDaemon } from './spawn.ts'
+
+/** The root of the mount answers within this time, or the mount is undone. */
+const ROOT_TIMEOUT_MS = 10_000
+const END_TIMEOUT_MS = 5000
+
+/**
+ * Starts the daemon for a request and waits until the mount serves.
+ * @param script file of the daemon
+ * @param early a process that was started for this request before it was known
+ * @returns warnings for the user, one line each
+ * @throws FsError why there is no mount; then no process, mount or runtime entry is left
+ */
+export async function startDaemon(
+  request: MountRequest,
+  script: string,
+  early?: DaemonProcess,
+): Promise<readonly string[]> {
+  const { child, channel, exit, handed } = early ?? spawnDaemon(script, [request.source, request.target])
+  const answered = readAnswer(channel)
+  const daemonRequest: MountRequest = {
+    ...request,
+    source: asHanded(request.source, handed),
+    target: asHanded(request.target, handed),
+  }
+  channel.write(`${JSON.stringify(daemonRequest)}\n`)
+  const died = exit.then(async (how): Promise<DaemonAnswer> => {
+    // The answer may still lie in the channel when the process has ended.
+    const late = await Promise.race([answered, sleep(200, undefined)])
+    if (late !== undefined) return late
+    await removeRemains(request)
+    return { error: lost(how) }
+  })
+  const answer = await Promise.race([answered, died])
+  channel.destroy()
+  if (!('ready' in answer)) {
+    await Promise.race([exit, sleep(END_TIMEOUT_MS, undefined, { ref: false })])
+    throw new FsError('EIO', answer.error)
+  }
+  const warnings = [...answer.warnings]
+  try {
+    if (descriptorOf(request.target) === undefined) {
+      await withTimeout(
+        stat(systemPath(request.target)),
+        ROOT_TIMEOUT_MS,
+        `the root of ${request.target} did not answer`,
+      )
+      warnings.push(...(await warnOfOwner(request)))
+    }
+  } catch (error) {
+    child.kill('SIGTERM')
+    await Promise.race([exit, sleep(END_TIMEOUT_MS, undefined, { ref: false })])
+    child.kill('SIGKILL')
+    await removeRemains(request)
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new FsError('EIO', `mounted, but the root directory cannot be read, so it was unmounted: ${reason}`)
+  }
+  child.unref()
+  const warn = (_: string, message: string): number => warnings.push(message)
+  if (request.readyFd !== undefined) writeReadyFd(request.readyFd, warn)
+  // From here, because a manager listens to the main process only, and that is we until it is told of another.
+  await notifyManager(`READY=1\nMAINPID=${child.pid}`, warn)
+  return warnings
+}
+
+/**
+ * A plain user who mounts the image of a root file system cannot write where its permissions do not let him, although
+ * all changes would be his own. Asked here, because the process that serves must not touch its own mount.
+ */
+async function warnOfOwner({ target, changes, options }: MountRequest): Promise<readonly string[]> {
+  if (changes === undefined || options.readOnly) return []
+  try {
+    await withTimeout(access(systemPath(target), constants.W_OK), ROOT_TIMEOUT_MS, 'no answer')
+    return []
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EACCES') return []
+    return [
+      `the root directory of ${target} belongs to somebody else and cannot be written to: with -o uid=me,gid=me everything in the mount is shown as yours`,
+    ]
+  }
+}
+
+function lost(how: string): string {
+  const hint = limitHint() ?? '--foreground --debug shows more'
+  return `the background process ended before the mount was ready (${how}); ${hint}`
+}
+
+/** @throws FsError EBADF for the path of a descriptor that was not open */
+function asHanded(path: string, handed: ReadonlyMap<string, string>): string {
+  if (descriptorOf(path) === undefined) return path
+  const name = handed.get(path)
+  if (name === undefined) throw new FsError('EBADF', `${path}: that descriptor is not open`)
+  return name
+}
+
+/** Resolves with the daemon's line; never where the channel closes without one. */
+function readAnswer(channel: Duplex): Promise<DaemonAnswer> {
+  return new Promise((resolve) => {
+    let text = ''
+    channel.on('data', (chunk: Buffer) => {
+      text += chunk.toString('utf8')
+      if (text.endsWith('\n')) resolve(JSON.parse(text) as DaemonAnswer)
+    })
+  })
+}

@@ -1,0 +1,96 @@
+import { FsError, type PathText } from '../../base/index.ts'
+import { MOUNT_TYPE, readMountInfo, topMountAt } from '../../sys/mounts/mountinfo.ts'
+import { unmountFuse } from '../../sys/mounts/unmount.ts'
+import { livenessOf, waitUntilGone } from '../../sys/process/process.ts'
+import { forEachAside, forEachRunDir, type RuntimeEntry, removeEntry } from '../runtime/entries.ts'
+import { entryAt } from '../runtime/mounted-entry.ts'
+import { canonicalTarget, isDead } from '../runtime/target.ts'
+import { isServing } from './control-client.ts'
+
+export interface UmountOptions {
+  /** Detach now, although files are open. */
+  readonly lazy: boolean
+  readonly metadataDir?: string
+}
+
+/** The daemon ends within 500 ms; this is for machines that are busy. */
+const END_TIMEOUT_MS = 10_000
+/** One that has begun to end may still write everything to the disk, as umount(2) does for other file systems. */
+const SYNC_TIMEOUT_MS = 600_000
+/** A daemon that is lazily unmounted may serve for long: only an idle one is waited for. */
+const LAZY_END_TIMEOUT_MS = 500
+
+/**
+ * Unmounts one of our mounts and waits until its daemon has ended. What a dead daemon left is removed. A mount that
+ * can be seen in another place as well (mount --bind) goes on there, and is not waited for.
+ * @returns warnings for the user, one line each
+ * @throws FsError EINVAL where nothing of ours is mounted, EBUSY while files are open, or where changes may not be on
+ *   the disk yet
+ */
+export async function umount(target: PathText, options: UmountOptions): Promise<readonly string[]> {
+  const mounts = readMountInfo()
+  const path = canonicalTarget(target, mounts)
+  const top = topMountAt(mounts, path)
+  const entry = entryAt(path, mounts, options.metadataDir)
+  if (top === undefined || top.type !== MOUNT_TYPE) {
+    if (entry !== undefined && isStale(entry)) removeEntry(entry)
+    await sweep(options.metadataDir)
+    throw new FsError(
+      'EINVAL',
+      top === undefined
+        ? `${target} is not mounted`
+        : `${target} is not a mount of atomfs-fuse but of type ${top.type}: use umount(8)`,
+    )
+  }
+  await detach(path, options.lazy)
+  if (entry === undefined || readMountInfo().some(({ device }) => device === top.device)) return []
+  const daemon = entry.daemon
+  if (daemon?.device === top.device && livenessOf(daemon.process) === 'alive') {
+    let gone = await waitUntilGone(daemon.process, options.lazy ? LAZY_END_TIMEOUT_MS : END_TIMEOUT_MS)
+    if (!gone && !options.lazy && entry.config.AddWriteableOverlay && !(await isServing(entry))) {
+      gone = await waitUntilGone(daemon.process, SYNC_TIMEOUT_MS)
+    }
+    if (!gone && !options.lazy) {
+      const text = `${target} is unmounted, but its process ${daemon.process.pid} has not ended: the mount may be in use in another mount namespace`
+      if (!entry.config.AddWriteableOverlay) return [text]
+      throw new FsError('EBUSY', `${text}, and changes may not be on the disk yet`)
+    }
+  }
+  removeEntry(entry)
+  await sweep(options.metadataDir)
+  return []
+}
+
+/** What removes changes is loaded only where there are some. */
+async function sweep(metadataDir: string | undefined): Promise<void> {
+  let some = false
+  forEachRunDir(metadataDir, (runDir) =>
+    forEachAside(runDir, () => {
+      some = true
+    }),
+  )
+  if (!some) return
+  const { sweepAllChanges } = await import('../runtime/changes.ts')
+  sweepAllChanges(metadataDir, () => undefined)
+}
+
+async function detach(path: string, lazy: boolean): Promise<void> {
+  try {
+    await unmountFuse(path, lazy)
+  } catch (error) {
+    if (!(error instanceof FsError) || error.code !== 'EBUSY') throw error
+    if (!(await isDead(path))) {
+      throw new FsError(
+        'EBUSY',
+        `${path} is busy: end the programs that use it ('fuser -vm ${path}' lists them), or use 'umount --lazy'`,
+        { cause: error },
+      )
+    }
+    // Whoever has files open on a dead mount only gets errors from them.
+    await unmountFuse(path, true)
+  }
+}
+
+function isStale(entry: RuntimeEntry): boolean {
+  return entry.daemon === undefined || livenessOf(entry.daemon.process) === 'gone'
+}

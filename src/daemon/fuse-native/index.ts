@@ -1,1 +1,0 @@
-export { serveByFuseNative } from './serve.ts'

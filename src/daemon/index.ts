@@ -1,6 +1,0 @@
-export { runInForeground } from './foreground.ts'
-export type { LogFunction, LogLevel } from './log.ts'
-export type { MountOptions, MountRequest, VerifyMode } from './request.ts'
-export type * from './server-types.ts'
-export { startDaemon } from './start.ts'
-export { type UmountOptions, umount } from './umount.ts'

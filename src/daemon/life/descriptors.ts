@@ -1,0 +1,30 @@
+import { FsError } from '../../base/index.ts'
+import { openFilesLimit, raiseOpenFiles } from '../../sys/process/privileges.ts'
+import type { MountRequest } from '../request.ts'
+
+/**
+ * Descriptors of a mount that serves, as they were counted (Node 20 and 24): 29 in all with `threads=0`, 4 more for each
+ * thread, 8 more where it is writable; and some that are open for a moment. A process that runs out of them in one of
+ * its threads, or in Node itself, ends without a word, and its mount is dead.
+ */
+const BASE = 40
+const PER_THREAD = 4
+const FOR_CHANGES = 16
+
+/**
+ * Makes sure, before anything is made, that a mount has enough descriptors.
+ * @throws FsError EMFILE with what is missing
+ */
+export function assertDescriptors({ options, changes, lowers }: MountRequest): void {
+  const needed =
+    BASE + PER_THREAD * options.threads + (changes === undefined ? 0 : FOR_CHANGES) + (lowers?.length ?? 0)
+  if (openFilesLimit() >= needed) return
+  // Root may have more than it was given.
+  raiseOpenFiles()
+  const limit = openFilesLimit()
+  if (limit >= needed) return
+  throw new FsError(
+    'EMFILE',
+    `this process may have ${limit} files open, and the mount needs ${needed}: raise the limit ('ulimit -n ${needed}')`,
+  )
+}

@@ -1,0 +1,31 @@
+/** Variables that a daemon, and what it starts, looks at. */
+const NAMES: ReadonlySet<string> = new Set([
+  // Where programs, and files that are gone soon, are.
+  ...['PATH', 'HOME', 'TMPDIR', 'TMP', 'TEMP'],
+  // Times and words in logs.
+  ...['TZ', 'LANG', 'LANGUAGE'],
+  // Who is told, and where what is printed goes (sd_notify(3), systemd.exec(5)).
+  ...['NOTIFY_SOCKET', 'JOURNAL_STREAM', 'INVOCATION_ID'],
+  'FUSERMOUNT_PROG',
+])
+
+const PREFIXES = ['ATOMFS_', 'XDG_', 'LC_', 'FUSE_OVERLAYFS_'] as const
+
+/**
+ * What the daemon's own C library is told. With an arena for each thread glibc opens `/proc/sys/vm/overcommit_memory` when
+ * one shrinks for the first time (malloc/arena.c:shrink_heap): an absolute path, which may lead into the mount that the
+ * very thread serves (src/sys/plain/proc.ts). One arena also holds less memory.
+ */
+const OWN = { MALLOC_ARENA_MAX: '1' } as const
+
+/**
+ * The environment that a daemon gets: these variables of its caller and no others, because many more decide what code
+ * a process of Node loads (NODE_OPTIONS, NODE_PATH, LD_PRELOAD, LD_LIBRARY_PATH, NAPI_RS_NATIVE_LIBRARY_PATH), or cost
+ * time at every start (NODE_EXTRA_CA_CERTS: 30 ms).
+ */
+export function daemonEnvironment(caller: NodeJS.ProcessEnv = process.env): NodeJS.ProcessEnv {
+  const passed = Object.entries(caller).filter(
+    ([name]) => NAMES.has(name) || PREFIXES.some((prefix) => name.startsWith(prefix)),
+  )
+  return { ...Object.fromEntries(passed), ...OWN }
+}

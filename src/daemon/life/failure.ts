@@ -1,0 +1,66 @@
+import { readFileSync } from 'node:fs'
+import { FsError } from '../../base/index.ts'
+import { procPath } from '../../sys/plain/proc.ts'
+
+/** What to do about a limit or a place that is full, by the errno that tells of it. */
+const REMEDIES: Readonly<Record<string, string>> = {
+  EMFILE: "too many open files for one process: raise the limit ('ulimit -n')",
+  ENFILE: 'too many open files on this machine: raise fs.file-max',
+  ENOMEM: "no memory: free some, or raise the limits of this process ('ulimit -v', its cgroup)",
+  EAGAIN: "no more threads or processes: raise the limit ('ulimit -u', pids.max of its cgroup)",
+  ENOSPC: 'no room: free some',
+  EDQUOT: 'no room in the quota: free some',
+}
+
+/** Node's errors of threads that could not start. */
+const NO_THREAD = ['ERR_WORKER_INIT_FAILED', 'ERR_WORKER_OUT_OF_MEMORY']
+
+/**
+ * One line for whoever asked for a mount. Whatever the system refuses is the machine's state or the user's choice; only
+ * what is left is a fault of ours, and comes with its place in the code.
+ */
+export function failureText(error: unknown): string {
+  if (error instanceof FsError || codeOf(error) !== undefined) return messageOf(error)
+  return `internal error: ${error instanceof Error ? placeOf(error) : String(error)}`
+}
+
+/** What an error says, and what to do where that is known. */
+export function messageOf(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error)
+  const remedy = REMEDIES[codeOf(error) ?? '']
+  return remedy === undefined || REMEDY_GIVEN.test(text) ? text : `${text}: ${remedy}`
+}
+
+/** An error that says it itself knows better. */
+const REMEDY_GIVEN = /ulimit|--metadir|sysctl/
+
+/** The errno behind an error of ours, of Node, or of a thread that could not start. */
+function codeOf(error: unknown): string | undefined {
+  if (error instanceof FsError) return error.code
+  if (!(error instanceof Error)) return undefined
+  if (!('code' in error) || typeof error.code !== 'string') return undefined
+  if (NO_THREAD.includes(error.code)) {
+    return /\b(EMFILE|ENFILE|EAGAIN)\b/.exec(error.message)?.[1] ?? 'ENOMEM'
+  }
+  // Errors of the system have the call that failed; others of Node are about its arguments.
+  return 'syscall' in error ? error.code : undefined
+}
+
+function placeOf(error: Error): string {
+  return (error.stack ?? error.message).split('\n').slice(0, 2).join(' ').replace(/\s+/g, ' ')
+}
+
+/**
+ * Why a process that should serve may have died without a word: limits of memory end it inside of its engine, which
+ * has no way to tell.
+ */
+export function limitHint(): string | undefined {
+  try {
+    const limits = readFileSync(procPath('self/limits'), 'latin1')
+    const bytes = Number(/^Max address space +(\d+) /m.exec(limits)?.[1])
+    if (Number.isNaN(bytes)) return undefined
+    return `the address space is limited to ${Math.round(bytes / 1024)} KiB ('ulimit -v'): raise the limit or lift it`
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,29 @@
+import type { MountRequest } from '../request.ts'
+import type { DaemonParts } from '../serve/server-types.ts'
+import { openLogSink } from './log-sink.ts'
+import { notifyManager, writeReadyFd } from './notify.ts'
+import { processEvents } from './process-events.ts'
+import { serveMount } from './serve-mount.ts'
+
+/**
+ * Serves the mount in this process until it is unmounted or a signal comes. Silent unless something is wrong.
+ * @throws FsError what kept it from serving, or ended it
+ */
+export async function runInForeground(request: MountRequest, parts: DaemonParts): Promise<number> {
+  const { log, report } = openLogSink(request)
+  const { readyFd } = request
+  const end = await serveMount(request, parts, {
+    ...processEvents(true, log),
+    log,
+    report,
+    // Whoever started it waits for it, in whatever namespace.
+    namespaceEnd: () => new Promise(() => undefined),
+    entryCreated: () => undefined,
+    mounted: () => undefined,
+    ready: () => {
+      if (readyFd !== undefined) writeReadyFd(readyFd, log)
+      void notifyManager(`READY=1\nMAINPID=${process.pid}`, log)
+    },
+  })
+  return end.reason === 'unmounted' ? 0 : 1
+}

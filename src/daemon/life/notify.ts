@@ -1,0 +1,32 @@
+import { writeSync } from 'node:fs'
+import type { LogFunction } from './log.ts'
+
+/**
+ * Tells the service manager, where it asked to be told (sd_notify(3)). Never fails a mount.
+ * @param state lines such as `READY=1`
+ */
+export async function notifyManager(
+  state: string,
+  log: LogFunction,
+  environment: NodeJS.ProcessEnv = process.env,
+): Promise<void> {
+  const address = environment['NOTIFY_SOCKET']
+  // Other forms of address (vsock) are for virtual machines.
+  if (address === undefined || !/^[/@]./.test(address)) return
+  try {
+    // Only now: in the command that starts a daemon nothing else needs the FFI.
+    const { sendDatagram } = await import('../../sys/process/unix-datagram.ts')
+    sendDatagram(address, state)
+  } catch (error) {
+    log('warn', `NOTIFY_SOCKET: ${error instanceof Error ? error.message : String(error)}`)
+  }
+}
+
+/** `--ready-fd`: one line into the descriptor, which is what s6 and others wait for. */
+export function writeReadyFd(fd: number, log: LogFunction): void {
+  try {
+    writeSync(fd, 'ready\n')
+  } catch (error) {
+    log('warn', `--ready-fd ${fd}: ${(error as NodeJS.ErrnoException).code ?? String(error)}`)
+  }
+}

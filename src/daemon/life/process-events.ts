@@ -1,0 +1,89 @@
+import { ignoreRealTimeSignals } from '../../sys/process/session.ts'
+import type { LogFunction } from './log.ts'
+import type { DaemonHost } from './serve-mount.ts'
+
+/**
+ * Signals that would end the process without a word, and leave a dead mount. Not among them are those of faults in the
+ * code itself (SIGSEGV, SIGBUS, SIGFPE, SIGILL), which happen again when a handler returns.
+ */
+const ENDING = [
+  'SIGTERM',
+  'SIGQUIT',
+  'SIGTRAP',
+  'SIGABRT',
+  'SIGUSR2',
+  'SIGALRM',
+  'SIGSTKFLT',
+  'SIGXCPU',
+  'SIGVTALRM',
+  'SIGPROF',
+  'SIGIO',
+  'SIGPWR',
+  'SIGSYS',
+] as const
+
+/**
+ * The signals and uncaught faults of this process as promises.
+ * @param foreground a terminal's SIGINT and SIGHUP end it; a daemon has no terminal and ignores them
+ */
+export function processEvents(
+  foreground: boolean,
+  log: LogFunction,
+): Pick<DaemonHost, 'stopRequested' | 'stopAgain' | 'fault' | 'onReportRequest'> {
+  const first = deferred<string>()
+  const second = deferred<string>()
+  const fault = deferred<never>()
+  // Waited for in some phases only: a fault outside of them must not become a second one.
+  fault.promise.catch(() => undefined)
+  let stops = 0
+  const stop = (signal: string): void => {
+    stops++
+    log('info', `received ${signal}`)
+    if (stops === 1) first.resolve(`received ${signal}`)
+    else second.resolve(`received ${signal} again`)
+  }
+  for (const signal of ENDING) process.on(signal, stop)
+  process.on('SIGINT', foreground ? stop : () => undefined)
+  process.on('SIGHUP', foreground ? stop : () => undefined)
+  // A write past the limit of whoever mounted (RLIMIT_FSIZE) is an error of that write.
+  process.on('SIGXFSZ', () => undefined)
+  ignoreRealTimeSignals()
+  // Node starts its debugger on SIGUSR1 unless somebody listens.
+  let report = (): void => undefined
+  process.on('SIGUSR1', () => report())
+  process.on('uncaughtException', (error) => {
+    log('error', `uncaught: ${error.stack ?? error.message}`)
+    fault.reject(error)
+  })
+  process.on('unhandledRejection', (reason) => {
+    log(
+      'error',
+      `unhandled rejection: ${reason instanceof Error ? (reason.stack ?? reason.message) : String(reason)}`,
+    )
+    fault.reject(reason)
+  })
+  return {
+    stopRequested: first.promise,
+    stopAgain: second.promise,
+    fault: fault.promise,
+    onReportRequest: (listener) => {
+      report = listener
+    },
+  }
+}
+
+interface Deferred<T> {
+  readonly promise: Promise<T>
+  resolve(value: T): void
+  reject(reason: unknown): void
+}
+
+function deferred<T>(): Deferred<T> {
+  let resolve: (value: T) => void = () => undefined
+  let reject: (reason: unknown) => void = () => undefined
+  const promise = new Promise<T>((onValue, onError) => {
+    resolve = onValue
+    reject = onError
+  })
+  return { promise, resolve, reject }
+}

@@ -1,0 +1,361 @@
+import { closeSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { FsError, type PathText } from '../../base/index.ts'
+import { type MoleculeSpec, type OpenUpper, takesChanges } from '../../molecule/index.ts'
+import { residentBytes } from '../../sys/ffi/memory.ts'
+import { absolutePath } from '../../sys/files/working-directory.ts'
+import { type FuseMount, type FuseMountOptions, mountFuse } from '../../sys/mounts/mount.ts'
+import { readMountInfo, topMountAt } from '../../sys/mounts/mountinfo.ts'
+import { unmountFuse } from '../../sys/mounts/unmount.ts'
+import { holdDescriptors } from '../../sys/plain/proc.ts'
+import { ownIdentity, withTimeout } from '../../sys/process/process.ts'
+import { descriptorOf, type MountRequest } from '../request.ts'
+import {
+  changesFolder,
+  closeChanges,
+  openChanges,
+  sweepAllChanges,
+  sweepChanges,
+  upperStatus,
+} from '../runtime/changes.ts'
+import {
+  createEntry,
+  type MoleculeConfig,
+  markMounted,
+  type OwnEntry,
+  type RuntimeEntry,
+  removeOwnEntry,
+  setChangesAside,
+} from '../runtime/entries.ts'
+import { canonicalTarget, prepareTarget, refuseInside } from '../runtime/target.ts'
+import type { MountStatus } from '../serve/control-protocol.ts'
+import { type ControlServer, openControl } from '../serve/control-server.ts'
+import type { DaemonParts, EndReason, RunningServer } from '../serve/server-types.ts'
+import { assertDescriptors } from './descriptors.ts'
+import type { LogFunction } from './log.ts'
+import { notifyManager } from './notify.ts'
+import { dropPrivileges } from './privileges.ts'
+import { announce } from './readiness.ts'
+
+/** What surrounds the daemon: a parent behind a pipe, or a terminal. */
+export interface DaemonHost {
+  readonly log: LogFunction
+  /** Prints whatever the log level: somebody asked. */
+  readonly report: (message: string) => void
+  /** Calls the listener whenever somebody asks for a report. */
+  onReportRequest(listener: () => void): void
+  /** Resolves when nobody is left in the mount namespace. */
+  namespaceEnd(): Promise<void>
+  /** The runtime entry exists: logs may go there. */
+  entryCreated(entry: OwnEntry): void
+  /** The mount exists, and does not serve yet. */
+  mounted(): void
+  /** The mount serves. Throws when nobody waits for it any more: then it is undone. */
+  ready(warnings: readonly string[]): void
+  /** Resolves when the daemon is asked to end. */
+  readonly stopRequested: Promise<string>
+  /** Resolves when it is asked again, and impatiently. */
+  readonly stopAgain: Promise<string>
+  /** Rejects with a fault that no code caught. */
+  readonly fault: Promise<never>
+}
+
+/** INIT comes at once; with `--verify=eager` whole layers are read before, and that takes what it takes. */
+const READY_TIMEOUT_MS = 60_000
+
+/** Longest wait for a step that was interrupted. */
+const SETTLE_TIMEOUT_MS = 2000
+
+/** Threads that do not end, or have not even started, do not hold up the end of the process. */
+const STOP_TIMEOUT_MS = 100
+
+/** How long those who have files open are served after the mount is detached. A service manager kills after 90 s. */
+const LAST_USERS_TIMEOUT_MS = 60_000
+
+/** A mount that somebody has covered cannot be detached, so nothing tells when its last user has gone. */
+const COVERED_TIMEOUT_MS = 2000
+
+/** What exists of a mount at some moment, and so has to be undone. */
+interface Progress {
+  entry: OwnEntry | undefined
+  mount: FuseMount | undefined
+  server: RunningServer | undefined
+  control: ControlServer | undefined
+  upper: OpenUpper | undefined
+}
+
+/**
+ * Serves one mount from its request to its end: checks, runtime entry, mount, server, wait, clean up.
+ * @returns why it ended
+ * @throws FsError what kept it from serving; then nothing of it is left
+ */
+export async function serveMount(
+  request: MountRequest,
+  parts: DaemonParts,
+  host: DaemonHost,
+): Promise<EndReason> {
+  const progress: Progress = {
+    entry: undefined,
+    mount: undefined,
+    server: undefined,
+    control: undefined,
+    upper: undefined,
+  }
+  const options = request.options
+  const up = bringUp(request, parts, host, progress)
+  try {
+    const warnings = await Promise.race([
+      up,
+      host.fault,
+      host.stopRequested.then((why) => {
+        throw new FsError('EINTR', `${why} before the mount was ready`)
+      }),
+    ])
+    // Whoever waited may pivot_root(2) at once, and after that no file of ours is found by its path. It serves already:
+    // who asks it to end meanwhile has had a mount.
+    await Promise.race([progress.server?.loaded, host.fault, host.stopRequested])
+    // First, so that whoever is told meets a process that has given up its rights.
+    dropPrivileges(progress.mount, progress.upper !== undefined, host.log)
+    host.ready(warnings)
+  } catch (error) {
+    // Interrupted in the middle, it may still be about to mount: what it makes must be undone too.
+    await Promise.race([up.catch(() => undefined), sleep(SETTLE_TIMEOUT_MS, undefined, { ref: false })])
+    await tearDown(progress, host.log, true)
+    sweepAfter(progress, host.log)
+    await announce(options, false, host.log)
+    throw error
+  }
+  // A reader of the FIFO may take its time; the mount must be able to end meanwhile.
+  void announce(options, true, host.log)
+  const end = await waitForEnd(progress, host)
+  sweepAfter(progress, host.log)
+  return end
+}
+
+async function bringUp(
+  request: MountRequest,
+  parts: DaemonParts,
+  host: DaemonHost,
+  progress: Progress,
+): Promise<readonly string[]> {
+  assertDescriptors(request)
+  const isDescriptor = descriptorOf(request.target) !== undefined
+  const target = isDescriptor ? request.target : canonicalTarget(request.target, readMountInfo())
+  const images = parts.resolveMolecule(request)
+  await prepareTarget(target, images.paths)
+  refuseInside(target, request.lowers ?? [])
+  const record = { process: ownIdentity(), state: 'starting' } as const
+  const entry = createEntry(configOf(request, images, target), record, isStillMounted)
+  progress.entry = entry
+  host.entryCreated(entry)
+  sweepAllChanges(request.metadataDir, host.log)
+  // Paths were resolved against the caller's folder, which must stay free to be unmounted.
+  holdDescriptors()
+  progress.upper = await openChanges(request, entry, target, images)
+  const spec = progress.upper === undefined ? images : { ...images, upper: progress.upper.spec }
+  const { mount, server } = await mountAndServe(request, parts, host, progress, { entry, spec, target })
+  const endedEarly = server.ended.then((end) => {
+    throw new FsError('EIO', end.reason === 'failed' ? end.message : 'unmounted before it was ready')
+  })
+  const ready = Promise.race([server.ready, endedEarly])
+  await (request.verify === 'eager'
+    ? ready
+    : withTimeout(ready, READY_TIMEOUT_MS, 'the kernel did not start the file system'))
+  const status = (): MountStatus => ({
+    target,
+    source: request.source,
+    pid: process.pid,
+    uptimeSeconds: Math.round(process.uptime()),
+    driver: request.options.driver,
+    ...upperStatus(request, spec.upper),
+    rss: residentBytes(),
+    ...server.stats(),
+  })
+  progress.control = await openControl(entry, status)
+  host.onReportRequest(() => host.report(`statistics: ${JSON.stringify(status())}`))
+  for (const warning of mount.warnings) host.log('warn', warning)
+  return mount.warnings
+}
+
+/** Whether the mount that an entry records is at the place that the entry names, which may be another than ours. */
+function isStillMounted({ config, daemon }: RuntimeEntry): boolean {
+  return daemon?.device !== undefined && topMountAt(readMountInfo(), config.Target)?.device === daemon.device
+}
+
+/** What this mount has thrown away; the rest is for whoever mounts or unmounts next. */
+function sweepAfter({ entry }: Progress, log: LogFunction): void {
+  if (entry !== undefined) sweepChanges(entry.held.runDir, log)
+}
+
+/** The mount and its server by the driver that was asked for; each stands in `progress` as soon as it exists. */
+async function mountAndServe(
+  request: MountRequest,
+  parts: DaemonParts,
+  host: DaemonHost,
+  progress: Progress,
+  what: { readonly entry: OwnEntry; readonly spec: MoleculeSpec; readonly target: string },
+): Promise<{ readonly mount: FuseMount; readonly server: RunningServer }> {
+  const { fsname, nosuid, nodev, noexec, flags, allowOther, defaultPermissions, maxRead, context } =
+    request.options
+  const { driver, cacheSize, threads } = request.options
+  const options: FuseMountOptions = {
+    target: what.target,
+    fsname: fsname ?? request.source,
+    readOnly: !takesChanges(what.spec.upper),
+    nosuid,
+    nodev,
+    noexec,
+    flags,
+    allowOther,
+    defaultPermissions,
+    ...(maxRead === undefined ? {} : { maxRead }),
+    ...(context === undefined ? {} : { context }),
+  }
+  const { writeback, copyUpAtOpen } = request.options.upper
+  const { debug } = request
+  const serverOptions = { spec: what.spec, cacheSize, threads, debug, writeback, copyUpAtOpen, log: host.log }
+  if (driver === 'fuse-native') {
+    const { mount, server } = await parts.serveByFuseNative(options, serverOptions, request.driverPath)
+    host.mounted()
+    progress.mount = mount
+    progress.server = server
+    progress.entry = markMounted(what.entry, mount.device)
+    return { mount, server }
+  }
+  const mount = await mountFuse(options)
+  host.mounted()
+  progress.mount = mount
+  progress.entry = markMounted(what.entry, mount.device)
+  const server = parts.startServer({ fuseFd: mount.fuseFd, ...serverOptions })
+  progress.server = server
+  return { mount, server }
+}
+
+function configOf(request: MountRequest, spec: MoleculeSpec, target: string): MoleculeConfig {
+  const path = spec.paths[0] ?? ''
+  return {
+    OCIDir: spec.plain ? '' : path,
+    Tag: spec.plain ? path : tagOf(request.source, path),
+    Target: target,
+    AddWriteableOverlay: request.changes !== undefined && !request.options.readOnly,
+    WriteableOverlayPath: changesFolder(request.changes),
+    AllowMissingVerityData: request.allowMissingVerity,
+    MetadataDir: request.metadataDir ?? '',
+  }
+}
+
+/** What follows the folder in `[oci:]OCIDIR[:TAG]` or `[oci:]OCIDIR@DIGEST`; both may hold colons themselves. */
+export function tagOf(source: PathText, ociDir: PathText): string {
+  for (let end = source.length; end > 0; end--) {
+    if (end < source.length && !':@'.includes(source.charAt(end))) continue
+    const folder = source.slice(0, end)
+    const isFolder = [folder, folder.replace(/^oci:/, '')].some((text) => absolutePath(text) === ociDir)
+    if (isFolder) return source.slice(end + 1)
+  }
+  return source
+}
+
+async function waitForEnd(progress: Progress, host: DaemonHost): Promise<EndReason> {
+  const { server } = progress
+  if (server === undefined) throw new FsError('EIO', 'no server')
+  let end: EndReason
+  try {
+    const asked = Promise.race([host.stopRequested.then(() => 'signal' as const), endOfNamespace(host)])
+    end = await Promise.race([server.ended, host.fault, asked]).then(async (ended) => {
+      await notifyManager('STOPPING=1', host.log)
+      return typeof ended === 'string' ? await drain(progress, server, host, ended) : ended
+    })
+  } catch (error) {
+    end = {
+      reason: 'failed',
+      message: error instanceof Error ? (error.stack ?? error.message) : String(error),
+    }
+  }
+  if (end.reason === 'failed') {
+    host.log('error', end.message)
+    // The entry stays, for its log; the next mount or umount of the target removes it.
+    await tearDown({ ...progress, entry: undefined }, host.log)
+    if (progress.entry !== undefined) setChangesAside(progress.entry.held.runDir, progress.entry.held.entry)
+  } else {
+    await tearDown({ ...progress, mount: undefined }, host.log)
+  }
+  return end
+}
+
+async function endOfNamespace(host: DaemonHost): Promise<'namespace'> {
+  await host.namespaceEnd()
+  host.log('info', 'nobody is left in the mount namespace')
+  return 'namespace'
+}
+
+/**
+ * Detaches the mount, and serves on until the last user has closed its files, we are asked again, or time is up.
+ * @param asked by whom: where the namespace has ended, nobody can have a file open in a mount that stays there
+ */
+async function drain(
+  progress: Progress,
+  server: RunningServer,
+  host: DaemonHost,
+  asked: 'signal' | 'namespace',
+): Promise<EndReason> {
+  const isFree = await detach(progress.mount, host.log)
+  if (progress.entry !== undefined) removeOwnEntry(progress.entry)
+  // An inherited connection has no place to be unmounted from: its owner does that, when we are gone.
+  if (progress.mount?.way === 'inherited') return { reason: 'unmounted' }
+  if (!isFree && asked === 'namespace') return { reason: 'unmounted' }
+  const limit = isFree ? LAST_USERS_TIMEOUT_MS : COVERED_TIMEOUT_MS
+  const unmounted: EndReason = { reason: 'unmounted' }
+  const impatient = host.stopAgain.then(() => unmounted)
+  const expired = sleep(limit, undefined, { ref: false }).then(() => {
+    host.log(
+      'warn',
+      `still in use ${limit / 1000} s after it was asked to end: its last users get errors from now on`,
+    )
+    return unmounted
+  })
+  return await Promise.race([server.ended, host.fault, impatient, expired])
+}
+
+/** Undoes what there is, last first. @param failed there was no mount: what was made for it goes too. Never throws. */
+async function tearDown(progress: Progress, log: LogFunction, failed = false): Promise<void> {
+  progress.control?.close()
+  await detach(progress.mount, log)
+  if (progress.server !== undefined) {
+    try {
+      await withTimeout(progress.server.stop(), STOP_TIMEOUT_MS, 'server threads did not end')
+    } catch (error) {
+      log('debug', error instanceof Error ? error.message : String(error))
+    }
+  } else if (progress.mount !== undefined) {
+    closeSync(progress.mount.fuseFd)
+  }
+  if (progress.upper !== undefined) closeChanges(progress.upper, failed, log)
+  if (progress.entry !== undefined) removeOwnEntry(progress.entry)
+}
+
+/**
+ * Unmounts lazily wherever our own superblock is on top. A place that somebody covered with another mount is
+ * left alone: the connection ends with us, and what is below answers ENOTCONN.
+ * @returns false where some place stays
+ */
+async function detach(mount: FuseMount | undefined, log: LogFunction): Promise<boolean> {
+  if (mount?.device === undefined) return true
+  let isFree = true
+  try {
+    const mounts = readMountInfo()
+    const places = new Set(mounts.filter((one) => one.device === mount.device).map((one) => one.mountPoint))
+    for (const place of places) {
+      // pivot_root(2) made it our own root directory: we use it ourselves, and would wait for our own end.
+      if (place === '/') isFree = false
+      if (topMountAt(mounts, place)?.device === mount.device) await unmountFuse(place, true)
+      else {
+        log('warn', `${place} is covered by another mount and stays`)
+        isFree = false
+      }
+    }
+  } catch (error) {
+    log('warn', error instanceof Error ? error.message : String(error))
+    isFree = false
+  }
+  return isFree
+}

@@ -1,0 +1,149 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { FsError, type PathText } from '../../base/index.ts'
+import {
+  HeldError,
+  type MoleculeSpec,
+  type OpenUpper,
+  openUpper,
+  removeChanges,
+  takesChanges,
+  type UpperSpec,
+  upperPaths,
+  viewUpper,
+} from '../../molecule/index.ts'
+import { setUmask0 } from '../../sys/files/at.ts'
+import type { Folder } from '../../sys/files/folder.ts'
+import { readMountInfo } from '../../sys/mounts/mountinfo.ts'
+import { raiseOpenFiles } from '../../sys/process/privileges.ts'
+import type { LogFunction } from '../life/log.ts'
+import type { ChangesPlace, MountRequest } from '../request.ts'
+import type { MountStatus } from '../serve/control-protocol.ts'
+import { forEachAside, forEachRunDir, listEntries, type OwnEntry, TEMPORARY_CHANGES } from './entries.ts'
+import { refuseInside, refuseOver } from './target.ts'
+
+/** A daemon whose mount is gone writes its data back, and then lets go of its upper directory. */
+const RELEASE_TIMEOUT_MS = 5000
+const RELEASE_INTERVAL_MS = 20
+
+/** What `config.json` calls `WriteableOverlayPath`: the folder as it was asked for. */
+export function changesFolder(place: ChangesPlace | undefined): string {
+  if (place?.kind === 'persist') return place.folder
+  return place?.kind === 'upper' || place?.kind === 'pair' ? place.upper : ''
+}
+
+/**
+ * Opens the upper directory that a request asks for, before anything is mounted.
+ * @returns undefined for a mount without one
+ * @throws FsError as `openUpper`; EBUSY naming the mount that has it; EINVAL where it and the target overlap
+ */
+export async function openChanges(
+  request: MountRequest,
+  entry: OwnEntry,
+  target: string,
+  { layers }: Pick<MoleculeSpec, 'layers'>,
+): Promise<OpenUpper | undefined> {
+  const { changes, options } = request
+  if (changes === undefined) return undefined
+  const folder = entry.held.entry
+  const lowers = layers
+    .filter((layer) => typeof layer !== 'number')
+    .map(({ label, fd }) => ({ what: `lower directory ${label}`, fd }))
+  const paths = upperPaths(changes, folder.pathOf(TEMPORARY_CHANGES))
+  if (options.readOnly) {
+    const view = await whenFree(() => viewUpper(paths, lowers), request.metadataDir)
+    refuseOverlap(target, [paths.upper], changes)
+    return view
+  }
+  // Modes come from the kernel with the umask of the caller taken away, and copies have those of their layer.
+  setUmask0()
+  raiseOpenFiles()
+  // Its files are in no way those of whoever may look into the runtime folder.
+  const within = paths.temporary ? folder.make(TEMPORARY_CHANGES, 0o700) : undefined
+  const upper = await whenFree(() => openUpper(paths, options.upper, lowers, within), request.metadataDir)
+  try {
+    refuseOverlap(target, [paths.upper, paths.work], changes)
+    return upper
+  } catch (error) {
+    upper.undo()
+    throw error
+  }
+}
+
+/**
+ * Runtimes mount an overlay over the folder that holds its own directories (enroot does), and do not look for them
+ * there any more; who names a directory in a mount of an image expects to find it again.
+ * @throws FsError EINVAL
+ */
+function refuseOverlap(target: string, directories: readonly string[], place: ChangesPlace): void {
+  refuseInside(target, directories)
+  if (place.kind !== 'pair') refuseOver(target, directories)
+}
+
+/** What `status` tells of it. */
+export function upperStatus(
+  { changes }: MountRequest,
+  upper: UpperSpec | undefined,
+): Pick<MountStatus, 'writable' | 'upper'> {
+  if (upper === undefined) return { writable: false }
+  const { label, work, policy } = upper
+  const isWritable = takesChanges(upper)
+  return {
+    writable: isWritable,
+    upper: {
+      path: label,
+      ...(work === undefined ? {} : { work: work.label }),
+      temporary: changes?.kind === 'temporary',
+      policy,
+    },
+  }
+}
+
+/** The end of a mount: everything is on the disk before its process ends. Never throws. */
+export function closeChanges(upper: OpenUpper, failed: boolean, log: LogFunction): void {
+  try {
+    if (failed) upper.undo()
+    else upper.sync()
+  } catch (error) {
+    log('error', `${upper.spec.label}: ${error instanceof Error ? error.message : String(error)}`)
+  }
+  upper.unlock()
+}
+
+async function whenFree(open: () => OpenUpper, metadataDir: string | undefined): Promise<OpenUpper> {
+  const deadline = performance.now() + RELEASE_TIMEOUT_MS
+  for (;;) {
+    try {
+      return open()
+    } catch (error) {
+      if (!(error instanceof HeldError)) throw error
+      const holder = listEntries(metadataDir).find(({ daemon }) => daemon?.process.pid === error.pid)
+      const device = holder?.daemon?.device
+      const isMounted = device !== undefined && readMountInfo().some((mount) => mount.device === device)
+      if (isMounted) {
+        throw new FsError(
+          'EBUSY',
+          `${error.what} is in use by the mount on ${holder?.config.Target} (process ${error.pid}): unmount that first`,
+        )
+      }
+      if (performance.now() >= deadline) throw error
+    }
+    await sleep(RELEASE_INTERVAL_MS)
+  }
+}
+
+/** Removes temporary changes that no mount uses any more, also those of a daemon that was killed. Never throws. */
+export function sweepChanges(runDir: Folder, log: LogFunction): void {
+  forEachAside(runDir, (aside, name) => {
+    try {
+      removeChanges(aside, name)
+    } catch (error) {
+      // Another process is at it.
+      log('debug', `${aside.pathOf(name)} stays: ${error instanceof Error ? error.message : String(error)}`)
+    }
+  })
+}
+
+/** As `sweepChanges`, wherever a mount of this user may have left some. */
+export function sweepAllChanges(metadataDir: PathText | undefined, log: LogFunction): void {
+  forEachRunDir(metadataDir, (runDir) => sweepChanges(runDir, log))
+}

@@ -1,0 +1,23 @@
+import '../../sys/plain/own-packages.ts'
+import { parentPort, workerData } from 'node:worker_threads'
+import { type Log, runDataWorker } from '../../fuse/index.ts'
+import { openBlockStore, watchImages } from '../../molecule/index.ts'
+import { descriptorsAreHeld } from '../../sys/plain/proc.ts'
+import { dropThreadPrivileges } from '../life/privileges.ts'
+import type { DataWorkerData, ThreadMessage } from './thread-messages.ts'
+
+/** Entry of a data worker: decodes blocks until the pool stops. */
+
+const { spec, shared, fuseFd, bell, tally, thread } = workerData as DataWorkerData
+function tell(message: ThreadMessage): void {
+  parentPort?.postMessage(message)
+}
+
+descriptorsAreHeld()
+const log: Log = (level, message) => tell({ type: 'log', level, message })
+const watch = watchImages(tally, thread, spec.images.length, (message) => log('error', message))
+
+const store = openBlockStore(spec, watch)
+dropThreadPrivileges(log)
+tell({ type: 'ready' })
+runDataWorker({ shared, thread, fd: fuseFd, ...(bell === undefined ? {} : { bell }), store, log })

@@ -1,0 +1,111 @@
+import '../../sys/plain/own-packages.ts'
+import { parentPort, workerData } from 'node:worker_threads'
+import { FsError } from '../../base/index.ts'
+import {
+  Counters,
+  DeviceError,
+  InlineDataPath,
+  type Log,
+  PooledBackground,
+  PooledDataPath,
+  Protocol,
+  rehearse,
+  runDeviceLoop,
+  WorkerPool,
+} from '../../fuse/index.ts'
+import {
+  hasHostDirectories,
+  layerDescriptors,
+  openMolecule,
+  openWithUpper,
+  prepareRehearsal,
+  readHostFile,
+  takesChanges,
+  watchImages,
+} from '../../molecule/index.ts'
+import { replaceDescriptor } from '../../sys/files/descriptor.ts'
+import { isHostRoot } from '../../sys/plain/namespaces.ts'
+import { descriptorsAreHeld } from '../../sys/plain/proc.ts'
+import { dropThreadPrivileges, keepDirectoryPrivileges } from '../life/privileges.ts'
+import type { DispatcherData, ThreadMessage } from './thread-messages.ts'
+
+/**
+ * Entry of the dispatcher thread: it owns all file-system state and is the only reader of the device. It blocks
+ * in the device loop until the file system is unmounted.
+ */
+
+/** Empty reads of the device before poll(2), some 100 µs: a client that lists a tree is back by then. */
+const SPINS = 300
+/** A lone missing block up to this size is decoded at once instead of being handed to a worker. */
+const INLINE_LIMIT = 128 << 10
+/** Decoded blocks kept for READs that the shared cache cannot take. */
+const FALLBACK_CACHE = 2 << 20
+
+function tell(message: ThreadMessage): void {
+  parentPort?.postMessage(message)
+}
+
+const { spec, shared, fuseFd, bell, tally, debug, writeback, copyUpAtOpen } = workerData as DispatcherData
+descriptorsAreHeld()
+const log: Log = (level, message) => tell({ type: 'log', level, message })
+
+try {
+  const watch = watchImages(tally, 0, spec.images.length, (message) => log('error', message))
+  const pool = new WorkerPool(shared)
+  const background = shared.workers > 0 && bell !== undefined ? new PooledBackground(pool) : undefined
+  const layered = spec.upper === undefined ? undefined : openWithUpper(spec, spec.upper, watch, background)
+  const { fileSystem, store, closeLayers } = layered ?? openMolecule(spec, watch)
+  const writable = takesChanges(spec.upper) ? layered?.fileSystem : undefined
+  const counters = new Counters(shared, 0)
+  const fallback = new InlineDataPath(fileSystem, store, readHostFile, FALLBACK_CACHE, {
+    // A file of the upper may be cut between two requests of one reader.
+    shortReads: writable !== undefined,
+  })
+  const dataPath = new PooledDataPath({
+    fileSystem,
+    store,
+    fd: fuseFd,
+    pool,
+    counters,
+    fallback,
+    inlineLimit: INLINE_LIMIT,
+    prefetch: true,
+  })
+  const protocol = new Protocol({
+    fileSystem,
+    dataPath,
+    ...(writable === undefined ? {} : { writable, writebackCache: writeback, copyUpAtOpen }),
+    namesTrusted: isHostRoot(),
+    log,
+    debug,
+    counters,
+    onInit: () => tell({ type: 'ready' }),
+  })
+  const hasDirectories = layered !== undefined || hasHostDirectories(spec)
+  const lasting = spec.upper?.temporary === true ? 'change for now' : 'change'
+  if (hasDirectories) keepDirectoryPrivileges(writable === undefined ? 'read' : lasting, log)
+  else dropThreadPrivileges(log)
+  const stage = prepareRehearsal(spec)
+  const idleWork = stage === undefined ? {} : { idleWork: rehearse(stage) }
+  runDeviceLoop({
+    fd: fuseFd,
+    protocol,
+    log,
+    spins: SPINS,
+    ...(bell === undefined ? {} : { bell }),
+    ...idleWork,
+  })
+  // First of all, while the caller's umount(8) is about to return: the file systems of the layers are unmounted next.
+  // The numbers stay taken, so that a worker in the middle of a block reads nothing else by them.
+  for (const fd of layerDescriptors(spec)) replaceDescriptor(fuseFd, fd)
+  closeLayers()
+  layered?.fileSystem.close()
+  tell({ type: 'unmounted' })
+} catch (error) {
+  tell({ type: 'failed', message: messageOf(error) })
+}
+
+function messageOf(error: unknown): string {
+  if (error instanceof FsError || error instanceof DeviceError) return error.message
+  return `internal error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`
+}

@@ -1,0 +1,142 @@
+import fs from 'node:fs'
+import { setFlagsFromString } from 'node:v8'
+import { Worker } from 'node:worker_threads'
+import { FsError } from '../../base/index.ts'
+import { allocateShared, pendingAges, readCounters, TaskQueue } from '../../fuse/index.ts'
+import { allocateTally } from '../../molecule/index.ts'
+import { openBell } from '../../sys/process/bell.ts'
+import type { MountStatus } from './control-protocol.ts'
+import { layerStatus, tellOnce } from './layer-status.ts'
+import type { EndReason, RunningServer, ServerOptions } from './server-types.ts'
+import type { DataWorkerData, DispatcherData, ThreadMessage } from './thread-messages.ts'
+
+/**
+ * Heap of one thread, MiB. What is large (decoded blocks, replies) lies outside of the heap and is bounded elsewhere;
+ * a small young generation keeps short-lived objects from spreading over memory that then stays resident.
+ */
+const HEAP_LIMITS = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 512 }
+
+/** How long `stop` waits for threads that are still in a read from a slow disk. */
+const STOP_TIMEOUT_MS = 400
+
+/**
+ * Starts the threads that serve one mount: a dispatcher and `threads` data workers over shared buffers. The
+ * calling thread keeps its event loop for signals and the control channel.
+ */
+export function startServer(options: ServerOptions): RunningServer {
+  const { spec, fuseFd, threads } = options
+  const log = tellOnce(options.log)
+  const shared = allocateShared(spec.blockSize, options.cacheSize, threads)
+  const ready = deferred<void>()
+  const loaded = deferred<void>()
+  const ended = deferred<EndReason>()
+  const exits: Promise<void>[] = []
+  let stopping = false
+
+  function end(reason: EndReason): void {
+    ended.resolve(reason)
+    // The threads have told bugs from damage already: this text is for the user as it is.
+    const why = reason.reason === 'failed' ? reason.message : 'unmounted before it was ready'
+    ready.reject(new FsError('EIO', why))
+    if (reason.reason === 'failed') loaded.reject(new FsError('EIO', why))
+    else loaded.resolve()
+  }
+
+  function start(
+    file: string,
+    name: string,
+    workerData: DispatcherData | DataWorkerData,
+    onReady: () => void,
+  ): void {
+    const worker = new Worker(new URL(file, import.meta.url), {
+      name,
+      workerData,
+      resourceLimits: HEAP_LIMITS,
+      // Descriptors come from system calls of our own, too: closing one would be a warning each time.
+      trackUnmanagedFds: false,
+    })
+    worker.on('message', (message: ThreadMessage) => {
+      if (message.type === 'log') log(message.level, message.message)
+      else if (message.type === 'ready') onReady()
+      else if (message.type === 'unmounted') end({ reason: 'unmounted' })
+      else end({ reason: 'failed', message: message.message })
+    })
+    worker.on('error', (error) =>
+      end({ reason: 'failed', message: `${name}: ${error.stack ?? error.message}` }),
+    )
+    exits.push(
+      new Promise((resolve) => {
+        worker.on('exit', (code) => {
+          // Requests that this thread had taken would wait for ever: better no mount than a hanging one.
+          if (!stopping) end({ reason: 'failed', message: `${name} ended with exit code ${code}` })
+          resolve()
+        })
+      }),
+    )
+  }
+
+  // For the threads: their code is small and soon compiled, and memory is what many mounts pay for many times.
+  setFlagsFromString('--optimize-for-size')
+  const tally = allocateTally(threads + 1, spec.images.length)
+  const bell = spec.upper === undefined ? undefined : openBell()
+  const data = { spec, shared, fuseFd, bell, tally }
+  const { debug, writeback, copyUpAtOpen } = options
+  let loading = threads
+  const workerIsReady = (): void => {
+    loading -= 1
+    if (loading === 0) loaded.resolve()
+  }
+  // Until the first request is answered the dispatcher needs the CPUs; reads wait in the queue that long.
+  const startWorkers = (): void => {
+    for (let thread = 1; thread <= threads && !stopping; thread++) {
+      start('./data-worker.js', `data worker ${thread}`, { ...data, thread }, workerIsReady)
+    }
+    if (threads === 0) loaded.resolve()
+  }
+  start('./dispatcher.js', 'dispatcher', { ...data, debug, writeback, copyUpAtOpen }, () => {
+    ready.resolve()
+    startWorkers()
+  })
+  // Whoever does not wait for `ready` learns of the failure from `ended`.
+  ready.promise.catch(() => undefined)
+  loaded.promise.catch(() => undefined)
+
+  return {
+    ready: ready.promise,
+    loaded: loaded.promise,
+    ended: ended.promise,
+    stats: () => ({
+      pending: pendingOf(pendingAges(shared)),
+      counters: readCounters(shared),
+      cacheSize: shared.slotCount * shared.slotSize,
+      layers: layerStatus(spec, tally),
+    }),
+    async stop() {
+      stopping = true
+      new TaskQueue(shared).stop()
+      const timeout = new Promise<void>((resolve) => setTimeout(resolve, STOP_TIMEOUT_MS).unref())
+      await Promise.race([Promise.all(exits), timeout])
+      fs.closeSync(fuseFd)
+      if (bell !== undefined) fs.closeSync(bell)
+    },
+  }
+}
+
+function pendingOf(ages: readonly number[]): MountStatus['pending'] {
+  return { reads: ages.length, oldestMs: Math.max(0, ...ages) }
+}
+
+/** `Promise.withResolvers`, which Node 20 lacks. */
+function deferred<T>(): {
+  readonly promise: Promise<T>
+  readonly resolve: (value: T) => void
+  readonly reject: (reason: Error) => void
+} {
+  let resolve: (value: T) => void = () => undefined
+  let reject: (reason: Error) => void = () => undefined
+  const promise = new Promise<T>((onValue, onError) => {
+    resolve = onValue
+    reject = onError
+  })
+  return { promise, resolve, reject }
+}

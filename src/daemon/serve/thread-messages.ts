@@ -1,0 +1,35 @@
+import type { LogLevel, SharedBuffers } from '../../fuse/index.ts'
+import type { MoleculeSpec } from '../../molecule/index.ts'
+
+/** What both kinds of thread are started with. */
+export interface ThreadData {
+  readonly spec: MoleculeSpec
+  readonly shared: SharedBuffers
+  readonly fuseFd: number
+  /** Of a writable mount: wakes the dispatcher (`openBell`). */
+  readonly bell: number | undefined
+  /** Where verification counts: `allocateTally`. */
+  readonly tally: SharedArrayBuffer
+}
+
+export interface DispatcherData extends ThreadData {
+  readonly debug: boolean
+  /** Of a writable mount: the kernel collects written data in its page cache. */
+  readonly writeback: boolean
+  /** Files are copied up when they are opened for writing. */
+  readonly copyUpAtOpen: boolean
+}
+
+export interface DataWorkerData extends ThreadData {
+  /** Row of the counters, from 1. */
+  readonly thread: number
+}
+
+/** What a thread tells the main thread. Errors travel as text: their class does not survive the way. */
+export type ThreadMessage =
+  | { readonly type: 'log'; readonly level: LogLevel; readonly message: string }
+  /** The dispatcher has answered INIT; a data worker has loaded all of its code and libraries. */
+  | { readonly type: 'ready' }
+  /** The kernel ended the connection. */
+  | { readonly type: 'unmounted' }
+  | { readonly type: 'failed'; readonly message: string }

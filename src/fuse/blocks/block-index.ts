@@ -1,0 +1,151 @@
+import type { BlockRef } from '../../base/index.ts'
+import { SLOT_FAILED, SLOT_QUEUED, SLOT_READY, type Slots } from './slots.ts'
+
+/** Positions below this fit into one number together with the source: 1 TiB a layer, 8 192 layers. */
+const SOURCE_STRIDE = 2 ** 40
+
+/** Memory of decoded blocks that a mount uses before it has shown that it needs more, bytes; but so many slots. */
+const FIRST_TARGET_BYTES = 6 << 20
+const MIN_SLOTS = 24
+
+function keyOf({ source, position }: BlockRef): number | string {
+  return position < SOURCE_STRIDE && source < 2 ** 13
+    ? source * SOURCE_STRIDE + position
+    : `${source}:${position}`
+}
+
+/**
+ * Which block lies in which slot. Owned by the dispatcher alone, so it needs no lock: the workers see only
+ * slots. A pinned slot is never given up. Otherwise first goes a block that was handed out as a whole: the kernel
+ * has its pages now, and a second copy here would only cost memory (so a reader of the whole image touches few
+ * slots). Then come slots that were never used, up to a target, then the block that was used longest ago. The target is
+ * small at first and grows by one each time a block is asked for that was given up before its time: a scan of an image
+ * never fills the cache, whatever pieces of blocks it leaves unread, and readers who come back get all of it.
+ */
+export class BlockIndex {
+  readonly #slots: Slots
+  /** Key to slot, in order of use. */
+  readonly #slotOf = new Map<number | string, number>()
+  readonly #keyOf: (number | string | undefined)[]
+  readonly #free: number[]
+  /** Bytes handed out of each slot since it was filled. */
+  readonly #delivered: Float64Array
+  /** Slots handed out from since the last look, and those found to be handed out as a whole. */
+  readonly #read: number[] = []
+  readonly #spent = new Set<number>()
+  /** Slots that may be in use before blocks are given up. */
+  #target: number
+  /** Keys of blocks that were given up, oldest first. */
+  readonly #givenUp = new Set<number | string>()
+
+  constructor(slots: Slots) {
+    this.#slots = slots
+    this.#keyOf = new Array<number | string | undefined>(slots.count).fill(undefined)
+    this.#delivered = new Float64Array(slots.count)
+    this.#target = Math.max(MIN_SLOTS, Math.floor(FIRST_TARGET_BYTES / slots.size))
+    this.#free = Array.from({ length: slots.count }, (_, i) => slots.count - 1 - i)
+  }
+
+  /**
+   * The slot of a block, pinned once: it is either there already or now QUEUED to be filled.
+   * @returns undefined where every slot is pinned, or the position is in use as a block of another size
+   */
+  acquire(block: BlockRef): number | undefined {
+    const key = keyOf(block)
+    const known = this.#slotOf.get(key)
+    if (known !== undefined && this.#slots.isPinned(known) && !this.#slots.describes(known, block))
+      return undefined
+    if (known !== undefined && this.#isUsable(known, block)) {
+      this.#slotOf.delete(key)
+      this.#slotOf.set(key, known)
+      this.#slots.pin(known)
+      return known
+    }
+    if (this.#givenUp.delete(key)) this.#target += 1
+    const slot = known ?? this.#takeSpent() ?? this.#takeFree() ?? this.#evict() ?? this.#free.pop()
+    if (slot === undefined) return undefined
+    this.#slotOf.delete(key)
+    this.#slotOf.set(key, slot)
+    this.#keyOf[slot] = key
+    this.#delivered[slot] = 0
+    this.#spent.delete(slot)
+    this.#slots.describe(slot, block)
+    this.#slots.pin(slot)
+    this.#slots.setState(slot, SLOT_QUEUED)
+    return slot
+  }
+
+  /** Notes that `length` bytes of a slot are being handed out. */
+  deliver(slot: number, length: number): void {
+    this.#delivered[slot] = (this.#delivered[slot] ?? 0) + length
+    this.#read.push(slot)
+    if (this.#read.length > this.#slots.count) this.#findSpent()
+  }
+
+  /** True where nothing of the slot's block was handed out yet. */
+  isUnread(slot: number): boolean {
+    return this.#delivered[slot] === 0
+  }
+
+  /** True where the block has a slot: it is there, under way or failed. */
+  has(block: BlockRef): boolean {
+    return this.#slotOf.has(keyOf(block))
+  }
+
+  /**
+   * A failed slot is tried anew, unless someone still has to answer with the failure. A damaged image may name
+   * the same position with another size: that is another block.
+   */
+  #isUsable(slot: number, block: BlockRef): boolean {
+    if (!this.#slots.describes(slot, block)) return false
+    return this.#slots.state(slot) !== SLOT_FAILED || this.#slots.isPinned(slot)
+  }
+
+  /** A slot whose block was handed out as a whole. */
+  #takeSpent(): number | undefined {
+    this.#findSpent()
+    for (const slot of this.#spent) {
+      if (this.#slots.isPinned(slot)) continue
+      this.#spent.delete(slot)
+      const key = this.#keyOf[slot]
+      if (key !== undefined) this.#slotOf.delete(key)
+      return slot
+    }
+    return undefined
+  }
+
+  /** Looks through what was handed out: the length of a block is known only once it is decoded. */
+  #findSpent(): void {
+    let waiting = 0
+    for (const slot of this.#read) {
+      if (this.#slots.state(slot) !== SLOT_READY) {
+        // A worker is at it: look again later. A slot that failed is not pinned for long and then drops out.
+        if (this.#slots.isPinned(slot)) this.#read[waiting++] = slot
+      } else if ((this.#delivered[slot] ?? 0) >= this.#slots.length(slot)) this.#spent.add(slot)
+    }
+    this.#read.length = waiting
+  }
+
+  #takeFree(): number | undefined {
+    return this.#slots.count - this.#free.length < this.#target ? this.#free.pop() : undefined
+  }
+
+  #evict(): number | undefined {
+    for (const [key, slot] of this.#slotOf) {
+      if (this.#slots.isPinned(slot)) continue
+      this.#slotOf.delete(key)
+      this.#rememberGivenUp(key)
+      return slot
+    }
+    return undefined
+  }
+
+  #rememberGivenUp(key: number | string): void {
+    this.#givenUp.add(key)
+    if (this.#givenUp.size <= this.#slots.count) return
+    for (const oldest of this.#givenUp) {
+      this.#givenUp.delete(oldest)
+      return
+    }
+  }
+}

@@ -1,0 +1,162 @@
+import type { SyncKind } from '../../base/index.ts'
+import type { SharedBuffers } from './shared-buffers.ts'
+
+/** Pieces of one job: 256 blocks of 4 KiB (the smallest block size) and a partial one at each end. */
+export const MAX_SEGMENTS = 258
+/** In place of a slot: zero bytes. */
+export const HOLE = -1
+/** Jobs at once. A READ more is answered by the dispatcher itself. */
+export const MAX_JOBS = 128
+
+const SEGMENT_INTS = 3
+const HEADER_INTS = 10
+const JOB_INTS = HEADER_INTS + MAX_SEGMENTS * SEGMENT_INTS
+
+export const JOBS_SIZE = MAX_JOBS * JOB_INTS * 4
+
+const FREE = 0
+const WAITING = 1
+const DONE = 2
+
+// Ints of the header.
+const STATE = 0
+const CLOCK = 1
+const KIND = 2
+const COUNT = 3
+const UNIQUE_LOW = 4
+const UNIQUE_HIGH = 5
+const FD = 6
+const OFFSET_LOW = 7
+const OFFSET_HIGH = 8
+const RESULT = 9
+
+/**
+ * What is done with the segments: answer a READ; write them to a file, or write and begin to bring them to the disk. A
+ * sync has no segments.
+ */
+const KINDS = ['reply', 'write', 'write out', 'all', 'data', 'file system'] as const
+export type JobKind = (typeof KINDS)[number]
+
+/**
+ * What a data worker does as one piece, in memory that all threads share: the dispatcher takes a free job, describes it
+ * and queues it. Whoever answered a READ frees its job; other jobs end with a result that the dispatcher collects.
+ */
+export class JobTable {
+  readonly #ints: Int32Array
+  readonly #free: number[] = []
+
+  constructor(shared: SharedBuffers) {
+    this.#ints = new Int32Array(shared.jobs)
+  }
+
+  /** A free job, for the dispatcher alone; undefined where all are in use. */
+  take(): number | undefined {
+    if (this.#free.length === 0) {
+      for (let job = 0; job < MAX_JOBS; job++) if (this.#state(job) === FREE) this.#free.push(job)
+    }
+    return this.#free.pop()
+  }
+
+  /** The answer to a READ. @param segments three ints each: slot or HOLE, from, length */
+  putReply(job: number, uniqueLow: number, uniqueHigh: number, segments: Int32Array): void {
+    const at = job * JOB_INTS
+    this.#ints[at + UNIQUE_LOW] = uniqueLow
+    this.#ints[at + UNIQUE_HIGH] = uniqueHigh
+    this.#put(job, 'reply', segments)
+  }
+
+  /** @param offset where the segments go in the file, bytes */
+  putWrite(job: number, kind: 'write' | 'write out', fd: number, offset: number, segments: Int32Array): void {
+    const at = job * JOB_INTS
+    this.#ints[at + FD] = fd
+    this.#ints[at + OFFSET_LOW] = offset
+    this.#ints[at + OFFSET_HIGH] = offset / 2 ** 32
+    this.#put(job, kind, segments)
+  }
+
+  putSync(job: number, kind: SyncKind, fd: number): void {
+    this.#ints[job * JOB_INTS + FD] = fd
+    this.#put(job, kind, new Int32Array(0))
+  }
+
+  kind(job: number): JobKind {
+    const kind = KINDS[this.#int(job, KIND)]
+    if (kind === undefined) throw new RangeError(`job ${job} of no kind`)
+    return kind
+  }
+
+  uniqueLow(job: number): number {
+    return this.#int(job, UNIQUE_LOW) >>> 0
+  }
+
+  uniqueHigh(job: number): number {
+    return this.#int(job, UNIQUE_HIGH) >>> 0
+  }
+
+  fd(job: number): number {
+    return this.#int(job, FD)
+  }
+
+  offset(job: number): number {
+    return (this.#int(job, OFFSET_HIGH) >>> 0) * 2 ** 32 + (this.#int(job, OFFSET_LOW) >>> 0)
+  }
+
+  /** The segments as stored: three ints each. */
+  segments(job: number): Int32Array {
+    const start = job * JOB_INTS + HEADER_INTS
+    return this.#ints.subarray(start, start + this.#int(job, COUNT) * SEGMENT_INTS)
+  }
+
+  /** How long a job has been waiting or under way, milliseconds; undefined where it is not. */
+  age(job: number): number | undefined {
+    if (this.#state(job) !== WAITING) return undefined
+    // Wraps around after 24 days, as the clock does.
+    return Math.max(0, (clock() - this.#int(job, CLOCK)) | 0)
+  }
+
+  release(job: number): void {
+    Atomics.store(this.#ints, job * JOB_INTS + STATE, FREE)
+  }
+
+  /** @param result 0, or the errno of what failed */
+  end(job: number, result: number): void {
+    this.#ints[job * JOB_INTS + RESULT] = result
+    Atomics.store(this.#ints, job * JOB_INTS + STATE, DONE)
+  }
+
+  /** Frees a job that has ended. @returns its result; undefined while it has not */
+  collect(job: number): number | undefined {
+    if (this.#state(job) !== DONE) return undefined
+    const result = this.#int(job, RESULT)
+    this.release(job)
+    return result
+  }
+
+  #put(job: number, kind: JobKind, segments: Int32Array): void {
+    const at = job * JOB_INTS
+    this.#ints[at + CLOCK] = clock()
+    this.#ints[at + KIND] = KINDS.indexOf(kind)
+    this.#ints[at + COUNT] = segments.length / SEGMENT_INTS
+    this.#ints.set(segments, at + HEADER_INTS)
+    Atomics.store(this.#ints, at + STATE, WAITING)
+  }
+
+  #state(job: number): number {
+    return Atomics.load(this.#ints, job * JOB_INTS + STATE)
+  }
+
+  #int(job: number, field: number): number {
+    return this.#ints[job * JOB_INTS + field] ?? 0
+  }
+}
+
+/** Milliseconds on a clock that all threads share, in 32 bits. */
+function clock(): number {
+  return Date.now() | 0
+}
+
+/** The ages of all jobs that wait for a worker or are under way, milliseconds. */
+export function pendingAges(shared: SharedBuffers): readonly number[] {
+  const jobs = new JobTable(shared)
+  return Array.from({ length: MAX_JOBS }, (_, job) => jobs.age(job)).filter((age) => age !== undefined)
+}

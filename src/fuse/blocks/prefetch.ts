@@ -1,0 +1,136 @@
+import { type FileSystem, FsError, type NodeId } from '../../base/index.ts'
+import { MAX_READ } from '../protocol/init.ts'
+import type { BlockIndex } from './block-index.ts'
+import { HOLE } from './jobs.ts'
+import type { ReadPlan } from './read-plan.ts'
+import { SLOT_QUEUED, type Slots } from './slots.ts'
+import type { TaskQueue } from './task-queue.ts'
+
+export interface PrefetchOptions {
+  readonly fileSystem: FileSystem
+  readonly index: BlockIndex
+  readonly slots: Slots
+  readonly queue: TaskQueue
+  /** A plan of its own: the one of the READ is still in use. */
+  readonly plan: ReadPlan
+  /** Blocks to keep ahead of a reader, decoded or under way. */
+  readonly depth: number
+}
+
+/** Files looked at in one step: small ones share a block, so a few of them are nothing to wait for. */
+const FILES_PER_STEP = 16
+/** Files that the frontier may be ahead of the reader. */
+const FILES_AHEAD = 512
+
+/**
+ * Lets idle workers decode what a reader will probably ask for next: the rest of a file that is read from front to
+ * back, then the files that are stored behind it (`FileSystem.following`). A guess costs only idle time: nothing is
+ * queued while a reader waits for a worker.
+ */
+export class Prefetcher {
+  readonly #options: PrefetchOptions
+  /** Where the last READ ended: the next one is sequential if it begins there. */
+  #node: NodeId = -1
+  #end = 0
+  /** The file and offset up to which everything is on its way. */
+  #frontierNode: NodeId = -1
+  #frontierOffset = 0
+  /** Files between the reader and the frontier, oldest first: where the reader may turn up next. */
+  readonly #ahead = new Set<NodeId>()
+  /** Slots with blocks that were asked for here and not read yet. */
+  readonly #unread = new Set<number>()
+
+  constructor(options: PrefetchOptions) {
+    this.#options = options
+  }
+
+  /** Called after each READ with what it asked for. */
+  afterRead(node: NodeId, offset: number, size: number): void {
+    const continues = node === this.#node ? offset === this.#end : offset === 0 && this.#ahead.has(node)
+    // The first READ says nothing yet; the second piece in order, or the second file, makes a pattern.
+    if (continues) {
+      this.#follow(node, offset + size)
+      this.#advance()
+    } else this.#reset(node, offset + size)
+  }
+
+  #reset(node: NodeId, end: number): void {
+    this.#node = node
+    this.#end = end
+    this.#frontierNode = node
+    this.#frontierOffset = end
+    this.#ahead.clear()
+    this.#unread.clear()
+    // The reader of a whole tree is recognised by where it goes next.
+    this.#expect(node)
+  }
+
+  #follow(node: NodeId, end: number): void {
+    for (const passed of this.#ahead) {
+      if (!this.#ahead.has(node)) break
+      this.#ahead.delete(passed)
+    }
+    this.#node = node
+    this.#end = end
+    if (this.#frontierNode === node) this.#frontierOffset = Math.max(this.#frontierOffset, end)
+    if (this.#ahead.size === 0 && this.#frontierNode !== node) {
+      this.#frontierNode = node
+      this.#frontierOffset = end
+    }
+    if (this.#ahead.size === 0) this.#expect(node)
+  }
+
+  #expect(node: NodeId): void {
+    const next = this.#following(node)
+    if (next !== undefined) this.#ahead.add(next)
+  }
+
+  #advance(): void {
+    const { index, depth } = this.#options
+    for (const slot of this.#unread) if (!index.isUnread(slot)) this.#unread.delete(slot)
+    for (let step = 0; step < FILES_PER_STEP && this.#unread.size < depth; step++) {
+      if (this.#ahead.size > FILES_AHEAD) return
+      const planned = this.#planFrontier()
+      if (planned === undefined) return
+      this.#frontierOffset += planned
+      if (planned > 0) continue
+      const next = this.#following(this.#frontierNode)
+      if (next === undefined) return
+      this.#ahead.add(next)
+      this.#frontierNode = next
+      this.#frontierOffset = 0
+    }
+  }
+
+  /** Queues the blocks at the frontier. @returns bytes of the file dealt with, 0 at its end */
+  #planFrontier(): number | undefined {
+    const { fileSystem, slots, queue, plan } = this.#options
+    plan.begin()
+    try {
+      fileSystem.read(this.#frontierNode, this.#frontierOffset, Math.min(MAX_READ, slots.size * 2), plan)
+    } catch (error) {
+      plan.unpin()
+      if (error instanceof FsError) return undefined
+      throw error
+    }
+    const { used, length, unplannable } = plan
+    for (let i = 0; i < used.length; i += 3) {
+      const slot = used[i] ?? HOLE
+      if (slot === HOLE) continue
+      // The worker that fills the slot unpins it.
+      const isTaken = !unplannable && slots.state(slot) === SLOT_QUEUED && queue.pushFill(slot)
+      if (isTaken) this.#unread.add(slot)
+      else slots.unpin(slot)
+    }
+    return unplannable ? undefined : length
+  }
+
+  #following(node: NodeId): NodeId | undefined {
+    try {
+      return this.#options.fileSystem.following?.(node)
+    } catch (error) {
+      if (error instanceof FsError) return undefined
+      throw error
+    }
+  }
+}

@@ -1,0 +1,26 @@
+import { countersSize } from '../protocol/counters.ts'
+import { JOBS_SIZE } from './jobs.ts'
+import { type SharedBuffers, ZEROS_SIZE } from './shared-buffers.ts'
+import { POSITION_SIZE, SLOT_SIZE } from './slots.ts'
+import { queueSize } from './task-queue.ts'
+
+/**
+ * @param slotSize bytes of one slot: the largest block size of the mount
+ * @param cacheSize bytes for all slots; at least 8 slots are made whatever it says, so that a READ that
+ *   crosses blocks always finds room
+ */
+export function allocateShared(slotSize: number, cacheSize: number, workers: number): SharedBuffers {
+  const slotCount = Math.max(8, Math.floor(cacheSize / slotSize))
+  return {
+    slotSize,
+    slotCount,
+    workers,
+    blocks: new SharedArrayBuffer(slotSize * slotCount),
+    slots: new SharedArrayBuffer(SLOT_SIZE * slotCount),
+    positions: new SharedArrayBuffer(POSITION_SIZE * slotCount),
+    jobs: new SharedArrayBuffer(JOBS_SIZE),
+    queue: new SharedArrayBuffer(queueSize(slotCount)),
+    counters: new SharedArrayBuffer(countersSize(workers)),
+    zeros: new SharedArrayBuffer(ZEROS_SIZE),
+  }
+}

@@ -1,0 +1,117 @@
+import type { BlockRef, BlockStore } from '../../base/index.ts'
+import type { SharedBuffers } from './shared-buffers.ts'
+
+export const SLOT_FREE = 0
+export const SLOT_QUEUED = 1
+export const SLOT_FILLING = 2
+export const SLOT_READY = 3
+export const SLOT_FAILED = 4
+
+const SLOT_INTS = 7
+/** Shared memory of one slot beside its bytes: the ints of its state, and its position as a float. */
+export const SLOT_SIZE = SLOT_INTS * 4
+export const POSITION_SIZE = 8
+
+/** The slots: state, pins and what to decode into each. */
+export class Slots {
+  readonly count: number
+  readonly size: number
+  readonly #bytes: Buffer
+  readonly #ints: Int32Array
+  readonly #positions: Float64Array
+
+  constructor(shared: SharedBuffers) {
+    this.count = shared.slotCount
+    this.size = shared.slotSize
+    this.#bytes = Buffer.from(shared.blocks)
+    this.#ints = new Int32Array(shared.slots)
+    this.#positions = new Float64Array(shared.positions)
+  }
+
+  /** The whole room of a slot. */
+  bytes(slot: number): Uint8Array {
+    return this.#bytes.subarray(slot * this.size, (slot + 1) * this.size)
+  }
+
+  state(slot: number): number {
+    return Atomics.load(this.#ints, slot * SLOT_INTS)
+  }
+
+  /** Publishes a new state; whoever waits for it wakes up. */
+  setState(slot: number, state: number): void {
+    Atomics.store(this.#ints, slot * SLOT_INTS, state)
+    Atomics.notify(this.#ints, slot * SLOT_INTS)
+  }
+
+  /** True for the one thread that gets to fill the slot. */
+  claim(slot: number): boolean {
+    return Atomics.compareExchange(this.#ints, slot * SLOT_INTS, SLOT_QUEUED, SLOT_FILLING) === SLOT_QUEUED
+  }
+
+  /** Returns when another thread has finished filling the slot. */
+  waitFilled(slot: number): void {
+    while (this.state(slot) === SLOT_FILLING) {
+      Atomics.wait(this.#ints, slot * SLOT_INTS, SLOT_FILLING, 1000)
+    }
+  }
+
+  pin(slot: number): void {
+    Atomics.add(this.#ints, slot * SLOT_INTS + 1, 1)
+  }
+
+  unpin(slot: number): void {
+    Atomics.sub(this.#ints, slot * SLOT_INTS + 1, 1)
+  }
+
+  isPinned(slot: number): boolean {
+    return Atomics.load(this.#ints, slot * SLOT_INTS + 1) > 0
+  }
+
+  /** Decoded length; meaningful once READY. */
+  length(slot: number): number {
+    return this.#ints[slot * SLOT_INTS + 2] ?? 0
+  }
+
+  /** What to decode: written by the dispatcher before the slot becomes QUEUED. */
+  describe(slot: number, block: BlockRef): void {
+    const at = slot * SLOT_INTS
+    this.#ints[at + 3] = block.source
+    this.#ints[at + 4] = block.storedSize
+    this.#ints[at + 5] = block.kindBits
+    this.#ints[at + 6] = block.maxSize
+    this.#positions[slot] = block.position
+  }
+
+  /** True where the slot was made for exactly this block, not another one at the same position. */
+  describes(slot: number, block: BlockRef): boolean {
+    const at = slot * SLOT_INTS
+    return this.#ints[at + 4] === block.storedSize && this.#ints[at + 5] === block.kindBits
+  }
+
+  block(slot: number): BlockRef {
+    const at = slot * SLOT_INTS
+    return {
+      source: this.#ints[at + 3] ?? 0,
+      position: this.#positions[slot] ?? 0,
+      storedSize: this.#ints[at + 4] ?? 0,
+      kindBits: this.#ints[at + 5] ?? 0,
+      maxSize: this.#ints[at + 6] ?? 0,
+    }
+  }
+
+  /**
+   * Decodes the block of a slot that this thread has claimed, and publishes the outcome.
+   * @returns the error where it failed; the slot is then FAILED and is never read.
+   */
+  fill(slot: number, store: BlockStore): unknown {
+    try {
+      const length = store.readBlock(this.block(slot), this.bytes(slot))
+      this.#ints[slot * SLOT_INTS + 2] = length
+      this.setState(slot, SLOT_READY)
+      return undefined
+    } catch (error) {
+      this.setState(slot, SLOT_FAILED)
+      return error
+    }
+  }
+}

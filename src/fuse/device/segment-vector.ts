@@ -1,0 +1,42 @@
+import { addressOf } from '../../sys/ffi/ffi.ts'
+import { GatherWriter } from '../../sys/mounts/device-io.ts'
+import { HOLE, MAX_SEGMENTS } from '../blocks/jobs.ts'
+import { type SharedBuffers, ZEROS_SIZE } from '../blocks/shared-buffers.ts'
+
+/** A gathering write of segments straight from the slots of the shared cache. Each thread has its own. */
+export class SegmentVector {
+  /** With room for a header. */
+  readonly writer = new GatherWriter(MAX_SEGMENTS + 1)
+  readonly #slotSize: number
+  readonly #blocks: number
+  readonly #zeros: number
+
+  constructor(shared: SharedBuffers) {
+    this.#slotSize = shared.slotSize
+    this.#blocks = addressOf(new Uint8Array(shared.blocks))
+    this.#zeros = addressOf(new Uint8Array(shared.zeros))
+  }
+
+  /**
+   * Adds what the segments have after their first `skip` bytes.
+   * @param segments three ints each: slot (READY and pinned) or HOLE, from, length
+   * @returns bytes added
+   */
+  add(segments: Int32Array, skip = 0): number {
+    let total = 0
+    let left = skip
+    for (let i = 0; i < segments.length; i += 3) {
+      const slot = segments[i] ?? HOLE
+      const from = segments[i + 1] ?? 0
+      const length = segments[i + 2] ?? 0
+      if (slot === HOLE && length > ZEROS_SIZE) throw new RangeError(`hole of ${length} bytes in one job`)
+      const passed = Math.min(left, length)
+      left -= passed
+      if (passed === length) continue
+      const start = slot === HOLE ? this.#zeros : this.#blocks + slot * this.#slotSize + from
+      this.writer.add(start + passed, length - passed)
+      total += length - passed
+    }
+    return total
+  }
+}

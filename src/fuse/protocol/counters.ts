@@ -1,0 +1,41 @@
+import type { SharedBuffers } from '../blocks/shared-buffers.ts'
+
+/** Counters, one row of 64-bit floats for each thread; a row is written by its thread only. */
+export const COUNTERS = [
+  'requests',
+  'cacheHits',
+  'cacheMisses',
+  'inlineReads',
+  'pooledReads',
+  'failedReads',
+] as const
+export type Counter = (typeof COUNTERS)[number]
+
+export function countersSize(workers: number): number {
+  return (workers + 1) * COUNTERS.length * 8
+}
+
+/** One thread's row of counters; row 0 is the dispatcher's. */
+export class Counters {
+  readonly #row: Float64Array
+
+  constructor(shared: SharedBuffers, thread: number) {
+    this.#row = new Float64Array(shared.counters, thread * COUNTERS.length * 8, COUNTERS.length)
+  }
+
+  add(counter: Counter, amount = 1): void {
+    const at = COUNTERS.indexOf(counter)
+    this.#row[at] = (this.#row[at] ?? 0) + amount
+  }
+}
+
+/** Sums the rows of all threads. */
+export function readCounters(shared: SharedBuffers): Record<Counter, number> {
+  const all = new Float64Array(shared.counters)
+  const sums = COUNTERS.map((_, column) => {
+    let sum = 0
+    for (let row = 0; row <= shared.workers; row++) sum += all[row * COUNTERS.length + column] ?? 0
+    return sum
+  })
+  return Object.fromEntries(COUNTERS.map((name, i) => [name, sums[i]])) as Record<Counter, number>
+}

@@ -1,0 +1,95 @@
+import { ByteReader, FsError, type NodeId } from '../../base/index.ts'
+import { IN_HEADER_SIZE } from './abi.ts'
+
+/**
+ * One request as it lies in the receive buffer (`struct fuse_in_header` and what follows). A single object is
+ * reused for all requests of a thread; nothing may keep it past the reply.
+ */
+export class Request {
+  readonly #bytes: Buffer
+  readonly #view: DataView
+  length = 0
+  opcode = 0
+  /** The u64 `unique` as two halves: BigInt costs more than the whole rest of the header. */
+  uniqueLow = 0
+  uniqueHigh = 0
+  nodeId: NodeId = 0
+  uid = 0
+  gid = 0
+  pid = 0
+  #body: ByteReader
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    this.#body = new ByteReader(this.#view, 0, 0, 'request')
+  }
+
+  /**
+   * Decodes the header of the message of `length` bytes in the buffer.
+   * @throws FsError EIO when it is shorter than a header or says another length than was read.
+   */
+  decodeHeader(length: number): void {
+    const header = new ByteReader(this.#view, 0, Math.min(length, IN_HEADER_SIZE), 'fuse_in_header')
+    const stated = header.u32()
+    this.opcode = header.u32()
+    this.uniqueLow = header.u32()
+    this.uniqueHigh = header.u32()
+    const nodeLow = header.u32()
+    this.nodeId = header.u32() * 2 ** 32 + nodeLow
+    this.uid = header.u32()
+    this.gid = header.u32()
+    this.pid = header.u32()
+    header.skip(4)
+    if (stated !== length) {
+      throw new FsError('EIO', `fuse_in_header: says ${stated} bytes, received ${length}`)
+    }
+    this.length = length
+    this.#body = new ByteReader(this.#view, IN_HEADER_SIZE, length, 'request body')
+  }
+
+  /** What follows the header: read it in the order of the structure. */
+  get body(): ByteReader {
+    return this.#body
+  }
+
+  /** The rest of the body as a NUL-terminated name. @throws FsError EIO without a NUL */
+  name(): string {
+    const start = this.length - this.#body.remaining
+    const end = this.#bytes.indexOf(0, start)
+    if (end < 0 || end >= this.length) throw new FsError('EIO', 'request: name without its NUL')
+    this.#body.skip(end + 1 - start)
+    return this.#bytes.toString('latin1', start, end)
+  }
+}
+
+/** `struct fuse_ioctl_in` and what the caller gave, a view that is valid until the next request is read */
+export interface IoctlIn {
+  readonly command: number
+  readonly data: Uint8Array
+  /** Most bytes of the answer. */
+  readonly room: number
+}
+
+export function decodeIoctlIn(body: ByteReader): IoctlIn {
+  body.skip(8 + 4) // fh, flags
+  const command = body.u32()
+  body.skip(8) // arg
+  const size = body.u32()
+  const room = body.u32()
+  return { command, data: body.bytes(size), room }
+}
+
+/** `struct fuse_read_in`, shared by READ, READDIR and READDIRPLUS. */
+export interface ReadIn {
+  readonly fileHandle: bigint
+  readonly offset: number
+  readonly size: number
+}
+
+export function decodeReadIn(body: ByteReader): ReadIn {
+  const fileHandle = body.u64()
+  const offset = body.offset64()
+  const size = body.u32()
+  return { fileHandle, offset, size }
+}

@@ -1,0 +1,202 @@
+import { ERRNO, type ErrnoCode, type Stat, type StatFs } from '../../base/index.ts'
+import { ATTR_SIZE, OUT_HEADER_SIZE, STATX_BASIC_STATS, STATX_BTIME } from './abi.ts'
+
+/**
+ * Time-outs of entries and attributes in seconds. The image cannot change, so they are as long as the kernel
+ * can count in jiffies without special cases.
+ */
+export const FOREVER_SECONDS = 0x7fff_ffff
+
+/** Writes one reply: `struct fuse_out_header` and its payload, in one buffer that is reused for all replies. */
+export class Reply {
+  readonly bytes: Buffer
+  readonly #view: DataView
+  #position = OUT_HEADER_SIZE
+
+  /** @param capacity most payload bytes of any reply */
+  constructor(capacity: number) {
+    this.bytes = Buffer.alloc(OUT_HEADER_SIZE + capacity)
+    this.#view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.byteLength)
+  }
+
+  /** Payload bytes written so far. */
+  get length(): number {
+    return this.#position - OUT_HEADER_SIZE
+  }
+
+  begin(): void {
+    this.#position = OUT_HEADER_SIZE
+  }
+
+  /** Takes back what was written after `length` was read as `mark`. */
+  rewind(mark: number): void {
+    this.#position = OUT_HEADER_SIZE + mark
+  }
+
+  u16(value: number): void {
+    this.#view.setUint16(this.#take(2), value, true)
+  }
+
+  u32(value: number): void {
+    this.#view.setUint32(this.#take(4), value, true)
+  }
+
+  /** A safe integer, also a negative one (seconds before 1970), as 64 bits in two's complement. */
+  u64(value: number): void {
+    const at = this.#take(8)
+    this.#view.setUint32(at, value % 2 ** 32, true)
+    this.#view.setUint32(at + 4, Math.floor(value / 2 ** 32), true)
+  }
+
+  zeros(length: number): void {
+    const at = this.#take(length)
+    this.bytes.fill(0, at, at + length)
+  }
+
+  data(bytes: Uint8Array): void {
+    this.bytes.set(bytes, this.#take(bytes.length))
+  }
+
+  name(name: string): void {
+    this.bytes.write(name, this.#take(name.length), 'latin1')
+  }
+
+  /** Room for `length` payload bytes to be filled by the caller before the reply is finished. */
+  claim(length: number): Uint8Array {
+    const at = this.#take(length)
+    return this.bytes.subarray(at, at + length)
+  }
+
+  /** Writes the header of a success. @returns bytes of the whole message */
+  finish(uniqueLow: number, uniqueHigh: number): number {
+    return this.#header(this.#position, 0, uniqueLow, uniqueHigh)
+  }
+
+  /** Drops the payload and writes the header of an error; here, and only here, errno gets its sign. */
+  fail(code: ErrnoCode, uniqueLow: number, uniqueHigh: number): number {
+    return this.#header(OUT_HEADER_SIZE, -ERRNO[code], uniqueLow, uniqueHigh)
+  }
+
+  #header(length: number, error: number, uniqueLow: number, uniqueHigh: number): number {
+    encodeOutHeader(this.#view, length, error, uniqueLow, uniqueHigh)
+    return length
+  }
+
+  #take(length: number): number {
+    const at = this.#position
+    if (at + length > this.bytes.length) throw new RangeError(`reply: ${length} bytes at ${at} do not fit`)
+    this.#position = at + length
+    return at
+  }
+}
+
+/** `struct fuse_out_header` at the start of `view`. `error` is 0 or a negative errno. */
+export function encodeOutHeader(
+  view: DataView,
+  length: number,
+  error: number,
+  uniqueLow: number,
+  uniqueHigh: number,
+): void {
+  view.setUint32(0, length, true)
+  view.setInt32(4, error, true)
+  view.setUint32(8, uniqueLow, true)
+  view.setUint32(12, uniqueHigh, true)
+}
+
+/** `struct fuse_attr`, 88 bytes. */
+export function encodeAttr(reply: Reply, stat: Stat): void {
+  reply.u64(stat.ino)
+  reply.u64(stat.size)
+  reply.u64(stat.blocks)
+  reply.u64(stat.atime)
+  reply.u64(stat.mtime)
+  reply.u64(stat.ctime)
+  reply.u32(stat.atimeNsec)
+  reply.u32(stat.mtimeNsec)
+  reply.u32(stat.ctimeNsec)
+  reply.u32(stat.mode)
+  reply.u32(stat.nlink)
+  reply.u32(stat.uid)
+  reply.u32(stat.gid)
+  reply.u32(stat.rdev)
+  reply.u32(stat.blksize)
+  reply.u32(0)
+}
+
+/** `struct fuse_entry_out`, 128 bytes. Without `stat` it is a cached negative entry (nodeid 0). */
+export function encodeEntry(reply: Reply, nodeId: number, stat: Stat | undefined): void {
+  reply.u64(nodeId)
+  reply.u64(0)
+  reply.u64(FOREVER_SECONDS)
+  reply.u64(stat === undefined ? 0 : FOREVER_SECONDS)
+  reply.u32(0)
+  reply.u32(0)
+  if (stat === undefined) reply.zeros(ATTR_SIZE)
+  else encodeAttr(reply, stat)
+}
+
+/** `struct fuse_attr_out`, 104 bytes. */
+export function encodeAttrOut(reply: Reply, stat: Stat): void {
+  reply.u64(FOREVER_SECONDS)
+  reply.u32(0)
+  reply.u32(0)
+  encodeAttr(reply, stat)
+}
+
+/** `struct fuse_statx_out`, 288 bytes. The bit of the birth time is set where that is known; images have none. */
+export function encodeStatx(reply: Reply, stat: Stat): void {
+  reply.u64(FOREVER_SECONDS)
+  reply.u32(0)
+  reply.u32(0)
+  reply.zeros(16)
+  reply.u32(stat.btime === undefined ? STATX_BASIC_STATS : STATX_BASIC_STATS | STATX_BTIME)
+  reply.u32(stat.blksize)
+  reply.u64(0)
+  reply.u32(stat.nlink)
+  reply.u32(stat.uid)
+  reply.u32(stat.gid)
+  reply.u16(stat.mode)
+  reply.u16(0)
+  reply.u64(stat.ino)
+  reply.u64(stat.size)
+  reply.u64(stat.blocks)
+  reply.u64(0)
+  encodeStatxTime(reply, stat.atime, stat.atimeNsec)
+  encodeStatxTime(reply, stat.btime ?? 0, stat.btimeNsec ?? 0)
+  encodeStatxTime(reply, stat.ctime, stat.ctimeNsec)
+  encodeStatxTime(reply, stat.mtime, stat.mtimeNsec)
+  reply.u32(deviceMajor(stat.rdev))
+  reply.u32(deviceMinor(stat.rdev))
+  reply.u32(0)
+  reply.u32(0)
+  reply.zeros(112)
+}
+
+function encodeStatxTime(reply: Reply, seconds: number, nanoseconds: number): void {
+  reply.u64(seconds)
+  reply.u32(nanoseconds)
+  reply.u32(0)
+}
+
+/** `new_decode_dev` (include/linux/kdev_t.h). */
+function deviceMajor(rdev: number): number {
+  return (rdev >>> 8) & 0xfff
+}
+
+function deviceMinor(rdev: number): number {
+  return (rdev & 0xff) | ((rdev >>> 12) & 0xfff00)
+}
+
+/** `struct fuse_kstatfs`, 80 bytes. */
+export function encodeStatFs(reply: Reply, statfs: StatFs): void {
+  reply.u64(statfs.blocks)
+  reply.u64(statfs.blocksFree)
+  reply.u64(statfs.blocksAvailable)
+  reply.u64(statfs.files)
+  reply.u64(statfs.filesFree)
+  reply.u32(statfs.blockSize)
+  reply.u32(statfs.nameMax)
+  reply.u32(statfs.blockSize)
+  reply.zeros(28)
+}

@@ -1,0 +1,41 @@
+/**
+ * Wires one mount together. Only the files of `src/molecule/` know OCI, verity, squashfs and the merge at the
+ * same time; everything above sees this list.
+ */
+
+export type { IdRange, IdRule, UpperPolicy } from '../../overlay/index.ts'
+export { type CodecReport, listCodecs } from './codecs.ts'
+export type { DamageReport } from './damage.ts'
+export { inspectSource } from './inspect.ts'
+export type { InspectReport, LayerReport, VerityReport } from './inspect-report.ts'
+export {
+  type OpenMolecule,
+  openBlockStore,
+  openMolecule,
+  openWithUpper,
+  readHostFile,
+  type UpperMolecule,
+} from './open.ts'
+export { prepareRehearsal } from './rehearsal.ts'
+export { resolveMolecule } from './resolve.ts'
+export type {
+  ChangesPlace,
+  ImageSpec,
+  MoleculeRequest,
+  MoleculeSpec,
+  UpperOptions,
+  UpperSpec,
+  VerifyMode,
+} from './spec.ts'
+export { hasHostDirectories, isVerified, layerDescriptors, takesChanges } from './spec.ts'
+export { allocateTally, type ImageTally, readTally, watchImages } from './tally.ts'
+export { removeChanges } from './temporary-changes.ts'
+export {
+  HeldError,
+  type OpenUpper,
+  openUpper,
+  type UpperPaths,
+  upperPaths,
+  viewUpper,
+} from './upper.ts'
+export { type LayerVerdict, type VerifyProgress, type VerifyReport, verifySource } from './verify.ts'

@@ -1,0 +1,42 @@
+import { codeOfErrno, type ErrnoCode, FsError } from '../../base/index.ts'
+import { koffi } from './koffi.ts'
+
+/** A function of a shared library. Pointers go in as Uint8Array (also over shared memory) or as an address. */
+// The types of arguments are given by the C prototype, which TypeScript cannot see.
+export type ForeignFunction = (...args: readonly unknown[]) => number | bigint | string | null | object
+
+export interface SharedLibrary {
+  readonly name: string
+  /** Binds one function by its C prototype, for example `int64_t pread(int fd, void *buf, size_t n, int64_t o)`. */
+  bind(prototype: string): ForeignFunction
+}
+
+/** Opens the first library that this machine has; undefined where there is none of them. */
+export function openLibrary(names: readonly string[]): SharedLibrary | undefined {
+  for (const name of names) {
+    try {
+      const library = koffi.load(name)
+      return { name, bind: (prototype) => library.func(prototype) as ForeignFunction }
+    } catch {
+      // Absent under this name: the next one may be there, and the caller has another tier.
+    }
+  }
+  return undefined
+}
+
+/** `errno` of the last foreign call of this thread, positive. */
+export function lastErrno(): number {
+  return koffi.errno()
+}
+
+/** Address of the first byte. Valid as long as the buffer is reachable; V8 does not move its contents. */
+export function addressOf(bytes: Uint8Array): number {
+  return Number(koffi.address(bytes))
+}
+
+/** The FsError for a failed call, with the errno the kernel gave. */
+export function systemError(what: string): FsError {
+  const number = lastErrno()
+  const code: ErrnoCode = codeOfErrno(number)
+  return new FsError(code, `${what}: ${code} (errno ${number})`)
+}

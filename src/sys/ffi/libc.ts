@@ -1,0 +1,27 @@
+import { FsError } from '../../base/index.ts'
+import { type ForeignFunction, openLibrary, type SharedLibrary } from './ffi.ts'
+
+/** The C library by its names: glibc first, then musl's per machine. */
+const LIBC_NAMES = ['libc.so.6', 'libc.musl-x86_64.so.1', 'libc.musl-aarch64.so.1', 'libc.so']
+
+let libc: SharedLibrary | undefined
+
+/**
+ * A function of the C library by its prototype, bound at its first call: a command that calls none does not
+ * load the FFI's library either.
+ */
+export function libcFunction(prototype: string): ForeignFunction {
+  let bound: ForeignFunction | undefined
+  return (...args) => {
+    bound ??= openLibc().bind(prototype)
+    return bound(...args)
+  }
+}
+
+function openLibc(): SharedLibrary {
+  libc ??= openLibrary(LIBC_NAMES)
+  if (libc === undefined) {
+    throw new FsError('ENOSYS', `no C library found under any of the names ${LIBC_NAMES.join(', ')}`)
+  }
+  return libc
+}

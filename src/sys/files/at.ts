@@ -1,0 +1,195 @@
+import { constants } from 'node:fs'
+import type { Name } from '../../base/index.ts'
+import { bytesAddress, descriptorPathAddress, nameAddress, stringAddress } from '../ffi/c-string.ts'
+import { type ForeignFunction, lastErrno, systemError } from '../ffi/ffi.ts'
+import { libcFunction } from '../ffi/libc.ts'
+import { Scratch } from '../ffi/scratch.ts'
+import { systemCall } from '../ffi/system-call.ts'
+
+/**
+ * Names below a descriptor of their directory, which may be opened with O_PATH. A name is one component, so that no
+ * call leaves that directory, and no path is walked that somebody could bend. Everything throws FsError with the
+ * errno of the kernel, and EINVAL for what is no file name.
+ */
+
+const openat = libcFunction('int openat(int dir, uintptr_t path, int flags, uint32_t mode)')
+const mkdirat = libcFunction('int mkdirat(int dir, uintptr_t path, uint32_t mode)')
+const symlinkat = libcFunction('int symlinkat(uintptr_t target, int dir, uintptr_t path)')
+const linkat = libcFunction('int linkat(int fromDir, uintptr_t from, int toDir, uintptr_t to, int flags)')
+const unlinkat = libcFunction('int unlinkat(int dir, uintptr_t path, int flags)')
+const readlinkat = libcFunction('int64_t readlinkat(int dir, uintptr_t path, uintptr_t buffer, size_t size)')
+const faccessat = libcFunction('int faccessat(int dir, uintptr_t path, int mode, int flags)')
+const umask = libcFunction('uint32_t umask(uint32_t mask)')
+
+/** Not among Node's constants; the same on all machines it runs on (include/uapi/asm-generic/fcntl.h). */
+export const O_PATH = 0o10000000
+const O_CLOEXEC = 0o2000000
+/** Contains O_DIRECTORY, whose number depends on the machine. */
+export const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY
+const { O_NOFOLLOW, O_DIRECTORY, O_RDONLY, O_NOATIME } = constants
+
+/** Flags of renameat2(2). */
+export const RENAME_NOREPLACE = 1
+export const RENAME_EXCHANGE = 2
+
+const AT_FDCWD = -100
+const AT_REMOVEDIR = 0x200
+const AT_SYMLINK_FOLLOW = 0x400
+const EINTR = 4
+
+/** Longest target of a symbolic link on any file system of Linux (PATH_MAX), bytes. */
+const TARGET_MAX = 4096
+const target = new Scratch(TARGET_MAX)
+
+/**
+ * @param flags O_CLOEXEC and O_NOFOLLOW are added
+ * @param mode of a file that is made
+ * @returns a descriptor; the caller closes it
+ */
+export function openAt(dir: number, name: Name, flags: number, mode = 0): number {
+  const path = nameAddress(name)
+  const fd = untilDone(openat, dir, path, flags | O_CLOEXEC | O_NOFOLLOW, mode)
+  if (fd < 0) throw systemError(`open ${JSON.stringify(name)}`)
+  return fd
+}
+
+/** An O_PATH descriptor of the directory above, across mounts; of the root it is the root itself. */
+export function openParent(dir: number): number {
+  const fd = untilDone(openat, dir, stringAddress('..'), O_PATH | O_DIRECTORY | O_CLOEXEC, 0)
+  if (fd < 0) throw systemError(`open the directory above fd ${dir}`)
+  return fd
+}
+
+/** Fails where this user may make nothing in a directory, or its file system takes nothing. @throws FsError EACCES, EROFS */
+export function assertWritable(dir: number): void {
+  const failed = Number(faccessat(dir, stringAddress('.'), constants.W_OK | constants.X_OK, 0)) !== 0
+  if (failed) throw systemError(`write to directory fd ${dir}`)
+}
+
+/** A new file without a name in the directory (O_TMPFILE), open for reading and writing. @throws EOPNOTSUPP, … */
+export function openUnnamed(dir: number, mode: number): number {
+  const fd = untilDone(openat, dir, stringAddress('.'), constants.O_RDWR | O_TMPFILE | O_CLOEXEC, mode)
+  if (fd < 0) throw systemError(`open unnamed file in fd ${dir}`)
+  return fd
+}
+
+/** Whether reading may move the time of access of what is read. */
+export type Trace = 'noticed' | 'unnoticed'
+
+/** Another descriptor of the same directory, for reading it: `dir` may be O_PATH. */
+export function reopenDirectory(dir: number, trace: Trace = 'noticed'): number {
+  const open = (more: number): number => {
+    const fd = untilDone(openat, dir, stringAddress('.'), O_RDONLY | O_DIRECTORY | O_CLOEXEC | more, 0)
+    if (fd < 0) throw systemError(`reopen directory fd ${dir}`)
+    return fd
+  }
+  return trace === 'noticed' ? open(0) : unnoticed(open)
+}
+
+/**
+ * Opens something so that reading it leaves its time of access alone, where that is allowed: to its owner, and with
+ * CAP_FOWNER (fs/namei.c:may_open).
+ * @param open is called with the flag to add, and without it where that gives EPERM
+ */
+export function unnoticed<T>(open: (flag: number) => T): T {
+  try {
+    return open(O_NOATIME)
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'EPERM') return open(0)
+    throw error
+  }
+}
+
+/**
+ * Opens the file of a descriptor once more with other flags, for instance an O_PATH one for writing; also where the
+ * file has no name any more. @throws FsError ELOOP for a symbolic link
+ */
+export function reopenFd(fd: number, flags: number): number {
+  const opened = untilDone(openat, AT_FDCWD, descriptorPathAddress(fd), flags | O_CLOEXEC, 0)
+  if (opened < 0) throw systemError(`reopen fd ${fd}`)
+  return opened
+}
+
+export function mkdirAt(dir: number, name: Name, mode: number): void {
+  const path = nameAddress(name)
+  if (Number(mkdirat(dir, path, mode)) !== 0) throw systemError(`mkdir ${JSON.stringify(name)}`)
+}
+
+/** @param rdev as the kernel encodes it in 32 bits (`new_encode_dev`) */
+export function mknodAt(dir: number, name: Name, mode: number, rdev: number): void {
+  const path = nameAddress(name)
+  if (systemCall('mknodat', dir, path, mode, rdev) !== 0) throw systemError(`mknod ${JSON.stringify(name)}`)
+}
+
+export function symlinkAt(to: Uint8Array, dir: number, name: Name): void {
+  const path = nameAddress(name)
+  const bytes = bytesAddress(to, 1)
+  if (Number(symlinkat(bytes, dir, path)) !== 0) throw systemError(`symlink ${JSON.stringify(name)}`)
+}
+
+/** Links the name itself, a symbolic link too. */
+export function linkAt(fromDir: number, from: Name, toDir: number, to: Name): void {
+  const source = nameAddress(from)
+  const path = nameAddress(to, 1)
+  if (Number(linkat(fromDir, source, toDir, path, 0)) === 0) return
+  throw systemError(`link ${JSON.stringify(from)} to ${JSON.stringify(to)}`)
+}
+
+/**
+ * Gives the file of a descriptor a name: one without a name yet (O_TMPFILE), or one more of any other.
+ * @throws FsError ENOENT where its last name was removed
+ */
+export function linkFd(fd: number, dir: number, name: Name): void {
+  const source = descriptorPathAddress(fd)
+  const path = nameAddress(name, 1)
+  // Not by AT_EMPTY_PATH, which asks for CAP_DAC_READ_SEARCH.
+  if (Number(linkat(AT_FDCWD, source, dir, path, AT_SYMLINK_FOLLOW)) === 0) return
+  throw systemError(`link fd ${fd} to ${JSON.stringify(name)}`)
+}
+
+export function unlinkAt(dir: number, name: Name): void {
+  const path = nameAddress(name)
+  if (Number(unlinkat(dir, path, 0)) !== 0) throw systemError(`unlink ${JSON.stringify(name)}`)
+}
+
+export function rmdirAt(dir: number, name: Name): void {
+  const path = nameAddress(name)
+  if (Number(unlinkat(dir, path, AT_REMOVEDIR)) !== 0) throw systemError(`rmdir ${JSON.stringify(name)}`)
+}
+
+/** @param flags 0, RENAME_NOREPLACE or RENAME_EXCHANGE */
+export function renameAt(fromDir: number, from: Name, toDir: number, to: Name, flags: number): void {
+  const source = nameAddress(from)
+  const path = nameAddress(to, 1)
+  if (systemCall('renameat2', fromDir, source, toDir, path, flags) === 0) return
+  throw systemError(`rename ${JSON.stringify(from)} to ${JSON.stringify(to)}`)
+}
+
+/** @throws FsError EINVAL where the name is no symbolic link */
+export function readlinkAt(dir: number, name: Name): Uint8Array {
+  return readTarget(dir, nameAddress(name), name)
+}
+
+/** Of a descriptor opened with O_PATH|O_NOFOLLOW. @throws FsError EINVAL or ENOENT where it is no symbolic link */
+export function readlinkFd(fd: number): Uint8Array {
+  return readTarget(fd, stringAddress(''), `fd ${fd}`)
+}
+
+/** Takes every bit of the process-wide umask away: modes given here are then exact. Done once, by the daemon. */
+export function setUmask0(): void {
+  umask(0)
+}
+
+function readTarget(dir: number, path: number, what: string): Uint8Array {
+  const length = Number(readlinkat(dir, path, target.address, TARGET_MAX))
+  if (length < 0) throw systemError(`readlink ${JSON.stringify(what)}`)
+  return new Uint8Array(target.bytes.subarray(0, length))
+}
+
+/** Opening may be interrupted by a signal where it waits, for instance for a network. */
+function untilDone(call: ForeignFunction, ...args: readonly number[]): number {
+  for (;;) {
+    const result = Number(call(...args))
+    if (result >= 0 || lastErrno() !== EINTR) return result
+  }
+}

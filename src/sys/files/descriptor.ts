@@ -1,0 +1,39 @@
+import { lastErrno, systemError } from '../ffi/ffi.ts'
+import { libcFunction } from '../ffi/libc.ts'
+
+const lseek = libcFunction('int64_t lseek(int fd, int64_t offset, int whence)')
+const dup2 = libcFunction('int dup2(int from, int to)')
+
+const fcntl = libcFunction('int fcntl(int fd, int command, int argument)')
+
+/** include/uapi/linux/fcntl.h */
+const F_DUPFD_CLOEXEC = 1030
+
+// include/uapi/linux/fs.h
+const SEEK_DATA = 3
+const SEEK_HOLE = 4
+
+const ENXIO = 6
+
+/**
+ * Start of the next data or hole of an open file at or after `offset`, bytes; undefined where there is none
+ * (lseek(2)). Moves the file position, which nothing of ours uses.
+ */
+export function seekExtent(fd: number, offset: number, whence: 'data' | 'hole'): number | undefined {
+  const position = Number(lseek(fd, offset, whence === 'data' ? SEEK_DATA : SEEK_HOLE))
+  if (position >= 0) return position
+  if (lastErrno() === ENXIO) return undefined
+  throw systemError(`lseek fd ${fd} to ${whence} from ${offset}`)
+}
+
+/** Makes the number `to` mean the open file of `from`, in one step; what it meant before is closed. */
+export function replaceDescriptor(from: number, to: number): void {
+  if (Number(dup2(from, to)) < 0) throw systemError(`dup2 ${from} to ${to}`)
+}
+
+/** Another number for the open file of `fd`, closed on exec. */
+export function duplicateDescriptor(fd: number): number {
+  const copy = Number(fcntl(fd, F_DUPFD_CLOEXEC, 0))
+  if (copy < 0) throw systemError(`duplicate descriptor ${fd}`)
+  return copy
+}

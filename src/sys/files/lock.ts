@@ -1,0 +1,87 @@
+import { closeSync, fstatSync, readFileSync } from 'node:fs'
+import { FsError } from '../../base/index.ts'
+import { lastErrno, systemError } from '../ffi/ffi.ts'
+import { libcFunction } from '../ffi/libc.ts'
+import { procPath } from '../plain/proc.ts'
+import { reopenDirectory } from './at.ts'
+
+const LOCK_SH = 1
+const LOCK_EX = 2
+const LOCK_NB = 4
+const LOCK_UN = 8
+const EINTR = 4
+const EAGAIN = 11
+
+/** Holders keep the lock for a few file operations; a stopped holder must not stop everybody for ever. */
+const LOCK_TIMEOUT_MS = 5000
+
+const flock = libcFunction('int flock(int fd, int operation)')
+
+/**
+ * Takes flock(2) for the open file of a descriptor, until its last descriptor is closed or its process dies.
+ * @returns false where somebody else has it
+ * @throws FsError EBADF, ENOLCK, EOPNOTSUPP on file systems that have no such locks
+ */
+export function tryLock(fd: number, kind: 'shared' | 'exclusive'): boolean {
+  const operation = kind === 'shared' ? LOCK_SH : LOCK_EX
+  for (;;) {
+    if (flock(fd, operation | LOCK_NB) === 0) return true
+    const number = lastErrno()
+    if (number === EAGAIN) return false
+    if (number !== EINTR) throw systemError(`lock fd ${fd}`)
+  }
+}
+
+/** Gives the lock back before the descriptor is closed. */
+export function unlockFd(fd: number): void {
+  flock(fd, LOCK_UN)
+}
+
+/**
+ * Process id of who has flock(2) for the file of a descriptor; undefined where that cannot be seen.
+ * The table tells inodes and devices; some file systems have other device numbers there than stat(2) says, so an inode
+ * number that stands there once is enough.
+ */
+export function lockHolder(fd: number): number | undefined {
+  // Node takes the number for a signed one.
+  const ino = BigInt.asUintN(64, fstatSync(fd, { bigint: true }).ino)
+  const holders = readLocks().filter((lock) => lock.ino === ino)
+  const pids = new Set(holders.map((lock) => lock.pid))
+  const [pid] = pids
+  // Of a process in another pid namespace the number is 0 or less.
+  return pids.size === 1 && pid !== undefined && pid > 0 ? pid : undefined
+}
+
+/** The lines of `/proc/locks` (proc_locks(5)) that are of flock(2). */
+function readLocks(): readonly { readonly pid: number; readonly ino: bigint }[] {
+  try {
+    const lines = readFileSync(procPath('locks'), 'latin1').matchAll(
+      /^\d+: FLOCK +\w+ +\w+ +(-?\d+) [\da-f]+:[\da-f]+:(\d+) /gm,
+    )
+    return [...lines].map(([, pid, ino]) => ({ pid: Number(pid), ino: BigInt(ino ?? 0) }))
+  } catch {
+    return []
+  }
+}
+
+/**
+ * Runs `action` while holding flock(2) on a folder. The kernel drops the lock when its holder dies.
+ * @param dir may be O_PATH
+ * @param what the folder, for messages
+ * @throws FsError EBUSY when another process holds it for seconds
+ */
+export function withFolderLock<T>(dir: number, what: string, action: () => T): T {
+  const fd = reopenDirectory(dir)
+  try {
+    const deadline = performance.now() + LOCK_TIMEOUT_MS
+    while (!tryLock(fd, 'exclusive')) {
+      if (performance.now() >= deadline) {
+        throw new FsError('EBUSY', `another process holds the lock of ${what}`)
+      }
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5)
+    }
+    return action()
+  } finally {
+    closeSync(fd)
+  }
+}

@@ -1,0 +1,94 @@
+import type { Name, Stat } from '../../base/index.ts'
+import { nameAddress, stringAddress } from '../ffi/c-string.ts'
+import { lastErrno, systemError } from '../ffi/ffi.ts'
+import { Scratch } from '../ffi/scratch.ts'
+import { systemCall } from '../ffi/system-call.ts'
+
+/**
+ * An inode number of this machine, exact: a number up to 2^53, a BigInt beyond, where network file systems, mergerfs and
+ * overlayfs with `xino` have theirs. So equal ones are equal for `===` and as keys.
+ */
+export type HostInode = number | bigint
+
+/** Attributes of a file of this machine, as statx(2) gives them: exact times, and device numbers in 32 bits. */
+export interface HostStat extends Stat {
+  /** Device of the file system, encoded as `rdev` is: tells, with `inode`, one file from all others. */
+  readonly dev: number
+  /** Exact, unlike `ino`, which is rounded beyond 2^53. */
+  readonly inode: HostInode
+}
+
+const AT_SYMLINK_NOFOLLOW = 0x100
+const AT_EMPTY_PATH = 0x1000
+/** include/uapi/linux/stat.h */
+const STATX_BASIC_STATS = 0x7ff
+const STATX_BTIME = 0x800
+const WANTED = STATX_BASIC_STATS | STATX_BTIME
+const SIZE_OF_STATX = 256
+const ENOENT = 2
+
+const scratch = new Scratch(SIZE_OF_STATX)
+const record = scratch.words()
+
+/** @returns undefined where there is no such name. @throws FsError ENOTDIR, EACCES, ENAMETOOLONG, … */
+export function statAt(dir: number, name: Name): HostStat | undefined {
+  const path = nameAddress(name)
+  if (systemCall('statx', dir, path, AT_SYMLINK_NOFOLLOW, WANTED, scratch.address) === 0) return decode()
+  if (lastErrno() === ENOENT) return undefined
+  throw systemError(`statx ${JSON.stringify(name)}`)
+}
+
+/** Of any descriptor, one opened with O_PATH too. @throws FsError */
+export function statFd(fd: number): HostStat {
+  const path = stringAddress('')
+  if (systemCall('statx', fd, path, AT_EMPTY_PATH, WANTED, scratch.address) === 0) return decode()
+  throw systemError(`statx fd ${fd}`)
+}
+
+function u32(at: number): number {
+  return record[at >>> 2] ?? 0
+}
+
+function u64(at: number): number {
+  return u32(at + 4) * 2 ** 32 + u32(at)
+}
+
+/** A signed number of seconds. */
+function s64(at: number): number {
+  return (u32(at + 4) | 0) * 2 ** 32 + u32(at)
+}
+
+/** `new_encode_dev` (include/linux/kdev_t.h) of the two numbers at `at`; the kernel has 12 and 20 bits for them. */
+function device(at: number): number {
+  const [major, minor] = [u32(at), u32(at + 4)]
+  return ((minor & 0xff) | ((major & 0xfff) << 8) | ((minor & ~0xff) << 12)) >>> 0
+}
+
+function exact(at: number): HostInode {
+  const number = u64(at)
+  return Number.isSafeInteger(number) ? number : (BigInt(u32(at + 4)) << 32n) | BigInt(u32(at))
+}
+
+/** struct statx. */
+function decode(): HostStat {
+  return {
+    dev: device(136),
+    ino: u64(32),
+    inode: exact(32),
+    mode: u32(28) & 0xffff,
+    nlink: u32(16),
+    uid: u32(20),
+    gid: u32(24),
+    rdev: device(128),
+    size: u64(40),
+    blocks: u64(48),
+    blksize: u32(4),
+    atime: s64(64),
+    mtime: s64(112),
+    ctime: s64(96),
+    atimeNsec: u32(72),
+    mtimeNsec: u32(120),
+    ctimeNsec: u32(104),
+    ...((u32(0) & STATX_BTIME) !== 0 && { btime: s64(80), btimeNsec: u32(88) }),
+  }
+}

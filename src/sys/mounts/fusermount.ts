@@ -1,0 +1,227 @@
+import { spawn } from 'node:child_process'
+import { closeSync } from 'node:fs'
+import { type ErrnoCode, FsError, type PathText, systemPath } from '../../base/index.ts'
+import { addressOf, lastErrno, systemError } from '../ffi/ffi.ts'
+import { libcFunction } from '../ffi/libc.ts'
+import { userNamespaceLimits } from '../process/user-namespaces.ts'
+
+/** What one run of the helper came to. */
+interface HelperResult {
+  readonly program: string
+  readonly exitCode: number | null
+  /** Its last line on stderr without the program's name. */
+  readonly message: string
+}
+
+/** fusermount may wait for a lock on the mount table; longer than this something is broken. */
+const HELPER_TIMEOUT_MS = 20_000
+
+/** Number that the helper sees its end of the socket pair under. */
+const COMM_FD = 3
+
+/**
+ * The helpers in the order they are tried. They are found by running them: the file is setuid and often not
+ * readable, so a test for access would miss it.
+ */
+export function fusermountPrograms(environment: NodeJS.ProcessEnv = process.env): readonly string[] {
+  const chosen = environment['FUSERMOUNT_PROG']
+  return [...(chosen ? [chosen] : []), 'fusermount3', 'fusermount']
+}
+
+/**
+ * Mounts through the setuid helper and receives the descriptor of the connection (libfuse's protocol: the
+ * helper passes it with SCM_RIGHTS on the socket that `_FUSE_COMMFD` names).
+ * @param options what the helper takes after `-o`, already escaped
+ * @throws FsError ENOENT where no helper is installed, else the reason the helper gave
+ */
+export async function fusermountMount(target: PathText, options: string): Promise<number> {
+  const [ours, theirs] = socketPair()
+  let theirsOpen = true
+  try {
+    const result = await runHelper(['-o', options, '--', target], theirs)
+    // Only now: with our copy of its end open, a helper that sent nothing would leave us waiting.
+    closeSync(theirs)
+    theirsOpen = false
+    if (result.exitCode !== 0) throw helperError('mount', result)
+    return receiveDescriptor(ours, result.program)
+  } finally {
+    closeSync(ours)
+    if (theirsOpen) closeSync(theirs)
+  }
+}
+
+/**
+ * Unmounts through the helper: the only way for a plain user.
+ * @throws FsError EBUSY while files are open and `lazy` is false
+ */
+export async function fusermountUnmount(target: PathText, lazy: boolean): Promise<void> {
+  const result = await runHelper(['-u', ...(lazy ? ['-z'] : []), '--', target], undefined)
+  if (result.exitCode !== 0) throw helperError('unmount', result)
+}
+
+/** The version line of the first helper that runs; undefined where none is installed. */
+export async function fusermountVersion(): Promise<{ program: string; version: string } | undefined> {
+  try {
+    const result = await runHelper(['--version'], undefined)
+    return { program: result.program, version: result.message }
+  } catch {
+    return undefined
+  }
+}
+
+async function runHelper(args: readonly string[], commFd: number | undefined): Promise<HelperResult> {
+  for (const program of fusermountPrograms()) {
+    const result = await runProgram(program, args, commFd)
+    if (result !== undefined) return result
+  }
+  throw new FsError(
+    'ENOENT',
+    `no fusermount3 found: install the package fuse3, or run as root or in a user namespace ('unshare -rm')${hint()}`,
+  )
+}
+
+function hint(): string {
+  const [limit] = userNamespaceLimits()
+  return limit === undefined ? '' : `; but ${limit}`
+}
+
+/** @returns undefined where there is no such program */
+function runProgram(
+  program: string,
+  args: readonly string[],
+  commFd: number | undefined,
+): Promise<HelperResult | undefined> {
+  return new Promise((resolve, reject) => {
+    const [command, words] = withExactPath(program, args)
+    const child = spawn(command, words, {
+      stdio: ['ignore', 'pipe', 'pipe', commFd ?? 'ignore'],
+      // Messages are read below, so they must not be translated.
+      env: {
+        ...process.env,
+        LC_ALL: 'C',
+        ...(commFd === undefined ? {} : { _FUSE_COMMFD: String(COMM_FD) }),
+      },
+      timeout: HELPER_TIMEOUT_MS,
+      killSignal: 'SIGKILL',
+    })
+    let output = ''
+    const collect = (chunk: Buffer): void => {
+      if (output.length < 8192) output += chunk.toString()
+    }
+    child.stdout?.on('data', collect)
+    child.stderr?.on('data', collect)
+    child.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') resolve(undefined)
+      else
+        reject(
+          new FsError(
+            'EACCES',
+            `cannot run the fusermount program ${program}: ${error.code ?? error.message}`,
+            { cause: error },
+          ),
+        )
+    })
+    child.on('close', (exitCode, signal) => {
+      // The shell's word for a program that is not there (POSIX, "Exit Status for Commands").
+      if (exitCode === 127 && command !== program) resolve(undefined)
+      const line = output.trim().split('\n').at(-1) ?? ''
+      const message = signal === null ? line.replace(/^\S*fusermount3?: /, '') : `killed by ${signal}`
+      resolve({ program, exitCode, message })
+    })
+  })
+}
+
+/**
+ * Node makes UTF-8 of the words it starts a program with. Where the last one, a path, holds other bytes, a shell puts
+ * them in their place.
+ */
+function withExactPath(program: string, args: readonly string[]): readonly [string, readonly string[]] {
+  const exact = systemPath(args.at(-1) ?? '')
+  if (typeof exact === 'string') return [program, args]
+  const octal = [...exact].map((byte) => `\\${byte.toString(8).padStart(3, '0')}`).join('')
+  // The mark at the end keeps line ends there, which a shell would take away.
+  const script = `path=$(printf "$1.") && shift && exec "$@" "\${path%.}"`
+  return ['/bin/sh', ['-c', script, 'sh', octal, program, ...args.slice(0, -1)]]
+}
+
+function helperError(verb: string, result: HelperResult): FsError {
+  const reason = result.message || `exit code ${result.exitCode}`
+  const remedy = REMEDIES.find(({ pattern }) => pattern.test(reason))?.remedy
+  const text = `${result.program} could not ${verb}: ${reason}${remedy === undefined ? '' : `: ${remedy}`}`
+  return new FsError(codeOfMessage(result.message), text)
+}
+
+/** What helps against what the helper says (libfuse, util/fusermount.c). */
+const REMEDIES: readonly { readonly pattern: RegExp; readonly remedy: string }[] = [
+  // The helper opens the device with the rights of its caller.
+  { pattern: /open \/dev\/fuse: Permission/, remedy: "let users open it with 'chmod 0666 /dev/fuse'" },
+  { pattern: /fuse device not found|\/dev\/fuse: No such/, remedy: `load FUSE as root with 'modprobe fuse'` },
+  {
+    pattern: /too many FUSE filesystems/i,
+    remedy: "unmount some, or raise 'mount_max' in /etc/fuse.conf",
+  },
+  {
+    pattern: /user_allow_other/,
+    remedy: "leave allow_other out, or put 'user_allow_other' into /etc/fuse.conf",
+  },
+  {
+    pattern: /mount failed: (?:Operation not permitted|Permission denied)|must be (?:suid|setuid)/i,
+    remedy:
+      "the helper has no root rights here: make it setuid root ('chmod u+s'), and allow setuid programs (no nosuid, no no_new_privs)",
+  },
+  { pattern: /no write access/, remedy: 'a plain user mounts only on directories of his own' },
+  { pattern: /mounting over filesystem type/, remedy: 'choose a target on a local disk or tmpfs' },
+]
+
+/** The helper tells its reason in words only. */
+function codeOfMessage(message: string): ErrnoCode {
+  if (/busy/i.test(message)) return 'EBUSY'
+  if (/not found in \/etc\/mtab|not mounted|Invalid argument/i.test(message)) return 'EINVAL'
+  if (/not connected/i.test(message)) return 'ENOTCONN'
+  if (/No such file/i.test(message)) return 'ENOENT'
+  if (/Permission denied|no write access|not owned/i.test(message)) return 'EACCES'
+  return 'EPERM'
+}
+
+const AF_UNIX = 1
+const SOCK_STREAM = 1
+const SOCK_CLOEXEC = 0o2000000
+
+const socketpair = libcFunction('int socketpair(int domain, int type, int protocol, void *pair)')
+const recvmsg = libcFunction('int64_t recvmsg(int fd, void *message, int flags)')
+
+function socketPair(): readonly [number, number] {
+  const pair = Buffer.alloc(8)
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) !== 0) throw systemError('socketpair')
+  return [pair.readInt32LE(0), pair.readInt32LE(4)]
+}
+
+const SOL_SOCKET = 1
+const SCM_RIGHTS = 1
+const MSG_DONTWAIT = 0x40
+const MSG_CMSG_CLOEXEC = 0x40000000
+/** `struct cmsghdr` on 64-bit Linux: length (8, musl: 4 and padding), level, type, then the data. */
+const CMSG_DATA_OFFSET = 16
+
+/** Takes the one descriptor that lies in the socket; the helper has ended, so nothing more will come. */
+function receiveDescriptor(socket: number, program: string): number {
+  const data = Buffer.alloc(8)
+  const control = Buffer.alloc(64)
+  const iovec = Buffer.alloc(16)
+  iovec.writeBigUInt64LE(BigInt(addressOf(data)), 0)
+  iovec.writeBigUInt64LE(BigInt(data.length), 8)
+  // struct msghdr, 64-bit: name, namelen, iov, iovlen, control, controllen, flags.
+  const message = Buffer.alloc(56)
+  message.writeBigUInt64LE(BigInt(addressOf(iovec)), 16)
+  message.writeBigUInt64LE(1n, 24)
+  message.writeBigUInt64LE(BigInt(addressOf(control)), 32)
+  message.writeBigUInt64LE(BigInt(control.length), 40)
+  const received = Number(recvmsg(socket, message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC))
+  if (received < 0) throw new FsError('EIO', `${program} sent no descriptor (errno ${lastErrno()})`)
+  const length = control.readUInt32LE(0)
+  const isRights = control.readInt32LE(8) === SOL_SOCKET && control.readInt32LE(12) === SCM_RIGHTS
+  if (received === 0 || length < CMSG_DATA_OFFSET + 4 || !isRights) {
+    throw new FsError('EIO', `${program} ended without sending the descriptor of the mount`)
+  }
+  return control.readInt32LE(CMSG_DATA_OFFSET)
+}

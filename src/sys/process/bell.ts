@@ -1,0 +1,38 @@
+import { lastErrno, systemError } from '../ffi/ffi.ts'
+import { libcFunction } from '../ffi/libc.ts'
+import { Scratch } from '../ffi/scratch.ts'
+
+/**
+ * A counter of the kernel that wakes a thread which waits in poll(2): eventfd(2). Whoever knows the number of the
+ * descriptor may ring, from any thread of the process.
+ */
+
+const eventfd = libcFunction('int eventfd(unsigned int initial, int flags)')
+const read = libcFunction('int64_t read(int fd, uintptr_t buffer, size_t length)')
+const write = libcFunction('int64_t write(int fd, uintptr_t buffer, size_t length)')
+
+/** include/uapi/linux/eventfd.h: O_CLOEXEC and O_NONBLOCK of the machines Node runs on. */
+const EFD_CLOEXEC = 0o2000000
+const EFD_NONBLOCK = 0o4000
+
+const COUNTER_SIZE = 8
+const one = new Scratch(COUNTER_SIZE)
+one.words()[0] = 1
+const counter = new Scratch(COUNTER_SIZE)
+
+/** @returns a descriptor that the caller closes. @throws FsError EMFILE, ENFILE, ENOMEM */
+export function openBell(): number {
+  const fd = Number(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK))
+  if (fd < 0) throw systemError(`eventfd: errno ${lastErrno()}`)
+  return fd
+}
+
+/** Makes the descriptor readable. */
+export function ringBell(fd: number): void {
+  write(fd, one.address, COUNTER_SIZE)
+}
+
+/** Makes the descriptor unreadable until the next ring. */
+export function clearBell(fd: number): void {
+  read(fd, counter.address, COUNTER_SIZE)
+}

@@ -1,0 +1,82 @@
+import { systemError } from '../ffi/ffi.ts'
+import { libcFunction } from '../ffi/libc.ts'
+
+/** Capabilities by their bit (include/uapi/linux/capability.h). */
+export const CAPABILITY = {
+  CHOWN: 0,
+  DAC_OVERRIDE: 1,
+  DAC_READ_SEARCH: 2,
+  FOWNER: 3,
+  FSETID: 4,
+  LINUX_IMMUTABLE: 9,
+  SYS_PTRACE: 19,
+  SYS_ADMIN: 21,
+  MKNOD: 27,
+  SETFCAP: 31,
+} as const
+export type Capability = keyof typeof CAPABILITY
+
+const VERSION_3 = 0x20080522
+const PR_SET_NO_NEW_PRIVS = 38
+
+const capget = libcFunction('int capget(uint8_t *header, uint8_t *data)')
+const capset = libcFunction('int capset(uint8_t *header, const uint8_t *data)')
+const prctl = libcFunction(
+  'int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)',
+)
+
+/**
+ * Gives up all capabilities of the calling thread except `keep`, for good: what it starts later cannot have them
+ * either. Linux keeps capabilities for each thread, so every thread calls this for itself.
+ * @throws FsError
+ */
+export function keepCapabilities(keep: readonly Capability[]): void {
+  // struct __user_cap_header_struct: version, pid (0: this thread). Data: two of effective, permitted, inheritable.
+  const header = Buffer.alloc(8)
+  header.writeUInt32LE(VERSION_3, 0)
+  const data = Buffer.alloc(24)
+  if (Number(capget(header, data)) !== 0) throw systemError('capget')
+  let mask = 0
+  for (const name of keep) mask += 2 ** CAPABILITY[name]
+  for (const at of [0, 12]) {
+    const kept = at === 0 ? mask : 0
+    for (const set of [0, 4]) {
+      data.writeUInt32LE((data.readUInt32LE(at + set) & kept) >>> 0, at + set)
+    }
+    data.writeUInt32LE(0, at + 8)
+  }
+  if (Number(capset(header, data)) !== 0) throw systemError('capset')
+}
+
+/** From here on no program that this thread runs gains rights by its setuid bit or file capabilities. */
+export function forbidNewPrivileges(): void {
+  if (Number(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) !== 0) throw systemError('prctl')
+}
+
+const RLIMIT_NOFILE = 7
+/** Descriptors that a process may have at most without more memory for its table than it is worth. */
+const OPEN_FILES = 1 << 20
+
+const setrlimit = libcFunction('int setrlimit(int resource, const uint8_t *limit)')
+const getrlimit = libcFunction('int getrlimit(int resource, uint8_t *limit)')
+
+/** Descriptors that this process may have (getrlimit(2)). */
+export function openFilesLimit(): number {
+  const limit = Buffer.alloc(16)
+  if (Number(getrlimit(RLIMIT_NOFILE, limit)) !== 0) return 0
+  const soft = limit.readBigUInt64LE(0)
+  return soft > BigInt(OPEN_FILES) ? OPEN_FILES : Number(soft)
+}
+
+/** Lets this process open as many files as it may (getrlimit(2)); more than it was given where it has that right. */
+export function raiseOpenFiles(): void {
+  const limit = Buffer.alloc(16)
+  if (Number(getrlimit(RLIMIT_NOFILE, limit)) !== 0) return
+  const hard = limit.readBigUInt64LE(8)
+  for (const wanted of [BigInt(OPEN_FILES), hard]) {
+    const highest = wanted > hard ? wanted : hard
+    limit.writeBigUInt64LE(wanted < highest ? wanted : highest, 0)
+    limit.writeBigUInt64LE(highest, 8)
+    if (Number(setrlimit(RLIMIT_NOFILE, limit)) === 0) return
+  }
+}

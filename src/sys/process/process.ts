@@ -1,0 +1,116 @@
+import { closeSync, readdirSync, readFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { FsError } from '../../base/index.ts'
+import { namespaceNumber } from '../plain/namespaces.ts'
+import { procPath } from '../plain/proc.ts'
+
+/** Names one process for ever: a recycled pid has another start time, and after a reboot another boot id. */
+export interface ProcessIdentity {
+  readonly pid: number
+  /** Clock ticks between boot and the start of the process (field 22 of proc_pid_stat(5)). */
+  readonly startTime: number
+  readonly bootId: string
+  /** The pid counts in this pid namespace only. */
+  readonly pidNamespace: number
+}
+
+/** `foreign`: the process lives in another pid namespace, and nothing is known of it here. */
+export type Liveness = 'alive' | 'gone' | 'foreign'
+
+export function ownIdentity(): ProcessIdentity {
+  return {
+    pid: process.pid,
+    startTime: readProcStat(process.pid)?.startTime ?? 0,
+    bootId: readBootId(),
+    pidNamespace: namespaceNumber('pid') ?? 0,
+  }
+}
+
+/** Whether that very process still runs. A zombie is gone: it holds no descriptor any more. */
+export function livenessOf(identity: ProcessIdentity): Liveness {
+  if (identity.bootId !== readBootId()) return 'gone'
+  if (identity.pidNamespace !== (namespaceNumber('pid') ?? 0)) return 'foreign'
+  const stat = readProcStat(identity.pid)
+  if (stat === undefined || stat.startTime !== identity.startTime) return 'gone'
+  return stat.state === 'Z' || stat.state === 'X' ? 'gone' : 'alive'
+}
+
+/** Waits until the process is gone. @returns false when it still runs after `timeoutMs` */
+export async function waitUntilGone(identity: ProcessIdentity, timeoutMs: number): Promise<boolean> {
+  const deadline = performance.now() + timeoutMs
+  while (livenessOf(identity) === 'alive') {
+    if (performance.now() >= deadline) return false
+    await sleep(5)
+  }
+  return true
+}
+
+interface ProcStat {
+  readonly state: string
+  readonly startTime: number
+}
+
+/** The state and start time in the text of `/proc/PID/stat`; undefined where the text is none. */
+export function parseProcStat(text: string): ProcStat | undefined {
+  // The command name may hold blanks and parentheses: fields are counted from the last closing one.
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
+  const state = fields[0]
+  const startTime = Number(fields[19])
+  return state === undefined || !Number.isSafeInteger(startTime) ? undefined : { state, startTime }
+}
+
+function readProcStat(pid: number): ProcStat | undefined {
+  try {
+    return parseProcStat(readFileSync(procPath(`${pid}/stat`), 'latin1'))
+  } catch {
+    return undefined
+  }
+}
+
+function readBootId(): string {
+  try {
+    return readFileSync(procPath('sys/kernel/random/boot_id'), 'latin1').trim()
+  } catch {
+    return ''
+  }
+}
+
+/** Flag of `/proc/self/fdinfo` (octal) for descriptors that exec closes. */
+const O_CLOEXEC = 0o2000000
+
+/**
+ * Closes what a caller left open above stderr, except `keep`, so that a child does not hold a caller's pipe.
+ * Node opens everything with O_CLOEXEC and marks the low inherited descriptors too; what lacks the flag is
+ * therefore not ours and not marked.
+ */
+export function closeInheritedDescriptors(keep: readonly number[]): void {
+  let names: string[]
+  try {
+    names = readdirSync(procPath('self/fd'))
+  } catch {
+    return
+  }
+  for (const descriptor of names.map(Number)) {
+    if (descriptor <= 2 || keep.includes(descriptor)) continue
+    try {
+      const info = readFileSync(procPath(`self/fdinfo/${descriptor}`), 'latin1')
+      const flags = Number.parseInt(/^flags:\s*([0-7]+)$/m.exec(info)?.[1] ?? '0', 8)
+      if ((flags & O_CLOEXEC) === 0) closeSync(descriptor)
+    } catch {
+      // Closed already: it was the one that listed the folder.
+    }
+  }
+}
+
+/** The promise's result, or an error of the given text. The timer does not outlive the promise. */
+export async function withTimeout<T>(promise: Promise<T>, timeoutMs: number, what: string): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const expired = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new FsError('EIO', `${what} after ${timeoutMs} ms`)), timeoutMs)
+  })
+  try {
+    return await Promise.race([promise, expired])
+  } finally {
+    clearTimeout(timer)
+  }
+}

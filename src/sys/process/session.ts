@@ -1,0 +1,21 @@
+import { systemError } from '../ffi/ffi.ts'
+import { libcFunction } from '../ffi/libc.ts'
+
+const setsid = libcFunction('int setsid(void)')
+const cSignal = libcFunction('uintptr_t signal(int number, uintptr_t handler)')
+
+/** Leaves the session and the process group of whoever started this process. @throws FsError EPERM for a group leader */
+export function startSession(): void {
+  if (Number(setsid()) < 0) throw systemError('setsid')
+}
+
+/** Real-time signals that C libraries leave to programs: glibc and musl keep those before them for threads. */
+const FIRST_REAL_TIME = 35
+const LAST_REAL_TIME = 64
+/** SIG_IGN (include/uapi/asm-generic/signal-defs.h). */
+const IGNORE = 1
+
+/** Node cannot listen to real-time signals, and each of them would end the process. */
+export function ignoreRealTimeSignals(): void {
+  for (let number = FIRST_REAL_TIME; number <= LAST_REAL_TIME; number++) cSignal(number, IGNORE)
+}

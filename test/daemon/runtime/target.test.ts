@@ -1,0 +1,98 @@
+import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { LogFile, limitLog } from '../../../src/daemon/life/log.ts'
+import { placeIn } from '../../../src/daemon/life/log-sink.ts'
+import { tagOf } from '../../../src/daemon/life/serve-mount.ts'
+import { descriptorOf } from '../../../src/daemon/request.ts'
+import { canonicalTarget, prepareTarget } from '../../../src/daemon/runtime/target.ts'
+import { Folder } from '../../../src/sys/files/folder.ts'
+import { parseMountInfo } from '../../../src/sys/mounts/mountinfo.ts'
+
+let folder: string
+
+beforeEach(() => {
+  folder = realpathSync(mkdtempSync(join(tmpdir(), 'atomfs-test-')))
+})
+
+afterEach(() => rmSync(folder, { recursive: true }))
+
+describe('canonicalTarget', () => {
+  it('follows links and goes up after them, as the kernel does', () => {
+    mkdirSync(join(folder, 'a/b'), { recursive: true })
+    symlinkSync('a/b', join(folder, 'link'))
+    symlinkSync('link', join(folder, 'link2'))
+    for (const name of ['a/b', 'link', 'link2', 'link2/', 'a/./b', 'link/../b', 'link/../../a/b', 'a/b/.']) {
+      expect(canonicalTarget(`${folder}/${name}`, []), name).toBe(join(folder, 'a/b'))
+    }
+    expect(canonicalTarget(`${folder}/link/..`, [])).toBe(join(folder, 'a'))
+    expect(canonicalTarget('/', [])).toBe('/')
+  })
+
+  it('does not look at a name that is mounted on', () => {
+    symlinkSync('elsewhere', join(folder, 'link'))
+    const mounts = parseMountInfo(`9 1 0:5 / ${folder}/link rw - fuse.atomfs-fuse x rw\n`)
+    expect(canonicalTarget(`${folder}/link`, mounts)).toBe(`${folder}/link`)
+  })
+
+  it('gives up on links that go round, and names a missing folder', () => {
+    symlinkSync('round', join(folder, 'round'))
+    expect(() => canonicalTarget(`${folder}/round`, [])).toThrow(expect.objectContaining({ code: 'ELOOP' }))
+    expect(() => canonicalTarget(`${folder}/no/x`, [])).toThrow(expect.objectContaining({ code: 'ENOENT' }))
+  })
+})
+
+describe('prepareTarget', () => {
+  it('refuses to cover the image, also behind links, and nothing beside it', async () => {
+    mkdirSync(join(folder, 'store/blobs'), { recursive: true })
+    mkdirSync(join(folder, 'store2'))
+    symlinkSync(join(folder, 'store/blobs'), join(folder, 'blobs'))
+    const image = join(folder, 'blobs')
+    for (const target of [folder, join(folder, 'store'), join(folder, 'store/blobs')]) {
+      await expect(prepareTarget(target, [image])).rejects.toMatchObject({ code: 'EINVAL' })
+    }
+    await prepareTarget(join(folder, 'store2'), [image, join(folder, 'store')])
+  })
+})
+
+describe('tagOf', () => {
+  it.each([
+    ['/images:web', '/images', 'web'],
+    ['oci:/images:web', '/images', 'web'],
+    ['/images:web:1.2', '/images', 'web:1.2'],
+    ['/a:b:web', '/a:b', 'web'],
+    ['oci:web', `${process.cwd()}/oci`, 'web'],
+    ['/x/../images/:web', '/images', 'web'],
+    ['/images', '/images', ''],
+    ['oci:/images:', '/images', ''],
+    ['/images@sha256:ab', '/images', 'sha256:ab'],
+    ['/images:sha256:ab', '/images', 'sha256:ab'],
+  ])('%s in %s is %s', (source, ociDir, tag) => {
+    expect(tagOf(source, ociDir)).toBe(tag)
+  })
+})
+
+describe('descriptorOf', () => {
+  it('knows both names of a descriptor', () => {
+    expect(
+      ['/dev/fd/3', '/proc/self/fd/12', '/dev/fd/x', '/proc/1/fd/3', 'dev/fd/3'].map(descriptorOf),
+    ).toEqual([3, 12, undefined, undefined, undefined])
+  })
+})
+
+describe('LogFile', () => {
+  it('keeps early lines, leaves out what is below the level, and stays bounded', () => {
+    const path = join(folder, 'log')
+    const file = new LogFile()
+    const log = limitLog('info', file.log)
+    log('info', 'early\nline')
+    log('debug', 'hidden')
+    file.open(placeIn(Folder.open(folder, { guarded: false }), 'log'))
+    log('error', 'late')
+    expect(readFileSync(path, 'utf8')).toMatch(/^\S+Z info: early\\nline\n\S+Z error: late\n$/)
+    for (let i = 0; i < 40; i++) file.log('warn', 'x'.repeat(100_000))
+    expect(readFileSync(path).length).toBeLessThan(2 ** 20 + 200_000)
+    expect(readFileSync(`${path}.1`).length).toBeLessThan(2 ** 20 + 200_000)
+  })
+})

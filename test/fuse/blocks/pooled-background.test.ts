@@ -1,0 +1,229 @@
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { type ExtentSink, FsError } from '../../../src/base/index.ts'
+import { JobTable, MAX_JOBS, pendingAges } from '../../../src/fuse/blocks/jobs.ts'
+import {
+  allocateShared,
+  PooledBackground,
+  runDataWorker,
+  TaskQueue,
+  WorkerPool,
+} from '../../../src/fuse/index.ts'
+import { Poller } from '../../../src/sys/mounts/device-io.ts'
+import { clearBell, openBell, ringBell } from '../../../src/sys/process/bell.ts'
+import { BLOCK, blockBytes, MemoryBlockStore } from '../support/memory-file-system.ts'
+
+let folder: string
+let file: number
+let bell: number
+
+beforeEach(() => {
+  folder = fs.mkdtempSync(path.join(os.tmpdir(), 'atomfs-background-'))
+  file = fs.openSync(path.join(folder, 'file'), 'w+')
+  bell = openBell()
+})
+
+afterEach(() => {
+  fs.closeSync(file)
+  fs.closeSync(bell)
+  fs.rmSync(folder, { recursive: true })
+})
+
+function background(slots = 16, workers = 1) {
+  const shared = allocateShared(BLOCK, slots * BLOCK, workers)
+  const pool = new WorkerPool(shared)
+  const store = new MemoryBlockStore()
+  const log: string[] = []
+  /** Lets one worker do everything that is queued, on this thread. */
+  const drain = () => {
+    new TaskQueue(shared).stop()
+    runDataWorker({
+      shared,
+      thread: 1,
+      fd: -1,
+      bell,
+      store,
+      log: (_, text) => {
+        log.push(text)
+      },
+    })
+  }
+  const isNothingPinned = () =>
+    Array.from({ length: pool.slots.count }, (_, i) => i).every((slot) => !pool.slots.isPinned(slot))
+  return { shared, pool, store, log, drain, isNothingPinned, background: new PooledBackground(pool) }
+}
+
+/** A block, a hole as long, and half a block. */
+function describeThree(sink: ExtentSink): void {
+  sink.block(blockAt(0), 0, BLOCK)
+  sink.hole(BLOCK)
+  sink.block(blockAt(BLOCK), 7, BLOCK / 2)
+}
+
+const LENGTH = 2.5 * BLOCK
+
+function blockAt(position: number) {
+  return { source: 0, position, storedSize: 10, kindBits: 1, maxSize: BLOCK }
+}
+
+function expected(): Buffer {
+  return Buffer.concat([blockBytes(0), Buffer.alloc(BLOCK), blockBytes(BLOCK).subarray(7, 7 + BLOCK / 2)])
+}
+
+function isRung(): boolean {
+  return new Poller(bell).wait(0) > 0
+}
+
+describe('data workers with files of the host', () => {
+  it.each([false, true])('write decoded blocks and holes where they belong (to the disk: %s)', (toDisk) => {
+    const { background: workers, drain, isNothingPinned } = background()
+    const transfer = workers.transfer(file, toDisk)
+    const far = 2 ** 33 + 5
+    expect(transfer.write(describeThree, 100, LENGTH)).toBe('taken')
+    expect(transfer.write(describeThree, far, LENGTH)).toBe('taken')
+    expect(transfer.pending()).toBe(2)
+    expect(isRung()).toBe(false)
+    drain()
+    expect(isRung()).toBe(true)
+    expect(transfer.pending()).toBe(0)
+    expect(transfer.error).toBe(undefined)
+    for (const offset of [100, far]) {
+      const bytes = Buffer.alloc(LENGTH)
+      expect(fs.readSync(file, bytes, 0, LENGTH, offset)).toBe(LENGTH)
+      expect(bytes).toEqual(expected())
+    }
+    expect(isNothingPinned()).toBe(true)
+  })
+
+  it.each(['all', 'data', 'file system'] as const)('sync (%s), and tell what the kernel says', (kind) => {
+    const good = background()
+    const transfer = good.background.transfer(file, true)
+    expect(transfer.sync(kind)).toBe('taken')
+    expect(pendingAges(good.shared).length).toBe(1)
+    good.drain()
+    expect([transfer.pending(), transfer.error]).toEqual([0, undefined])
+    const bad = background()
+    const closed = fs.openSync(folder, 'r')
+    fs.closeSync(closed)
+    const failing = bad.background.transfer(closed, true)
+    failing.sync(kind)
+    bad.drain()
+    expect(failing.pending()).toBe(0)
+    expect(failing.error?.code).toBe('EBADF')
+  })
+
+  it('ask for what follows in the image before they read', () => {
+    const { background: workers, drain, store } = background()
+    const asked: unknown[] = []
+    Object.assign(store, {
+      willNeed: (...range: number[]) => asked.push([...range, store.decoded.length]),
+    })
+    const transfer = workers.transfer(file, false)
+    transfer.write(describeThree, 0, LENGTH)
+    transfer.write((sink) => sink.hole(BLOCK), LENGTH, BLOCK)
+    drain()
+    expect(transfer.pending()).toBe(0)
+    // Behind the last block of the piece, which is stored in 10 bytes; nothing follows a hole.
+    expect(asked).toEqual([[0, BLOCK + 10, 8 << 20, 0]])
+  })
+
+  it('tell of a full disk', () => {
+    const { background: workers, drain, isNothingPinned } = background()
+    const full = fs.openSync('/dev/full', 'w')
+    try {
+      const transfer = workers.transfer(full, false)
+      transfer.write(describeThree, 0, LENGTH)
+      drain()
+      expect(transfer.pending()).toBe(0)
+      expect(transfer.error?.code).toBe('ENOSPC')
+      expect(isNothingPinned()).toBe(true)
+    } finally {
+      fs.closeSync(full)
+    }
+  })
+
+  it('write nothing of a piece with a damaged block, and log it', () => {
+    const { background: workers, drain, store, log, isNothingPinned } = background()
+    store.damaged.add(BLOCK)
+    const transfer = workers.transfer(file, false)
+    transfer.write(describeThree, 0, LENGTH)
+    drain()
+    expect(transfer.pending()).toBe(0)
+    expect(transfer.error?.code).toBe('EIO')
+    expect(fs.fstatSync(file).size).toBe(0)
+    expect(log.join()).toContain('block 4096 is damaged')
+    expect(isNothingPinned()).toBe(true)
+  })
+
+  it('are busy with as many pieces as they are, and one more', () => {
+    const { background: workers } = background(16, 2)
+    const transfer = workers.transfer(file, false)
+    const outcomes = Array.from({ length: 4 }, (_, i) => transfer.write(describeThree, i * LENGTH, LENGTH))
+    expect(outcomes).toEqual(['taken', 'taken', 'taken', 'busy'])
+  })
+
+  it('are unable to take what is no block, or more than the cache holds, and busy while it is in use', () => {
+    const { background: workers, isNothingPinned } = background(8)
+    const transfer = workers.transfer(file, false)
+    expect(transfer.write((sink) => sink.file(3, 0, 10), 0, 10)).toBe('unable')
+    const many = (sink: ExtentSink) => {
+      for (let i = 0; i < 9; i++) sink.block(blockAt(i * BLOCK), 0, BLOCK)
+    }
+    expect(transfer.write(many, 0, 9 * BLOCK)).toBe('unable')
+    expect(isNothingPinned()).toBe(true)
+    expect(transfer.write((sink) => sink.block(blockAt(0), 0, BLOCK), 0, BLOCK)).toBe('taken')
+    expect(transfer.write(many, 0, 9 * BLOCK)).toBe('busy')
+  })
+
+  it('are not asked where a file describes less than it should', () => {
+    const { background: workers, isNothingPinned } = background()
+    const transfer = workers.transfer(file, false)
+    expect(() => transfer.write(describeThree, 0, LENGTH + 1)).toThrow(FsError)
+    expect(transfer.pending()).toBe(0)
+    expect(isNothingPinned()).toBe(true)
+  })
+})
+
+describe('JobTable', () => {
+  it('gives out each place once, and again when it is free', () => {
+    const jobs = new JobTable(allocateShared(BLOCK, 8 * BLOCK, 1))
+    const taken = Array.from({ length: MAX_JOBS }, () => {
+      const job = jobs.take()
+      if (job !== undefined) jobs.putSync(job, 'all', 0)
+      return job
+    })
+    expect(new Set(taken).size).toBe(MAX_JOBS)
+    expect(jobs.take()).toBe(undefined)
+    expect(jobs.collect(5)).toBe(undefined)
+    jobs.end(5, 28)
+    expect(jobs.collect(5)).toBe(28)
+    expect(jobs.collect(5)).toBe(undefined)
+    expect(jobs.take()).toBe(5)
+  })
+
+  it('keeps what a job is', () => {
+    const jobs = new JobTable(allocateShared(BLOCK, 8 * BLOCK, 1))
+    const segments = Int32Array.of(-1, 0, 7, 3, 4, 5)
+    jobs.putReply(1, 0xffff_fffe, 7, segments)
+    jobs.putWrite(2, 'write out', 33, 2 ** 40 + 3, segments)
+    expect([jobs.kind(1), jobs.uniqueLow(1), jobs.uniqueHigh(1)]).toEqual(['reply', 0xffff_fffe, 7])
+    expect([jobs.kind(2), jobs.fd(2), jobs.offset(2)]).toEqual(['write out', 33, 2 ** 40 + 3])
+    for (const job of [1, 2]) expect([...jobs.segments(job)]).toEqual([...segments])
+    expect(jobs.age(3)).toBe(undefined)
+    expect(jobs.age(1)).toBeGreaterThanOrEqual(0)
+  })
+})
+
+describe('a bell', () => {
+  it('is rung until it is cleared', () => {
+    clearBell(bell)
+    expect(isRung()).toBe(false)
+    ringBell(bell)
+    ringBell(bell)
+    expect(isRung()).toBe(true)
+    clearBell(bell)
+    expect(isRung()).toBe(false)
+  })
+})

@@ -1,0 +1,139 @@
+import { describe, expect, it } from 'vitest'
+import { FsError, Postponed, type Steps, Work, type WritableFileSystem } from '../../../src/base/index.ts'
+import { InlineDataPath, Protocol } from '../../../src/fuse/index.ts'
+import * as abi from '../../../src/fuse/protocol/abi.ts'
+import { MemoryBlockStore } from '../support/memory-file-system.ts'
+import { message, u32, u64 } from '../support/messages.ts'
+
+const NODE = 77
+
+/** Work of which a test decides when it ends. */
+class Handle {
+  ended = false
+  failure: FsError | undefined
+  readonly work: Work
+
+  constructor(kind: 'more' | 'waiting' = 'waiting') {
+    const steps = function* (handle: Handle): Steps {
+      while (!handle.ended) yield kind
+      if (handle.failure !== undefined) throw handle.failure
+    }
+    this.work = new Work(steps(this))
+  }
+}
+
+function server(methods: Partial<WritableFileSystem>) {
+  const fileSystem = methods as WritableFileSystem
+  const log: string[] = []
+  const protocol = new Protocol({
+    fileSystem,
+    writable: fileSystem,
+    dataPath: new InlineDataPath(fileSystem, new MemoryBlockStore(), () => 0, 0),
+    log: (_, text) => {
+      log.push(text)
+    },
+  })
+  const reply = (size: number) => {
+    const bytes = Buffer.from(protocol.replyBytes.subarray(0, size))
+    return { unique: bytes.readUInt32LE(8), error: bytes.readInt32LE(4), payload: bytes.subarray(16) }
+  }
+  const ask = (unique: number, opcode: number, body: Uint8Array) => {
+    const bytes = message(opcode, NODE, body)
+    bytes.writeUInt32LE(unique, 8)
+    protocol.requestBytes.set(bytes)
+    const size = protocol.handle(bytes.length)
+    // What comes next is read into the same memory.
+    protocol.requestBytes.fill(0xee)
+    return size === 0 ? undefined : reply(size)
+  }
+  const proceed = () => {
+    const replies: ReturnType<typeof reply>[] = []
+    const progress = protocol.proceed((size) => replies.push(reply(size)))
+    return { progress, replies }
+  }
+  return { protocol, ask, proceed, log }
+}
+
+const writeIn = (offset: number, data: string): Buffer =>
+  Buffer.concat([u64(0, offset), u32(data.length, 0), u64(0), u32(0, 0), Buffer.from(data)])
+
+describe('a request that is postponed', () => {
+  it('is handled again, as it came, when its work has ended; others are served meanwhile', () => {
+    const handle = new Handle()
+    const written: string[] = []
+    const { protocol, ask, proceed } = server({
+      write: (_, offset, data) => {
+        if (!handle.work.isDone) throw new Postponed(handle.work)
+        written.push(`${offset}:${Buffer.from(data).toString()}`)
+        return data.length
+      },
+      removexattr: () => undefined,
+    })
+    expect(ask(5, abi.FUSE_WRITE, writeIn(3, 'first'))).toBe(undefined)
+    expect(ask(6, abi.FUSE_WRITE, writeIn(9, 'second'))).toBe(undefined)
+    expect(protocol.postponed).toBe(2)
+    expect(ask(7, abi.FUSE_REMOVEXATTR, Buffer.from('user.a\0'))).toMatchObject({ unique: 7, error: 0 })
+    expect(proceed()).toEqual({ progress: 'waiting', replies: [] })
+    handle.ended = true
+    const { progress, replies } = proceed()
+    expect(progress).toBe('done')
+    expect(replies.map(({ unique, error, payload }) => [unique, error, payload.readUInt32LE(0)])).toEqual([
+      [5, 0, 5],
+      [6, 0, 6],
+    ])
+    expect(written).toEqual(['3:first', '9:second'])
+    expect(protocol.postponed).toBe(0)
+  })
+
+  it('may be postponed again', () => {
+    const handles = [new Handle('more'), new Handle('more')]
+    const { ask, proceed } = server({
+      removexattr: () => {
+        const next = handles.find(({ work }) => !work.isDone)
+        if (next !== undefined) throw new Postponed(next.work)
+      },
+    })
+    ask(5, abi.FUSE_REMOVEXATTR, Buffer.from('user.a\0'))
+    expect(proceed()).toEqual({ progress: 'more', replies: [] })
+    handles[0]!.ended = true
+    expect(proceed()).toEqual({ progress: 'more', replies: [] })
+    handles[1]!.ended = true
+    expect(proceed().replies).toEqual([{ unique: 5, error: 0, payload: Buffer.alloc(0) }])
+  })
+
+  it('is answered with the end of its work where that is the answer', () => {
+    const good = new Handle()
+    const bad = new Handle()
+    bad.failure = new FsError('ENOSPC', 'full')
+    const handles = [good, bad]
+    let calls = 0
+    const { ask, proceed } = server({
+      fsync: () => {
+        calls += 1
+        throw new Postponed(handles[calls - 1]!.work, true)
+      },
+    })
+    ask(5, abi.FUSE_FSYNC, Buffer.concat([u64(0), u32(0, 0)]))
+    ask(6, abi.FUSE_FSYNC, Buffer.concat([u64(0), u32(0, 0)]))
+    bad.ended = true
+    expect(proceed().replies).toEqual([{ unique: 6, error: -28, payload: Buffer.alloc(0) }])
+    good.ended = true
+    expect(proceed().replies).toEqual([{ unique: 5, error: 0, payload: Buffer.alloc(0) }])
+    expect(calls).toBe(2)
+  })
+
+  it('gets EIO and a line in the log for damage that its work met', () => {
+    const handle = new Handle()
+    handle.failure = new FsError('EIO', 'block 7 is damaged')
+    const { ask, proceed, log } = server({
+      removexattr: () => {
+        if (!handle.work.isDone) throw new Postponed(handle.work)
+        handle.work.finish()
+      },
+    })
+    ask(5, abi.FUSE_REMOVEXATTR, Buffer.from('user.a\0'))
+    handle.ended = true
+    expect(proceed().replies).toEqual([{ unique: 5, error: -5, payload: Buffer.alloc(0) }])
+    expect(log.join()).toContain('block 7 is damaged')
+  })
+})

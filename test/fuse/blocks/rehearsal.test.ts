@@ -1,0 +1,107 @@
+import { describe, expect, it } from 'vitest'
+import { FsError, type Name, type NodeId } from '../../../src/base/index.ts'
+import { Rehearsal, rehearse } from '../../../src/fuse/index.ts'
+import { MemoryFileSystem } from '../support/memory-file-system.ts'
+
+/** Counts what is asked of it. */
+class WatchedFileSystem extends MemoryFileSystem {
+  readonly lookups: Name[] = []
+  readonly asked: NodeId[] = []
+  reads = 0
+
+  override lookup(parent: NodeId, name: Name) {
+    this.lookups.push(name)
+    return super.lookup(parent, name)
+  }
+
+  override getattr(node: NodeId) {
+    this.asked.push(node)
+    return super.getattr(node)
+  }
+
+  override read(...args: Parameters<MemoryFileSystem['read']>) {
+    this.reads += 1
+    super.read(...args)
+  }
+}
+
+function stepsOf(rehearsal: Rehearsal): number {
+  for (let steps = 0; steps < 100_000; steps++) if (!rehearsal.step()) return steps
+  throw new Error('does not end')
+}
+
+describe('rehearsal', () => {
+  it('lists the tree, looks up every name, reads no data, and ends', () => {
+    const fileSystem = new WatchedFileSystem()
+    expect(stepsOf(new Rehearsal(fileSystem))).toBeGreaterThan(0)
+    const names: Name[] = []
+    fileSystem.readdir(1, 0, {
+      plus: false,
+      add: (name) => {
+        if (name !== '.' && name !== '..') names.push(name)
+        return true
+      },
+    })
+    expect(names.length).toBeGreaterThan(1)
+    // The listing of this file system looks names up as well.
+    expect(new Set(fileSystem.lookups)).toEqual(new Set(names))
+    expect(fileSystem.asked.length).toBeGreaterThanOrEqual(names.length)
+    expect(fileSystem.reads).toBe(0)
+  })
+
+  it('ends silently where the tree is damaged, or a handler has a bug', () => {
+    for (const error of [new FsError('EIO', 'damaged'), new TypeError('bug')]) {
+      class Broken extends MemoryFileSystem {
+        override readdir(): void {
+          throw error
+        }
+      }
+      expect(stepsOf(new Rehearsal(new Broken()))).toBe(1)
+    }
+  })
+
+  it('is over where the image cannot be opened any more', () => {
+    const work = rehearse(() => {
+      throw new FsError('EIO', 'file ends')
+    })
+    expect(work()).toBe(false)
+  })
+
+  it('is over when everything was seen, and begins anew for nobody', () => {
+    let opened = 0
+    const work = rehearse(() => {
+      opened += 1
+      return new MemoryFileSystem()
+    })
+    let steps = 0
+    while (work()) steps += 1
+    expect(steps).toBeGreaterThan(0)
+    expect(opened).toBe(1)
+  })
+
+  it('ends in a tree without end, and never takes long for one step', () => {
+    let listed = 0
+    class Endless extends MemoryFileSystem {
+      override readdir(node: NodeId, cookie: number, sink: Parameters<MemoryFileSystem['readdir']>[2]): void {
+        const entry = { nodeId: node + 1, stat: super.getattr(1) }
+        let next = cookie + 1
+        while (sink.add(`directory ${next}`, next, 4, next, entry)) {
+          next += 1
+          listed += 1
+        }
+      }
+      override lookup(parent: NodeId) {
+        return { nodeId: parent + 1, stat: super.getattr(1) }
+      }
+      override getattr() {
+        return super.getattr(1)
+      }
+    }
+    const rehearsal = new Rehearsal(new Endless())
+    expect(rehearsal.step()).toBe(true)
+    expect(listed).toBeLessThan(100)
+    stepsOf(rehearsal)
+    expect(listed).toBeGreaterThan(1000)
+    expect(listed).toBeLessThan(10_000)
+  })
+})

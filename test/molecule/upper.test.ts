@@ -1,0 +1,155 @@
+import { existsSync, mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { removeChanges } from '../../src/molecule/temporary-changes.ts'
+import { HeldError, openUpper, upperPaths, viewUpper } from '../../src/molecule/upper.ts'
+import { Folder } from '../../src/sys/files/folder.ts'
+import { withTempDir } from '../support/temp.ts'
+
+const open = (path: string) => Folder.open(path, { guarded: false })
+
+const OPTIONS = {
+  fsync: 'auto',
+  volatileSign: true,
+  redirectDir: true,
+  writeback: true,
+  copyUpAtOpen: false,
+} as const
+
+describe('upperPaths', () => {
+  it('knows the layouts', async () => {
+    await withTempDir((folder) => {
+      mkdirSync(join(folder, 'real'))
+      symlinkSync('real', join(folder, 'link'))
+      const makes = true
+      const at = (path: string) => join(folder, path)
+      expect(upperPaths({ kind: 'persist', folder }, '')).toEqual({
+        ...{ upper: at('persist'), work: at('work'), makes, temporary: false },
+      })
+      for (const upper of [at('link'), `${at('real')}/`]) {
+        expect(upperPaths({ kind: 'upper', upper }, '')).toEqual({
+          ...{ upper: at('real'), work: at('real.atomfs-work'), makes, temporary: false, named: upper },
+        })
+      }
+      expect(upperPaths({ kind: 'upper', upper: at('link/../new') }, '')).toMatchObject({
+        work: at('new.atomfs-work'),
+      })
+      expect(upperPaths({ kind: 'pair', upper: '/u', work: '/w' }, '')).toEqual({
+        ...{ upper: '/u', work: '/w', makes: false, temporary: false },
+      })
+      expect(upperPaths({ kind: 'temporary' }, folder)).toMatchObject({
+        upper: at('persist'),
+        temporary: true,
+      })
+    })
+  })
+})
+
+describe('openUpper', () => {
+  it('makes, locks, and undoes what it made and no more', async () => {
+    await withTempDir((folder) => {
+      const place = join(folder, 'a/b')
+      const paths = upperPaths({ kind: 'persist', folder: place }, '')
+      const first = openUpper(paths, OPTIONS, [])
+      expect(first.spec).toMatchObject({ label: paths.upper, fresh: true, redirectDir: true })
+      expect(statSync(paths.work).mode & 0o777).toBe(0o700)
+      expect(() => openUpper(paths, OPTIONS, [])).toThrow(HeldError)
+      expect(() => openUpper(paths, OPTIONS, [])).toThrow(`in use by process ${process.pid}`)
+      first.undo()
+      expect(readdirSync(folder)).toEqual([])
+      mkdirSync(paths.upper, { recursive: true })
+      const second = openUpper(paths, OPTIONS, [])
+      expect(second.spec.fresh).toBe(false)
+      second.undo()
+      expect(readdirSync(place)).toEqual(['persist'])
+    })
+  })
+
+  it('leaves nothing open or made where it fails', async () => {
+    await withTempDir((folder) => {
+      const descriptors = () => readdirSync('/proc/self/fd').length
+      const before = descriptors()
+      writeFileSync(join(folder, 'file'), '')
+      mkdirSync(join(folder, 'u/w'), { recursive: true })
+      const at = (path: string) => join(folder, path)
+      const failing = [
+        [{ kind: 'upper', upper: at('file') }, /upper directory .*EEXIST|ENOTDIR/],
+        [
+          { kind: 'pair', upper: at('u'), work: at('none') },
+          /work directory .*none cannot be opened: ENOENT/,
+        ],
+        [{ kind: 'pair', upper: at('u'), work: at('u/w') }, /one contains the other/],
+        [{ kind: 'pair', upper: at('u/w'), work: at('u') }, /one contains the other/],
+      ] as const
+      for (const [place, message] of failing) {
+        expect(() => openUpper(upperPaths(place, ''), OPTIONS, [])).toThrow(message)
+      }
+      expect(readdirSync(folder).sort()).toEqual(['file', 'u'])
+      expect(readdirSync(at('u/w'))).toEqual([])
+      expect(descriptors()).toBe(before)
+    })
+  })
+
+  it('removes the sign of a volatile mount that there was none of, and only then', async () => {
+    await withTempDir((folder) => {
+      const paths = upperPaths({ kind: 'upper', upper: join(folder, 'u') }, '')
+      openUpper(paths, OPTIONS, []).unlock()
+      const sign = join(paths.work, 'work/incompat/volatile')
+      const failed = openUpper(paths, { ...OPTIONS, fsync: 'volatile' }, [])
+      expect(existsSync(sign)).toBe(true)
+      failed.undo()
+      expect(existsSync(sign)).toBe(false)
+      openUpper(paths, { ...OPTIONS, fsync: 'volatile', volatileSign: false }, []).unlock()
+      expect(existsSync(sign)).toBe(false)
+      openUpper(paths, { ...OPTIONS, fsync: 'volatile' }, []).unlock()
+      expect(() => openUpper(paths, OPTIONS, [])).toThrow(/incompat\/volatile exists.*remove that directory/)
+    })
+  })
+})
+
+describe('viewUpper', () => {
+  it('changes nothing, shares with others who only look, and not with a mount', async () => {
+    await withTempDir((folder) => {
+      const paths = upperPaths({ kind: 'upper', upper: join(folder, 'u') }, '')
+      expect(() => viewUpper(paths, [])).toThrow(/upper directory .*u cannot be opened: ENOENT/)
+      mkdirSync(paths.upper)
+      const views = [viewUpper(paths, []), viewUpper(paths, [])]
+      expect(readdirSync(folder).sort()).toEqual(['u'])
+      expect(() => openUpper(paths, OPTIONS, [])).toThrow(HeldError)
+      for (const view of views) view.undo()
+      const mount = openUpper(paths, OPTIONS, [])
+      expect(() => viewUpper(paths, [])).toThrow(HeldError)
+      mount.unlock()
+    })
+  })
+})
+
+describe('removeChanges', () => {
+  it('removes everything, unless a mount uses it', async () => {
+    await withTempDir((folder) => {
+      const changes = join(folder, 'changes')
+      mkdirSync(changes)
+      const paths = upperPaths({ kind: 'temporary' }, changes)
+      const upper = openUpper(paths, OPTIONS, [])
+      mkdirSync(join(paths.upper, 'x/y/z'), { recursive: true })
+      writeFileSync(Buffer.concat([Buffer.from(`${paths.upper}/x/`), Buffer.of(0xff)]), '')
+      mkdirSync(join(paths.work, 'work/#0/left'), { recursive: true })
+      expect(removeChanges(open(folder), basename(changes))).toBe(false)
+      expect(existsSync(join(paths.upper, 'x/y/z'))).toBe(true)
+      upper.unlock()
+      expect(removeChanges(open(folder), basename(changes))).toBe(true)
+      expect(readdirSync(folder)).toEqual([])
+    })
+  })
+
+  it('copes with what was only half made', async () => {
+    await withTempDir((folder) => {
+      for (const made of ['none', 'persist', 'work']) {
+        const changes = join(folder, made)
+        mkdirSync(join(changes, made), { recursive: true })
+        expect(removeChanges(open(folder), basename(changes))).toBe(true)
+      }
+      expect(readdirSync(folder)).toEqual([])
+    })
+  })
+})

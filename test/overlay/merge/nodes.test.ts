@@ -1,0 +1,269 @@
+import { describe, expect, test } from 'vitest'
+import { MergedTree } from '../../../overlay/merge/merged-tree.ts'
+import { type BlockRef, type ExtentSink, ROOT_NODE_ID, S_IFDIR, S_IFREG } from '../../../src/base/index.ts'
+import { entryAt, listAll, names, nodeAt, paths } from '../support/list.ts'
+import { layer, MemoryLayer } from '../support/memory-layer.ts'
+
+const failsWith = (code: string, message: RegExp) =>
+  expect.objectContaining({ code, message: expect.stringMatching(message) })
+
+describe('node ids and inode numbers', () => {
+  const build = () => [layer('low', 'd/a\nf\nonly/x'), layer('mid', 'd/b'), layer('top', 'd/c\ng')]
+
+  test('are the same at every mount and do not depend on the order of lookups', () => {
+    const one = new MergedTree(build())
+    const two = new MergedTree(build())
+    const all = ['f', 'g', 'd', 'd/a', 'd/b', 'd/c', 'only', 'only/x']
+    const ids = all.map((path) => nodeAt(one, path))
+    expect([...all].reverse().map((path) => nodeAt(two, path))).toEqual([...ids].reverse())
+    expect(new Set(ids).size).toBe(all.length)
+    expect(ids.every((id) => id > ROOT_NODE_ID)).toBe(true)
+  })
+
+  test('st_ino is the number in the layer after those of the layers below, in stat and in listings', () => {
+    const layers = build()
+    const tree = new MergedTree(layers)
+    const shown = (index: number, path: string) => index * 1_000_000 + layers[index]!.at(path) + 1
+    expect(entryAt(tree, 'f')?.stat.ino).toBe(shown(0, 'f'))
+    expect(entryAt(tree, 'd/b')?.stat.ino).toBe(shown(1, 'd/b'))
+    expect(entryAt(tree, 'd')?.stat.ino).toBe(shown(2, 'd'))
+    expect(tree.getattr(ROOT_NODE_ID).ino).toBe(shown(2, '/'))
+    for (const { name, ino } of listAll(tree, ROOT_NODE_ID).slice(2)) {
+      expect(ino).toBe(entryAt(tree, name)?.stat.ino)
+    }
+    const dots = listAll(tree, nodeAt(tree, 'd')).slice(0, 2)
+    expect(dots.map(({ ino }) => ino)).toEqual([shown(2, 'd'), shown(2, '/')])
+  })
+
+  test('hard links in a layer share node, number and link count', () => {
+    const tree = new MergedTree([layer('low', 'a = x\nd/b == a'), layer('top', 'd/c')])
+    expect(entryAt(tree, 'a')).toEqual(entryAt(tree, 'd/b'))
+    expect(entryAt(tree, 'a')?.stat.nlink).toBe(2)
+  })
+
+  test('the same layer standing twice gives distinct nodes, and its lower copy adds nothing', () => {
+    const twice = layer('twice', 'd/f\nd/.wh.f\nw c 0 0\ng')
+    const tree = new MergedTree([twice, layer('between', 'd/k\nw'), twice])
+    expect(paths(tree)).toEqual(['d/^', 'd/f', 'd/k', 'g'])
+    expect(entryAt(tree, 'g')?.stat.ino).toBe(1_000_000 + twice.at('g') + 1)
+    const lower = new MergedTree([twice, layer('above', 'd/k')])
+    expect(nodeAt(lower, 'g')).not.toBe(nodeAt(tree, 'g'))
+  })
+
+  test('250 layers merge, list and delete', () => {
+    const layers = Array.from({ length: 250 }, (_, i) =>
+      layer(
+        `l${i}`,
+        `d/n${String(i).padStart(3, '0')} = ${i}\nsame\nd/same = ${i}\nd/.wh.n${String(i - 2).padStart(3, '0')}`,
+      ),
+    )
+    const tree = new MergedTree(layers)
+    const shown = names(tree, 'd')
+    expect(shown).toEqual(['n248', 'n249', 'same'])
+    expect(entryAt(tree, 'd/same')?.stat.ino).toBe(249_000_000 + layers[249]!.at('d/same') + 1)
+    expect(names(tree)).toEqual(['d', 'same'])
+  })
+
+  test('layers that need more than 2^53 ids are refused, and so is a ref outside its span', () => {
+    const wide = layer('wide', 'f')
+    wide.refSpan = 2 ** 51
+    expect(() => new MergedTree([wide])).not.toThrow()
+    expect(() => new MergedTree([wide, wide])).toThrow(failsWith('EOVERFLOW', /layer wide.*2\^53/))
+    const narrow = layer('narrow', 'a\nb')
+    narrow.refSpan = 2
+    const tree = new MergedTree([narrow])
+    expect(names(tree)).toEqual(['a', 'b'])
+    expect(() => tree.lookup(ROOT_NODE_ID, 'b')).toThrow(failsWith('EIO', /layer narrow: inode reference 2/))
+  })
+
+  test('ids that nobody has are stale', () => {
+    const tree = new MergedTree(build())
+    for (const id of [0, 2, 15, -1, 2 ** 52, Number.NaN, 1.5]) {
+      expect(() => tree.getattr(id)).toThrow(expect.objectContaining({ code: 'ESTALE' }))
+    }
+  })
+})
+
+describe('what is kept in memory', () => {
+  test('only merged directories that the kernel knows, and nothing after the last forget', () => {
+    const tree = new MergedTree([layer('low', 'a/b/x\nu/v/w'), layer('top', 'a/b/y')])
+    const a = nodeAt(tree, 'a')
+    const b = nodeAt(tree, 'a/b')
+    nodeAt(tree, 'u/v/w')
+    expect(tree.state.directories).toBe(2)
+    listAll(tree, b)
+    expect(tree.state.parked).toBe(1)
+    tree.forget(b, 1)
+    expect(tree.state).toMatchObject({ directories: 1, parked: 0 })
+    expect(() => tree.getattr(b)).toThrow(failsWith('ESTALE', /forgotten/))
+    expect(() => tree.readdir(b, 0, { plus: false, add: () => true })).toThrow(
+      failsWith('ESTALE', /forgotten/),
+    )
+    tree.forget(a, 1)
+    expect(tree.state.directories).toBe(1)
+    tree.forget(a, 1)
+    expect(tree.state.directories).toBe(0)
+    expect(nodeAt(tree, 'a/b')).toBe(b)
+  })
+
+  test('a taken READDIRPLUS entry counts as a lookup, a refused one does not', () => {
+    const tree = new MergedTree([layer('low', 'a/x\nb/x'), layer('top', 'a/y\nb/y')])
+    let room = 3
+    tree.readdir(ROOT_NODE_ID, 0, { plus: true, add: () => room-- > 0 })
+    expect(tree.state.directories).toBe(1)
+    tree.forget(nodeAt(tree, 'a'), 2)
+    expect(tree.state.directories).toBe(0)
+  })
+
+  test("'.' is the node again, '..' its parent where that is known", () => {
+    const tree = new MergedTree([layer('low', 'a/b/x\nu/f'), layer('top', 'a/b/y')])
+    const [a, b, u] = [nodeAt(tree, 'a'), nodeAt(tree, 'a/b'), nodeAt(tree, 'u')]
+    expect(tree.lookup(b, '.')?.nodeId).toBe(b)
+    expect(tree.lookup(b, '..')?.nodeId).toBe(a)
+    expect(tree.lookup(a, '..')?.nodeId).toBe(ROOT_NODE_ID)
+    expect(tree.lookup(ROOT_NODE_ID, '..')?.nodeId).toBe(ROOT_NODE_ID)
+    expect(tree.lookup(u, '.')?.nodeId).toBe(u)
+    expect(() => tree.lookup(u, '..')).toThrow(failsWith('ESTALE', /parent/))
+    expect(() => tree.lookup(nodeAt(tree, 'u/f'), '..')).toThrow(failsWith('ENOTDIR', /./))
+    tree.forget(b, 2)
+    tree.forget(a, 3)
+    expect(tree.state.directories).toBe(0)
+  })
+
+  test('a directory met on two paths with different parts is EIO on the second', () => {
+    const low = layer('low', 'a/x\nb/y')
+    const top = new MemoryLayer('top')
+    const shared = top.add(0, 'a', { mode: S_IFDIR | 0o755 })
+    top.link(0, 'b', shared)
+    const tree = new MergedTree([low, top])
+    const first = nodeAt(tree, 'a')
+    expect(() => tree.lookup(ROOT_NODE_ID, 'b')).toThrow(
+      failsWith('EIO', /layer top: directory 1 .*two paths/),
+    )
+    expect(listAll(tree, ROOT_NODE_ID, true).map(({ name, entry }) => [name, entry !== undefined])).toEqual([
+      ['.', false],
+      ['..', false],
+      ['a', true],
+      ['b', false],
+    ])
+    expect(tree.lookup(ROOT_NODE_ID, 'a')?.nodeId).toBe(first)
+  })
+})
+
+describe('attributes', () => {
+  test('of a merged directory are those of the topmost layer, with one link', () => {
+    const tree = new MergedTree([
+      layer('low', 'd/ {mode=777 uid=1 user.a=low user.low=1}\nd/s/'),
+      layer('top', 'd/ {mode=700 uid=2 user.a=top}'),
+    ])
+    const d = entryAt(tree, 'd')!
+    expect(d.stat).toMatchObject({ mode: S_IFDIR | 0o700, uid: 2, gid: 3, nlink: 1 })
+    expect(tree.listxattr(d.nodeId)).toEqual(['user.a'])
+    expect(Buffer.from(tree.getxattr(d.nodeId, 'user.a')!).toString()).toBe('top')
+    expect(tree.getxattr(d.nodeId, 'user.low')).toBeUndefined()
+    expect(entryAt(tree, 'd/s')?.stat.nlink).toBe(2)
+  })
+
+  test('owner can be overridden for everything', () => {
+    const tree = new MergedTree([layer('one', 'd/f {uid=7}')], { uid: 1000, gid: 0 })
+    for (const path of ['', 'd', 'd/f'])
+      expect(entryAt(tree, path)?.stat).toMatchObject({ uid: 1000, gid: 0 })
+  })
+
+  test('overlay attributes are hidden, escaped ones come out one level', () => {
+    const stored = [
+      'user.plain',
+      'user.overlay.origin',
+      'trusted.overlay.impure',
+      'user.overlay.overlay.opaque',
+      'trusted.overlay.overlay.overlay.redirect',
+      'user.fuseoverlayfs.origin',
+      'user.overlayer',
+      'security.capability',
+    ]
+    const tree = new MergedTree([layer('one', `f {${stored.map((name) => `${name}=of-${name}`).join(' ')}}`)])
+    const f = nodeAt(tree, 'f')
+    expect(tree.listxattr(f)).toEqual([
+      'user.plain',
+      'user.overlay.opaque',
+      'trusted.overlay.overlay.redirect',
+      'user.overlayer',
+      'security.capability',
+    ])
+    const get = (name: string) => Buffer.from(tree.getxattr(f, name) ?? '').toString()
+    expect(get('user.overlay.opaque')).toBe('of-user.overlay.overlay.opaque')
+    expect(get('trusted.overlay.overlay.redirect')).toBe('of-trusted.overlay.overlay.overlay.redirect')
+    for (const name of ['user.overlay.origin', 'trusted.overlay.impure', 'user.fuseoverlayfs.origin']) {
+      expect(tree.getxattr(f, name)).toBeUndefined()
+    }
+    expect(() => tree.getxattr(f, `user.overlay.${'n'.repeat(240)}`)).toThrow(
+      failsWith('EOPNOTSUPP', /escaped/),
+    )
+  })
+
+  test.each(['user', 'trusted'])('%s.overlay.metacopy on a file is EIO, never zeros', (space) => {
+    const layers = [
+      layer('low', 'f = data'),
+      layer('top', `f = \0\0\0\0 {${space}.overlay.metacopy=}\ng = ok`),
+    ]
+    const tree = new MergedTree(layers)
+    const message = failsWith('EIO', /layer top: inode 1 has overlay\.metacopy/)
+    expect(() => tree.lookup(ROOT_NODE_ID, 'f')).toThrow(message)
+    // The id can be guessed, so that every way to the file is shut.
+    const id = nodeAt(tree, 'g') - 2
+    expect(() => tree.getattr(id)).toThrow(message)
+    expect(() => tree.seek(id, 0, 'data')).toThrow(message)
+    const sink: ExtentSink = { hole: () => {}, block: () => {}, file: () => {} }
+    expect(() => tree.read(id, 0, 4, sink)).toThrow(message)
+    expect(names(tree)).toEqual(['f', 'g'])
+  })
+
+  test('a file without attributes is asked for them once, not at every read', () => {
+    const one = layer('one', 'f = data')
+    const tree = new MergedTree([one])
+    const f = nodeAt(tree, 'f')
+    const before = one.calls.listxattr
+    const blocks: [BlockRef, number, number][] = []
+    for (let i = 0; i < 10; i++) {
+      tree.read(f, 1, 2, { hole: () => {}, file: () => {}, block: (...args) => blocks.push(args) })
+    }
+    expect(one.calls.listxattr).toBe(before)
+    expect(blocks.at(-1)).toMatchObject([{ position: 1 }, 1, 2])
+    expect(tree.seek(f, 1, 'hole')).toBe(4)
+  })
+
+  test('an entry whose type differs from its inode is EIO', () => {
+    const one = layer('one', 'f\nd/')
+    one.wrongTypes.set('f', S_IFDIR >>> 12).set('d', S_IFREG >>> 12)
+    const tree = new MergedTree([one])
+    expect(() => tree.lookup(ROOT_NODE_ID, 'f')).toThrow(
+      failsWith('EIO', /"f" has type 4, its inode 1 has mode 0100644/),
+    )
+    expect(() => tree.lookup(ROOT_NODE_ID, 'd')).toThrow(failsWith('EIO', /"d" has type 8/))
+  })
+
+  test('lookups that cannot succeed say why', () => {
+    const tree = new MergedTree([layer('one', 'f\nl -> f')])
+    expect(tree.lookup(ROOT_NODE_ID, 'absent')).toBeUndefined()
+    expect(() => tree.lookup(nodeAt(tree, 'f'), 'x')).toThrow(failsWith('ENOTDIR', /./))
+    expect(() => tree.readdir(nodeAt(tree, 'f'), 0, { plus: false, add: () => true })).toThrow(
+      failsWith('ENOTDIR', /./),
+    )
+    expect(() => tree.readlink(nodeAt(tree, 'f'))).toThrow(failsWith('EINVAL', /./))
+    expect(() => tree.lookup(ROOT_NODE_ID, 'n'.repeat(256))).toThrow(failsWith('ENAMETOOLONG', /256/))
+    expect(Buffer.from(tree.readlink(nodeAt(tree, 'l'))).toString()).toBe('f')
+  })
+
+  test('statfs sums over the layers, one that stands twice counted once', () => {
+    const [a, b] = [layer('a', 'x\ny'), layer('b', 'z')]
+    expect(new MergedTree([a, b, a]).statfs()).toEqual({
+      blockSize: 1024,
+      blocks: 20,
+      blocksFree: 0,
+      blocksAvailable: 0,
+      files: 5,
+      filesFree: 0,
+      nameMax: 255,
+    })
+  })
+})

@@ -1,0 +1,67 @@
+import { describe, expect, test } from 'vitest'
+import { shownFileName, storedFileName } from '../../../overlay/stored/file-names.ts'
+import { namesOf, shownName, shownNames, storedName } from '../../../overlay/stored/xattr-names.ts'
+
+describe('an attribute that says something to an overlay', () => {
+  const pairs = [
+    ['user.overlay.opaque', 'user.overlay.overlay.opaque'],
+    ['trusted.overlay.overlay.redirect', 'trusted.overlay.overlay.overlay.redirect'],
+    ['user.overlay.atomfs.ino', 'user.overlay.overlay.atomfs.ino'],
+    ['user.fuseoverlayfs.opaque', 'user.fuseoverlayfs.overlay.opaque'],
+    ['user.fuseoverlayfs.override_stat', 'user.fuseoverlayfs.overlay.override_stat'],
+    ['user.containers.override_stat', 'user.containers.overlay.override_stat'],
+    ['user.containers.overlay.override_stat', 'user.containers.overlay.overlay.override_stat'],
+    ['security.fuseoverlayfs.override_stat', 'security.fuseoverlayfs.overlay.override_stat'],
+  ] as const
+
+  test.each(pairs)('%s is stored as %s', (shown, stored) => {
+    expect(storedName(shown)).toBe(stored)
+    expect(shownName(stored)).toBe(shown)
+  })
+
+  test.each([
+    'user.x',
+    'user.containers.x',
+    'user.containers.overlay.x',
+    'user.overlay',
+    'security.capability',
+  ])('%s is none', (name) => {
+    expect(storedName(name)).toBe(name)
+    expect(shownName(name)).toBe(name)
+    expect(namesOf(name)).toEqual([name])
+  })
+
+  test('is hidden where an overlay wrote it; an owner record that nobody follows is shown once', () => {
+    expect(shownName('user.overlay.opaque')).toBeUndefined()
+    expect(shownName('user.fuseoverlayfs.origin')).toBeUndefined()
+    const record = 'user.containers.override_stat'
+    expect(shownNames([record, storedName(record), 'user.overlay.origin', 'user.x'])).toEqual([
+      record,
+      'user.x',
+    ])
+    expect(namesOf(record)).toEqual([storedName(record), record])
+  })
+
+  test('has a length that can be too long', () => {
+    const longest = `user.overlay.${'x'.repeat(255 - 'user.overlay.overlay.'.length)}`
+    expect(storedName(longest)).toHaveLength(255)
+    expect(() => storedName(`${longest}x`)).toThrow(expect.objectContaining({ code: 'EOPNOTSUPP' }))
+  })
+})
+
+test('a file name that would be a mark is stored with one dot more, and others as they are', () => {
+  const pairs = [
+    ['.wh.x', '..wh.x'],
+    ['..wh.x', '...wh.x'],
+    ['.wh..wh..opq', '..wh..wh..opq'],
+    ['.wh.', '..wh.'],
+  ] as const
+  for (const [shown, stored] of pairs) {
+    expect(storedFileName(shown)).toBe(stored)
+    expect(shownFileName(stored)).toBe(shown)
+  }
+  for (const name of ['.', '..', '.wh', '..wh', '.what', 'wh.x', 'a.wh.x', '.a.wh.x', '']) {
+    expect(storedFileName(name)).toBe(name)
+    expect(shownFileName(name)).toBe(name)
+  }
+})

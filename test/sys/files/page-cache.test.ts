@@ -1,0 +1,23 @@
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { PageCacheProbe } from '../../../src/sys/files/page-cache.ts'
+
+describe('PageCacheProbe', () => {
+  it('finds what was just written, in pieces too, but not what lies past the end', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'atomfs-test-'))
+    const path = join(folder, 'file')
+    writeFileSync(path, Buffer.alloc(300_000, 7))
+    const fd = openSync(path, 'r')
+    try {
+      const probe = new PageCacheProbe(fd)
+      expect(probe.isAtHand(0, 4096)).toBe(true)
+      expect(probe.isAtHand(12_345, 280_000)).toBe(true)
+      expect(probe.isAtHand(299_000, 1001)).toBe(false)
+    } finally {
+      closeSync(fd)
+      rmSync(folder, { recursive: true })
+    }
+  })
+})

@@ -1,0 +1,95 @@
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { closeSync, fstatSync, openSync, readdirSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { libcFunction } from '../../../src/sys/ffi/libc.ts'
+import {
+  closeInheritedDescriptors,
+  livenessOf,
+  ownIdentity,
+  parseProcStat,
+  waitUntilGone,
+  withTimeout,
+} from '../../../src/sys/process/process.ts'
+
+describe('parseProcStat', () => {
+  const tail = 'S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 987654 20 21'
+
+  it('counts fields after the name, which may hold anything', () => {
+    expect(parseProcStat(`42 (a) b) (c d) ${tail}`)).toEqual({ state: 'S', startTime: 987654 })
+  })
+
+  it('knows text that is none', () => {
+    expect(parseProcStat('')).toBeUndefined()
+    expect(parseProcStat('42 (x) S 1 2')).toBeUndefined()
+  })
+})
+
+describe('livenessOf', () => {
+  it('knows this process, and none with another start time, boot or pid', () => {
+    const own = ownIdentity()
+    expect(own.startTime).toBeGreaterThan(0)
+    expect(livenessOf(own)).toBe('alive')
+    expect(livenessOf({ ...own, startTime: own.startTime + 1 })).toBe('gone')
+    expect(livenessOf({ ...own, bootId: 'another' })).toBe('gone')
+    expect(livenessOf({ ...own, pid: 2 ** 30 })).toBe('gone')
+  })
+
+  it('says nothing of another pid namespace', () => {
+    const own = ownIdentity()
+    expect(livenessOf({ ...own, pidNamespace: own.pidNamespace + 1 })).toBe('foreign')
+  })
+
+  it('waits for the end of a process', async () => {
+    const child = spawn('sleep', ['30'])
+    await once(child, 'spawn')
+    const shown = spawnSync('cat', [`/proc/${child.pid}/stat`], { encoding: 'utf8' }).stdout
+    const identity = { ...ownIdentity(), pid: child.pid ?? 0, startTime: parseProcStat(shown)!.startTime }
+    expect(livenessOf(identity)).toBe('alive')
+    expect(await waitUntilGone(identity, 20)).toBe(false)
+    child.kill('SIGKILL')
+    expect(await waitUntilGone(identity, 10_000)).toBe(true)
+  })
+})
+
+describe('withTimeout', () => {
+  it('passes results and errors on, and gives up', async () => {
+    expect(await withTimeout(Promise.resolve(7), 1000, 'late')).toBe(7)
+    await expect(withTimeout(Promise.reject(new Error('own')), 1000, 'late')).rejects.toThrow('own')
+    await expect(withTimeout(new Promise(() => undefined), 10, 'no answer')).rejects.toMatchObject({
+      code: 'EIO',
+      message: 'no answer after 10 ms',
+    })
+  })
+})
+
+describe('closeInheritedDescriptors', () => {
+  const F_SETFD = 2
+  const fcntl = libcFunction('int fcntl(int fd, int command, int argument)')
+  const isOpen = (fd: number): boolean => {
+    try {
+      fstatSync(fd)
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  it('closes what exec would hand on, spares what Node opened and what is asked for', () => {
+    // What this process got from its own parent is not the test's to close.
+    const present = readdirSync('/proc/self/fd').map(Number)
+    const [ours, inherited, kept] = [0, 1, 2].map(() => openSync('/dev/null', 'r')) as [
+      number,
+      number,
+      number,
+    ]
+    try {
+      fcntl(inherited, F_SETFD, 0)
+      fcntl(kept, F_SETFD, 0)
+      closeInheritedDescriptors([...present.filter((fd) => fd !== inherited), kept])
+      expect([ours, inherited, kept].map(isOpen)).toEqual([true, false, true])
+    } finally {
+      for (const fd of [ours, inherited, kept].filter(isOpen)) closeSync(fd)
+    }
+  })
+})

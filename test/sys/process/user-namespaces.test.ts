@@ -1,0 +1,35 @@
+import { describe, expect, it } from 'vitest'
+import { userNamespaceLimits } from '../../../src/sys/process/user-namespaces.ts'
+
+const reader = (files: Readonly<Record<string, string>>) => (path: string) => files[path]
+
+describe('userNamespaceLimits', () => {
+  it('names what is closed and how to open it', () => {
+    expect(
+      userNamespaceLimits(
+        reader({
+          '/proc/sys/user/max_user_namespaces': '0\n',
+          '/proc/sys/kernel/unprivileged_userns_clone': '0\n',
+          '/proc/sys/kernel/apparmor_restrict_unprivileged_userns': '1\n',
+        }),
+      ),
+    ).toEqual([
+      expect.stringContaining('sysctl user.max_user_namespaces='),
+      expect.stringContaining('sysctl kernel.unprivileged_userns_clone=1'),
+      expect.stringMatching(/AppArmor.*fusermount3.*apparmor_restrict_unprivileged_userns=0.*userns,/),
+    ])
+  })
+
+  it('is silent where all is open or the kernel has no such limit', () => {
+    expect(userNamespaceLimits(reader({}))).toEqual([])
+    expect(
+      userNamespaceLimits(
+        reader({
+          '/proc/sys/user/max_user_namespaces': '63000\n',
+          '/proc/sys/kernel/unprivileged_userns_clone': '1\n',
+          '/proc/sys/kernel/apparmor_restrict_unprivileged_userns': '0\n',
+        }),
+      ),
+    ).toEqual([])
+  })
+})
