@@ -1,6 +1,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { parseMountOptions } from '../src/cli/options/mount-options.ts'
 
 const ROOT = path.resolve(import.meta.dirname, '..')
 const FOLDERS = ['src', 'squashfs', 'overlay', 'test', 'fixtures', 'bin', 'scripts', 'docs', 'bench']
@@ -14,9 +15,29 @@ const DOCUMENTS = ['', 'docs', 'docs/adr', 'fixtures', 'bench'].flatMap((folder)
     : [],
 )
 
+/** Columns of a line; the rows of a table cannot be broken. */
+const COLUMNS = 120
+
+function read(document: string): string {
+  return fs.readFileSync(path.join(ROOT, document), 'utf8')
+}
+
+/** The anchors that a forge makes of the headings of a document. */
+function anchorsOf(document: string): ReadonlySet<string> {
+  const headings = [...read(document).matchAll(/^#+ (.+)$/gm)].map((match) => match[1]!)
+  return new Set(
+    headings.map((heading) =>
+      heading
+        .toLowerCase()
+        .replace(/[^\p{L}\p{N} _-]/gu, '')
+        .replaceAll(' ', '-'),
+    ),
+  )
+}
+
 /** Paths in back quotes that begin with a folder of ours, and the targets of links. */
 function pathsNamedIn(document: string): string[] {
-  const text = fs.readFileSync(path.join(ROOT, document), 'utf8')
+  const text = read(document)
   const quoted = [...text.matchAll(/`([A-Za-z0-9_.-]+(?:\/[A-Za-z0-9_.-]+)*\/?)`/g)]
     .map((match) => match[1]!)
     .filter((name) => name.includes('/') && FOLDERS.includes(name.split('/')[0]!))
@@ -37,5 +58,53 @@ describe('documents', () => {
   it.each(DOCUMENTS)('%s names only paths that exist', (document) => {
     const missing = pathsNamedIn(document).filter((name) => !fs.existsSync(path.join(ROOT, name)))
     expect(missing).toEqual([])
+  })
+
+  it.each(DOCUMENTS)('%s links only to headings that exist', (document) => {
+    const links = [...read(document).matchAll(/\]\(([^)#\s]*\.md)?#([^)\s]+)\)/g)]
+    const missing = links.filter(([, file, anchor]) => {
+      const target = file === undefined ? document : path.join(path.dirname(document), file)
+      return !anchorsOf(target).has(anchor!)
+    })
+    expect(missing.map(([link]) => link)).toEqual([])
+  })
+
+  it.each(
+    DOCUMENTS.filter(
+      (one) =>
+        !/^(ARCHITECTURE|CHANGELOG|SECURITY|fixtures|bench|docs.adr|docs.(formats|benchmarks))/.test(one),
+    ),
+  )('%s has no line over 120 columns', (document) => {
+    const lines = read(document).split('\n')
+    expect(lines.filter((line) => line.length > COLUMNS && !line.startsWith('|'))).toEqual([])
+  })
+})
+
+describe('docs/options.md', () => {
+  const page = read('docs/options.md') + read('docs/writable.md')
+  /** Words in back quotes, each without its value: `-o uid=N,gid=N` has two. */
+  const named = new Set(
+    [...page.matchAll(/`([^`]+)`/g)].flatMap((match) =>
+      match[1]!.split(/[\s,]+/).map((word) => word.replace(/=.*$/, '')),
+    ),
+  )
+
+  it('names every option of the command line', () => {
+    const program = fs.readFileSync(path.join(ROOT, 'src/cli/program.ts'), 'utf8')
+    const options = [...program.matchAll(/\.option\('(?:-\w, )?(--[a-z-]+)/g)].map((match) => match[1]!)
+    expect(options.length).toBeGreaterThan(15)
+    expect(options.filter((option) => !named.has(option))).toEqual([])
+  })
+
+  it('names every option after -o that has an effect', () => {
+    let message = ''
+    try {
+      parseMountOptions(['unknown'])
+    } catch (error) {
+      message = String(error)
+    }
+    const known = message.replace(/^.*known are: /, '').split(', ')
+    expect(known.length).toBeGreaterThan(30)
+    expect(known.filter((one) => !named.has(one.replace(/=$/, '')))).toEqual([])
   })
 })

@@ -122,7 +122,7 @@ describe('the package', () => {
   })
 
   it('contains nothing else: no tests, sources, fixtures or maps', () => {
-    const allowed = /^(bin\/[a-z-]+|dist\/[\w-]+\.js|dist\/types\/.+\.d\.ts|docs\/.+\.md|[A-Z]+\.md)$/
+    const allowed = /^(bin\/[a-z-]+|dist\/[\w-]+\.js|dist\/types\/.+\.d\.ts|docs\/.+\.(md|svg)|[A-Z]+\.md)$/
     const others = packed.filter((path) => !allowed.test(path) && !['package.json', 'LICENSE'].includes(path))
     expect(others).toEqual([])
     expect(packed.filter((path) => path.includes('test'))).toEqual([])
@@ -157,9 +157,9 @@ describe('the package', () => {
     }
   })
 
-  it('runs the example of the README', async () => {
-    const readme = readFileSync(join(ROOT, 'README.md'), 'utf8')
-    const blocks = [...readme.matchAll(/```js\n([\s\S]*?)```/g)].map((match) => match[1]!)
+  it('runs the example of docs/library.md', async () => {
+    const page = readFileSync(join(ROOT, 'docs/library.md'), 'utf8')
+    const blocks = [...page.matchAll(/```js\n([\s\S]*?)```/g)].map((match) => match[1]!)
     const [code] = blocks.filter((block) => block.includes("from 'atomfs-fuse/squashfs'"))
     const blobs = join(ROOT, 'fixtures/oci/blobs/sha256')
     const layer = join(blobs, 'f8ab5b3f5bd188531e259d0d8595b6c040d43963aeb08f338db9c318694b3803')
