@@ -1,6 +1,7 @@
 export * from './host/host-directory.ts'
 export { RecordedDirectoryLayer } from './host/recorded-directory.ts'
 export * from './merge/merged-tree.ts'
+export { adapted } from './stored/adapted-layer.ts'
 export * from './stored/layer-flags.ts'
 export { type IdRange, type IdRule, OVERFLOW_ID } from './stored/owner.ts'
 export type { FsyncPolicy, UpperPolicy, WishedPolicy } from './stored/policy.ts'

@@ -1,4 +1,5 @@
 import {
+  ALL_MARKS,
   type AttributeKinds,
   type ByteSource,
   type ExtentSink,
@@ -59,6 +60,7 @@ const FOLLOWING_LIMIT = 64
  * inode reference as block × 8192 + offset, the block relative to the inode table. Synchronous, for one thread.
  */
 export class SquashfsImage implements Layer {
+  readonly marks = ALL_MARKS
   readonly label: string
   readonly superblock: Superblock
   readonly options: CompressorOptions

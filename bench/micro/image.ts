@@ -1,7 +1,7 @@
 import { openSync, rmSync } from 'node:fs'
-import { type Layer, MergedTree } from '../../overlay/index.ts'
+import { adapted, type Layer, MergedTree } from '../../overlay/index.ts'
 import { openCodec, SquashfsImage } from '../../squashfs/index.ts'
-import { isDirectory, isRegular, type NodeId, ROOT_NODE_ID } from '../../src/base/index.ts'
+import { isDirectory, isRegular, NO_MARKS, type NodeId, ROOT_NODE_ID } from '../../src/base/index.ts'
 import { DirentPacker } from '../../src/fuse/protocol/dirent.ts'
 import { Reply } from '../../src/fuse/protocol/encode.ts'
 import { FileSource } from '../../src/sys/files/file-source.ts'
@@ -23,7 +23,7 @@ export function imageCases(path: string): MicroCase[] {
   const open = (): MergedTree => {
     const source = new FileSource(fd, path)
     const layer: Layer = new SquashfsImage({ source, sourceId: 0, label: path, codec: openCodec })
-    return new MergedTree([layer], { plain: true })
+    return new MergedTree([adapted(layer, NO_MARKS)])
   }
   const warm = open()
   const names: Known[] = []

@@ -1,5 +1,6 @@
 import { closeSync, lstatSync, readlinkSync, statfsSync } from 'node:fs'
 import {
+  ALL_MARKS,
   direntType,
   type ExtentSink,
   type FlagsForm,
@@ -38,6 +39,7 @@ export interface HostDirectoryOptions extends HostFilesOptions {
  * memory per file met.
  */
 export class HostDirectoryLayer implements Layer {
+  readonly marks = ALL_MARKS
   readonly label: string
   readonly root: Ref = 0
   readonly refSpan = 2 ** 32 - 1

@@ -1,4 +1,5 @@
 import { FsError, LruCache, type Name } from '../../src/base/index.ts'
+import { adapted } from '../stored/adapted-layer.ts'
 import type { Layer, LayerEntry } from '../stored/layer-flags.ts'
 import { DT_DIR, isWhiteout, MARK_PREFIX } from '../stored/whiteout.ts'
 import { type Part, Parts, rootsOf } from './parts.ts'
@@ -25,8 +26,6 @@ export interface Found {
 export interface Stack {
   /** Bottom first. */
   readonly layers: readonly Layer[]
-  /** True: one layer, shown as stored, none of the rules apply. */
-  readonly plain: boolean
   /** The roots of the layers, down to an opaque one. */
   readonly roots: Parts
   /** Parts of merged directories that somebody keeps. What does not fit is found again when it is needed. */
@@ -37,12 +36,18 @@ export interface Stack {
 const HELD_BYTES = 8 << 20
 
 /** @param heldBytes bound of what is held of merged directories. @throws FsError EIO */
-export function stackOf(layers: readonly Layer[], plain: boolean, heldBytes = HELD_BYTES): Stack {
-  const roots = rootsOf(layers)
+export function stackOf(layers: readonly Layer[], heldBytes = HELD_BYTES): Stack {
+  const known = new Map<Layer, Layer>()
+  const own = layers.map((layer) => {
+    const one = known.get(layer) ?? adapted(layer)
+    known.set(layer, one)
+    return one
+  })
+  const roots = rootsOf(own)
   // Unlike the kernel, which never looks at the attributes of a layer's root: `.wh..wh..opq` may stand there, and
   // tools translate it to the attribute (docs/adr/0004-merge.md).
-  if (!plain) roots.cutAtOpaque()
-  return { layers: [...layers], plain, roots, held: new LruCache(heldBytes) }
+  roots.cutAtOpaque()
+  return { layers: own, roots, held: new LruCache(heldBytes) }
 }
 
 /** Where a merged directory was found: enough to find its parts again. */
@@ -69,10 +74,6 @@ export class Directory {
     this.top = own.part(0)
     this.count = own.length
     this.#own = own
-  }
-
-  get plain(): boolean {
-    return this.#stack.plain
   }
 
   /** Whether the parts are in memory, for tests. */
@@ -130,7 +131,6 @@ export class Directory {
     const parts = this.parts()
     const partOf = ({ depth, entry }: Candidate): Part => ({ layer: parts.layerIndex(depth), ref: entry.ref })
     const found = (merged?: Directory): Found => ({ top: partOf(first), entry: first.entry, merged })
-    if (this.#stack.plain) return found()
     if (name.startsWith(MARK_PREFIX)) return undefined
     if (this.#isDeleted(parts, name, first)) return undefined
     if (topOnly || first.entry.type !== DT_DIR) return found()

@@ -1,5 +1,5 @@
 import { FsError, type Name, type NodeId } from '../../src/base/index.ts'
-import type { LayerEntry } from '../stored/layer-flags.ts'
+import type { DirectoryCursor, Layer, LayerEntry, Ref } from '../stored/layer-flags.ts'
 import type { Candidate, Directory, Found } from './directory.ts'
 import type { ParkedCursors } from './parked-cursors.ts'
 
@@ -30,7 +30,7 @@ export function listSingle(directory: Directory, cookie: number, plus: boolean, 
   const part = directory.top
   // Positions begin at 0 and cookie 2 is taken by `..`, so the cookie of a position is 3 more.
   const start = cookie <= FIRST_COOKIE ? 0 : cookie - FIRST_COOKIE - 1
-  const cursor = directory.layerAt(0).openDirectory(part.ref, start)
+  const cursor = openUnordered(directory.layerAt(0), part.ref, start)
   for (let entry = cursor.next(); entry !== undefined; entry = cursor.next()) {
     const shown = show(directory, [{ depth: 0, entry }], plus)
     if (shown === 'hidden') continue
@@ -73,6 +73,10 @@ export function listMerged(
     cursor.advance()
   }
   parked.park(node, cursor)
+}
+
+function openUnordered(layer: Layer, ref: Ref, position: number): DirectoryCursor {
+  return layer.openUnordered?.(ref, position) ?? layer.openDirectory(ref, position)
 }
 
 /** Damage of one child must not hide its neighbours: it is listed, and undefined tells that it has no entry. */

@@ -16,7 +16,7 @@ import {
   type StatFs,
   type Whence,
 } from '../../src/base/index.ts'
-import { shownFileName, storedFileName } from '../stored/file-names.ts'
+import { escapedFileName, unescapedFileName } from '../stored/file-names.ts'
 import { InodeNumbers } from '../stored/inode-numbers.ts'
 import { type Layer, type LayerEntry, layerFlags } from '../stored/layer-flags.ts'
 import { shownValue } from '../stored/owned-values.ts'
@@ -32,8 +32,6 @@ import { rootDirectory } from './root.ts'
 import { presentStat, sumStatFs } from './stat.ts'
 
 export interface MergedTreeOptions {
-  /** Shows a single layer exactly as stored: no whiteouts, no opaque directories, no hidden attributes. */
-  readonly plain?: boolean
   /** Makes the directory at this path of the merged tree the root. Symbolic links in it are not followed. */
   readonly subdir?: Name
   /** Owner shown for every file; the stored one where absent. */
@@ -68,13 +66,13 @@ export class MergedTree implements FileSystem {
 
   /**
    * @param layers bottom first, as an OCI manifest lists them
-   * @throws FsError EINVAL for no layer, or more than one with `plain`; EOVERFLOW where the ids do not suffice;
+   * @throws FsError EINVAL for no layer; EOVERFLOW where the ids do not suffice;
    *   ENOENT, ENOTDIR for `subdir`; EIO
    */
   constructor(layers: readonly Layer[], options: MergedTreeOptions = {}) {
-    this.#stack = stackOf(layers, options.plain ?? false, options.heldBytes)
-    this.#ids = new NodeIds(layers)
-    this.#inodes = new InodeNumbers(layers)
+    this.#stack = stackOf(layers, options.heldBytes)
+    this.#ids = new NodeIds(this.#stack.layers)
+    this.#inodes = new InodeNumbers(this.#stack.layers)
     this.#root = rootDirectory(this.#stack, options.subdir ?? '')
     this.#owner = { uid: options.uid, gid: options.gid }
   }
@@ -93,8 +91,8 @@ export class MergedTree implements FileSystem {
   lookup(parent: NodeId, name: Name): Entry | undefined {
     if (name === '.') return this.#again(parent)
     if (name === '..') return this.#again(this.#parentOf(parent))
-    const stored = this.#stack.plain ? name : storedFileName(name)
-    if (stored.length > NAME_MAX) throw new FsError('ENAMETOOLONG', `name of ${stored.length} bytes`)
+    if (name.length > NAME_MAX) throw new FsError('ENAMETOOLONG', `name of ${name.length} bytes`)
+    const stored = escapedFileName(name)
     const found = this.#directory(parent).lookup(stored)
     if (found === undefined) return undefined
     const entry = this.#entry(found)
@@ -147,14 +145,13 @@ export class MergedTree implements FileSystem {
 
   getxattr(node: NodeId, name: Name): Uint8Array | undefined {
     const part = this.#part(node)
-    const value = firstOf(this.#layer(part), part.ref, this.#stack.plain ? [name] : namesOf(name))
+    const value = firstOf(this.#layer(part), part.ref, namesOf(name))
     return value && shownValue(this.#owner, name, value)
   }
 
   listxattr(node: NodeId): readonly Name[] {
     const part = this.#part(node)
-    const stored = this.#layer(part).listxattr(part.ref)
-    return this.#stack.plain ? stored : shownNames(stored)
+    return shownNames(this.#layer(part).listxattr(part.ref))
   }
 
   inodeFlags(node: NodeId, form: FlagsForm): Uint8Array {
@@ -251,7 +248,7 @@ export class MergedTree implements FileSystem {
    * @throws FsError EIO
    */
   #assertWhole(node: NodeId, part: Part): void {
-    if (this.#stack.plain || this.#whole.get(node) !== undefined) return
+    if (this.#whole.get(node) !== undefined) return
     const layer = this.#layer(part)
     if (isMetacopy(layer, part.ref)) {
       throw new FsError(
@@ -291,8 +288,7 @@ export class MergedTree implements FileSystem {
     ): boolean => {
       const ino = this.#inodes.ofLayer(top, shown.ino)
       const entry = sink.plus && found !== undefined ? this.#tryEntry(found) : undefined
-      const given = this.#stack.plain ? name : shownFileName(name)
-      if (!sink.add(given, ino, shown.type, cookie, entry)) return false
+      if (!sink.add(unescapedFileName(name), ino, shown.type, cookie, entry)) return false
       if (entry !== undefined) this.#retain(entry.nodeId, found?.merged, parent, name)
       return true
     }

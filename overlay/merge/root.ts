@@ -1,5 +1,5 @@
 import { FsError, type Name } from '../../src/base/index.ts'
-import { storedFileName } from '../stored/file-names.ts'
+import { escapedFileName } from '../stored/file-names.ts'
 import { DT_DIR } from '../stored/whiteout.ts'
 import { Directory, type Stack } from './directory.ts'
 
@@ -9,14 +9,11 @@ import { Directory, type Stack } from './directory.ts'
  */
 export function rootDirectory(stack: Stack, subdir: Name): Directory {
   if (stack.layers.length === 0) throw new FsError('EINVAL', 'no layers to mount')
-  if (stack.plain && stack.layers.length > 1) {
-    throw new FsError('EINVAL', `${stack.layers.length} layers cannot be shown as they are, only one can`)
-  }
   let directory = new Directory(stack, stack.roots)
   for (const name of subdir.split('/')) {
     if (name === '' || name === '.') continue
     if (name === '..') throw new FsError('EINVAL', `subdir ${JSON.stringify(subdir)}: must not contain ".."`)
-    const found = directory.lookup(stack.plain ? name : storedFileName(name))
+    const found = directory.lookup(escapedFileName(name))
     if (found === undefined) {
       throw new FsError('ENOENT', `subdir ${JSON.stringify(subdir)}: no ${JSON.stringify(name)} in the image`)
     }

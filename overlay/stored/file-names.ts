@@ -10,11 +10,16 @@ const STORED = /^\.\.+wh\./
 const DOT = 0x2e
 
 /** The name under which a file is stored. It may be longer than a name can be. */
-export function storedFileName(shown: Name): Name {
+export function escapedFileName(shown: Name): Name {
   return shown.charCodeAt(0) === DOT && SHOWN.test(shown) ? `.${shown}` : shown
 }
 
 /** The name under which a file is shown. @param stored is no mark */
-export function shownFileName(stored: Name): Name {
+export function unescapedFileName(stored: Name): Name {
   return stored.charCodeAt(0) === DOT && STORED.test(stored) ? stored.slice(1) : stored
+}
+
+/** Whether a stored name is the escaped form of another one. */
+export function isEscaped(stored: Name): boolean {
+  return unescapedFileName(stored) !== stored
 }

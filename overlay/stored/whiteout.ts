@@ -76,7 +76,7 @@ function isDeviceZero(layer: Layer, entry: LayerEntry): boolean {
  * @param opacity of the directory that holds the entry; called only where it matters
  */
 export function isWhiteout(layer: Layer, entry: LayerEntry, opacity: () => Opacity): boolean {
-  if (entry.type === DT_CHR) return isDeviceZero(layer, entry)
+  if (entry.type === DT_CHR) return layer.marks.devices && isDeviceZero(layer, entry)
   if (entry.type !== DT_REG || opacity() !== 'x') return false
   if (statEntry(layer, entry).size !== 0) return false
   const attributes = layer.listxattr(entry.ref)

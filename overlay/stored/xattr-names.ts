@@ -42,15 +42,27 @@ export function shownName(stored: Name): Name | undefined {
   return family.isHidden ? undefined : stored
 }
 
+/** A name that means nothing to any overlay, in place of one that might. It may be longer than a name can be. */
+export function escapedName(name: Name): Name {
+  const family = familyOf(name)
+  return family === undefined ? name : family.prefix + ESCAPE + name.slice(family.prefix.length)
+}
+
+/** The name whose escaped form this is; undefined for a name that means something to an overlay. */
+export function unescapedName(stored: Name): Name | undefined {
+  const family = familyOf(stored)
+  if (family === undefined) return stored
+  const rest = stored.slice(family.prefix.length)
+  return rest.startsWith(ESCAPE) ? family.prefix + rest.slice(ESCAPE.length) : undefined
+}
+
 /**
- * The name under which an attribute is stored that a program sets: one that means nothing to any overlay.
+ * The name under which an attribute is stored that a program sets.
  * @throws FsError EOPNOTSUPP where it is longer than an attribute name can be
  */
 export function storedName(shown: Name): Name {
-  const family = familyOf(shown)
-  if (family === undefined) return shown
-  const stored = family.prefix + ESCAPE + shown.slice(family.prefix.length)
-  if (stored.length <= NAME_MAX) return stored
+  const stored = escapedName(shown)
+  if (stored.length <= NAME_MAX || stored === shown) return stored
   throw new FsError('EOPNOTSUPP', `xattr ${JSON.stringify(shown)}: escaped name is ${stored.length} bytes`)
 }
 

@@ -22,7 +22,7 @@ import { statfsFd } from '../../src/sys/files/file-io.ts'
 import { statFd } from '../../src/sys/files/statx.ts'
 import { stackOf } from '../merge/directory.ts'
 import { rootDirectory } from '../merge/root.ts'
-import { shownFileName, storedFileName } from '../stored/file-names.ts'
+import { escapedFileName, unescapedFileName } from '../stored/file-names.ts'
 import { InodeNumbers } from '../stored/inode-numbers.ts'
 import type { Layer } from '../stored/layer-flags.ts'
 import { shownValue, storedValue } from '../stored/owned-values.ts'
@@ -136,7 +136,7 @@ export class WritableTree implements WritableFileSystem {
     const directory = this.#upper.table.directory(parent)
     if (name === '.') return this.#taken(directory)
     if (name === '..') return this.#taken(directory.place?.parent ?? directory)
-    const node = this.#resolver.find(directory, storedFileName(name))
+    const node = this.#resolver.find(directory, escapedFileName(name))
     return node === undefined ? undefined : this.#taken(node)
   }
 
@@ -166,7 +166,7 @@ export class WritableTree implements WritableFileSystem {
     const counting: DirectorySink = {
       plus: sink.plus,
       add: (stored, ...args) => {
-        const took = sink.add(shownFileName(stored), ...args)
+        const took = sink.add(unescapedFileName(stored), ...args)
         if (took) taken += 1
         return took
       },
@@ -252,7 +252,7 @@ export class WritableTree implements WritableFileSystem {
 
   link(id: NodeId, parent: NodeId, name: Name): Entry {
     const node = this.#upper.table.get(id)
-    this.#creator.link(node, this.#upper.table.directory(parent), storedFileName(name))
+    this.#creator.link(node, this.#upper.table.directory(parent), escapedFileName(name))
     return this.#taken(node)
   }
 
@@ -279,8 +279,8 @@ export class WritableTree implements WritableFileSystem {
     // As overlayfs: a device 0:0 that users see cannot be kept where it means a deleted name.
     if (whiteout) throw new FsError('EINVAL', 'rename: an overlay cannot show whiteouts')
     const { table } = this.#upper
-    const from = { parent: table.directory(parent), name: storedFileName(name) }
-    const to = { parent: table.directory(newParent), name: storedFileName(newName) }
+    const from = { parent: table.directory(parent), name: escapedFileName(name) }
+    const to = { parent: table.directory(newParent), name: escapedFileName(newName) }
     this.#renamer.rename(from, to, mode)
   }
 
@@ -316,7 +316,7 @@ export class WritableTree implements WritableFileSystem {
 
   #create(parent: NodeId, name: Name, what: Parameters<Creator['create']>[2], caller: Caller): Entry {
     const directory = this.#upper.table.directory(parent)
-    return this.#taken(this.#creator.create(directory, storedFileName(name), what, caller))
+    return this.#taken(this.#creator.create(directory, escapedFileName(name), what, caller))
   }
 
   /** The entry of a node, counted as one lookup. */
@@ -339,7 +339,7 @@ export class WritableTree implements WritableFileSystem {
   ): void {
     const { table } = this.#upper
     const directory = table.directory(parent)
-    const stored = storedFileName(name)
+    const stored = escapedFileName(name)
     const node = this.#resolver.find(directory, stored)
     if (node === undefined) throw new FsError('ENOENT', `no ${JSON.stringify(name)}`)
     try {
@@ -360,7 +360,7 @@ export class WritableTree implements WritableFileSystem {
 
 function assemble(options: WritableTreeOptions, onGone: (node: Node) => void): Upper {
   const { layers, work, policy, upperFd } = options
-  const stack = stackOf(layers, false)
+  const stack = stackOf(layers)
   const host = statFd(upperFd)
   if (!isDirectory(host.mode)) throw new FsError('ENOTDIR', 'is no directory')
   const marks = hasMarks(upperFd, policy)

@@ -15,6 +15,22 @@ export type Ref = number
  */
 export type InodeSource = { readonly count: number } | { readonly device: number }
 
+/**
+ * What an overlay reads as marks in a layer of some format; what it does not read so is data, and shown. Deletions may be
+ * character devices 0:0 (overlayfs) or names that begin with `.wh.` (OCI, AUFS); the attributes of overlayfs and its
+ * relatives say of a directory that it is opaque or renamed, and of a file that its data are elsewhere.
+ */
+export interface LayerMarks {
+  readonly devices: boolean
+  readonly attributes: boolean
+  readonly names: boolean
+}
+
+/** A layer made for overlays: squashfs layers of OCI images, directories that were an upper. */
+export const ALL_MARKS: LayerMarks = { devices: true, attributes: true, names: true }
+/** A file system of its own, shown as it is stored. */
+export const NO_MARKS: LayerMarks = { devices: false, attributes: false, names: false }
+
 /** One name in a directory of a layer, as the layer has it: whiteouts are not interpreted here. */
 export interface LayerEntry {
   readonly name: Name
@@ -27,7 +43,7 @@ export interface LayerEntry {
   readonly unsorted?: true
 }
 
-/** Walks one directory of a layer in byte order of the names. */
+/** Walks one directory of a layer in byte order of the names, unless the layer says that it is not `sorted`. */
 export interface DirectoryCursor {
   /** The next entry, or undefined at the end. @throws FsError EIO on damage */
   next(): LayerEntry | undefined
@@ -47,6 +63,9 @@ export interface Layer {
   /** Exclusive upper bound of the refs. */
   readonly refSpan: number
   readonly inodes: InodeSource
+  readonly marks: LayerMarks
+  /** False where the cursors of the layer have the names in an order of its own. */
+  readonly sorted?: false
   /** What its files may have, or get while it is mounted. */
   readonly attributes: AttributeKinds
   /**
@@ -60,7 +79,12 @@ export interface Layer {
   lookup(directory: Ref, name: Name): LayerEntry | undefined
   /** @param position 0 for the start, or an earlier `DirectoryCursor.position`. @throws ENOTDIR */
   openDirectory(directory: Ref, position: number): DirectoryCursor
-  /** The first name at or after `name` in byte order: used to find all names with a prefix. @throws ENOTDIR */
+  /** As `openDirectory`, in the order that costs least; absent where both are the same. */
+  openUnordered?(directory: Ref, position: number): DirectoryCursor
+  /**
+   * The first name at or after `name` in byte order: used to find all names with a prefix. Never called where the layer
+   * is not `sorted`. @throws ENOTDIR
+   */
   openDirectoryAt(directory: Ref, name: Name): DirectoryCursor
   /** @throws EINVAL where it is no symlink */
   readlink(ref: Ref): Uint8Array

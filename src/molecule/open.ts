@@ -1,4 +1,5 @@
 import {
+  adapted,
   HostDirectoryLayer,
   type Layer,
   MergedTree,
@@ -16,6 +17,7 @@ import {
   type FileSystem,
   FsError,
   type KindSession,
+  NO_MARKS,
   type SessionOptions,
 } from '../base/index.ts'
 import { kindNamed } from '../kinds/kinds.ts'
@@ -59,7 +61,9 @@ export function openTree(spec: MoleculeSpec, sourceOf: SourceOf, metadataBytes?:
 }
 
 function mergeLayers(spec: MoleculeSpec, layers: readonly Layer[]): MergedTree {
-  return new MergedTree(layers, { plain: spec.plain, ...shownAs(spec) })
+  // An image file by itself is a file system of its own, not a difference to something below it.
+  const shown = spec.plain ? layers.map((layer) => adapted(layer, NO_MARKS)) : layers
+  return new MergedTree(shown, shownAs(spec))
 }
 
 function closeDirectories(layers: readonly Layer[]): void {

@@ -1,4 +1,5 @@
 import {
+  ALL_MARKS,
   type BlockReader,
   type ByteSource,
   type DirectoryCursor,
@@ -73,6 +74,7 @@ function readMembers(source: ByteSource): { readonly members: readonly Member[];
 }
 
 class ToyLayer implements Layer {
+  readonly marks = ALL_MARKS
   readonly label: string
   readonly root = 0
   readonly refSpan: number

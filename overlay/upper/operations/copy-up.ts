@@ -7,6 +7,8 @@ import {
   isSymlink,
   type Name,
   runSteps,
+  S_IFCHR,
+  S_IFMT,
   type Stat,
   type Steps,
   syncBy,
@@ -66,6 +68,9 @@ export class Copy {
   /** Makes an empty file. @throws FsError ENOSPC, EDQUOT, EROFS, EPERM */
   constructor({ stat, target }: CopySource, work: WorkDirectory, policy: UpperPolicy) {
     const { mode, rdev, size } = stat
+    if ((mode & S_IFMT) === S_IFCHR && rdev === 0 && policy.owners === 'real') {
+      throw new FsError('EPERM', 'a device 0:0 in the upper directory would be a whiteout')
+    }
     this.name = work.temporaryName()
     this.length = isRegular(mode) ? size : 0
     this.#work = work

@@ -155,7 +155,7 @@ describe('cost', () => {
 
   test('parked cursors are bounded, and a dropped one is walked again to the same place', () => {
     const layers = [big('low', 'a', 50), big('top', 'b', 50)]
-    const directory = rootDirectory(stackOf(layers, false), '')
+    const directory = rootDirectory(stackOf(layers), '')
     const parked = new ParkedCursors(10)
     const walk = new MergeCursor(directory)
     for (let i = 0; i < 40; i++) {

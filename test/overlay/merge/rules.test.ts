@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { MergedTree } from '../../../overlay/merge/merged-tree.ts'
-import { ROOT_NODE_ID } from '../../../src/base/index.ts'
+import { adapted } from '../../../overlay/stored/adapted-layer.ts'
+import { NO_MARKS, ROOT_NODE_ID } from '../../../src/base/index.ts'
 import { names, paths } from '../support/list.ts'
 import { layer } from '../support/memory-layer.ts'
 
@@ -227,14 +228,11 @@ describe('the rules of the merge', () => {
     expect(paths(tree)).toEqual(['d/^', 'd/other'])
   })
 
-  test('a plain tree shows whiteouts, marks and attributes as stored', () => {
+  test('a layer without marks shows devices, names and attributes as it has them', () => {
     const text = 'd/ {user.overlay.opaque=y}\nd/w c 0 0\n.wh.a\na\nm {user.overlay.metacopy=}'
-    const tree = new MergedTree([layer('plain', text)], { plain: true })
+    const tree = new MergedTree([adapted(layer('plain', text), NO_MARKS)])
     expect(paths(tree)).toEqual(['.wh.a', 'a', 'd/', 'd/w', 'm'])
     expect(tree.listxattr(tree.lookup(1, 'd')!.nodeId)).toEqual(['user.overlay.opaque'])
-    expect(() => new MergedTree([layer('a', ''), layer('b', '')], { plain: true })).toThrow(
-      expect.objectContaining({ code: 'EINVAL' }),
-    )
   })
 
   test('a subdirectory becomes the root, with the merge it has in the whole', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { shownFileName, storedFileName } from '../../../overlay/stored/file-names.ts'
+import { escapedFileName, unescapedFileName } from '../../../overlay/stored/file-names.ts'
 import { namesOf, shownName, shownNames, storedName } from '../../../overlay/stored/xattr-names.ts'
 
 describe('an attribute that says something to an overlay', () => {
@@ -57,11 +57,11 @@ test('a file name that would be a mark is stored with one dot more, and others a
     ['.wh.', '..wh.'],
   ] as const
   for (const [shown, stored] of pairs) {
-    expect(storedFileName(shown)).toBe(stored)
-    expect(shownFileName(stored)).toBe(shown)
+    expect(escapedFileName(shown)).toBe(stored)
+    expect(unescapedFileName(stored)).toBe(shown)
   }
   for (const name of ['.', '..', '.wh', '..wh', '.what', 'wh.x', 'a.wh.x', '.a.wh.x', '']) {
-    expect(storedFileName(name)).toBe(name)
-    expect(shownFileName(name)).toBe(name)
+    expect(escapedFileName(name)).toBe(name)
+    expect(unescapedFileName(name)).toBe(name)
   }
 })

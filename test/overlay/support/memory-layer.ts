@@ -6,6 +6,7 @@ import type {
   Ref,
 } from '../../../overlay/stored/layer-flags.ts'
 import {
+  ALL_MARKS,
   type AttributeKinds,
   direntType,
   type ExtentSink,
@@ -13,6 +14,7 @@ import {
   isDirectory,
   isRegular,
   isSymlink,
+  type LayerMarks,
   type Name,
   S_IFBLK,
   S_IFCHR,
@@ -48,9 +50,11 @@ const TYPES: Readonly<Record<string, number>> = { c: S_IFCHR, b: S_IFBLK, p: S_I
 
 /** A layer in memory that counts what is asked of it. Without `unsorted`, listings are in byte order. */
 export class MemoryLayer implements Layer {
+  marks: LayerMarks = ALL_MARKS
   readonly label: string
   readonly root: Ref = 0
   refSpan = 1_000_000
+  sorted?: false
   inodes: InodeSource = { count: 1_000_000 }
   attributes: AttributeKinds = 'all'
   followsRedirects?: boolean

@@ -1,6 +1,7 @@
 import { closeSync, constants, openSync } from 'node:fs'
 import type { DirectoryCursor, Layer, LayerEntry, Ref } from '../../../../overlay/stored/layer-flags.ts'
 import {
+  ALL_MARKS,
   type BlockRef,
   type BlockStore,
   direntType,
@@ -31,6 +32,7 @@ const BLOCK_SIZE = 1024
 
 /** A directory of this machine as it was, with inode numbers that outlast a mount, and data in blocks as in an image. */
 export class SnapshotLayer implements Layer {
+  readonly marks = ALL_MARKS
   readonly label: string
   readonly root: Ref = 0
   readonly refSpan = 2 ** 20

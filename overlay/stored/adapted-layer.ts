@@ -1,0 +1,149 @@
+import type {
+  AttributeKinds,
+  ExtentSink,
+  FlagsForm,
+  LayerMarks,
+  Name,
+  Stat,
+  StatFs,
+  Whence,
+} from '../../src/base/index.ts'
+import { escapedFileName, isEscaped, unescapedFileName } from './file-names.ts'
+import {
+  type DirectoryCursor,
+  type InodeSource,
+  type Layer,
+  type LayerEntry,
+  layerFlags,
+  type Ref,
+} from './layer-flags.ts'
+import { SortedListings } from './sorted-listings.ts'
+import { MARK_PREFIX } from './whiteout.ts'
+import { escapedName, unescapedName } from './xattr-names.ts'
+
+/**
+ * The overlay has one language: names and attributes as an upper stores them, in byte order. A layer that speaks another
+ * one, because its marks are data or its directories are not sorted, is translated here. Names and attributes that would
+ * be marks get the escape under which an upper stores them (docs/adr/0020-marks-and-names.md), so that all rules of the
+ * merge hold for every layer, and the name that is shown is the one that the layer has.
+ * Devices 0:0 have no escape: `isWhiteout` asks `marks`.
+ */
+export function adapted(layer: Layer, marks: LayerMarks = layer.marks): Layer {
+  if (layer instanceof AdaptedLayer) return layer
+  if (marks.names && marks.attributes && marks.devices && layer.sorted !== false) return layer
+  return new AdaptedLayer(layer, marks)
+}
+
+class AdaptedLayer implements Layer {
+  readonly label: string
+  readonly root: Ref
+  readonly refSpan: number
+  readonly inodes: InodeSource
+  readonly marks: LayerMarks
+  readonly attributes: AttributeKinds
+  readonly followsRedirects: boolean
+  readonly #layer: Layer
+  readonly #listings: SortedListings
+
+  constructor(layer: Layer, marks: LayerMarks) {
+    this.label = layer.label
+    this.root = layer.root
+    this.refSpan = layer.refSpan
+    this.inodes = layer.inodes
+    this.marks = marks
+    this.attributes = layer.attributes
+    this.followsRedirects = marks.attributes && (layer.followsRedirects ?? false)
+    this.#layer = layer
+    this.#listings = new SortedListings(layer, (directory) => this.openUnordered(directory, 0))
+  }
+
+  stat(ref: Ref): Stat {
+    return this.#layer.stat(ref)
+  }
+
+  lookup(directory: Ref, name: Name): LayerEntry | undefined {
+    if (this.marks.names || !name.startsWith('.')) return this.#layer.lookup(directory, name)
+    if (name.startsWith(MARK_PREFIX)) return undefined
+    if (!isEscaped(name)) return this.#layer.lookup(directory, name)
+    const entry = this.#layer.lookup(directory, unescapedFileName(name))
+    return entry && { ...entry, name }
+  }
+
+  openDirectory(directory: Ref, position: number): DirectoryCursor {
+    if (this.#isSorted(directory)) return this.#layer.openDirectory(directory, position)
+    return this.#listings.open(directory, position)
+  }
+
+  openUnordered(directory: Ref, position: number): DirectoryCursor {
+    const { openUnordered } = this.#layer
+    const cursor =
+      openUnordered?.call(this.#layer, directory, position) ?? this.#layer.openDirectory(directory, position)
+    return this.marks.names ? cursor : escaping(cursor)
+  }
+
+  openDirectoryAt(directory: Ref, name: Name): DirectoryCursor {
+    if (this.#isSorted(directory)) return this.#layer.openDirectoryAt(directory, name)
+    return this.#listings.openAt(directory, name)
+  }
+
+  readlink(ref: Ref): Uint8Array {
+    return this.#layer.readlink(ref)
+  }
+
+  listxattr(ref: Ref): readonly Name[] {
+    const names = this.#layer.listxattr(ref)
+    return this.marks.attributes || names.length === 0 ? names : names.map(escapedName)
+  }
+
+  getxattr(ref: Ref, name: Name): Uint8Array | undefined {
+    if (this.marks.attributes) return this.#layer.getxattr(ref, name)
+    const own = unescapedName(name)
+    return own === undefined ? undefined : this.#layer.getxattr(ref, own)
+  }
+
+  extents(ref: Ref, offset: number, length: number, sink: ExtentSink): void {
+    this.#layer.extents(ref, offset, length, sink)
+  }
+
+  seek(ref: Ref, offset: number, whence: Whence): number {
+    return this.#layer.seek(ref, offset, whence)
+  }
+
+  statfs(): StatFs {
+    return this.#layer.statfs()
+  }
+
+  inodeFlags(ref: Ref, form: FlagsForm): Uint8Array {
+    return layerFlags(this.#layer, ref, form)
+  }
+
+  following(ref: Ref): Ref | undefined {
+    return this.#layer.following?.(ref)
+  }
+
+  /** An escape moves a name to another place in the order: where there is one, the directory is sorted anew. */
+  #isSorted(directory: Ref): boolean {
+    if (this.#layer.sorted === false) return false
+    if (this.marks.names) return true
+    // All names that can need one begin with a dot, and stand together.
+    const dots = this.#layer.openDirectoryAt(directory, '.')
+    for (let entry = dots.next(); entry?.name.startsWith('.'); entry = dots.next()) {
+      if (escapedFileName(entry.name) !== entry.name) return false
+    }
+    return true
+  }
+}
+
+function escaping(cursor: DirectoryCursor): DirectoryCursor {
+  return {
+    next: () => {
+      const entry = cursor.next()
+      if (entry === undefined) return undefined
+      const name = escapedFileName(entry.name)
+      return name === entry.name ? entry : { ...entry, name }
+    },
+    get position() {
+      return cursor.position
+    },
+  }
+}
