@@ -69,10 +69,11 @@ describe.skipIf(!withKernel.ok)(
       expect(compareTrees(await seen(image), kernel)).toEqual([])
     })
 
-    test('a large tree with everything: 30 000 names in a directory, 120 levels, 5 GiB with holes', async () => {
+    test('a large tree: 30 000 names in a directory, 120 levels', async () => {
       const full = join(temp, 'full')
       mkdirSync(full)
-      buildSourceTree(full, { size: 'full', ...AS_TEXT })
+      // Each page of a hole goes through libfuse: the 5 GiB of `differential.test.ts` would take a minute here.
+      buildSourceTree(full, { size: 'full', noSparse: true, ...AS_TEXT })
       const image = await mksquashfs(full, join(temp, 'full.squashfs'), { compressor: 'zstd' })
       const kernel = await seenByKernel(temp, image)
       expect(kernel.length).toBeGreaterThan(36_000)

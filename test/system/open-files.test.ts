@@ -2,6 +2,7 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { ATOMFS_FUSE, needs, run, titled, unmount, withTempDir } from '../support/index.ts'
+import { until } from './life-scene.ts'
 
 const need = needs('root', 'fuse', 'setpriv')
 
@@ -55,6 +56,9 @@ it.skipIf(!need.ok)(
       } finally {
         await unmount(target)
       }
-      for (const place of [upper, join(work ?? '', 'work')]) expect(readdirSync(place ?? '')).toEqual([])
+      // The kernel does not wait for the RELEASE of each file, nor umount(8) for the end of the daemon.
+      for (const place of [upper, join(work ?? '', 'work')]) {
+        await until(() => readdirSync(place ?? '').length === 0, `nothing is left in ${place}`)
+      }
     }),
 )

@@ -62,7 +62,7 @@ export class KernelSide implements Side {
     if (this.#root < 0) return
     closeSync(this.#root)
     this.#root = -1
-    execFileSync('umount', ['-l', this.#target], { timeout: 20_000 })
+    execFileSync('umount', [this.#target], { timeout: 20_000 })
   }
 
   remount(): void {

@@ -1,17 +1,32 @@
 import { chmodSync, chownSync, mkdirSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { describe, expect, test } from 'vitest'
-import type { UpperPolicy } from '../../../overlay/stored/policy.ts'
-import { setUmask0 } from '../../../src/sys/files/at.ts'
-import { bundleProgram, makeTempDir, needs, Random, removeTempDir, run, titled } from '../../support/index.ts'
-import { KernelSide } from './support/kernel-side.ts'
-import { makeLower } from './support/lowers.ts'
-import { describeTree, outcome, randomOperation, runRandom, updateHeld } from './support/operations.ts'
-import type { Side } from './support/side.ts'
-import { SnapshotLayer } from './support/snapshot-layer.ts'
-import { TreeSide } from './support/tree-side.ts'
-import { REAL } from './support.ts'
+import { beforeAll, describe, expect, test } from 'vitest'
+import type { UpperPolicy } from '../../overlay/stored/policy.ts'
+import { setUmask0 } from '../../src/sys/files/at.ts'
+import { KernelSide } from '../overlay/upper/support/kernel-side.ts'
+import { makeLower } from '../overlay/upper/support/lowers.ts'
+import {
+  describeTree,
+  outcome,
+  randomOperation,
+  runRandom,
+  updateHeld,
+} from '../overlay/upper/support/operations.ts'
+import type { Side } from '../overlay/upper/support/side.ts'
+import { SnapshotLayer } from '../overlay/upper/support/snapshot-layer.ts'
+import { TreeSide } from '../overlay/upper/support/tree-side.ts'
+import { REAL } from '../overlay/upper/support.ts'
+import {
+  bundleProgram,
+  makeTempDir,
+  needs,
+  ownMounts,
+  Random,
+  removeTempDir,
+  run,
+  titled,
+} from '../support/index.ts'
 
 const need = needs('root', 'kernel-overlayfs')
 const STEPS = 250
@@ -160,6 +175,10 @@ function runSteps({ random }: Scene, ours: TreeSide, kernel: KernelSide, variant
   releaseAll()
 }
 
+beforeAll(() => {
+  if (need.ok) ownMounts()
+})
+
 describe.skipIf(!need.ok)(titled('against kernel overlayfs', need), () => {
   test.each(seeds())('random operations, seed %i', (seed) => {
     const variant = variantOf(seed)
@@ -214,7 +233,7 @@ describe.skipIf(!plain.ok)(titled('as a plain user, against kernel overlayfs as 
       for (const name of ['upper', 'work']) chownSync(join(folder, name), 65_534, 65_534)
       setUmask0()
       const program = await bundleProgram(
-        fileURLToPath(new URL('support/plain-tree-main.ts', import.meta.url)),
+        fileURLToPath(new URL('../overlay/upper/support/plain-tree-main.ts', import.meta.url)),
       )
       const user = ['--reuid', '65534', '--regid', '65534', '--clear-groups']
       const command = [process.execPath, program, folder, `${seed}`, `${STEPS}`]
