@@ -1,6 +1,6 @@
+import type { LogLevel } from '../base/index.ts'
 import type { ChangesPlace, IdRule, UpperOptions, VerifyMode } from '../molecule/index.ts'
 import type { MountFlag } from '../sys/mounts/mount.ts'
-import type { LogLevel } from './life/log.ts'
 
 export type { ChangesPlace, IdRange, IdRule, UpperOptions, VerifyMode } from '../molecule/index.ts'
 export type { LogLevel }

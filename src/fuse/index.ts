@@ -15,8 +15,6 @@ export { REPLY_FILLED, REPLY_TAKEN } from './protocol/data-path.ts'
 export { MAX_READ, MAX_WRITE, type Negotiated } from './protocol/init.ts'
 export { OPERATIONS, type Operation } from './protocol/opcodes.ts'
 export {
-  type Log,
-  type LogLevel,
   Protocol,
   type ProtocolOptions,
   REQUEST_BUFFER_SIZE,

@@ -1,6 +1,6 @@
-import { FsError } from '../../base/index.ts'
+import { FsError, type LogLevel } from '../../base/index.ts'
 import type { DaemonProcess } from '../../daemon/client/spawn.ts'
-import { isJournal, type LogLevel } from '../../daemon/life/log.ts'
+import { isJournal } from '../../daemon/life/log.ts'
 import type { ChangesPlace, MountRequest } from '../../daemon/request.ts'
 import { absolutePath, anchoredPath } from '../../sys/files/working-directory.ts'
 import { DAEMON_SCRIPT } from '../early-daemon.ts'

@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer'
-import { type BlockStore, ERRNO, errnoOf, type FileSystem, FsError } from '../../base/index.ts'
-import { type Counter, InlineDataPath, type Log, type ReadTarget } from '../../fuse/index.ts'
+import { type BlockStore, ERRNO, errnoOf, type FileSystem, FsError, type Log } from '../../base/index.ts'
+import { type Counter, InlineDataPath, type ReadTarget } from '../../fuse/index.ts'
 import { readHostFile } from '../../molecule/index.ts'
 import { NodePaths } from './node-paths.ts'
 import type { Answer, PackageMount } from './package.ts'

@@ -1,11 +1,10 @@
 import { closeSync, readSync, writeSync } from 'node:fs'
-import { FsError } from '../../base/index.ts'
+import { FsError, type Log } from '../../base/index.ts'
 import { closeInheritedDescriptors } from '../../sys/process/process.ts'
 import { startSession } from '../../sys/process/session.ts'
 import type { MountRequest } from '../request.ts'
 import type { DaemonParts } from '../serve/server-types.ts'
 import { failureText } from './failure.ts'
-import type { LogFunction } from './log.ts'
 import { openLogSink } from './log-sink.ts'
 import { namespaceEnd, TITLE } from './namespace-watch.ts'
 import { processEvents } from './process-events.ts'
@@ -47,7 +46,7 @@ export async function runInBackground(parts: DaemonParts): Promise<number> {
 }
 
 /** A terminal that is closed, or a job that is ended, takes no daemon with it. */
-function leaveCaller(log: LogFunction): void {
+function leaveCaller(log: Log): void {
   try {
     startSession()
   } catch (error) {

@@ -1,19 +1,19 @@
 import { closeSync, constants, openSync, statSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
-import { FsError, type PathText, systemPath } from '../../base/index.ts'
+import { FsError, type Log, type PathText, systemPath } from '../../base/index.ts'
 import { Folder } from '../../sys/files/folder.ts'
 import { realPath } from '../../sys/files/real-path.ts'
 import { sendDatagram } from '../../sys/process/unix-datagram.ts'
 import type { MountRequest } from '../request.ts'
 import { LOG_FILE, type OwnEntry } from '../runtime/entries.ts'
-import { formatSyslog, LogFile, type LogFunction, type LogPlace, limitLog, logToStderr } from './log.ts'
+import { formatSyslog, LogFile, type LogPlace, limitLog, logToStderr } from './log.ts'
 
 /** Where syslogd and the journal listen (syslog(3)). */
 const SYSLOG_SOCKET = '/dev/log'
 
 export interface LogSink {
   /** Drops what is below the level that was asked for. */
-  readonly log: LogFunction
+  readonly log: Log
   /** Whatever the level: what a user asked for just now. */
   readonly report: (message: string) => void
   /** A log without a place of its own lies in the runtime entry. */
@@ -38,11 +38,11 @@ export function openLogSink(request: MountRequest): LogSink {
   return sink(request, file.log, (entry) => file.open(placeIn(entry.held.entry, LOG_FILE)))
 }
 
-function sink(request: MountRequest, write: LogFunction, entryCreated: LogSink['entryCreated']): LogSink {
+function sink(request: MountRequest, write: Log, entryCreated: LogSink['entryCreated']): LogSink {
   return { log: limitLog(request.logLevel, write), report: (text) => write('info', text), entryCreated }
 }
 
-const logToSyslog: LogFunction = (level, message) => {
+const logToSyslog: Log = (level, message) => {
   try {
     sendDatagram(SYSLOG_SOCKET, formatSyslog(level, message))
   } catch {

@@ -1,8 +1,5 @@
 import { closeSync, fstatSync, writeSync } from 'node:fs'
-import { printable } from '../../base/index.ts'
-
-export type LogLevel = 'error' | 'warn' | 'info' | 'debug'
-export type LogFunction = (level: LogLevel, message: string) => void
+import { type Log, type LogLevel, printable } from '../../base/index.ts'
 
 /** Severities of syslog(3), which the journal reads from the start of a line (sd-daemon(3)). */
 const SEVERITY: Readonly<Record<LogLevel, number>> = { error: 3, warn: 4, info: 6, debug: 7 }
@@ -19,14 +16,14 @@ export function formatLine(level: LogLevel, message: string, now = new Date()): 
 }
 
 /** Passes on what is at least as severe as `limit`. */
-export function limitLog(limit: LogLevel, log: LogFunction): LogFunction {
+export function limitLog(limit: LogLevel, log: Log): Log {
   return (level, message) => {
     if (SEVERITY[level] <= SEVERITY[limit]) log(level, message)
   }
 }
 
 /** Writes to stderr: the log of a process in the foreground. A reader that is gone is no reason to end. */
-export const logToStderr: LogFunction = (level, message) => {
+export const logToStderr: Log = (level, message) => {
   try {
     const line = isJournal(2) ? `<${SEVERITY[level]}>${printable(message)}\n` : formatLine(level, message)
     writeSync(2, line)
@@ -71,7 +68,7 @@ export class LogFile {
   #mayRotate = false
   #early: string[] = []
 
-  readonly log: LogFunction = (level, message) => {
+  readonly log: Log = (level, message) => {
     const line = formatLine(level, message)
     if (this.#place === undefined) {
       if (this.#early.length < 1000) this.#early.push(line)

@@ -1,5 +1,5 @@
 import { writeSync } from 'node:fs'
-import type { LogFunction } from './log.ts'
+import type { Log } from '../../base/index.ts'
 
 /**
  * Tells the service manager, where it asked to be told (sd_notify(3)). Never fails a mount.
@@ -7,7 +7,7 @@ import type { LogFunction } from './log.ts'
  */
 export async function notifyManager(
   state: string,
-  log: LogFunction,
+  log: Log,
   environment: NodeJS.ProcessEnv = process.env,
 ): Promise<void> {
   const address = environment['NOTIFY_SOCKET']
@@ -23,7 +23,7 @@ export async function notifyManager(
 }
 
 /** `--ready-fd`: one line into the descriptor, which is what s6 and others wait for. */
-export function writeReadyFd(fd: number, log: LogFunction): void {
+export function writeReadyFd(fd: number, log: Log): void {
   try {
     writeSync(fd, 'ready\n')
   } catch (error) {

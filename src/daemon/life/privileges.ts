@@ -1,13 +1,13 @@
+import type { Log } from '../../base/index.ts'
 import type { FuseMount } from '../../sys/mounts/mount.ts'
 import { type Capability, forbidNewPrivileges, keepCapabilities } from '../../sys/process/privileges.ts'
-import type { LogFunction } from './log.ts'
 
 /**
  * Gives up what the main thread does not need once the mount is made: it unmounts, removes its runtime entry, and
  * looks at the processes of its mount namespace. Whoever mounted through fusermount3 keeps all, since that helper is
  * what unmounts, and its setuid bit must work.
  */
-export function dropPrivileges(mount: FuseMount | undefined, writable: boolean, log: LogFunction): void {
+export function dropPrivileges(mount: FuseMount | undefined, writable: boolean, log: Log): void {
   if (mount?.way !== 'mount') return
   drop(() => {
     // To remove the changes of a temporary mount, whose directories with the sticky bit hold files of others.
@@ -18,7 +18,7 @@ export function dropPrivileges(mount: FuseMount | undefined, writable: boolean, 
 }
 
 /** For a thread that reads images: it has all descriptors, and decodes what strangers wrote. */
-export function dropThreadPrivileges(log: LogFunction): void {
+export function dropThreadPrivileges(log: Log): void {
   drop(() => {
     keepCapabilities([])
     forbidNewPrivileges()
@@ -67,7 +67,7 @@ const NEEDED: Readonly<Record<DirectoryPurpose, readonly Capability[]>> = {
 }
 
 /** For the thread that serves host directories. Not among its rights: to exceed quotas and use up reserved blocks. */
-export function keepDirectoryPrivileges(purpose: DirectoryPurpose, log: LogFunction): void {
+export function keepDirectoryPrivileges(purpose: DirectoryPurpose, log: Log): void {
   drop(() => {
     keepCapabilities(NEEDED[purpose])
     forbidNewPrivileges()
@@ -75,7 +75,7 @@ export function keepDirectoryPrivileges(purpose: DirectoryPurpose, log: LogFunct
 }
 
 /** Not being able to give up rights is no reason to refuse a mount. */
-function drop(action: () => void, log: LogFunction): void {
+function drop(action: () => void, log: Log): void {
   try {
     action()
   } catch (error) {

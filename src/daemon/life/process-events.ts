@@ -1,5 +1,5 @@
+import type { Log } from '../../base/index.ts'
 import { ignoreRealTimeSignals } from '../../sys/process/session.ts'
-import type { LogFunction } from './log.ts'
 import type { DaemonHost } from './serve-mount.ts'
 
 /**
@@ -28,7 +28,7 @@ const ENDING = [
  */
 export function processEvents(
   foreground: boolean,
-  log: LogFunction,
+  log: Log,
 ): Pick<DaemonHost, 'stopRequested' | 'stopAgain' | 'fault' | 'onReportRequest'> {
   const first = deferred<string>()
   const second = deferred<string>()

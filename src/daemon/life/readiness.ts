@@ -1,11 +1,10 @@
 import { closeSync, constants, fstatSync, openSync, writeSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type PathText, systemPath } from '../../base/index.ts'
+import { type Log, type PathText, systemPath } from '../../base/index.ts'
 import type { MountOptions } from '../request.ts'
-import type { LogFunction } from './log.ts'
 
 /** Tells the reader of `notify_pipe` whether the mount serves or failed. Telling never fails a mount. */
-export async function announce(options: MountOptions, succeeded: boolean, log: LogFunction): Promise<void> {
+export async function announce(options: MountOptions, succeeded: boolean, log: Log): Promise<void> {
   if (options.notifyPipe !== undefined) await writeNotifyPipe(options.notifyPipe, succeeded ? 's' : 'f', log)
 }
 
@@ -13,7 +12,7 @@ export async function announce(options: MountOptions, succeeded: boolean, log: L
 const READER_TIMEOUT_MS = 5000
 
 /** squashfuse's protocol: one byte into a FIFO that the caller made. Nothing but a FIFO is written to. */
-async function writeNotifyPipe(path: PathText, status: 's' | 'f', log: LogFunction): Promise<void> {
+async function writeNotifyPipe(path: PathText, status: 's' | 'f', log: Log): Promise<void> {
   const deadline = performance.now() + READER_TIMEOUT_MS
   for (;;) {
     try {

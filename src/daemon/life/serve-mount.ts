@@ -1,6 +1,6 @@
 import { closeSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { FsError, type PathText } from '../../base/index.ts'
+import { FsError, type Log, type PathText } from '../../base/index.ts'
 import { type MoleculeSpec, type OpenUpper, takesChanges } from '../../molecule/index.ts'
 import { residentBytes } from '../../sys/ffi/memory.ts'
 import { absolutePath } from '../../sys/files/working-directory.ts'
@@ -32,14 +32,13 @@ import type { MountStatus } from '../serve/control-protocol.ts'
 import { type ControlServer, openControl } from '../serve/control-server.ts'
 import type { DaemonParts, EndReason, RunningServer } from '../serve/server-types.ts'
 import { assertDescriptors } from './descriptors.ts'
-import type { LogFunction } from './log.ts'
 import { notifyManager } from './notify.ts'
 import { dropPrivileges } from './privileges.ts'
 import { announce } from './readiness.ts'
 
 /** What surrounds the daemon: a parent behind a pipe, or a terminal. */
 export interface DaemonHost {
-  readonly log: LogFunction
+  readonly log: Log
   /** Prints whatever the log level: somebody asked. */
   readonly report: (message: string) => void
   /** Calls the listener whenever somebody asks for a report. */
@@ -183,7 +182,7 @@ function isStillMounted({ config, daemon }: RuntimeEntry): boolean {
 }
 
 /** What this mount has thrown away; the rest is for whoever mounts or unmounts next. */
-function sweepAfter({ entry }: Progress, log: LogFunction): void {
+function sweepAfter({ entry }: Progress, log: Log): void {
   if (entry !== undefined) sweepChanges(entry.held.runDir, log)
 }
 
@@ -317,7 +316,7 @@ async function drain(
 }
 
 /** Undoes what there is, last first. @param failed there was no mount: what was made for it goes too. Never throws. */
-async function tearDown(progress: Progress, log: LogFunction, failed = false): Promise<void> {
+async function tearDown(progress: Progress, log: Log, failed = false): Promise<void> {
   progress.control?.close()
   await detach(progress.mount, log)
   if (progress.server !== undefined) {
@@ -338,7 +337,7 @@ async function tearDown(progress: Progress, log: LogFunction, failed = false): P
  * left alone: the connection ends with us, and what is below answers ENOTCONN.
  * @returns false where some place stays
  */
-async function detach(mount: FuseMount | undefined, log: LogFunction): Promise<boolean> {
+async function detach(mount: FuseMount | undefined, log: Log): Promise<boolean> {
   if (mount?.device === undefined) return true
   let isFree = true
   try {

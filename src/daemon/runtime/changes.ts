@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { FsError, type PathText } from '../../base/index.ts'
+import { FsError, type Log, type PathText } from '../../base/index.ts'
 import {
   HeldError,
   type MoleculeSpec,
@@ -15,7 +15,6 @@ import { setUmask0 } from '../../sys/files/at.ts'
 import type { Folder } from '../../sys/files/folder.ts'
 import { readMountInfo } from '../../sys/mounts/mountinfo.ts'
 import { raiseOpenFiles } from '../../sys/process/privileges.ts'
-import type { LogFunction } from '../life/log.ts'
 import type { ChangesPlace, MountRequest } from '../request.ts'
 import type { MountStatus } from '../serve/control-protocol.ts'
 import { forEachAside, forEachRunDir, listEntries, type OwnEntry, TEMPORARY_CHANGES } from './entries.ts'
@@ -99,7 +98,7 @@ export function upperStatus(
 }
 
 /** The end of a mount: everything is on the disk before its process ends. Never throws. */
-export function closeChanges(upper: OpenUpper, failed: boolean, log: LogFunction): void {
+export function closeChanges(upper: OpenUpper, failed: boolean, log: Log): void {
   try {
     if (failed) upper.undo()
     else upper.sync()
@@ -132,7 +131,7 @@ async function whenFree(open: () => OpenUpper, metadataDir: string | undefined):
 }
 
 /** Removes temporary changes that no mount uses any more, also those of a daemon that was killed. Never throws. */
-export function sweepChanges(runDir: Folder, log: LogFunction): void {
+export function sweepChanges(runDir: Folder, log: Log): void {
   forEachAside(runDir, (aside, name) => {
     try {
       removeChanges(aside, name)
@@ -144,6 +143,6 @@ export function sweepChanges(runDir: Folder, log: LogFunction): void {
 }
 
 /** As `sweepChanges`, wherever a mount of this user may have left some. */
-export function sweepAllChanges(metadataDir: PathText | undefined, log: LogFunction): void {
+export function sweepAllChanges(metadataDir: PathText | undefined, log: Log): void {
   forEachRunDir(metadataDir, (runDir) => sweepChanges(runDir, log))
 }

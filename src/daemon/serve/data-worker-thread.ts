@@ -1,6 +1,7 @@
+import type { Log } from '../../base/index.ts'
 import '../../sys/plain/own-packages.ts'
 import { parentPort, workerData } from 'node:worker_threads'
-import { type Log, runDataWorker } from '../../fuse/index.ts'
+import { runDataWorker } from '../../fuse/index.ts'
 import { openBlockStore, watchImages } from '../../molecule/index.ts'
 import { descriptorsAreHeld } from '../../sys/plain/proc.ts'
 import { dropThreadPrivileges } from '../life/privileges.ts'

@@ -1,11 +1,10 @@
 import '../../sys/plain/own-packages.ts'
 import { parentPort, workerData } from 'node:worker_threads'
-import { FsError } from '../../base/index.ts'
+import { FsError, type Log } from '../../base/index.ts'
 import {
   Counters,
   DeviceError,
   InlineDataPath,
-  type Log,
   PooledBackground,
   PooledDataPath,
   Protocol,

@@ -1,6 +1,5 @@
-import type { LogLevel } from '../../fuse/index.ts'
+import type { Log, LogLevel } from '../../base/index.ts'
 import { isVerified, type MoleculeSpec, readTally } from '../../molecule/index.ts'
-import type { LogFunction } from '../life/log.ts'
 import type { LayerStatus } from './control-protocol.ts'
 
 /** What a server tells in the same way whichever driver it serves with. */
@@ -9,7 +8,7 @@ import type { LayerStatus } from './control-protocol.ts'
 const TOLD_ERRORS = 1000
 
 /** A log in which damage that many readers meet, in many threads, is one line. */
-export function tellOnce(log: LogFunction): (level: LogLevel, message: string) => void {
+export function tellOnce(log: Log): (level: LogLevel, message: string) => void {
   const told = new Set<string>()
   return (level, message) => {
     if (level !== 'error') log(level, message)

@@ -1,6 +1,6 @@
+import type { Log } from '../../base/index.ts'
 import type { MoleculeSpec } from '../../molecule/index.ts'
 import type { FuseMount, FuseMountOptions } from '../../sys/mounts/mount.ts'
-import type { LogFunction } from '../life/log.ts'
 import type { MountRequest } from '../request.ts'
 import type { MountStatus } from './control-protocol.ts'
 
@@ -17,7 +17,7 @@ export interface ServerOptions {
   readonly writeback: boolean
   /** Files are copied up when they are opened for writing. */
   readonly copyUpAtOpen: boolean
-  readonly log: LogFunction
+  readonly log: Log
 }
 
 /** Why serving is over: the kernel ended the connection (ENODEV), or a fault of ours. */

@@ -1,4 +1,5 @@
-import type { LogLevel, SharedBuffers } from '../../fuse/index.ts'
+import type { LogLevel } from '../../base/index.ts'
+import type { SharedBuffers } from '../../fuse/index.ts'
 import type { MoleculeSpec } from '../../molecule/index.ts'
 
 /** What both kinds of thread are started with. */

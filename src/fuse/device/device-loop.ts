@@ -1,7 +1,8 @@
+import type { Log } from '../../base/index.ts'
 import { addressOf } from '../../sys/ffi/ffi.ts'
 import { EAGAIN, EINTR, ENODEV, ENOENT, Poller, readAt, writeFrom } from '../../sys/mounts/device-io.ts'
 import { clearBell } from '../../sys/process/bell.ts'
-import { type Log, type Protocol, REQUEST_BUFFER_SIZE } from '../protocol/protocol.ts'
+import { type Protocol, REQUEST_BUFFER_SIZE } from '../protocol/protocol.ts'
 
 export interface DeviceLoopOptions {
   /** `/dev/fuse`, mounted, opened with O_NONBLOCK. */

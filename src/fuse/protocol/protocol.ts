@@ -2,6 +2,7 @@ import {
   ByteReader,
   type FileSystem,
   FsError,
+  type Log,
   Postponed,
   type Progress,
   type WritableFileSystem,
@@ -18,9 +19,6 @@ import { OPEN_OPERATIONS, WRITE_OPERATIONS } from './write-opcodes.ts'
 
 /** Room for one request: the kernel writes no more than its header, `max_write` and a structure. */
 export const REQUEST_BUFFER_SIZE = MAX_WRITE + abi.FUSE_MIN_READ_BUFFER
-
-export type LogLevel = 'error' | 'warn' | 'info' | 'debug'
-export type Log = (level: LogLevel, message: string) => void
 
 export interface ProtocolOptions {
   readonly fileSystem: FileSystem

@@ -1,7 +1,8 @@
 import { fstatSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
+import type { LogLevel } from '../../../src/base/index.ts'
 import { buildMountRequest } from '../../../src/cli/commands/mount.ts'
-import { formatSyslog, isJournal, type LogLevel, limitLog } from '../../../src/daemon/life/log.ts'
+import { formatSyslog, isJournal, limitLog } from '../../../src/daemon/life/log.ts'
 
 describe('limitLog', () => {
   it.each([
