@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { mountsBelow } from '../test/support/mount-table.ts'
+import { mountsBelow } from '../test/library/programs/mount-table.ts'
 import { InputCache, Inputs } from './inputs/index.ts'
 import { type BenchOptions, parseOptions, USAGE } from './options.ts'
 import { prepareProgram } from './program.ts'

@@ -1,6 +1,6 @@
 import { cpSync, existsSync, readdirSync, statSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
-import { run } from '../test/support/process.ts'
+import { run } from '../test/library/programs/process.ts'
 
 const SOURCES = ['src', 'squashfs', 'overlay']
 

@@ -1,7 +1,7 @@
 import { chmodSync, copyFileSync, existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { run, withTempDir } from './support/index.ts'
+import { run, withTempDir } from './library/index.ts'
 
 /** Which Node the launcher starts, and with what. Each Node here is a script that says its name and its words. */
 

@@ -10,7 +10,7 @@ import {
 } from 'node:fs'
 import { join, posix, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { makeTempDir, removeTempDir, run } from './support/index.ts'
+import { makeTempDir, removeTempDir, run } from './library/index.ts'
 
 /** What `npm publish` would upload: the manifest, and the package as it is built from a copy of the sources. */
 
@@ -94,7 +94,7 @@ describe('the package', () => {
 
   beforeAll(async () => {
     mkdirSync(copy)
-    const sources = ['bin', 'overlay', 'scripts', 'squashfs', 'src', 'test/support', 'fixtures', 'docs']
+    const sources = ['bin', 'overlay', 'scripts', 'squashfs', 'src', 'test/library', 'fixtures', 'docs']
     const single = ['package.json', 'package-lock.json', 'tsconfig.json']
     const documents = MANIFEST.files.filter((name) => /^[A-Z]/.test(name))
     for (const name of [...sources, ...single, ...documents]) {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { closeSync, mkdirSync, openSync, readSync, writeSync } from 'node:fs'
-import { Random } from '../../test/support/random.ts'
+import { Random } from '../../test/library/trees/random.ts'
 
 export interface ClientReport {
   readonly ms: number

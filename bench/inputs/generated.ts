@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
-import { tarEnd, tarEntry } from '../../test/stress/tar-entry.ts'
-import { Random } from '../../test/support/random.ts'
+import { tarEnd, tarEntry } from '../../test/library/images/tar-entry.ts'
+import { Random } from '../../test/library/trees/random.ts'
 import type { TreeFacts } from './facts.ts'
 
 export interface GeneratedShape {

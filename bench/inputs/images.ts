@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs'
-import { appendVerity, type Compressor, mksquashfs } from '../../test/support/images.ts'
-import { writeOciLayout } from '../../test/support/oci-layout.ts'
+import { appendVerity, type Compressor, mksquashfs } from '../../test/library/images/images.ts'
+import { writeOciLayout } from '../../test/library/images/oci-layout.ts'
 import type { InputCache } from './cache.ts'
 import type { Subject, TreeFacts, WriteFacts } from './facts.ts'
 import { buildGenerated, type GeneratedShape } from './generated.ts'

@@ -11,7 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { run } from '../../test/support/process.ts'
+import { run } from '../../test/library/programs/process.ts'
 import { listTree } from './list-tree.ts'
 
 /** Names of this depth and all below them lie in one layer, as packages do. */

@@ -1,5 +1,5 @@
 import { rmSync } from 'node:fs'
-import { run } from '../../test/support/process.ts'
+import { run } from '../../test/library/programs/process.ts'
 import type { RandomWrites } from './facts.ts'
 
 const TIMEOUT = 180_000

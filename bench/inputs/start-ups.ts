@@ -1,6 +1,6 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { run } from '../../test/support/process.ts'
+import { run } from '../../test/library/programs/process.ts'
 import type { StartUp } from './facts.ts'
 
 /** Libraries that pull in some hundred files. */

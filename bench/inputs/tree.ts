@@ -15,7 +15,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { run } from '../../test/support/process.ts'
+import { run } from '../../test/library/programs/process.ts'
 import type { TreeFacts } from './facts.ts'
 import { listTree } from './list-tree.ts'
 import { type Selected, type SelectionLimits, selectFiles } from './select.ts'

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto'
 import { appendFileSync, mkdirSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { mksquashfs } from '../../test/support/images.ts'
-import { run } from '../../test/support/process.ts'
-import { Random } from '../../test/support/random.ts'
+import { mksquashfs } from '../../test/library/images/images.ts'
+import { run } from '../../test/library/programs/process.ts'
+import { Random } from '../../test/library/trees/random.ts'
 import type { TreeFacts, WriteFacts } from './facts.ts'
 import { listTree } from './list-tree.ts'
 

@@ -1,4 +1,4 @@
-import { run } from '../../test/support/process.ts'
+import { run } from '../../test/library/programs/process.ts'
 import type { ClientReport } from '../clients/index.ts'
 import { ACTION_TIMEOUT } from './session.ts'
 

@@ -1,5 +1,5 @@
 import { writeFileSync } from 'node:fs'
-import { run } from '../../test/support/process.ts'
+import { run } from '../../test/library/programs/process.ts'
 import type { Subject } from '../inputs/index.ts'
 
 /** `us` is microseconds for one operation. */

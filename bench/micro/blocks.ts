@@ -5,7 +5,7 @@ import { allocateShared } from '../../src/fuse/blocks/shared-cache.ts'
 import { SLOT_READY, Slots } from '../../src/fuse/blocks/slots.ts'
 import { findAlgorithm } from '../../src/verity/algorithm.ts'
 import { blockDigest } from '../../src/verity/block-digest.ts'
-import { Random } from '../../test/support/random.ts'
+import { Random } from '../../test/library/trees/random.ts'
 import { repeat } from './protocol.ts'
 import type { MicroCase } from './timer.ts'
 

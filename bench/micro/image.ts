@@ -5,7 +5,7 @@ import { isDirectory, isRegular, NO_MARKS, type NodeId, ROOT_NODE_ID } from '../
 import { DirentPacker } from '../../src/fuse/protocol/dirent.ts'
 import { Reply } from '../../src/fuse/protocol/encode.ts'
 import { FileSource } from '../../src/sys/files/file-source.ts'
-import { mksquashfs } from '../../test/support/images.ts'
+import { mksquashfs } from '../../test/library/images/images.ts'
 import type { MicroCase } from './timer.ts'
 
 const REPLY_SIZE = 1 << 17

@@ -3,7 +3,7 @@ import * as abi from '../../src/fuse/protocol/abi.ts'
 import { decodeReadIn, Request } from '../../src/fuse/protocol/decode.ts'
 import { DirentPacker } from '../../src/fuse/protocol/dirent.ts'
 import { encodeEntry, Reply } from '../../src/fuse/protocol/encode.ts'
-import { Random } from '../../test/support/random.ts'
+import { Random } from '../../test/library/trees/random.ts'
 import type { MicroCase } from './timer.ts'
 
 /** A power of two. */

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { run } from '../../test/support/process.ts'
+import { run } from '../../test/library/programs/process.ts'
 import type { Upper } from './reader.ts'
 import { unmountTarget } from './teardown.ts'
 

@@ -1,5 +1,5 @@
-import { run } from '../../test/support/process.ts'
-import { needs } from '../../test/support/tools.ts'
+import { run } from '../../test/library/programs/process.ts'
+import { needs } from '../../test/library/programs/tools.ts'
 import { MOUNT_TIMEOUT, type Mounted, type Reader } from './reader.ts'
 import { unmountTarget } from './teardown.ts'
 

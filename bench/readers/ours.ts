@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
-import { run } from '../../test/support/process.ts'
+import { run } from '../../test/library/programs/process.ts'
 import type { Subject } from '../inputs/index.ts'
 import { MOUNT_TIMEOUT, type Mounted, type Reader } from './reader.ts'
 import { endProcesses, unmountTarget } from './teardown.ts'

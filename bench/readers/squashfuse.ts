@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { run } from '../../test/support/process.ts'
-import { findProgram } from '../../test/support/tools.ts'
+import { run } from '../../test/library/programs/process.ts'
+import { findProgram } from '../../test/library/programs/tools.ts'
 import { MOUNT_TIMEOUT, type Mounted, type Reader } from './reader.ts'
 import { endProcesses, processesWithArgument, unmountTarget } from './teardown.ts'
 

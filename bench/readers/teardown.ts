@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { isMounted } from '../../test/support/mount-table.ts'
-import { run } from '../../test/support/process.ts'
+import { isMounted } from '../../test/library/programs/mount-table.ts'
+import { run } from '../../test/library/programs/process.ts'
 
 const END_TIMEOUT = 10_000
 

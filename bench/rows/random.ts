@@ -1,4 +1,4 @@
-import { run } from '../../test/support/process.ts'
+import { run } from '../../test/library/programs/process.ts'
 import { ACTION_TIMEOUT, dropCaches, type Session } from '../measure/index.ts'
 
 /** Block size for fio, and how many reads: 8 and 32 MB of the 100 MB file. */

@@ -1,7 +1,7 @@
 import { mkdirSync, readdirSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { decodePath, encodePath, systemPath } from '../../src/base/index.ts'
-import { Random, withTempDir } from '../support/index.ts'
+import { Random, withTempDir } from '../library/index.ts'
 
 describe('paths as text', () => {
   it.each([

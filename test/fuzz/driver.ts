@@ -1,5 +1,5 @@
 import { type ErrnoCode, FsError } from '../../src/base/index.ts'
-import { Random } from '../support/random.ts'
+import { Random } from '../library/trees/random.ts'
 
 /** Something that takes bytes from outside. */
 export interface FuzzTarget {

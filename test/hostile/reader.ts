@@ -1,6 +1,6 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import { bundleProgram } from '../support/index.ts'
+import { bundleProgram } from '../library/index.ts'
 import type { Question } from './reader-main.ts'
 import { NO_LIMITS, type Survey, type SurveyLimits } from './survey.ts'
 

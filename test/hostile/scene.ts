@@ -1,9 +1,9 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'vitest'
-import { atomfsFuse, isMounted, type RunResult, run, unmount } from '../support/index.ts'
-
-const END_TIMEOUT_MS = 10_000
+import { atomfsFuse, daemonPid, isMounted, type RunResult, run, unmount } from '../library/index.ts'
+import { isGone, until } from '../library/programs/wait.ts'
+import { entries } from '../library/scenes/life.ts'
 
 /** A target with a runtime folder of its own, used for one mount after the other. */
 export class Scene {
@@ -29,20 +29,11 @@ export class Scene {
 
   /** The runtime folders of targets: `RUNDIR/meta/NAMESPACE/TARGET`. */
   entries(): readonly string[] {
-    const meta = join(this.runDir, 'meta')
-    if (!existsSync(meta)) return []
-    return readdirSync(meta).flatMap((namespace) =>
-      readdirSync(join(meta, namespace)).map((name) => join(meta, namespace, name)),
-    )
+    return entries(this.runDir)
   }
 
   daemonPid(): number {
-    const [entry] = this.entries()
-    if (entry === undefined) throw new Error('no runtime entry')
-    const record: { readonly process: { readonly pid: number } } = JSON.parse(
-      readFileSync(join(entry, 'daemon.json'), 'utf8'),
-    )
-    return record.process.pid
+    return daemonPid(this.runDir)
   }
 
   /** The daemon's log so far. */
@@ -107,21 +98,6 @@ export async function inScene<T>(parent: string, play: (scene: Scene) => Promise
   } finally {
     await scene.close()
   }
-}
-
-/** Waits for a condition. @param timeout milliseconds @throws Error naming `what` */
-export async function until(condition: () => boolean, what: string, timeout = END_TIMEOUT_MS): Promise<void> {
-  const deadline = Date.now() + timeout
-  while (!condition()) {
-    if (Date.now() > deadline) throw new Error(`waited ${timeout} ms for: ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 5))
-  }
-}
-
-/** A zombie is gone: its parent may take its time. */
-export function isGone(pid: number): boolean {
-  const status = readProc(pid, 'status')
-  return status === '' || /^State:\s*[ZX]/m.test(status)
 }
 
 /** Largest resident size of a process since its start, bytes. */

@@ -1,5 +1,5 @@
 import { mkdirSync } from 'node:fs'
-import { TreeBuilder } from '../support/source-tree.ts'
+import { TreeBuilder } from '../library/trees/source-tree.ts'
 
 /** A tree of some 60 entries and 250 KB, with files of several blocks, tails, links and attributes. @returns `root` */
 export function smallTree(root: string): string {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { closeSync, constants, lstatSync, openSync, readdirSync, readlinkSync, readSync } from 'node:fs'
 import { getSystemErrorName } from 'node:util'
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../../src/base/index.ts'
-import { readXattrs } from '../support/native.ts'
+import { readXattrs } from '../library/programs/native.ts'
 
 /** What can be asked of one name. Each is answered or refused by itself. */
 export type Facet = 'stat' | 'names' | 'target' | 'xattrs' | 'content'

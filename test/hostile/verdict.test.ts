@@ -1,7 +1,7 @@
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { withTempDir } from '../support/temp.ts'
+import { withTempDir } from '../library/programs/temp.ts'
 import { NO_LIMITS, PIECE, type Survey, survey } from './survey.ts'
 import { judge } from './verdict.ts'
 

@@ -1,9 +1,9 @@
 import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { S_IFCHR, viewOf } from '../../src/base/index.ts'
-import { appendVerity, mksquashfs, type Random, writeOciLayout } from '../support/index.ts'
-import { readLayout } from '../support/oci-layout.ts'
-import { TreeBuilder } from '../support/source-tree.ts'
+import { readLayout } from '../library/images/oci-layout.ts'
+import { appendVerity, mksquashfs, type Random, writeOciLayout } from '../library/index.ts'
+import { TreeBuilder } from '../library/trees/source-tree.ts'
 
 /** A range of bytes of a layer that serves one purpose. */
 export interface Region {

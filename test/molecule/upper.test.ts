@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { removeChanges } from '../../src/molecule/temporary-changes.ts'
 import { HeldError, openUpper, upperPaths, viewUpper } from '../../src/molecule/upper.ts'
 import { Folder } from '../../src/sys/files/folder.ts'
-import { withTempDir } from '../support/temp.ts'
+import { withTempDir } from '../library/programs/temp.ts'
 
 const open = (path: string) => Folder.open(path, { guarded: false })
 

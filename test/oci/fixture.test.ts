@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { digestOf, listTags, parseSource } from '../../src/oci/index.ts'
-import { bytesUsed } from '../support/index.ts'
-import { readLayout } from '../support/oci-layout.ts'
+import { readLayout } from '../library/images/oci-layout.ts'
+import { bytesUsed } from '../library/index.ts'
 
 const fixtures = fileURLToPath(new URL('../../fixtures', import.meta.url))
 const ociDir = join(fixtures, 'oci')

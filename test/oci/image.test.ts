@@ -14,6 +14,7 @@ import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { FsError } from '../../src/base/index.ts'
 import { hostPlatform, openLayer } from '../../src/oci/index.ts'
+import { readLayout } from '../library/images/oci-layout.ts'
 import {
   CONFIG_MEDIA_TYPE,
   createLayout,
@@ -28,8 +29,7 @@ import {
   SQUASHFS_MEDIA_TYPE,
   titled,
   writeIndex,
-} from '../support/index.ts'
-import { readLayout } from '../support/oci-layout.ts'
+} from '../library/index.ts'
 
 const OLD_ROOT_HASH = 'io.stackeroci.stacker.squashfs_verity_root_hash'
 const REF = 'org.opencontainers.image.ref.name'

@@ -3,7 +3,7 @@ import { join, relative } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { FsError } from '../../src/base/index.ts'
 import { parseSource } from '../../src/oci/index.ts'
-import { createLayout, makeTempDir, putImage, removeTempDir, writeIndex } from '../support/index.ts'
+import { createLayout, makeTempDir, putImage, removeTempDir, writeIndex } from '../library/index.ts'
 
 let temp = ''
 beforeAll(async () => {

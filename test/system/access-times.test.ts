@@ -10,8 +10,8 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
-import { isMounted, mountKernelOverlay, needs, titled, unmount } from '../support/index.ts'
-import { inScene, SILENT } from './life-scene.ts'
+import { isMounted, mountKernelOverlay, needs, titled, unmount } from '../library/index.ts'
+import { inScene, SILENT } from '../library/scenes/life.ts'
 
 const need = needs('root', 'fuse', 'kernel-overlayfs')
 const LONG_AGO = new Date('2001-01-01T01:01:01Z')

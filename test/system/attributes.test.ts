@@ -1,9 +1,9 @@
 import { chmodSync, chownSync, mkdirSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { mksquashfs, mountKernelSquashfs, needs, run, titled, unmount, withTarget } from '../support/index.ts'
-import { readXattrs, setXattr } from '../support/native.ts'
-import { inScene, readLog, SILENT } from './life-scene.ts'
+import { mksquashfs, mountKernelSquashfs, needs, run, titled, unmount, withTarget } from '../library/index.ts'
+import { readXattrs, setXattr } from '../library/programs/native.ts'
+import { inScene, readLog, SILENT } from '../library/scenes/life.ts'
 
 /** Extended attributes, access lists and inode numbers as programs of several users meet them. */
 

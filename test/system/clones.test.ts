@@ -1,8 +1,8 @@
 import { lchownSync, mkdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { needs, run, titled, unmount } from '../support/index.ts'
-import { inScene, SILENT } from './life-scene.ts'
+import { needs, run, titled, unmount } from '../library/index.ts'
+import { inScene, SILENT } from '../library/scenes/life.ts'
 
 /** Copies where the upper shares data with the lower: nothing is written twice, and nothing waits for the disk. */
 

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { CompressorName } from '../../src/codecs/index.ts'
 import { CANDIDATES, openCandidate } from '../../src/codecs/registry.ts'
 import { binaryBytes, textBytes } from '../codecs/samples.ts'
-import { needs, titled } from '../support/tools.ts'
+import { needs, titled } from '../library/programs/tools.ts'
 
 /** Data blocks as mksquashfs writes them, decoded by every decoder and compared with what `unsquashfs -cat` gives. */
 

@@ -13,8 +13,9 @@ import {
   titled,
   withTempDir,
   writeOciLayout,
-} from '../support/index.ts'
-import { entries, inScene, isGone, type LifeImage, makeLifeImage, SILENT, until } from './life-scene.ts'
+} from '../library/index.ts'
+import { isGone, until } from '../library/programs/wait.ts'
+import { entries, inScene, type LifeImage, makeLifeImage, SILENT } from '../library/scenes/life.ts'
 
 /** What the caller hands to a mount beside an image: its environment, its options, its words. */
 

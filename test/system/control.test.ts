@@ -15,8 +15,9 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { libcFunction } from '../../src/sys/ffi/libc.ts'
 import { encodeUnixAddress } from '../../src/sys/process/unix-datagram.ts'
-import { ATOMFS_FUSE, appendVerity, daemonPid, isMounted, removeTempDir, run } from '../support/index.ts'
-import { entries, inScene, type LifeImage, makeLifeImage, SILENT, until } from './life-scene.ts'
+import { ATOMFS_FUSE, appendVerity, daemonPid, isMounted, removeTempDir, run } from '../library/index.ts'
+import { until } from '../library/programs/wait.ts'
+import { entries, inScene, type LifeImage, makeLifeImage, SILENT } from '../library/scenes/life.ts'
 
 /** What a mount tells: to `status` and `verify`, to a service manager, and to its log. */
 

@@ -1,7 +1,7 @@
 import { chmodSync, chownSync, mkdirSync, readdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { mountsBelow, needs, type RunResult, run, titled, unmount, withTempDir } from '../support/index.ts'
+import { mountsBelow, needs, type RunResult, run, titled, unmount, withTempDir } from '../library/index.ts'
 
 /** `npm run demo` as a new user runs it, with temporary and runtime folders of its own. */
 

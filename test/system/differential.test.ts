@@ -23,7 +23,7 @@ import {
   walkInChild,
   walkTree,
   withAtomfs,
-} from '../support/index.ts'
+} from '../library/index.ts'
 
 /** Our mount of an image against the kernel's mount of the same image: everything that a reader can ask. */
 

@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
-import { atomfsFuse, needs, runProgram, titled, unmount, withTempDir } from '../support/index.ts'
+import { atomfsFuse, needs, runProgram, titled, unmount, withTempDir } from '../library/index.ts'
 
 const need = needs('root', 'fuse')
 const SIZE = 4 << 20
@@ -17,7 +17,11 @@ it.skipIf(!need.ok)(
       const options = `lowerdir=${lower},upperdir=${upper},workdir=${work}`
       await atomfsFuse(['overlay', '-o', options, target ?? ''], { runDir: join(folder, 'run') })
       try {
-        const stale = await runProgram('direct-write-main', [join(target ?? '', 'f'), '50', `${SIZE}`])
+        const stale = await runProgram('programs/direct-write-main', [
+          join(target ?? '', 'f'),
+          '50',
+          `${SIZE}`,
+        ])
         expect(stale).toBe('0\n')
       } finally {
         await unmount(target ?? '')

@@ -14,18 +14,17 @@ import {
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { ATOMFS_FUSE, daemonPid, isMounted, removeTempDir, run } from '../support/index.ts'
+import { ATOMFS_FUSE, daemonPid, isMounted, removeTempDir, run } from '../library/index.ts'
+import { isGone, until } from '../library/programs/wait.ts'
 import {
   entries,
   inScene,
-  isGone,
   type LifeImage,
   makeLifeImage,
   readLog,
   type Scene,
   SILENT,
-  until,
-} from './life-scene.ts'
+} from '../library/scenes/life.ts'
 
 /** Every way a mount can end, wanted or not: afterwards there is no process, no mount and no runtime entry. */
 

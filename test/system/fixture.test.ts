@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
+import { readLayout } from '../library/images/oci-layout.ts'
 import {
   bytesUsed,
   compareTrees,
@@ -14,8 +15,7 @@ import {
   withAtomfs,
   withKernelMerge,
   withTempDir,
-} from '../support/index.ts'
-import { readLayout } from '../support/oci-layout.ts'
+} from '../library/index.ts'
 
 const fixtures = fileURLToPath(new URL('../../fixtures', import.meta.url))
 const golden = JSON.parse(readFileSync(`${fixtures}/oci.demo.tree.json`, 'utf8')) as TreeEntry[]

@@ -21,7 +21,7 @@ import {
   walkTree,
   withAtomfs,
   withTarget,
-} from '../support/index.ts'
+} from '../library/index.ts'
 
 /** The forms in which layers and images come that random layers do not have. */
 

@@ -25,8 +25,9 @@ import {
   walkInChild,
   walkTree,
   withAtomfs,
-} from '../support/index.ts'
-import { entries, inScene, isGone, readLog, type Scene, SILENT, until } from './life-scene.ts'
+} from '../library/index.ts'
+import { isGone, until } from '../library/programs/wait.ts'
+import { entries, inScene, readLog, type Scene, SILENT } from '../library/scenes/life.ts'
 
 /** The optional driver: the same trees as with the built-in one, and the same ends. */
 
@@ -300,7 +301,7 @@ describe.skipIf(!need.ok)(titled('driver=fuse-native refuses in one line', need)
     await played(async (scene) => {
       const args = ['mount', ...DRIVER, image, '/dev/fd/5']
       const line = `exec 5<>/dev/fuse; exec "$0" "$@"`
-      const { ATOMFS_FUSE } = await import('../support/index.ts')
+      const { ATOMFS_FUSE } = await import('../library/index.ts')
       const result = await run('bash', ['-c', line, ATOMFS_FUSE, ...args], {
         env: { ATOMFS_TEST_RUN_DIR: scene.runDir },
         allowFailure: true,

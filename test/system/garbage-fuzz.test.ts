@@ -2,8 +2,9 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { hostileImages } from '../hostile/hostile-images.ts'
-import { inScene, peakMemory, Reader, type Scene, type Survey, smallTree, until } from '../hostile/index.ts'
-import { makeTempDir, mksquashfs, needs, Random, removeTempDir, run, titled } from '../support/index.ts'
+import { inScene, peakMemory, Reader, type Scene, type Survey, smallTree } from '../hostile/index.ts'
+import { makeTempDir, mksquashfs, needs, Random, removeTempDir, run, titled } from '../library/index.ts'
+import { until } from '../library/programs/wait.ts'
 
 /**
  * Images that nobody verifies, damaged on purpose or at random: the daemon answers every question, with errors where

@@ -16,7 +16,7 @@ import {
   titled,
   writeIndex,
   writeOciLayout,
-} from '../support/index.ts'
+} from '../library/index.ts'
 
 /** What is no image, or only a part of one: one clear line, exit 1, and nothing left mounted or running. */
 

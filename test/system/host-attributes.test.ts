@@ -11,7 +11,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { atomfsFuse, mksquashfs, needs, run, titled, unmount, withTempDir } from '../support/index.ts'
+import { atomfsFuse, mksquashfs, needs, run, titled, unmount, withTempDir } from '../library/index.ts'
 
 /** What a file system knows of its files beside the attributes of stat(2): time of birth, and the flags of chattr(1). */
 

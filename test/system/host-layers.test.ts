@@ -28,10 +28,10 @@ import {
   S_IFCHR,
   S_IFIFO,
 } from '../../src/base/index.ts'
+import { decodeDevice, makeNode, readXattrs, setXattr } from '../library/programs/native.ts'
+import { needs, titled } from '../library/programs/tools.ts'
+import { Random } from '../library/trees/random.ts'
 import { listAll } from '../overlay/support/list.ts'
-import { decodeDevice, makeNode, readXattrs, setXattr } from '../support/native.ts'
-import { Random } from '../support/random.ts'
-import { needs, titled } from '../support/tools.ts'
 
 /**
  * The merge of host directories against the kernel's overlayfs over the same directories. Marks of OCI (`.wh.`) are

@@ -21,7 +21,7 @@ import {
   run,
   titled,
   withTempDir,
-} from '../support/index.ts'
+} from '../library/index.ts'
 
 /** Places for changes and runtime data that somebody else has prepared, or that cannot take anything. */
 

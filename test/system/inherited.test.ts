@@ -10,9 +10,9 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { mksquashfs, needs, run, titled, unmount } from '../support/index.ts'
-import { makeNode, readXattrs } from '../support/native.ts'
-import { inScene, type Scene, SILENT } from './life-scene.ts'
+import { mksquashfs, needs, run, titled, unmount } from '../library/index.ts'
+import { makeNode, readXattrs } from '../library/programs/native.ts'
+import { inScene, type Scene, SILENT } from '../library/scenes/life.ts'
 
 /** What the folders of a writable mount pass on to what is made in them must not reach what the mount shows. */
 

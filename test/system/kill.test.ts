@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { closeSync, mkdirSync, openSync, readFileSync, readSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { inScene, isGone, type Scene, smallTree, until } from '../hostile/index.ts'
+import { inScene, type Scene, smallTree } from '../hostile/index.ts'
 import {
   ATOMFS_FUSE,
   isMounted,
@@ -14,7 +14,8 @@ import {
   removeTempDir,
   run,
   titled,
-} from '../support/index.ts'
+} from '../library/index.ts'
+import { isGone, until } from '../library/programs/wait.ts'
 
 /** Deaths of the daemon, of its parent and of its users: what is left can always be cleaned up. */
 

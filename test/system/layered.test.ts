@@ -12,7 +12,7 @@ import {
   titled,
   UNVERIFIED,
   withTempDir,
-} from '../support/index.ts'
+} from '../library/index.ts'
 
 /**
  * Random layers as an OCI image in our mount, against kernel overlayfs over the kernel's mounts of the same images.

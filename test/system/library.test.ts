@@ -1,7 +1,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { isMounted, needs, titled, unmount, withTempDir } from '../support/index.ts'
+import { isMounted, needs, titled, unmount, withTempDir } from '../library/index.ts'
 
 const ROOT = path.resolve(import.meta.dirname, '../..')
 const BUILT = path.join(ROOT, 'dist/index.js')

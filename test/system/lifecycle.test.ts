@@ -3,7 +3,6 @@ import { once } from 'node:events'
 import {
   chmodSync,
   chownSync,
-  existsSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -17,6 +16,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
   ATOMFS_FUSE,
   atomfsFuse,
+  daemonPid,
   isMounted,
   makeTempDir,
   mksquashfs,
@@ -24,9 +24,9 @@ import {
   type RunResult,
   removeTempDir,
   run,
-  unmount,
-  withTempDir,
-} from '../support/index.ts'
+} from '../library/index.ts'
+import { isGone, until } from '../library/programs/wait.ts'
+import { entries, inScene, type Scene, SILENT } from '../library/scenes/life.ts'
 
 /** The life of a mount as users see it: by the command line only, with a small image. */
 
@@ -45,67 +45,15 @@ beforeAll(async () => {
 
 afterAll(() => removeTempDir(images))
 
-interface Scene {
-  readonly folder: string
-  readonly target: string
-  readonly runDir: string
-  /** `atomfs-fuse ARGS`, which may fail. */
-  readonly atomfs: (...args: string[]) => Promise<RunResult>
+interface MountScene extends Scene {
   readonly mount: (...args: string[]) => Promise<RunResult>
 }
 
-/** A target and a runtime folder of their own; in the end nothing is mounted there. */
-async function inScene(play: (scene: Scene) => Promise<void>): Promise<void> {
-  await withTempDir(async (folder) => {
-    const target = join(folder, 'mnt')
-    const runDir = join(folder, 'run')
-    mkdirSync(target)
-    const atomfs = (...args: string[]) => atomfsFuse(args, { runDir, allowFailure: true })
-    try {
-      await play({
-        folder,
-        target,
-        runDir,
-        atomfs,
-        mount: (...args) => atomfs('mount', ...args, image, target),
-      })
-    } finally {
-      for (const point of mountsBelow(folder).toReversed()) await unmount(point)
-    }
-  })
-}
-
-const SILENT = { status: 0, stdout: '', stderr: '' }
-
-/** The folders of targets below RUNDIR/meta/NAMESPACE. */
-function entries(runDir: string): string[] {
-  const meta = join(runDir, 'meta')
-  if (!existsSync(meta)) return []
-  return readdirSync(meta).flatMap((namespace) =>
-    readdirSync(join(meta, namespace)).map((name) => join(meta, namespace, name)),
+/** A scene with the image of this file at hand. */
+function played(play: (scene: MountScene) => Promise<void>): Promise<void> {
+  return inScene((scene) =>
+    play({ ...scene, mount: (...args) => scene.atomfs('mount', ...args, image, scene.target) }),
   )
-}
-
-function daemonPid(runDir: string): number {
-  const [entry] = entries(runDir)
-  return JSON.parse(readFileSync(join(entry!, 'daemon.json'), 'utf8')).process.pid
-}
-
-async function until(condition: () => boolean, what: string, timeout = 10_000): Promise<void> {
-  const deadline = Date.now() + timeout
-  while (!condition()) {
-    if (Date.now() > deadline) throw new Error(`waited ${timeout} ms for: ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 10))
-  }
-}
-
-/** A zombie is gone: its parent may take its time. */
-function isGone(pid: number): boolean {
-  try {
-    return /^State:\s*Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
-  } catch {
-    return true
-  }
 }
 
 /** One line of error, and nothing of the mount left. */
@@ -119,7 +67,7 @@ function expectFailure(result: RunResult, message: RegExp, scene: Scene): void {
 
 describe('mount', () => {
   it('is silent, serves when it returns, and umount undoes all of it', async () => {
-    await inScene(async ({ target, runDir, mount, atomfs }) => {
+    await played(async ({ target, runDir, mount, atomfs }) => {
       expect(await mount()).toMatchObject(SILENT)
       expect((await run('cat', [join(target, 'etc/motd')])).stdout).toBe('hello\n')
       const pid = daemonPid(runDir)
@@ -132,7 +80,7 @@ describe('mount', () => {
   })
 
   it("writes atomfs' config.json where atomfs has it", async () => {
-    await inScene(async ({ target, runDir, mount }) => {
+    await played(async ({ target, runDir, mount }) => {
       await mount('--allow-missing-verity')
       const namespace = /\d+/.exec(readlinkSync('/proc/self/ns/mnt'))![0]
       const folder = join(runDir, 'meta', namespace, target.slice(1).replaceAll('/', '-'))
@@ -149,7 +97,7 @@ describe('mount', () => {
   })
 
   it('leaves a daemon with its own session, no terminal, no descriptors of the caller, in its own folder of descriptors', async () => {
-    await inScene(async ({ folder, runDir, target }) => {
+    await played(async ({ folder, runDir, target }) => {
       const secret = join(folder, 'secret')
       writeFileSync(secret, '')
       await run(
@@ -175,7 +123,7 @@ describe('mount', () => {
   })
 
   it('mounts with the type, flags and name that the options say', async () => {
-    await inScene(async ({ target, mount, atomfs }) => {
+    await played(async ({ target, mount, atomfs }) => {
       const line = () =>
         readFileSync('/proc/self/mountinfo', 'utf8')
           .split('\n')
@@ -191,7 +139,7 @@ describe('mount', () => {
   })
 
   it('takes options before, between and after the names', async () => {
-    await inScene(async ({ target, atomfs }) => {
+    await played(async ({ target, atomfs }) => {
       for (const args of [
         ['--debug', 'mount', '-o', 'ro', image, target],
         ['mount', image, '-o', 'ro', target, '--debug'],
@@ -204,7 +152,7 @@ describe('mount', () => {
   })
 
   it('resolves relative names and links, and names longer than a file name', async () => {
-    await inScene(async ({ folder, runDir }) => {
+    await played(async ({ folder, runDir }) => {
       const long = join(folder, 'x'.repeat(200), 'y'.repeat(200))
       mkdirSync(long, { recursive: true })
       symlinkSync(long, join(folder, 'link'))
@@ -219,7 +167,7 @@ describe('mount', () => {
   })
 
   it('takes the image as a descriptor of the caller', async () => {
-    await inScene(async ({ target, runDir }) => {
+    await played(async ({ target, runDir }) => {
       for (const name of ['/proc/self/fd/9', '/dev/fd/9']) {
         await run('sh', ['-c', 'exec "$0" mount "$1" "$2" 9<"$3"', ATOMFS_FUSE, name, target, image], {
           env: { ATOMFS_TEST_RUN_DIR: runDir },
@@ -231,7 +179,7 @@ describe('mount', () => {
   })
 
   it('tells a FIFO how it went', async () => {
-    await inScene(async ({ folder, target, mount, atomfs }) => {
+    await played(async ({ folder, target, mount, atomfs }) => {
       const fifo = join(folder, 'fifo')
       await run('mkfifo', [fifo])
       const good = run('cat', [fifo], { timeout: 20_000 })
@@ -249,7 +197,7 @@ describe('mount', () => {
 
 describe('a failed mount leaves nothing and says why in one line', () => {
   it('for targets that cannot be mounted on', async () => {
-    await inScene(async (scene) => {
+    await played(async (scene) => {
       const { folder, atomfs } = scene
       writeFileSync(join(folder, 'file'), '')
       expectFailure(await atomfs('mount', image, join(folder, 'none')), /none does not exist/, scene)
@@ -261,7 +209,7 @@ describe('a failed mount leaves nothing and says why in one line', () => {
   })
 
   it('for sources that are none', async () => {
-    await inScene(async (scene) => {
+    await played(async (scene) => {
       const { folder, target, atomfs } = scene
       const broken = join(folder, 'broken')
       writeFileSync(broken, 'not a squashfs image'.repeat(1000))
@@ -273,7 +221,7 @@ describe('a failed mount leaves nothing and says why in one line', () => {
   })
 
   it('for a command line that makes no sense', async () => {
-    await inScene(async (scene) => {
+    await played(async (scene) => {
       const { atomfs, mount, folder } = scene
       expectFailure(await atomfs(), /--help/, scene)
       expectFailure(await atomfs('mont'), /unknown command 'mont'.*mount/, scene)
@@ -285,7 +233,7 @@ describe('a failed mount leaves nothing and says why in one line', () => {
   })
 
   it('for runtime data that cannot be written', async () => {
-    await inScene(async (scene) => {
+    await played(async (scene) => {
       const file = join(scene.folder, 'file')
       writeFileSync(file, '')
       const args = ['mount', image, scene.target]
@@ -301,7 +249,7 @@ describe('the end of a mount', () => {
     ['fusermount3', 'fusermount3', ['-u']],
     ['a lazy umount(8)', 'umount', ['-l']],
   ])('by %s ends the daemon and its entry', async (_, program, args) => {
-    await inScene(async ({ target, runDir, mount }) => {
+    await played(async ({ target, runDir, mount }) => {
       await mount()
       const pid = daemonPid(runDir)
       await run(program, [...args, target])
@@ -311,7 +259,7 @@ describe('the end of a mount', () => {
   })
 
   it('by SIGTERM waits for the users; SIGHUP and SIGINT do nothing', async () => {
-    await inScene(async ({ target, runDir, mount }) => {
+    await played(async ({ target, runDir, mount }) => {
       await mount()
       const pid = daemonPid(runDir)
       process.kill(pid, 'SIGHUP')
@@ -334,7 +282,7 @@ describe('the end of a mount', () => {
   })
 
   it('is refused while files are open, unless lazy', async () => {
-    await inScene(async ({ target, runDir, mount, atomfs }) => {
+    await played(async ({ target, runDir, mount, atomfs }) => {
       await mount()
       const pid = daemonPid(runDir)
       const user = spawn('sh', ['-c', 'echo open; read line'], { cwd: target })
@@ -360,7 +308,7 @@ describe('the end of a mount', () => {
   })
 
   it('of something that is not ours is refused', async () => {
-    await inScene(async (scene) => {
+    await played(async (scene) => {
       expectFailure(await scene.atomfs('umount', scene.target), /is not mounted/, scene)
       await run('mount', ['-t', 'tmpfs', 'none', scene.target])
       const result = await scene.atomfs('umount', scene.target)
@@ -370,7 +318,7 @@ describe('the end of a mount', () => {
   })
 
   it('by a crash is healed by the next mount, and by umount', async () => {
-    await inScene(async ({ target, runDir, mount, atomfs }) => {
+    await played(async ({ target, runDir, mount, atomfs }) => {
       await mount()
       for (const heal of [() => mount(), () => atomfs('umount', target)]) {
         const pid = daemonPid(runDir)
@@ -387,7 +335,7 @@ describe('the end of a mount', () => {
   })
 
   it('a second mount on the same target is refused, and the first one lives on', async () => {
-    await inScene(async ({ target, mount }) => {
+    await played(async ({ target, mount }) => {
       await mount()
       const second = await mount()
       expect(second.status).toBe(1)
@@ -397,7 +345,7 @@ describe('the end of a mount', () => {
   })
 
   it('of two mounts at once on one target exactly one is made', async () => {
-    await inScene(async ({ target, runDir, mount }) => {
+    await played(async ({ target, runDir, mount }) => {
       const results = await Promise.all([mount(), mount(), mount()])
       expect(results.map((result) => result.status).sort()).toEqual([0, 1, 1])
       expect(mountsBelow(target)).toEqual([target])
@@ -414,7 +362,7 @@ describe('--foreground', () => {
     })
 
   it.each(['SIGINT', 'SIGTERM', 'SIGHUP', 'umount'] as const)('serves silently until %s', async (end) => {
-    await inScene(async ({ target, runDir }) => {
+    await played(async ({ target, runDir }) => {
       const child = start(target, runDir)
       let output = ''
       child.stdout?.on('data', (text) => (output += text))
@@ -436,7 +384,7 @@ describe('--foreground', () => {
   })
 
   it('fails as in the background', async () => {
-    await inScene(async (scene) => {
+    await played(async (scene) => {
       expectFailure(await scene.mount('-f', '-o', 'subdir=no/such/folder'), /no\/such\/folder|subdir/, scene)
     })
   })
@@ -444,7 +392,7 @@ describe('--foreground', () => {
 
 describe('without root', () => {
   it('a plain user mounts and unmounts through fusermount3', async () => {
-    await inScene(async ({ folder, target, runDir }) => {
+    await played(async ({ folder, target, runDir }) => {
       // fusermount3 wants a user that has a name.
       const uid = 65534
       chmodSync(folder, 0o755)
@@ -483,7 +431,7 @@ describe('without root', () => {
   })
 
   it('root of a user namespace mounts with mount(2)', async () => {
-    await inScene(async ({ target, runDir }) => {
+    await played(async ({ target, runDir }) => {
       const script =
         '"$0" mount "$1" "$2" && cat "$2/etc/motd" && grep -F "$2" /proc/self/mountinfo | grep -c fuse.atomfs-fuse && "$0" umount "$2"'
       const result = await run('unshare', ['-rm', 'sh', '-c', script, ATOMFS_FUSE, image, target], {
@@ -495,7 +443,7 @@ describe('without root', () => {
   })
 
   it('a descriptor that the caller mounted is served', async () => {
-    await inScene(async ({ target, runDir }) => {
+    await played(async ({ target, runDir }) => {
       const fuse = openSync('/dev/fuse', 'r+')
       await run('true', [])
       const mounter = spawn(

@@ -9,9 +9,9 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { mountKernelOverlay, needs, run, titled, unmount } from '../support/index.ts'
-import { readXattrs, setXattr } from '../support/native.ts'
-import { inScene, type Scene, SILENT } from './life-scene.ts'
+import { mountKernelOverlay, needs, run, titled, unmount } from '../library/index.ts'
+import { readXattrs, setXattr } from '../library/programs/native.ts'
+import { inScene, type Scene, SILENT } from '../library/scenes/life.ts'
 
 /** Names and attributes that mean something to an overlay are data where a program in a mount has made them. */
 

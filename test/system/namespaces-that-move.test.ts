@@ -19,8 +19,9 @@ import {
   removeTempDir,
   run,
   titled,
-} from '../support/index.ts'
-import { entries, isGone, until } from './life-scene.ts'
+} from '../library/index.ts'
+import { isGone, until } from '../library/programs/wait.ts'
+import { entries } from '../library/scenes/life.ts'
 
 /** What container runtimes do to a mount namespace while a daemon lives in it. */
 

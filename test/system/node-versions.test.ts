@@ -14,7 +14,7 @@ import {
   walkInChild,
   withAtomfs,
   withTempDir,
-} from '../support/index.ts'
+} from '../library/index.ts'
 
 /** The built program under other versions of Node than the one that runs the tests: as they come from the registry. */
 

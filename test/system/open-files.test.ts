@@ -1,8 +1,8 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
-import { ATOMFS_FUSE, needs, run, titled, unmount, withTempDir } from '../support/index.ts'
-import { until } from './life-scene.ts'
+import { ATOMFS_FUSE, needs, run, titled, unmount, withTempDir } from '../library/index.ts'
+import { until } from '../library/programs/wait.ts'
 
 const need = needs('root', 'fuse', 'setpriv')
 

@@ -2,16 +2,6 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
-  type BuiltImage,
-  build,
-  directoryInode,
-  type EntrySpec,
-  fileInode,
-  inodeBase,
-  run,
-} from '../squashfs/support/builder.ts'
-import { cat, text, u32 } from '../squashfs/support/bytes.ts'
-import {
   makeTempDir,
   needs,
   removeTempDir,
@@ -22,7 +12,17 @@ import {
   titled,
   withAtomfs,
   withKernelSquashfs,
-} from '../support/index.ts'
+} from '../library/index.ts'
+import {
+  type BuiltImage,
+  build,
+  directoryInode,
+  type EntrySpec,
+  fileInode,
+  inodeBase,
+  run,
+} from '../squashfs/support/builder.ts'
+import { cat, text, u32 } from '../squashfs/support/bytes.ts'
 
 /** What no image of mksquashfs has, but those of other writers do, and the kernel reads. */
 
@@ -74,7 +74,7 @@ describe.skipIf(!need.ok)(titled('images of other writers, against the kernel', 
   test('numbers of entries that wrap', async () => {
     const image = store(numbered([5, 32_767, 32_768, 40_000, 65_535, 70_000, 98_304, 4_000_000_000]))
     expect(await seenByUs(temp, image)).toEqual(await seenByKernel(temp, image))
-    const list = async (target: string) => JSON.parse(await runProgram('listing-main', [target, '20']))
+    const list = async (target: string) => JSON.parse(await runProgram('trees/listing-main', [target, '20']))
     const ours = await withAtomfs(temp, image, ({ target }) => list(target))
     const theirs = await withKernelSquashfs(temp, image, list)
     expect(ours).toHaveLength(10)

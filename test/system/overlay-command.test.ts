@@ -28,9 +28,9 @@ import {
   run,
   titled,
   unmount,
-} from '../support/index.ts'
-import { setXattr } from '../support/native.ts'
-import { entries, inScene, type Scene, SILENT } from './life-scene.ts'
+} from '../library/index.ts'
+import { setXattr } from '../library/programs/native.ts'
+import { entries, inScene, type Scene, SILENT } from '../library/scenes/life.ts'
 
 /** The command `overlay`, also under the name fuse-overlayfs, as its clients call it. */
 

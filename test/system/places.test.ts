@@ -3,8 +3,9 @@ import { once } from 'node:events'
 import { chmodSync, chownSync, mkdirSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { ATOMFS_FUSE, appendVerity, daemonPid, mksquashfs, removeTempDir, run } from '../support/index.ts'
-import { entries, inScene, isGone, type LifeImage, makeLifeImage, SILENT, until } from './life-scene.ts'
+import { ATOMFS_FUSE, appendVerity, daemonPid, mksquashfs, removeTempDir, run } from '../library/index.ts'
+import { isGone, until } from '../library/programs/wait.ts'
+import { entries, inScene, type LifeImage, makeLifeImage, SILENT } from '../library/scenes/life.ts'
 
 /** Every place where it must work: the same commands mount, read, verify and unmount, with the same output. */
 

@@ -20,7 +20,7 @@ import {
   withAtomfs,
   withKernelMerge,
   withKernelSquashfs,
-} from '../support/index.ts'
+} from '../library/index.ts'
 
 /** The ways of reading that a plain walk of the tree does not use. */
 
@@ -45,7 +45,7 @@ beforeAll(() => {
 afterAll(() => removeTempDir(temp))
 
 async function readsOf(file: string, ranges: readonly ReadRange[]): Promise<Seen> {
-  return JSON.parse(await runProgram('reads-main', [file, JSON.stringify(ranges)])) as Seen
+  return JSON.parse(await runProgram('trees/reads-main', [file, JSON.stringify(ranges)])) as Seen
 }
 
 /** Runs of blocks that are not all zeros: what a packer that looks for holes stores as data. */
@@ -151,7 +151,7 @@ describe.skipIf(!need.ok)(titled('reading', need), () => {
       readonly type: number
     }
     const list = async (directory: string) =>
-      JSON.parse(await runProgram('listing-main', [directory, '200'])) as Listed[]
+      JSON.parse(await runProgram('trees/listing-main', [directory, '200'])) as Listed[]
     const shown = (entries: readonly Listed[]) =>
       entries.map(({ name, type }) => `${type} ${JSON.stringify(name)}`).sort()
     const merged = await withKernelMerge(temp, images, async (target) => shown(await list(`${target}/wide`)))

@@ -4,11 +4,6 @@ import { describe, expect, it } from 'vitest'
 import { HostDirectoryLayer } from '../../overlay/host/host-directory.ts'
 import { MergedTree } from '../../overlay/merge/merged-tree.ts'
 import { FsError, isDirectory, type NodeId, ROOT_NODE_ID } from '../../src/base/index.ts'
-import { listAll } from '../overlay/support/list.ts'
-import { KernelSide } from '../overlay/upper/support/kernel-side.ts'
-import type { Side } from '../overlay/upper/support/side.ts'
-import { TreeSide } from '../overlay/upper/support/tree-side.ts'
-import { REAL } from '../overlay/upper/support.ts'
 import {
   makeTempDir,
   mountKernelOverlay,
@@ -18,8 +13,13 @@ import {
   run,
   titled,
   unmount,
-} from '../support/index.ts'
-import { inScene } from './life-scene.ts'
+} from '../library/index.ts'
+import { inScene } from '../library/scenes/life.ts'
+import { listAll } from '../overlay/support/list.ts'
+import { KernelSide } from '../overlay/upper/support/kernel-side.ts'
+import type { Side } from '../overlay/upper/support/side.ts'
+import { TreeSide } from '../overlay/upper/support/tree-side.ts'
+import { REAL } from '../overlay/upper/support.ts'
 
 /** Upper directories with renamed directories that are lower ones later, against overlayfs over the same directories. */
 

@@ -1,7 +1,7 @@
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { atomfsFuse, needs, titled, unmount, withTempDir } from '../support/index.ts'
+import { atomfsFuse, needs, titled, unmount, withTempDir } from '../library/index.ts'
 
 /** `mount -o remount,…`: mount(8) calls the program of a FUSE mount for it. */
 

@@ -9,8 +9,9 @@ import {
   mountsBelow,
   removeTempDir,
   run,
-} from '../support/index.ts'
-import { entries, inScene, isGone, type LifeImage, makeLifeImage, SILENT, until } from './life-scene.ts'
+} from '../library/index.ts'
+import { isGone, until } from '../library/programs/wait.ts'
+import { entries, inScene, type LifeImage, makeLifeImage, SILENT } from '../library/scenes/life.ts'
 
 /** Many mounts, at once and one after another. More of them by ATOMFS_TEST_ROUNDS and ATOMFS_TEST_MOUNTS. */
 

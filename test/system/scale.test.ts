@@ -4,7 +4,14 @@ import { lutimesSync, mkdirSync, readFileSync, renameSync, statSync } from 'node
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { describe, expect, test } from 'vitest'
-import { expectedAt, fileCount, MILLION, type MillionShape, packLayer, SMALL } from '../stress/million.ts'
+import {
+  expectedAt,
+  fileCount,
+  MILLION,
+  type MillionShape,
+  packLayer,
+  SMALL,
+} from '../library/images/million.ts'
 import {
   buildSourceTree,
   daemonPid,
@@ -18,7 +25,7 @@ import {
   UNVERIFIED,
   withAtomfs,
   withTempDir,
-} from '../support/index.ts'
+} from '../library/index.ts'
 
 /** Large trees and many readers at once. `ATOMFS_STRESS=1` makes both as large as they can be: minutes. */
 
@@ -157,7 +164,7 @@ async function makeReadersTree(temp: string): Promise<{ readonly tree: string; r
 async function workTogether(target: string, tree: string, seconds: number): Promise<readonly Work[]> {
   const start = async (kind: string, seed: number): Promise<Work> => {
     const args = [kind, target, tree, `${seconds}`, `${seed}`]
-    const text = await runProgram('../stress/reader-main', args, { timeout: seconds * 1000 + 120_000 })
+    const text = await runProgram('images/million-reader-main', args, { timeout: seconds * 1000 + 120_000 })
     return JSON.parse(text) as Work
   }
   // Four pairs: both of a pair read the same files in the same order.

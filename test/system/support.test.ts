@@ -1,5 +1,6 @@
 import { mkdirSync, readFileSync, statSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { readLayout } from '../library/images/oci-layout.ts'
 import {
   appendVerity,
   buildLayers,
@@ -21,8 +22,7 @@ import {
   withKernelOverlay,
   withKernelSquashfs,
   writeOciLayout,
-} from '../support/index.ts'
-import { readLayout } from '../support/oci-layout.ts'
+} from '../library/index.ts'
 
 const need = needs(
   'root',

@@ -11,7 +11,7 @@ import {
   removeTempDir,
   titled,
   writeOciLayout,
-} from '../support/index.ts'
+} from '../library/index.ts'
 
 /**
  * Only the root hash is trusted. Whoever can write the image file forges what leads to it: the fields of the verity

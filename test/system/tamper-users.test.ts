@@ -11,7 +11,7 @@ import {
   type Survey,
   type VerifiedImage,
 } from '../hostile/index.ts'
-import { ATOMFS_FUSE, makeTempDir, needs, Random, removeTempDir, run, titled } from '../support/index.ts'
+import { ATOMFS_FUSE, makeTempDir, needs, Random, removeTempDir, run, titled } from '../library/index.ts'
 
 /** Verification does not depend on who mounts: root, root of a user namespace, or a plain user. */
 

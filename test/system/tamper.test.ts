@@ -10,11 +10,11 @@ import {
   type Scene,
   type Survey,
   survey,
-  until,
   type VerifiedImage,
   type VerifiedLayer,
 } from '../hostile/index.ts'
-import { makeTempDir, needs, Random, removeTempDir, titled } from '../support/index.ts'
+import { makeTempDir, needs, Random, removeTempDir, titled } from '../library/index.ts'
+import { until } from '../library/programs/wait.ts'
 
 /**
  * One byte of a verified image is changed, anywhere: whoever reads the mount gets right answers or errors, never

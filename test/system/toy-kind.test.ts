@@ -16,7 +16,7 @@ import {
   run,
   withTarget,
   writeOciLayout,
-} from '../support/index.ts'
+} from '../library/index.ts'
 
 /**
  * A format that lives in test/kinds/ only. The test builds the programs once more, each of them with one import more,

@@ -4,6 +4,16 @@ import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, test } from 'vitest'
 import type { UpperPolicy } from '../../overlay/stored/policy.ts'
 import { setUmask0 } from '../../src/sys/files/at.ts'
+import {
+  bundleProgram,
+  makeTempDir,
+  needs,
+  ownMounts,
+  Random,
+  removeTempDir,
+  run,
+  titled,
+} from '../library/index.ts'
 import { KernelSide } from '../overlay/upper/support/kernel-side.ts'
 import { makeLower } from '../overlay/upper/support/lowers.ts'
 import {
@@ -17,16 +27,6 @@ import type { Side } from '../overlay/upper/support/side.ts'
 import { SnapshotLayer } from '../overlay/upper/support/snapshot-layer.ts'
 import { TreeSide } from '../overlay/upper/support/tree-side.ts'
 import { REAL } from '../overlay/upper/support.ts'
-import {
-  bundleProgram,
-  makeTempDir,
-  needs,
-  ownMounts,
-  Random,
-  removeTempDir,
-  run,
-  titled,
-} from '../support/index.ts'
 
 const need = needs('root', 'kernel-overlayfs')
 const STEPS = 250

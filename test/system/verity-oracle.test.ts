@@ -11,7 +11,7 @@ import {
   treeGeometry,
   verifyRange,
 } from '../../src/verity/index.ts'
-import { needs, titled } from '../support/tools.ts'
+import { needs, titled } from '../library/programs/tools.ts'
 import { failureOf, MemorySource } from '../verity/support.ts'
 
 /**

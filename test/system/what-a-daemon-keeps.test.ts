@@ -2,8 +2,9 @@ import { spawn } from 'node:child_process'
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { ATOMFS_FUSE, daemonPid, needs, removeTempDir, run, titled } from '../support/index.ts'
-import { inScene, isGone, type LifeImage, makeLifeImage, SILENT, until } from './life-scene.ts'
+import { ATOMFS_FUSE, daemonPid, needs, removeTempDir, run, titled } from '../library/index.ts'
+import { isGone, until } from '../library/programs/wait.ts'
+import { inScene, type LifeImage, makeLifeImage, SILENT } from '../library/scenes/life.ts'
 
 /** What the process of a mount holds on to: rights while it serves, files when it is over. */
 

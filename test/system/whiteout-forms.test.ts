@@ -1,8 +1,8 @@
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { atomfsFuse, mountKernelOverlay, needs, run, titled, unmount } from '../support/index.ts'
-import { inScene, type Scene, SILENT } from './life-scene.ts'
+import { atomfsFuse, mountKernelOverlay, needs, run, titled, unmount } from '../library/index.ts'
+import { inScene, type Scene, SILENT } from '../library/scenes/life.ts'
 
 /** Uppers in which devices 0:0 cannot be made. */
 

@@ -21,7 +21,7 @@ import {
   pageBytes,
   type SeenFile,
   type SeenFiles,
-} from '../support/changes-crash.ts'
+} from '../library/changes/crash.ts'
 import {
   atomfsFuse,
   bundleProgram,
@@ -34,7 +34,7 @@ import {
   titled,
   unmount,
   withTempDir,
-} from '../support/index.ts'
+} from '../library/index.ts'
 
 /**
  * The daemon is killed in the middle of work. The next mount shows every file as it was before or after the step that
@@ -49,7 +49,7 @@ const VARIANTS = [
   { name: 'with trusted attributes', options: 'writeback=0,xattr=trusted,fsync=strict', delayed: false },
 ] as const
 
-const PROGRAM = fileURLToPath(new URL('../support/changes-crash-main.ts', import.meta.url))
+const PROGRAM = fileURLToPath(new URL('../library/changes/crash-main.ts', import.meta.url))
 
 /** A mount of its own over an image, which is killed and mounted again. */
 class Scene {
@@ -87,7 +87,7 @@ class Scene {
   }
 
   async see(): Promise<SeenFiles> {
-    const seen = JSON.parse(await runProgram('changes-crash-main', ['look', this.target])) as SeenFiles
+    const seen = JSON.parse(await runProgram('changes/crash-main', ['look', this.target])) as SeenFiles
     const inodes = Object.values(seen).map(({ inode }) => inode)
     this.#shared ??= new Set(inodes.filter((inode, i) => inodes.indexOf(inode) !== i))
     // Names that share an inode of the image are files of their own.

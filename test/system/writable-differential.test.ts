@@ -1,14 +1,13 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { makeLower } from '../overlay/upper/support/lowers.ts'
 import {
   type ChangesLog,
   compareChanged,
   compareChanges,
   lastTree,
   runChanges,
-} from '../support/changes-run.ts'
+} from '../library/changes/run.ts'
 import {
   compareTrees,
   daemonPid,
@@ -28,7 +27,8 @@ import {
   withKernelOverlay,
   withTarget,
   withTempDir,
-} from '../support/index.ts'
+} from '../library/index.ts'
+import { makeLower } from '../overlay/upper/support/lowers.ts'
 
 /**
  * The same random changes through our mount and through kernel overlayfs over the same layers: results, errno and the

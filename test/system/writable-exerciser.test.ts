@@ -10,7 +10,7 @@ import {
   UNVERIFIED,
   withAtomfs,
   withTempDir,
-} from '../support/index.ts'
+} from '../library/index.ts'
 
 /**
  * One file is changed at random by write, append, store into its pages, truncate, fallocate and copy_file_range, and
@@ -44,7 +44,7 @@ describe.skipIf(!need.ok)(titled('all ways to the data of one file', need), () =
         const use = async (target: string): Promise<void> => {
           for (let seed = seeds.from; seed <= seeds.to; seed += 1) {
             for (const name of [`below-${seed}`, `new-${seed}`]) {
-              const made = await runProgram('changes-exerciser', [join(target, name), `${seed}`, `${STEPS}`])
+              const made = await runProgram('changes/exerciser', [join(target, name), `${seed}`, `${STEPS}`])
               expect(Object.keys(JSON.parse(made) as object).length, `seed ${seed}`).toBeGreaterThan(8)
             }
           }

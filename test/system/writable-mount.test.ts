@@ -36,9 +36,10 @@ import {
   run,
   titled,
   unmount,
-} from '../support/index.ts'
-import { makeNode, readXattrs, setXattr } from '../support/native.ts'
-import { entries, inScene, isGone, readLog, type Scene, SILENT, until } from './life-scene.ts'
+} from '../library/index.ts'
+import { makeNode, readXattrs, setXattr } from '../library/programs/native.ts'
+import { isGone, until } from '../library/programs/wait.ts'
+import { entries, inScene, readLog, type Scene, SILENT } from '../library/scenes/life.ts'
 
 /** Writable mounts as users see them: where changes go, how long they stay, and what is refused. */
 

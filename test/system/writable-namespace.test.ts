@@ -14,8 +14,8 @@ import {
   titled,
   UNVERIFIED,
   withTempDir,
-} from '../support/index.ts'
-import { ID_RANGE, type IdMap, inNamespace, SINGLE_ID } from './namespace-scene.ts'
+} from '../library/index.ts'
+import { ID_RANGE, type IdMap, inNamespace, SINGLE_ID } from '../library/scenes/namespaces.ts'
 
 /**
  * Real work in a writable mount as root of a user namespace: first in the overlay of the kernel over the same content, then in
@@ -23,7 +23,7 @@ import { ID_RANGE, type IdMap, inNamespace, SINGLE_ID } from './namespace-scene.
  */
 
 const NEEDS = ['root', 'fuse', 'mksquashfs', 'kernel-overlayfs', 'userns', 'unshare', 'nsenter', 'tar']
-const walker = fileURLToPath(new URL('../support/walk-main.ts', import.meta.url))
+const walker = fileURLToPath(new URL('../library/trees/walk-main.ts', import.meta.url))
 
 interface Work {
   readonly name: string

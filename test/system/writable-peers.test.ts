@@ -11,7 +11,7 @@ import {
   UNVERIFIED,
   withAtomfs,
   withTempDir,
-} from '../support/index.ts'
+} from '../library/index.ts'
 
 /** Where other overlays in user space fail: each case first on a plain directory, then on ours. */
 
@@ -41,7 +41,7 @@ function withPlace<T>(use: (place: Place) => Promise<T>): Promise<T> {
 }
 
 async function runCase(name: string, directory: string): Promise<unknown> {
-  return JSON.parse(await runProgram('changes-peers-main', [name, directory]))
+  return JSON.parse(await runProgram('changes/peers-main', [name, directory]))
 }
 
 const EXPECTED: Readonly<Record<string, object>> = {

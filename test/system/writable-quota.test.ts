@@ -15,9 +15,15 @@ import {
   walkInChild,
   withAtomfs,
   withTempDir,
-} from '../support/index.ts'
-import { ID_RANGE, inNamespace } from './namespace-scene.ts'
-import { QUOTA_UID, type QuotaKind, type QuotaPlace, withQuota, workingKinds } from './quota-scene.ts'
+} from '../library/index.ts'
+import { ID_RANGE, inNamespace } from '../library/scenes/namespaces.ts'
+import {
+  QUOTA_UID,
+  type QuotaKind,
+  type QuotaPlace,
+  withQuota,
+  workingKinds,
+} from '../library/scenes/quota.ts'
 
 /**
  * An upper directory on a file system with quotas: EDQUOT where the change is refused, nothing of what was there lost,
@@ -65,7 +71,7 @@ function withScene(kind: QuotaKind, use: (scene: Scene) => Promise<void>): Promi
 }
 
 async function step(name: string, target: string): Promise<unknown> {
-  return JSON.parse(await runProgram('quota-main', [name, target, `${QUOTA_UID}`, `${LIMIT}`]))
+  return JSON.parse(await runProgram('scenes/quota-main', [name, target, `${QUOTA_UID}`, `${LIMIT}`]))
 }
 
 /** No half-made copy. */
@@ -171,7 +177,7 @@ describe.each(kinds)('a quota of $name', (kind) => {
         await withQuota(kind, ID_RANGE.first + QUOTA_UID, async ({ directory, limit }) => {
           await limit(LIMIT, 0)
           const program = await bundleProgram(
-            fileURLToPath(new URL('../support/quota-main.ts', import.meta.url)),
+            fileURLToPath(new URL('../library/scenes/quota-main.ts', import.meta.url)),
           )
           const args = [image, target, join(directory, 'upper'), program, `${QUOTA_UID}`, `${LIMIT}`]
           const lines = (await inside(IN_NAMESPACE, ...args)).stdout.trim().split('\n')

@@ -30,7 +30,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { addressOf } from '../../src/sys/ffi/ffi.ts'
 import { copyRange, fallocateFd, seekFd } from '../../src/sys/files/file-io.ts'
-import { writeMapped } from '../support/changes-map.ts'
+import { writeMapped } from '../library/changes/mapping.ts'
 import {
   dropCaches,
   makeTempDir,
@@ -41,8 +41,9 @@ import {
   run,
   titled,
   withTempDir,
-} from '../support/index.ts'
-import { inScene, type Scene, SILENT, until } from './life-scene.ts'
+} from '../library/index.ts'
+import { until } from '../library/programs/wait.ts'
+import { inScene, type Scene, SILENT } from '../library/scenes/life.ts'
 
 /**
  * What is different while the kernel collects what is written (`writeback`, the default): when the data come, when

@@ -9,8 +9,8 @@ import { dataScenarios } from '../fuse/support/data-scenarios.ts'
 import { nameScenarios } from '../fuse/support/name-scenarios.ts'
 import { randomScenarios } from '../fuse/support/random-changes.ts'
 import { rightsScenarios } from '../fuse/support/rights-scenarios.ts'
-import { makeTempDir, needs, removeTempDir, run, titled, unmount } from '../support/index.ts'
-import { bundleProgram } from '../support/walk-child.ts'
+import { makeTempDir, needs, removeTempDir, run, titled, unmount } from '../library/index.ts'
+import { bundleProgram } from '../library/trees/walk-child.ts'
 
 /**
  * The write side of the protocol with a real kernel, over a file system of the tests that is too plain to be wrong.

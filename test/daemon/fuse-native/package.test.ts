@@ -6,7 +6,7 @@ import manifest from '../../../package.json' with { type: 'json' }
 import { libfuseOptions } from '../../../src/daemon/fuse-native/libfuse-options.ts'
 import { loadPackage } from '../../../src/daemon/fuse-native/package.ts'
 import { inodeNumbers } from '../../../src/daemon/fuse-native/representation.ts'
-import { withTempDir } from '../../support/index.ts'
+import { withTempDir } from '../../library/index.ts'
 
 /** Loads a package `fuse-native` whose main file is `code`. */
 function loading(code: string): Promise<unknown> {

@@ -5,8 +5,8 @@ import { expect, it } from 'vitest'
 import { createEntry, type MoleculeConfig, removeOwnEntry } from '../../../src/daemon/runtime/entries.ts'
 import { openUpper, upperPaths } from '../../../src/molecule/upper.ts'
 import { ownIdentity } from '../../../src/sys/process/process.ts'
-import { withTempDir } from '../../support/temp.ts'
-import { needs, titled } from '../../support/tools.ts'
+import { withTempDir } from '../../library/programs/temp.ts'
+import { needs, titled } from '../../library/programs/tools.ts'
 
 const ROUNDS = Number(process.env['ATOMFS_SWAPS'] ?? 60)
 const STRANGER = 54_321

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import { dirname, join } from 'node:path'
-import { Random } from '../../support/random.ts'
+import { Random } from '../../library/trees/random.ts'
 import type { Scenario } from './scenario-tools.ts'
 
 const SEED = 20

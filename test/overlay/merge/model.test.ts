@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { MergedTree } from '../../../overlay/merge/merged-tree.ts'
 import { direntType, type NodeId, ROOT_NODE_ID, S_IFCHR, S_IFREG } from '../../../src/base/index.ts'
-import { Random } from '../../support/random.ts'
+import { Random } from '../../library/trees/random.ts'
 import { type Listed, ListSink } from '../support/list.ts'
 import { applyLayer, isDir, type ModelNode, randomLayer, shownXattrs, toLayer } from '../support/model.ts'
 

@@ -5,7 +5,7 @@ import { MergedTree } from '../../../overlay/merge/merged-tree.ts'
 import { ParkedCursors } from '../../../overlay/merge/parked-cursors.ts'
 import { rootDirectory } from '../../../overlay/merge/root.ts'
 import { ROOT_NODE_ID, S_IFREG } from '../../../src/base/index.ts'
-import { Random } from '../../support/random.ts'
+import { Random } from '../../library/trees/random.ts'
 import { forgetAll, ListSink, listAll, names, nodeAt } from '../support/list.ts'
 import { layer, MemoryLayer } from '../support/memory-layer.ts'
 

@@ -7,7 +7,7 @@ import { MergedTree } from '../../../overlay/merge/merged-tree.ts'
 import { HOST_NUMBERS, InodeNumbers } from '../../../overlay/stored/inode-numbers.ts'
 import type { InodeSource } from '../../../overlay/stored/layer-flags.ts'
 import { ROOT_NODE_ID } from '../../../src/base/index.ts'
-import { Random } from '../../support/random.ts'
+import { Random } from '../../library/trees/random.ts'
 import { entryAt, listAll } from '../support/list.ts'
 import { layer } from '../support/memory-layer.ts'
 

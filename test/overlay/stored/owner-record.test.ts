@@ -21,7 +21,7 @@ import {
 } from '../../../src/base/index.ts'
 import { getxattrFd, setxattrFd } from '../../../src/sys/files/fd-xattr.ts'
 import { statFd } from '../../../src/sys/files/statx.ts'
-import { needs, titled } from '../../support/index.ts'
+import { needs, titled } from '../../library/index.ts'
 import { OVERRIDE, REAL, Scene } from '../upper/support.ts'
 
 const RECORD = OVERRIDE.ownerRecord

@@ -1,5 +1,5 @@
 import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFREG } from '../../../src/base/index.ts'
-import type { Random } from '../../support/random.ts'
+import type { Random } from '../../library/trees/random.ts'
 import { MemoryLayer } from './memory-layer.ts'
 
 /** A tree as generated: one layer, or the model's idea of the merge. */

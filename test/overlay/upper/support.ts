@@ -5,7 +5,7 @@ import type { DataSource } from '../../../overlay/upper/operations/copy-data.ts'
 import { WorkDirectory } from '../../../overlay/upper/work-directory.ts'
 import { S_IFREG, type Stat } from '../../../src/base/index.ts'
 import { O_PATH } from '../../../src/sys/files/at.ts'
-import { makeTempDir, removeTempDir } from '../../support/index.ts'
+import { makeTempDir, removeTempDir } from '../../library/index.ts'
 
 export const REAL: UpperPolicy = {
   owners: 'real',

@@ -18,7 +18,8 @@ import {
 } from '../../../src/base/index.ts'
 import { setxattrFd } from '../../../src/sys/files/fd-xattr.ts'
 import { statFd } from '../../../src/sys/files/statx.ts'
-import { bundleProgram, needs, type RunResult, run, titled, unmount } from '../../support/index.ts'
+import { failsWith } from '../../library/expectations.ts'
+import { bundleProgram, needs, type RunResult, run, titled, unmount } from '../../library/index.ts'
 import type { PlainCopy, PlainSource } from './plain-user-main.ts'
 import { Scene, statOf } from './support.ts'
 
@@ -32,10 +33,6 @@ beforeEach(() => {
   scene = new Scene()
 })
 afterEach(() => scene.close())
-
-function failsWith(code: string, action: () => unknown): void {
-  expect(action).toThrow(expect.objectContaining({ name: 'FsError', code }))
-}
 
 describe.skipIf(!root.ok)(titled('as root the policy', root), () => {
   test('is real owners, devices and attributes, and the probe leaves nothing', () => {

@@ -39,7 +39,8 @@ import {
 import { listEntries, listNames } from '../../../src/sys/files/directory-entries.ts'
 import { pwrite } from '../../../src/sys/files/file-io.ts'
 import { statAt, statFd } from '../../../src/sys/files/statx.ts'
-import { makeTempDir, needs, removeTempDir, titled } from '../../support/index.ts'
+import { failsWith } from '../../library/expectations.ts'
+import { makeTempDir, needs, removeTempDir, titled } from '../../library/index.ts'
 
 const { O_CREAT, O_DIRECTORY, O_EXCL, O_RDONLY, O_RDWR, O_WRONLY } = constants
 const root = needs('root')
@@ -64,10 +65,6 @@ afterEach(() => {
   for (const fd of opened) closeSync(fd)
   removeTempDir(folder)
 })
-
-function failsWith(code: string, action: () => unknown): void {
-  expect(action).toThrow(expect.objectContaining({ name: 'FsError', code }))
-}
 
 /** Name of the odd bytes as the kernel has it. */
 function pathOf(name: string): Buffer {

@@ -6,7 +6,8 @@ import { O_PATH, openAt } from '../../../src/sys/files/at.ts'
 import { chmodFd, chownFd, setTimesFd } from '../../../src/sys/files/fd-attributes.ts'
 import { getxattrFd, listxattrFd, removexattrFd, setxattrFd } from '../../../src/sys/files/fd-xattr.ts'
 import { statFd } from '../../../src/sys/files/statx.ts'
-import { makeTempDir, needs, removeTempDir, titled } from '../../support/index.ts'
+import { failsWith } from '../../library/expectations.ts'
+import { makeTempDir, needs, removeTempDir, titled } from '../../library/index.ts'
 
 const root = needs('root')
 
@@ -32,10 +33,6 @@ afterEach(() => {
   for (const fd of [file, directory, link]) closeSync(fd)
   removeTempDir(folder)
 })
-
-function failsWith(code: string, action: () => unknown): void {
-  expect(action).toThrow(expect.objectContaining({ name: 'FsError', code }))
-}
 
 /** Without labels that the host gives by itself. */
 function names(fd: number): string[] {

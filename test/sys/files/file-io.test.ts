@@ -15,7 +15,8 @@ import {
   truncateFd,
 } from '../../../src/sys/files/file-io.ts'
 import { statFd } from '../../../src/sys/files/statx.ts'
-import { makeTempDir, needs, removeTempDir, run, titled } from '../../support/index.ts'
+import { failsWith } from '../../library/expectations.ts'
+import { makeTempDir, needs, removeTempDir, run, titled } from '../../library/index.ts'
 
 const { O_CREAT, O_DIRECTORY, O_RDONLY, O_RDWR } = constants
 const FALLOC_FL_KEEP_SIZE = 1
@@ -41,10 +42,6 @@ afterEach(() => {
   for (const number of opened) closeSync(number)
   removeTempDir(folder)
 })
-
-function failsWith(code: string, action: () => unknown): void {
-  expect(action).toThrow(expect.objectContaining({ name: 'FsError', code }))
-}
 
 describe('data', () => {
   test('goes where it is told, beyond 4 GiB too, and comes back', () => {

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { O_PATH } from '../../../src/sys/files/at.ts'
 import { lockHolder, tryLock, unlockFd, withFolderLock } from '../../../src/sys/files/lock.ts'
-import { withTempDir } from '../../support/temp.ts'
+import { withTempDir } from '../../library/programs/temp.ts'
 
 /** Two descriptors of one directory that were opened apart: for flock(2) they are two users. */
 function withTwo(use: (one: number, other: number) => void): Promise<void> {

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { getxattrFd, listxattrFd } from '../../../src/sys/files/fd-xattr.ts'
 import { lgetxattr, llistxattr } from '../../../src/sys/files/xattr.ts'
-import { setXattr } from '../../support/native.ts'
+import { setXattr } from '../../library/programs/native.ts'
 
 const O_PATH = 0o10000000
 const O_NOFOLLOW = 0o400000

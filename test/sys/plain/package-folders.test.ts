@@ -2,7 +2,7 @@ import { chmodSync, chownSync, mkdirSync, symlinkSync, writeFileSync } from 'nod
 import { dirname, join, resolve } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { isSafeFolder } from '../../../src/sys/plain/package-folders.ts'
-import { bundleProgram, needs, run, titled, withTempDir } from '../../support/index.ts'
+import { bundleProgram, needs, run, titled, withTempDir } from '../../library/index.ts'
 
 const SOURCE = resolve(import.meta.dirname, '../../../src/sys/plain/package-folders.ts')
 const needRoot = needs('root')

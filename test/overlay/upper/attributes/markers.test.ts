@@ -24,7 +24,7 @@ import { S_IFCHR } from '../../../../src/base/index.ts'
 import { mknodAt, O_PATH, openAt } from '../../../../src/sys/files/at.ts'
 import { setxattrFd } from '../../../../src/sys/files/fd-xattr.ts'
 import { statAt } from '../../../../src/sys/files/statx.ts'
-import { mountKernelOverlay, needs, run, titled, unmount, withTarget } from '../../../support/index.ts'
+import { mountKernelOverlay, needs, run, titled, unmount, withTarget } from '../../../library/index.ts'
 import { REAL, Scene } from '../support.ts'
 
 const WH: UpperPolicy = { ...REAL, whiteouts: 'wh', xattrs: false }

@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { type NodeId, ROOT_NODE_ID } from '../../../../src/base/index.ts'
-import { Random } from '../../../support/index.ts'
+import { Random } from '../../../library/index.ts'
 import { ListSink } from '../../support/list.ts'
 import { type TreeScene, withTree } from '../support/tree-scene.ts'
 

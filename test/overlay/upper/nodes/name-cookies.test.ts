@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { FIRST_UPPER, randomHash, UpperNames } from '../../../../overlay/upper/nodes/name-cookies.ts'
-import { Random } from '../../../support/index.ts'
+import { Random } from '../../../library/index.ts'
 
 const shown = { ino: 1, type: 8, upperIno: 2 }
 

@@ -28,8 +28,9 @@ import {
 import { O_PATH, openAt } from '../../../../src/sys/files/at.ts'
 import { getxattrFd, listxattrFd } from '../../../../src/sys/files/fd-xattr.ts'
 import { statAt } from '../../../../src/sys/files/statx.ts'
-import { makeTempDir, needs, Random, removeTempDir, run, titled } from '../../../support/index.ts'
-import { dataSegments } from '../../../support/native.ts'
+import { failsWith } from '../../../library/expectations.ts'
+import { makeTempDir, needs, Random, removeTempDir, run, titled } from '../../../library/index.ts'
+import { dataSegments } from '../../../library/programs/native.ts'
 import { MemoryData, REAL, Scene, SparseData, statOf } from '../support.ts'
 
 const root = needs('root')
@@ -50,10 +51,6 @@ function copied(
   const name = copyUp({ stat: statOf(), xattrs: [], ...source }, scene.work, policy)
   const fd = scene.kept(openAt(scene.work.fd, name, O_PATH))
   return { path: join(scene.folder, 'work/work', name), stat: statAt(scene.work.fd, name)!, fd }
-}
-
-function failsWith(code: string, action: () => unknown): void {
-  expect(action).toThrow(expect.objectContaining({ name: 'FsError', code }))
 }
 
 function leftOver(): string[] {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { FsError, isDirectory, isRegular, type Name, S_IFMT } from '../../../../src/base/index.ts'
-import type { Random } from '../../../support/random.ts'
+import type { Random } from '../../../library/trees/random.ts'
 import type { Seen, Side } from './side.ts'
 
 /** One step for both sides, with a text to print when they differ. */

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { probeUpper } from '../../../../overlay/upper/upper-policy.ts'
 import { WorkDirectory } from '../../../../overlay/upper/work-directory.ts'
 import { O_PATH, setUmask0 } from '../../../../src/sys/files/at.ts'
-import { Random } from '../../../support/random.ts'
+import { Random } from '../../../library/trees/random.ts'
 import { describeTree, runRandom } from './operations.ts'
 import { TreeSide } from './tree-side.ts'
 
