@@ -46,18 +46,45 @@ export function runSteps(steps: Steps): void {
 }
 
 /**
- * Thrown by an operation that cannot go on before some work is done. It has changed nothing that another request
- * could see. Afterwards it is called again; or, where `isAnswer`, the end of the work is its outcome.
+ * Thrown to suspend a request until `work` ends. The request then runs again from its start; or, where `isAnswer`, the
+ * end of the work is its outcome.
+ *
+ * An operation may throw it, or let it pass, until its first change that another request could see, and no later: what
+ * it did before is done again. So an operation that changes something has two parts. The first one checks, reads what
+ * it needs of the layers, and copies up: each copy is complete by itself, and the second run finds it. The second part
+ * is the argument of `changing`: all changes are in there.
  */
 export class Postponed extends Error {
   readonly work: Work
   readonly isAnswer: boolean
 
   constructor(work: Work, isAnswer = false) {
+    if (!mayPostpone()) throw new Error('bug: an operation was postponed after its first change')
     super('postponed')
     this.work = work
     this.isAnswer = isAnswer
   }
+}
+
+/** Calls of `changing` that this thread is in. A thread runs one operation at a time. */
+let changesUnderWay = 0
+
+/**
+ * Does the part of an operation that changes what other requests see. What this part needs it waits for: nothing in it
+ * throws `Postponed`. What it returns or throws is the outcome.
+ */
+export function changing<T>(change: () => T): T {
+  changesUnderWay += 1
+  try {
+    return change()
+  } finally {
+    changesUnderWay -= 1
+  }
+}
+
+/** False within `changing`: who needs bytes that are not here waits for them, instead of throwing `Postponed`. */
+export function mayPostpone(): boolean {
+  return changesUnderWay === 0
 }
 
 /** What fsync(2), fdatasync(2) and syncfs(2) write to the disk. */

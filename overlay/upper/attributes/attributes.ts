@@ -1,4 +1,11 @@
-import { type AttributeChanges, direntType, FsError, S_IFREG, type Stat } from '../../../src/base/index.ts'
+import {
+  type AttributeChanges,
+  changing,
+  direntType,
+  FsError,
+  S_IFREG,
+  type Stat,
+} from '../../../src/base/index.ts'
 import { setTimesFd } from '../../../src/sys/files/fd-attributes.ts'
 import { truncateFd } from '../../../src/sys/files/file-io.ts'
 import { withStoredIds } from '../../stored/owner.ts'
@@ -42,21 +49,23 @@ export class AttributeWriter {
     const known = this.#known(node, changes)
     if (known !== undefined) return known
     this.#lifter.lift(node, size)
-    if (size !== undefined) {
-      const fd = files.data(node, true)
-      times.keep(node, fd)
-      truncateFd(fd, size)
-    }
-    const onlyTouched = [size, mode, atime, mtime].every((one) => one === undefined)
-    files.with(node, (fd) => {
-      if (uid !== undefined || gid !== undefined || onlyTouched) this.#ownership.chown(fd, uid, gid)
-      if (changes.killPrivileges) this.#ownership.killPrivileges(fd)
-      if (mode !== undefined) this.#ownership.chmod(fd, mode & 0o7777)
-      if (atime !== undefined || mtime !== undefined) setTimesFd(fd, atime, mtime)
-      if (mtime !== undefined) times.told(node)
+    return changing(() => {
+      if (size !== undefined) {
+        const fd = files.data(node, true)
+        times.keep(node, fd)
+        truncateFd(fd, size)
+      }
+      const onlyTouched = [size, mode, atime, mtime].every((one) => one === undefined)
+      files.with(node, (fd) => {
+        if (uid !== undefined || gid !== undefined || onlyTouched) this.#ownership.chown(fd, uid, gid)
+        if (changes.killPrivileges) this.#ownership.killPrivileges(fd)
+        if (mode !== undefined) this.#ownership.chmod(fd, mode & 0o7777)
+        if (atime !== undefined || mtime !== undefined) setTimesFd(fd, atime, mtime)
+        if (mtime !== undefined) times.told(node)
+      })
+      if (isDirectoryNode(node)) node.inheritance = undefined
+      return shownStat(this.#upper, node)
     })
-    if (isDirectoryNode(node)) node.inheritance = undefined
-    return shownStat(this.#upper, node)
   }
 
   /**

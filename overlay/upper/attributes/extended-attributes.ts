@@ -1,4 +1,4 @@
-import { FsError, type Name, type XattrMode } from '../../../src/base/index.ts'
+import { changing, FsError, type Name, type XattrMode } from '../../../src/base/index.ts'
 import { getxattrFd, listxattrFd, removexattrFd, setxattrFd } from '../../../src/sys/files/fd-xattr.ts'
 import { statFd } from '../../../src/sys/files/statx.ts'
 import { ACCESS_ACL, DEFAULT_ACL, modeOfAcl } from '../../stored/acl.ts'
@@ -47,12 +47,13 @@ export class ExtendedAttributes {
     const { files, policy } = this.#upper
     const names = namesOf(name)
     this.#lifter.lift(node)
-    files.with(node, (fd) => {
+    const set = (fd: number) => {
       const stored = this.#inUpper(fd, names)
       if (stored === undefined) throw new FsError('EPERM', `xattr ${JSON.stringify(name)} is reserved`)
       if (name === ACCESS_ACL && policy.owners === 'override') this.#setAccessAcl(fd, stored, value)
       else setxattrFd(fd, stored, value, mode)
-    })
+    }
+    changing(() => files.with(node, set))
     if (isDirectoryNode(node)) node.inheritance = undefined
   }
 
@@ -68,11 +69,12 @@ export class ExtendedAttributes {
     // Without the attribute nothing changes, so nothing is copied.
     if (!node.inUpper && this.get(node, name) === undefined) throw absent
     this.#lifter.lift(node)
-    this.#upper.files.with(node, (fd) => {
+    const remove = (fd: number) => {
       const stored = this.#inUpper(fd, namesOf(name))
       if (stored === undefined) throw absent
       removexattrFd(fd, stored)
-    })
+    }
+    changing(() => this.#upper.files.with(node, remove))
     if (isDirectoryNode(node)) node.inheritance = undefined
   }
 

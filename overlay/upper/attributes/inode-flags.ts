@@ -1,5 +1,5 @@
 import { closeSync, constants } from 'node:fs'
-import type { FlagsForm } from '../../../src/base/index.ts'
+import { changing, type FlagsForm } from '../../../src/base/index.ts'
 import { reopenFd } from '../../../src/sys/files/at.ts'
 import { readFlags, writeFlags } from '../../../src/sys/files/inode-flags.ts'
 import { layerFlags } from '../../stored/layer-flags.ts'
@@ -26,7 +26,7 @@ export function shownFlags(upper: Upper, node: Node, form: FlagsForm): Uint8Arra
  */
 export function setFlags(upper: Upper, lifter: Lifter, node: Node, form: FlagsForm, flags: Uint8Array): void {
   lifter.lift(node)
-  withReadable(upper, node, (fd) => writeFlags(fd, form, flags))
+  changing(() => withReadable(upper, node, (fd) => writeFlags(fd, form, flags)))
   // One that was opened before could still be written to.
   upper.files.closeData(node)
 }

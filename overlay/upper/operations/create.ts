@@ -1,6 +1,7 @@
 import { closeSync, constants } from 'node:fs'
 import {
   type Caller,
+  changing,
   direntType,
   FsError,
   isDirectory,
@@ -84,14 +85,16 @@ export class Creator {
     const dir = this.#lifter.directory(parent)
     const inheritance = this.#inheritance(parent)
     const opaque = covered && isDirectory(what.mode) && this.#resolver.below(parent, name) !== undefined
-    let fd: number | undefined
-    if (!covered && this.#isOwn(caller, inheritance)) {
-      fd = this.#makeInPlace(dir, name, what, caller, inheritance)
-    } else {
-      fd = this.#makeAside(dir, name, complete(what, caller, inheritance), covered, opaque)
-    }
-    parent.touch(name)
-    return this.#adopt(parent, name, dir, what, fd, opaque)
+    return changing(() => {
+      let fd: number | undefined
+      if (!covered && this.#isOwn(caller, inheritance)) {
+        fd = this.#makeInPlace(dir, name, what, caller, inheritance)
+      } else {
+        fd = this.#makeAside(dir, name, complete(what, caller, inheritance), covered, opaque)
+      }
+      parent.touch(name)
+      return this.#adopt(parent, name, dir, what, fd, opaque)
+    })
   }
 
   /** A file without a name. @returns the node, without references. @throws FsError EOPNOTSUPP */
@@ -104,21 +107,23 @@ export class Creator {
       withStoredIds(this.#upper.owner, caller),
       inheritance,
     )
-    const fd = openUnnamed(work.fd, 0o600)
-    try {
-      this.#furnish(fd, made)
-      const host = statFd(fd)
-      const ino = inodes.ofUpper(host.dev, host.inode)
-      const node = new Node(table.freshId(undefined), direntType(S_IFREG), ino, undefined)
-      node.upperIno = host.inode
-      files.holdData(node, fd)
-      node.unnamed = true
-      table.add(node, undefined)
-      return node
-    } catch (error) {
-      closeSync(fd)
-      throw error
-    }
+    return changing(() => {
+      const fd = openUnnamed(work.fd, 0o600)
+      try {
+        this.#furnish(fd, made)
+        const host = statFd(fd)
+        const ino = inodes.ofUpper(host.dev, host.inode)
+        const node = new Node(table.freshId(undefined), direntType(S_IFREG), ino, undefined)
+        node.upperIno = host.inode
+        files.holdData(node, fd)
+        node.unnamed = true
+        table.add(node, undefined)
+        return node
+      } catch (error) {
+        closeSync(fd)
+        throw error
+      }
+    })
   }
 
   /** One more name for a file. @throws FsError EPERM for a directory; ENOENT for one whose names are gone; EMLINK */
@@ -131,15 +136,17 @@ export class Creator {
     }
     this.#lifter.lift(node)
     const dir = this.#lifter.directory(parent)
-    if (covered) {
-      const temporary = work.temporaryName()
-      this.#linkTo(node, work.fd, temporary)
-      this.#putInPlace(temporary, dir, name, false)
-    } else this.#linkTo(node, dir, name)
-    table.addPlace(node, { parent, name })
-    files.attach(node)
-    node.unnamed = false
-    parent.touch(name)
+    changing(() => {
+      if (covered) {
+        const temporary = work.temporaryName()
+        this.#linkTo(node, work.fd, temporary)
+        this.#putInPlace(temporary, dir, name, false)
+      } else this.#linkTo(node, dir, name)
+      table.addPlace(node, { parent, name })
+      files.attach(node)
+      node.unnamed = false
+      parent.touch(name)
+    })
   }
 
   #linkTo(node: Node, dir: number, name: Name): void {

@@ -1,6 +1,7 @@
 import { closeSync } from 'node:fs'
 import {
   type Background,
+  changing,
   type ExtentSink,
   FsError,
   Postponed,
@@ -58,11 +59,13 @@ export class FileData {
   write(node: Node, offset: number, data: Uint8Array, killPrivileges: boolean): number {
     assertRegular(node)
     this.#lifter.lift(node)
-    const fd = this.#upper.files.data(node, true)
-    // Before the data: afterwards somebody could run them with the rights of before.
-    if (killPrivileges) this.#ownership.killPrivileges(fd)
-    this.#beforeWrite(node, fd, data.length)
-    return pwrite(fd, offset, data)
+    return changing(() => {
+      const fd = this.#upper.files.data(node, true)
+      // Before the data: afterwards somebody could run them with the rights of before.
+      if (killPrivileges) this.#ownership.killPrivileges(fd)
+      this.#beforeWrite(node, fd, data.length)
+      return pwrite(fd, offset, data)
+    })
   }
 
   /** @throws FsError ENXIO past the end */
@@ -80,9 +83,11 @@ export class FileData {
   fallocate(node: Node, mode: number, offset: number, length: number): void {
     assertRegular(node)
     this.#lifter.lift(node)
-    const fd = this.#upper.files.data(node, true)
-    this.#beforeWrite(node, fd, 0)
-    fallocateFd(fd, mode, offset, length)
+    changing(() => {
+      const fd = this.#upper.files.data(node, true)
+      this.#beforeWrite(node, fd, 0)
+      fallocateFd(fd, mode, offset, length)
+    })
   }
 
   /** @returns bytes copied, perhaps fewer than asked for; 0 at the end of `from`. @throws FsError EINVAL for an overlap */
@@ -93,9 +98,13 @@ export class FileData {
       throw new FsError('EINVAL', `copy of ${length} bytes from ${fromOffset} to ${toOffset} overlaps`)
     }
     this.#lifter.lift(to)
-    const target = this.#upper.files.data(to, true)
-    this.#beforeWrite(to, target, length)
-    return this.#copyTo(target, toOffset, from, fromOffset, length)
+    const below = from.inUpper ? undefined : this.#readPart(from, fromOffset, length)
+    return changing(() => {
+      const target = this.#upper.files.data(to, true)
+      this.#beforeWrite(to, target, length)
+      if (below !== undefined) return pwrite(target, toOffset, below)
+      return this.#copyInUpper(from, fromOffset, target, toOffset, length)
+    })
   }
 
   /**
@@ -148,23 +157,22 @@ export class FileData {
     this.#upper.syncCost.noteWrite(node, bytes)
   }
 
-  #copyTo(target: number, toOffset: number, from: Node, fromOffset: number, length: number): number {
-    if (from.inUpper) {
-      const source = this.#upper.files.data(from, false)
-      try {
-        return copyRange(source, fromOffset, target, toOffset, length)
-      } catch (error) {
-        if (!(error instanceof FsError && ['EXDEV', 'EOPNOTSUPP'].includes(error.code))) throw error
-      }
+  #copyInUpper(from: Node, fromOffset: number, target: number, toOffset: number, length: number): number {
+    const source = this.#upper.files.data(from, false)
+    try {
+      return copyRange(source, fromOffset, target, toOffset, length)
+    } catch (error) {
+      if (!(error instanceof FsError && ['EXDEV', 'EOPNOTSUPP'].includes(error.code))) throw error
     }
     const buffer = new Uint8Array(Math.min(length, COPY_AT_ONCE))
-    const count = this.#readInto(from, fromOffset, buffer)
+    const count = pread(source, fromOffset, buffer)
     return count === 0 ? 0 : pwrite(target, toOffset, buffer.subarray(0, count))
   }
 
-  #readInto(node: Node, offset: number, target: Uint8Array): number {
-    if (node.inUpper) return pread(this.#upper.files.data(node, false), offset, target)
+  /** As much of a file of the layers as is copied at once. */
+  #readPart(node: Node, offset: number, length: number): Uint8Array {
+    const buffer = new Uint8Array(Math.min(length, COPY_AT_ONCE))
     const part = partOf(node)
-    return this.#reader.read(layerOf(this.#upper, part), part.ref, offset, target)
+    return buffer.subarray(0, this.#reader.read(layerOf(this.#upper, part), part.ref, offset, buffer))
   }
 }

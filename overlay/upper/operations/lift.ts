@@ -1,5 +1,13 @@
 import { closeSync } from 'node:fs'
-import { FsError, isRegular, isSymlink, type Name, S_IFREG, type Stat } from '../../../src/base/index.ts'
+import {
+  changing,
+  FsError,
+  isRegular,
+  isSymlink,
+  type Name,
+  S_IFREG,
+  type Stat,
+} from '../../../src/base/index.ts'
 import { O_PATH, openAt, RENAME_NOREPLACE, renameAt, unlinkAt } from '../../../src/sys/files/at.ts'
 import { setTimesFd } from '../../../src/sys/files/fd-attributes.ts'
 import { type HostStat, statAt, statFd } from '../../../src/sys/files/statx.ts'
@@ -59,7 +67,7 @@ export class Lifter {
       const part = partOf(next)
       const stat = layerOf(this.#upper, part).stat(part.ref)
       const copy = copyUp(this.#source(next, stat, 0), this.#upper.work, this.#upper.policy)
-      this.#place(next, copy)
+      changing(() => this.#place(next, copy, true))
     }
     return this.#upper.files.directory(node)
   }
@@ -67,9 +75,10 @@ export class Lifter {
   #liftFile(node: Node, length: number): void {
     if (node.place !== undefined) this.directory(node.place.parent)
     const part = partOf(node)
+    const keepsNumber = this.#keepsNumber(part)
     const copy = this.#copyFile(node, layerOf(this.#upper, part).stat(part.ref), length)
     try {
-      this.#place(node, copy.name)
+      changing(() => this.#place(node, copy.name, keepsNumber))
     } catch (error) {
       if (copy.fd !== undefined) closeSync(copy.fd)
       throw error
@@ -82,15 +91,18 @@ export class Lifter {
     const { files, work } = this.#upper
     const part = partOf(node)
     const stat = layerOf(this.#upper, part).stat(part.ref)
+    const keepsNumber = this.#keepsNumber(part)
     const { name: copy, fd: open } = this.#copyFile(node, stat, length)
     if (open !== undefined) closeSync(open)
-    try {
-      const fd = openAt(work.fd, copy, O_PATH)
-      this.#becomes(node, statFd(fd))
-      files.hold(node, fd)
-    } finally {
-      unlinkAt(work.fd, copy)
-    }
+    changing(() => {
+      try {
+        const fd = openAt(work.fd, copy, O_PATH)
+        this.#becomes(node, statFd(fd), keepsNumber)
+        files.hold(node, fd)
+      } finally {
+        unlinkAt(work.fd, copy)
+      }
+    })
   }
 
   /** @throws Postponed where it takes long */
@@ -123,7 +135,7 @@ export class Lifter {
   }
 
   /** Renames a finished copy to the place of its node. The parent keeps its times: nothing changed in what it shows. */
-  #place(node: Node, copy: Name): void {
+  #place(node: Node, copy: Name, keepsNumber: boolean): void {
     const { files, work } = this.#upper
     const { place } = node
     if (place === undefined) throw new FsError('ENOENT', 'copy-up: no name to copy to')
@@ -134,7 +146,7 @@ export class Lifter {
       if (made === undefined) throw new FsError('ESTALE', 'copy-up: the copy was removed')
       renameAt(work.fd, copy, dir, place.name, RENAME_NOREPLACE)
       restoreTimes(dir, before)
-      this.#becomes(node, made)
+      this.#becomes(node, made, keepsNumber)
       // The name is the upper's now: what was listed of it is out of date.
       place.parent.touch(place.name)
     } catch (error) {
@@ -144,9 +156,9 @@ export class Lifter {
   }
 
   /** The node is this inode of the upper from now on, and has its number where that of the original is not kept. */
-  #becomes(node: Node, { dev, inode }: HostStat): void {
+  #becomes(node: Node, { dev, inode }: HostStat, keepsNumber: boolean): void {
     const { table, inodes } = this.#upper
-    if (!isDirectoryNode(node) && !this.#keepsNumber(partOf(node))) node.ino = inodes.ofUpper(dev, inode)
+    if (!keepsNumber) node.ino = inodes.ofUpper(dev, inode)
     table.setUpper(node, inode)
   }
 

@@ -1,4 +1,4 @@
-import { FsError, isDirectory, type Name } from '../../../src/base/index.ts'
+import { changing, FsError, isDirectory, type Name } from '../../../src/base/index.ts'
 import { renameAt, rmdirAt, unlinkAt } from '../../../src/sys/files/at.ts'
 import { listNames } from '../../../src/sys/files/directory-entries.ts'
 import { statAt } from '../../../src/sys/files/statx.ts'
@@ -27,27 +27,32 @@ export class Remover {
   /** @param node that the name stands for. @throws FsError EISDIR; ENOSPC for a whiteout */
   unlink(parent: DirectoryNode, name: Name, node: Node): void {
     if (isDirectoryNode(node)) throw new FsError('EISDIR', `${JSON.stringify(name)} is a directory`)
+    const covers = this.#resolver.below(parent, name) !== undefined
     const dir = this.#lifter.directory(parent)
     const physical = this.isPhysical(parent, name)
-    this.prepareLoss(node, parent, name, physical)
-    if (this.#resolver.below(parent, name) === undefined) unlinkAt(dir, name)
-    else hide(this.#upper, parent, name)
-    parent.touch(name)
-    this.finishLoss(node, parent, name)
+    changing(() => {
+      this.prepareLoss(node, parent, name, physical)
+      if (covers) hide(this.#upper, parent, name)
+      else unlinkAt(dir, name)
+      parent.touch(name)
+      this.finishLoss(node, parent, name)
+    })
   }
 
   /** @throws FsError ENOTDIR, ENOTEMPTY; ENOSPC for a whiteout */
   rmdir(parent: DirectoryNode, name: Name, node: Node): void {
     if (!isDirectoryNode(node)) throw new FsError('ENOTDIR', `${JSON.stringify(name)} is no directory`)
     this.assertEmpty(node)
+    const covers = this.#resolver.below(parent, name) !== undefined
     const dir = this.#lifter.directory(parent)
     const physical = node.inUpper
-    this.prepareLoss(node, parent, name, physical)
-    if (this.#resolver.below(parent, name) !== undefined) {
-      hide(this.#upper, parent, name)
-    } else if (physical) this.#removeDirectory(dir, name)
-    parent.touch(name)
-    this.finishLoss(node, parent, name)
+    changing(() => {
+      this.prepareLoss(node, parent, name, physical)
+      if (covers) hide(this.#upper, parent, name)
+      else if (physical) this.#removeDirectory(dir, name)
+      parent.touch(name)
+      this.finishLoss(node, parent, name)
+    })
   }
 
   /** @throws FsError ENOTEMPTY */

@@ -1,4 +1,4 @@
-import { FsError, type Name, type RenameMode } from '../../../src/base/index.ts'
+import { changing, FsError, type Name, type RenameMode } from '../../../src/base/index.ts'
 import { RENAME_EXCHANGE, renameAt, unlinkAt } from '../../../src/sys/files/at.ts'
 import { statAt } from '../../../src/sys/files/statx.ts'
 import { MARK_PREFIX } from '../../stored/whiteout.ts'
@@ -68,40 +68,53 @@ export class Renamer {
     if (source === target) return
     if (mode === 'exchange' && target !== undefined) this.#exchange(from, source, to, target)
     else this.#replace(from, source, to, target)
-    from.parent.touch(from.name)
-    to.parent.touch(to.name)
   }
 
   #exchange(from: Place, source: Node, to: Place, target: Node): void {
     this.#assertMovable(source)
     this.#assertMovable(target)
+    const isOverFrom = this.#isOverLayers(from)
+    const isOverTo = this.#isOverLayers(to)
     this.#lifter.lift(source)
     this.#lifter.lift(target)
-    this.#prepare(source, from, to)
-    this.#prepare(target, to, from)
-    const { files, table } = this.#upper
-    const toDir = files.directory(to.parent)
-    const fromDir = files.directory(from.parent)
-    renameAt(fromDir, from.name, toDir, to.name, RENAME_EXCHANGE)
-    table.movePlace(source, from, to)
-    table.movePlace(target, to, from)
+    changing(() => {
+      this.#prepare(source, from, to, isOverTo)
+      this.#prepare(target, to, from, isOverFrom)
+      const { files, table } = this.#upper
+      const toDir = files.directory(to.parent)
+      const fromDir = files.directory(from.parent)
+      renameAt(fromDir, from.name, toDir, to.name, RENAME_EXCHANGE)
+      table.movePlace(source, from, to)
+      table.movePlace(target, to, from)
+      touch(from, to)
+    })
   }
 
   #replace(from: Place, source: Node, to: Place, target: Node | undefined): void {
     if (target !== undefined) assertReplaceable(source, target)
     this.#assertMovable(source)
     if (target !== undefined && isDirectoryNode(target)) this.#remover.assertEmpty(target)
+    const leaves = this.#isOverLayers(from)
+    const isOverTo = this.#isOverLayers(to)
     this.#lifter.lift(source)
     this.#lifter.directory(to.parent)
-    this.#prepare(source, from, to)
     const physical = target !== undefined && this.#remover.isPhysical(to.parent, to.name)
-    if (target !== undefined) this.#remover.prepareLoss(target, to.parent, to.name, physical)
-    if (isDirectoryNode(source) && target !== undefined && isDirectoryNode(target) && target.inUpper) {
-      if (!this.#remover.emptyOut(target)) hide(this.#upper, to.parent, to.name)
-    }
-    this.#moveOver(from, to, isDirectoryNode(source))
-    this.#upper.table.movePlace(source, from, to)
-    if (target !== undefined) this.#remover.finishLoss(target, to.parent, to.name)
+    changing(() => {
+      this.#prepare(source, from, to, isOverTo)
+      if (target !== undefined) this.#remover.prepareLoss(target, to.parent, to.name, physical)
+      if (isDirectoryNode(source) && target !== undefined && isDirectoryNode(target) && target.inUpper) {
+        if (!this.#remover.emptyOut(target)) hide(this.#upper, to.parent, to.name)
+      }
+      this.#moveOver(from, to, isDirectoryNode(source), leaves)
+      this.#upper.table.movePlace(source, from, to)
+      if (target !== undefined) this.#remover.finishLoss(target, to.parent, to.name)
+      touch(from, to)
+    })
+  }
+
+  /** Whether the layers have the name, so that it would show up if the upper had nothing there. */
+  #isOverLayers({ parent, name }: Place): boolean {
+    return this.#resolver.below(parent, name) !== undefined
   }
 
   /** @throws FsError EXDEV: the caller copies then, as between file systems */
@@ -110,8 +123,11 @@ export class Renamer {
     throw new FsError('EXDEV', 'rename: the directory has something below (redirect_dir=off)')
   }
 
-  /** A directory must find what lies below it at its new place again, and nothing else. */
-  #prepare(node: Node, from: Place, to: Place): void {
+  /**
+   * A directory must find what lies below it at its new place again, and nothing else.
+   * @param isOverTo the layers have something at the new place
+   */
+  #prepare(node: Node, from: Place, to: Place, isOverTo: boolean): void {
     if (!isDirectoryNode(node)) return
     const { files, policy } = this.#upper
     if (node.lower !== undefined) {
@@ -119,18 +135,20 @@ export class Renamer {
       if (redirect === node.redirect) return
       writeRedirect(files.directory(node), redirect, policy)
       node.redirect = redirect
-    } else if (!node.opaque && this.#resolver.below(to.parent, to.name) !== undefined) {
+    } else if (!node.opaque && isOverTo) {
       setOpaque(files.directory(node), policy)
       node.opaque = true
     }
   }
 
-  /** What is at the new place is a file, an empty directory, a whiteout, or nothing. */
-  #moveOver(from: Place, to: Place, directory: boolean): void {
+  /**
+   * What is at the new place is a file, an empty directory, a whiteout, or nothing.
+   * @param leaves the layers have something at the old place
+   */
+  #moveOver(from: Place, to: Place, directory: boolean, leaves: boolean): void {
     const { files, policy, marks } = this.#upper
     const toDir = files.directory(to.parent)
     const fromDir = files.directory(from.parent)
-    const leaves = this.#resolver.below(from.parent, from.name) !== undefined
     const present = statAt(toDir, to.name)
     const opacity = () => (to.parent.attributeWhiteouts ? 'x' : 'none')
     const covered = present !== undefined && isUpperWhiteout(toDir, to.name, present, opacity)
@@ -162,6 +180,10 @@ function renamedWithWhiteout(fromDir: number, from: Name, toDir: number, to: Nam
     if (error instanceof FsError && ['EINVAL', 'EPERM'].includes(error.code)) return false
     throw error
   }
+}
+
+function touch(...places: readonly Place[]): void {
+  for (const { parent, name } of places) parent.touch(name)
 }
 
 function assertReplaceable(source: Node, target: Node): void {
