@@ -126,6 +126,19 @@ describe('imports', () => {
 })
 
 describe('folders', () => {
+  it('of src/fuse make no circle: the device drives the protocol and takes answers out of the blocks', () => {
+    const folderOf = (file: string): string => file.split('/')[2]!
+    const sees = new Set<string>()
+    for (const file of FILES.filter((name) => /^src\/fuse\/\w+\//.test(name))) {
+      for (const specifier of importsOf(file).filter((name) => name.startsWith('.'))) {
+        const target = path.posix.join(path.posix.dirname(file), specifier)
+        if (!target.startsWith('src/fuse/') || folderOf(target) === folderOf(file)) continue
+        sees.add(`${folderOf(file)} -> ${folderOf(target)}`)
+      }
+    }
+    expect([...sees].sort()).toEqual(['device -> blocks', 'device -> protocol'])
+  })
+
   it('have at most 20 source files', () => {
     const counts = new Map<string, number>()
     for (const file of FILES) {

@@ -54,6 +54,7 @@ function decodeRead(message: Message | undefined): number {
 
 function encodeEntryCase(stats: readonly Stat[]): MicroCase {
   const reply = new Reply(4096)
+  const token = { low: 0, high: 0 }
   return {
     name: 'encode entry',
     operation: 'a whole LOOKUP reply',
@@ -61,7 +62,8 @@ function encodeEntryCase(stats: readonly Stat[]): MicroCase {
       repeat(count, (i) => {
         reply.begin()
         encodeEntry(reply, 2 ** 33 + i, stats[i % VARIANTS])
-        return reply.finish(i, 0)
+        token.low = i
+        return reply.finish(token)
       }),
   }
 }

@@ -1,6 +1,7 @@
 export * from './background.ts'
 export * from './byte-reader.ts'
 export * from './byte-source.ts'
+export * from './data-path.ts'
 export * from './errno.ts'
 export * from './extent.ts'
 export * from './file-system.ts'

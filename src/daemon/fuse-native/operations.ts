@@ -1,6 +1,14 @@
 import { isUtf8 } from 'node:buffer'
-import { type BlockStore, ERRNO, errnoOf, type FileSystem, FsError, type Log } from '../../base/index.ts'
-import { type Counter, InlineDataPath, type ReadTarget } from '../../fuse/index.ts'
+import {
+  type AnswerBuffer,
+  type BlockStore,
+  ERRNO,
+  errnoOf,
+  type FileSystem,
+  FsError,
+  type Log,
+} from '../../base/index.ts'
+import { type Counter, InlineDataPath } from '../../fuse/index.ts'
 import { readHostFile } from '../../molecule/index.ts'
 import { NodePaths } from './node-paths.ts'
 import type { Answer, PackageMount } from './package.ts'
@@ -121,7 +129,7 @@ export class Operations {
       filled += length
       return room.subarray(filled - length, filled)
     }
-    const target: ReadTarget = {
+    const answer: AnswerBuffer = {
       get length() {
         return filled
       },
@@ -134,7 +142,7 @@ export class Operations {
     }
     const before = this.#decoded
     try {
-      this.#data.read({ nodeId, offset, size }, target)
+      this.#data.read({ nodeId, offset, size }, answer)
     } catch (error) {
       this.counters.failedReads += 1
       throw error

@@ -1,7 +1,7 @@
 import type { Log } from '../../base/index.ts'
 import '../../sys/plain/own-packages.ts'
 import { parentPort, workerData } from 'node:worker_threads'
-import { runDataWorker } from '../../fuse/index.ts'
+import { GatherReply, runDataWorker } from '../../fuse/index.ts'
 import { openBlockStore, watchImages } from '../../molecule/index.ts'
 import { descriptorsAreHeld } from '../../sys/plain/proc.ts'
 import { dropThreadPrivileges } from '../life/privileges.ts'
@@ -21,4 +21,5 @@ const watch = watchImages(tally, thread, spec.images.length, (message) => log('e
 const store = openBlockStore(spec, watch)
 dropThreadPrivileges(log)
 tell({ type: 'ready' })
-runDataWorker({ shared, thread, fd: fuseFd, ...(bell === undefined ? {} : { bell }), store, log })
+const target = new GatherReply(fuseFd, shared)
+runDataWorker({ shared, thread, target, ...(bell === undefined ? {} : { bell }), store, log })

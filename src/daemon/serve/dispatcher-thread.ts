@@ -4,6 +4,7 @@ import { FsError, type Log } from '../../base/index.ts'
 import {
   Counters,
   DeviceError,
+  GatherReply,
   InlineDataPath,
   PooledBackground,
   PooledDataPath,
@@ -63,7 +64,7 @@ try {
   const dataPath = new PooledDataPath({
     fileSystem,
     store,
-    fd: fuseFd,
+    target: new GatherReply(fuseFd, shared),
     pool,
     counters,
     fallback,

@@ -1,7 +1,7 @@
 import { type BlockStore, ERRNO, FsError, type Log } from '../../base/index.ts'
 import { ringBell } from '../../sys/process/bell.ts'
-import { GatherReply } from '../device/gather-reply.ts'
-import { Counters } from '../protocol/counters.ts'
+import { type AnswerTarget, sendFailure, sendSegments } from './answer-target.ts'
+import { Counters } from './counters.ts'
 import { FileJobs } from './file-jobs.ts'
 import { HOLE, JobTable } from './jobs.ts'
 import { checkSegments, unpinSegments } from './read-plan.ts'
@@ -16,7 +16,8 @@ export interface DataWorkerOptions {
   readonly shared: SharedBuffers
   /** Row of the counters: 1 for the first worker. */
   readonly thread: number
-  readonly fd: number
+  /** Takes the answers to READs; this thread's own. */
+  readonly target: AnswerTarget
   /** Rung when a job ended that the dispatcher waits for (`openBell`). */
   readonly bell?: number
   readonly store: BlockStore
@@ -25,15 +26,14 @@ export interface DataWorkerOptions {
 
 /**
  * The life of a data worker: takes tasks until the pool stops. It reads, verifies and decodes blocks into the
- * shared cache, and writes them where they are wanted: replies to the device, copies to files. Never throws: a
+ * shared cache, and brings them where they are wanted: replies to their target, copies to files. Never throws: a
  * failed block is an EIO.
  */
 export function runDataWorker(options: DataWorkerOptions): void {
-  const { shared, store, log } = options
+  const { shared, store, target, log } = options
   const slots = new Slots(shared)
   const jobs = new JobTable(shared)
   const queue = new TaskQueue(shared)
-  const gather = new GatherReply(options.fd, shared)
   const files = new FileJobs(shared, jobs)
   const counters = new Counters(shared, options.thread)
 
@@ -59,18 +59,17 @@ export function runDataWorker(options: DataWorkerOptions): void {
   }
 
   function answer(job: number, segments: Int32Array): void {
-    const uniqueLow = jobs.uniqueLow(job)
-    const uniqueHigh = jobs.uniqueHigh(job)
+    const token = jobs.token(job)
     try {
       if (decode(segments)) {
-        gather.success(uniqueLow, uniqueHigh, segments)
+        sendSegments(target, token, segments)
         return
       }
     } catch (error) {
       log('error', `READ: ${messageOf(error)}`)
     }
     counters.add('failedReads')
-    gather.failure(uniqueLow, uniqueHigh, -ERRNO.EIO)
+    sendFailure(target, token, 'EIO')
   }
 
   /** What follows will be copied next. Several threads that read one block each are no pattern to the kernel. */

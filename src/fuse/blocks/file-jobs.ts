@@ -1,18 +1,18 @@
 import { codeOfErrno, ERRNO, errnoOf, FsError } from '../../base/index.ts'
 import { beginWriteOut, syncFd } from '../../sys/files/file-io.ts'
 import { EINTR } from '../../sys/mounts/device-io.ts'
-import { SegmentVector } from '../device/segment-vector.ts'
 import type { JobTable } from './jobs.ts'
 import type { SharedBuffers } from './shared-buffers.ts'
+import { SlotVector } from './slot-vector.ts'
 
 /** What a data worker does to files of the host. */
 export class FileJobs {
   readonly #jobs: JobTable
-  readonly #vector: SegmentVector
+  readonly #vector: SlotVector
 
   constructor(shared: SharedBuffers, jobs: JobTable) {
     this.#jobs = jobs
-    this.#vector = new SegmentVector(shared)
+    this.#vector = new SlotVector(shared)
   }
 
   /** @param segments READY and pinned, or holes. @returns 0, or the errno it failed with */

@@ -1,12 +1,14 @@
 import {
+  type AnswerBuffer,
   type BlockRef,
   type BlockStore,
+  type DataPath,
   type ExtentSink,
   type FileSystem,
   FsError,
   LruCache,
+  type ReadRequest,
 } from '../../base/index.ts'
-import { type DataPath, REPLY_FILLED, type ReadRequest, type ReadTarget } from '../protocol/data-path.ts'
 
 /** Fills `target` from an open host file. @returns bytes read, fewer than it has only where the file ends */
 export type HostFileReader = (fd: number, position: number, target: Uint8Array) => number
@@ -39,27 +41,27 @@ export class InlineDataPath implements DataPath {
     this.#shortReads = options.shortReads ?? false
   }
 
-  read(request: Pick<ReadRequest, 'nodeId' | 'offset' | 'size'>, reply: ReadTarget): typeof REPLY_FILLED {
+  read(request: Omit<ReadRequest, 'token'>, answer: AnswerBuffer): 'reply' {
     /** Where the answer ends, payload bytes, once a file turned out shorter than described. */
     let end: number | undefined
     const sink: ExtentSink = {
-      hole: (length) => reply.zeros(length),
+      hole: (length) => answer.zeros(length),
       block: (block, from, length) => {
         const bytes = this.#block(block)
         if (from + length > bytes.length) throw shortBlock(block, from + length, bytes.length)
-        reply.data(bytes.subarray(from, from + length))
+        answer.data(bytes.subarray(from, from + length))
       },
       file: (fd, position, length) => {
-        const start = reply.length
-        const count = this.#readHostFile(fd, position, reply.claim(length))
+        const start = answer.length
+        const count = this.#readHostFile(fd, position, answer.claim(length))
         if (count === length) return
         if (!this.#shortReads) throw shortFile(fd, position, length, count)
         end ??= start + count
       },
     }
     this.#fileSystem.read(request.nodeId, request.offset, request.size, sink)
-    if (end !== undefined) reply.rewind(end)
-    return REPLY_FILLED
+    if (end !== undefined) answer.rewind(end)
+    return 'reply'
   }
 
   #block(block: BlockRef): Uint8Array {

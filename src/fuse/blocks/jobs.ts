@@ -1,4 +1,4 @@
-import type { SyncKind } from '../../base/index.ts'
+import type { ReplyToken, SyncKind } from '../../base/index.ts'
 import type { SharedBuffers } from './shared-buffers.ts'
 
 /** Pieces of one job: 256 blocks of 4 KiB (the smallest block size) and a partial one at each end. */
@@ -23,8 +23,8 @@ const STATE = 0
 const CLOCK = 1
 const KIND = 2
 const COUNT = 3
-const UNIQUE_LOW = 4
-const UNIQUE_HIGH = 5
+const TOKEN_LOW = 4
+const TOKEN_HIGH = 5
 const FD = 6
 const OFFSET_LOW = 7
 const OFFSET_HIGH = 8
@@ -58,10 +58,10 @@ export class JobTable {
   }
 
   /** The answer to a READ. @param segments three ints each: slot or HOLE, from, length */
-  putReply(job: number, uniqueLow: number, uniqueHigh: number, segments: Int32Array): void {
+  putReply(job: number, token: ReplyToken, segments: Int32Array): void {
     const at = job * JOB_INTS
-    this.#ints[at + UNIQUE_LOW] = uniqueLow
-    this.#ints[at + UNIQUE_HIGH] = uniqueHigh
+    this.#ints[at + TOKEN_LOW] = token.low
+    this.#ints[at + TOKEN_HIGH] = token.high
     this.#put(job, 'reply', segments)
   }
 
@@ -85,12 +85,9 @@ export class JobTable {
     return kind
   }
 
-  uniqueLow(job: number): number {
-    return this.#int(job, UNIQUE_LOW) >>> 0
-  }
-
-  uniqueHigh(job: number): number {
-    return this.#int(job, UNIQUE_HIGH) >>> 0
+  /** Of a reply. */
+  token(job: number): ReplyToken {
+    return { low: this.#int(job, TOKEN_LOW) >>> 0, high: this.#int(job, TOKEN_HIGH) >>> 0 }
   }
 
   fd(job: number): number {

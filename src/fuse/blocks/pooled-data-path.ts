@@ -1,8 +1,6 @@
-import { type BlockStore, ERRNO, type FileSystem } from '../../base/index.ts'
-import { GatherReply } from '../device/gather-reply.ts'
-import type { Counters } from '../protocol/counters.ts'
-import { type DataPath, type REPLY_FILLED, REPLY_TAKEN, type ReadRequest } from '../protocol/data-path.ts'
-import type { Reply } from '../protocol/encode.ts'
+import type { AnswerBuffer, BlockStore, DataPath, FileSystem, ReadRequest } from '../../base/index.ts'
+import { type AnswerTarget, sendFailure, sendSegments } from './answer-target.ts'
+import type { Counters } from './counters.ts'
 import type { InlineDataPath } from './inline-data-path.ts'
 import { Prefetcher } from './prefetch.ts'
 import { checkSegments, ReadPlan } from './read-plan.ts'
@@ -11,7 +9,8 @@ import type { WorkerPool } from './worker-pool.ts'
 export interface PooledOptions {
   readonly fileSystem: FileSystem
   readonly store: BlockStore
-  readonly fd: number
+  /** Takes the answers that are given from the cache; this thread's own. */
+  readonly target: AnswerTarget
   readonly pool: WorkerPool
   readonly counters: Counters
   /** Serves what the cache cannot: host files, and READs when every slot is pinned. */
@@ -29,15 +28,13 @@ export interface PooledOptions {
 export class PooledDataPath implements DataPath {
   readonly #options: PooledOptions
   readonly #plan: ReadPlan
-  readonly #gather: GatherReply
   readonly #prefetcher: Prefetcher | undefined
 
   constructor(options: PooledOptions) {
     this.#options = options
-    const { fileSystem, pool, fd } = options
+    const { fileSystem, pool } = options
     const { index, slots, queue, shared } = pool
     this.#plan = new ReadPlan(index, slots)
-    this.#gather = new GatherReply(fd, shared)
     if (shared.workers > 0 && options.prefetch) {
       const plan = new ReadPlan(index, slots, false)
       const depth = 2 * shared.workers + 2
@@ -45,14 +42,14 @@ export class PooledDataPath implements DataPath {
     }
   }
 
-  read(request: ReadRequest, reply: Reply): typeof REPLY_TAKEN | typeof REPLY_FILLED {
-    const outcome = this.#answer(request, reply)
+  read(request: ReadRequest, answer: AnswerBuffer): 'reply' | 'taken' {
+    const outcome = this.#answer(request, answer)
     this.#prefetcher?.afterRead(request.nodeId, request.offset, request.size)
     return outcome
   }
 
-  #answer(request: ReadRequest, reply: Reply): typeof REPLY_TAKEN | typeof REPLY_FILLED {
-    const { fileSystem, counters, fallback, pool } = this.#options
+  #answer(request: ReadRequest, answer: AnswerBuffer): 'reply' | 'taken' {
+    const { fileSystem, counters, fallback, pool, target } = this.#options
     const plan = this.#plan
     plan.begin()
     try {
@@ -64,12 +61,12 @@ export class PooledDataPath implements DataPath {
     if (plan.failed) {
       plan.unpin()
       counters.add('failedReads')
-      this.#gather.failure(request.uniqueLow, request.uniqueHigh, -ERRNO.EIO)
-      return REPLY_TAKEN
+      sendFailure(target, request.token, 'EIO')
+      return 'taken'
     }
     if (plan.unplannable) {
       plan.unpin()
-      return fallback.read(request, reply)
+      return fallback.read(request, answer)
     }
     counters.add(plan.missing.length === 0 ? 'cacheHits' : 'cacheMisses')
     if (plan.missing.length === 0 || pool.shared.workers === 0 || this.#isLoneSmallBlock()) {
@@ -78,9 +75,9 @@ export class PooledDataPath implements DataPath {
     const job = pool.jobs.take()
     if (job === undefined) return this.#answerHere(request)
     counters.add('pooledReads')
-    pool.jobs.putReply(job, request.uniqueLow, request.uniqueHigh, plan.used)
+    pool.jobs.putReply(job, request.token, plan.used)
     pool.submit(job, plan.missing)
-    return REPLY_TAKEN
+    return 'taken'
   }
 
   /**
@@ -101,8 +98,8 @@ export class PooledDataPath implements DataPath {
     )
   }
 
-  #answerHere(request: ReadRequest): typeof REPLY_TAKEN {
-    const { store, counters, pool } = this.#options
+  #answerHere(request: ReadRequest): 'taken' {
+    const { store, counters, pool, target } = this.#options
     const { slots } = pool
     const plan = this.#plan
     try {
@@ -116,8 +113,8 @@ export class PooledDataPath implements DataPath {
         }
       }
       checkSegments(slots, plan.used)
-      this.#gather.success(request.uniqueLow, request.uniqueHigh, plan.used)
-      return REPLY_TAKEN
+      sendSegments(target, request.token, plan.used)
+      return 'taken'
     } finally {
       plan.unpin()
     }

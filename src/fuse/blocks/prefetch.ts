@@ -1,5 +1,4 @@
-import { type FileSystem, FsError, type NodeId } from '../../base/index.ts'
-import { MAX_READ } from '../protocol/init.ts'
+import { type FileSystem, FsError, MAX_READ, type NodeId } from '../../base/index.ts'
 import type { BlockIndex } from './block-index.ts'
 import { HOLE } from './jobs.ts'
 import type { ReadPlan } from './read-plan.ts'

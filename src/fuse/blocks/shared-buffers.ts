@@ -1,3 +1,5 @@
+import { MAX_READ } from '../../base/index.ts'
+
 /**
  * Memory that the dispatcher and the data workers share: the block cache, the jobs of the workers, and the queue
  * between them.
@@ -20,5 +22,5 @@ export interface SharedBuffers {
   readonly zeros: SharedArrayBuffer
 }
 
-/** Holes are written from this many shared zero bytes; a READ is never larger. */
-export const ZEROS_SIZE = 1 << 20
+/** Holes are written from this many shared zero bytes. */
+export const ZEROS_SIZE = MAX_READ

@@ -1,4 +1,4 @@
-import { countersSize } from '../protocol/counters.ts'
+import { countersSize } from './counters.ts'
 import { JOBS_SIZE } from './jobs.ts'
 import { type SharedBuffers, ZEROS_SIZE } from './shared-buffers.ts'
 import { POSITION_SIZE, SLOT_SIZE } from './slots.ts'

@@ -39,12 +39,13 @@ export function runDeviceLoop(options: DeviceLoopOptions): void {
   let hasIdleWork = options.idleWork !== undefined
   let isQuiet = false
 
-  function send(size: number): void {
-    const written = writeFrom(fd, replyAddress, size)
+  function send(): void {
+    const written = writeFrom(fd, replyAddress, protocol.replySize)
     // ENOENT: the caller was interrupted and no longer waits for this answer.
     if (written < 0 && written !== -ENOENT && written !== -ENODEV) {
-      log('error', `reply of ${size} bytes refused by the kernel: errno ${-written}`)
-      writeFrom(fd, replyAddress, protocol.failLast())
+      log('error', `reply of ${protocol.replySize} bytes refused by the kernel: errno ${-written}`)
+      protocol.failLast()
+      writeFrom(fd, replyAddress, protocol.replySize)
     }
   }
 
@@ -60,8 +61,7 @@ export function runDeviceLoop(options: DeviceLoopOptions): void {
     if (length > 0) {
       emptyReads = 0
       isQuiet = false
-      const size = protocol.handle(length)
-      if (size > 0) send(size)
+      if (protocol.handle(length) === 'reply') send()
       // However many requests come, those that wait go on.
       if (protocol.postponed > 0) protocol.proceed(send)
       continue

@@ -1,48 +1,58 @@
-import { ERRNO } from '../../base/index.ts'
+import type { ErrnoCode, ReplyToken } from '../../base/index.ts'
 import { addressOf } from '../../sys/ffi/ffi.ts'
 import { ENODEV, ENOENT } from '../../sys/mounts/device-io.ts'
+import type { AnswerTarget } from '../blocks/answer-target.ts'
 import type { SharedBuffers } from '../blocks/shared-buffers.ts'
+import { SlotVector } from '../blocks/slot-vector.ts'
 import { OUT_HEADER_SIZE } from '../protocol/abi.ts'
-import { encodeOutHeader } from '../protocol/encode.ts'
-import { SegmentVector } from './segment-vector.ts'
+import { encodeErrorHeader, encodeHeader } from '../protocol/encode.ts'
 
-/** Writes the reply to one READ to the device. Any thread may; each has its own writer. */
-export class GatherReply {
+/** Writes the reply to one READ to the device, from the slots of the cache. Any thread may; each has its own. */
+export class GatherReply implements AnswerTarget {
   readonly #fd: number
   readonly #header = Buffer.alloc(OUT_HEADER_SIZE)
   readonly #headerView = new DataView(this.#header.buffer, this.#header.byteOffset, OUT_HEADER_SIZE)
   readonly #headerAddress = addressOf(this.#header)
-  readonly #vector: SegmentVector
+  readonly #vector: SlotVector
+  #token: ReplyToken = { low: 0, high: 0 }
+  /** Bytes of the whole message so far. */
+  #size = 0
 
+  /** @param fd of `/dev/fuse`, mounted */
   constructor(fd: number, shared: SharedBuffers) {
     this.#fd = fd
-    this.#vector = new SegmentVector(shared)
+    this.#vector = new SlotVector(shared)
   }
 
-  /**
-   * Where the kernel refuses the reply (no memory for it, say), the caller gets EIO instead of waiting for ever.
-   * @param segments as `SegmentVector.add`
-   */
-  success(uniqueLow: number, uniqueHigh: number, segments: Int32Array): void {
-    const { writer } = this.#vector
-    this.#begin()
-    const total = OUT_HEADER_SIZE + this.#vector.add(segments)
-    encodeOutHeader(this.#headerView, total, 0, uniqueLow, uniqueHigh)
-    const written = writer.write(this.#fd)
-    // ENOENT: the caller was interrupted and waits no more. ENODEV: the mount is gone.
-    if (written >= 0 || written === -ENOENT || written === -ENODEV) return
-    this.failure(uniqueLow, uniqueHigh, -ERRNO.EIO)
-  }
-
-  /** @param error negative errno */
-  failure(uniqueLow: number, uniqueHigh: number, error: number): void {
-    encodeOutHeader(this.#headerView, OUT_HEADER_SIZE, error, uniqueLow, uniqueHigh)
-    this.#begin()
-    this.#vector.writer.write(this.#fd)
-  }
-
-  #begin(): void {
+  begin(token: ReplyToken): void {
+    this.#token = token
+    this.#size = OUT_HEADER_SIZE
     this.#vector.writer.begin()
     this.#vector.writer.add(this.#headerAddress, OUT_HEADER_SIZE)
+  }
+
+  place(slot: number, from: number, size: number): void {
+    this.#vector.place(slot, from, size)
+    this.#size += size
+  }
+
+  zeros(size: number): void {
+    this.#vector.zeros(size)
+    this.#size += size
+  }
+
+  /** Where the kernel refuses the reply (no memory for it, say), the caller gets EIO instead of waiting for ever. */
+  send(): void {
+    encodeHeader(this.#headerView, this.#size, this.#token)
+    const written = this.#vector.writer.write(this.#fd)
+    // ENOENT: the caller was interrupted and waits no more. ENODEV: the mount is gone.
+    if (written >= 0 || written === -ENOENT || written === -ENODEV) return
+    this.fail('EIO')
+  }
+
+  fail(code: ErrnoCode): void {
+    this.begin(this.#token)
+    encodeErrorHeader(this.#headerView, code, this.#token)
+    this.#vector.writer.write(this.#fd)
   }
 }

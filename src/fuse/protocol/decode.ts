@@ -1,4 +1,4 @@
-import { ByteReader, FsError, type NodeId } from '../../base/index.ts'
+import { ByteReader, FsError, type NodeId, type ReplyToken } from '../../base/index.ts'
 import { IN_HEADER_SIZE } from './abi.ts'
 
 /**
@@ -11,8 +11,7 @@ export class Request {
   length = 0
   opcode = 0
   /** The u64 `unique` as two halves: BigInt costs more than the whole rest of the header. */
-  uniqueLow = 0
-  uniqueHigh = 0
+  readonly #token = { low: 0, high: 0 }
   nodeId: NodeId = 0
   uid = 0
   gid = 0
@@ -33,8 +32,8 @@ export class Request {
     const header = new ByteReader(this.#view, 0, Math.min(length, IN_HEADER_SIZE), 'fuse_in_header')
     const stated = header.u32()
     this.opcode = header.u32()
-    this.uniqueLow = header.u32()
-    this.uniqueHigh = header.u32()
+    this.#token.low = header.u32()
+    this.#token.high = header.u32()
     const nodeLow = header.u32()
     this.nodeId = header.u32() * 2 ** 32 + nodeLow
     this.uid = header.u32()
@@ -46,6 +45,11 @@ export class Request {
     }
     this.length = length
     this.#body = new ByteReader(this.#view, IN_HEADER_SIZE, length, 'request body')
+  }
+
+  /** Names the reply; the same object for every request. */
+  get token(): ReplyToken {
+    return this.#token
   }
 
   /** What follows the header: read it in the order of the structure. */
@@ -82,14 +86,13 @@ export function decodeIoctlIn(body: ByteReader): IoctlIn {
 
 /** `struct fuse_read_in`, shared by READ, READDIR and READDIRPLUS. */
 export interface ReadIn {
-  readonly fileHandle: bigint
   readonly offset: number
   readonly size: number
 }
 
 export function decodeReadIn(body: ByteReader): ReadIn {
-  const fileHandle = body.u64()
+  body.skip(8) // fh
   const offset = body.offset64()
   const size = body.u32()
-  return { fileHandle, offset, size }
+  return { offset, size }
 }

@@ -1,4 +1,11 @@
-import { ERRNO, type ErrnoCode, type Stat, type StatFs } from '../../base/index.ts'
+import {
+  type AnswerBuffer,
+  ERRNO,
+  type ErrnoCode,
+  type ReplyToken,
+  type Stat,
+  type StatFs,
+} from '../../base/index.ts'
 import { ATTR_SIZE, OUT_HEADER_SIZE, STATX_BASIC_STATS, STATX_BTIME } from './abi.ts'
 
 /**
@@ -8,7 +15,7 @@ import { ATTR_SIZE, OUT_HEADER_SIZE, STATX_BASIC_STATS, STATX_BTIME } from './ab
 export const FOREVER_SECONDS = 0x7fff_ffff
 
 /** Writes one reply: `struct fuse_out_header` and its payload, in one buffer that is reused for all replies. */
-export class Reply {
+export class Reply implements AnswerBuffer {
   readonly bytes: Buffer
   readonly #view: DataView
   #position = OUT_HEADER_SIZE
@@ -68,18 +75,16 @@ export class Reply {
   }
 
   /** Writes the header of a success. @returns bytes of the whole message */
-  finish(uniqueLow: number, uniqueHigh: number): number {
-    return this.#header(this.#position, 0, uniqueLow, uniqueHigh)
+  finish(token: ReplyToken): number {
+    encodeHeader(this.#view, this.#position, token)
+    return this.#position
   }
 
-  /** Drops the payload and writes the header of an error; here, and only here, errno gets its sign. */
-  fail(code: ErrnoCode, uniqueLow: number, uniqueHigh: number): number {
-    return this.#header(OUT_HEADER_SIZE, -ERRNO[code], uniqueLow, uniqueHigh)
-  }
-
-  #header(length: number, error: number, uniqueLow: number, uniqueHigh: number): number {
-    encodeOutHeader(this.#view, length, error, uniqueLow, uniqueHigh)
-    return length
+  /** Drops the payload and writes the header of an error. @returns bytes of the whole message */
+  fail(code: ErrnoCode, token: ReplyToken): number {
+    this.begin()
+    encodeErrorHeader(this.#view, code, token)
+    return OUT_HEADER_SIZE
   }
 
   #take(length: number): number {
@@ -90,18 +95,24 @@ export class Reply {
   }
 }
 
-/** `struct fuse_out_header` at the start of `view`. `error` is 0 or a negative errno. */
-export function encodeOutHeader(
-  view: DataView,
-  length: number,
-  error: number,
-  uniqueLow: number,
-  uniqueHigh: number,
-): void {
+/** `struct fuse_out_header` of a success, at the start of `view`. @param length bytes of the whole message */
+export function encodeHeader(view: DataView, length: number, token: ReplyToken): void {
   view.setUint32(0, length, true)
-  view.setInt32(4, error, true)
-  view.setUint32(8, uniqueLow, true)
-  view.setUint32(12, uniqueHigh, true)
+  view.setInt32(4, 0, true)
+  encodeToken(view, token)
+}
+
+/** The whole message of an error, at the start of `view`; here, and only here, errno gets its sign. */
+export function encodeErrorHeader(view: DataView, code: ErrnoCode, token: ReplyToken): void {
+  view.setUint32(0, OUT_HEADER_SIZE, true)
+  view.setInt32(4, -ERRNO[code], true)
+  encodeToken(view, token)
+}
+
+/** The u64 `unique` of the request. */
+function encodeToken(view: DataView, { low, high }: ReplyToken): void {
+  view.setUint32(8, low, true)
+  view.setUint32(12, high, true)
 }
 
 /** `struct fuse_attr`, 88 bytes. */

@@ -1,9 +1,7 @@
-import type { ByteReader } from '../../base/index.ts'
+import { type ByteReader, MAX_READ } from '../../base/index.ts'
 import * as abi from './abi.ts'
 import type { Reply } from './encode.ts'
 
-/** Largest READ and READDIR, bytes: 256 pages, the most that a kernel allows without a sysctl. */
-export const MAX_READ = 1 << 20
 const MAX_PAGES = MAX_READ / 4096
 /** Largest WRITE, bytes. */
 export const MAX_WRITE = MAX_READ

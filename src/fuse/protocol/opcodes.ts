@@ -1,5 +1,6 @@
 import {
   type ByteReader,
+  type DataPath,
   type ErrnoCode,
   type FileSystem,
   type FlagsForm,
@@ -9,14 +10,16 @@ import {
   type WritableFileSystem,
 } from '../../base/index.ts'
 import * as abi from './abi.ts'
-import type { DataPath } from './data-path.ts'
 import { decodeIoctlIn, decodeReadIn, type Request } from './decode.ts'
 import { fileOffset } from './decode-write.ts'
 import { DirentPacker } from './dirent.ts'
 import { encodeAttrOut, encodeEntry, encodeStatFs, encodeStatx, type Reply } from './encode.ts'
 import { hasFlag, type Negotiated } from './init.ts'
 
-/** What happens after a handler returned without an error. */
+/**
+ * What happens after a handler returned without an error: the reply is sent; the kernel wants none; or somebody else has
+ * sent it or will.
+ */
 export type Outcome = 'reply' | 'no-reply' | 'taken'
 
 export interface OperationContext {
@@ -212,9 +215,8 @@ export const OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, Operat
       describe: describeRead,
       handle: ({ dataPath }, request, reply) => {
         const { offset, size } = decodeReadIn(request.body)
-        const { uniqueLow, uniqueHigh, nodeId } = request
-        const filled = dataPath.read({ uniqueLow, uniqueHigh, nodeId, offset, size }, reply)
-        return filled ? 'reply' : 'taken'
+        const { token, nodeId } = request
+        return dataPath.read({ token, nodeId, offset, size }, reply)
       },
     },
   ],

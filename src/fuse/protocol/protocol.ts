@@ -1,19 +1,20 @@
 import {
   ByteReader,
+  type DataPath,
+  type ErrnoCode,
   type FileSystem,
   FsError,
   type Log,
+  MAX_READ,
   Postponed,
   type Progress,
   type WritableFileSystem,
 } from '../../base/index.ts'
 import * as abi from './abi.ts'
-import type { Counters } from './counters.ts'
-import type { DataPath } from './data-path.ts'
 import { Request } from './decode.ts'
 import { Reply } from './encode.ts'
-import { hasFlag, MAX_READ, MAX_WRITE, type MountKind, type Negotiated, negotiate } from './init.ts'
-import { OPERATIONS, type Operation, type OperationContext } from './opcodes.ts'
+import { hasFlag, MAX_WRITE, type MountKind, type Negotiated, negotiate } from './init.ts'
+import { OPERATIONS, type Operation, type OperationContext, type Outcome } from './opcodes.ts'
 import { PostponedRequests } from './postponed-requests.ts'
 import { OPEN_OPERATIONS, WRITE_OPERATIONS } from './write-opcodes.ts'
 
@@ -34,7 +35,7 @@ export interface ProtocolOptions {
   readonly log: Log
   /** Logs every request with its outcome. */
   readonly debug?: boolean
-  readonly counters?: Counters
+  readonly counters?: { add(counter: 'requests'): void }
   /** Told once, when INIT was answered. */
   readonly onInit?: (negotiated: Negotiated) => void
 }
@@ -53,6 +54,7 @@ export class Protocol {
   readonly #operations: ReadonlyMap<number, Operation>
   readonly #postponed = new PostponedRequests()
   #context: OperationContext
+  #replySize = 0
 
   constructor(options: ProtocolOptions) {
     const { fileSystem, dataPath, writable, copyUpAtOpen, namesTrusted = false } = options
@@ -65,16 +67,21 @@ export class Protocol {
     this.#context = { fileSystem, dataPath, writable, namesTrusted, negotiated: { minor: 0, flags: 0 } }
   }
 
-  /** The reply of the last `handle`, as many bytes as it returned. */
+  /** Where the reply lies whenever there is one. */
   get replyBytes(): Buffer {
     return this.#reply.bytes
   }
 
+  /** Bytes of that reply. */
+  get replySize(): number {
+    return this.#replySize
+  }
+
   /**
    * Handles the request of `length` bytes in `requestBytes`.
-   * @returns bytes of the reply in `replyBytes`, or 0 where none is to be written here.
+   * @returns 'reply' where there is one to be sent
    */
-  handle(length: number): number {
+  handle(length: number): Outcome {
     this.#options.counters?.add('requests')
     return this.#handle(length)
   }
@@ -86,21 +93,21 @@ export class Protocol {
 
   /**
    * Goes on with requests that wait. `requestBytes` must not be in use.
-   * @param send writes the reply of as many bytes
+   * @param send is called for each reply
    */
-  proceed(send: (size: number) => void): Progress {
+  proceed(send: () => void): Progress {
     const progress = this.#postponed.advance()
     for (let next = this.#postponed.take(); next !== undefined; next = this.#postponed.take()) {
       this.requestBytes.set(next.request)
       const { length } = next.request
-      const size = next.postponed.isAnswer ? this.#answer(length, next.postponed) : this.#handle(length)
-      if (size > 0) send(size)
+      const outcome = next.postponed.isAnswer ? this.#answer(length, next.postponed) : this.#handle(length)
+      if (outcome === 'reply') send()
     }
     if (this.#postponed.size === 0) return 'done'
     return progress === 'done' ? 'more' : progress
   }
 
-  #handle(length: number): number {
+  #handle(length: number): Outcome {
     const request = this.#request
     const reply = this.#reply
     reply.begin()
@@ -111,22 +118,23 @@ export class Protocol {
       operation = this.#operations.get(request.opcode)
       if (operation === undefined) throw new FsError('ENOSYS', `opcode ${request.opcode}`)
       const outcome = operation.handle(this.#context, request, reply)
-      const size = outcome === 'reply' ? reply.finish(request.uniqueLow, request.uniqueHigh) : 0
-      if (this.#options.debug === true)
-        this.#trace(operation, outcome === 'reply' ? `${size} bytes` : outcome)
-      return size
+      if (outcome === 'reply') this.#finish()
+      if (this.#options.debug === true) {
+        this.#trace(operation, outcome === 'reply' ? `${this.#replySize} bytes` : outcome)
+      }
+      return outcome
     } catch (error) {
       if (error instanceof Postponed) {
         if (this.#options.debug === true && operation !== undefined) this.#trace(operation, 'postponed')
         this.#postponed.add(error, this.requestBytes.subarray(0, length))
-        return 0
+        return 'taken'
       }
       return this.#fail(operation, error)
     }
   }
 
   /** The end of its work is the outcome of the request. */
-  #answer(length: number, { work }: Postponed): number {
+  #answer(length: number, { work }: Postponed): Outcome {
     const request = this.#request
     this.#reply.begin()
     request.decodeHeader(length)
@@ -134,20 +142,30 @@ export class Protocol {
     try {
       work.finish()
       if (this.#options.debug === true && operation !== undefined) this.#trace(operation, 'done')
-      return this.#reply.finish(request.uniqueLow, request.uniqueHigh)
+      return this.#finish()
     } catch (error) {
       return this.#fail(operation, error)
     }
   }
 
-  /** Turns the last reply, which the kernel did not take, into EIO. @returns its bytes */
-  failLast(): number {
-    return this.#reply.fail('EIO', this.#request.uniqueLow, this.#request.uniqueHigh)
+  /** Turns the last reply, which the kernel did not take, into EIO. */
+  failLast(): void {
+    this.#refuse('EIO')
+  }
+
+  #finish(): 'reply' {
+    this.#replySize = this.#reply.finish(this.#request.token)
+    return 'reply'
+  }
+
+  #refuse(code: ErrnoCode): 'reply' {
+    this.#replySize = this.#reply.fail(code, this.#request.token)
+    return 'reply'
   }
 
   /** An exception in a handler is an error reply and at most a log line, never a dead mount. */
-  #fail(operation: Operation | undefined, error: unknown): number {
-    const { uniqueLow, uniqueHigh, nodeId, opcode } = this.#request
+  #fail(operation: Operation | undefined, error: unknown): Outcome {
+    const { nodeId, opcode } = this.#request
     const name = operation?.name ?? `opcode ${opcode}`
     const code = error instanceof FsError ? error.code : 'EIO'
     if (!(error instanceof FsError)) {
@@ -157,16 +175,15 @@ export class Protocol {
       this.#options.log('error', `${name} node ${nodeId}: ${error.message}`)
     }
     if (this.#options.debug === true && operation !== undefined) this.#trace(operation, code)
-    if (opcode === abi.FUSE_FORGET || opcode === abi.FUSE_BATCH_FORGET) return 0
-    return this.#reply.fail(code, uniqueLow, uniqueHigh)
+    if (opcode === abi.FUSE_FORGET || opcode === abi.FUSE_BATCH_FORGET) return 'no-reply'
+    return this.#refuse(code)
   }
 
-  #init(): number {
-    const request = this.#request
-    const negotiated = negotiate(request.body, this.#reply, this.#kind)
+  #init(): 'reply' {
+    const negotiated = negotiate(this.#request.body, this.#reply, this.#kind)
     if (negotiated !== undefined && 'refused' in negotiated) {
       this.#options.log('error', negotiated.refused)
-      return this.#reply.fail('EPROTO', request.uniqueLow, request.uniqueHigh)
+      return this.#refuse('EPROTO')
     }
     if (negotiated !== undefined) {
       this.#context = { ...this.#context, negotiated }
@@ -174,16 +191,16 @@ export class Protocol {
       if (hasFlag(negotiated.flags, abi.FUSE_WRITEBACK_CACHE)) this.#options.writable?.clientKeepsTimes()
       this.#options.onInit?.(negotiated)
     }
-    return this.#reply.finish(request.uniqueLow, request.uniqueHigh)
+    return this.#finish()
   }
 
   #trace(operation: Operation, outcome: string): void {
     const request = this.#request
     const args = describe(operation, request, this.requestBytes)
-    const { uniqueLow, nodeId, pid } = request
+    const { token, nodeId, pid } = request
     this.#options.log(
       'debug',
-      `${operation.name} #${uniqueLow} node=${nodeId} pid=${pid}${args} -> ${outcome}`,
+      `${operation.name} #${token.low} node=${nodeId} pid=${pid}${args} -> ${outcome}`,
     )
   }
 }

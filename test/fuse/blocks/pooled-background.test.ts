@@ -6,6 +6,7 @@ import { type ExtentSink, FsError } from '../../../src/base/index.ts'
 import { JobTable, MAX_JOBS, pendingAges } from '../../../src/fuse/blocks/jobs.ts'
 import {
   allocateShared,
+  GatherReply,
   PooledBackground,
   runDataWorker,
   TaskQueue,
@@ -42,7 +43,7 @@ function background(slots = 16, workers = 1) {
     runDataWorker({
       shared,
       thread: 1,
-      fd: -1,
+      target: new GatherReply(-1, shared),
       bell,
       store,
       log: (_, text) => {
@@ -206,9 +207,10 @@ describe('JobTable', () => {
   it('keeps what a job is', () => {
     const jobs = new JobTable(allocateShared(BLOCK, 8 * BLOCK, 1))
     const segments = Int32Array.of(-1, 0, 7, 3, 4, 5)
-    jobs.putReply(1, 0xffff_fffe, 7, segments)
+    const token = { low: 0xffff_fffe, high: 7 }
+    jobs.putReply(1, token, segments)
     jobs.putWrite(2, 'write out', 33, 2 ** 40 + 3, segments)
-    expect([jobs.kind(1), jobs.uniqueLow(1), jobs.uniqueHigh(1)]).toEqual(['reply', 0xffff_fffe, 7])
+    expect([jobs.kind(1), jobs.token(1)]).toEqual(['reply', token])
     expect([jobs.kind(2), jobs.fd(2), jobs.offset(2)]).toEqual(['write out', 33, 2 ** 40 + 3])
     for (const job of [1, 2]) expect([...jobs.segments(job)]).toEqual([...segments])
     expect(jobs.age(3)).toBe(undefined)

@@ -8,9 +8,9 @@ import { SLOT_FAILED, SLOT_READY, Slots } from '../../../src/fuse/blocks/slots.t
 import {
   allocateShared,
   Counters,
+  GatherReply,
   InlineDataPath,
   PooledDataPath,
-  REPLY_FILLED,
   readCounters,
   runDataWorker,
   TaskQueue,
@@ -60,19 +60,20 @@ function pool(workers: number, slots: number, inlineLimit = 0, fileBlocks = 4) {
   const counters = new Counters(shared, 0)
   const fallback = new InlineDataPath(fileSystem, store, () => 0, 0)
   const pool = new WorkerPool(shared)
-  const options = { fileSystem, store, fd: device, pool, counters, fallback, inlineLimit, prefetch: false }
+  const target = new GatherReply(device, shared)
+  const options = { fileSystem, store, target, pool, counters, fallback, inlineLimit, prefetch: false }
   const dataPath = new PooledDataPath(options)
   const reply = new Reply(1 << 20)
   const log: string[] = []
   const read = (unique: number, offset: number, size: number) =>
-    dataPath.read({ uniqueLow: unique, uniqueHigh: 0, nodeId: FILE_NODE, offset, size }, reply)
+    dataPath.read({ token: { low: unique, high: 0 }, nodeId: FILE_NODE, offset, size }, reply)
   /** Lets one worker do everything that is queued, on this thread. */
   const drain = () => {
     new TaskQueue(shared).stop()
     runDataWorker({
       shared,
       thread: 1,
-      fd: device,
+      target,
       store,
       log: (_, text) => {
         log.push(text)
@@ -153,7 +154,7 @@ describe('PooledDataPath', () => {
   it('serves a READ that needs more slots than there are from the fallback', () => {
     const { read, reply, fileSystem, slots } = pool(1, 8, 0, 12)
     reply.begin()
-    expect(read(1, 0, 1 << 20)).toBe(REPLY_FILLED)
+    expect(read(1, 0, 1 << 20)).toBe('reply')
     expect(reply.bytes.subarray(16, 16 + reply.length)).toEqual(Buffer.from(fileSystem.content()))
     for (let slot = 0; slot < slots.count; slot++) expect(slots.isPinned(slot)).toBe(false)
   })

@@ -21,10 +21,9 @@ function server(options: { attributes?: AttributeKinds; namesTrusted?: boolean }
   })
   function send(bytes: Uint8Array): { error: number; payload: Buffer } | undefined {
     protocol.requestBytes.set(bytes)
-    const length = protocol.handle(bytes.length)
-    if (length === 0) return undefined
-    const reply = Buffer.from(protocol.replyBytes.subarray(0, length))
-    expect(reply.readUInt32LE(0)).toBe(length)
+    if (protocol.handle(bytes.length) !== 'reply') return undefined
+    const reply = Buffer.from(protocol.replyBytes.subarray(0, protocol.replySize))
+    expect(reply.readUInt32LE(0)).toBe(reply.length)
     expect(reply.readBigUInt64LE(8)).toBe(0x0102030405060708n)
     return { error: reply.readInt32LE(4), payload: reply.subarray(16) }
   }

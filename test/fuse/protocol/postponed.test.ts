@@ -33,22 +33,22 @@ function server(methods: Partial<WritableFileSystem>) {
       log.push(text)
     },
   })
-  const reply = (size: number) => {
-    const bytes = Buffer.from(protocol.replyBytes.subarray(0, size))
+  const reply = () => {
+    const bytes = Buffer.from(protocol.replyBytes.subarray(0, protocol.replySize))
     return { unique: bytes.readUInt32LE(8), error: bytes.readInt32LE(4), payload: bytes.subarray(16) }
   }
   const ask = (unique: number, opcode: number, body: Uint8Array) => {
     const bytes = message(opcode, NODE, body)
     bytes.writeUInt32LE(unique, 8)
     protocol.requestBytes.set(bytes)
-    const size = protocol.handle(bytes.length)
+    const outcome = protocol.handle(bytes.length)
     // What comes next is read into the same memory.
     protocol.requestBytes.fill(0xee)
-    return size === 0 ? undefined : reply(size)
+    return outcome === 'reply' ? reply() : undefined
   }
   const proceed = () => {
     const replies: ReturnType<typeof reply>[] = []
-    const progress = protocol.proceed((size) => replies.push(reply(size)))
+    const progress = protocol.proceed(() => replies.push(reply()))
     return { progress, replies }
   }
   return { protocol, ask, proceed, log }

@@ -1,7 +1,13 @@
-import { direntType, type FileSystem, type NodeId, ROOT_NODE_ID, S_IFDIR } from '../../base/index.ts'
-import * as abi from '../protocol/abi.ts'
-import type { DataPath } from '../protocol/data-path.ts'
-import { Protocol } from '../protocol/protocol.ts'
+import {
+  type DataPath,
+  direntType,
+  type FileSystem,
+  type NodeId,
+  ROOT_NODE_ID,
+  S_IFDIR,
+} from '../../base/index.ts'
+import * as abi from './abi.ts'
+import { Protocol } from './protocol.ts'
 
 /** Names to be listed and looked up: after some thousand calls the engine has compiled what it will compile. */
 const NAMES = 6000
@@ -84,13 +90,13 @@ export class Rehearsal {
     if (type === DT_DIR && this.#waiting.length < WAITING_DIRECTORIES) this.#waiting.push(nodeId)
   }
 
-  /** @returns bytes of the reply */
+  /** @returns bytes of the reply, 0 where there is none */
   #handle(opcode: number, nodeId: NodeId, bodySize: number): number {
     const length = abi.IN_HEADER_SIZE + bodySize
     this.#view.setUint32(0, length, true)
     this.#view.setUint32(4, opcode, true)
     this.#view.setBigUint64(16, BigInt(nodeId), true)
-    return this.#protocol.handle(length)
+    return this.#protocol.handle(length) === 'reply' ? this.#protocol.replySize : 0
   }
 }
 

@@ -1,4 +1,4 @@
-import type { SharedBuffers } from '../blocks/shared-buffers.ts'
+import type { SharedBuffers } from './shared-buffers.ts'
 
 /** Counters, one row of 64-bit floats for each thread; a row is written by its thread only. */
 export const COUNTERS = [

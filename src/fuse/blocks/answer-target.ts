@@ -1,0 +1,36 @@
+import type { ErrnoCode, ReplyToken } from '../../base/index.ts'
+import { HOLE } from './jobs.ts'
+
+/**
+ * Where a transport takes an answer that was read into the shared cache. One answer at a time: `begin`, the pieces in
+ * file order, then `send` or `fail`. Each thread has its own.
+ */
+export interface AnswerTarget {
+  begin(token: ReplyToken): void
+  /** `size` bytes of a slot, from `from`. The slot is READY and stays pinned until `send` has returned. */
+  place(slot: number, from: number, size: number): void
+  /** `size` zero bytes, at most `ZEROS_SIZE`. */
+  zeros(size: number): void
+  /** Never throws for what the receiver refuses: it then gets EIO, where it still waits. */
+  send(): void
+  /** Drops the pieces and answers with an error. */
+  fail(code: ErrnoCode): void
+}
+
+/** Sends the answer `token`. @param segments three ints each: slot (READY and pinned) or HOLE, from, size */
+export function sendSegments(target: AnswerTarget, token: ReplyToken, segments: Int32Array): void {
+  target.begin(token)
+  for (let i = 0; i < segments.length; i += 3) {
+    const slot = segments[i] ?? HOLE
+    const size = segments[i + 2] ?? 0
+    if (slot === HOLE) target.zeros(size)
+    else target.place(slot, segments[i + 1] ?? 0, size)
+  }
+  target.send()
+}
+
+/** Answers `token` with an error. */
+export function sendFailure(target: AnswerTarget, token: ReplyToken, code: ErrnoCode): void {
+  target.begin(token)
+  target.fail(code)
+}
