@@ -1,0 +1,125 @@
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import type { WritableTree } from '../../../../overlay/upper/writable-tree.ts'
+import { mayPostpone, Postponed, Work } from '../../../../src/base/index.ts'
+import { setUmask0 } from '../../../../src/sys/files/at.ts'
+import { makeTempDir, needs, Random, removeTempDir, titled } from '../../../library/index.ts'
+import { makeLower } from '../support/lowers.ts'
+import { describeTree, outcome, randomOperation, updateHeld } from '../support/operations.ts'
+import { SnapshotLayer } from '../support/snapshot-layer.ts'
+import { TreeSide } from '../support/tree-side.ts'
+import { REAL } from '../support.ts'
+
+const STEPS = 200
+const MOST_TRIES = 1000
+
+/** Calls `onRead` before each method of the layer and of its cursors. Blocks of data are read by others. */
+function watched<T extends object>(layer: T, onRead: () => void): T {
+  return new Proxy(layer, {
+    get(target, property) {
+      const value: unknown = Reflect.get(target, property, target)
+      if (typeof value !== 'function') return value
+      return (...args: unknown[]) => {
+        if (property !== 'block') onRead()
+        const result: unknown = Reflect.apply(value, target, args)
+        return String(property).startsWith('openDirectory') ? watched(Object(result), onRead) : result
+      }
+    },
+  })
+}
+
+/** Runs each call of the tree again for as long as it is postponed. */
+class RetryingSide extends TreeSide {
+  postponed = 0
+
+  override get tree(): WritableTree {
+    const tree = super.tree
+    return new Proxy(tree, {
+      get: (_, property) => {
+        const value: unknown = Reflect.get(tree, property, tree)
+        if (typeof value !== 'function') return value
+        return (...args: unknown[]) => this.#retry(() => Reflect.apply(value, tree, args))
+      },
+    })
+  }
+
+  #retry(call: () => unknown): unknown {
+    for (let tries = 0; tries < MOST_TRIES; tries++) {
+      try {
+        return call()
+      } catch (error) {
+        if (!(error instanceof Postponed)) throw error
+        this.postponed += 1
+      }
+    }
+    throw new Error('postponed again and again')
+  }
+}
+
+function* nothing(): Generator<'more', void> {}
+
+const need = needs('root')
+
+/** The same operations on two trees, one of which has its layers far away: outcomes and trees are the same. */
+function compareRandom(seed: number): void {
+  const folder = makeTempDir()
+  const random = new Random(seed)
+  const chances = new Random(seed + 1000)
+  let reluctant = false
+  const onRead = () => {
+    if (!reluctant) return
+    expect(mayPostpone(), 'the layers are read before the first change').toBe(true)
+    if (chances.chance(0.2)) throw new Postponed(new Work(nothing()))
+  }
+  const sides: TreeSide[] = []
+  try {
+    setUmask0()
+    const layers = Array.from({ length: random.int(1, 3) }, (_, i) => {
+      const path = join(folder, `l${i}`)
+      mkdirSync(path)
+      makeLower(random, path, { namespace: 'trusted', bottom: i === 0, hardLinks: seed % 2 === 0 })
+      return new SnapshotLayer(path, i)
+    })
+    const place = (name: string) => {
+      for (const one of ['u', 'w']) mkdirSync(join(folder, name + one))
+      return { upper: join(folder, `${name}u`), work: join(folder, `${name}w`) }
+    }
+    const policy = {
+      ...REAL,
+      markers: 'trusted',
+      owners: seed % 3 === 2 ? 'override' : 'real',
+      whiteouts: (['device', 'wh', 'attribute'] as const)[seed % 3] ?? 'device',
+    } as const
+    const near = new TreeSide({ lowers: layers, ...place('near') }, policy)
+    sides.push(near)
+    const far = new RetryingSide(
+      { lowers: layers.map((one) => watched(one, onRead)), ...place('far') },
+      policy,
+    )
+    sides.push(far)
+    const held = new Set<number>()
+    for (let step = 0; step < STEPS; step++) {
+      const operation = randomOperation(random, held, 'trusted')
+      reluctant = true
+      const left = outcome(operation, far)
+      reluctant = false
+      const right = outcome(operation, near)
+      expect(left, `step ${step}: ${operation.text}`).toBe(right)
+      updateHeld(held, operation, right)
+      if (step % 20 !== 19) continue
+      expect(describeTree(far), `after step ${step}: ${operation.text}`).toEqual(describeTree(near))
+    }
+    expect(far.postponed).toBeGreaterThan(0)
+    for (const one of held) for (const side of sides) side.release(one)
+    far.forgetAll()
+    expect(far.tree.state.nodes).toBe(1)
+  } finally {
+    for (const side of sides) side.close()
+    removeTempDir(folder)
+  }
+}
+
+describe.skipIf(!need.ok)(titled('operations that are postponed at any read of a layer', need), () => {
+  test.each([1, 2, 3, 4, 5, 6])('end as if all had been at hand, seed %i', compareRandom)
+})
