@@ -21,7 +21,7 @@ export class Work {
     return this.#progress === 'done'
   }
 
-  /** Does one step. Never throws: the error is told by `finish`. */
+  /** Does one step. Never throws: `finish` throws the error. */
   advance(): Progress {
     if (this.#progress === 'done') return 'done'
     try {
@@ -40,7 +40,7 @@ export class Work {
   }
 }
 
-/** Does all steps at once, where nobody else waits. Other threads have no part in them. @throws as the steps */
+/** Does all steps at once, in this thread, for callers that may wait. @throws as the steps */
 export function runSteps(steps: Steps): void {
   for (const _ of steps);
 }
@@ -114,7 +114,7 @@ export interface Background {
   transfer(fd: number, toDisk: boolean): Transfer
 }
 
-/** Waits for all that is under way, whatever becomes of it: the descriptor may be closed then. */
+/** Waits until all parts have ended, also failed ones: only then may the descriptor be closed. */
 export function* untilOver(transfer: Transfer): Steps {
   while (transfer.pending() > 0) yield 'waiting'
 }

@@ -3,7 +3,7 @@
  * and nothing of the file system. A block is the unit of decompression, of verification and of the cache.
  */
 export interface BlockRef {
-  /** Index of the image among the sources of the mount; chosen by whoever opened the layers. */
+  /** Index of the image among the sources of the mount; chosen by the molecule when it opens the layers. */
   readonly source: number
   /** Byte position in the image. Together with `source` it identifies the block. */
   readonly position: number
@@ -26,7 +26,7 @@ export interface ExtentSink {
   /** `length` zero bytes. */
   hole(length: number): void
   /**
-   * `length` bytes of the decoded block, from `from`. Whoever decodes must check that the block decodes to at
+   * `length` bytes of the decoded block, from `from`. The decoder of the block must check that it decodes to at
    * least `from + length` bytes and answer `EIO` if not.
    */
   block(block: BlockRef, from: number, length: number): void

@@ -1,4 +1,4 @@
 export type LogLevel = 'error' | 'warn' | 'info' | 'debug'
 
-/** Takes one message; never throws. Line ends and other bytes that are no text may be in it: whoever writes it deals with them. */
+/** Takes one message; never throws. It may contain line ends and control characters: the writer of the log escapes them. */
 export type Log = (level: LogLevel, message: string) => void

@@ -4,7 +4,7 @@ import { isUtf8 } from 'node:buffer'
  * A path of this machine as text. Paths are bytes. Those that are UTF-8 are this text, and a byte that belongs to no
  * character stands in it as U+DC00 plus its value, a lone surrogate, which no UTF-8 gives (Python's `surrogateescape`,
  * PEP 383). So every path has one text and keeps its bytes, texts can be cut, joined and compared as usual, and JSON
- * carries them. Whoever hands one to the system takes `systemPath` or `encodePath`; whoever shows one, `printable`.
+ * carries them. System calls get `systemPath` or `encodePath` of it; messages get `printable`.
  */
 export type PathText = string
 

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { decodePath, type PathText } from '../base/index.ts'
 
 /**
- * The words of the command line, exact whatever bytes they hold. Node decodes them as UTF-8 and puts U+FFFD for what is
+ * The words of the command line, exact to the byte. Node decodes them as UTF-8 and puts U+FFFD for what is
  * none; the kernel has them as they came (proc_pid_cmdline(5)).
  */
 export function commandLine(): readonly PathText[] {

@@ -1,4 +1,4 @@
-/** Container engines run the program of this name that they are told to use, or the one they find. */
+/** Container engines run the configured program of this name, or the one in their PATH. */
 export const FUSE_OVERLAYFS = 'fuse-overlayfs'
 
 /** The version of fuse-overlayfs whose options and layout of an upper directory are understood. */

@@ -69,7 +69,7 @@ class DamageWalk {
   unreadable = 0
   truncated = false
   readonly #ranges: readonly DamagedRange[]
-  // Each inode is looked at once, whatever the number of its names: a file is named by the one that was met first.
+  // Each inode is looked at once: a file with several names is reported by the name that the walk met first.
   readonly #seen = new InodeSet()
   #names = 0
   #blocks = 0

@@ -6,7 +6,7 @@ export type VerityReport =
   | {
       readonly present: true
       readonly algorithm: string
-      /** Hex; absent where nobody vouches for the image. */
+      /** Hex; absent if no root hash is known for the image. */
       readonly rootHash?: string
     }
 

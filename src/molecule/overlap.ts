@@ -13,7 +13,7 @@ export interface NamedDirectory {
   readonly fd: number
 }
 
-/** Where a directory lies, whatever names and mounts lead to it. */
+/** Where a directory lies, independent of the names and mounts that lead to it. */
 interface Whereabouts {
   /** Itself and the directories above it on the same file system, as device and inode. */
   readonly chain: readonly string[]

@@ -7,8 +7,8 @@ import { hasHostDirectories, type MoleculeSpec } from './spec.ts'
 const METADATA_BYTES = 512 << 10
 
 /**
- * The images of a mount once more, for a rehearsal: nobody watches what it finds, its caches are small, and it never
- * waits for a disk. What does not lie in the page cache is EIO.
+ * Opens the images of a mount once more, for a rehearsal: failures are not reported, caches are small, and reading never
+ * waits for a disk. Bytes that are not in the page cache are EIO.
  * @returns gives the file system when it is wanted, and throws FsError EIO then; undefined where host directories are
  * among the layers, which would be opened a second time
  */

@@ -4,8 +4,8 @@ import { type FileSystem, FsError, ROOT_NODE_ID, type WritableFileSystem } from 
 const IMPOSSIBLE: readonly string[] = ['EPERM', 'EOPNOTSUPP', 'EINVAL', 'EACCES']
 
 /**
- * Gives the root of a new upper directory the attributes of the root below. It hides them from now on, since the
- * root of an overlay is shown as the upper one is, and nobody has set any there.
+ * Gives the root of a new upper directory the attributes of the root below. An overlay shows the root of the upper, which
+ * has no attributes of its own yet and hides those below.
  * @throws FsError ENOSPC, EIO
  */
 export function copyRoot(from: FileSystem, to: WritableFileSystem): void {

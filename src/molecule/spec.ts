@@ -38,7 +38,7 @@ export interface MoleculeRequest {
 /** How a writable mount keeps its changes; each has a default that is found out at the mount. */
 export interface UpperOptions {
   readonly fsync: 'auto' | 'strict' | 'volatile'
-  /** After a volatile mount the work directory is refused until somebody removes the sign, as with overlayfs. */
+  /** After a volatile mount the work directory is refused until the user removes the sign, as with overlayfs. */
   readonly volatileSign: boolean
   /** Directories that lie in a layer can be renamed. */
   readonly redirectDir: boolean

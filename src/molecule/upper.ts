@@ -26,7 +26,7 @@ export interface UpperPaths {
   readonly temporary: boolean
 }
 
-/** Follows the name of an upper directory that stands alone. A dot would hide it from nobody who looks for it. */
+/** Follows the name of an upper directory that stands alone. Visible on purpose: hiding it does not help. */
 const WORK_SUFFIX = '.atomfs-work'
 
 /** @param temporary folder for changes that go away with the mount */
@@ -120,7 +120,7 @@ export function openUpper(
     lock(upperFd, `upper directory ${paths.upper}`, 'exclusive')
     lock(workFd, `work directory ${paths.work}`, 'exclusive')
     const fresh = upper.made.length > 0
-    // One that is made here is what the image's root is, whatever the folder around it passes on.
+    // A new upper gets the attributes of the image's root, not those that the folder around it passes on.
     if (fresh) removeAccessLists(upperFd)
     const work = new WorkDirectory(workFd, paths.work)
     try {
@@ -258,7 +258,7 @@ function walkFromRoot(path: PathText, make: number | undefined): OpenDirectory {
   return walkTo(path, make === undefined ? { guarded } : { make, guarded })
 }
 
-/** The folder is ours alone: there is nobody to be afraid of below it. */
+/** Other users cannot write below this folder, so the walk need not be guarded. */
 function walkWithin(within: Folder, path: PathText, make: number | undefined): OpenDirectory {
   const folder = within.make(basename(path), make ?? 0o700)
   return {
@@ -268,13 +268,13 @@ function walkWithin(within: Folder, path: PathText, make: number | undefined): O
   }
 }
 
-/** Removes what was made, by descriptors: whatever has the names by now, only what is empty goes. Never throws. */
+/** Removes the directories that were made, by descriptors. Removes only empty ones, so data of others stay. Never throws. */
 function removeAgain({ fd, path, made }: OpenDirectory): void {
   try {
     const folder = new Folder(fd, path)
     if (made.length > 0) for (const name of folder.names()) folder.remove(name)
   } catch {
-    // What cannot be removed does no harm: it is somebody else's.
+    // Another process uses it by now: it may stay.
   }
   removeMade(made)
 }

@@ -38,7 +38,7 @@ export interface VerifyReport {
   readonly seconds: number
 }
 
-/** Told of the bytes done and of all bytes that will be read. */
+/** Called with the bytes done and with all bytes that will be read. */
 export type VerifyProgress = (done: number, total: number) => void
 
 /**

@@ -15,7 +15,7 @@ export interface Digest {
   readonly text: string
 }
 
-/** Whether a text has the form of a digest of ours; `parseDigest` says what is wrong with one that has it. */
+/** Whether a text has the form of a digest with a known algorithm; `parseDigest` says what is wrong with one that has it. */
 export function looksLikeDigest(text: string): boolean {
   return isAlgorithm(text.slice(0, Math.max(text.indexOf(':'), 0)))
 }
@@ -24,7 +24,7 @@ export function looksLikeDigest(text: string): boolean {
  * Parses a digest strictly: the parts become path components, so nothing but lower-case hex of the right
  * length may pass, whatever the wider grammar of descriptor.md would allow.
  * @param where names the place of the digest in messages.
- * @throws FsError EIO where it is malformed, EOPNOTSUPP where the algorithm is not one of ours.
+ * @throws FsError EIO where it is malformed, EOPNOTSUPP if the algorithm is not known.
  */
 export function parseDigest(text: string, where: string): Digest {
   const colon = text.indexOf(':')

@@ -15,16 +15,16 @@ export function blobPathOf(digest: Digest): LayoutPath {
   return ['blobs', digest.algorithm, digest.hex]
 }
 
-/** A path for messages and for those who are not us: whoever opens it may be led elsewhere by a link. */
+/** A path for messages and for other programs. Opening it may follow a link to another place. */
 export function pathIn(ociDir: PathText, path: LayoutPath): PathText {
   return [ociDir, ...path].join('/')
 }
 
 /**
- * Opens a regular file of a layout that somebody else may have written. A file must lie in the layout itself: as a
+ * Opens a regular file of a layout that another user may have written. A file must lie in the layout itself: as a
  * symbolic link it could be any file that we may read and the writer may not. A folder may be a link to anywhere,
  * because images share a store of blobs like that; only files that are named by a digest can be reached through it. It
- * must be a link of root, of ours, or of the owner of the folder in which it stands.
+ * must belong to root, to this user, or to the owner of the folder in which it stands.
  *
  * Everything is opened below a descriptor of the folder before it, so that nothing can be exchanged in between.
  * @param what names the file in messages

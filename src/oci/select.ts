@@ -224,7 +224,7 @@ function searchIndex(
       offered.add(formatPlatform(entry.platform))
       if (!matchesPlatform(wanted, entry.platform)) continue
     } else if (isManifestType(entry.mediaType) && entries.length > 1) {
-      // Made for nobody in particular: taken only where there is nothing to choose from.
+      // Its platform is not known: it is taken only if there is nothing to choose from.
       continue
     }
     if (isManifestType(entry.mediaType)) return entry

@@ -11,8 +11,8 @@ export interface HashAlgorithm {
 }
 
 /**
- * The name in the superblock is not covered by the root hash: whoever changes the file may name any function
- * with a digest of the root hash's length. So only functions whose preimages nobody can find are listed. MD5
+ * The root hash does not cover the name in the superblock: an attacker who changes the file may name any function
+ * with a digest of the root hash's length. So the list has only functions whose preimages cannot be found. MD5
  * and the SHAKE functions (whose digest length is a convention) are left out although veritysetup takes them.
  */
 const ALGORITHMS: readonly HashAlgorithm[] = [

@@ -36,7 +36,7 @@ export interface OpenVerityOptions {
   /**
    * Bytes of the image that must be covered. This value comes from the image and decides where the superblock
    * is looked for, before anything is verified. Give a function, and it is called a second time on the
-   * verified source; a different answer is refused. Whoever gives a number must do that himself.
+   * verified source; a different answer is refused. A caller that gives a number must do that check itself.
    */
   readonly dataLength: number | DataLengthReader
   /** Most bytes of verified hash blocks to keep. */

@@ -13,7 +13,7 @@ export interface VerifiedSourceOptions {
   readonly cacheBytes?: number
   /** Where to count; by default in the object itself. */
   readonly counters?: VerityCounters
-  /** Told of every mismatch before `readInto` throws. A damaged block that is read again is told again. */
+  /** Called at every mismatch, before `readInto` throws. Reading a damaged block again calls it again. */
   readonly onFailure?: (failure: VerityFailure) => void
 }
 

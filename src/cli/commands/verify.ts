@@ -26,8 +26,8 @@ const VERDICTS: Readonly<Record<LayerState, string>> = {
 }
 
 /**
- * Runs `verify`. A directory is a TARGET, whose daemon tells what it has found so far; an image layout on which
- * nothing of ours is mounted, and anything else, is a SOURCE, which is read as a whole.
+ * Runs `verify`. A directory is a TARGET, whose daemon reports what it has found so far; an image layout that is
+ * not a mount of this program, and anything else, is a SOURCE, which is read as a whole.
  * @returns 1 on any corruption, or where no layer could be verified
  */
 export async function verify(what: string, flags: VerifyFlags): Promise<number> {

@@ -11,7 +11,7 @@ export interface OverlayOptions {
   readonly others: readonly string[]
   /** Never syncs, but leaves no sign of it: `fsync=0`. */
   readonly neverSyncs: boolean
-  /** What is not done, one line each: options that nobody knows, and those that ask for less than there is. */
+  /** What is not done, one line each: unknown options, and options that would switch off what is always on. */
   readonly ignored: readonly string[]
 }
 
@@ -26,7 +26,7 @@ const WITHOUT_EFFECT = new Set(
   ).split(' '),
 )
 
-/** Options of fuse-overlayfs that would switch something off, and what there is all the same. */
+/** Options of fuse-overlayfs that would switch something off, and what stays on. */
 const KEPT: Readonly<Record<string, string>> = {
   static_nlink: 'merged directories have one link anyway, others what they count themselves',
   noacl: 'access lists are enforced',

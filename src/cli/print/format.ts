@@ -18,7 +18,7 @@ export function shortLabel(label: string): string {
   return label.replace(/^(sha(?:256|512):[0-9a-f]{12})[0-9a-f]+$/, '$1')
 }
 
-/** Text for people: each line by itself, whatever names and messages in it hold. */
+/** Text for people: each line stays one line, also with control characters in names and messages. */
 export function formatLines(lines: readonly string[]): string {
   return lines.map((line) => `${printable(line)}\n`).join('')
 }

@@ -5,7 +5,7 @@ export interface Progress {
 
 const SILENT: Progress = { update: () => undefined, stop: () => undefined }
 
-/** A bar on stderr while long work runs; nothing where nobody looks at a terminal, or a program reads the output. */
+/** A bar on stderr while long work runs; nothing without a terminal, or if a program reads the output. */
 export async function startProgress(what: string, quiet: boolean): Promise<Progress> {
   if (quiet || !process.stderr.isTTY) return SILENT
   const { Presets, SingleBar } = (await import('cli-progress')).default

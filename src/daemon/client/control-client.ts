@@ -16,7 +16,7 @@ import {
 /**
  * Asks the daemon that serves a target.
  * @param target absolute path
- * @throws FsError EINVAL where nothing of ours is mounted, EACCES where it belongs to another user, ENOTCONN
+ * @throws FsError EINVAL if this program has no mount there, EACCES if it belongs to another user, ENOTCONN
  *   where its process does not answer
  */
 export async function askStatus(target: string, metadataDir: string | undefined): Promise<MountStatus> {

@@ -172,7 +172,7 @@ async function tryWay(way: keyof typeof WAYS): Promise<Check> {
       allowOther: false,
       defaultPermissions: true,
     })
-    // Unmounted before the descriptor is closed: nobody meets a dead mount.
+    // Unmounted before the descriptor is closed, so that no process meets a dead mount.
     await unmountFuse(folder, true)
     closeSync(mount.fuseFd)
     return { name, status: 'ok', detail: 'a mount was made and undone' }

@@ -14,7 +14,7 @@ export interface RemountOptions {
 
 /**
  * Changes the flags of one of our mounts. One that becomes read-only has all of its changes on the disk afterwards.
- * @throws FsError EINVAL where nothing of ours is mounted; EROFS where it takes no changes; EBUSY while files are open for
+ * @throws FsError EINVAL if this program has no mount there; EROFS where it takes no changes; EBUSY while files are open for
  *   writing; EPERM without CAP_SYS_ADMIN
  */
 export async function remount(target: PathText, options: RemountOptions): Promise<void> {

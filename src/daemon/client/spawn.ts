@@ -8,8 +8,8 @@ import { descriptorOf } from '../request.ts'
 const FIRST_HANDED_FD = 4
 
 /**
- * One helper thread for V8 instead of four: it compiles and collects garbage beside four threads of ours, and every one
- * more costs memory (documented in node(1)).
+ * One helper thread for V8 instead of four: it compiles and collects garbage beside four threads of this program, and each
+ * further thread costs memory (documented in node(1)).
  */
 const ENGINE_OPTIONS = ['--v8-pool-size=1']
 
@@ -19,7 +19,7 @@ export interface DaemonProcess {
   readonly channel: Duplex
   /** Resolves with how the process ended, in words. */
   readonly exit: Promise<string>
-  /** Paths of descriptors of ours, and what the daemon calls them. */
+  /** Paths of descriptors of this process, and the paths that the daemon has for them. */
   readonly handed: ReadonlyMap<string, string>
 }
 
@@ -27,7 +27,7 @@ export interface DaemonProcess {
  * Starts the daemon process, with none of our descriptors except those that `paths` name.
  * It can be started before the request is known: its own start takes longer than reading a command line.
  * @param script file of the daemon
- * @param paths words that may name a descriptor of ours; those that are not open are left out
+ * @param paths words that may name a descriptor of this process; those that are not open are left out
  */
 export function spawnDaemon(script: string, paths: readonly string[]): DaemonProcess {
   const descriptors: number[] = []
@@ -41,7 +41,8 @@ export function spawnDaemon(script: string, paths: readonly string[]): DaemonPro
   const child = spawn(process.execPath, [...ENGINE_OPTIONS, script], {
     env: daemonEnvironment(),
     stdio: ['ignore', 'ignore', 'ignore', 'pipe', ...descriptors],
-    // In our process group until it has mounted: autofs lets nobody else look at the place. Then it leaves by itself.
+    // autofs lets only its own process group look at the target, so the daemon stays in the caller's group until it has
+    // mounted; then it leaves by setsid(2).
     detached: false,
   })
   const exit = new Promise<string>((resolve) => {

@@ -68,7 +68,7 @@ export async function startDaemon(
   child.unref()
   const warn = (_: string, message: string): number => warnings.push(message)
   if (request.readyFd !== undefined) writeReadyFd(request.readyFd, warn)
-  // From here, because a manager listens to the main process only, and that is we until it is told of another.
+  // The command sends this, not the daemon: a manager listens to the main process only, until MAINPID names another.
   await notifyManager(`READY=1\nMAINPID=${child.pid}`, warn)
   return warnings
 }

@@ -24,7 +24,7 @@ const LAZY_END_TIMEOUT_MS = 500
  * Unmounts one of our mounts and waits until its daemon has ended. What a dead daemon left is removed. A mount that
  * can be seen in another place as well (mount --bind) goes on there, and is not waited for.
  * @returns warnings for the user, one line each
- * @throws FsError EINVAL where nothing of ours is mounted, EBUSY while files are open, or where changes may not be on
+ * @throws FsError EINVAL if this program has no mount there, EBUSY while files are open, or if changes may not be on
  *   the disk yet
  */
 export async function umount(target: PathText, options: UmountOptions): Promise<readonly string[]> {
@@ -86,7 +86,7 @@ async function detach(path: string, lazy: boolean): Promise<void> {
         { cause: error },
       )
     }
-    // Whoever has files open on a dead mount only gets errors from them.
+    // Files that are open on a dead mount only give errors.
     await unmountFuse(path, true)
   }
 }

@@ -56,7 +56,7 @@ export async function openChanges(
   // Modes come from the kernel with the umask of the caller taken away, and copies have those of their layer.
   setUmask0()
   raiseOpenFiles()
-  // Its files are in no way those of whoever may look into the runtime folder.
+  // Other users may look into the runtime folder; the changes are for the owner alone.
   const within = paths.temporary ? folder.make(TEMPORARY_CHANGES, 0o700) : undefined
   const upper = await whenFree(() => openUpper(paths, options.upper, lowers, within), request.metadataDir)
   try {

@@ -36,7 +36,7 @@ export interface RuntimeEntry {
   /** Of the folder, among those of its mount namespace. */
   readonly name: PathText
   readonly config: MoleculeConfig
-  /** Undefined where the file is missing or damaged: whoever made the entry is gone. */
+  /** Undefined if the file is missing or damaged: the daemon that made the entry has ended. */
   readonly daemon: DaemonRecord | undefined
 }
 
@@ -155,12 +155,12 @@ export function markMounted(entry: OwnEntry, device: string | undefined): OwnEnt
   return { ...entry, daemon }
 }
 
-/** Removes an entry of this process. Unless it is somebody else's by now. Never throws: the mount is over anyway. */
+/** Removes an entry of this process, unless another process has replaced it. Never throws: the mount is over anyway. */
 export function removeOwnEntry(entry: OwnEntry): void {
   removeFrom(entry.held, entry)
 }
 
-/** Removes an entry that was looked up, if it is this user's and not somebody else's by now. Never throws. */
+/** Removes an entry that was looked up, if it is this user's and no other process has replaced it. Never throws. */
 export function removeEntry({ candidate, ...entry }: RuntimeEntry): void {
   const runDir = openRunDir(candidate)
   if (runDir === undefined) return
@@ -199,7 +199,7 @@ function removeFolder(runDir: Folder, entries: Folder, name: PathText): void {
 
 /**
  * Moves the temporary changes out of the folder of an entry, because open files may still need them when the place of
- * the mount is free: `sweepChanges` removes them once nobody uses them.
+ * the mount is free: `sweepChanges` removes them when their last user has ended.
  */
 export function setChangesAside(runDir: Folder, entry: Folder): void {
   if (entry.statOf(TEMPORARY_CHANGES) === undefined) return

@@ -18,8 +18,8 @@ import { isOpenToStrangers, isOwnAndClosed } from '../../sys/plain/owner.ts'
 export interface RunDirCandidate {
   readonly path: PathText
   /**
-   * Somebody named it (`--metadir`): it may be shared, and only what we make in it must be ours. Any other one must be
-   * ours and closed to writing by others, or it is none.
+   * The user named it (`--metadir`): it may be shared, and only what this program makes in it must be the user's. Any
+   * other candidate must belong to the user and be closed to writing by others, or it does not count.
    */
   readonly named: boolean
 }
@@ -31,8 +31,8 @@ const FOLDER_MODE = 0o755
  * The folders that may be RUNDIR, best first. A folder that the caller chose is the only one; else atomfs' own place for
  * root, the user's runtime folder, and last a private folder under the temporary one, because a session without login
  * (su, CI) has no XDG_RUNTIME_DIR. In a user namespace the user's own comes first: what is called /run/atomfs there
- * belongs to root of the machine, or to another namespace. The last one has a name that nobody can take beforehand, so
- * there may be several.
+ * belongs to root of the machine, or to another namespace. The last one has a name that another user cannot take
+ * beforehand, so there may be several.
  */
 export function runDirCandidates(
   metadataDir: PathText | undefined,
@@ -114,7 +114,7 @@ function openCandidate({ path, named }: RunDirCandidate, make?: number): Folder 
     // What we make in it must stay where it is.
     return make === undefined ? folder : checked(folder, (stat) => !isHostRoot() || !isOpenToStrangers(stat))
   }
-  // What surrounds such a candidate is not ours to make, and a link is no folder of ours.
+  // The parent of such a candidate must exist already, and a symbolic link does not count as the folder.
   const parent = Folder.open(dirname(path), { guarded: isHostRoot() })
   try {
     if (isHostRoot() && isOpenToStrangers(parent.stat())) {
@@ -155,7 +155,7 @@ function isOurs({ uid }: { readonly uid: number }): boolean {
   return uid === effectiveUid()
 }
 
-/** @returns the folder. @throws FsError EPERM, and closes it, where it is somebody else's */
+/** @returns the folder. @throws FsError EPERM, and closes it, if another user owns it */
 function checked(folder: Folder, isRight: (stat: ReturnType<Folder['stat']>) => boolean): Folder {
   const stat = folder.stat()
   if (isRight(stat)) return folder

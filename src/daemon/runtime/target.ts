@@ -136,7 +136,7 @@ export function refuseInside(target: PathText, directories: readonly PathText[])
   }
 }
 
-/** A mount over directories that somebody may open later by their paths. @throws FsError EINVAL */
+/** Refuses a mount over directories that other processes may open later by their paths. @throws FsError EINVAL */
 export function refuseOver(target: PathText, directories: readonly PathText[]): void {
   if (descriptorOf(target) === undefined)
     refuseToCover(target, directories, 'its own upper or work directory')
@@ -151,8 +151,8 @@ function realOrUndefined(path: PathText): PathText | undefined {
 }
 
 /**
- * A mount over the image would be read through itself by whoever opens a path of it later, and such a reader
- * hangs unkillably (fuse-overlayfs had that). Only paths that contain the image do that.
+ * A process that later opens a path of the image would read the image through the mount itself, and such a reader hangs
+ * and cannot be killed (fuse-overlayfs had that). Only targets that contain the image cause it.
  */
 function refuseToCover(target: PathText, imagePaths: readonly PathText[], what = 'the image itself'): void {
   for (const path of imagePaths) {

@@ -8,7 +8,7 @@ import { systemCall } from '../ffi/system-call.ts'
 
 /**
  * Names below a descriptor of their directory, which may be opened with O_PATH. A name is one component, so that no
- * call leaves that directory, and no path is walked that somebody could bend. Everything throws FsError with the
+ * call leaves that directory, and no path is walked that another process could redirect. Everything throws FsError with the
  * errno of the kernel, and EINVAL for what is no file name.
  */
 

@@ -17,7 +17,7 @@ const ENXIO = 6
 
 /**
  * Start of the next data or hole of an open file at or after `offset`, bytes; undefined where there is none
- * (lseek(2)). Moves the file position, which nothing of ours uses.
+ * (lseek(2)). Moves the file position, which this program never uses.
  */
 export function seekExtent(fd: number, offset: number, whence: 'data' | 'hole'): number | undefined {
   const position = Number(lseek(fd, offset, whence === 'data' ? SEEK_DATA : SEEK_HOLE))

@@ -114,7 +114,7 @@ export function copyRange(
 
 /**
  * Start of the next data or hole at or after `offset`; undefined where there is none: past the end, or no more data.
- * Moves the position of the descriptor, which nothing of ours uses.
+ * Moves the position of the descriptor, which this program never uses.
  */
 export function seekFd(fd: number, offset: number, whence: 'data' | 'hole'): number | undefined {
   return seekExtent(fd, offset, whence)

@@ -16,7 +16,8 @@ const UNFINISHED = '.new'
 
 /**
  * A folder that is held by a descriptor. Everything is done by one name below it, and no symbolic link is followed, so
- * that nobody who renames things leads us elsewhere, and a root directory that changes (pivot_root) does not matter.
+ * that a user who renames things cannot lead the walk elsewhere, and a root directory that changes (pivot_root) does not
+ * matter.
  */
 export class Folder {
   /** O_PATH. */
@@ -109,7 +110,7 @@ export class Folder {
     try {
       fd = open()
     } catch (error) {
-      // Somebody was killed while he wrote.
+      // A process was killed while it wrote the file.
       if (!(error instanceof FsError) || error.code !== 'EEXIST') throw error
       unlinkAt(this.fd, name)
       fd = open()

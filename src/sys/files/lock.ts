@@ -19,7 +19,7 @@ const flock = libcFunction('int flock(int fd, int operation)')
 
 /**
  * Takes flock(2) for the open file of a descriptor, until its last descriptor is closed or its process dies.
- * @returns false where somebody else has it
+ * @returns false if another process has it
  * @throws FsError EBADF, ENOLCK, EOPNOTSUPP on file systems that have no such locks
  */
 export function tryLock(fd: number, kind: 'shared' | 'exclusive'): boolean {

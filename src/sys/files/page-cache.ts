@@ -14,7 +14,7 @@ const EAGAIN = 11
 /** File systems that lie in memory and do not know RWF_NOWAIT (include/uapi/linux/magic.h). */
 const IN_MEMORY = new Set([0x0102_1994, 0x8584_58f6])
 
-/** Room for the bytes of one question, shared by all probes of a thread: nobody looks at them. */
+/** Room for the bytes of one probe, shared by all probes of a thread; the bytes are not used. */
 const PIECE = 128 << 10
 let room: { readonly vector: Buffer; readonly bytes: Uint8Array } | undefined
 

@@ -34,8 +34,8 @@ export interface Walked {
 }
 
 /**
- * Opens a folder from the root on, each name below the descriptor of the folder before: what was looked at is what is
- * gone on with, whoever renames things meanwhile. Symbolic links are followed by hand, and none that the kernel would
+ * Opens a folder from the root on, each name below the descriptor of the folder before: the folder that
+ * was checked is the folder that is used, also if another process renames things meanwhile. Symbolic links are followed by hand, and none that the kernel would
  * not follow in a sticky folder; a guarded walk follows only those of root and of ourselves.
  * @param path absolute
  * @throws FsError EPERM where it is refused, and what the kernel says: ENOENT, ENOTDIR, EACCES, ELOOP, EROFS, ENOSPC, …
@@ -64,7 +64,7 @@ export function removeMade(made: readonly MadeFolder[]): void {
     try {
       rmdirAt(parent, name)
     } catch {
-      // Somebody else uses it by now, or has moved it: it does no harm.
+      // Another process uses it by now, or has moved it: it may stay.
     }
     closeSync(parent)
   }
@@ -151,7 +151,7 @@ class Walker {
       this.made.push({ parent: duplicateDescriptor(this.fd), name })
     } catch (error) {
       if (!(error instanceof FsError)) throw error
-      // Somebody else was faster, which is fine.
+      // Another process made it first, which is fine.
       if (error.code !== 'EEXIST') {
         throw new FsError(error.code, `${path} cannot be made: ${error.code}`, { cause: error })
       }

@@ -229,7 +229,7 @@ export function userMayAllowOther(path = '/etc/fuse.conf'): boolean {
   }
 }
 
-/** Remembered so that an unmount by us never hits what somebody mounted over it. */
+/** Remembered, so that the unmount never hits a mount that another process made over it. */
 function deviceAt(target: PathText): string | undefined {
   const top = topMountAt(readMountInfo(), target)
   return top?.type === MOUNT_TYPE ? top.device : undefined

@@ -1,7 +1,7 @@
 import type { Stats } from 'node:fs'
 import { effectiveUid, isInitialUserNamespace } from './namespaces.ts'
 
-/** Owner of what belongs to nobody in a user namespace: there it stands for root of the machine (user_namespaces(7)). */
+/** Shown as owner of files whose owner has no id in the user namespace: root of the machine, too (user_namespaces(7)). */
 const OVERFLOW_UID = 65_534
 
 const GROUP_WRITE = 0o020
@@ -13,7 +13,7 @@ export function isTrustedOwner(uid: number): boolean {
   return uid === 0 || uid === effectiveUid() || (uid === OVERFLOW_UID && !isInitialUserNamespace())
 }
 
-/** Whether a folder is of this user, and nobody else can change what lies in it. */
+/** Whether a folder belongs to this user and other users cannot change what lies in it. */
 export function isOwnAndClosed({ uid, mode }: Pick<Stats, 'uid' | 'mode'>): boolean {
   return uid === effectiveUid() && (mode & (GROUP_WRITE | OTHERS_WRITE)) === 0
 }
@@ -28,7 +28,7 @@ export function isOpenToStrangers({ uid, mode }: Pick<Stats, 'uid' | 'mode'>): b
 
 /**
  * Whether the kernel would follow a symbolic link in this folder where it protects sticky folders
- * (fs/namei.c:may_follow_link): whoever follows one by hand has to ask the same.
+ * (fs/namei.c:may_follow_link). Code that follows links by hand has to ask the same.
  */
 export function mayFollow(folder: Pick<Stats, 'uid' | 'mode'>, link: Pick<Stats, 'uid'>): boolean {
   const isShared = (folder.mode & STICKY) !== 0 && (folder.mode & OTHERS_WRITE) !== 0

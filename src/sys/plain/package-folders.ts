@@ -10,8 +10,8 @@ interface Resolver {
 
 /**
  * From here on packages are found only in a `node_modules` above the file that wants them, and only where no stranger
- * could have put it: npm hoists packages to the folder of whoever installs, so these are searched, but not
- * `/tmp/node_modules` of anybody for a program below /tmp. NODE_PATH and the folders in HOME count no more.
+ * could have put it. npm hoists packages to the folder of the user who installs, so those folders are searched, but not
+ * the `/tmp/node_modules` of another user for a program below /tmp. NODE_PATH and the folders in HOME count no more.
  * For programs: who uses the library decides himself.
  */
 export function searchSafeFoldersOnly(): void {
@@ -26,7 +26,7 @@ export function searchSafeFoldersOnly(): void {
 }
 
 /**
- * Whether what lies in a folder can only come from root, from us, or from a group of ours. One that is missing is safe
+ * Whether what lies in a folder can only come from root, from this user, or from a group of this user. One that is missing is safe
  * where no stranger can make it.
  */
 export function isSafeFolder(folder: string): boolean {
@@ -36,7 +36,7 @@ export function isSafeFolder(folder: string): boolean {
   const itself = statOf(() => lstatSync(folder))
   if (itself === undefined) return isTrustedOwner(parent.uid) && !isOpen
   const content = itself.isSymbolicLink() ? statOf(() => statSync(folder)) : itself
-  // In a sticky folder only its owner can replace what somebody else has made (unlink(2), EPERM).
+  // In a sticky folder only its owner can replace files of other users (unlink(2), EPERM).
   const stays = isTrustedOwner(parent.uid) && (!isOpen || (parent.mode & STICKY) !== 0)
   return (
     stays &&

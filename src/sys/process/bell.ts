@@ -3,8 +3,8 @@ import { libcFunction } from '../ffi/libc.ts'
 import { Scratch } from '../ffi/scratch.ts'
 
 /**
- * A counter of the kernel that wakes a thread which waits in poll(2): eventfd(2). Whoever knows the number of the
- * descriptor may ring, from any thread of the process.
+ * A counter of the kernel that wakes a thread which waits in poll(2): eventfd(2). Any thread of the
+ * process that knows the number of the descriptor may ring.
  */
 
 const eventfd = libcFunction('int eventfd(unsigned int initial, int flags)')

@@ -4,7 +4,7 @@ import { libcFunction } from '../ffi/libc.ts'
 const setsid = libcFunction('int setsid(void)')
 const cSignal = libcFunction('uintptr_t signal(int number, uintptr_t handler)')
 
-/** Leaves the session and the process group of whoever started this process. @throws FsError EPERM for a group leader */
+/** Leaves the session and the process group of the process that started this one. @throws FsError EPERM for a group leader */
 export function startSession(): void {
   if (Number(setsid()) < 0) throw systemError('setsid')
 }

@@ -23,7 +23,7 @@ const sendto = libcFunction(
 /**
  * Sends one datagram without waiting for its reader.
  * @param address a path, or `@` and an abstract name
- * @throws FsError with the errno of socket(2) or sendto(2); nobody listening is one of them
+ * @throws FsError with the errno of socket(2) or sendto(2); ECONNREFUSED without a listener is one of them
  */
 export function sendDatagram(address: string, text: string): void {
   const target = encodeUnixAddress(address)
@@ -39,8 +39,8 @@ export function sendDatagram(address: string, text: string): void {
 }
 
 /**
- * `struct sockaddr_un`: family, then the path. An abstract name begins with a NUL instead of `@`, and its length is
- * told by the size of the structure alone, so it has no NUL at its end.
+ * `struct sockaddr_un`: family, then the path. An abstract name begins with a NUL instead of `@`, and only the
+ * size of the structure gives its length, so it has no NUL at its end.
  */
 export function encodeUnixAddress(address: string): Buffer {
   const path = Buffer.from(address)
