@@ -6,7 +6,7 @@ import type { Inode } from './inode.ts'
 const RECORDED_DIRECTORIES_MAX = 1 << 20
 
 /**
- * Keeps a damaged or crafted image from showing an endless tree, or one with more paths than anybody can walk: a
+ * Keeps a damaged or crafted image from showing an endless tree, or one with more paths than a walk can visit: a
  * directory has one name. The entry through which it was first reached is remembered, and a second one is refused:
  * directories have no hard links. The stored `parent_inode` cannot be relied on: sqfstar stores a wrong one for
  * pseudo directories (squashfs-tools issue 354), and the kernel uses it for ".." only.

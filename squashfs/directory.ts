@@ -26,7 +26,7 @@ const HEADER_COUNT_MAX = 256
 export const LISTING_MAX = 65536 * METADATA_SIZE
 /**
  * Names of one listing that do not follow the greatest so far, at most. The format wants them sorted; the kernel shows
- * others too, but finds only some of them by name, so nobody has many.
+ * others too, but finds only some of them by name, so real images have few.
  */
 export const UNSORTED_MAX = 65536
 const SLASH = 0x2f
@@ -241,7 +241,7 @@ export class DirectoryListing {
     return this.#rise < 0 ? { name, ref, ino, type, unsorted: true } : { name, ref, ino, type }
   }
 
-  /** Where the current entry ends in the directory table: different for every entry, whatever the listing's offsets. */
+  /** Where the current entry ends in the directory table: different for every entry, also if offsets of the listing are wrong. */
   get #place(): number {
     const cursor = this.#cursor
     if (cursor === undefined) return 0

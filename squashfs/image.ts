@@ -352,7 +352,7 @@ export class SquashfsImage implements Layer {
         cursor.skip(nameSize)
       }
     } catch (error) {
-      // A damaged index is the error of whoever uses it; here it only means not to rely on the order.
+      // The lookup that uses a damaged index reports it; here it only means not to rely on the order.
       if (error instanceof FsError) return false
       throw error
     }

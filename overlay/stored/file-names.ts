@@ -3,7 +3,7 @@ import type { Name } from '../../src/base/index.ts'
 /**
  * In a layer a name that begins with `.wh.` is a mark. A file that is shown with such a name is stored with one more dot,
  * and so are those that begin with more dots and `wh.`: `.wh.x` as `..wh.x`, `..wh.x` as `...wh.x`. What is stored so is
- * a plain file to every overlay and to whoever packs the directory (docs/adr/0020-marks-and-names.md).
+ * a plain file to every overlay and to every program that packs the directory (docs/adr/0020-marks-and-names.md).
  */
 const SHOWN = /^\.+wh\./
 const STORED = /^\.\.+wh\./

@@ -16,7 +16,7 @@ const UPPER = 2 ** 52
 
 /** Numbers of a host file system below this are shown by arithmetic. */
 export const HOST_NUMBERS = 2 ** 40
-/** File systems whose numbers can be told apart. */
+/** Host file systems whose numbers get ranges of their own. */
 const DEVICES = 1024
 const PER_LAYER = 2 ** 32
 
@@ -30,7 +30,7 @@ export class InodeNumbers {
   readonly #layers: readonly Layer[]
   /** Added to the numbers of a layer that counts them; undefined where they would not all fit. */
   readonly #bases: readonly (number | undefined)[]
-  /** Nobody else has numbers: they are shown as they are stored, whatever the layer says that it counts. */
+  /** The only layer: its numbers are shown as they are stored, also if they exceed its count. */
   readonly #alone: boolean
   /** Sum of what the layers count: host numbers follow. */
   readonly #counted: number

@@ -9,7 +9,7 @@ const CAPABILITY = 'security.capability'
 const CAPABILITY_3_SIZE = 24
 const CAPABILITY_3_MAGIC = 3
 const ROOT_ID = 20
-/** An id that nobody has (include/linux/uidgid.h:INVALID_UID). */
+/** The id that no user can have (include/linux/uidgid.h:INVALID_UID). */
 const NOBODY_AT_ALL = 0xffff_ffff
 
 /** Whether the value of this attribute may hold ids. */
@@ -18,9 +18,9 @@ function holdsIds(name: Name): boolean {
 }
 
 /**
- * The value of an attribute as it is shown. Entries of an access list for ids that the mount does not have are left out:
- * nobody has them, and the kernel would refuse the whole list (fs/posix_acl.c:posix_acl_from_xattr). A capability for
- * such a root is for nobody.
+ * The value of an attribute as it is shown. Entries of an access list for ids that the mount does not have are left out,
+ * because the kernel would refuse the whole list (fs/posix_acl.c:posix_acl_from_xattr). A capability for such a root gets
+ * the invalid id, so it gives no rights.
  */
 export function shownValue(owner: OwnerRule, name: Name, value: Uint8Array): Uint8Array {
   if (!holdsIds(name)) return value

@@ -136,7 +136,7 @@ export function hostMode({ mode, gid }: Owner, hostGid: number): number {
     : (mode & 0o700) | 0o600 | (group << 3) | others
 }
 
-/** What is a regular file only because others cannot have records is nobody's to read. */
+/** A device or fifo with an owner record is a regular file on the host, which no other user may read. */
 function giveHostMode(fd: number, owner: Owner): void {
   if (isRegular(owner.mode) || isDirectory(owner.mode)) chmodFd(fd, hostMode(owner, statFd(fd).gid))
 }

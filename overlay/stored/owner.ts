@@ -25,8 +25,8 @@ export function shownId(rule: IdRule | undefined, id: number): number {
 }
 
 /**
- * The id to store for one that the user names, the reverse of `mappedId`; where one id is shown for everything, what he
- * names is stored all the same.
+ * The id to store for one that the user names, the reverse of `mappedId`; if one id is shown for everything, the
+ * named id is stored unchanged.
  */
 export function unmappedId(rule: IdRule | undefined, id: number): number | undefined {
   if (rule === undefined || typeof rule === 'number') return id
@@ -35,7 +35,7 @@ export function unmappedId(rule: IdRule | undefined, id: number): number | undef
 }
 
 /**
- * The owner to store. An id outside of all ranges is stored as nobody's, as fuse-overlayfs does: engines make mount
+ * The owner to store. An id outside of all ranges is stored as the overflow id, as fuse-overlayfs does: engines make mount
  * points as a root that the container does not know.
  */
 function storedId(rule: IdRule | undefined, id: number): number {

@@ -15,7 +15,7 @@ export interface UpperPolicy {
   readonly owners: 'real' | 'override'
   /** Attribute of the owner records; used only where `owners` is `override`. */
   readonly ownerRecord: Name
-  /** Where owners are written down: real files get their modes all the same, as far as the record allows (`hostMode`). */
+  /** With owner records: whether host files also get the modes, as far as the record allows (`hostMode`). */
   readonly modes: 'real' | 'private'
   /** Namespace of the attributes of the overlay itself: `user.overlay.` or `trusted.overlay.` */
   readonly markers: 'user' | 'trusted'

@@ -13,7 +13,7 @@ export class SortedListings {
   readonly #read: (directory: Ref) => DirectoryCursor
   readonly #listings = new LruCache<Ref, readonly LayerEntry[]>(MOST_NAMES)
 
-  /** @param read gives all entries of a directory, in whatever order */
+  /** @param read gives all entries of a directory, in any order */
   constructor({ label }: Layer, read: (directory: Ref) => DirectoryCursor) {
     this.#label = label
     this.#read = read

@@ -4,7 +4,7 @@ import type { UpperPolicy } from './policy.ts'
 /**
  * Where owners are written down instead of set, attributes that only root may set are stored under this prefix, too,
  * as fuse-overlayfs does for `security.`. Access lists are among them: a real one would change the mode of the real
- * file, and give rights on the host to whoever has an id that is meant for the inside.
+ * file, and give rights on the host to a user whose id there is one of the ids inside.
  */
 const OVERRIDE_PREFIX = 'user.containers.override_'
 /** XATTR_NAME_MAX (include/uapi/linux/limits.h). */

@@ -54,12 +54,12 @@ function leaveCaller(log: Log): void {
   }
 }
 
-/** Tells the parent why there is no mount; a fault of ours comes with its place in the code. */
+/** Sends the parent the reason why there is no mount; a fault of this program comes with its place in the code. */
 export function sendFailure(error: unknown): void {
   try {
     sendAnswer({ error: failureText(error) })
   } catch {
-    // The parent is gone: it was killed, and there is nobody to tell.
+    // The parent was killed, so there is no receiver.
   }
 }
 

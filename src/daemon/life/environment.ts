@@ -4,7 +4,7 @@ const NAMES: ReadonlySet<string> = new Set([
   ...['PATH', 'HOME', 'TMPDIR', 'TMP', 'TEMP'],
   // Times and words in logs.
   ...['TZ', 'LANG', 'LANGUAGE'],
-  // Who is told, and where what is printed goes (sd_notify(3), systemd.exec(5)).
+  // Sockets of the service manager and of its log (sd_notify(3), systemd.exec(5)).
   ...['NOTIFY_SOCKET', 'JOURNAL_STREAM', 'INVOCATION_ID'],
   'FUSERMOUNT_PROG',
 ])
@@ -12,7 +12,7 @@ const NAMES: ReadonlySet<string> = new Set([
 const PREFIXES = ['ATOMFS_', 'XDG_', 'LC_', 'FUSE_OVERLAYFS_'] as const
 
 /**
- * What the daemon's own C library is told. With an arena for each thread glibc opens `/proc/sys/vm/overcommit_memory` when
+ * Settings of the daemon's C library. With an arena for each thread glibc opens `/proc/sys/vm/overcommit_memory` when
  * one shrinks for the first time (malloc/arena.c:shrink_heap): an absolute path, which may lead into the mount that the
  * very thread serves (src/sys/plain/proc.ts). One arena also holds less memory.
  */

@@ -16,8 +16,8 @@ const REMEDIES: Readonly<Record<string, string>> = {
 const NO_THREAD = ['ERR_WORKER_INIT_FAILED', 'ERR_WORKER_OUT_OF_MEMORY']
 
 /**
- * One line for whoever asked for a mount. Whatever the system refuses is the machine's state or the user's choice; only
- * what is left is a fault of ours, and comes with its place in the code.
+ * One line for the caller of a mount. An errno comes from the machine's state or the user's choice; any other exception
+ * is a fault of this program, and the line names its place in the code.
  */
 export function failureText(error: unknown): string {
   if (error instanceof FsError || codeOf(error) !== undefined) return messageOf(error)
@@ -34,7 +34,7 @@ export function messageOf(error: unknown): string {
 /** An error that says it itself knows better. */
 const REMEDY_GIVEN = /ulimit|--metadir|sysctl/
 
-/** The errno behind an error of ours, of Node, or of a thread that could not start. */
+/** The errno behind an `FsError`, an error of Node, or a thread that could not start. */
 function codeOf(error: unknown): string | undefined {
   if (error instanceof FsError) return error.code
   if (!(error instanceof Error)) return undefined

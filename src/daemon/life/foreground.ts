@@ -16,7 +16,7 @@ export async function runInForeground(request: MountRequest, parts: DaemonParts)
     ...processEvents(true, log),
     log,
     report,
-    // Whoever started it waits for it, in whatever namespace.
+    // The caller waits for this process, so the end of a namespace does not end it.
     namespaceEnd: () => new Promise(() => undefined),
     entryCreated: () => undefined,
     mounted: () => undefined,

@@ -14,7 +14,7 @@ const SYSLOG_SOCKET = '/dev/log'
 export interface LogSink {
   /** Drops what is below the level that was asked for. */
   readonly log: Log
-  /** Whatever the level: what a user asked for just now. */
+  /** Logs at every level: the user asked for this line just now. */
   readonly report: (message: string) => void
   /** A log without a place of its own lies in the runtime entry. */
   entryCreated(entry: OwnEntry): void
@@ -46,7 +46,7 @@ const logToSyslog: Log = (level, message) => {
   try {
     sendDatagram(SYSLOG_SOCKET, formatSyslog(level, message))
   } catch {
-    // Nobody collects logs on this machine.
+    // This machine has no syslog daemon.
   }
 }
 

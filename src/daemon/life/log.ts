@@ -10,7 +10,7 @@ const FACILITY_DAEMON = 3 << 3
 /** A log file is renamed at this size, and one older file is kept: the log is bounded by twice as much. */
 const MAX_LOG_BYTES = 1 << 20
 
-/** A line for people: time, level, message. Line ends in the message, and whatever else is no text, are shown, not made. */
+/** A line for people: time, level, message. Line ends and control characters in the message are shown escaped. */
 export function formatLine(level: LogLevel, message: string, now = new Date()): string {
   return `${now.toISOString()} ${level}: ${printable(message)}\n`
 }

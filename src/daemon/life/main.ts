@@ -2,8 +2,8 @@ import '../../sys/plain/own-packages.ts'
 import { exitNow } from '../../sys/process/exit.ts'
 import { sendFailure } from './background.ts'
 
-// Entry point of the daemon process. Whatever goes wrong from the first import on reaches the parent, which
-// is the only one to tell it to: this process has no stderr.
+// Entry point of the daemon process. Errors from the first import on go to the parent, because this process has no
+// stderr.
 try {
   const [{ runInBackground }, { resolveMolecule }, { startServer }, { serveByFuseNative }] =
     await Promise.all([

@@ -15,9 +15,9 @@ const HELD_INTERVAL_MS = 5000
 export const TITLE = 'atomfs-fuse'
 
 /**
- * Resolves when nobody but daemons of ours is left in this mount namespace. A process keeps its namespace with all
- * mounts alive, so without this a mount made in a container would stay when the container has ended, and nobody
- * could reach it. Never resolves in the namespace of the machine. Does not keep the process alive.
+ * Resolves when only daemons of this program are left in this mount namespace. A process keeps its namespace with all
+ * mounts alive, so without this a mount made in a container would stay after the end of the container, and could not be
+ * reached. Never resolves in the namespace of the machine. Does not keep the process alive.
  */
 export function namespaceEnd(): Promise<void> {
   return new Promise((resolve) => {

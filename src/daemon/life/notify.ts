@@ -2,7 +2,7 @@ import { writeSync } from 'node:fs'
 import type { Log } from '../../base/index.ts'
 
 /**
- * Tells the service manager, where it asked to be told (sd_notify(3)). Never fails a mount.
+ * Sends a message to the service manager, if it set NOTIFY_SOCKET (sd_notify(3)). Never fails a mount.
  * @param state lines such as `READY=1`
  */
 export async function notifyManager(

@@ -4,8 +4,8 @@ import { type Capability, forbidNewPrivileges, keepCapabilities } from '../../sy
 
 /**
  * Gives up what the main thread does not need once the mount is made: it unmounts, removes its runtime entry, and
- * looks at the processes of its mount namespace. Whoever mounted through fusermount3 keeps all, since that helper is
- * what unmounts, and its setuid bit must work.
+ * looks at the processes of its mount namespace. After a mount through fusermount3 the process keeps all, because
+ * that helper also unmounts, and its setuid bit must work.
  */
 export function dropPrivileges(mount: FuseMount | undefined, writable: boolean, log: Log): void {
   if (mount?.way !== 'mount') return
@@ -27,12 +27,12 @@ export function dropThreadPrivileges(log: Log): void {
 
 /**
  * What the thread that changes an upper directory needs there. The kernel has checked the caller's permissions, so
- * that it acts as overlayfs does, with the rights of who mounted; and whatever a layer says of a file must come out.
+ * that it acts as overlayfs does, with the rights of the user who mounted; and attributes must come out as the layer has them.
  */
 const WRITER: readonly Capability[] = [
   // Files get the owners that callers and layers say.
   'CHOWN',
-  // Whatever the modes of files and directories are: they are not meant for us.
+  // Modes of files and directories are meant for callers in the mount, not for the daemon.
   'DAC_OVERRIDE',
   'DAC_READ_SEARCH',
   // Modes, times and attributes of the files of others.
@@ -50,7 +50,7 @@ const WRITER: readonly Capability[] = [
 /** Where the files stay when the mount is over. What is to be removed with it must not become immutable. */
 const KEEPER: readonly Capability[] = [
   ...WRITER,
-  // chattr(1): the kernel asks for this capability whoever changes the flags `i` and `a` in the mount.
+  // chattr(1): the kernel wants this capability of the thread that changes the flags `i` and `a` in the upper.
   'LINUX_IMMUTABLE',
 ]
 

@@ -45,10 +45,10 @@ export function processEvents(
   for (const signal of ENDING) process.on(signal, stop)
   process.on('SIGINT', foreground ? stop : () => undefined)
   process.on('SIGHUP', foreground ? stop : () => undefined)
-  // A write past the limit of whoever mounted (RLIMIT_FSIZE) is an error of that write.
+  // A write past RLIMIT_FSIZE, which the daemon inherited from the caller, is an error of that write.
   process.on('SIGXFSZ', () => undefined)
   ignoreRealTimeSignals()
-  // Node starts its debugger on SIGUSR1 unless somebody listens.
+  // Node starts its debugger on SIGUSR1 unless the process has a handler for it.
   let report = (): void => undefined
   process.on('SIGUSR1', () => report())
   process.on('uncaughtException', (error) => {

@@ -8,8 +8,8 @@ import { findEntry, removeEntry } from '../runtime/entries.ts'
 import { canonicalTarget, isDead } from '../runtime/target.ts'
 
 /**
- * Removes what a daemon left that died before it could clean up: its dead mount, and its runtime entry. Whatever ended
- * it (a limit of memory, the killer of the kernel) did not ask. Never throws: there is an error to tell already.
+ * Removes what a daemon left that died before it could clean up (a memory limit, the kernel's OOM killer): its dead mount
+ * and its runtime entry. Never throws: the caller already has an error to report.
  */
 export async function removeRemains(request: MountRequest): Promise<void> {
   if (descriptorOf(request.target) !== undefined) return

@@ -39,17 +39,17 @@ import { announce } from './readiness.ts'
 /** What surrounds the daemon: a parent behind a pipe, or a terminal. */
 export interface DaemonHost {
   readonly log: Log
-  /** Prints whatever the log level: somebody asked. */
+  /** Prints at every log level: the user asked for it. */
   readonly report: (message: string) => void
-  /** Calls the listener whenever somebody asks for a report. */
+  /** Calls the listener whenever a user asks for a report (SIGUSR1). */
   onReportRequest(listener: () => void): void
-  /** Resolves when nobody is left in the mount namespace. */
+  /** Resolves when no other process is left in the mount namespace. */
   namespaceEnd(): Promise<void>
   /** The runtime entry exists: logs may go there. */
   entryCreated(entry: OwnEntry): void
   /** The mount exists, and does not serve yet. */
   mounted(): void
-  /** The mount serves. Throws when nobody waits for it any more: then it is undone. */
+  /** The mount serves. Throws if the caller has stopped waiting: then the mount is undone. */
   ready(warnings: readonly string[]): void
   /** Resolves when the daemon is asked to end. */
   readonly stopRequested: Promise<string>
@@ -71,7 +71,7 @@ const STOP_TIMEOUT_MS = 100
 /** How long those who have files open are served after the mount is detached. A service manager kills after 90 s. */
 const LAST_USERS_TIMEOUT_MS = 60_000
 
-/** A mount that somebody has covered cannot be detached, so nothing tells when its last user has gone. */
+/** A covered mount cannot be detached, so the daemon cannot learn when its last user has gone. */
 const COVERED_TIMEOUT_MS = 2000
 
 /** What exists of a mount at some moment, and so has to be undone. */
@@ -110,10 +110,10 @@ export async function serveMount(
         throw new FsError('EINTR', `${why} before the mount was ready`)
       }),
     ])
-    // Whoever waited may pivot_root(2) at once, and after that no file of ours is found by its path. It serves already:
-    // who asks it to end meanwhile has had a mount.
+    // A caller that waited may call pivot_root(2) at once, and after that this program's files cannot be found by path. The
+    // mount already serves, so a request to end it meanwhile is no failed mount.
     await Promise.race([progress.server?.loaded, host.fault, host.stopRequested])
-    // First, so that whoever is told meets a process that has given up its rights.
+    // Before the answer, so that the caller meets a process that has given up its rights.
     dropPrivileges(progress.mount, progress.upper !== undefined, host.log)
     host.ready(warnings)
   } catch (error) {
@@ -181,7 +181,7 @@ function isStillMounted({ config, daemon }: RuntimeEntry): boolean {
   return daemon?.device !== undefined && topMountAt(readMountInfo(), config.Target)?.device === daemon.device
 }
 
-/** What this mount has thrown away; the rest is for whoever mounts or unmounts next. */
+/** Removes the temporary changes of this mount; the next mount or unmount removes what is left. */
 function sweepAfter({ entry }: Progress, log: Log): void {
   if (entry !== undefined) sweepChanges(entry.held.runDir, log)
 }
@@ -333,8 +333,8 @@ async function tearDown(progress: Progress, log: Log, failed = false): Promise<v
 }
 
 /**
- * Unmounts lazily wherever our own superblock is on top. A place that somebody covered with another mount is
- * left alone: the connection ends with us, and what is below answers ENOTCONN.
+ * Unmounts lazily every place where this mount is on top. A place that another mount covers is left alone: the connection
+ * ends with this process, and what is below answers ENOTCONN.
  * @returns false where some place stays
  */
 async function detach(mount: FuseMount | undefined, log: Log): Promise<boolean> {

@@ -20,7 +20,7 @@ export interface ServerOptions {
   readonly log: Log
 }
 
-/** Why serving is over: the kernel ended the connection (ENODEV), or a fault of ours. */
+/** Why serving is over: the kernel ended the connection (ENODEV), or a fault of this program. */
 export type EndReason =
   | { readonly reason: 'unmounted' }
   | { readonly reason: 'failed'; readonly message: string }

@@ -35,7 +35,7 @@ export function startServer(options: ServerOptions): RunningServer {
 
   function end(reason: EndReason): void {
     ended.resolve(reason)
-    // The threads have told bugs from damage already: this text is for the user as it is.
+    // The threads have already separated bugs from damage: this text is for the user as it is.
     const why = reason.reason === 'failed' ? reason.message : 'unmounted before it was ready'
     ready.reject(new FsError('EIO', why))
     if (reason.reason === 'failed') loaded.reject(new FsError('EIO', why))
@@ -97,7 +97,7 @@ export function startServer(options: ServerOptions): RunningServer {
     ready.resolve()
     startWorkers()
   })
-  // Whoever does not wait for `ready` learns of the failure from `ended`.
+  // A caller that does not wait for `ready` learns of the failure from `ended`.
   ready.promise.catch(() => undefined)
   loaded.promise.catch(() => undefined)
 
