@@ -7,24 +7,24 @@ import { HOLE } from './jobs.ts'
  */
 export interface AnswerTarget {
   begin(token: ReplyToken): void
-  /** `size` bytes of a slot, from `from`. The slot is READY and stays pinned until `send` has returned. */
-  place(slot: number, from: number, size: number): void
-  /** `size` zero bytes, at most `ZEROS_SIZE`. */
-  zeros(size: number): void
+  /** `length` bytes of a slot, from `from`. The slot is READY and stays pinned until `send` has returned. */
+  place(slot: number, from: number, length: number): void
+  /** `length` zero bytes, at most `ZEROS_SIZE`. */
+  zeros(length: number): void
   /** Never throws for what the receiver refuses: it then gets EIO, where it still waits. */
   send(): void
   /** Drops the pieces and answers with an error. */
   fail(code: ErrnoCode): void
 }
 
-/** Sends the answer `token`. @param segments three ints each: slot (READY and pinned) or HOLE, from, size */
+/** Sends the answer `token`. @param segments three ints each: slot (READY and pinned) or HOLE, from, length */
 export function sendSegments(target: AnswerTarget, token: ReplyToken, segments: Int32Array): void {
   target.begin(token)
   for (let i = 0; i < segments.length; i += 3) {
     const slot = segments[i] ?? HOLE
-    const size = segments[i + 2] ?? 0
-    if (slot === HOLE) target.zeros(size)
-    else target.place(slot, segments[i + 1] ?? 0, size)
+    const length = segments[i + 2] ?? 0
+    if (slot === HOLE) target.zeros(length)
+    else target.place(slot, segments[i + 1] ?? 0, length)
   }
   target.send()
 }

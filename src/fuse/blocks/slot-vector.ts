@@ -18,19 +18,19 @@ export class SlotVector {
   }
 
   /** Adds bytes of a slot, which is READY and stays pinned until they are written. */
-  place(slot: number, from: number, size: number): void {
-    this.writer.add(this.#blocks + slot * this.#slotSize + from, size)
+  place(slot: number, from: number, length: number): void {
+    this.writer.add(this.#blocks + slot * this.#slotSize + from, length)
   }
 
   /** @throws RangeError for more than `ZEROS_SIZE` */
-  zeros(size: number): void {
-    if (size > ZEROS_SIZE) throw new RangeError(`hole of ${size} bytes in one job`)
-    this.writer.add(this.#zeros, size)
+  zeros(length: number): void {
+    if (length > ZEROS_SIZE) throw new RangeError(`hole of ${length} bytes in one job`)
+    this.writer.add(this.#zeros, length)
   }
 
   /**
    * Adds what the segments have after their first `skip` bytes.
-   * @param segments three ints each: slot (READY and pinned) or HOLE, from, size
+   * @param segments three ints each: slot (READY and pinned) or HOLE, from, length
    * @returns bytes added
    */
   add(segments: Int32Array, skip: number): number {
@@ -39,13 +39,13 @@ export class SlotVector {
     for (let i = 0; i < segments.length; i += 3) {
       const slot = segments[i] ?? HOLE
       const from = segments[i + 1] ?? 0
-      const size = segments[i + 2] ?? 0
-      const passed = Math.min(left, size)
+      const length = segments[i + 2] ?? 0
+      const passed = Math.min(left, length)
       left -= passed
-      if (passed === size) continue
-      if (slot === HOLE) this.zeros(size - passed)
-      else this.place(slot, from + passed, size - passed)
-      total += size - passed
+      if (passed === length) continue
+      if (slot === HOLE) this.zeros(length - passed)
+      else this.place(slot, from + passed, length - passed)
+      total += length - passed
     }
     return total
   }

@@ -10,7 +10,7 @@ import {
   type XattrMode,
 } from '../../base/index.ts'
 import * as abi from './abi.ts'
-import type { Request } from './decode.ts'
+import { fileOffset, type Request } from './decode.ts'
 import { hasFlag } from './init.ts'
 
 /** Bodies of the requests that change something, in the order of `enum fuse_opcode`. Damage is EIO. */
@@ -214,15 +214,4 @@ export function decodeCopyFileRangeIn(body: ByteReader): CopyFileRangeIn {
   const flags = body.u32() + body.u32()
   if (flags !== 0) throw new FsError('EINVAL', `copy_file_range: flags ${flags}`)
   return { fromOffset, to, toOffset, length }
-}
-
-/**
- * A place in a file as a user gave it. Beyond 2^53 no file reaches, so it is no damage but the `code` that a
- * smaller file system answers with.
- */
-export function fileOffset(body: ByteReader, code: 'EFBIG' | 'ENXIO'): number {
-  const low = body.u32()
-  const high = body.u32()
-  if (high > 0x1f_ffff) throw new FsError(code, `offset of ${high} * 2^32`)
-  return high * 2 ** 32 + low
 }

@@ -1,5 +1,5 @@
-import { ByteReader, FsError, type NodeId, type ReplyToken } from '../../base/index.ts'
-import { IN_HEADER_SIZE } from './abi.ts'
+import { ByteReader, FsError, type NodeId, type ReplyToken, type Whence } from '../../base/index.ts'
+import * as abi from './abi.ts'
 
 /**
  * One request as it lies in the receive buffer (`struct fuse_in_header` and what follows). A single object is
@@ -29,7 +29,7 @@ export class Request {
    * @throws FsError EIO when it is shorter than a header or says another length than was read.
    */
   decodeHeader(length: number): void {
-    const header = new ByteReader(this.#view, 0, Math.min(length, IN_HEADER_SIZE), 'fuse_in_header')
+    const header = new ByteReader(this.#view, 0, Math.min(length, abi.IN_HEADER_SIZE), 'fuse_in_header')
     const stated = header.u32()
     this.opcode = header.u32()
     this.#token.low = header.u32()
@@ -44,7 +44,7 @@ export class Request {
       throw new FsError('EIO', `fuse_in_header: says ${stated} bytes, received ${length}`)
     }
     this.length = length
-    this.#body = new ByteReader(this.#view, IN_HEADER_SIZE, length, 'request body')
+    this.#body = new ByteReader(this.#view, abi.IN_HEADER_SIZE, length, 'request body')
   }
 
   /** Names the reply; the same object for every request. */
@@ -67,23 +67,6 @@ export class Request {
   }
 }
 
-/** `struct fuse_ioctl_in` and what the caller gave, a view that is valid until the next request is read */
-export interface IoctlIn {
-  readonly command: number
-  readonly data: Uint8Array
-  /** Most bytes of the answer. */
-  readonly room: number
-}
-
-export function decodeIoctlIn(body: ByteReader): IoctlIn {
-  body.skip(8 + 4) // fh, flags
-  const command = body.u32()
-  body.skip(8) // arg
-  const size = body.u32()
-  const room = body.u32()
-  return { command, data: body.bytes(size), room }
-}
-
 /** `struct fuse_read_in`, shared by READ, READDIR and READDIRPLUS. */
 export interface ReadIn {
   readonly offset: number
@@ -95,4 +78,31 @@ export function decodeReadIn(body: ByteReader): ReadIn {
   const offset = body.offset64()
   const size = body.u32()
   return { offset, size }
+}
+
+/** `struct fuse_lseek_in` */
+export interface LseekIn {
+  readonly offset: number
+  readonly whence: Whence
+}
+
+/** @throws FsError EINVAL, ENXIO for a place that no file reaches */
+export function decodeLseekIn(body: ByteReader): LseekIn {
+  body.skip(8) // fh
+  const offset = fileOffset(body, 'ENXIO')
+  const whence = body.u32()
+  if (whence === abi.SEEK_DATA) return { offset, whence: 'data' }
+  if (whence === abi.SEEK_HOLE) return { offset, whence: 'hole' }
+  throw new FsError('EINVAL', `lseek: whence ${whence}`)
+}
+
+/**
+ * A place in a file as a user gave it. Beyond 2^53 no file reaches, so it is no damage but the `code` that a
+ * smaller file system answers with.
+ */
+export function fileOffset(body: ByteReader, code: 'EFBIG' | 'ENXIO'): number {
+  const low = body.u32()
+  const high = body.u32()
+  if (high > 0x1f_ffff) throw new FsError(code, `offset of ${high} * 2^32`)
+  return high * 2 ** 32 + low
 }

@@ -1,5 +1,4 @@
 import {
-  ByteReader,
   type DataPath,
   type ErrnoCode,
   type FileSystem,
@@ -12,9 +11,11 @@ import {
 } from '../../base/index.ts'
 import * as abi from './abi.ts'
 import { Request } from './decode.ts'
+import { describeArguments } from './describe.ts'
 import { Reply } from './encode.ts'
 import { hasFlag, MAX_WRITE, type MountKind, type Negotiated, negotiate } from './init.ts'
-import { OPERATIONS, type Operation, type OperationContext, type Outcome } from './opcodes.ts'
+import { OPERATIONS } from './opcodes.ts'
+import type { Operation, OperationContext, Outcome } from './operation.ts'
 import { PostponedRequests } from './postponed-requests.ts'
 import { OPEN_OPERATIONS, WRITE_OPERATIONS } from './write-opcodes.ts'
 
@@ -39,6 +40,9 @@ export interface ProtocolOptions {
   /** Told once, when INIT was answered. */
   readonly onInit?: (negotiated: Negotiated) => void
 }
+
+/** Stands for arguments that could not be decoded. */
+const MALFORMED = { malformed: true }
 
 /**
  * The kernel protocol without a transport: bytes of one request in, bytes of one reply out. The device loop
@@ -112,24 +116,26 @@ export class Protocol {
     const reply = this.#reply
     reply.begin()
     let operation: Operation | undefined
+    let args: unknown = MALFORMED
     try {
       request.decodeHeader(length)
       if (request.opcode === abi.FUSE_INIT) return this.#init()
       operation = this.#operations.get(request.opcode)
       if (operation === undefined) throw new FsError('ENOSYS', `opcode ${request.opcode}`)
-      const outcome = operation.handle(this.#context, request, reply)
+      args = operation.decode(request, this.#context)
+      const outcome = operation.handle(this.#context, request, reply, args)
       if (outcome === 'reply') this.#finish()
       if (this.#options.debug === true) {
-        this.#trace(operation, outcome === 'reply' ? `${this.#replySize} bytes` : outcome)
+        this.#trace(operation, args, outcome === 'reply' ? `${this.#replySize} bytes` : outcome)
       }
       return outcome
     } catch (error) {
       if (error instanceof Postponed) {
-        if (this.#options.debug === true && operation !== undefined) this.#trace(operation, 'postponed')
+        if (this.#options.debug === true && operation !== undefined) this.#trace(operation, args, 'postponed')
         this.#postponed.add(error, this.requestBytes.subarray(0, length))
         return 'taken'
       }
-      return this.#fail(operation, error)
+      return this.#fail(operation, args, error)
     }
   }
 
@@ -139,12 +145,14 @@ export class Protocol {
     this.#reply.begin()
     request.decodeHeader(length)
     const operation = this.#operations.get(request.opcode)
+    // It was decoded without an error before.
+    const args = this.#options.debug === true ? operation?.decode(request, this.#context) : undefined
     try {
       work.finish()
-      if (this.#options.debug === true && operation !== undefined) this.#trace(operation, 'done')
+      if (this.#options.debug === true && operation !== undefined) this.#trace(operation, args, 'done')
       return this.#finish()
     } catch (error) {
-      return this.#fail(operation, error)
+      return this.#fail(operation, args, error)
     }
   }
 
@@ -164,7 +172,7 @@ export class Protocol {
   }
 
   /** An exception in a handler is an error reply and at most a log line, never a dead mount. */
-  #fail(operation: Operation | undefined, error: unknown): Outcome {
+  #fail(operation: Operation | undefined, args: unknown, error: unknown): Outcome {
     const { nodeId, opcode } = this.#request
     const name = operation?.name ?? `opcode ${opcode}`
     const code = error instanceof FsError ? error.code : 'EIO'
@@ -174,7 +182,7 @@ export class Protocol {
     } else if (code === 'EIO') {
       this.#options.log('error', `${name} node ${nodeId}: ${error.message}`)
     }
-    if (this.#options.debug === true && operation !== undefined) this.#trace(operation, code)
+    if (this.#options.debug === true && operation !== undefined) this.#trace(operation, args, code)
     if (opcode === abi.FUSE_FORGET || opcode === abi.FUSE_BATCH_FORGET) return 'no-reply'
     return this.#refuse(code)
   }
@@ -194,31 +202,15 @@ export class Protocol {
     return this.#finish()
   }
 
-  #trace(operation: Operation, outcome: string): void {
-    const request = this.#request
-    const args = describe(operation, request, this.requestBytes)
-    const { token, nodeId, pid } = request
-    this.#options.log(
-      'debug',
-      `${operation.name} #${token.low} node=${nodeId} pid=${pid}${args} -> ${outcome}`,
-    )
+  #trace(operation: Operation, args: unknown, outcome: string): void {
+    const { token, nodeId, pid } = this.#request
+    const text = describeArguments(args)
+    const where = `#${token.low} node=${nodeId} pid=${pid}`
+    this.#options.log('debug', `${operation.name} ${where}${text === '' ? '' : ` ${text}`} -> ${outcome}`)
   }
 }
 
 function kindOf({ fileSystem, writable, writebackCache }: ProtocolOptions): MountKind {
   if (writable === undefined) return fileSystem.attributes === 'all' ? 'read-only-acls' : 'read-only'
   return writebackCache === false ? 'write-through' : 'write-back'
-}
-
-/** The arguments of a request for a debug line; a malformed request has none. */
-function describe(operation: Operation, request: Request, bytes: Buffer): string {
-  if (operation.describe === undefined) return ''
-  try {
-    request.decodeHeader(request.length)
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-    const body = new ByteReader(view, abi.IN_HEADER_SIZE, request.length, 'debug')
-    return ` ${operation.describe(request, body)}`
-  } catch {
-    return ' (malformed)'
-  }
 }

@@ -5,7 +5,7 @@ import * as abi from '../../../src/fuse/protocol/abi.ts'
 import { FILE_NODE, LINK_NODE, MemoryBlockStore, MemoryFileSystem } from '../support/memory-file-system.ts'
 import { cString, message, readIn, u32, u64 } from '../support/messages.ts'
 
-function server(options: { attributes?: AttributeKinds; namesTrusted?: boolean } = {}) {
+function server(options: { attributes?: AttributeKinds; namesTrusted?: boolean; debug?: boolean } = {}) {
   const fileSystem = new MemoryFileSystem()
   if (options.attributes !== undefined) fileSystem.attributes = options.attributes
   const store = new MemoryBlockStore()
@@ -15,6 +15,7 @@ function server(options: { attributes?: AttributeKinds; namesTrusted?: boolean }
     fileSystem,
     dataPath,
     ...(options.namesTrusted === undefined ? {} : { namesTrusted: options.namesTrusted }),
+    debug: options.debug ?? false,
     log: (level, text) => {
       log.push(`${level}: ${text}`)
     },
@@ -285,6 +286,35 @@ describe('the other operations', () => {
     expect([0, 8, 16, 24, 32].map((at) => Number(statfs.readBigUInt64LE(at)))).toEqual([2, 3, 4, 5, 6])
     expect([40, 44, 48].map((at) => statfs.readUInt32LE(at))).toEqual([4096, 255, 4096])
     expect(ask(abi.FUSE_DESTROY, 1)!.error).toBe(0)
+  })
+
+  it('with --debug, shows the arguments as the handler got them, and the outcome', () => {
+    const { ask, log } = server({ debug: true, attributes: 'all' })
+    const getxattrIn = Buffer.concat([u32(0, 0), cString('user.a\nb')])
+    ask(abi.FUSE_LOOKUP, 1, cString('file'))
+    ask(abi.FUSE_GETATTR, FILE_NODE, Buffer.alloc(16))
+    ask(abi.FUSE_READ, FILE_NODE, readIn(8192, 100))
+    ask(abi.FUSE_GETXATTR, FILE_NODE, getxattrIn)
+    ask(abi.FUSE_LSEEK, FILE_NODE, Buffer.concat([u64(0, 5), u32(abi.SEEK_HOLE, 0)]))
+    ask(abi.FUSE_LISTXATTR, FILE_NODE, u32(64, 0))
+    ask(abi.FUSE_IOCTL, FILE_NODE, Buffer.concat([u64(0), u32(0, abi.FS_IOC_GETFLAGS), u64(0), u32(0, 4)]))
+    ask(abi.FUSE_FORGET, FILE_NODE, u64(3))
+    ask(abi.FUSE_READ, FILE_NODE, Buffer.alloc(3))
+    ask(abi.FUSE_MKDIR, 1, Buffer.concat([u32(0o755, 0o022), cString('d')]))
+    const caller = `#${0x05060708} node=${FILE_NODE} pid=4242`
+    const root = caller.replace(`node=${FILE_NODE}`, 'node=1')
+    expect(log.filter((line) => line.startsWith('debug'))).toEqual([
+      `debug: LOOKUP ${root} "file" -> 144 bytes`,
+      `debug: GETATTR ${caller} -> 120 bytes`,
+      `debug: READ ${caller} offset=8192 size=100 -> 116 bytes`,
+      `debug: GETXATTR ${caller} room=0 name="user.a\\nb" -> ENODATA`,
+      `debug: LSEEK ${caller} offset=5 whence="hole" -> 24 bytes`,
+      `debug: LISTXATTR ${caller} room=64 -> 31 bytes`,
+      `debug: IOCTL ${caller} command=0x80086601 data=0 bytes room=4 -> ENOTTY`,
+      `debug: FORGET ${caller} 3 -> no-reply`,
+      `debug: READ ${caller} malformed=true -> EIO`,
+      `debug: MKDIR ${root} -> EROFS`,
+    ])
   })
 
   it('names every opcode once', () => {

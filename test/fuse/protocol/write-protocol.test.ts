@@ -12,6 +12,7 @@ const MODE = 0o106755
 interface Options {
   readonly writebackCache?: boolean
   readonly copyUpAtOpen?: boolean
+  readonly debug?: boolean
   /** What `inodeFlags` gives. */
   readonly flags?: Uint8Array
   /** INIT flags that the kernel offers; no INIT is sent where absent. */
@@ -59,6 +60,7 @@ function server(options: Options = {}) {
     ...(options.copyUpAtOpen === undefined ? {} : { copyUpAtOpen: options.copyUpAtOpen }),
     ...(options.writebackCache === undefined ? {} : { writebackCache: options.writebackCache }),
     dataPath: new InlineDataPath(fileSystem, new MemoryBlockStore(), () => 0, 0),
+    debug: options.debug ?? false,
     log: (level, text) => {
       log.push(`${level}: ${text}`)
     },
@@ -211,13 +213,26 @@ describe('requests that change something', () => {
     expect(calls).toEqual([])
   })
 
+  it('are shown with their arguments by --debug', () => {
+    const { ask, log } = server({ debug: true })
+    for (const [, opcode, body] of REQUESTS) ask(opcode, body)
+    const lines = log.filter((line) => line.startsWith('debug'))
+    expect(lines).toHaveLength(REQUESTS.length)
+    expect(lines.filter((line) => / pid=4242 -> /.test(line) || line.includes('undefined'))).toEqual([])
+    expect(lines.find((line) => line.includes('MKDIR'))).toMatch(
+      /mode=0\d+ caller=\{uid=1000 gid=1001 umask=0\d*\} name=".*" -> /,
+    )
+  })
+
   it('have a row each in place of EROFS, under the same name', () => {
     for (const [opcode, { name }] of WRITE_OPERATIONS) {
       expect(OPERATIONS.get(opcode)?.name ?? name).toBe(name)
     }
     const readOnly = [...OPERATIONS].filter(([, { handle }]) => {
       const context = {} as Parameters<typeof handle>[0]
-      return codeOf(() => handle(context, {} as Parameters<typeof handle>[1], {} as never)) === 'EROFS'
+      return (
+        codeOf(() => handle(context, {} as Parameters<typeof handle>[1], {} as never, undefined)) === 'EROFS'
+      )
     })
     expect(readOnly.length).toBeGreaterThan(15)
     expect(readOnly.map(([opcode]) => opcode).filter((opcode) => !WRITE_OPERATIONS.has(opcode))).toEqual([])

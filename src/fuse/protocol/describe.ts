@@ -1,0 +1,29 @@
+/** Fields that people read in another base than ten. */
+const BASES: Readonly<Record<string, (value: number) => string>> = {
+  mode: octal,
+  umask: octal,
+  flags: octal,
+  command: (value) => `0x${value.toString(16)}`,
+}
+
+function octal(value: number): string {
+  return `0${value.toString(8)}`
+}
+
+/** The decoded arguments of any request, for a debug line: fields by their names, one after the other. */
+export function describeArguments(args: unknown): string {
+  if (args === null || typeof args !== 'object') return args === undefined ? '' : describeValue('', args)
+  return Object.entries(args)
+    .filter(([, value]) => value !== undefined)
+    .map(([field, value]) => `${field}=${describeValue(field, value)}`)
+    .join(' ')
+}
+
+function describeValue(field: string, value: unknown): string {
+  if (typeof value === 'number') return BASES[field]?.(value) ?? `${value}`
+  if (value instanceof Uint8Array) return `${value.length} bytes`
+  // A name may hold anything, line ends among it.
+  if (typeof value === 'string') return JSON.stringify(value)
+  if (value !== null && typeof value === 'object') return `{${describeArguments(value)}}`
+  return String(value)
+}

@@ -1,0 +1,73 @@
+import { type ByteReader, type FileSystem, FsError, type Name, type NodeId } from '../../base/index.ts'
+import type { Request } from './decode.ts'
+import type { Reply } from './encode.ts'
+import { type OperationContext, type Outcome, row } from './operation.ts'
+
+/** Reading extended attributes. */
+
+/** `struct fuse_getxattr_in`. @returns most bytes of the value or of the names; 0 asks for their number */
+function decodeRoom(body: ByteReader): number {
+  const room = body.u32()
+  body.skip(4) // padding
+  return room
+}
+
+export const getxattr = row(
+  'GETXATTR',
+  (request) => ({ room: decodeRoom(request.body), name: request.name() }),
+  ({ fileSystem }, { nodeId }, reply, { room, name }) => {
+    // Where no file can ever have an attribute the kernel is told so once, and does not ask at each execve(2) any
+    // more (fs/fuse/xattr.c). Lists stay empty: EOPNOTSUPP makes getfattr and tar complain of each file.
+    if (fileSystem.attributes === 'none') throw new FsError('ENOSYS', 'no attributes')
+    const value = readValue(fileSystem, nodeId, name)
+    if (value === undefined) throw new FsError('ENODATA', name)
+    return encodeXattr(reply, room, value.length, () => reply.data(value))
+  },
+)
+
+export const listxattr = row(
+  'LISTXATTR',
+  ({ body }) => ({ room: decodeRoom(body) }),
+  (context, request, reply, { room }) => {
+    const names = listedNames(context, request)
+    const length = names.reduce((sum, name) => sum + name.length + 1, 0)
+    return encodeXattr(reply, room, length, () => {
+      for (const name of names) reply.name(`${name}\0`)
+    })
+  },
+)
+
+/**
+ * A file system without attributes has none of this name. To pass EOPNOTSUPP on would make every permission check
+ * fail where the kernel looks for an access list (fs/fuse/acl.c:fuse_get_acl).
+ */
+function readValue(fileSystem: FileSystem, node: NodeId, name: Name): Uint8Array | undefined {
+  try {
+    return fileSystem.getxattr(node, name)
+  } catch (error) {
+    if (error instanceof FsError && error.code === 'EOPNOTSUPP') return undefined
+    throw error
+  }
+}
+
+/**
+ * The kernel checks reading `trusted.` attributes itself, but not who is told that they exist (fs/xattr.c).
+ * Capabilities are not told here, so uid 0 stands for them.
+ */
+function listedNames({ fileSystem, namesTrusted }: OperationContext, request: Request): readonly Name[] {
+  const names = fileSystem.listxattr(request.nodeId)
+  return namesTrusted && request.uid === 0 ? names : names.filter((name) => !name.startsWith('trusted.'))
+}
+
+/** The size/data convention of GETXATTR and LISTXATTR (`struct fuse_getxattr_out`). */
+function encodeXattr(reply: Reply, room: number, length: number, write: () => void): Outcome {
+  if (room === 0) {
+    reply.u32(length)
+    reply.u32(0)
+  } else if (length > room) {
+    throw new FsError('ERANGE', `xattr: ${length} bytes do not fit into ${room}`)
+  } else {
+    write()
+  }
+  return 'reply'
+}
