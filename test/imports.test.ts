@@ -126,18 +126,44 @@ describe('imports', () => {
 })
 
 describe('folders', () => {
-  it('of src/fuse make no circle: the device drives the protocol and takes answers out of the blocks', () => {
-    const folderOf = (file: string): string => file.split('/')[2]!
-    const sees = new Set<string>()
-    for (const file of FILES.filter((name) => /^src\/fuse\/\w+\//.test(name))) {
+  /** Each folder that has folders in it: what its folders see of each other, the files beside them included. */
+  function neighbours(folder: string): Map<string, Set<string>> {
+    const nameOf = (file: string): string => {
+      const [first = '', second] = file.slice(folder.length + 1).split('/')
+      return second === undefined ? 'files beside them' : first
+    }
+    const sees = new Map<string, Set<string>>()
+    for (const file of FILES.filter((name) => name.startsWith(`${folder}/`))) {
+      if (file === `${folder}/index.ts`) continue
+      const own = sees.get(nameOf(file)) ?? new Set<string>()
+      sees.set(nameOf(file), own)
       for (const specifier of importsOf(file).filter((name) => name.startsWith('.'))) {
         const target = path.posix.join(path.posix.dirname(file), specifier)
-        if (!target.startsWith('src/fuse/') || folderOf(target) === folderOf(file)) continue
-        sees.add(`${folderOf(file)} -> ${folderOf(target)}`)
+        if (!target.startsWith(`${folder}/`) || nameOf(target) === nameOf(file)) continue
+        own.add(nameOf(target))
       }
     }
-    expect([...sees].sort()).toEqual(['device -> blocks', 'device -> protocol'])
+    return sees
+  }
+
+  it('of src/fuse: the device drives the protocol and takes answers out of the blocks', () => {
+    const sees = neighbours('src/fuse')
+    expect([...(sees.get('device') ?? [])].sort()).toEqual(['blocks', 'protocol'])
+    for (const name of ['blocks', 'protocol']) expect([...(sees.get(name) ?? [])], name).toEqual([])
   })
+
+  it.each(['overlay', 'overlay/upper', 'squashfs', 'src/fuse', 'src/sys'])(
+    'side by side in %s make no circle',
+    (parent) => {
+      const sees = neighbours(parent)
+      // Folders that see none of those that remain go away, until only circles are left.
+      for (let before = -1; before !== sees.size; ) {
+        before = sees.size
+        for (const [name, seen] of sees) if (![...seen].some((other) => sees.has(other))) sees.delete(name)
+      }
+      expect(Object.fromEntries([...sees].map(([name, seen]) => [name, [...seen]]))).toEqual({})
+    },
+  )
 
   it('have at most 20 source files', () => {
     const counts = new Map<string, number>()

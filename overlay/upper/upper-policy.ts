@@ -15,8 +15,8 @@ import {
   type WishedPolicy,
 } from '../stored/policy.ts'
 import { MARK_PREFIX } from '../stored/whiteout.ts'
-import { makeMark } from './attributes/markers.ts'
-import type { WorkDirectory } from './work-directory.ts'
+import { makeMark } from './disk/markers.ts'
+import type { WorkDirectory } from './disk/work-directory.ts'
 
 /** An id that every mapping of a range contains, and a plain user cannot give a file to. */
 const OTHER_ID = 1

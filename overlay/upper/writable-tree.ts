@@ -29,25 +29,25 @@ import { shownValue, storedValue } from '../stored/owned-values.ts'
 import type { IdRule } from '../stored/owner.ts'
 import { readRecordedTarget } from '../stored/owner-record.ts'
 import type { UpperPolicy } from '../stored/policy.ts'
-import { AttributeWriter } from './attributes/attributes.ts'
-import { ExtendedAttributes } from './attributes/extended-attributes.ts'
-import { setFlags, shownFlags } from './attributes/inode-flags.ts'
-import { upperOpacity } from './attributes/markers.ts'
-import { hasMarks } from './attributes/names-form.ts'
+import { upperOpacity } from './disk/markers.ts'
+import { hasMarks } from './disk/names-form.ts'
+import type { WorkDirectory } from './disk/work-directory.ts'
 import { Lister } from './nodes/list.ts'
+import { ModificationTimes } from './nodes/modification-times.ts'
 import { DirectoryNode, isDirectoryNode, type Node, NodeTable } from './nodes/nodes.ts'
 import { layerOf, partOf, toldStat } from './nodes/present.ts'
 import { Resolver } from './nodes/resolve.ts'
+import { SyncCost } from './nodes/sync-cost.ts'
+import type { HostFileReader, Upper } from './nodes/upper.ts'
+import { UpperFiles } from './nodes/upper-files.ts'
+import { AttributeWriter } from './operations/attributes.ts'
+import { CopyUp } from './operations/copy-up.ts'
 import { Creator } from './operations/create.ts'
 import { FileData } from './operations/data.ts'
-import { Lifter } from './operations/lift.ts'
-import { ModificationTimes } from './operations/modification-times.ts'
+import { ExtendedAttributes } from './operations/extended-attributes.ts'
+import { setFlags, shownFlags } from './operations/inode-flags.ts'
 import { Remover } from './operations/remove.ts'
 import { Renamer } from './operations/rename.ts'
-import { SyncCost } from './operations/sync-cost.ts'
-import type { HostFileReader, Upper } from './upper.ts'
-import { UpperFiles } from './upper-files.ts'
-import type { WorkDirectory } from './work-directory.ts'
 
 export interface WritableTreeOptions {
   /** Bottom first, as an OCI manifest lists them; none is an empty tree. */
@@ -88,7 +88,7 @@ export class WritableTree implements WritableFileSystem {
   readonly #upper: Upper
   readonly #resolver: Resolver
   readonly #lister: Lister
-  readonly #lifter: Lifter
+  readonly #copyUp: CopyUp
   readonly #creator: Creator
   readonly #remover: Remover
   readonly #renamer: Renamer
@@ -107,18 +107,18 @@ export class WritableTree implements WritableFileSystem {
     const upper = this.#upper
     this.#resolver = new Resolver(upper)
     this.#lister = new Lister(upper, this.#resolver)
-    this.#lifter = new Lifter(upper)
-    this.#creator = new Creator(upper, this.#resolver, this.#lifter)
-    this.#remover = new Remover(upper, this.#resolver, this.#lifter, this.#lister)
-    this.#renamer = new Renamer(upper, this.#resolver, this.#lifter, this.#remover)
-    this.#attributes = new AttributeWriter(upper, this.#lifter)
-    this.#xattrs = new ExtendedAttributes(upper, this.#lifter)
-    this.#data = new FileData(upper, this.#lifter)
+    this.#copyUp = new CopyUp(upper)
+    this.#creator = new Creator(upper, this.#resolver, this.#copyUp)
+    this.#remover = new Remover(upper, this.#resolver, this.#copyUp, this.#lister)
+    this.#renamer = new Renamer(upper, this.#resolver, this.#copyUp, this.#remover)
+    this.#attributes = new AttributeWriter(upper, this.#copyUp)
+    this.#xattrs = new ExtendedAttributes(upper, this.#copyUp)
+    this.#data = new FileData(upper, this.#copyUp)
   }
 
   /** Closes all descriptors but those it was given. */
   close(): void {
-    this.#upper.times.settleAll()
+    this.#upper.times.restoreAll()
     this.#upper.table.clear()
     this.#upper.files.close()
   }
@@ -222,11 +222,11 @@ export class WritableTree implements WritableFileSystem {
   }
 
   setInodeFlags(node: NodeId, form: FlagsForm, flags: Uint8Array): void {
-    setFlags(this.#upper, this.#lifter, this.#upper.table.get(node), form, flags)
+    setFlags(this.#upper, this.#copyUp, this.#upper.table.get(node), form, flags)
   }
 
   open(node: NodeId): void {
-    this.#lifter.lift(this.#upper.table.get(node))
+    this.#copyUp.ensure(this.#upper.table.get(node))
   }
 
   setattr(node: NodeId, changes: AttributeChanges): Stat {
@@ -327,7 +327,7 @@ export class WritableTree implements WritableFileSystem {
       table.retain(node)
       return { nodeId: node.id, stat }
     } finally {
-      table.settle(node)
+      table.dropIfUnused(node)
     }
   }
 
@@ -345,16 +345,16 @@ export class WritableTree implements WritableFileSystem {
     try {
       use(directory, stored, node)
     } finally {
-      table.settle(node)
+      table.dropIfUnused(node)
     }
   }
 
   #drop(node: Node): void {
-    this.#upper.times.settle(node)
+    this.#upper.times.restore(node)
     this.#upper.files.forget(node)
     this.#lister.forget(node)
     if (isDirectoryNode(node)) node.lower?.drop()
-    this.#lifter.forget(node)
+    this.#copyUp.forget(node)
   }
 }
 

@@ -7,8 +7,8 @@ import {
   type Whence,
 } from '../../../src/base/index.ts'
 import type { Layer, Ref } from '../../stored/layer-flags.ts'
-import type { DataSource } from '../operations/copy-data.ts'
-import type { HostFileReader } from '../upper.ts'
+import type { DataSource } from '../disk/copy-data.ts'
+import type { HostFileReader } from './upper.ts'
 
 /** Decoded blocks kept, bytes: small files that are copied one after the other share their fragments. */
 const BLOCKS = 4 << 20

@@ -6,12 +6,12 @@ import { listMerged, listSingle } from '../../merge/listing.ts'
 import { ParkedCursors } from '../../merge/parked-cursors.ts'
 import type { LayerEntry } from '../../stored/layer-flags.ts'
 import { DT_DIR, MARK_PREFIX } from '../../stored/whiteout.ts'
-import type { Upper } from '../upper.ts'
 import { KeptListings, type Listing, type LowerName } from './kept-listings.ts'
 import { FIRST_UPPER, randomHash, type Shown, UpperNames } from './name-cookies.ts'
 import { type DirectoryNode, isDirectoryNode, type Node } from './nodes.ts'
 import { toldStat } from './present.ts'
 import type { Resolver } from './resolve.ts'
+import type { Upper } from './upper.ts'
 
 const COOKIE_SELF = 1
 const COOKIE_PARENT = 2
@@ -154,7 +154,7 @@ export class Lister {
     const entry = isWanted ? tolerant(() => this.#entry(child)) : undefined
     const taken = sink.add(name, ino, type, cookie, entry)
     if (taken && entry !== undefined) table.retain(child)
-    else table.settle(child)
+    else table.dropIfUnused(child)
     return taken
   }
 
@@ -250,7 +250,7 @@ export class Lister {
       if (entry === undefined) return 'below'
       if (entry === 'whiteout') return undefined
       const child = this.#resolver.upperNode(node, name, entry)
-      table.settle(child)
+      table.dropIfUnused(child)
       return shownAs(child)
     } catch (error) {
       if (!(error instanceof FsError)) throw error

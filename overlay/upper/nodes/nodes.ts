@@ -3,7 +3,7 @@ import type { HostInode } from '../../../src/sys/files/statx.ts'
 import type { Directory, Part } from '../../merge/directory.ts'
 import { NodeIds } from '../../merge/node-ids.ts'
 import type { Layer } from '../../stored/layer-flags.ts'
-import { DT_DIR } from '../../stored/whiteout.ts'
+import { DT_DIR, DT_REG } from '../../stored/whiteout.ts'
 
 /** A name of a node in a directory. */
 export interface Place {
@@ -99,6 +99,12 @@ export class DirectoryNode extends Node {
 
 export function isDirectoryNode(node: Node): node is DirectoryNode {
   return node instanceof DirectoryNode
+}
+
+/** @throws FsError EISDIR, EINVAL where the node has no data */
+export function assertRegular(node: Node): void {
+  if (node.type === DT_REG) return
+  throw new FsError(node.type === DT_DIR ? 'EISDIR' : 'EINVAL', `node ${node.id} is no regular file`)
 }
 
 /** What goes when a node goes: its descriptors. */
@@ -199,7 +205,7 @@ export class NodeTable {
     return counted
   }
 
-  /** Takes a new node in, without references: `settle` must follow sooner or later. */
+  /** Takes a new node in, without references: `dropIfUnused` must follow sooner or later. */
   add(node: Node, place: Place | undefined): void {
     this.#nodes.set(node.id, node)
     if (node.part !== undefined) {
@@ -228,11 +234,11 @@ export class NodeTable {
     const node = this.#nodes.get(id)
     if (node === undefined || id === ROOT_NODE_ID) return
     node.nlookup = Math.max(0, node.nlookup - nlookup)
-    this.settle(node)
+    this.dropIfUnused(node)
   }
 
   /** Drops the node if nobody needs it, and then its parents that were kept for it alone. */
-  settle(node: Node): void {
+  dropIfUnused(node: Node): void {
     // A loop: trees may be deeper than the stack.
     const idle = [node]
     for (let one = idle.pop(); one !== undefined; one = idle.pop()) {
@@ -278,7 +284,7 @@ export class NodeTable {
     if (node.more?.size === 0) node.more = undefined
     this.#forgetName(node, parent, name)
     parent.children -= 1
-    this.settle(parent)
+    this.dropIfUnused(parent)
   }
 
   /** A name became another one. */

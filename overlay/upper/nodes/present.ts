@@ -4,8 +4,8 @@ import { presentStat } from '../../merge/stat.ts'
 import type { Layer } from '../../stored/layer-flags.ts'
 import { shownId } from '../../stored/owner.ts'
 import { presentUpperStat } from '../../stored/owner-record.ts'
-import type { Upper } from '../upper.ts'
 import { isDirectoryNode, type Node } from './nodes.ts'
+import type { Upper } from './upper.ts'
 
 export function layerOf(upper: Upper, part: Part): Layer {
   const layer = upper.stack.layers[part.layer]
@@ -32,7 +32,7 @@ export function shownStat(upper: Upper, node: Node): Stat {
 }
 
 function upperStat({ files, policy, owner, times }: Upper, node: Node): Stat {
-  times.settle(node)
+  times.restore(node)
   const host = files.stat(node)
   const stat = policy.owners === 'real' ? host : files.with(node, (fd) => presentUpperStat(fd, host, policy))
   return {

@@ -9,12 +9,12 @@ import { Directory, type Found, type Part } from '../../merge/directory.ts'
 import type { Layer } from '../../stored/layer-flags.ts'
 import { presentUpperStat } from '../../stored/owner-record.ts'
 import { DT_DIR, isMetacopy, MARK_PREFIX, statEntry } from '../../stored/whiteout.ts'
-import { isMarkedDeleted, isUpperWhiteout, upperOpacity } from '../attributes/markers.ts'
-import { followRedirect, readRedirect } from '../operations/redirect.ts'
-import type { Upper } from '../upper.ts'
-import { readInode } from './inode-record.ts'
+import { readInode } from '../disk/inode-record.ts'
+import { isMarkedDeleted, isUpperWhiteout, upperOpacity } from '../disk/markers.ts'
 import { DirectoryNode, isDirectoryNode, Node } from './nodes.ts'
 import { layerOf } from './present.ts'
+import { followRedirect, readRedirect } from './redirect.ts'
+import type { Upper } from './upper.ts'
 
 /** What the upper has under a name: a file, something that deletes the name, or nothing. */
 export type UpperEntry = HostStat | 'whiteout' | undefined
@@ -52,7 +52,7 @@ export class Resolver {
     return parent.dead ? undefined : parent.lower?.lookup(name)
   }
 
-  /** The node of a name, perhaps a new one: the caller retains or settles it. @throws FsError EIO, ENAMETOOLONG */
+  /** The node of a name, perhaps a new one: the caller calls `retain` or `dropIfUnused`. @throws FsError EIO, ENAMETOOLONG */
   find(parent: DirectoryNode, name: Name): Node | undefined {
     const entry = this.upperEntry(parent, name)
     if (entry === 'whiteout') return undefined

@@ -1,7 +1,7 @@
 import { FsError } from '../../../src/base/index.ts'
 import type { Layer } from '../../stored/layer-flags.ts'
-import type { Upper } from '../upper.ts'
-import { type Copied, Copy, type CopySource } from './copy-up.ts'
+import { type Copied, Copy, type CopySource } from '../disk/copy.ts'
+import type { Upper } from '../nodes/upper.ts'
 
 /** A pair of file systems that cannot share data; other errors are about one file. */
 const NEVER: readonly string[] = ['EXDEV', 'EOPNOTSUPP', 'ENOTTY', 'EPERM']

@@ -1,188 +1,208 @@
 import { closeSync } from 'node:fs'
 import {
-  type Background,
+  changing,
   FsError,
-  isDirectory,
   isRegular,
   isSymlink,
   type Name,
-  runSteps,
-  S_IFCHR,
-  S_IFMT,
+  S_IFREG,
   type Stat,
-  type Steps,
-  syncBy,
-  untilOver,
 } from '../../../src/base/index.ts'
-import { chmodFd, chownFd, setTimesFd } from '../../../src/sys/files/fd-attributes.ts'
-import { setxattrFd } from '../../../src/sys/files/fd-xattr.ts'
-import { cloneFile, syncFd } from '../../../src/sys/files/file-io.ts'
-import { writeOwner } from '../../stored/owner-record.ts'
-import type { UpperPolicy } from '../../stored/policy.ts'
-import { nameInUpper } from '../../stored/upper-xattrs.ts'
-import type { WorkDirectory } from '../work-directory.ts'
-import { copyData, type DataSource } from './copy-data.ts'
-import { makeObject } from './make-object.ts'
+import { O_PATH, openAt, RENAME_NOREPLACE, renameAt, unlinkAt } from '../../../src/sys/files/at.ts'
+import { setTimesFd } from '../../../src/sys/files/fd-attributes.ts'
+import { type HostStat, statAt, statFd } from '../../../src/sys/files/statx.ts'
+import type { Part } from '../../merge/directory.ts'
+import { HOST_NUMBERS } from '../../stored/inode-numbers.ts'
+import { firstOf, namesOf, shownNames, storedName } from '../../stored/xattr-names.ts'
+import { type Attribute, type Copied, type CopySource, makeCopy } from '../disk/copy.ts'
+import { inodeRecord } from '../disk/inode-record.ts'
+import { LayerReader } from '../nodes/layer-reader.ts'
+import { type DirectoryNode, isDirectoryNode, type Node } from '../nodes/nodes.ts'
+import { layerOf, partOf } from '../nodes/present.ts'
+import type { Upper } from '../nodes/upper.ts'
+import { Clones } from './clones.ts'
+import { PendingCopies } from './pending-copies.ts'
 
-export type Attribute = readonly [name: Name, value: Uint8Array]
+/** Brings nodes of the layers into the upper at their first change, their parents first. */
+export class CopyUp {
+  readonly #upper: Upper
+  readonly #reader: LayerReader
+  readonly #pending: PendingCopies | undefined
+  readonly #clones: Clones
 
-/** What is copied. */
-export interface CopySource {
-  /** Its size is that of the copy. */
-  readonly stat: Stat
-  /** The source has more data than are copied. */
-  readonly isPart?: boolean
-  /** All attributes of the file but those of the overlay itself; access lists too. Names escaped, if they must be. */
-  readonly xattrs: readonly Attribute[]
-  /** Attributes of our own, with full names. They are left out where such a file cannot have them. */
-  readonly own?: readonly Attribute[]
-  /** Of a symbolic link. */
-  readonly target?: Uint8Array
-  /** Of a regular file. */
-  readonly data?: DataSource
-}
+  constructor(upper: Upper) {
+    this.#upper = upper
+    this.#clones = new Clones(upper)
+    this.#pending = upper.background && new PendingCopies(upper, upper.background)
+    this.#reader = new LayerReader(upper.store, upper.readHostFile)
+  }
 
-/** A finished copy in the work directory. */
-export interface Copied {
-  readonly name: Name
-  /** For reading and writing; whoever has it closes it. */
-  readonly fd?: number
-}
+  /**
+   * Sees to it that the node is in the upper.
+   * @param length of what is needed of a regular file, bytes: a file that is about to be cut need not be copied whole
+   * @throws FsError ENOSPC, EDQUOT, EROFS, EIO; ENOENT for a directory that was removed
+   * @throws Postponed while other threads copy; then nothing has changed
+   */
+  ensure(node: Node, length = Number.POSITIVE_INFINITY): void {
+    if (node.inUpper) return
+    if (isDirectoryNode(node)) this.directory(node)
+    else if (node.place === undefined) this.#copyNameless(node, length)
+    else this.#copyToPlace(node, length)
+  }
 
-/**
- * A copy of everything but the name, as a temporary of the work directory that the caller renames into place. At no
- * moment does it give more rights than the source: it begins with rights for the daemon alone; then come data, owner,
- * attributes, mode, times. The owner stands before attributes and mode because chown(2) takes setuid and
- * `security.capability` away; access lists before the mode, because until they are there the mode of their group is
- * that of the whole list. Data is on the disk before anything else is given, as overlayfs has it
- * (fs/overlayfs/copy_up.c:ovl_copy_up_file).
- */
-export class Copy {
-  readonly name: Name
-  /** Bytes of data that it has; 0 unless a regular file. */
-  readonly length: number
-  readonly #fd: number
-  readonly #work: WorkDirectory
-  readonly #policy: UpperPolicy
+  /** The kernel does not know the node any more. */
+  forget(node: Node): void {
+    this.#pending?.forget(node)
+  }
 
-  /** Makes an empty file. @throws FsError ENOSPC, EDQUOT, EROFS, EPERM */
-  constructor({ stat, target }: CopySource, work: WorkDirectory, policy: UpperPolicy) {
-    const { mode, rdev, size } = stat
-    if ((mode & S_IFMT) === S_IFCHR && rdev === 0 && policy.owners === 'real') {
-      throw new FsError('EPERM', 'a device 0:0 in the upper directory would be a whiteout')
+  /** @returns an O_PATH descriptor of the directory in the upper, see `UpperFiles`. @throws FsError as `ensure` */
+  directory(node: DirectoryNode): number {
+    const missing: DirectoryNode[] = []
+    for (let at = node; !at.inUpper; ) {
+      if (at.place === undefined) throw new FsError('ENOENT', 'copy-up: the directory was removed')
+      missing.push(at)
+      at = at.place.parent
     }
-    this.name = work.temporaryName()
-    this.length = isRegular(mode) ? size : 0
-    this.#work = work
-    this.#policy = policy
-    this.#fd = makeObject(
-      work.fd,
-      this.name,
-      { mode, rdev, ...(target === undefined ? {} : { target }) },
-      policy,
-    )
-  }
-
-  /**
-   * Lets it share all of the data of its source, where the file system can. The data are on the disk then, and whatever
-   * comes after it in the journal, so nothing is synced (fs/overlayfs/copy_up.c:ovl_copy_up_file).
-   * @throws FsError EXDEV, EOPNOTSUPP, … where it cannot
-   */
-  share(fd: number): void {
-    cloneFile(fd, this.#fd)
-  }
-
-  /**
-   * Gives it the data, with the help of other threads where there are some.
-   * @throws FsError ENOSPC, EDQUOT, EFBIG; EIO where the source is damaged
-   */
-  *fill(source: CopySource, background?: Background): Steps {
-    if (this.length === 0) return
-    const syncs = this.#policy.fsync !== 'volatile'
-    const transfer = background?.transfer(this.#fd, syncs)
-    try {
-      yield* copyData(source, this.#fd, transfer)
-    } finally {
-      // Nobody may write to a descriptor that was closed.
-      if (transfer !== undefined) yield* untilOver(transfer)
+    for (let next = missing.pop(); next !== undefined; next = missing.pop()) {
+      const part = partOf(next)
+      const stat = layerOf(this.#upper, part).stat(part.ref)
+      const copy = makeCopy(this.#source(next, stat, 0), this.#upper.work, this.#upper.policy)
+      changing(() => this.#place(next, copy, true))
     }
-    if (transfer?.error !== undefined) throw transfer.error
-    if (!syncs) return
-    if (transfer === undefined) syncFd(this.#fd, 'all')
-    else yield* syncBy(transfer, 'all')
+    return this.#upper.files.directory(node)
   }
 
-  /**
-   * Gives it the rest, and closes it.
-   * @returns the name in the work directory
-   * @throws FsError what the kernel says; nothing is left then
-   */
-  finish(source: CopySource): Name {
-    closeSync(this.complete(source))
-    return this.name
-  }
-
-  /** As `finish`. @returns the descriptor, which the caller closes: that of a regular file is for reading and writing */
-  complete({ stat, xattrs, own }: CopySource): number {
-    const policy = this.#policy
-    const fd = this.#fd
+  #copyToPlace(node: Node, length: number): void {
+    if (node.place !== undefined) this.directory(node.place.parent)
+    const part = partOf(node)
+    const keepsNumber = this.#keepsNumber(part)
+    const copy = this.#copyFile(node, layerOf(this.#upper, part).stat(part.ref), length)
     try {
-      if (policy.owners === 'override') writeOwner(fd, stat, policy)
-      else chownFd(fd, stat.uid, stat.gid)
-      for (const [name, value] of xattrs) copyAttribute(fd, name, value, policy)
-      for (const [name, value] of own ?? []) setUnless(NO_PLACE, fd, name, value)
-      if (policy.owners === 'real' && !isSymlink(stat.mode)) chmodFd(fd, stat.mode & 0o7777)
-      setTimesFd(
-        fd,
-        { seconds: stat.atime, nanoseconds: stat.atimeNsec },
-        { seconds: stat.mtime, nanoseconds: stat.mtimeNsec },
-      )
-      // Other types than these two cannot be synced by themselves.
-      if (policy.fsync === 'strict' && (isRegular(stat.mode) || isDirectory(stat.mode))) syncFd(fd, 'all')
+      changing(() => this.#place(node, copy.name, keepsNumber))
     } catch (error) {
-      this.discard()
+      if (copy.fd !== undefined) closeSync(copy.fd)
       throw error
     }
-    return fd
+    if (copy.fd !== undefined) this.#upper.files.keepData(node, copy.fd)
   }
 
-  /** Closes and removes it. No thread may be at work on it. */
-  discard(): void {
-    closeSync(this.#fd)
-    this.#work.discard(this.name)
+  /** A file that was removed while in use is copied to where nobody sees it. */
+  #copyNameless(node: Node, length: number): void {
+    const { files, work } = this.#upper
+    const part = partOf(node)
+    const stat = layerOf(this.#upper, part).stat(part.ref)
+    const keepsNumber = this.#keepsNumber(part)
+    const { name: copy, fd: open } = this.#copyFile(node, stat, length)
+    if (open !== undefined) closeSync(open)
+    changing(() => {
+      try {
+        const fd = openAt(work.fd, copy, O_PATH)
+        this.#becomes(node, statFd(fd), keepsNumber)
+        files.hold(node, fd)
+      } finally {
+        unlinkAt(work.fd, copy)
+      }
+    })
+  }
+
+  /** @throws Postponed where it takes long */
+  #copyFile(node: Node, stat: Stat, length: number): Copied {
+    const { work, policy, syncCost } = this.#upper
+    const source = this.#source(node, stat, length)
+    const pending = this.#pending
+    const clone = pending?.has(node)
+      ? undefined
+      : this.#clones.copy(layerOf(this.#upper, partOf(node)), source)
+    if (clone !== undefined) return clone
+    // One that is under way is waited for, even if less of it is needed now.
+    if (pending !== undefined && (pending.has(node) || this.#takesLong(source))) {
+      return { name: pending.take(node, source).finish(source) }
+    }
+    const start = performance.now()
+    const name = makeCopy(source, work, policy)
+    if (this.#isSynced(source)) syncCost.noteSync(start)
+    return { name }
+  }
+
+  #takesLong(source: CopySource): boolean {
+    const { mode, size } = source.stat
+    if (isRegular(mode) && size > AT_ONCE) return true
+    return this.#isSynced(source) && !this.#upper.syncCost.isShort(size)
+  }
+
+  #isSynced({ stat: { mode, size } }: CopySource): boolean {
+    return isRegular(mode) && size > 0 && this.#upper.policy.fsync !== 'volatile'
+  }
+
+  /** Renames a finished copy to the place of its node. The parent keeps its times: nothing changed in what it shows. */
+  #place(node: Node, copy: Name, keepsNumber: boolean): void {
+    const { files, work } = this.#upper
+    const { place } = node
+    if (place === undefined) throw new FsError('ENOENT', 'copy-up: no name to copy to')
+    try {
+      const dir = files.directory(place.parent)
+      const before = statFd(dir)
+      const made = statAt(work.fd, copy)
+      if (made === undefined) throw new FsError('ESTALE', 'copy-up: the copy was removed')
+      renameAt(work.fd, copy, dir, place.name, RENAME_NOREPLACE)
+      restoreTimes(dir, before)
+      this.#becomes(node, made, keepsNumber)
+      // The name is the upper's now: what was listed of it is out of date.
+      place.parent.touch(place.name)
+    } catch (error) {
+      work.discard(copy)
+      throw error
+    }
+  }
+
+  /** The node is this inode of the upper from now on, and has its number where that of the original is not kept. */
+  #becomes(node: Node, { dev, inode }: HostStat, keepsNumber: boolean): void {
+    const { table, inodes } = this.#upper
+    if (!keepsNumber) node.ino = inodes.ofUpper(dev, inode)
+    table.setUpper(node, inode)
+  }
+
+  /**
+   * Whether the copy of a file has the number of its original, at later mounts, too. With several names it has not:
+   * the others keep the original, and two files of one number and several links each are one file for tar(1)
+   * (fs/overlayfs/copy_up.c:ovl_do_copy_up).
+   */
+  #keepsNumber(part: Part): boolean {
+    const { ino, nlink } = layerOf(this.#upper, part).stat(part.ref)
+    return nlink === 1 && ino < HOST_NUMBERS
+  }
+
+  /** @param stored attributes as the layer has them, not as they are shown */
+  #source(node: Node, stored: Stat, length: number): CopySource {
+    const part = partOf(node)
+    const layer = layerOf(this.#upper, part)
+    const stat = isRegular(stored.mode) ? { ...stored, size: Math.min(stored.size, length) } : stored
+    const xattrs: Attribute[] = []
+    // What is hidden belongs to the overlay that wrote it.
+    for (const name of shownNames(layer.listxattr(part.ref))) {
+      const value = firstOf(layer, part.ref, namesOf(name))
+      if (value !== undefined) xattrs.push([storedName(name), value])
+    }
+    const lasting = !isDirectoryNode(node) && this.#keepsNumber(part)
+    return {
+      stat,
+      isPart: stat.size < stored.size,
+      xattrs,
+      own: lasting ? [inodeRecord(this.#hostMode(stat.mode), node.ino, this.#upper.policy)] : [],
+      ...(isSymlink(stat.mode) ? { target: layer.readlink(part.ref) } : {}),
+      ...(isRegular(stat.mode) ? { data: this.#reader.source(layer, part.ref) } : {}),
+    }
+  }
+
+  /** Where owners are written down, all but directories are regular files. */
+  #hostMode(mode: number): number {
+    return this.#upper.policy.owners === 'override' ? S_IFREG : mode
   }
 }
 
-/** Copies everything at once. @returns as `Copy.finish`. @throws FsError as the parts; nothing is left then */
-export function copyUp(source: CopySource, work: WorkDirectory, policy: UpperPolicy): Name {
-  const copy = new Copy(source, work, policy)
-  try {
-    runSteps(copy.fill(source))
-  } catch (error) {
-    copy.discard()
-    throw error
-  }
-  return copy.finish(source)
-}
+/** Bytes that are copied while others wait. */
+const AT_ONCE = 1 << 20
 
-/** Without these a copy would allow more, or do less, than the source (fs/overlayfs/copy_up.c:ovl_must_copy_xattr). */
-const NEEDED: readonly Name[] = ['system.posix_acl_access', 'system.posix_acl_default', 'security.capability']
-/** The file system, or this type of file, has no such attributes. */
-const NO_PLACE: readonly string[] = ['EOPNOTSUPP', 'EPERM']
-/** Or the host decides otherwise on a label, and on what is for root alone. */
-const NOT_OURS: readonly string[] = [...NO_PLACE, 'EACCES', 'EINVAL']
-
-function copyAttribute(fd: number, name: Name, value: Uint8Array, policy: UpperPolicy): void {
-  const stored = nameInUpper(name, policy)
-  if (stored === undefined) return
-  if (NEEDED.includes(name)) setxattrFd(fd, stored, value, 'either')
-  else setUnless(name.startsWith('user.') ? NO_PLACE : NOT_OURS, fd, stored, value)
-}
-
-function setUnless(accepted: readonly string[], fd: number, name: Name, value: Uint8Array): void {
-  try {
-    setxattrFd(fd, name, value, 'either')
-  } catch (error) {
-    if (!(error instanceof FsError && accepted.includes(error.code))) throw error
-  }
+function restoreTimes(fd: number, { atime, atimeNsec, mtime, mtimeNsec }: HostStat): void {
+  setTimesFd(fd, { seconds: atime, nanoseconds: atimeNsec }, { seconds: mtime, nanoseconds: mtimeNsec })
 }

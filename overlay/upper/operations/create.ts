@@ -31,13 +31,13 @@ import { ACCESS_ACL, DEFAULT_ACL, inheritAcl } from '../../stored/acl.ts'
 import { withStoredIds } from '../../stored/owner.ts'
 import { writeOwner } from '../../stored/owner-record.ts'
 import { nameInUpper } from '../../stored/upper-xattrs.ts'
-import { removeWhiteout, setOpaque } from '../attributes/markers.ts'
+import { makeObject } from '../disk/make-object.ts'
+import { removeWhiteout, setOpaque } from '../disk/markers.ts'
 import { DirectoryNode, type Inheritance, isDirectoryNode, Node } from '../nodes/nodes.ts'
 import { layerOf, shownStat } from '../nodes/present.ts'
 import type { Resolver } from '../nodes/resolve.ts'
-import type { Upper } from '../upper.ts'
-import type { Lifter } from './lift.ts'
-import { makeObject } from './make-object.ts'
+import type { Upper } from '../nodes/upper.ts'
+import type { CopyUp } from './copy-up.ts'
 
 const { O_CREAT, O_EXCL, O_RDWR } = constants
 const S_ISGID = 0o2000
@@ -65,14 +65,14 @@ interface Made extends NewFile {
 export class Creator {
   readonly #upper: Upper
   readonly #resolver: Resolver
-  readonly #lifter: Lifter
+  readonly #copyUp: CopyUp
   /** Who owns what is made without further ado. */
   readonly #own = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 }
 
-  constructor(upper: Upper, resolver: Resolver, lifter: Lifter) {
+  constructor(upper: Upper, resolver: Resolver, copyUp: CopyUp) {
     this.#upper = upper
     this.#resolver = resolver
-    this.#lifter = lifter
+    this.#copyUp = copyUp
   }
 
   /** @returns the node, without references. @throws FsError EEXIST, ENOENT, EPERM, ENOSPC, … */
@@ -82,7 +82,7 @@ export class Creator {
     }
     const covered = this.#assertFree(parent, name)
     const caller = withStoredIds(this.#upper.owner, asked)
-    const dir = this.#lifter.directory(parent)
+    const dir = this.#copyUp.directory(parent)
     const inheritance = this.#inheritance(parent)
     const opaque = covered && isDirectory(what.mode) && this.#resolver.below(parent, name) !== undefined
     return changing(() => {
@@ -134,8 +134,8 @@ export class Creator {
     if (!node.unnamed && shownStat(this.#upper, node).nlink === 0) {
       throw new FsError('ENOENT', 'link: the file was removed')
     }
-    this.#lifter.lift(node)
-    const dir = this.#lifter.directory(parent)
+    this.#copyUp.ensure(node)
+    const dir = this.#copyUp.directory(parent)
     changing(() => {
       if (covered) {
         const temporary = work.temporaryName()

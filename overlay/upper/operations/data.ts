@@ -17,13 +17,12 @@ import { duplicateDescriptor } from '../../../src/sys/files/descriptor.ts'
 import { copyRange, fallocateFd, pread, pwrite, seekFd, syncFd } from '../../../src/sys/files/file-io.ts'
 import { statFd } from '../../../src/sys/files/statx.ts'
 import { DT_REG } from '../../stored/whiteout.ts'
-import { assertRegular } from '../attributes/attributes.ts'
-import { Ownership } from '../attributes/privileges.ts'
+import { Ownership } from '../disk/ownership.ts'
 import { LayerReader } from '../nodes/layer-reader.ts'
-import { isDirectoryNode, type Node } from '../nodes/nodes.ts'
+import { assertRegular, isDirectoryNode, type Node } from '../nodes/nodes.ts'
 import { layerOf, partOf } from '../nodes/present.ts'
-import type { Upper } from '../upper.ts'
-import type { Lifter } from './lift.ts'
+import type { Upper } from '../nodes/upper.ts'
+import type { CopyUp } from './copy-up.ts'
 
 /** Bytes that one copy_file_range(2) moves at most by hand: others wait meanwhile. */
 const COPY_AT_ONCE = 1 << 20
@@ -31,13 +30,13 @@ const COPY_AT_ONCE = 1 << 20
 /** Content of regular files, wherever they lie. Offsets and lengths are bytes. */
 export class FileData {
   readonly #upper: Upper
-  readonly #lifter: Lifter
+  readonly #copyUp: CopyUp
   readonly #ownership: Ownership
   readonly #reader: LayerReader
 
-  constructor(upper: Upper, lifter: Lifter) {
+  constructor(upper: Upper, copyUp: CopyUp) {
     this.#upper = upper
-    this.#lifter = lifter
+    this.#copyUp = copyUp
     this.#ownership = new Ownership(upper.policy)
     this.#reader = new LayerReader(upper.store, upper.readHostFile)
   }
@@ -58,7 +57,7 @@ export class FileData {
   /** @returns bytes written. @throws FsError ENOSPC, EDQUOT, EFBIG */
   write(node: Node, offset: number, data: Uint8Array, killPrivileges: boolean): number {
     assertRegular(node)
-    this.#lifter.lift(node)
+    this.#copyUp.ensure(node)
     return changing(() => {
       const fd = this.#upper.files.data(node, true)
       // Before the data: afterwards somebody could run them with the rights of before.
@@ -82,7 +81,7 @@ export class FileData {
 
   fallocate(node: Node, mode: number, offset: number, length: number): void {
     assertRegular(node)
-    this.#lifter.lift(node)
+    this.#copyUp.ensure(node)
     changing(() => {
       const fd = this.#upper.files.data(node, true)
       this.#beforeWrite(node, fd, 0)
@@ -97,7 +96,7 @@ export class FileData {
     if (from === to && Math.abs(fromOffset - toOffset) < length) {
       throw new FsError('EINVAL', `copy of ${length} bytes from ${fromOffset} to ${toOffset} overlaps`)
     }
-    this.#lifter.lift(to)
+    this.#copyUp.ensure(to)
     const below = from.inUpper ? undefined : this.#readPart(from, fromOffset, length)
     return changing(() => {
       const target = this.#upper.files.data(to, true)
@@ -114,7 +113,7 @@ export class FileData {
   sync(node: Node, dataOnly: boolean): void {
     const { files, policy, times } = this.#upper
     if (!node.inUpper || policy.fsync === 'volatile') return
-    times.settle(node)
+    times.restore(node)
     const kind = dataOnly ? 'data' : 'all'
     if (!isDirectoryNode(node)) {
       if (node.type === DT_REG) this.#syncIt(node, files.data(node, false), duplicateDescriptor, kind)
@@ -125,7 +124,7 @@ export class FileData {
   syncAll(): void {
     if (this.#upper.policy.fsync === 'volatile') return
     const { files, table, times } = this.#upper
-    times.settleAll()
+    times.restoreAll()
     this.#syncIt(table.root, files.rootFd, reopenDirectory, 'file system')
   }
 

@@ -1,7 +1,7 @@
 import type { Name } from '../../../src/base/index.ts'
-import { whiteout } from '../attributes/markers.ts'
+import { whiteout } from '../disk/markers.ts'
 import type { DirectoryNode } from '../nodes/nodes.ts'
-import type { Upper } from '../upper.ts'
+import type { Upper } from '../nodes/upper.ts'
 
 /** Deletes a name of a directory that is in the upper (`whiteout`). @throws FsError as that */
 export function hide({ files, work, policy }: Upper, parent: DirectoryNode, name: Name): void {

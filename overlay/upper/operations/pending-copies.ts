@@ -1,7 +1,7 @@
 import { type Background, Postponed, Work } from '../../../src/base/index.ts'
+import { Copy, type CopySource } from '../disk/copy.ts'
 import type { Node } from '../nodes/nodes.ts'
-import type { Upper } from '../upper.ts'
-import { Copy, type CopySource } from './copy-up.ts'
+import type { Upper } from '../nodes/upper.ts'
 
 interface Pending {
   readonly start: number

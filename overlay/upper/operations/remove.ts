@@ -2,25 +2,25 @@ import { changing, FsError, isDirectory, type Name } from '../../../src/base/ind
 import { renameAt, rmdirAt, unlinkAt } from '../../../src/sys/files/at.ts'
 import { listNames } from '../../../src/sys/files/directory-entries.ts'
 import { statAt } from '../../../src/sys/files/statx.ts'
-import { setOpaque } from '../attributes/markers.ts'
+import { setOpaque } from '../disk/markers.ts'
 import type { Lister } from '../nodes/list.ts'
 import { type DirectoryNode, isDirectoryNode, type Node } from '../nodes/nodes.ts'
 import type { Resolver } from '../nodes/resolve.ts'
-import type { Upper } from '../upper.ts'
+import type { Upper } from '../nodes/upper.ts'
+import type { CopyUp } from './copy-up.ts'
 import { hide } from './hide.ts'
-import type { Lifter } from './lift.ts'
 
 /** Takes names away. */
 export class Remover {
   readonly #upper: Upper
   readonly #resolver: Resolver
-  readonly #lifter: Lifter
+  readonly #copyUp: CopyUp
   readonly #lister: Lister
 
-  constructor(upper: Upper, resolver: Resolver, lifter: Lifter, lister: Lister) {
+  constructor(upper: Upper, resolver: Resolver, copyUp: CopyUp, lister: Lister) {
     this.#upper = upper
     this.#resolver = resolver
-    this.#lifter = lifter
+    this.#copyUp = copyUp
     this.#lister = lister
   }
 
@@ -28,7 +28,7 @@ export class Remover {
   unlink(parent: DirectoryNode, name: Name, node: Node): void {
     if (isDirectoryNode(node)) throw new FsError('EISDIR', `${JSON.stringify(name)} is a directory`)
     const covers = this.#resolver.below(parent, name) !== undefined
-    const dir = this.#lifter.directory(parent)
+    const dir = this.#copyUp.directory(parent)
     const physical = this.isPhysical(parent, name)
     changing(() => {
       this.prepareLoss(node, parent, name, physical)
@@ -44,7 +44,7 @@ export class Remover {
     if (!isDirectoryNode(node)) throw new FsError('ENOTDIR', `${JSON.stringify(name)} is no directory`)
     this.assertEmpty(node)
     const covers = this.#resolver.below(parent, name) !== undefined
-    const dir = this.#lifter.directory(parent)
+    const dir = this.#copyUp.directory(parent)
     const physical = node.inUpper
     changing(() => {
       this.prepareLoss(node, parent, name, physical)

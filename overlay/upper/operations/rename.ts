@@ -9,13 +9,13 @@ import {
   removeWhiteout,
   setOpaque,
   whiteoutForm,
-} from '../attributes/markers.ts'
+} from '../disk/markers.ts'
 import { type DirectoryNode, isDirectoryNode, type Node, type Place } from '../nodes/nodes.ts'
+import { redirectFor, writeRedirect } from '../nodes/redirect.ts'
 import type { Resolver } from '../nodes/resolve.ts'
-import type { Upper } from '../upper.ts'
+import type { Upper } from '../nodes/upper.ts'
+import type { CopyUp } from './copy-up.ts'
 import { hide } from './hide.ts'
-import type { Lifter } from './lift.ts'
-import { redirectFor, writeRedirect } from './redirect.ts'
 import type { Remover } from './remove.ts'
 
 /** Leaves a device 0:0 where the file was, in the same step (include/uapi/linux/fs.h). */
@@ -25,13 +25,13 @@ const RENAME_WHITEOUT = 4
 export class Renamer {
   readonly #upper: Upper
   readonly #resolver: Resolver
-  readonly #lifter: Lifter
+  readonly #copyUp: CopyUp
   readonly #remover: Remover
 
-  constructor(upper: Upper, resolver: Resolver, lifter: Lifter, remover: Remover) {
+  constructor(upper: Upper, resolver: Resolver, copyUp: CopyUp, remover: Remover) {
     this.#upper = upper
     this.#resolver = resolver
-    this.#lifter = lifter
+    this.#copyUp = copyUp
     this.#remover = remover
   }
 
@@ -75,8 +75,8 @@ export class Renamer {
     this.#assertMovable(target)
     const isOverFrom = this.#isOverLayers(from)
     const isOverTo = this.#isOverLayers(to)
-    this.#lifter.lift(source)
-    this.#lifter.lift(target)
+    this.#copyUp.ensure(source)
+    this.#copyUp.ensure(target)
     changing(() => {
       this.#prepare(source, from, to, isOverTo)
       this.#prepare(target, to, from, isOverFrom)
@@ -96,8 +96,8 @@ export class Renamer {
     if (target !== undefined && isDirectoryNode(target)) this.#remover.assertEmpty(target)
     const leaves = this.#isOverLayers(from)
     const isOverTo = this.#isOverLayers(to)
-    this.#lifter.lift(source)
-    this.#lifter.directory(to.parent)
+    this.#copyUp.ensure(source)
+    this.#copyUp.directory(to.parent)
     const physical = target !== undefined && this.#remover.isPhysical(to.parent, to.name)
     changing(() => {
       this.#prepare(source, from, to, isOverTo)

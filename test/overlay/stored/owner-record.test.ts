@@ -8,7 +8,7 @@ import {
   readOwner,
   writeOwner,
 } from '../../../overlay/stored/owner-record.ts'
-import { makeObject } from '../../../overlay/upper/operations/make-object.ts'
+import { makeObject } from '../../../overlay/upper/disk/make-object.ts'
 import {
   S_IFBLK,
   S_IFCHR,

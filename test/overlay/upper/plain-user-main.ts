@@ -1,9 +1,9 @@
 import { closeSync, constants, mkdirSync, openSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { presentUpperStat } from '../../../overlay/stored/owner-record.ts'
-import { copyUp } from '../../../overlay/upper/operations/copy-up.ts'
+import { makeCopy } from '../../../overlay/upper/disk/copy.ts'
+import { WorkDirectory } from '../../../overlay/upper/disk/work-directory.ts'
 import { probeUpper } from '../../../overlay/upper/upper-policy.ts'
-import { WorkDirectory } from '../../../overlay/upper/work-directory.ts'
 import type { Stat } from '../../../src/base/index.ts'
 import { O_PATH, openAt, renameAt, reopenFd, setUmask0 } from '../../../src/sys/files/at.ts'
 import { listNames } from '../../../src/sys/files/directory-entries.ts'
@@ -59,7 +59,7 @@ function leaveSomething(): void {
 
 function copy({ name, stat, content, xattrs }: PlainSource): PlainCopy {
   const bytes = Buffer.from(content, 'latin1')
-  const temporary = copyUp(
+  const temporary = makeCopy(
     {
       stat,
       target: bytes,

@@ -1,7 +1,7 @@
 import { closeSync, openSync } from 'node:fs'
 import { join } from 'node:path'
+import { WorkDirectory } from '../../../../overlay/upper/disk/work-directory.ts'
 import { probeUpper } from '../../../../overlay/upper/upper-policy.ts'
-import { WorkDirectory } from '../../../../overlay/upper/work-directory.ts'
 import { O_PATH, setUmask0 } from '../../../../src/sys/files/at.ts'
 import { Random } from '../../../library/trees/random.ts'
 import { describeTree, runRandom } from './operations.ts'

@@ -1,7 +1,7 @@
 import { closeSync, openSync } from 'node:fs'
 import { HostDirectoryLayer } from '../../../../overlay/index.ts'
 import type { UpperPolicy } from '../../../../overlay/stored/policy.ts'
-import { WorkDirectory } from '../../../../overlay/upper/work-directory.ts'
+import { WorkDirectory } from '../../../../overlay/upper/disk/work-directory.ts'
 import { WritableTree, type WritableTreeOptions } from '../../../../overlay/upper/writable-tree.ts'
 import {
   type BlockStore,

@@ -19,7 +19,7 @@ import {
   setOpaque,
   upperOpacity,
   whiteout,
-} from '../../../../overlay/upper/attributes/markers.ts'
+} from '../../../../overlay/upper/disk/markers.ts'
 import { S_IFCHR } from '../../../../src/base/index.ts'
 import { mknodAt, O_PATH, openAt } from '../../../../src/sys/files/at.ts'
 import { setxattrFd } from '../../../../src/sys/files/fd-xattr.ts'

@@ -1,13 +1,13 @@
-import type { Background, BlockStore } from '../../src/base/index.ts'
-import type { Stack } from '../merge/directory.ts'
-import type { InodeNumbers } from '../stored/inode-numbers.ts'
-import type { OwnerRule } from '../stored/owner.ts'
-import type { UpperPolicy } from '../stored/policy.ts'
-import type { NodeTable } from './nodes/nodes.ts'
-import type { ModificationTimes } from './operations/modification-times.ts'
-import type { SyncCost } from './operations/sync-cost.ts'
+import type { Background, BlockStore } from '../../../src/base/index.ts'
+import type { Stack } from '../../merge/directory.ts'
+import type { InodeNumbers } from '../../stored/inode-numbers.ts'
+import type { OwnerRule } from '../../stored/owner.ts'
+import type { UpperPolicy } from '../../stored/policy.ts'
+import type { WorkDirectory } from '../disk/work-directory.ts'
+import type { ModificationTimes } from './modification-times.ts'
+import type { NodeTable } from './nodes.ts'
+import type { SyncCost } from './sync-cost.ts'
 import type { UpperFiles } from './upper-files.ts'
-import type { WorkDirectory } from './work-directory.ts'
 
 /** Fills `target` from an open host file. @throws FsError EIO when the file ended early */
 export type HostFileReader = (fd: number, position: number, target: Uint8Array) => void

@@ -4,7 +4,7 @@ import { Directory, type Stack } from '../../merge/directory.ts'
 import { REDIRECT_ATTRIBUTES, redirectNames } from '../../merge/redirects.ts'
 import type { UpperPolicy } from '../../stored/policy.ts'
 import { DT_DIR } from '../../stored/whiteout.ts'
-import type { DirectoryNode } from '../nodes/nodes.ts'
+import type { DirectoryNode } from './nodes.ts'
 
 /** Longest value, bytes: what overlayfs follows unless told otherwise (overlayfs.rst, `redirect_max`). */
 const REDIRECT_MAX = 256

@@ -1,10 +1,10 @@
 import { closeSync, constants } from 'node:fs'
-import { FsError, type Name } from '../../src/base/index.ts'
-import { linkAt, linkFd, O_PATH, openAt, reopenFd, unlinkAt } from '../../src/sys/files/at.ts'
-import { type HostStat, statAt, statFd } from '../../src/sys/files/statx.ts'
-import { openFilesLimit } from '../../src/sys/process/privileges.ts'
-import { type DirectoryNode, isDirectoryNode, type Node } from './nodes/nodes.ts'
-import type { WorkDirectory } from './work-directory.ts'
+import { FsError, type Name } from '../../../src/base/index.ts'
+import { linkAt, linkFd, O_PATH, openAt, reopenFd, unlinkAt } from '../../../src/sys/files/at.ts'
+import { type HostStat, statAt, statFd } from '../../../src/sys/files/statx.ts'
+import { openFilesLimit } from '../../../src/sys/process/privileges.ts'
+import type { WorkDirectory } from '../disk/work-directory.ts'
+import { type DirectoryNode, isDirectoryNode, type Node } from './nodes.ts'
 
 const { O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR } = constants
 

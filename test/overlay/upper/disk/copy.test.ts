@@ -12,7 +12,7 @@ import {
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { UpperPolicy } from '../../../../overlay/stored/policy.ts'
-import { type CopySource, copyUp } from '../../../../overlay/upper/operations/copy-up.ts'
+import { type CopySource, makeCopy } from '../../../../overlay/upper/disk/copy.ts'
 import {
   FsError,
   S_IFBLK,
@@ -48,7 +48,7 @@ function copied(
   source: Partial<CopySource>,
   policy: UpperPolicy = REAL,
 ): { path: string; stat: Stat; fd: number } {
-  const name = copyUp({ stat: statOf(), xattrs: [], ...source }, scene.work, policy)
+  const name = makeCopy({ stat: statOf(), xattrs: [], ...source }, scene.work, policy)
   const fd = scene.kept(openAt(scene.work.fd, name, O_PATH))
   return { path: join(scene.folder, 'work/work', name), stat: statAt(scene.work.fd, name)!, fd }
 }
@@ -350,7 +350,7 @@ describe.skipIf(!root.ok)(titled('a full disk', root), () => {
       const bytes = Buffer.alloc(5_000_000, 'x')
       for (let i = 0; i < 3; i++) {
         failsWith('ENOSPC', () =>
-          copyUp(
+          makeCopy(
             { stat: statOf({ size: bytes.length }), xattrs: [], data: new MemoryData(bytes) },
             tiny.work,
             REAL,
@@ -360,7 +360,7 @@ describe.skipIf(!root.ok)(titled('a full disk', root), () => {
       }
       expect(readdirSync('/proc/self/fd').length).toBe(before)
       const small = { stat: statOf({ size: 9 }), xattrs: [], data: new MemoryData(Buffer.from('nine left')) }
-      expect(readFileSync(join(tiny.folder, 'work/work', copyUp(small, tiny.work, REAL)), 'latin1')).toBe(
+      expect(readFileSync(join(tiny.folder, 'work/work', makeCopy(small, tiny.work, REAL)), 'latin1')).toBe(
         'nine left',
       )
     })
@@ -378,7 +378,7 @@ describe.skipIf(!root.ok)(titled('a full disk', root), () => {
       }
       for (const type of [S_IFREG, S_IFDIR, S_IFLNK, S_IFIFO]) {
         const source = { stat: statOf({ mode: type | 0o700 }), xattrs: [], target: Buffer.from('t') }
-        failsWith('ENOSPC', () => copyUp(source, tiny.work, REAL))
+        failsWith('ENOSPC', () => makeCopy(source, tiny.work, REAL))
       }
       expect(readdirSync(tiny.path('work/work'))).toEqual([])
     })

@@ -1,11 +1,11 @@
 import { closeSync, constants } from 'node:fs'
-import { direntType, FsError, isDirectory, type Name, S_IFDIR } from '../../src/base/index.ts'
-import { mkdirAt, O_PATH, openAt, renameAt, rmdirAt, unlinkAt } from '../../src/sys/files/at.ts'
-import { listEntries, listNames } from '../../src/sys/files/directory-entries.ts'
-import { chmodFd } from '../../src/sys/files/fd-attributes.ts'
-import { statAt, statFd } from '../../src/sys/files/statx.ts'
-import { isTrustedOwner } from '../../src/sys/plain/owner.ts'
-import { passOnLike, removeAccessLists } from './attributes/passed-on.ts'
+import { direntType, FsError, isDirectory, type Name, S_IFDIR } from '../../../src/base/index.ts'
+import { mkdirAt, O_PATH, openAt, renameAt, rmdirAt, unlinkAt } from '../../../src/sys/files/at.ts'
+import { listEntries, listNames } from '../../../src/sys/files/directory-entries.ts'
+import { chmodFd } from '../../../src/sys/files/fd-attributes.ts'
+import { statAt, statFd } from '../../../src/sys/files/statx.ts'
+import { isTrustedOwner } from '../../../src/sys/plain/owner.ts'
+import { passOnLike, removeAccessLists } from './passed-on.ts'
 
 const { O_DIRECTORY } = constants
 

@@ -1,39 +1,23 @@
-import {
-  type AttributeChanges,
-  changing,
-  direntType,
-  FsError,
-  S_IFREG,
-  type Stat,
-} from '../../../src/base/index.ts'
+import { type AttributeChanges, changing, type Stat } from '../../../src/base/index.ts'
 import { setTimesFd } from '../../../src/sys/files/fd-attributes.ts'
 import { truncateFd } from '../../../src/sys/files/file-io.ts'
 import { withStoredIds } from '../../stored/owner.ts'
-import { DT_DIR } from '../../stored/whiteout.ts'
-import { isDirectoryNode, type Node } from '../nodes/nodes.ts'
+import { Ownership } from '../disk/ownership.ts'
+import type { Time } from '../nodes/modification-times.ts'
+import { assertRegular, isDirectoryNode, type Node } from '../nodes/nodes.ts'
 import { shownStat } from '../nodes/present.ts'
-import type { Lifter } from '../operations/lift.ts'
-import type { Time } from '../operations/modification-times.ts'
-import type { Upper } from '../upper.ts'
-import { Ownership } from './privileges.ts'
-
-const DT_REG = direntType(S_IFREG)
-
-/** @throws FsError EISDIR, EINVAL where the node has no data */
-export function assertRegular(node: Node): void {
-  if (node.type === DT_REG) return
-  throw new FsError(node.type === DT_DIR ? 'EISDIR' : 'EINVAL', `node ${node.id} is no regular file`)
-}
+import type { Upper } from '../nodes/upper.ts'
+import type { CopyUp } from './copy-up.ts'
 
 /** Changes of attributes (SETATTR). */
 export class AttributeWriter {
   readonly #upper: Upper
-  readonly #lifter: Lifter
+  readonly #copyUp: CopyUp
   readonly #ownership: Ownership
 
-  constructor(upper: Upper, lifter: Lifter) {
+  constructor(upper: Upper, copyUp: CopyUp) {
     this.#upper = upper
-    this.#lifter = lifter
+    this.#copyUp = copyUp
     this.#ownership = new Ownership(upper.policy)
   }
 
@@ -48,7 +32,7 @@ export class AttributeWriter {
     if (size !== undefined) assertRegular(node)
     const known = this.#known(node, changes)
     if (known !== undefined) return known
-    this.#lifter.lift(node, size)
+    this.#copyUp.ensure(node, size)
     return changing(() => {
       if (size !== undefined) {
         const fd = files.data(node, true)

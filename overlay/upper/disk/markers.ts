@@ -13,7 +13,7 @@ import { getxattrFd, listxattrFd, setxattrFd } from '../../../src/sys/files/fd-x
 import { statAt } from '../../../src/sys/files/statx.ts'
 import type { UpperPolicy, WhiteoutForm } from '../../stored/policy.ts'
 import { MARK_PREFIX, OPAQUE_MARK, type Opacity, opacityAmong } from '../../stored/whiteout.ts'
-import type { WorkDirectory } from '../work-directory.ts'
+import type { WorkDirectory } from './work-directory.ts'
 
 /** Mode of `.wh.` files, as fuse-overlayfs makes them. */
 const MARK_MODE = 0o700

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { Node } from '../../../../overlay/upper/nodes/nodes.ts'
-import { SyncCost } from '../../../../overlay/upper/operations/sync-cost.ts'
+import { SyncCost } from '../../../../overlay/upper/nodes/sync-cost.ts'
 
 const MIB = 1 << 20
 const [FILE, OTHER] = [1, 2].map((id) => new Node(id, 8, id, undefined)) as [Node, Node]

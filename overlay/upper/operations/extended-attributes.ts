@@ -7,17 +7,17 @@ import { nameFromUpper, nameInUpper } from '../../stored/upper-xattrs.ts'
 import { firstOf, namesOf, shownNames } from '../../stored/xattr-names.ts'
 import { isDirectoryNode, type Node } from '../nodes/nodes.ts'
 import { layerOf, partOf } from '../nodes/present.ts'
-import type { Lifter } from '../operations/lift.ts'
-import type { Upper } from '../upper.ts'
+import type { Upper } from '../nodes/upper.ts'
+import type { CopyUp } from './copy-up.ts'
 
 /** Extended attributes of nodes, under the names that users see. */
 export class ExtendedAttributes {
   readonly #upper: Upper
-  readonly #lifter: Lifter
+  readonly #copyUp: CopyUp
 
-  constructor(upper: Upper, lifter: Lifter) {
+  constructor(upper: Upper, copyUp: CopyUp) {
     this.#upper = upper
-    this.#lifter = lifter
+    this.#copyUp = copyUp
   }
 
   /** @returns undefined where there is no such attribute */
@@ -46,7 +46,7 @@ export class ExtendedAttributes {
   set(node: Node, name: Name, value: Uint8Array, mode: XattrMode): void {
     const { files, policy } = this.#upper
     const names = namesOf(name)
-    this.#lifter.lift(node)
+    this.#copyUp.ensure(node)
     const set = (fd: number) => {
       const stored = this.#inUpper(fd, names)
       if (stored === undefined) throw new FsError('EPERM', `xattr ${JSON.stringify(name)} is reserved`)
@@ -68,7 +68,7 @@ export class ExtendedAttributes {
     const absent = new FsError('ENODATA', `xattr ${JSON.stringify(name)}`)
     // Without the attribute nothing changes, so nothing is copied.
     if (!node.inUpper && this.get(node, name) === undefined) throw absent
-    this.#lifter.lift(node)
+    this.#copyUp.ensure(node)
     const remove = (fd: number) => {
       const stored = this.#inUpper(fd, namesOf(name))
       if (stored === undefined) throw absent

@@ -1,7 +1,7 @@
 import { FsError, type NewTime } from '../../../src/base/index.ts'
 import { setModificationTimeFd } from '../../../src/sys/files/fd-attributes.ts'
 import { statFd } from '../../../src/sys/files/statx.ts'
-import type { Node } from '../nodes/nodes.ts'
+import type { Node } from './nodes.ts'
 
 export type Time = Exclude<NewTime, 'now'>
 
@@ -50,7 +50,7 @@ export class ModificationTimes {
   }
 
   /** Puts the mtime back, before somebody is told, or the node is forgotten. */
-  settle(node: Node): void {
+  restore(node: Node): void {
     const time = this.#kept.get(node)
     if (time === undefined) return
     this.#kept.delete(node)
@@ -62,7 +62,7 @@ export class ModificationTimes {
     }
   }
 
-  settleAll(): void {
-    for (const node of this.#kept.keys()) this.settle(node)
+  restoreAll(): void {
+    for (const node of this.#kept.keys()) this.restore(node)
   }
 }

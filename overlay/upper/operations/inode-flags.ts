@@ -5,8 +5,8 @@ import { readFlags, writeFlags } from '../../../src/sys/files/inode-flags.ts'
 import { layerFlags } from '../../stored/layer-flags.ts'
 import type { Node } from '../nodes/nodes.ts'
 import { layerOf, partOf } from '../nodes/present.ts'
-import type { Lifter } from '../operations/lift.ts'
-import type { Upper } from '../upper.ts'
+import type { Upper } from '../nodes/upper.ts'
+import type { CopyUp } from './copy-up.ts'
 
 const { O_NONBLOCK, O_RDONLY } = constants
 
@@ -24,8 +24,8 @@ export function shownFlags(upper: Upper, node: Node, form: FlagsForm): Uint8Arra
  * immutable is so in the upper itself: from then on the host refuses what comes.
  * @throws FsError EPERM, EOPNOTSUPP
  */
-export function setFlags(upper: Upper, lifter: Lifter, node: Node, form: FlagsForm, flags: Uint8Array): void {
-  lifter.lift(node)
+export function setFlags(upper: Upper, copyUp: CopyUp, node: Node, form: FlagsForm, flags: Uint8Array): void {
+  copyUp.ensure(node)
   changing(() => withReadable(upper, node, (fd) => writeFlags(fd, form, flags)))
   // One that was opened before could still be written to.
   upper.files.closeData(node)

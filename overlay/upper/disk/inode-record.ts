@@ -1,7 +1,7 @@
 import type { Name } from '../../../src/base/index.ts'
 import type { UpperPolicy } from '../../stored/policy.ts'
-import { ownAttribute, readOwn } from '../attributes/own-attribute.ts'
-import type { Attribute } from '../operations/copy-up.ts'
+import type { Attribute } from './copy.ts'
+import { ownAttribute, readOwn } from './own-attribute.ts'
 
 /** The number that a copy is shown with: that of its original, in decimal. */
 const RECORD: Name = 'overlay.atomfs.ino'

@@ -9,10 +9,10 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { WorkDirectory } from '../../../overlay/upper/work-directory.ts'
-import { S_IFCHR } from '../../../src/base/index.ts'
-import { mkdirAt, mknodAt, O_PATH, openAt, renameAt } from '../../../src/sys/files/at.ts'
-import { Scene } from './support.ts'
+import { WorkDirectory } from '../../../../overlay/upper/disk/work-directory.ts'
+import { S_IFCHR } from '../../../../src/base/index.ts'
+import { mkdirAt, mknodAt, O_PATH, openAt, renameAt } from '../../../../src/sys/files/at.ts'
+import { Scene } from '../support.ts'
 
 let scene: Scene
 beforeEach(() => {

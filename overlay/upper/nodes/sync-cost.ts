@@ -1,4 +1,4 @@
-import type { Node } from '../nodes/nodes.ts'
+import type { Node } from './nodes.ts'
 
 /** Bytes that may be waiting for the disk when a sync is to be a short one. */
 const FEW_BYTES = 1 << 20
