@@ -36,7 +36,7 @@ export class MetadataWindow {
       this.#source.readInto(position, this.#bytes.subarray(0, wanted))
       this.#length = wanted
     } catch (error) {
-      if (wanted === length) throw error
+      if (wanted === length || !(error instanceof FsError)) throw error
       // Damage further on is no reason to refuse what is whole.
       this.#source.readInto(position, this.#bytes.subarray(0, length))
       this.#length = length

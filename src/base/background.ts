@@ -1,3 +1,4 @@
+import type { Piece } from './byte-source.ts'
 import type { FsError } from './errno.ts'
 import type { ExtentSink } from './extent.ts'
 
@@ -112,6 +113,22 @@ export interface Transfer {
 export interface Background {
   /** @param toDisk the data will be synced: begin with that at once */
   transfer(fd: number, toDisk: boolean): Transfer
+}
+
+/** A piece of an image that another thread reads. */
+export interface Fetch {
+  /** @returns the piece, or why it cannot be read; undefined while that is not known */
+  poll(): Piece | undefined
+}
+
+/** Other threads that read images where this thread must not wait. */
+export interface Fetcher {
+  /** Most bytes of one piece. */
+  readonly most: number
+  /** False while those threads are still being started: waiting for them would take longer than most disks do. */
+  readonly ready: boolean
+  /** @param source index of the image, @param position byte position in its file, @param length bytes that must be read */
+  fetch(source: number, position: number, length: number): Fetch
 }
 
 /** Waits until all parts have ended, also failed ones: only then may the descriptor be closed. */

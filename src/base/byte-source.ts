@@ -38,3 +38,35 @@ export function checkRange(source: ByteSource, position: number, length: number)
     throw new FsError('EIO', `${source.label}: read ${position}+${length} outside ${source.size} bytes`)
   }
 }
+
+/** Bytes of an image as they lie there, below all transforms. */
+export interface Piece {
+  /** Index of the image among those of the mount. */
+  readonly source: number
+  /** Byte position in the image's file. */
+  readonly position: number
+  /** Bytes that were asked for. */
+  readonly length: number
+  /** At least as many bytes; or why they cannot be read. */
+  readonly content: Uint8Array | FsError
+}
+
+/** The piece that answers a read. A failure stands for reads from the same place that need no less. */
+export function pieceFor(
+  pieces: Iterable<Piece>,
+  source: number,
+  position: number,
+  length: number,
+): Piece | undefined {
+  for (const piece of pieces) {
+    if (piece.source !== source) continue
+    const { content } = piece
+    const from = position - piece.position
+    const answers =
+      content instanceof Uint8Array
+        ? from >= 0 && from + length <= content.length
+        : from === 0 && length >= piece.length
+    if (answers) return piece
+  }
+  return undefined
+}

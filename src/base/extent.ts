@@ -47,4 +47,9 @@ export interface BlockStore {
   isAtHand?(block: BlockRef): boolean
   /** Begins to read what will be asked for soon, without waiting for it. @param length bytes of the image, from `position` */
   willNeed?(source: number, position: number, length: number): void
+  /**
+   * Reads bytes of an image as they lie in its file, unverified: for a thread that reads and verifies them again in memory.
+   * @throws FsError EIO
+   */
+  readRaw?(source: number, position: number, target: Uint8Array): void
 }

@@ -5,6 +5,7 @@ export { type HostFileReader, InlineDataPath, type InlineOptions } from './block
 export { pendingAges } from './blocks/jobs.ts'
 export { PooledBackground } from './blocks/pooled-background.ts'
 export { PooledDataPath, type PooledOptions } from './blocks/pooled-data-path.ts'
+export { PooledFetcher } from './blocks/pooled-fetcher.ts'
 export type { SharedBuffers } from './blocks/shared-buffers.ts'
 export { allocateShared } from './blocks/shared-cache.ts'
 export { TaskQueue } from './blocks/task-queue.ts'

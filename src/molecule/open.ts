@@ -23,7 +23,8 @@ import {
 import { kindNamed } from '../kinds/kinds.ts'
 import { pread } from '../sys/files/file-io.ts'
 import { descriptorPath } from '../sys/plain/proc.ts'
-import type { VerityWatch } from '../transforms/transforms.ts'
+import { type Patience, PostponingSource } from '../transforms/postponing-source.ts'
+import { openSource, type VerityWatch } from '../transforms/transforms.ts'
 import { imageSource } from './image-file.ts'
 import { copyRoot } from './root-attributes.ts'
 import type { DirectorySpec, ImageSpec, MoleculeSpec, UpperSpec } from './spec.ts'
@@ -40,10 +41,11 @@ export type ImageWatch = (image: number) => VerityWatch
 
 /**
  * Builds the file system of a mount as it is without its upper directory, in the thread that will own it.
+ * @param patience of a dispatcher: its requests are postponed where metadata are not at hand. Absent: it waits for them
  * @throws FsError EIO
  */
-export function openMolecule(spec: MoleculeSpec, watch?: ImageWatch): OpenMolecule {
-  const layers = openLayers(spec, watchedSources(spec, watch))
+export function openMolecule(spec: MoleculeSpec, watch?: ImageWatch, patience?: Patience): OpenMolecule {
+  const layers = openLayers(spec, watchedSources(spec, watch, patience))
   const fileSystem = mergeLayers(spec, layers)
   return { fileSystem, store: openBlockStore(spec, watch), closeLayers: () => closeDirectories(layers) }
 }
@@ -51,8 +53,12 @@ export function openMolecule(spec: MoleculeSpec, watch?: ImageWatch): OpenMolecu
 /** Gives the bytes of an image, verified where it has a root hash. */
 export type SourceOf = (image: ImageSpec, sourceId: number) => ByteSource
 
-function watchedSources(spec: MoleculeSpec, watch?: ImageWatch): SourceOf {
-  return (image, sourceId) => imageSource(image, watch?.(sourceId), hashCache(spec))
+function watchedSources(spec: MoleculeSpec, watch?: ImageWatch, patience?: Patience): SourceOf {
+  return (image, sourceId) => {
+    const guard = (source: ByteSource): ByteSource =>
+      patience === undefined ? source : new PostponingSource(source, sourceId, patience)
+    return imageSource(image, watch?.(sourceId), hashCache(spec), guard)
+  }
 }
 
 /** @param metadataBytes of decoded metadata to keep; a sensible default where absent. @throws FsError EIO */
@@ -165,11 +171,21 @@ export function openBlockStore(spec: MoleculeSpec, watch?: ImageWatch): BlockSto
   // Now, because the thread may give up the right to open the files of decoders.
   const sessionOf = openSessions(spec)
   const opened: (OpenBlocks | undefined)[] = spec.images.map(() => undefined)
+  const imageOf = (sourceId: number): ImageSpec => {
+    const image = spec.images[sourceId]
+    if (image === undefined) throw new FsError('EIO', `block of unknown image ${sourceId}`)
+    return image
+  }
+  const raw: (ByteSource | undefined)[] = spec.images.map(() => undefined)
+  const rawOf = (sourceId: number): ByteSource => {
+    const { source, label } = imageOf(sourceId)
+    raw[sourceId] ??= openSource(source, label)
+    return raw[sourceId]
+  }
   const blocksOf = (sourceId: number): OpenBlocks => {
     const present = opened[sourceId]
     if (present !== undefined) return present
-    const image = spec.images[sourceId]
-    if (image === undefined) throw new FsError('EIO', `block of unknown image ${sourceId}`)
+    const image = imageOf(sourceId)
     const { label, facts } = image
     const source = imageSource(image, watch?.(sourceId), hashCache(spec))
     const reader = sessionOf(image).openBlocks({ source, sourceId, label, detail: facts.detail })
@@ -182,6 +198,7 @@ export function openBlockStore(spec: MoleculeSpec, watch?: ImageWatch): BlockSto
     isAtHand: ({ source, position, storedSize }) =>
       blocksOf(source).source.isAtHand?.(position, storedSize) !== false,
     willNeed: (source, position, length) => blocksOf(source).source.willNeed?.(position, length),
+    readRaw: (source, position, target) => rawOf(source).readInto(position, target),
   }
 }
 

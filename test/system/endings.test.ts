@@ -4,7 +4,6 @@ import {
   copyFileSync,
   cpSync,
   existsSync,
-  mkdirSync,
   readFileSync,
   symlinkSync,
   truncateSync,
@@ -12,19 +11,10 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ATOMFS_FUSE, daemonPid, isMounted, removeTempDir, run } from '../library/index.ts'
 import { isGone, until } from '../library/programs/wait.ts'
-import {
-  entries,
-  inScene,
-  type LifeImage,
-  makeLifeImage,
-  readLog,
-  type Scene,
-  SILENT,
-} from '../library/scenes/life.ts'
+import { entries, inScene, type LifeImage, makeLifeImage, readLog, SILENT } from '../library/scenes/life.ts'
 
 /** Every way a mount can end, wanted or not: afterwards there is no process, no mount and no runtime entry. */
 
@@ -251,21 +241,6 @@ describe('what must not happen is survived:', () => {
   })
 })
 
-/** An image that lies on a mount of ours, whose daemon stands for the disk: it can be stopped and killed. */
-async function imageOnMount({ folder, runDir, atomfs }: Pick<Scene, 'folder' | 'runDir' | 'atomfs'>) {
-  const tree = join(folder, 'tree')
-  mkdirSync(tree)
-  copyFileSync(life.image, join(tree, 'inner'))
-  const outer = join(folder, 'outer')
-  mkdirSync(outer)
-  const store = join(folder, 'store.sqfs')
-  await run('mksquashfs', [tree, store, '-quiet', '-no-progress'])
-  expect(await atomfs('mount', store, outer)).toMatchObject(SILENT)
-  const innerRun = join(folder, 'inner-run')
-  const env = { ATOMFS_TEST_RUN_DIR: innerRun }
-  return { image: join(outer, 'inner'), disk: daemonPid(runDir), outer, innerRun, env }
-}
-
 describe('a writable mount that another mount namespace holds', () => {
   it('is unmounted here; umount says that its process goes on, instead of waiting for it as for a slow disk', async () => {
     await inScene(async ({ folder, target, runDir, atomfs }) => {
@@ -287,123 +262,6 @@ describe('a writable mount that another mount namespace holds', () => {
       }
       await until(() => isGone(pid), 'the end of the daemon')
       expect(entries(runDir)).toEqual([])
-    })
-  })
-})
-
-describe('a disk that does not answer', () => {
-  it('holds up one file, not the others, and status shows it', async () => {
-    await inScene(async ({ folder, target, runDir, atomfs }) => {
-      const { image, disk, innerRun, env, outer } = await imageOnMount({ folder, runDir, atomfs })
-      await run(ATOMFS_FUSE, ['mount', '-o', 'threads=2', image, target], { env })
-      await run('cat', [join(target, 'etc/motd')])
-      await run('ls', ['-l', target])
-      // Only with both workers up and idle would the dispatcher take a lone block itself: let them work, and rest.
-      for (const page of [32, 64, 96]) {
-        const from = [`if=${join(target, 'big')}`, 'bs=4k', 'count=1', `skip=${page}`, 'iflag=direct']
-        await run('dd', [...from, 'of=/dev/null'])
-      }
-      await sleep(500)
-      // What was read ahead would be answered from the page cache.
-      await run('dd', [`if=${image}`, 'iflag=nocache', 'count=0'])
-      process.kill(disk, 'SIGSTOP')
-      // One block only: the dispatcher would decode it itself if it did not ask for the page cache first.
-      const part = [
-        `if=${join(target, 'big')}`,
-        'bs=4k',
-        'count=1',
-        'skip=600',
-        'iflag=direct',
-        'of=/dev/null',
-      ]
-      const stuck = spawn('dd', part, { stdio: 'ignore' })
-      try {
-        const waiting = async (): Promise<number> => {
-          const { stdout } = await run(ATOMFS_FUSE, ['status', '--json', target], { env, timeout: 20_000 })
-          return JSON.parse(stdout).pending.oldestMs
-        }
-        await expect.poll(waiting, { timeout: 20_000 }).toBeGreaterThan(1000)
-        expect((await run('cat', [join(target, 'etc/motd')], { timeout: 20_000 })).stdout).toBe('hello\n')
-        expect((await run('stat', ['-f', target], { timeout: 20_000 })).status).toBe(0)
-        expect(stuck.exitCode).toBe(null)
-        const text = await run(ATOMFS_FUSE, ['status', target], { env, timeout: 20_000 })
-        expect(text.stdout).toMatch(/^waiting: +\d+ reads for data, the oldest for \d/m)
-      } finally {
-        process.kill(disk, 'SIGCONT')
-      }
-      expect((await once(stuck, 'close'))[0]).toBe(0)
-      await run(ATOMFS_FUSE, ['umount', target], { env })
-      expect(await atomfs('umount', outer)).toMatchObject(SILENT)
-      expect([...entries(runDir), ...entries(innerRun)]).toEqual([])
-    })
-  })
-})
-
-describe('a disk that does not answer, below a writable mount', () => {
-  it('holds up who changes a file that lies on it, not the others', async () => {
-    await inScene(async ({ folder, target, runDir, atomfs }) => {
-      const { image, disk, innerRun, env, outer } = await imageOnMount({ folder, runDir, atomfs })
-      const persist = join(folder, 'changes')
-      await run(ATOMFS_FUSE, ['mount', '--persist', persist, '-o', 'threads=2', image, target], { env })
-      await run('cat', [join(target, 'etc/motd')])
-      await run('ls', ['-l', target])
-      // The list of its blocks is known then, not the blocks.
-      await run('dd', [`if=${join(target, 'big')}`, 'bs=4k', 'count=1', 'iflag=direct', 'of=/dev/null'])
-      await sleep(500)
-      await run('dd', [`if=${image}`, 'iflag=nocache', 'count=0'])
-      process.kill(disk, 'SIGSTOP')
-      const stuck = spawn('chmod', ['600', join(target, 'big')], { stdio: 'ignore' })
-      try {
-        const waiting = async (): Promise<number> => {
-          const { stdout } = await run(ATOMFS_FUSE, ['status', '--json', target], { env, timeout: 20_000 })
-          return JSON.parse(stdout).pending.oldestMs
-        }
-        await expect.poll(waiting, { timeout: 20_000 }).toBeGreaterThan(1000)
-        await run('sh', ['-c', 'echo new >"$1/new" && mkdir "$1/d" && mv "$1/new" "$1/d"', 'sh', target], {
-          timeout: 20_000,
-        })
-        expect((await run('ls', [join(target, 'd')], { timeout: 20_000 })).stdout).toBe('new\n')
-        expect((await run('stat', ['-c', '%a', join(target, 'big')], { timeout: 20_000 })).stdout).toBe(
-          '644\n',
-        )
-        expect(stuck.exitCode).toBe(null)
-      } finally {
-        process.kill(disk, 'SIGCONT')
-      }
-      expect((await once(stuck, 'close'))[0]).toBe(0)
-      expect((await run('stat', ['-c', '%a', join(target, 'big')])).stdout).toBe('600\n')
-      await run('cmp', [join(target, 'big'), join(persist, 'persist', 'big')])
-      await run(ATOMFS_FUSE, ['umount', target], { env })
-      expect(entries(join(persist, 'work', 'work'))).toEqual([])
-      expect(await atomfs('umount', outer)).toMatchObject(SILENT)
-      expect([...entries(runDir), ...entries(innerRun)]).toEqual([])
-    })
-  })
-})
-
-describe('a disk that fails', () => {
-  it('is an input/output error for each reader, one log line each, and the daemon lives on', async () => {
-    await inScene(async ({ folder, target, runDir, atomfs }) => {
-      // The daemon that stands for the disk is killed: every read of the image then fails with ENOTCONN.
-      const { image, disk, innerRun, env, outer } = await imageOnMount({ folder, runDir, atomfs })
-      await run(ATOMFS_FUSE, ['mount', image, target], { env })
-      try {
-        expect((await run('cat', [join(target, 'etc/motd')])).stdout).toBe('hello\n')
-        process.kill(disk, 'SIGKILL')
-        for (let i = 0; i < 2; i++) {
-          const cat = await run('cat', [join(target, 'big')], { allowFailure: true, timeout: 20_000 })
-          expect([cat.status, cat.stderr]).toEqual([1, expect.stringContaining('Input/output error')])
-        }
-        expect((await run('cat', [join(target, 'etc/motd')])).stdout).toBe('hello\n')
-        await until(() => readLog(innerRun).includes('ENOTCONN'), 'the line in the log')
-        const lines = readLog(innerRun).trim().split('\n')
-        expect(lines.every((line) => line.includes('error: ') && line.includes('ENOTCONN'))).toBe(true)
-        expect(new Set(lines.map((line) => line.slice(25))).size).toBe(lines.length)
-      } finally {
-        await run(ATOMFS_FUSE, ['umount', target], { env, allowFailure: true })
-      }
-      expect(await atomfs('umount', outer)).toMatchObject(SILENT)
-      expect([...entries(runDir), ...entries(innerRun)]).toEqual([])
     })
   })
 })

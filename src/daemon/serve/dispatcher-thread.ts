@@ -1,6 +1,6 @@
 import '../../sys/plain/own-packages.ts'
 import { parentPort, workerData } from 'node:worker_threads'
-import { FsError, type Log } from '../../base/index.ts'
+import { FsError, type Log, Turn } from '../../base/index.ts'
 import {
   Counters,
   DeviceError,
@@ -8,6 +8,7 @@ import {
   InlineDataPath,
   PooledBackground,
   PooledDataPath,
+  PooledFetcher,
   Protocol,
   rehearse,
   runDeviceLoop,
@@ -18,6 +19,7 @@ import {
   layerDescriptors,
   openMolecule,
   openWithUpper,
+  Patience,
   prepareRehearsal,
   readHostFile,
   takesChanges,
@@ -52,9 +54,16 @@ const log: Log = (level, message) => tell({ type: 'log', level, message })
 try {
   const watch = watchImages(tally, 0, spec.images.length, (message) => log('error', message))
   const pool = new WorkerPool(shared)
-  const background = shared.workers > 0 && bell !== undefined ? new PooledBackground(pool) : undefined
+  const hasWorkers = shared.workers > 0 && bell !== undefined
+  const background = hasWorkers ? new PooledBackground(pool) : undefined
+  const turn = new Turn()
+  const fetcher = new PooledFetcher(
+    pool,
+    spec.images.map(({ source }) => source.size),
+  )
+  const patience = hasWorkers ? new Patience(turn, fetcher) : undefined
   const layered = spec.upper === undefined ? undefined : openWithUpper(spec, spec.upper, watch, background)
-  const { fileSystem, store, closeLayers } = layered ?? openMolecule(spec, watch)
+  const { fileSystem, store, closeLayers } = layered ?? openMolecule(spec, watch, patience)
   const writable = takesChanges(spec.upper) ? layered?.fileSystem : undefined
   const counters = new Counters(shared, 0)
   const fallback = new InlineDataPath(fileSystem, store, readHostFile, FALLBACK_CACHE, {
@@ -76,6 +85,7 @@ try {
     dataPath,
     ...(writable === undefined ? {} : { writable, writebackCache: writeback, copyUpAtOpen }),
     namesTrusted: isHostRoot(),
+    turn,
     log,
     debug,
     counters,

@@ -78,7 +78,7 @@ export function startServer(options: ServerOptions): RunningServer {
   // For the threads: their code is small and soon compiled, and memory is what many mounts pay for many times.
   setFlagsFromString('--optimize-for-size')
   const tally = allocateTally(threads + 1, spec.images.length)
-  const bell = spec.upper === undefined ? undefined : openBell()
+  const bell = threads === 0 ? undefined : openBell()
   const data = { spec, shared, fuseFd, bell, tally }
   const { debug, writeback, copyUpAtOpen } = options
   let loading = threads

@@ -7,7 +7,7 @@ export interface ThreadData {
   readonly spec: MoleculeSpec
   readonly shared: SharedBuffers
   readonly fuseFd: number
-  /** Of a writable mount: wakes the dispatcher (`openBell`). */
+  /** Wakes the dispatcher when a worker has ended what requests wait for (`openBell`); absent without workers. */
   readonly bell: number | undefined
   /** Where verification counts: `allocateTally`. */
   readonly tally: SharedArrayBuffer

@@ -2,6 +2,7 @@ import { type BlockStore, ERRNO, FsError, type Log } from '../../base/index.ts'
 import { ringBell } from '../../sys/process/bell.ts'
 import { type AnswerTarget, sendFailure, sendSegments } from './answer-target.ts'
 import { Counters } from './counters.ts'
+import { runFetch } from './fetch-jobs.ts'
 import { FileJobs } from './file-jobs.ts'
 import { HOLE, JobTable } from './jobs.ts'
 import { checkSegments, unpinSegments } from './read-plan.ts'
@@ -93,15 +94,19 @@ export function runDataWorker(options: DataWorkerOptions): void {
 
   function run(job: number): void {
     const segments = jobs.segments(job)
-    if (jobs.kind(job) === 'reply') {
+    const kind = jobs.kind(job)
+    if (kind === 'reply') {
       answer(job, segments)
       unpinSegments(slots, segments)
       jobs.release(job)
       return
     }
-    const result = toFile(job, segments)
-    unpinSegments(slots, segments)
-    jobs.end(job, result)
+    if (kind === 'fetch') runFetch(shared, jobs, store, job)
+    else {
+      const result = toFile(job, segments)
+      unpinSegments(slots, segments)
+      jobs.end(job, result)
+    }
     if (options.bell !== undefined) ringBell(options.bell)
   }
 

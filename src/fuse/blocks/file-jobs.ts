@@ -43,7 +43,8 @@ export class FileJobs {
         return
       }
       case 'reply':
-        throw new RangeError('a reply goes to the device')
+      case 'fetch':
+        throw new RangeError(`job ${job}: a ${kind} has no file`)
     }
   }
 

@@ -9,7 +9,7 @@ export const HOLE = -1
 export const MAX_JOBS = 128
 
 const SEGMENT_INTS = 3
-const HEADER_INTS = 10
+const HEADER_INTS = 11
 const JOB_INTS = HEADER_INTS + MAX_SEGMENTS * SEGMENT_INTS
 
 export const JOBS_SIZE = MAX_JOBS * JOB_INTS * 4
@@ -29,13 +29,30 @@ const FD = 6
 const OFFSET_LOW = 7
 const OFFSET_HIGH = 8
 const RESULT = 9
+// Of a fetch; `room` becomes what was read.
+const LENGTH = 4
+const ROOM = 5
+const BUFFER = 10
 
 /**
  * What is done with the segments: answer a READ; write them to a file, or write and begin to bring them to the disk. A
- * sync has no segments.
+ * sync has no segments, and a fetch, which reads a piece of an image, has none either.
  */
-const KINDS = ['reply', 'write', 'write out', 'all', 'data', 'file system'] as const
+const KINDS = ['reply', 'write', 'write out', 'all', 'data', 'file system', 'fetch'] as const
 export type JobKind = (typeof KINDS)[number]
+
+/** A piece of an image for the dispatcher. */
+export interface FetchJob {
+  /** Index of the image. */
+  readonly source: number
+  readonly position: number
+  /** Bytes that must be read. */
+  readonly length: number
+  /** Bytes that are read where nothing stands in the way: no fewer. */
+  readonly room: number
+  /** Where they go: number of a piece of `SharedBuffers.fetches`. */
+  readonly buffer: number
+}
 
 /**
  * What a data worker does as one piece, in memory that all threads share: the dispatcher takes a free job, describes it
@@ -79,6 +96,27 @@ export class JobTable {
     this.#put(job, kind, new Int32Array(0))
   }
 
+  putFetch(job: number, { source, position, length, room, buffer }: FetchJob): void {
+    const at = job * JOB_INTS
+    this.#ints[at + FD] = source
+    this.#ints[at + OFFSET_LOW] = position
+    this.#ints[at + OFFSET_HIGH] = position / 2 ** 32
+    this.#ints[at + LENGTH] = length
+    this.#ints[at + ROOM] = room
+    this.#ints[at + BUFFER] = buffer
+    this.#put(job, 'fetch', new Int32Array(0))
+  }
+
+  fetchOf(job: number): FetchJob {
+    return {
+      source: this.fd(job),
+      position: this.offset(job),
+      length: this.#int(job, LENGTH),
+      room: this.#int(job, ROOM),
+      buffer: this.#int(job, BUFFER),
+    }
+  }
+
   kind(job: number): JobKind {
     const kind = KINDS[this.#int(job, KIND)]
     if (kind === undefined) throw new RangeError(`job ${job} of no kind`)
@@ -119,6 +157,12 @@ export class JobTable {
   end(job: number, result: number): void {
     this.#ints[job * JOB_INTS + RESULT] = result
     Atomics.store(this.#ints, job * JOB_INTS + STATE, DONE)
+  }
+
+  /** @param bytes that were read, of a fetch that ends well */
+  endFetch(job: number, bytes: number): void {
+    this.#ints[job * JOB_INTS + ROOM] = bytes
+    this.end(job, 0)
   }
 
   /** Frees a job that has ended. @returns its result; undefined while it has not */

@@ -1,4 +1,4 @@
-import { type FileSystem, FsError, MAX_READ, type NodeId } from '../../base/index.ts'
+import { type FileSystem, FsError, MAX_READ, type NodeId, Postponed } from '../../base/index.ts'
 import type { BlockIndex } from './block-index.ts'
 import { HOLE } from './jobs.ts'
 import type { ReadPlan } from './read-plan.ts'
@@ -109,7 +109,7 @@ export class Prefetcher {
       fileSystem.read(this.#frontierNode, this.#frontierOffset, Math.min(MAX_READ, slots.size * 2), plan)
     } catch (error) {
       plan.unpin()
-      if (error instanceof FsError) return undefined
+      if (isNoHint(error)) return undefined
       throw error
     }
     const { used, length, unplannable } = plan
@@ -128,8 +128,13 @@ export class Prefetcher {
     try {
       return this.#options.fileSystem.following?.(node)
     } catch (error) {
-      if (error instanceof FsError) return undefined
+      if (isNoHint(error)) return undefined
       throw error
     }
   }
+}
+
+/** Damage is told to who reads it. What is not at hand is not waited for: the request that led here is answered already. */
+function isNoHint(error: unknown): boolean {
+  return error instanceof FsError || error instanceof Postponed
 }

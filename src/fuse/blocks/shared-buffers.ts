@@ -20,7 +20,14 @@ export interface SharedBuffers {
   readonly queue: SharedArrayBuffer
   readonly counters: SharedArrayBuffer
   readonly zeros: SharedArrayBuffer
+  /** Where workers put pieces of images that the dispatcher asked for (`FETCH_SIZE` each). */
+  readonly fetches: SharedArrayBuffer
 }
 
 /** Holes are written from this many shared zero bytes. */
 export const ZEROS_SIZE = MAX_READ
+
+/** Most bytes of an image that a worker reads for the dispatcher at once: what was asked for, and what follows it. */
+export const FETCH_SIZE = 64 << 10
+/** Such pieces under way at once. */
+export const MAX_FETCHES = 8

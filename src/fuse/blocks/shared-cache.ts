@@ -1,6 +1,6 @@
 import { countersSize } from './counters.ts'
 import { JOBS_SIZE } from './jobs.ts'
-import { type SharedBuffers, ZEROS_SIZE } from './shared-buffers.ts'
+import { FETCH_SIZE, MAX_FETCHES, type SharedBuffers, ZEROS_SIZE } from './shared-buffers.ts'
 import { POSITION_SIZE, SLOT_SIZE } from './slots.ts'
 import { queueSize } from './task-queue.ts'
 
@@ -22,5 +22,6 @@ export function allocateShared(slotSize: number, cacheSize: number, workers: num
     queue: new SharedArrayBuffer(queueSize(slotCount)),
     counters: new SharedArrayBuffer(countersSize(workers)),
     zeros: new SharedArrayBuffer(ZEROS_SIZE),
+    fetches: new SharedArrayBuffer(MAX_FETCHES * FETCH_SIZE),
   }
 }

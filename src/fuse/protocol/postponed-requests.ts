@@ -1,9 +1,11 @@
-import type { Postponed, Progress, Work } from '../../base/index.ts'
+import type { Baggage, Postponed, Progress, Work } from '../../base/index.ts'
 
 /** A request that waits, as the kernel sent it. */
 interface Waiting {
   readonly request: Uint8Array
   readonly postponed: Postponed
+  /** What it takes along to the next attempt. */
+  readonly baggage: Baggage | undefined
 }
 
 /** Requests that wait for work to be done, and that work. */
@@ -15,9 +17,9 @@ export class PostponedRequests {
   }
 
   /** @param request is copied. Begins with the work, so that other threads get their part of it at once. */
-  add(postponed: Postponed, request: Uint8Array): void {
+  add(postponed: Postponed, request: Uint8Array, baggage?: Baggage): void {
     // Not `slice`, which shares the memory of a Buffer.
-    this.#waiting.push({ postponed, request: new Uint8Array(request) })
+    this.#waiting.push({ postponed, request: new Uint8Array(request), baggage })
     postponed.work.advance()
   }
 

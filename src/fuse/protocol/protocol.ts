@@ -1,4 +1,5 @@
 import {
+  type Baggage,
   type DataPath,
   type ErrnoCode,
   type FileSystem,
@@ -7,6 +8,7 @@ import {
   MAX_READ,
   Postponed,
   type Progress,
+  type Turn,
   type WritableFileSystem,
 } from '../../base/index.ts'
 import * as abi from './abi.ts'
@@ -33,6 +35,8 @@ export interface ProtocolOptions {
   readonly copyUpAtOpen?: boolean
   /** Root of the machine made the mount: it is told the names of `trusted.` attributes, nobody else is. Default false. */
   readonly namesTrusted?: boolean
+  /** Told which request is handled, where reads of layers may postpone it. */
+  readonly turn?: Turn
   readonly log: Log
   /** Logs every request with its outcome. */
   readonly debug?: boolean
@@ -104,14 +108,17 @@ export class Protocol {
     for (let next = this.#postponed.take(); next !== undefined; next = this.#postponed.take()) {
       this.requestBytes.set(next.request)
       const { length } = next.request
-      const outcome = next.postponed.isAnswer ? this.#answer(length, next.postponed) : this.#handle(length)
+      const outcome = next.postponed.isAnswer
+        ? this.#answer(length, next.postponed)
+        : this.#handle(length, next.baggage)
       if (outcome === 'reply') send()
     }
     if (this.#postponed.size === 0) return 'done'
     return progress === 'done' ? 'more' : progress
   }
 
-  #handle(length: number): Outcome {
+  #handle(length: number, baggage?: Baggage): Outcome {
+    const { turn } = this.#options
     const request = this.#request
     const reply = this.#reply
     reply.begin()
@@ -123,6 +130,8 @@ export class Protocol {
       operation = this.#operations.get(request.opcode)
       if (operation === undefined) throw new FsError('ENOSYS', `opcode ${request.opcode}`)
       args = operation.decode(request, this.#context)
+      // A FORGET is not taken back, so it is not begun twice either.
+      if (!isForget(request.opcode)) turn?.begin(baggage)
       const outcome = operation.handle(this.#context, request, reply, args)
       if (outcome === 'reply') this.#finish()
       if (this.#options.debug === true) {
@@ -132,10 +141,12 @@ export class Protocol {
     } catch (error) {
       if (error instanceof Postponed) {
         if (this.#options.debug === true && operation !== undefined) this.#trace(operation, args, 'postponed')
-        this.#postponed.add(error, this.requestBytes.subarray(0, length))
+        this.#postponed.add(error, this.requestBytes.subarray(0, length), turn?.baggage)
         return 'taken'
       }
       return this.#fail(operation, args, error)
+    } finally {
+      turn?.end()
     }
   }
 
@@ -183,7 +194,7 @@ export class Protocol {
       this.#options.log('error', `${name} node ${nodeId}: ${error.message}`)
     }
     if (this.#options.debug === true && operation !== undefined) this.#trace(operation, args, code)
-    if (opcode === abi.FUSE_FORGET || opcode === abi.FUSE_BATCH_FORGET) return 'no-reply'
+    if (isForget(opcode)) return 'no-reply'
     return this.#refuse(code)
   }
 
@@ -208,6 +219,10 @@ export class Protocol {
     const where = `#${token.low} node=${nodeId} pid=${pid}`
     this.#options.log('debug', `${operation.name} ${where}${text === '' ? '' : ` ${text}`} -> ${outcome}`)
   }
+}
+
+function isForget(opcode: number): boolean {
+  return opcode === abi.FUSE_FORGET || opcode === abi.FUSE_BATCH_FORGET
 }
 
 function kindOf({ fileSystem, writable, writebackCache }: ProtocolOptions): MountKind {

@@ -1,11 +1,21 @@
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import {
   atomfsFuse,
+  daemonPid,
   makeTempDir,
   mksquashfs,
   mountsBelow,
   type RunResult,
+  run,
   unmount,
   withTempDir,
 } from '../index.ts'
@@ -77,4 +87,20 @@ export function entries(runDir: string): string[] {
 export function readLog(runDir: string): string {
   const [entry] = entries(runDir)
   return readFileSync(join(entry!, 'log'), 'utf8')
+}
+
+/** An image that lies on a mount of ours, whose daemon stands for the disk: it can be stopped and killed. */
+export async function imageOnMount(image: string, { folder, runDir, atomfs }: Scene) {
+  const tree = join(folder, 'tree')
+  mkdirSync(tree)
+  copyFileSync(image, join(tree, 'inner'))
+  const outer = join(folder, 'outer')
+  mkdirSync(outer)
+  const store = join(folder, 'store.sqfs')
+  await run('mksquashfs', [tree, store, '-quiet', '-no-progress'])
+  const { status, stderr } = await atomfs('mount', store, outer)
+  if (status !== 0) throw new Error(stderr)
+  const innerRun = join(folder, 'inner-run')
+  const env = { ATOMFS_TEST_RUN_DIR: innerRun }
+  return { image: join(outer, 'inner'), disk: daemonPid(runDir), outer, innerRun, env }
 }

@@ -1,0 +1,69 @@
+import { mayPostpone } from './background.ts'
+import { type Piece, pieceFor } from './byte-source.ts'
+
+/** Pieces that one request keeps. Older ones were used long ago: walks go on from where they came to. */
+const PIECES_MAX = 64
+/** How often a request is put off. One that is not through by then is handled in one go. */
+const ROUNDS_MAX = 10_000
+
+/** What a request takes along from one attempt to the next: what was brought for it stays until it was handled. */
+export class Baggage {
+  readonly #pieces: Piece[] = []
+  readonly #dropped = new Set<string>()
+  #rounds = 0
+
+  add(piece: Piece): void {
+    this.#pieces.push(piece)
+    if (this.#pieces.length <= PIECES_MAX) return
+    const oldest = this.#pieces.shift()
+    if (oldest !== undefined) this.#dropped.add(`${oldest.source}:${oldest.position}`)
+  }
+
+  find(source: number, position: number, length: number): Piece | undefined {
+    return pieceFor(this.#pieces, source, position, length)
+  }
+
+  /** Whether a piece from there was brought once and had to make room: whoever wants it again reads it himself. */
+  wasDropped(source: number, position: number): boolean {
+    return this.#dropped.has(`${source}:${position}`)
+  }
+
+  /** Counts one attempt. @returns false where there were too many */
+  countRound(): boolean {
+    this.#rounds += 1
+    return this.#rounds <= ROUNDS_MAX
+  }
+}
+
+/**
+ * What the dispatcher may do at this moment: put off the request that it handles, or not. Outside of requests, and within
+ * `changing`, whoever needs something that is not at hand waits for it. One for each dispatcher.
+ */
+export class Turn {
+  #baggage: Baggage | undefined
+  #inRequest = false
+
+  /** A request begins. @param baggage of an earlier attempt */
+  begin(baggage?: Baggage): void {
+    this.#baggage = baggage
+    this.#inRequest = baggage?.countRound() !== false
+  }
+
+  /** The request was handled, or put off. */
+  end(): void {
+    this.#inRequest = false
+    this.#baggage = undefined
+  }
+
+  /** What was brought for the request; undefined where nobody can be put off. */
+  get postponable(): Baggage | undefined {
+    if (!this.#inRequest || !mayPostpone()) return undefined
+    this.#baggage ??= new Baggage()
+    return this.#baggage
+  }
+
+  /** To keep for the next attempt. */
+  get baggage(): Baggage | undefined {
+    return this.#baggage
+  }
+}

@@ -1,0 +1,38 @@
+import { type BlockStore, ERRNO, errnoOf, FsError } from '../../base/index.ts'
+import type { JobTable } from './jobs.ts'
+import { FETCH_SIZE, type SharedBuffers } from './shared-buffers.ts'
+
+/** The bytes of a buffer for pieces, as all threads see them. */
+export function fetchBuffer(shared: SharedBuffers, buffer: number): Uint8Array {
+  return new Uint8Array(shared.fetches, buffer * FETCH_SIZE, FETCH_SIZE)
+}
+
+/** Reads a piece of an image for the dispatcher, in a data worker, and ends the job. Never throws. */
+export function runFetch(shared: SharedBuffers, jobs: JobTable, store: BlockStore, job: number): void {
+  const { source, position, length, room, buffer } = jobs.fetchOf(job)
+  const target = fetchBuffer(shared, buffer)
+  const read = (bytes: number): number => {
+    if (store.readRaw === undefined) throw new FsError('EIO', 'no images to read')
+    store.readRaw(source, position, target.subarray(0, bytes))
+    return bytes
+  }
+  try {
+    jobs.endFetch(job, readMost(read, length, room))
+  } catch (error) {
+    // Who asked for it tells where and what. An error of no system call is a file that ended early.
+    const isShort = error instanceof FsError && error.cause === undefined
+    jobs.end(job, isShort ? ERRNO.ENODATA : errnoOf(error instanceof FsError ? error.cause : error))
+  }
+}
+
+/** What cannot be read further on is no reason to refuse what was asked for. */
+function readMost(read: (bytes: number) => number, length: number, room: number): number {
+  if (room > length) {
+    try {
+      return read(room)
+    } catch (error) {
+      if (!(error instanceof FsError)) throw error
+    }
+  }
+  return read(length)
+}

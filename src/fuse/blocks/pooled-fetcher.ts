@@ -1,0 +1,107 @@
+import { codeOfErrno, type Fetch, type Fetcher, FsError, type Piece } from '../../base/index.ts'
+import { fetchBuffer } from './fetch-jobs.ts'
+import { FETCH_SIZE, MAX_FETCHES } from './shared-buffers.ts'
+import type { WorkerPool } from './worker-pool.ts'
+
+/** What a worker is reading. */
+interface UnderWay {
+  readonly source: number
+  readonly position: number
+  readonly length: number
+  readonly room: number
+  readonly buffer: number
+  readonly job: number
+  piece: Piece | undefined
+}
+
+/** Lets the data workers read pieces of images that are not at hand. For the dispatcher. */
+export class PooledFetcher implements Fetcher {
+  readonly most = FETCH_SIZE
+  readonly #pool: WorkerPool
+  readonly #sizes: readonly number[]
+  readonly #underWay = new Set<UnderWay>()
+  readonly #buffers = Array.from({ length: MAX_FETCHES }, (_, buffer) => buffer)
+  /** Pieces of one image at once: while its disk does not answer, a worker is left for the others. */
+  readonly #mostOfOne: number
+  #ready = false
+
+  /** @param sizes bytes of each image's file */
+  constructor(pool: WorkerPool, sizes: readonly number[]) {
+    this.#pool = pool
+    this.#sizes = sizes
+    this.#mostOfOne = Math.max(1, pool.shared.workers - 1)
+  }
+
+  /** From when on a worker was seen that had nothing to do. */
+  get ready(): boolean {
+    this.#ready ||= this.#pool.queue.idle > 0
+    return this.#ready
+  }
+
+  fetch(source: number, position: number, length: number): Fetch {
+    if (length > FETCH_SIZE) throw new RangeError(`a piece of ${length} bytes`)
+    let own: UnderWay | undefined
+    return {
+      poll: () => {
+        this.#collect()
+        own ??= this.#joined(source, position, length) ?? this.#begin(source, position, length)
+        return own?.piece
+      },
+    }
+  }
+
+  /** A piece on its way, for somebody else, in which this one lies. */
+  #joined(source: number, position: number, length: number): UnderWay | undefined {
+    for (const one of this.#underWay) {
+      if (one.source !== source || position < one.position) continue
+      // Only what the other one must read is sure to come.
+      if (position + length <= one.position + one.length) return one
+    }
+    return undefined
+  }
+
+  /** @returns undefined where too much is under way */
+  #begin(source: number, position: number, length: number): UnderWay | undefined {
+    let ofSource = 0
+    for (const one of this.#underWay) if (one.source === source) ofSource += 1
+    if (ofSource >= this.#mostOfOne) return undefined
+    const buffer = this.#buffers.pop()
+    if (buffer === undefined) return undefined
+    const job = this.#pool.jobs.take()
+    if (job === undefined) {
+      this.#buffers.push(buffer)
+      return undefined
+    }
+    const left = (this.#sizes[source] ?? 0) - position
+    const room = Math.max(length, Math.min(FETCH_SIZE, left))
+    const begun: UnderWay = { source, position, length, room, buffer, job, piece: undefined }
+    this.#underWay.add(begun)
+    this.#pool.jobs.putFetch(job, begun)
+    this.#pool.submit(job, [])
+    return begun
+  }
+
+  #collect(): void {
+    const { jobs, shared } = this.#pool
+    for (const one of this.#underWay) {
+      const bytes = jobs.fetchOf(one.job).room
+      const result = jobs.collect(one.job)
+      if (result === undefined) continue
+      const { source, position, length } = one
+      const content =
+        result === 0
+          ? // A copy: the buffer is soon used again.
+            Uint8Array.from(fetchBuffer(shared, one.buffer).subarray(0, bytes))
+          : failure(one, result)
+      one.piece = { source, position, length, content }
+      this.#underWay.delete(one)
+      this.#buffers.push(one.buffer)
+    }
+  }
+}
+
+function failure({ position, length }: UnderWay, errno: number): FsError {
+  const code = codeOfErrno(errno)
+  if (code === 'ENODATA') return new FsError(code, `file ends at or before ${position + length}`)
+  return new FsError(code, `read at ${position}: ${code} (errno ${errno})`)
+}

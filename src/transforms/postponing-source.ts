@@ -1,0 +1,114 @@
+import {
+  type Baggage,
+  type ByteSource,
+  checkRange,
+  type Fetcher,
+  FsError,
+  type Piece,
+  Postponed,
+  pieceFor,
+  type Steps,
+  type Turn,
+  Work,
+} from '../base/index.ts'
+
+/** Pieces that stay after their request, for others on file systems that cannot say what is at hand: 1 MiB. */
+const KEPT_PIECES = 16
+
+/** How one dispatcher gets bytes of images without waiting for them. */
+export class Patience {
+  readonly turn: Turn
+  readonly fetcher: Fetcher
+  /** What was brought last, for all images. */
+  readonly kept: Piece[] = []
+
+  constructor(turn: Turn, fetcher: Fetcher) {
+    this.turn = turn
+    this.fetcher = fetcher
+  }
+
+  keep(piece: Piece): void {
+    // A disk that failed may work again.
+    if (piece.content instanceof FsError || this.kept.includes(piece)) return
+    this.kept.push(piece)
+    if (this.kept.length > KEPT_PIECES) this.kept.shift()
+  }
+}
+
+/**
+ * The file of an image for a dispatcher, which waits for no disk: what is not at hand is brought by another thread, and the
+ * request is postponed until then. It lies below all transforms, so that hash blocks are brought in the same way, and what
+ * was brought is verified like everything else.
+ */
+export class PostponingSource implements ByteSource {
+  readonly size: number
+  readonly label: string
+  readonly #source: ByteSource
+  readonly #id: number
+  readonly #patience: Patience
+
+  /** @param id index of the image, by which the other threads know it */
+  constructor(source: ByteSource, id: number, patience: Patience) {
+    this.size = source.size
+    this.label = source.label
+    this.#source = source
+    this.#id = id
+    this.#patience = patience
+  }
+
+  /** @throws Postponed while a request is handled that can be put off; FsError EIO */
+  readInto(position: number, target: Uint8Array): void {
+    checkRange(this, position, target.length)
+    const { turn, fetcher } = this.#patience
+    const baggage = turn.postponable
+    if (baggage === undefined) {
+      this.#source.readInto(position, target)
+      return
+    }
+    for (let done = 0; done < target.length; done += fetcher.most) {
+      this.#readPiece(baggage, position + done, target.subarray(done, done + fetcher.most))
+    }
+  }
+
+  #readPiece(baggage: Baggage, position: number, target: Uint8Array): void {
+    const piece = baggage.find(this.#id, position, target.length)
+    if (piece !== undefined) this.#take(piece, position, target)
+    else if (this.isAtHand(position, target.length)) this.#source.readInto(position, target)
+    else this.#postpone(baggage, position, target)
+  }
+
+  isAtHand(position: number, length: number): boolean {
+    return this.#source.isAtHand?.(position, length) !== false
+  }
+
+  willNeed(position: number, length: number): void {
+    this.#source.willNeed?.(position, length)
+  }
+
+  #postpone(baggage: Baggage, position: number, target: Uint8Array): void {
+    const kept = pieceFor(this.#patience.kept, this.#id, position, target.length)
+    if (kept !== undefined) this.#take(kept, position, target)
+    else if (!this.#patience.fetcher.ready || baggage.wasDropped(this.#id, position))
+      this.#source.readInto(position, target)
+    else throw new Postponed(new Work(this.#bring(baggage, position, target.length)))
+  }
+
+  #take({ position: start, content }: Piece, position: number, target: Uint8Array): void {
+    if (content instanceof FsError) {
+      throw new FsError('EIO', `${this.label}: ${content.message}`, { cause: content })
+    }
+    target.set(content.subarray(position - start, position - start + target.length))
+  }
+
+  *#bring(baggage: Baggage, position: number, length: number): Steps {
+    const { fetcher } = this.#patience
+    const fetch = fetcher.fetch(this.#id, position, length)
+    let piece = fetch.poll()
+    while (piece === undefined) {
+      yield 'waiting'
+      piece = fetch.poll()
+    }
+    baggage.add(piece)
+    this.#patience.keep(piece)
+  }
+}

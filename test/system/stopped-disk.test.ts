@@ -1,0 +1,204 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { ATOMFS_FUSE, mksquashfs, removeTempDir, run } from '../library/index.ts'
+import { until } from '../library/programs/wait.ts'
+import {
+  entries,
+  imageOnMount,
+  inScene,
+  type LifeImage,
+  makeLifeImage,
+  readLog,
+  SILENT,
+} from '../library/scenes/life.ts'
+
+/** Images on a disk that stops to answer, or fails: who needs it waits or is told, everybody else is served. */
+
+let life: LifeImage
+/** 100 directories of 100 files each, whose metadata are not compressed. */
+let wide: string
+
+const FOLDERS = 100
+const FILES = 100
+
+beforeAll(async () => {
+  life = await makeLifeImage()
+  const tree = join(life.folder, 'wide')
+  for (let folder = 0; folder < FOLDERS; folder++) {
+    mkdirSync(join(tree, `d${folder}`), { recursive: true })
+    for (let file = 0; file < FILES; file++)
+      writeFileSync(join(tree, `d${folder}`, `file-${file}`), `${file}`)
+  }
+  wide = await mksquashfs(tree, join(life.folder, 'wide.sqfs'), { extra: ['-noI'] })
+})
+
+afterAll(() => removeTempDir(life.folder))
+
+const IN_TIME = { timeout: 20_000 }
+
+describe('metadata on a disk that does not answer', () => {
+  it('hold up who lists the directory, not the others', async () => {
+    await inScene(async (scene) => {
+      const { target, runDir, atomfs } = scene
+      const { image, disk, innerRun, env, outer } = await imageOnMount(wide, scene)
+      await run(ATOMFS_FUSE, ['mount', '-o', 'threads=2', image, target], { env })
+      expect((await run('ls', ['-l', join(target, 'd0')])).stdout.split('\n').length).toBe(FILES + 2)
+      await run('cat', [join(target, 'd0/file-7')])
+      process.kill(disk, 'SIGSTOP')
+      const stuck = [50, 80, 80].map((folder) => {
+        const child = spawn('ls', ['-l', join(target, `d${folder}`)], { stdio: ['ignore', 'pipe', 'ignore'] })
+        let lines = 0
+        child.stdout.on('data', (text: Buffer) => {
+          lines += text.toString().split('\n').length - 1
+        })
+        return { child, ended: once(child, 'close'), lines: () => lines }
+      })
+      try {
+        const oldest = async (): Promise<number> => {
+          const { stdout } = await run(ATOMFS_FUSE, ['status', '--json', target], { env, ...IN_TIME })
+          return JSON.parse(stdout).pending.oldestMs
+        }
+        await expect.poll(oldest, IN_TIME).toBeGreaterThan(500)
+        expect((await run('cat', [join(target, 'd0/file-7')], IN_TIME)).stdout).toBe('7')
+        expect((await run('ls', ['-l', join(target, 'd0')], IN_TIME)).stdout).toContain('file-99')
+        const none = await run('stat', [join(target, 'd0/none')], { ...IN_TIME, allowFailure: true })
+        expect(none.stderr).toContain('No such file')
+        expect(stuck.map(({ child }) => child.exitCode)).toEqual([null, null, null])
+      } finally {
+        process.kill(disk, 'SIGCONT')
+      }
+      for (const { ended, lines } of stuck) {
+        expect((await ended)[0]).toBe(0)
+        expect(lines()).toBe(FILES + 1)
+      }
+      expect(readLog(innerRun)).toBe('')
+      await run(ATOMFS_FUSE, ['umount', target], { env })
+      expect(await atomfs('umount', outer)).toMatchObject(SILENT)
+      expect([...entries(runDir), ...entries(innerRun)]).toEqual([])
+    })
+  })
+})
+
+describe('a disk that does not answer', () => {
+  it('holds up one file, not the others, and status shows it', async () => {
+    await inScene(async (scene) => {
+      const { target, runDir, atomfs } = scene
+      const { image, disk, innerRun, env, outer } = await imageOnMount(life.image, scene)
+      await run(ATOMFS_FUSE, ['mount', '-o', 'threads=2', image, target], { env })
+      await run('cat', [join(target, 'etc/motd')])
+      await run('ls', ['-l', target])
+      // Only with both workers up and idle would the dispatcher take a lone block itself: let them work, and rest.
+      for (const page of [32, 64, 96]) {
+        const from = [`if=${join(target, 'big')}`, 'bs=4k', 'count=1', `skip=${page}`, 'iflag=direct']
+        await run('dd', [...from, 'of=/dev/null'])
+      }
+      await sleep(500)
+      // What was read ahead would be answered from the page cache.
+      await run('dd', [`if=${image}`, 'iflag=nocache', 'count=0'])
+      process.kill(disk, 'SIGSTOP')
+      // One block only: the dispatcher would decode it itself if it did not ask for the page cache first.
+      const part = [
+        `if=${join(target, 'big')}`,
+        'bs=4k',
+        'count=1',
+        'skip=600',
+        'iflag=direct',
+        'of=/dev/null',
+      ]
+      const stuck = spawn('dd', part, { stdio: 'ignore' })
+      try {
+        const waiting = async (): Promise<number> => {
+          const { stdout } = await run(ATOMFS_FUSE, ['status', '--json', target], { env, timeout: 20_000 })
+          return JSON.parse(stdout).pending.oldestMs
+        }
+        await expect.poll(waiting, { timeout: 20_000 }).toBeGreaterThan(1000)
+        expect((await run('cat', [join(target, 'etc/motd')], { timeout: 20_000 })).stdout).toBe('hello\n')
+        expect((await run('stat', ['-f', target], { timeout: 20_000 })).status).toBe(0)
+        expect(stuck.exitCode).toBe(null)
+        const text = await run(ATOMFS_FUSE, ['status', target], { env, timeout: 20_000 })
+        expect(text.stdout).toMatch(/^waiting: +\d+ reads for data, the oldest for \d/m)
+      } finally {
+        process.kill(disk, 'SIGCONT')
+      }
+      expect((await once(stuck, 'close'))[0]).toBe(0)
+      await run(ATOMFS_FUSE, ['umount', target], { env })
+      expect(await atomfs('umount', outer)).toMatchObject(SILENT)
+      expect([...entries(runDir), ...entries(innerRun)]).toEqual([])
+    })
+  })
+})
+
+describe('a disk that does not answer, below a writable mount', () => {
+  it('holds up who changes a file that lies on it, not the others', async () => {
+    await inScene(async (scene) => {
+      const { folder, target, runDir, atomfs } = scene
+      const { image, disk, innerRun, env, outer } = await imageOnMount(life.image, scene)
+      const persist = join(folder, 'changes')
+      await run(ATOMFS_FUSE, ['mount', '--persist', persist, '-o', 'threads=2', image, target], { env })
+      await run('cat', [join(target, 'etc/motd')])
+      await run('ls', ['-l', target])
+      // The list of its blocks is known then, not the blocks.
+      await run('dd', [`if=${join(target, 'big')}`, 'bs=4k', 'count=1', 'iflag=direct', 'of=/dev/null'])
+      await sleep(500)
+      await run('dd', [`if=${image}`, 'iflag=nocache', 'count=0'])
+      process.kill(disk, 'SIGSTOP')
+      const stuck = spawn('chmod', ['600', join(target, 'big')], { stdio: 'ignore' })
+      try {
+        const waiting = async (): Promise<number> => {
+          const { stdout } = await run(ATOMFS_FUSE, ['status', '--json', target], { env, timeout: 20_000 })
+          return JSON.parse(stdout).pending.oldestMs
+        }
+        await expect.poll(waiting, { timeout: 20_000 }).toBeGreaterThan(1000)
+        await run('sh', ['-c', 'echo new >"$1/new" && mkdir "$1/d" && mv "$1/new" "$1/d"', 'sh', target], {
+          timeout: 20_000,
+        })
+        expect((await run('ls', [join(target, 'd')], { timeout: 20_000 })).stdout).toBe('new\n')
+        expect((await run('stat', ['-c', '%a', join(target, 'big')], { timeout: 20_000 })).stdout).toBe(
+          '644\n',
+        )
+        expect(stuck.exitCode).toBe(null)
+      } finally {
+        process.kill(disk, 'SIGCONT')
+      }
+      expect((await once(stuck, 'close'))[0]).toBe(0)
+      expect((await run('stat', ['-c', '%a', join(target, 'big')])).stdout).toBe('600\n')
+      await run('cmp', [join(target, 'big'), join(persist, 'persist', 'big')])
+      await run(ATOMFS_FUSE, ['umount', target], { env })
+      expect(entries(join(persist, 'work', 'work'))).toEqual([])
+      expect(await atomfs('umount', outer)).toMatchObject(SILENT)
+      expect([...entries(runDir), ...entries(innerRun)]).toEqual([])
+    })
+  })
+})
+
+describe('a disk that fails', () => {
+  it('is an input/output error for each reader, one log line each, and the daemon lives on', async () => {
+    await inScene(async (scene) => {
+      const { target, runDir, atomfs } = scene
+      // The daemon that stands for the disk is killed: every read of the image then fails with ENOTCONN.
+      const { image, disk, innerRun, env, outer } = await imageOnMount(life.image, scene)
+      await run(ATOMFS_FUSE, ['mount', image, target], { env })
+      try {
+        expect((await run('cat', [join(target, 'etc/motd')])).stdout).toBe('hello\n')
+        process.kill(disk, 'SIGKILL')
+        for (let i = 0; i < 2; i++) {
+          const cat = await run('cat', [join(target, 'big')], { allowFailure: true, timeout: 20_000 })
+          expect([cat.status, cat.stderr]).toEqual([1, expect.stringContaining('Input/output error')])
+        }
+        expect((await run('cat', [join(target, 'etc/motd')])).stdout).toBe('hello\n')
+        await until(() => readLog(innerRun).includes('ENOTCONN'), 'the line in the log')
+        const lines = readLog(innerRun).trim().split('\n')
+        expect(lines.every((line) => line.includes('error: ') && line.includes('ENOTCONN'))).toBe(true)
+        expect(new Set(lines.map((line) => line.slice(25))).size).toBe(lines.length)
+      } finally {
+        await run(ATOMFS_FUSE, ['umount', target], { env, allowFailure: true })
+      }
+      expect(await atomfs('umount', outer)).toMatchObject(SILENT)
+      expect([...entries(runDir), ...entries(innerRun)]).toEqual([])
+    })
+  })
+})

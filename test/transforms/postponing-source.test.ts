@@ -1,0 +1,167 @@
+import { describe, expect, it } from 'vitest'
+import {
+  Baggage,
+  type ByteSource,
+  changing,
+  type Fetch,
+  FsError,
+  type Piece,
+  Postponed,
+  Turn,
+} from '../../src/base/index.ts'
+import { Patience, PostponingSource } from '../../src/transforms/postponing-source.ts'
+
+const SIZE = 1 << 20
+const byteAt = (position: number): number => (position * 7 + (position >>> 8)) & 0xff
+
+/** A disk of which a test says what is at hand, and another thread that brings what the test lets it bring. */
+function scene() {
+  const atHand: [number, number][] = []
+  const reads: [number, number][] = []
+  const asked: [number, number, number][] = []
+  const failures = new Map<number, FsError>()
+  const disk: ByteSource = {
+    size: SIZE,
+    label: 'disk',
+    readInto(position, target) {
+      reads.push([position, target.length])
+      for (let i = 0; i < target.length; i++) target[i] = byteAt(position + i)
+    },
+    isAtHand: (position, length) =>
+      atHand.some(([start, end]) => position >= start && position + length <= end),
+  }
+  const fetch = (source: number, position: number, length: number): Fetch => {
+    asked.push([source, position, length])
+    return {
+      poll(): Piece | undefined {
+        const content = failures.get(position) ?? Uint8Array.from({ length }, (_, i) => byteAt(position + i))
+        return { source, position, length, content }
+      },
+    }
+  }
+  const fetcher = { most: 65_536, ready: true, fetch }
+  const turn = new Turn()
+  const source = new PostponingSource(disk, 3, new Patience(turn, fetcher))
+  const read = (position: number, length: number): number[] => {
+    const target = new Uint8Array(length)
+    source.readInto(position, target)
+    return [...target]
+  }
+  /** A request that is postponed until it is not any more. */
+  const request = <T>(handle: () => T): { rounds: number; result: T } => {
+    let baggage: Baggage | undefined
+    for (let rounds = 1; ; rounds++) {
+      turn.begin(baggage)
+      try {
+        return { rounds, result: handle() }
+      } catch (error) {
+        if (!(error instanceof Postponed)) throw error
+        baggage = turn.baggage
+        while (error.work.advance() !== 'done');
+      } finally {
+        turn.end()
+      }
+    }
+  }
+  return { atHand, reads, asked, failures, turn, fetcher, read, request }
+}
+
+const expected = (position: number, length: number) => Array.from({ length }, (_, i) => byteAt(position + i))
+
+describe('a source that postpones', () => {
+  it('waits for the disk as long as there is nobody yet to bring something', () => {
+    const { asked, fetcher, read, request } = scene()
+    fetcher.ready = false
+    expect(request(() => read(4096, 4))).toEqual({ rounds: 1, result: expected(4096, 4) })
+    fetcher.ready = true
+    expect(request(() => read(4096, 4)).rounds).toBe(2)
+    expect(asked.length).toBe(1)
+  })
+
+  it('reads at once what is at hand, and everything outside of requests', () => {
+    const { atHand, reads, asked, read, request } = scene()
+    expect(read(5000, 10)).toEqual(expected(5000, 10))
+    atHand.push([0, 4096])
+    expect(request(() => read(100, 20))).toEqual({ rounds: 1, result: expected(100, 20) })
+    expect(asked).toEqual([])
+    expect(reads.length).toBe(2)
+  })
+
+  it('has everything else brought, in pieces, and reads none of it itself', () => {
+    const { reads, asked, read, request } = scene()
+    expect(request(() => read(9000, 70_000))).toEqual({ rounds: 3, result: expected(9000, 70_000) })
+    expect(asked).toEqual([
+      [3, 9000, 65_536],
+      [3, 9000 + 65_536, 70_000 - 65_536],
+    ])
+    expect(reads).toEqual([])
+  })
+
+  it('keeps what was brought until the request is handled, however much that is', () => {
+    const { reads, asked, read, request } = scene()
+    const places = Array.from({ length: 100 }, (_, i) => i * 4096)
+    const { rounds, result } = request(() => places.map((position) => read(position, 16)[3]))
+    expect(result).toEqual(places.map((position) => byteAt(position + 3)))
+    expect(rounds).toBe(101)
+    expect(asked.length).toBe(100)
+    // Those that had to make room are read where they are: they were brought a moment ago.
+    expect(reads.length).toBeGreaterThan(0)
+  })
+
+  it('shares what was brought last with other requests', () => {
+    const { asked, read, request } = scene()
+    request(() => read(4096, 4096))
+    expect(request(() => read(5000, 100))).toEqual({ rounds: 1, result: expected(5000, 100) })
+    expect(asked.length).toBe(1)
+  })
+
+  it('tells a request once what could not be brought, and tries again for the next', () => {
+    const { asked, failures, read, request } = scene()
+    failures.set(4096, new FsError('ENOTCONN', 'read at 4096: ENOTCONN (errno 107)'))
+    for (let i = 0; i < 2; i++) {
+      expect(() => request(() => read(4096, 4096))).toThrow(
+        expect.objectContaining({ code: 'EIO', message: 'disk: read at 4096: ENOTCONN (errno 107)' }),
+      )
+    }
+    expect(asked.length).toBe(2)
+    failures.clear()
+    expect(request(() => read(4096, 4096)).result).toEqual(expected(4096, 4096))
+  })
+
+  it('says nothing of less than what could not be brought', () => {
+    const { failures, asked, read, request } = scene()
+    failures.set(4096, new FsError('EIO', 'read at 4096'))
+    const { result } = request(() => {
+      try {
+        return read(4096, 16_384)
+      } catch (error) {
+        if (!(error instanceof FsError)) throw error
+        failures.clear()
+        return read(4096, 2)
+      }
+    })
+    expect(result).toEqual(expected(4096, 2))
+    expect(asked.map(([, , length]) => length)).toEqual([16_384, 2])
+  })
+
+  it('waits for the disk once the request has changed something, or was put off too often', () => {
+    const { reads, turn, read, request } = scene()
+    expect(
+      request(() => {
+        return changing(() => read(0, 4))
+      }).rounds,
+    ).toBe(1)
+    const tired = new Baggage()
+    while (tired.countRound());
+    turn.begin(tired)
+    expect(read(8192, 4)).toEqual(expected(8192, 4))
+    turn.end()
+    expect(reads.length).toBe(2)
+  })
+
+  it('refuses what lies outside at once', () => {
+    const { asked, read, request } = scene()
+    expect(() => request(() => read(SIZE - 2, 4))).toThrow(/outside/)
+    expect(asked).toEqual([])
+  })
+})
