@@ -15,7 +15,7 @@ const ENTRIES = {
   dispatcher: 'src/daemon/serve/dispatcher-thread.ts',
   'data-worker': 'src/daemon/serve/data-worker-thread.ts',
   index: 'src/index.ts',
-  squashfs: 'squashfs/index.ts',
+  squashfs: 'src/library/squashfs.ts',
   overlay: 'overlay/index.ts',
   verity: 'src/verity/index.ts',
   fuse: 'src/fuse/index.ts',

@@ -32,7 +32,18 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ],
   'src/daemon': ['src/molecule', 'src/fuse', 'src/sys', 'src/base'],
   'src/cli': ['src/daemon', 'src/molecule', 'src/fuse', 'src/sys', 'src/base'],
-  'src/index.ts': ['src/cli', 'src/daemon', 'src/molecule', 'src/base'],
+  // What is for those who embed, and for nobody inside.
+  'src/library': [
+    'src/daemon',
+    'src/molecule',
+    'src/kinds',
+    'src/oci',
+    'src/verity',
+    'squashfs',
+    'src/sys',
+    'src/base',
+  ],
+  'src/index.ts': ['src/library', 'src/cli', 'src/daemon', 'src/molecule', 'src/base'],
 }
 
 const ROOT = path.resolve(import.meta.dirname, '..')

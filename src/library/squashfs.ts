@@ -1,0 +1,54 @@
+import type { PathText } from '../base/index.ts'
+import { kindNamed } from '../kinds/kinds.ts'
+import { closeImage, imageSource, openImage } from '../molecule/image-file.ts'
+import { ImageReader } from './image/image-reader.ts'
+
+export * from '../../squashfs/index.ts'
+export { type ByteSource, FsError, type PathText, type Stat } from '../base/index.ts'
+export type {
+  EntriesOptions,
+  FileType,
+  ImageEntry,
+  ImageReader,
+  PathOptions,
+  ReadStreamOptions,
+} from './image/image-reader.ts'
+
+/** What is known of the file of an image beside its path. */
+export interface OpenSquashfsOptions {
+  /** Byte of the file at which the image begins; 0 by default. */
+  readonly offset?: number
+  /** dm-verity root hash, hex. With one, every byte that is read is verified first. */
+  readonly rootHash?: string
+}
+
+/**
+ * Opens a squashfs image, a file or a block device, for reading without a mount. Needs no privilege. `close` ends it.
+ * @throws FsError ENOENT where there is no file; EINVAL for what is no squashfs image, and for a root hash that is none;
+ *   EIO for damage, for what does not match the root hash, and where the file cannot be opened; EOPNOTSUPP where no
+ *   decoder of its compressor is there
+ */
+export function openSquashfs(path: PathText, options: OpenSquashfsOptions = {}): ImageReader {
+  const { offset, rootHash } = options
+  const image = openImage({
+    label: path,
+    path,
+    kind: 'squashfs',
+    ...(offset === undefined ? {} : { offset }),
+    ...(rootHash === undefined ? {} : { rootHash }),
+  })
+  try {
+    const { detail, blockSize } = image.facts
+    const session = kindNamed(image.kind).open({ details: [detail] })
+    const part = { source: imageSource(image), sourceId: 0, label: path, detail }
+    return new ImageReader({
+      layer: session.openLayer(part),
+      blocks: session.openBlocks(part),
+      blockSize,
+      close: () => closeImage(image),
+    })
+  } catch (error) {
+    closeImage(image)
+    throw error
+  }
+}
