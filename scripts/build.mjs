@@ -3,17 +3,17 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { build } from 'esbuild'
+import { build, transform } from 'esbuild'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
+
+/** Programs in threads and processes of their own, by the table that finds them. */
+const THREADS = await readThreads()
 
 /** Output name in dist/ and its source. A source that does not exist is left out. */
 const ENTRIES = {
   cli: 'src/cli/main.ts',
-  daemon: 'src/daemon/life/main.ts',
-  scan: 'src/molecule/scan-thread.ts',
-  dispatcher: 'src/daemon/serve/dispatcher-thread.ts',
-  'data-worker': 'src/daemon/serve/data-worker-thread.ts',
+  ...THREADS,
   index: 'src/index.ts',
   squashfs: 'src/library/squashfs.ts',
   overlay: 'overlay/index.ts',
@@ -25,7 +25,7 @@ const ENTRIES = {
  * Programs that load all of their code at once: one file each. Opening some forty chunks took the daemon and its
  * threads longer than reading one file with everything.
  */
-const WHOLE = ['daemon', 'dispatcher', 'data-worker', 'scan']
+const WHOLE = Object.keys(THREADS)
 
 /** Pure ES modules that go into the bundles, where unused parts fall away; every other package stays outside. */
 const BUNDLED = ['valibot']
@@ -36,6 +36,14 @@ const entryPoints = Object.fromEntries(
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 const dependencies = Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies })
 const external = dependencies.filter((name) => !BUNDLED.includes(name)).flatMap((name) => [name, `${name}/*`])
+
+async function readThreads() {
+  const source = readFileSync(join(root, 'src/threads.ts'), 'utf8')
+  // Node 20 runs no TypeScript.
+  const { code } = await transform(source, { loader: 'ts', format: 'esm' })
+  const table = await import(`data:text/javascript,${encodeURIComponent(code)}`)
+  return Object.fromEntries(Object.entries(table.ENTRIES).map(([name, file]) => [name, `src/${file}`]))
+}
 
 async function bundle(names, options) {
   const { metafile } = await build({

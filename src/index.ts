@@ -1,4 +1,3 @@
-import { fileURLToPath } from 'node:url'
 import { buildMountRequest } from './cli/commands/mount.ts'
 import { startDaemon } from './daemon/client/start-daemon.ts'
 import { umount as umountTarget } from './daemon/client/umount.ts'
@@ -49,7 +48,7 @@ export class Molecule {
       ...(addWriteableOverlay && writeableOverlayPath ? { persist: writeableOverlayPath } : {}),
       ...(metadataDir === undefined ? {} : { metadir: metadataDir }),
     })
-    return await startDaemon(request, fileURLToPath(new URL('./daemon.js', import.meta.url)))
+    return await startDaemon(request)
   }
 
   /** Unmounts and waits until the process has ended. @throws FsError EINVAL, EBUSY */

@@ -1,9 +1,5 @@
-import { fileURLToPath } from 'node:url'
 import { type DaemonProcess, spawnDaemon } from '../daemon/client/spawn.ts'
 import { asksRemount } from './verb.ts'
-
-/** The daemon's file, in the folder of the bundles. */
-export const DAEMON_SCRIPT = fileURLToPath(new URL('./daemon.js', import.meta.url))
 
 const COMMANDS = new Set(['mount', 'overlay'])
 
@@ -20,5 +16,5 @@ function needsNoDaemon(word: string): boolean {
 export function startEarly(args: readonly string[]): DaemonProcess | undefined {
   const command = args.find((word) => !word.startsWith('-'))
   if (command === undefined || !COMMANDS.has(command) || args.some(needsNoDaemon)) return undefined
-  return spawnDaemon(DAEMON_SCRIPT, args)
+  return spawnDaemon(args)
 }

@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import { FsError } from '../base/index.ts'
+import { entryUrl } from '../threads.ts'
 import {
   findAlgorithm,
   findVeritySuperblock,
@@ -148,7 +149,7 @@ function damagedRanges(report: ScanReport, blockSize: number): DamagedRange[] {
 
 function scan(data: ScanData, onBlocks: (blocks: number) => void): Promise<ScanReport> {
   return new Promise((resolve, reject) => {
-    const worker = new Worker(new URL('./scan.js', import.meta.url), { workerData: data })
+    const worker = new Worker(entryUrl('scan'), { workerData: data })
     worker.on('message', (message: ScanMessage) => {
       if (message.type === 'progress') onBlocks(message.blocks)
       else resolve(message.report)

@@ -7,19 +7,25 @@ import {
   compareTrees,
   makeTempDir,
   needs,
+  type RunResult,
   removeTempDir,
   run,
   type TreeEntry,
   titled,
   walkInChild,
   withAtomfs,
+  withTarget,
   withTempDir,
 } from '../library/index.ts'
 
-/** The built program under other versions of Node than the one that runs the tests: as they come from the registry. */
+/**
+ * The program under other versions of Node than the one that runs the tests: as they come from the registry. They run
+ * its sources, too, because they take the types away themselves.
+ */
 
 const VERSIONS = [22, 24]
 const fixtures = fileURLToPath(new URL('../../fixtures', import.meta.url))
+const SOURCES = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 const golden = JSON.parse(readFileSync(`${fixtures}/oci.demo.tree.json`, 'utf8')) as TreeEntry[]
 const need = needs('root', 'fuse', 'npx')
 
@@ -75,6 +81,22 @@ describe.each(VERSIONS)('Node %i', (version) => {
       })
     },
   )
+
+  test.skipIf(!why.ok)(titled('mounts and verifies from the sources, without a build', why), async () => {
+    const atomfs = (args: readonly string[], runDir: string): Promise<RunResult> =>
+      run(node!, [SOURCES, ...args], { timeout: 120_000, env: { ATOMFS_TEST_RUN_DIR: runDir } })
+    await withTempDir(async (temp) => {
+      await withTarget(temp, async (target) => {
+        const silent = { status: 0, stdout: '', stderr: '' }
+        expect(await atomfs(['mount', `${fixtures}/oci:demo`, target], temp)).toMatchObject(silent)
+        const actual = await walkInChild(target, { timeout: 60_000 })
+        expect(compareTrees(actual, golden, { ignoreDirectoryNlink: true })).toEqual([])
+        expect(await atomfs(['umount', target], temp)).toMatchObject(silent)
+      })
+      const verdicts = (await atomfs(['verify', `${fixtures}/oci:demo`], temp)).stdout
+      expect(verdicts.match(/^sha256:\w+: OK$/gm)).toHaveLength(3)
+    })
+  })
 
   test.skipIf(!why.ok)(titled('finds a codec for every compressor', why), async () => {
     const { stdout } = await run(node!, [ATOMFS_FUSE, 'doctor', '--json'])

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { ENTRIES } from '../../src/threads.ts'
 import { appendVerityData } from '../../src/verity/index.ts'
 import { toyArchive } from '../kinds/toy-archive.ts'
 import { TOY_MEDIA_TYPE } from '../kinds/toy-kind.ts'
@@ -27,10 +28,7 @@ const repository = fileURLToPath(new URL('../..', import.meta.url))
 /** What a mount runs, and the file names that the programs look for. */
 const PROGRAMS = {
   cli: 'src/cli/main.ts',
-  daemon: 'src/daemon/life/main.ts',
-  dispatcher: 'src/daemon/serve/dispatcher-thread.ts',
-  'data-worker': 'src/daemon/serve/data-worker-thread.ts',
-  scan: 'src/molecule/scan-thread.ts',
+  ...Object.fromEntries(Object.entries(ENTRIES).map(([name, file]) => [name, `src/${file}`])),
 }
 const LARGE = randomBytes(300_000)
 const ARCHIVE = toyArchive({

@@ -3,7 +3,6 @@ import type { DaemonProcess } from '../../daemon/client/spawn.ts'
 import { isJournal } from '../../daemon/life/log.ts'
 import type { ChangesPlace, MountRequest } from '../../daemon/request.ts'
 import { absolutePath, anchoredPath } from '../../sys/files/working-directory.ts'
-import { DAEMON_SCRIPT } from '../early-daemon.ts'
 import { parseMountOptions, parseOffset, parseVerifyMode } from '../options/mount-options.ts'
 import { parseRootHash } from '../options/root-hash.ts'
 import { formatWarnings } from '../print/format.ts'
@@ -110,7 +109,7 @@ export async function serve(request: MountRequest, early?: DaemonProcess): Promi
     return exitNow(await runInForeground(request, { resolveMolecule, startServer, serveByFuseNative }))
   }
   const { startDaemon } = await import('../../daemon/client/start-daemon.ts')
-  const warnings = await startDaemon(request, DAEMON_SCRIPT, early)
+  const warnings = await startDaemon(request, early)
   process.stderr.write(formatWarnings(warnings))
   return 0
 }

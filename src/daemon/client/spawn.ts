@@ -1,6 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { fstatSync } from 'node:fs'
 import { Duplex } from 'node:stream'
+import { fileURLToPath } from 'node:url'
+import { entryUrl } from '../../threads.ts'
 import { daemonEnvironment } from '../life/environment.ts'
 import { descriptorOf } from '../request.ts'
 
@@ -26,10 +28,9 @@ export interface DaemonProcess {
 /**
  * Starts the daemon process, with none of our descriptors except those that `paths` name.
  * It can be started before the request is known: its own start takes longer than reading a command line.
- * @param script file of the daemon
  * @param paths words that may name a descriptor of this process; those that are not open are left out
  */
-export function spawnDaemon(script: string, paths: readonly string[]): DaemonProcess {
+export function spawnDaemon(paths: readonly string[]): DaemonProcess {
   const descriptors: number[] = []
   const handed = new Map<string, string>()
   for (const path of new Set(paths)) {
@@ -38,7 +39,7 @@ export function spawnDaemon(script: string, paths: readonly string[]): DaemonPro
     handed.set(path, `${path.slice(0, path.lastIndexOf('/'))}/${FIRST_HANDED_FD + descriptors.length}`)
     descriptors.push(descriptor)
   }
-  const child = spawn(process.execPath, [...ENGINE_OPTIONS, script], {
+  const child = spawn(process.execPath, [...ENGINE_OPTIONS, fileURLToPath(entryUrl('daemon'))], {
     env: daemonEnvironment(),
     stdio: ['ignore', 'ignore', 'ignore', 'pipe', ...descriptors],
     // autofs lets only its own process group look at the target, so the daemon stays in the caller's group until it has

@@ -16,17 +16,12 @@ const END_TIMEOUT_MS = 5000
 
 /**
  * Starts the daemon for a request and waits until the mount serves.
- * @param script file of the daemon
  * @param early a process that was started for this request before it was known
  * @returns warnings for the user, one line each
  * @throws FsError why there is no mount; then no process, mount or runtime entry is left
  */
-export async function startDaemon(
-  request: MountRequest,
-  script: string,
-  early?: DaemonProcess,
-): Promise<readonly string[]> {
-  const { child, channel, exit, handed } = early ?? spawnDaemon(script, [request.source, request.target])
+export async function startDaemon(request: MountRequest, early?: DaemonProcess): Promise<readonly string[]> {
+  const { child, channel, exit, handed } = early ?? spawnDaemon([request.source, request.target])
   const answered = readAnswer(channel)
   const daemonRequest: MountRequest = {
     ...request,

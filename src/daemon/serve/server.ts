@@ -5,6 +5,7 @@ import { FsError } from '../../base/index.ts'
 import { allocateShared, pendingAges, readCounters, TaskQueue } from '../../fuse/index.ts'
 import { allocateTally } from '../../molecule/index.ts'
 import { openBell } from '../../sys/process/bell.ts'
+import { type EntryName, entryUrl } from '../../threads.ts'
 import type { MountStatus } from './control-protocol.ts'
 import { layerStatus, tellOnce } from './layer-status.ts'
 import type { EndReason, RunningServer, ServerOptions } from './server-types.ts'
@@ -43,12 +44,12 @@ export function startServer(options: ServerOptions): RunningServer {
   }
 
   function start(
-    file: string,
+    entry: EntryName,
     name: string,
     workerData: DispatcherData | DataWorkerData,
     onReady: () => void,
   ): void {
-    const worker = new Worker(new URL(file, import.meta.url), {
+    const worker = new Worker(entryUrl(entry), {
       name,
       workerData,
       resourceLimits: HEAP_LIMITS,
@@ -89,11 +90,11 @@ export function startServer(options: ServerOptions): RunningServer {
   // Until the first request is answered the dispatcher needs the CPUs; reads wait in the queue that long.
   const startWorkers = (): void => {
     for (let thread = 1; thread <= threads && !stopping; thread++) {
-      start('./data-worker.js', `data worker ${thread}`, { ...data, thread }, workerIsReady)
+      start('data-worker', `data worker ${thread}`, { ...data, thread }, workerIsReady)
     }
     if (threads === 0) loaded.resolve()
   }
-  start('./dispatcher.js', 'dispatcher', { ...data, debug, writeback, copyUpAtOpen }, () => {
+  start('dispatcher', 'dispatcher', { ...data, debug, writeback, copyUpAtOpen }, () => {
     ready.resolve()
     startWorkers()
   })
