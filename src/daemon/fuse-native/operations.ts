@@ -3,10 +3,10 @@ import {
   type AnswerBuffer,
   type BlockStore,
   ERRNO,
-  errnoOf,
   type FileSystem,
   FsError,
   type Log,
+  outcomeOf,
 } from '../../base/index.ts'
 import { type Counter, InlineDataPath } from '../../fuse/index.ts'
 import { readHostFile } from '../../molecule/index.ts'
@@ -169,10 +169,10 @@ export class Operations {
     try {
       run(this.#paths.resolve(path))
     } catch (error) {
-      outcome = error instanceof FsError ? error.code : 'EIO'
-      const text = error instanceof FsError ? error.message : `bug: ${(error as Error)?.stack ?? error}`
-      if (outcome === 'EIO') log('error', `${name} ${path}: ${text}`)
-      answer(-errnoOf(error))
+      const { code, complaint } = outcomeOf(error, `${name} ${path}`)
+      if (complaint !== undefined) log('error', complaint)
+      outcome = code
+      answer(-ERRNO[code])
     }
     if (debug) log('debug', `${name} ${JSON.stringify(path)} -> ${outcome}`)
   }

@@ -1,4 +1,4 @@
-import { type BlockStore, ERRNO, FsError, type Log } from '../../base/index.ts'
+import { type BlockStore, ERRNO, type Log, textOf } from '../../base/index.ts'
 import { ringBell } from '../../sys/process/bell.ts'
 import { type AnswerTarget, sendFailure, sendSegments } from './answer-target.ts'
 import { Counters } from './counters.ts'
@@ -40,7 +40,7 @@ export function runDataWorker(options: DataWorkerOptions): void {
 
   function fill(slot: number): void {
     const error = slots.fill(slot, store)
-    if (error !== undefined) log('error', messageOf(error))
+    if (error !== undefined) log('error', textOf(error))
   }
 
   /** @returns false where a block failed: whoever tried to fill its slot has logged why. @throws FsError EIO */
@@ -67,7 +67,7 @@ export function runDataWorker(options: DataWorkerOptions): void {
         return
       }
     } catch (error) {
-      log('error', `READ: ${messageOf(error)}`)
+      log('error', `READ: ${textOf(error)}`)
     }
     counters.add('failedReads')
     sendFailure(target, token, 'EIO')
@@ -87,7 +87,7 @@ export function runDataWorker(options: DataWorkerOptions): void {
       readAhead(segments)
       return decode(segments) ? files.run(job, segments) : ERRNO.EIO
     } catch (error) {
-      log('error', `copy-up: ${messageOf(error)}`)
+      log('error', `copy-up: ${textOf(error)}`)
       return ERRNO.EIO
     }
   }
@@ -126,9 +126,4 @@ function anyFailed(slots: Slots, segments: Int32Array): boolean {
     if (slot !== HOLE && slots.state(slot) === SLOT_FAILED) return true
   }
   return false
-}
-
-function messageOf(error: unknown): string {
-  if (error instanceof FsError) return error.message
-  return error instanceof Error ? `bug: ${error.stack ?? error.message}` : String(error)
 }

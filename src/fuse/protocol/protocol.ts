@@ -6,6 +6,7 @@ import {
   FsError,
   type Log,
   MAX_READ,
+  outcomeOf,
   Postponed,
   type Progress,
   type Turn,
@@ -186,13 +187,8 @@ export class Protocol {
   #fail(operation: Operation | undefined, args: unknown, error: unknown): Outcome {
     const { nodeId, opcode } = this.#request
     const name = operation?.name ?? `opcode ${opcode}`
-    const code = error instanceof FsError ? error.code : 'EIO'
-    if (!(error instanceof FsError)) {
-      const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
-      this.#options.log('error', `${name} node ${nodeId}: bug: ${text}`)
-    } else if (code === 'EIO') {
-      this.#options.log('error', `${name} node ${nodeId}: ${error.message}`)
-    }
+    const { code, complaint } = outcomeOf(error, `${name} node ${nodeId}`)
+    if (complaint !== undefined) this.#options.log('error', complaint)
     if (this.#options.debug === true && operation !== undefined) this.#trace(operation, args, code)
     if (isForget(opcode)) return 'no-reply'
     return this.#refuse(code)

@@ -1,0 +1,65 @@
+import type { Log } from '../../base/index.ts'
+import { addressOf } from '../../sys/ffi/ffi.ts'
+import { EAGAIN, EINTR, ENODEV, ENOENT, readAt, writeFrom } from '../../sys/mounts/device-io.ts'
+import { type Protocol, REQUEST_BUFFER_SIZE } from '../protocol/protocol.ts'
+
+/** The device went away in another way than an unmount. */
+export class DeviceError extends Error {}
+
+/** `/dev/fuse` and the buffers of the protocol: requests come in, replies go out. */
+export class Device {
+  readonly #fd: number
+  readonly #protocol: Protocol
+  readonly #log: Log
+  readonly #requestAddress: number
+  readonly #replyAddress: number
+  #length = 0
+
+  constructor(fd: number, protocol: Protocol, log: Log) {
+    this.#fd = fd
+    this.#protocol = protocol
+    this.#log = log
+    this.#requestAddress = addressOf(protocol.requestBytes)
+    this.#replyAddress = addressOf(protocol.replyBytes)
+  }
+
+  /** Bytes of the request that was received last. */
+  get length(): number {
+    return this.#length
+  }
+
+  /** Takes the next request, without waiting. @returns 'end' after the unmount. @throws DeviceError */
+  receive(): 'request' | 'none' | 'end' {
+    for (;;) {
+      const length = readAt(this.#fd, this.#requestAddress, REQUEST_BUFFER_SIZE)
+      if (length > 0) {
+        this.#length = length
+        return 'request'
+      }
+      switch (-length) {
+        case EAGAIN:
+          return 'none'
+        case ENODEV:
+          return 'end'
+        // The request was interrupted before it was read.
+        case ENOENT:
+        // A signal of the runtime.
+        case EINTR:
+          continue
+        default:
+          throw new DeviceError(`read from /dev/fuse: errno ${-length}`)
+      }
+    }
+  }
+
+  /** Writes the reply of the protocol. Where the kernel does not take it, the caller gets EIO. */
+  send(): void {
+    const size = this.#protocol.replySize
+    const written = writeFrom(this.#fd, this.#replyAddress, size)
+    // ENOENT: the caller was interrupted and no longer waits for this answer. ENODEV: the mount is gone.
+    if (written >= 0 || written === -ENOENT || written === -ENODEV) return
+    this.#log('error', `reply of ${size} bytes refused by the kernel: errno ${-written}`)
+    this.#protocol.failLast()
+    writeFrom(this.#fd, this.#replyAddress, this.#protocol.replySize)
+  }
+}

@@ -1,0 +1,17 @@
+import { describe, expect, it } from 'vitest'
+import { FsError, outcomeOf } from '../../src/base/index.ts'
+
+describe('outcomeOf', () => {
+  it('answers an FsError with its code, silently', () => {
+    expect(outcomeOf(new FsError('ENOTDIR', 'a file'), 'LOOKUP node 7')).toEqual({ code: 'ENOTDIR' })
+  })
+
+  it('complains of damage, and of bugs with their place in the code', () => {
+    const damage = outcomeOf(new FsError('EIO', 'block 3 is damaged'), 'READ node 7')
+    expect(damage).toEqual({ code: 'EIO', complaint: 'READ node 7: block 3 is damaged' })
+    const bug = outcomeOf(new TypeError('undefined is no function'), 'READ node 7')
+    expect(bug.code).toBe('EIO')
+    expect(bug.complaint).toMatch(/^READ node 7: bug: TypeError: undefined is no function\n.*errno\.test/)
+    expect(outcomeOf('text', 'read /a')).toEqual({ code: 'EIO', complaint: 'read /a: bug: text' })
+  })
+})
