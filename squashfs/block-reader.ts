@@ -1,4 +1,4 @@
-import { type BlockReader, type BlockRef, type ByteSource, FsError } from '../src/base/index.ts'
+import { type BlockReader, type BlockRef, type ByteSource, FsError, messageOf } from '../src/base/index.ts'
 import type { Codec } from '../src/codecs/index.ts'
 import { DATA_UNCOMPRESSED } from './block-list.ts'
 
@@ -55,7 +55,7 @@ export class SquashfsBlockReader implements BlockReader {
     try {
       length = this.#codec.decode(stored, target)
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error)
+      const reason = messageOf(error)
       throw new FsError('EIO', `${this.#source.label}: data block at ${position}: ${reason}`, {
         cause: error,
       })

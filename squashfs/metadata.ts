@@ -1,4 +1,4 @@
-import { type ByteSource, FsError, viewOf } from '../src/base/index.ts'
+import { type ByteSource, FsError, messageOf, viewOf } from '../src/base/index.ts'
 import type { Codec } from '../src/codecs/index.ts'
 import type { MetadataBlock, MetadataCache, MetadataShelf } from './metadata-cache.ts'
 import { METADATA_SIZE } from './superblock.ts'
@@ -111,7 +111,7 @@ export class MetadataReader {
     try {
       length = this.#codec.decode(stored, target)
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error)
+      const reason = messageOf(error)
       throw new FsError('EIO', `${what}: metadata block at ${position}: ${reason}`, { cause: error })
     }
     if (length <= 0 || length > target.length) {

@@ -13,6 +13,7 @@ import {
   type Stat,
   type StatFs,
   type Whence,
+  withFsError,
 } from '../../src/base/index.ts'
 import { reopenDirectory } from '../../src/sys/files/at.ts'
 import { seekExtent } from '../../src/sys/files/descriptor.ts'
@@ -21,7 +22,7 @@ import { readFlags } from '../../src/sys/files/inode-flags.ts'
 import { lgetxattr, llistxattr } from '../../src/sys/files/xattr.ts'
 import { descriptorPath } from '../../src/sys/plain/proc.ts'
 import type { DirectoryCursor, InodeSource, Layer, LayerEntry, Ref } from '../stored/layer-flags.ts'
-import { bytesOf, HostFiles, type HostFilesOptions, withFsError } from './host-files.ts'
+import { bytesOf, HostFiles, type HostFilesOptions } from './host-files.ts'
 import { hostStat } from './host-stat.ts'
 
 /** Names of listed directories kept, summed; the directory listed last is kept whatever its size. */

@@ -1,5 +1,5 @@
 import { type BigIntStats, closeSync, constants, fstatSync, lstatSync, openSync } from 'node:fs'
-import { codeOfErrno, FsError, type Name } from '../../src/base/index.ts'
+import { FsError, type Name, withFsError } from '../../src/base/index.ts'
 import { O_PATH, unnoticed } from '../../src/sys/files/at.ts'
 import { replaceDescriptor } from '../../src/sys/files/descriptor.ts'
 import { descriptorPath } from '../../src/sys/plain/proc.ts'
@@ -15,19 +15,6 @@ interface HostInode {
   readonly ino: bigint
   readonly parent: Ref
   readonly name: Name
-}
-
-/** Runs a call of `node:fs` and turns its error into ours. */
-export function withFsError<T>(what: string, call: () => T): T {
-  try {
-    return call()
-  } catch (error) {
-    if (error instanceof FsError) throw error
-    const errno = error instanceof Error && 'errno' in error ? Number(error.errno) : 0
-    throw new FsError(codeOfErrno(-errno), `${what}: ${error instanceof Error ? error.message : error}`, {
-      cause: error,
-    })
-  }
 }
 
 export interface HostFilesOptions {

@@ -1,4 +1,4 @@
-import { FsError, type Name, type NodeId } from '../../src/base/index.ts'
+import { FsError, type Name, type NodeId, unlessFailed } from '../../src/base/index.ts'
 import type { DirectoryCursor, Layer, LayerEntry, Ref } from '../stored/layer-flags.ts'
 import type { Candidate, Directory, Found } from './directory.ts'
 import type { ParkedCursors } from './parked-cursors.ts'
@@ -87,10 +87,5 @@ function show(
 ): Found | undefined | 'hidden' {
   const name = group[0]?.entry.name ?? ''
   let at = 0
-  try {
-    return directory.resolve(name, () => group[at++], !plus) ?? 'hidden'
-  } catch (error) {
-    if (error instanceof FsError) return undefined
-    throw error
-  }
+  return unlessFailed(() => directory.resolve(name, () => group[at++], !plus) ?? 'hidden')
 }

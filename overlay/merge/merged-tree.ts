@@ -14,6 +14,7 @@ import {
   ROOT_NODE_ID,
   type Stat,
   type StatFs,
+  unlessFailed,
   type Whence,
 } from '../../src/base/index.ts'
 import { escapedFileName, unescapedFileName } from '../stored/file-names.ts'
@@ -269,12 +270,7 @@ export class MergedTree implements FileSystem {
   /** Where the parent is not known any more, its own number stands in: the kernel resolves `..` itself. */
   #parentIno(node: NodeId, own: number): number {
     if (node === ROOT_NODE_ID || !this.#isMerged(node)) return own
-    try {
-      return this.getattr(this.#merged.get(node).parent).ino
-    } catch (error) {
-      if (error instanceof FsError) return own
-      throw error
-    }
+    return unlessFailed(() => this.getattr(this.#merged.get(node).parent).ino) ?? own
   }
 
   /** Gives a resolved name to the sink. A damaged child is listed without its entry: looking it up tells why. */
@@ -287,19 +283,10 @@ export class MergedTree implements FileSystem {
       cookie: number,
     ): boolean => {
       const ino = this.#inodes.ofLayer(top, shown.ino)
-      const entry = sink.plus && found !== undefined ? this.#tryEntry(found) : undefined
+      const entry = sink.plus && found !== undefined ? unlessFailed(() => this.#entry(found)) : undefined
       if (!sink.add(unescapedFileName(name), ino, shown.type, cookie, entry)) return false
       if (entry !== undefined) this.#retain(entry.nodeId, found?.merged, parent, name)
       return true
-    }
-  }
-
-  #tryEntry(found: Found): Entry | undefined {
-    try {
-      return this.#entry(found)
-    } catch (error) {
-      if (error instanceof FsError) return undefined
-      throw error
     }
   }
 }

@@ -1,5 +1,5 @@
 import { closeSync, constants } from 'node:fs'
-import { FsError, type Name, S_IFCHR } from '../../src/base/index.ts'
+import { type ErrnoCode, FsError, ignoring, isErrno, type Name, S_IFCHR } from '../../src/base/index.ts'
 import { mknodAt, openAt, renameAt, unlinkAt } from '../../src/sys/files/at.ts'
 import { listNames } from '../../src/sys/files/directory-entries.ts'
 import { chownFd } from '../../src/sys/files/fd-attributes.ts'
@@ -83,8 +83,8 @@ function assertSameFileSystem(work: WorkDirectory, upperFd: number): void {
     // Looked at before the name, which does not exist.
     renameAt(work.fd, name, upperFd, name, 0)
   } catch (error) {
-    if (error instanceof FsError && error.code === 'EXDEV') throw new FsError('EXDEV', text, { cause: error })
-    if (!(error instanceof FsError && error.code === 'ENOENT')) throw error
+    if (isErrno(error, 'EXDEV')) throw new FsError('EXDEV', text, { cause: error })
+    if (!isErrno(error, 'ENOENT')) throw error
   }
 }
 
@@ -112,14 +112,15 @@ function wishedRecord(wished: 0 | 1 | 2 | undefined): Name | undefined {
 }
 
 function neededRecord(fd: number, wished: 0 | 1 | 2 | undefined): Name | undefined {
-  if (wished === 0 || succeeds(() => chownFd(fd, OTHER_ID, OTHER_ID))) return undefined
+  if (wished === 0 || ignoring(IMPOSSIBLE, () => chownFd(fd, OTHER_ID, OTHER_ID))) return undefined
   return USER_RECORD
 }
 
 /** Whether an attribute can be set, and is there then: fuse-overlayfs takes those of an overlay, and hides them. */
 function canSet(fd: number, name: Name): boolean {
   return (
-    succeeds(() => setxattrFd(fd, name, Uint8Array.of(0), 'either')) && getxattrFd(fd, name) !== undefined
+    ignoring(IMPOSSIBLE, () => setxattrFd(fd, name, Uint8Array.of(0), 'either')) &&
+    getxattrFd(fd, name) !== undefined
   )
 }
 
@@ -139,7 +140,7 @@ function chooseWhiteouts(work: WorkDirectory, xattrs: boolean, avoidsDevices: bo
 
 /** Whether something can be made, a device 0:0 or no device, and is there then. */
 function canMake(work: WorkDirectory, name: Name, make: () => void): boolean {
-  const stat = succeeds(make) ? statAt(work.fd, name) : undefined
+  const stat = ignoring(IMPOSSIBLE, make) ? statAt(work.fd, name) : undefined
   if (stat === undefined) return false
   unlinkAt(work.fd, name)
   return stat.rdev === 0
@@ -149,14 +150,4 @@ function canMake(work: WorkDirectory, name: Name, make: () => void): boolean {
  * Errors that say that something is impossible here; others, such as a full disk, are for the caller. ENOENT comes from a
  * file system where what is made is a deletion, and gone at once (fuse-overlayfs).
  */
-const IMPOSSIBLE: readonly string[] = ['EPERM', 'EACCES', 'EINVAL', 'EOPNOTSUPP', 'EOVERFLOW', 'ENOENT']
-
-function succeeds(action: () => void): boolean {
-  try {
-    action()
-    return true
-  } catch (error) {
-    if (error instanceof FsError && IMPOSSIBLE.includes(error.code)) return false
-    throw error
-  }
-}
+const IMPOSSIBLE: readonly ErrnoCode[] = ['EPERM', 'EACCES', 'EINVAL', 'EOPNOTSUPP', 'EOVERFLOW', 'ENOENT']

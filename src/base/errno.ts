@@ -166,25 +166,3 @@ const CODE_OF_NUMBER = new Map<number, ErrnoCode>(
 export function codeOfErrno(number: number): ErrnoCode {
   return CODE_OF_NUMBER.get(number) ?? 'EIO'
 }
-
-/** What an error says; a bug of ours comes with its place in the code. */
-export function textOf(error: unknown): string {
-  if (error instanceof FsError) return error.message
-  return `bug: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`
-}
-
-export interface ErrorOutcome {
-  readonly code: ErrnoCode
-  /** A line for the log, where one is due. */
-  readonly complaint: string | undefined
-}
-
-/**
- * The one rule that turns an exception of an operation into an answer: an FsError is answered with its code; anything
- * else is a bug, and EIO. Damage and bugs get a line in the log. Other codes are everyday answers.
- * @param what the operation and its file, for that line
- */
-export function outcomeOf(error: unknown, what: string): ErrorOutcome {
-  const code = error instanceof FsError ? error.code : 'EIO'
-  return { code, complaint: code === 'EIO' ? `${what}: ${textOf(error)}` : undefined }
-}

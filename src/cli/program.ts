@@ -1,7 +1,7 @@
 import { Command, CommanderError } from 'commander'
 import packageJson from '../../package.json' with { type: 'json' }
 import type { DaemonProcess } from '../daemon/client/spawn.ts'
-import { messageOf } from '../daemon/life/failure.ts'
+import { explain } from '../daemon/life/failure.ts'
 import type { InspectFlags } from './commands/inspect.ts'
 import type { MountFlags } from './commands/mount.ts'
 import type { OverlayFlags } from './commands/overlay.ts'
@@ -36,7 +36,7 @@ export async function run(args: readonly string[], name: string, early?: DaemonP
 
 /** The one line for an error. Commander puts its suggestions on a second line. */
 export function formatError(error: unknown): string {
-  const message = messageOf(error)
+  const message = explain(error)
   const text =
     error instanceof CommanderError ? message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' ') : message
   return formatLines([`Error: ${text.trim()}`])

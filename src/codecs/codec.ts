@@ -46,8 +46,3 @@ export interface Candidate {
 export function damaged(codec: { readonly name: string; readonly library: string }, reason: string): FsError {
   return new FsError('EIO', `${codec.name} block (${codec.library}): ${reason}`)
 }
-
-/** The text of whatever a package has thrown. */
-export function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
-}

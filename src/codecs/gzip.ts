@@ -1,5 +1,6 @@
 import { constants, inflateSync } from 'node:zlib'
-import { type Candidate, type Codec, damaged, reasonOf } from './codec.ts'
+import { messageOf } from '../base/index.ts'
+import { type Candidate, type Codec, damaged } from './codec.ts'
 import { LIBZ_CANDIDATE } from './libz.ts'
 import { loadPackage, packageLabel, SizeCell, systemLibrary } from './native.ts'
 import { retiring } from './retiring.ts'
@@ -48,7 +49,7 @@ function openNode(): Codec {
           chunkSize: Math.max(output.length, constants.Z_MIN_CHUNK),
         })
       } catch (error) {
-        throw damaged(codec, reasonOf(error))
+        throw damaged(codec, messageOf(error))
       }
       output.set(decoded)
       return decoded.length

@@ -1,4 +1,5 @@
-import { type Candidate, type Codec, damaged, reasonOf } from './codec.ts'
+import { messageOf } from '../base/index.ts'
+import { type Candidate, type Codec, damaged } from './codec.ts'
 import { decodeLz4Block } from './lz4-block.ts'
 import { loadPackage, packageLabel, systemLibrary } from './native.ts'
 
@@ -39,7 +40,7 @@ function openLz4Napi(): Codec | undefined {
       try {
         decoded = lz4.uncompressSync(scratch.subarray(0, size))
       } catch (error) {
-        throw damaged(codec, reasonOf(error))
+        throw damaged(codec, messageOf(error))
       }
       if (decoded.length > output.length) throw damaged(codec, 'decodes to more than the limit')
       output.set(decoded)

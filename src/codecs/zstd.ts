@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import * as zlib from 'node:zlib'
-import { type Candidate, type Codec, damaged, reasonOf } from './codec.ts'
+import { messageOf } from '../base/index.ts'
+import { type Candidate, type Codec, damaged } from './codec.ts'
 import { loadPackage, packageFile, packageLabel, systemLibrary } from './native.ts'
 import { retiring } from './retiring.ts'
 import { zstdFrameLength } from './zstd-frame.ts'
@@ -54,7 +55,7 @@ function openNode(): Codec | undefined {
       try {
         decoded = zstdDecompressSync(frame, { maxOutputLength: output.length })
       } catch (error) {
-        throw damaged(codec, reasonOf(error))
+        throw damaged(codec, messageOf(error))
       }
       output.set(decoded)
       return decoded.length

@@ -1,6 +1,7 @@
 import fs from 'node:fs'
 import {
   type ByteSource,
+  codeOf,
   FsError,
   type ImageFacts,
   type ImageKind,
@@ -140,7 +141,7 @@ function openFile(file: ImageFile): number {
   try {
     return fs.openSync(systemPath(file.path), 'r')
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : 'EIO'
+    const code = codeOf(error) ?? 'EIO'
     const advice = code === 'EACCES' ? ' (make it readable for the user who mounts)' : ''
     throw new FsError(
       code === 'ENOENT' ? 'ENOENT' : 'EIO',

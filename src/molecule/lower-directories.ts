@@ -1,6 +1,6 @@
 import fs from 'node:fs'
 import { recordInUse } from '../../overlay/index.ts'
-import { codeOfErrno, FsError, type PathText, systemPath } from '../base/index.ts'
+import { errnoCodeOf, FsError, type PathText, systemPath } from '../base/index.ts'
 import { O_PATH } from '../sys/files/at.ts'
 import { realPath } from '../sys/files/real-path.ts'
 import { closeImage, openImage } from './image-file.ts'
@@ -73,9 +73,7 @@ function openLower(path: PathText, followsRedirects: boolean): DirectorySpec {
     const ownerRecord = recordInUse(fd)
     return { label: path, fd, followsRedirects, ...(ownerRecord === undefined ? {} : { ownerRecord }) }
   } catch (error) {
-    const { errno, code } = error as NodeJS.ErrnoException
-    throw new FsError(codeOfErrno(-(errno ?? 0)), `lower directory ${path} cannot be opened: ${code}`, {
-      cause: error,
-    })
+    const code = errnoCodeOf(error)
+    throw new FsError(code, `lower directory ${path} cannot be opened: ${code}`, { cause: error })
   }
 }

@@ -1,7 +1,13 @@
-import { type FileSystem, FsError, ROOT_NODE_ID, type WritableFileSystem } from '../base/index.ts'
+import {
+  type ErrnoCode,
+  type FileSystem,
+  ignoring,
+  ROOT_NODE_ID,
+  type WritableFileSystem,
+} from '../base/index.ts'
 
 /** What an upper directory, a file system or a namespace may be unable to keep; the root is shown without it. */
-const IMPOSSIBLE: readonly string[] = ['EPERM', 'EOPNOTSUPP', 'EINVAL', 'EACCES']
+const IMPOSSIBLE: readonly ErrnoCode[] = ['EPERM', 'EOPNOTSUPP', 'EINVAL', 'EACCES']
 
 /**
  * Gives the root of a new upper directory the attributes of the root below. An overlay shows the root of the upper, which
@@ -12,20 +18,12 @@ export function copyRoot(from: FileSystem, to: WritableFileSystem): void {
   const stat = from.getattr(ROOT_NODE_ID)
   for (const name of from.listxattr(ROOT_NODE_ID)) {
     const value = from.getxattr(ROOT_NODE_ID, name)
-    if (value !== undefined) whereItCan(() => to.setxattr(ROOT_NODE_ID, name, value, 'either'))
+    if (value !== undefined) ignoring(IMPOSSIBLE, () => to.setxattr(ROOT_NODE_ID, name, value, 'either'))
   }
   const { uid, gid } = stat
-  whereItCan(() => to.setattr(ROOT_NODE_ID, { uid, gid }))
-  whereItCan(() => to.setattr(ROOT_NODE_ID, { mode: stat.mode & 0o7777 }))
+  ignoring(IMPOSSIBLE, () => to.setattr(ROOT_NODE_ID, { uid, gid }))
+  ignoring(IMPOSSIBLE, () => to.setattr(ROOT_NODE_ID, { mode: stat.mode & 0o7777 }))
   const atime = { seconds: stat.atime, nanoseconds: stat.atimeNsec }
   const mtime = { seconds: stat.mtime, nanoseconds: stat.mtimeNsec }
-  whereItCan(() => to.setattr(ROOT_NODE_ID, { atime, mtime }))
-}
-
-function whereItCan(action: () => void): void {
-  try {
-    action()
-  } catch (error) {
-    if (!(error instanceof FsError && IMPOSSIBLE.includes(error.code))) throw error
-  }
+  ignoring(IMPOSSIBLE, () => to.setattr(ROOT_NODE_ID, { atime, mtime }))
 }

@@ -1,7 +1,7 @@
 import { closeSync, fstatSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { probeUpper, readPolicy, removeAccessLists, WorkDirectory } from '../../overlay/index.ts'
-import { FsError, type PathText } from '../base/index.ts'
+import { type ErrnoCode, FsError, isErrno, type PathText } from '../base/index.ts'
 import { reopenDirectory } from '../sys/files/at.ts'
 import { duplicateDescriptor } from '../sys/files/descriptor.ts'
 import { syncFd } from '../sys/files/file-io.ts'
@@ -284,14 +284,14 @@ function asNamed({ upper }: UpperPaths, fd: number): NamedDirectory {
 }
 
 /** Errors of file systems that have no such locks, or not for directories (NFS). */
-const NO_LOCKS: readonly string[] = ['EBADF', 'ENOLCK', 'EOPNOTSUPP', 'EINVAL', 'ENOSYS']
+const NO_LOCKS: readonly ErrnoCode[] = ['EBADF', 'ENOLCK', 'EOPNOTSUPP', 'EINVAL', 'ENOSYS']
 
 /** @throws HeldError */
 function lock(fd: number, what: string, kind: 'shared' | 'exclusive'): void {
   try {
     if (!tryLock(fd, kind)) throw new HeldError(what, lockHolder(fd))
   } catch (error) {
-    if (!(error instanceof FsError && NO_LOCKS.includes(error.code))) throw error
+    if (!isErrno(error, ...NO_LOCKS)) throw error
   }
 }
 

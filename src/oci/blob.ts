@@ -1,5 +1,5 @@
 import { closeSync, fstatSync, readSync } from 'node:fs'
-import { FsError, type PathText } from '../base/index.ts'
+import { codeOf, FsError, type PathText } from '../base/index.ts'
 import { type Digest, digestOf, parseDigest } from './digest.ts'
 import { blobPathOf, type LayoutPath, openLayoutFile, pathIn } from './layout-file.ts'
 import type { Descriptor } from './schema.ts'
@@ -36,7 +36,7 @@ function readSome(fd: number, bytes: Buffer, at: number, what: string): number {
   try {
     return readSync(fd, bytes, at, bytes.length - at, at)
   } catch (error) {
-    throw new FsError('EIO', `${what}: ${errorCode(error) ?? String(error)}`, { cause: error })
+    throw new FsError('EIO', `${what}: ${codeOf(error) ?? String(error)}`, { cause: error })
   }
 }
 
@@ -90,11 +90,6 @@ export function openLayerBlob(ociDir: PathText, digest: Digest, size: number, wh
     closeSync(fd)
     throw error
   }
-}
-
-/** The `code` of a Node error, undefined where it has none. */
-export function errorCode(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined
 }
 
 function checkSize(what: string, expected: number, actual: number): void {

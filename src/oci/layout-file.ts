@@ -1,5 +1,5 @@
 import { closeSync, constants, fstatSync, openSync } from 'node:fs'
-import { encodePath, FsError, type PathText, systemPath } from '../base/index.ts'
+import { codeOf, encodePath, FsError, isErrno, type PathText, systemPath } from '../base/index.ts'
 import { O_PATH, openAt, readlinkFd } from '../sys/files/at.ts'
 import { isTrustedOwner } from '../sys/plain/owner.ts'
 import { descriptorPath } from '../sys/plain/proc.ts'
@@ -76,7 +76,7 @@ function openFile(folder: number, name: string, path: PathText): number {
     // A fifo in place of the file must not block the open.
     fd = openAt(folder, name, O_RDONLY | O_NONBLOCK)
   } catch (error) {
-    if (!(error instanceof FsError) || error.code !== 'ELOOP') throw error
+    if (!isErrno(error, 'ELOOP')) throw error
     throw new FsError(
       'EPERM',
       `${path} is a symbolic link: files of an image layout must lie in it; to share blobs, make their folder a link`,
@@ -90,13 +90,13 @@ function openFile(folder: number, name: string, path: PathText): number {
 
 function layoutError(what: string, path: PathText, error: unknown): FsError {
   const options = { cause: error }
-  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  const code = codeOf(error)
   if (code === 'ENOENT' || code === 'ENOTDIR') {
     return new FsError('ENOENT', `${what}: cannot open ${path}: no such file`, options)
   }
   if (code === 'EACCES')
     return new FsError('EACCES', `${what}: cannot open ${path}: permission denied`, options)
-  if (error instanceof FsError && ['EPERM', 'EIO'].includes(error.code)) {
+  if (isErrno(error, 'EPERM', 'EIO')) {
     return new FsError(error.code, `${what}: ${error.message}`, options)
   }
   return new FsError('EIO', `${what}: cannot open ${path}: ${code ?? String(error)}`, options)

@@ -1,5 +1,5 @@
 import * as v from 'valibot'
-import { FsError } from '../base/index.ts'
+import { FsError, messageOf } from '../base/index.ts'
 import { quote } from './digest.ts'
 
 /**
@@ -92,5 +92,5 @@ export function parseDocument<S extends v.GenericSchema>(
 
 function reasonOf(error: unknown): string {
   // V8 puts a piece of the text into the message: keep the line short and printable.
-  return quote(error instanceof Error ? error.message : String(error)).slice(1, -1)
+  return quote(messageOf(error)).slice(1, -1)
 }

@@ -1,7 +1,6 @@
 import { type Stats, statSync } from 'node:fs'
-import { FsError, type PathText, systemPath } from '../base/index.ts'
+import { codeOf, FsError, type PathText, systemPath } from '../base/index.ts'
 import { absolutePath } from '../sys/files/working-directory.ts'
-import { errorCode } from './blob.ts'
 import { looksLikeDigest, quote } from './digest.ts'
 import { isLayout } from './select.ts'
 
@@ -113,7 +112,7 @@ function statOf(path: PathText): Stats | undefined {
   try {
     return statSync(systemPath(path))
   } catch (error) {
-    const code = errorCode(error)
+    const code = codeOf(error)
     if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'ENAMETOOLONG') return undefined
     if (code === 'EACCES')
       throw new FsError('EACCES', `source ${quote(path)}: permission denied`, { cause: error })

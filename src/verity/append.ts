@@ -1,6 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { closeSync, fstatSync, fsyncSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs'
-import { codeOfErrno, FsError } from '../base/index.ts'
+import { FsError, messageOf, withFsError } from '../base/index.ts'
 import { blockDigest, toHex } from './block-digest.ts'
 import { roundUp, treeGeometry, treeOffsetAfter } from './geometry.ts'
 import { HASH_OFFSET_ALIGNMENT } from './open.ts'
@@ -49,7 +49,7 @@ export interface AppendedVerity {
  */
 export function appendVerityData(file: string | number, options: AppendVerityOptions = {}): AppendedVerity {
   if (typeof file === 'number') return appendTo(file, `file descriptor ${file}`, options)
-  const fd = system(file, () => openSync(file, 'r+'))
+  const fd = withFsError(file, () => openSync(file, 'r+'))
   try {
     return appendTo(fd, file, options)
   } finally {
@@ -60,7 +60,7 @@ export function appendVerityData(file: string | number, options: AppendVerityOpt
 function appendTo(fd: number, label: string, options: AppendVerityOptions): AppendedVerity {
   const { algorithm = 'sha256', dataBlockSize = 4096, hashBlockSize = 4096, hashType = 1 } = options
   const { salt = randomBytes(32), uuid = randomUUID() } = options
-  const size = system(label, () => fstatSync(fd)).size
+  const size = withFsError(label, () => fstatSync(fd)).size
   const { dataLength = size } = options
   if (!Number.isSafeInteger(dataLength) || dataLength <= 0 || dataLength > size) {
     throw new FsError('EINVAL', `${label}: data length ${dataLength} in a file of ${size} bytes`)
@@ -82,7 +82,7 @@ function appendTo(fd: number, label: string, options: AppendVerityOptions): Appe
   }
   const bytes = encodeVeritySuperblock(superblock)
   try {
-    const rootHash = system(label, () => {
+    const rootHash = withFsError(label, () => {
       ftruncateSync(fd, hashOffset)
       const root = writeTree(fd, label, superblock, hashOffset, options.onProgress)
       writeAll(fd, hashOffset, bytes)
@@ -94,7 +94,7 @@ function appendTo(fd: number, label: string, options: AppendVerityOptions): Appe
     try {
       ftruncateSync(fd, size)
     } catch {
-      const message = error instanceof Error ? error.message : String(error)
+      const message = messageOf(error)
       throw new FsError('EIO', `${label}: ${message}; its former length of ${size} bytes is not restored`, {
         cause: error,
       })
@@ -142,16 +142,5 @@ function readAll(fd: number, label: string, position: number, bytes: Uint8Array)
 function writeAll(fd: number, position: number, bytes: Uint8Array): void {
   for (let done = 0; done < bytes.byteLength; ) {
     done += writeSync(fd, bytes, done, bytes.byteLength - done, position + done)
-  }
-}
-
-/** Errors of `node:fs` become FsError; others (a thrown `onProgress`) pass. */
-function system<T>(label: string, action: () => T): T {
-  try {
-    return action()
-  } catch (error) {
-    if (error instanceof FsError || !(error instanceof Error) || !('errno' in error)) throw error
-    const code = codeOfErrno(Math.abs(Number(error.errno)))
-    throw new FsError(code, `${label}: ${error.message}`, { cause: error })
   }
 }

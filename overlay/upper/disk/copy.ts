@@ -1,7 +1,9 @@
 import { closeSync } from 'node:fs'
 import {
   type Background,
+  type ErrnoCode,
   FsError,
+  ignoring,
   isDirectory,
   isRegular,
   isSymlink,
@@ -168,9 +170,9 @@ export function makeCopy(source: CopySource, work: WorkDirectory, policy: UpperP
 /** Without these a copy would allow more, or do less, than the source (fs/overlayfs/copy_up.c:ovl_must_copy_xattr). */
 const NEEDED: readonly Name[] = ['system.posix_acl_access', 'system.posix_acl_default', 'security.capability']
 /** The file system, or this type of file, has no such attributes. */
-const NO_PLACE: readonly string[] = ['EOPNOTSUPP', 'EPERM']
+const NO_PLACE: readonly ErrnoCode[] = ['EOPNOTSUPP', 'EPERM']
 /** Or the host decides otherwise on a label, and on what is for root alone. */
-const NOT_OURS: readonly string[] = [...NO_PLACE, 'EACCES', 'EINVAL']
+const NOT_OURS: readonly ErrnoCode[] = [...NO_PLACE, 'EACCES', 'EINVAL']
 
 function copyAttribute(fd: number, name: Name, value: Uint8Array, policy: UpperPolicy): void {
   const stored = nameInUpper(name, policy)
@@ -179,10 +181,6 @@ function copyAttribute(fd: number, name: Name, value: Uint8Array, policy: UpperP
   else setUnless(name.startsWith('user.') ? NO_PLACE : NOT_OURS, fd, stored, value)
 }
 
-function setUnless(accepted: readonly string[], fd: number, name: Name, value: Uint8Array): void {
-  try {
-    setxattrFd(fd, name, value, 'either')
-  } catch (error) {
-    if (!(error instanceof FsError && accepted.includes(error.code))) throw error
-  }
+function setUnless(accepted: readonly ErrnoCode[], fd: number, name: Name, value: Uint8Array): void {
+  ignoring(accepted, () => setxattrFd(fd, name, value, 'either'))
 }

@@ -1,6 +1,6 @@
 import { closeSync, constants } from 'node:fs'
 import {
-  FsError,
+  ignoring,
   isDirectory,
   isRegular,
   type Name,
@@ -43,7 +43,7 @@ export function whiteout(dir: number, name: Name, work: WorkDirectory, policy: U
     // The directory first: without it the file would be a file.
     if (upperOpacity(dir, false) === 'none') setAttribute(dir, 'opaque', HAS_WHITEOUTS, policy)
     replace(dir, name, work, (temporary) => makeWhiteoutFile(work.fd, temporary, policy))
-  } else if (!succeedsUnless('EEXIST', () => mknodAt(dir, name, S_IFCHR, 0))) {
+  } else if (!ignoring(['EEXIST'], () => mknodAt(dir, name, S_IFCHR, 0))) {
     replace(dir, name, work, (temporary) => mknodAt(work.fd, temporary, S_IFCHR, 0))
   }
   return form
@@ -72,7 +72,7 @@ function replace(dir: number, name: Name, work: WorkDirectory, make: (temporary:
 }
 
 function exchange(dir: number, name: Name, work: WorkDirectory, temporary: Name): void {
-  if (succeedsUnless('EINVAL', () => renameAt(work.fd, temporary, dir, name, RENAME_EXCHANGE))) return
+  if (ignoring(['EINVAL'], () => renameAt(work.fd, temporary, dir, name, RENAME_EXCHANGE))) return
   // A file system that cannot exchange: what is below shows up for a moment.
   moveAway(dir, name, work)
   renameAt(work.fd, temporary, dir, name, 0)
@@ -100,7 +100,7 @@ function isDirectoryAt(dir: number, name: Name): boolean {
 
 /** Makes a file `.wh.NAME`: it acts on what is below only. */
 export function makeMark(dir: number, mark: Name): void {
-  succeedsUnless('EEXIST', () => closeSync(openAt(dir, mark, O_CREAT | O_EXCL | O_WRONLY, MARK_MODE)))
+  ignoring(['EEXIST'], () => closeSync(openAt(dir, mark, O_CREAT | O_EXCL | O_WRONLY, MARK_MODE)))
 }
 
 /**
@@ -177,16 +177,5 @@ function withDescriptor<T>(dir: number, name: Name, use: (fd: number) => T): T {
     return use(fd)
   } finally {
     closeSync(fd)
-  }
-}
-
-/** @returns false where the action failed with this errno; any other is thrown */
-function succeedsUnless(code: string, action: () => void): boolean {
-  try {
-    action()
-    return true
-  } catch (error) {
-    if (error instanceof FsError && error.code === code) return false
-    throw error
   }
 }

@@ -1,4 +1,4 @@
-import { FsError, type Name } from '../../../src/base/index.ts'
+import { ignoring, type Name } from '../../../src/base/index.ts'
 import { listNames } from '../../../src/sys/files/directory-entries.ts'
 import { getxattrFd, removexattrFd, setxattrFd } from '../../../src/sys/files/fd-xattr.ts'
 import { NAMES_FORM, type UpperPolicy } from '../../stored/policy.ts'
@@ -25,11 +25,6 @@ export function hasMarks(rootFd: number, policy: UpperPolicy): boolean {
   }
   if (plain) return false
   if (listNames(rootFd).length > 0) return true
-  try {
-    setxattrFd(rootFd, attribute, Buffer.from(PLAIN, 'latin1'), 'either')
-    return false
-  } catch (error) {
-    if (error instanceof FsError && ['EPERM', 'EOPNOTSUPP'].includes(error.code)) return true
-    throw error
-  }
+  const note = () => setxattrFd(rootFd, attribute, Buffer.from(PLAIN, 'latin1'), 'either')
+  return !ignoring(['EPERM', 'EOPNOTSUPP'], note)
 }

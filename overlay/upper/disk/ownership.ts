@@ -1,4 +1,4 @@
-import { FsError, isDirectory, type Name, S_IFMT, type Stat } from '../../../src/base/index.ts'
+import { ignoring, isDirectory, type Name, S_IFMT, type Stat } from '../../../src/base/index.ts'
 import { chmodFd, chownFd } from '../../../src/sys/files/fd-attributes.ts'
 import { getxattrFd, removexattrFd, setxattrFd } from '../../../src/sys/files/fd-xattr.ts'
 import { type HostStat, statFd } from '../../../src/sys/files/statx.ts'
@@ -71,11 +71,7 @@ export class Ownership {
   #removeCapabilities(fd: number): void {
     const name = nameInUpper(CAPABILITY, this.#policy)
     if (name === undefined) return
-    try {
-      removexattrFd(fd, name)
-    } catch (error) {
-      if (!(error instanceof FsError && ['ENODATA', 'EOPNOTSUPP'].includes(error.code))) throw error
-    }
+    ignoring(['ENODATA', 'EOPNOTSUPP'], () => removexattrFd(fd, name))
   }
 }
 

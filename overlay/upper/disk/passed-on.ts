@@ -1,5 +1,5 @@
 import { closeSync } from 'node:fs'
-import { FsError, type Name } from '../../../src/base/index.ts'
+import { type ErrnoCode, ignoring, type Name } from '../../../src/base/index.ts'
 import { reopenDirectory } from '../../../src/sys/files/at.ts'
 import { getxattrFd, removexattrFd, setxattrFd } from '../../../src/sys/files/fd-xattr.ts'
 import { inodeFlags, projectOf, setInodeFlags, setProject } from '../../../src/sys/files/inode-flags.ts'
@@ -27,7 +27,7 @@ const PASSED_ON =
 const LABEL: Name = 'security.selinux'
 
 /** The file system has no such thing, or it is not for us. */
-const IMPOSSIBLE: readonly string[] = [
+const IMPOSSIBLE: readonly ErrnoCode[] = [
   'EOPNOTSUPP',
   'ENOTTY',
   'EPERM',
@@ -56,11 +56,11 @@ export function removeAccessLists(fd: number): void {
  */
 export function passOnLike(fd: number, like: number): void {
   const label = getxattrFd(like, LABEL)
-  if (label !== undefined) whereItCan(() => setxattrFd(fd, LABEL, label, 'either'))
+  if (label !== undefined) ignoring(IMPOSSIBLE, () => setxattrFd(fd, LABEL, label, 'either'))
   const [to, from] = [reopenDirectory(fd), reopenDirectory(like)]
   try {
-    whereItCan(() => setProject(to, projectOf(from)))
-    whereItCan(() => {
+    ignoring(IMPOSSIBLE, () => setProject(to, projectOf(from)))
+    ignoring(IMPOSSIBLE, () => {
       const [own, wanted] = [inodeFlags(to), inodeFlags(from)]
       const flags = (own & ~PASSED_ON) | (wanted & PASSED_ON)
       if (flags !== own) setInodeFlags(to, flags)
@@ -68,13 +68,5 @@ export function passOnLike(fd: number, like: number): void {
   } finally {
     closeSync(to)
     closeSync(from)
-  }
-}
-
-function whereItCan(action: () => void): void {
-  try {
-    action()
-  } catch (error) {
-    if (!(error instanceof FsError && IMPOSSIBLE.includes(error.code))) throw error
   }
 }

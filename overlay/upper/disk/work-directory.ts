@@ -1,5 +1,5 @@
 import { closeSync, constants } from 'node:fs'
-import { direntType, FsError, isDirectory, type Name, S_IFDIR } from '../../../src/base/index.ts'
+import { direntType, FsError, ignoring, isDirectory, type Name, S_IFDIR } from '../../../src/base/index.ts'
 import { mkdirAt, O_PATH, openAt, renameAt, rmdirAt, unlinkAt } from '../../../src/sys/files/at.ts'
 import { listEntries, listNames } from '../../../src/sys/files/directory-entries.ts'
 import { chmodFd } from '../../../src/sys/files/fd-attributes.ts'
@@ -139,13 +139,7 @@ export class WorkDirectory {
 
 /** @returns false where the name exists */
 function makeDirectory(dir: number, name: Name): boolean {
-  try {
-    mkdirAt(dir, name, PRIVATE)
-    return true
-  } catch (error) {
-    if (error instanceof FsError && error.code === 'EEXIST') return false
-    throw error
-  }
+  return ignoring(['EEXIST'], () => mkdirAt(dir, name, PRIVATE))
 }
 
 function openPrivate(workFd: number, name: Name, label: string): number {

@@ -3,6 +3,7 @@ import {
   type BlockStore,
   type ExtentSink,
   FsError,
+  isErrno,
   LruCache,
   type Whence,
 } from '../../../src/base/index.ts'
@@ -88,7 +89,7 @@ function seekOrEnd(layer: Layer, ref: Ref, offset: number, whence: Whence): numb
   try {
     return layer.seek(ref, offset, whence)
   } catch (error) {
-    if (error instanceof FsError && error.code === 'ENXIO') return undefined
+    if (isErrno(error, 'ENXIO')) return undefined
     throw error
   }
 }

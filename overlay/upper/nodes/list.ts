@@ -1,4 +1,4 @@
-import { type DirectorySink, type Entry, FsError, type Name } from '../../../src/base/index.ts'
+import { type DirectorySink, type Entry, FsError, type Name, unlessFailed } from '../../../src/base/index.ts'
 import { listEntries } from '../../../src/sys/files/directory-entries.ts'
 import type { HostInode } from '../../../src/sys/files/statx.ts'
 import type { Found } from '../../merge/directory.ts'
@@ -117,8 +117,8 @@ export class Lister {
     const isKnown = known !== undefined && isTold(known)
     if (!sink.plus || isKnown) return sink.add(name, ino, entry.type, cookie, undefined)
     // Damage of one child must not hide its neighbours: it is listed, and looking it up tells why.
-    const found = tolerant(() => this.#found(node, one))
-    const child = found && tolerant(() => this.#resolver.lowerNode(node, name, found))
+    const found = unlessFailed(() => this.#found(node, one))
+    const child = found && unlessFailed(() => this.#resolver.lowerNode(node, name, found))
     return this.#offer(child, name, cookie, sink, { ino, type: entry.type })
   }
 
@@ -151,7 +151,7 @@ export class Lister {
     if (child === undefined) return sink.add(name, ino, type, cookie, undefined)
     // What the kernel knows it need not be told.
     const isWanted = sink.plus && !isTold(child)
-    const entry = isWanted ? tolerant(() => this.#entry(child)) : undefined
+    const entry = isWanted ? unlessFailed(() => this.#entry(child)) : undefined
     const taken = sink.add(name, ino, type, cookie, entry)
     if (taken && entry !== undefined) table.retain(child)
     else table.dropIfUnused(child)
@@ -275,13 +275,4 @@ function shownAs({ ino, type, upperIno }: Node): Shown {
 /** Whether the kernel has its attributes, so that a listing need not bring them. */
 function isTold(node: Node): boolean {
   return node.told && node.nlookup > 0
-}
-
-function tolerant<T>(action: () => T): T | undefined {
-  try {
-    return action()
-  } catch (error) {
-    if (error instanceof FsError) return undefined
-    throw error
-  }
 }

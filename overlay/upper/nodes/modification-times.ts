@@ -1,4 +1,4 @@
-import { FsError, type NewTime } from '../../../src/base/index.ts'
+import { type NewTime, unlessFailed } from '../../../src/base/index.ts'
 import { setModificationTimeFd } from '../../../src/sys/files/fd-attributes.ts'
 import { statFd } from '../../../src/sys/files/statx.ts'
 import type { Node } from './nodes.ts'
@@ -54,12 +54,8 @@ export class ModificationTimes {
     const time = this.#kept.get(node)
     if (time === undefined) return
     this.#kept.delete(node)
-    try {
-      setModificationTimeFd(this.#openData(node), time)
-    } catch (error) {
-      // Where the host refuses this, it refuses what the kernel tells as well, and that is answered.
-      if (!(error instanceof FsError)) throw error
-    }
+    // Where the host refuses this, it refuses what the kernel tells as well, and that is answered.
+    unlessFailed(() => setModificationTimeFd(this.#openData(node), time))
   }
 
   restoreAll(): void {

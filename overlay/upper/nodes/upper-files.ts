@@ -1,5 +1,5 @@
 import { closeSync, constants } from 'node:fs'
-import { FsError, type Name } from '../../../src/base/index.ts'
+import { FsError, ignoring, isErrno, type Name } from '../../../src/base/index.ts'
 import { linkAt, linkFd, O_PATH, openAt, reopenFd, unlinkAt } from '../../../src/sys/files/at.ts'
 import { type HostStat, statAt, statFd } from '../../../src/sys/files/statx.ts'
 import { openFilesLimit } from '../../../src/sys/process/privileges.ts'
@@ -129,7 +129,7 @@ export class UpperFiles {
     try {
       fd = this.#openChecked(node, dir, name, O_RDWR | O_NONBLOCK)
     } catch (error) {
-      const refused = error instanceof FsError && ['EACCES', 'EPERM', 'EROFS', 'ETXTBSY'].includes(error.code)
+      const refused = isErrno(error, 'EACCES', 'EPERM', 'EROFS', 'ETXTBSY')
       if (writable || !refused) throw error
       fd = this.#openChecked(node, dir, name, O_RDONLY | O_NONBLOCK)
       this.#readOnly.add(node)
@@ -280,12 +280,7 @@ export class UpperFiles {
   #setAside(node: Node, link: (aside: Name) => void): boolean {
     if (!this.#isFull()) return false
     const aside = this.#work.temporaryName()
-    try {
-      link(aside)
-    } catch (error) {
-      if (error instanceof FsError && ['EMLINK', 'EPERM', 'EOPNOTSUPP'].includes(error.code)) return false
-      throw error
-    }
+    if (!ignoring(['EMLINK', 'EPERM', 'EOPNOTSUPP'], () => link(aside))) return false
     this.#aside.set(node, aside)
     return true
   }
@@ -333,7 +328,7 @@ export class UpperFiles {
     try {
       fd = openAt(dir, name, flags | O_NOFOLLOW)
     } catch (error) {
-      if (error instanceof FsError && error.code === 'ENOENT') throw stale(node)
+      if (isErrno(error, 'ENOENT')) throw stale(node)
       throw error
     }
     try {

@@ -4,6 +4,7 @@ import {
   changing,
   type ExtentSink,
   FsError,
+  isErrno,
   Postponed,
   runSteps,
   type Steps,
@@ -161,7 +162,7 @@ export class FileData {
     try {
       return copyRange(source, fromOffset, target, toOffset, length)
     } catch (error) {
-      if (!(error instanceof FsError && ['EXDEV', 'EOPNOTSUPP'].includes(error.code))) throw error
+      if (!isErrno(error, 'EXDEV', 'EOPNOTSUPP')) throw error
     }
     const buffer = new Uint8Array(Math.min(length, COPY_AT_ONCE))
     const count = pread(source, fromOffset, buffer)

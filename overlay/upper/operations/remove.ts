@@ -1,4 +1,4 @@
-import { changing, FsError, isDirectory, type Name } from '../../../src/base/index.ts'
+import { changing, FsError, ignoring, isDirectory, type Name } from '../../../src/base/index.ts'
 import { renameAt, rmdirAt, unlinkAt } from '../../../src/sys/files/at.ts'
 import { listNames } from '../../../src/sys/files/directory-entries.ts'
 import { statAt } from '../../../src/sys/files/statx.ts'
@@ -114,13 +114,9 @@ export class Remover {
   /** Nothing lies below: what the directory still has are whiteouts of no use. */
   #removeDirectory(dir: number, name: Name): void {
     const { work } = this.#upper
-    try {
-      rmdirAt(dir, name)
-    } catch (error) {
-      if (!(error instanceof FsError && ['ENOTEMPTY', 'EEXIST'].includes(error.code))) throw error
-      const temporary = work.temporaryName()
-      renameAt(dir, name, work.fd, temporary, 0)
-      work.discard(temporary)
-    }
+    if (ignoring(['ENOTEMPTY', 'EEXIST'], () => rmdirAt(dir, name))) return
+    const temporary = work.temporaryName()
+    renameAt(dir, name, work.fd, temporary, 0)
+    work.discard(temporary)
   }
 }

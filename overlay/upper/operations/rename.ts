@@ -1,4 +1,4 @@
-import { changing, FsError, type Name, type RenameMode } from '../../../src/base/index.ts'
+import { changing, FsError, ignoring, type Name, type RenameMode } from '../../../src/base/index.ts'
 import { RENAME_EXCHANGE, renameAt, unlinkAt } from '../../../src/sys/files/at.ts'
 import { statAt } from '../../../src/sys/files/statx.ts'
 import { MARK_PREFIX } from '../../stored/whiteout.ts'
@@ -173,13 +173,7 @@ export class Renamer {
 
 /** @returns false where the file system has no such way to rename */
 function renamedWithWhiteout(fromDir: number, from: Name, toDir: number, to: Name): boolean {
-  try {
-    renameAt(fromDir, from, toDir, to, RENAME_WHITEOUT)
-    return true
-  } catch (error) {
-    if (error instanceof FsError && ['EINVAL', 'EPERM'].includes(error.code)) return false
-    throw error
-  }
+  return ignoring(['EINVAL', 'EPERM'], () => renameAt(fromDir, from, toDir, to, RENAME_WHITEOUT))
 }
 
 function touch(...places: readonly Place[]): void {

@@ -1,5 +1,5 @@
 import { connect } from 'node:net'
-import { FsError, S_IFMT, S_IFSOCK } from '../../base/index.ts'
+import { codeOf, FsError, messageOf, S_IFMT, S_IFSOCK } from '../../base/index.ts'
 import { readMountInfo } from '../../sys/mounts/mountinfo.ts'
 import { descriptorPath } from '../../sys/plain/proc.ts'
 import { CONTROL_SOCKET, listEntries, openEntry, type RuntimeEntry } from '../runtime/entries.ts'
@@ -45,11 +45,11 @@ export async function isServing(entry: RuntimeEntry): Promise<boolean> {
 async function askEntry(entry: RuntimeEntry): Promise<MountStatus> {
   const { Target: target } = entry.config
   const reply = await ask(entry, { command: 'status' }).catch((error: unknown) => {
-    const code = error instanceof Error && 'code' in error ? error.code : undefined
+    const code = codeOf(error)
     if (code === 'EACCES') {
       throw new FsError('EACCES', `${target} is mounted by another user: ask as that user or as root`)
     }
-    const reason = error instanceof Error ? error.message : String(error)
+    const reason = messageOf(error)
     throw new FsError(
       'ENOTCONN',
       `the process that serves ${target} does not answer (${reason}); unmount and mount it again`,
@@ -82,7 +82,7 @@ async function ask(entry: RuntimeEntry, request: ControlRequest): Promise<Contro
       try {
         resolve(JSON.parse(text) as ControlAnswer)
       } catch (error) {
-        reject(new Error(`not an answer: ${error instanceof Error ? error.message : String(error)}`))
+        reject(new Error(`not an answer: ${messageOf(error)}`))
       }
     })
   }).finally(() => folder?.close())

@@ -12,7 +12,7 @@ import {
   namespaceNumber,
 } from '../../sys/plain/namespaces.ts'
 import { userNamespaceFailure } from '../../sys/process/user-namespaces.ts'
-import { messageOf } from '../life/failure.ts'
+import { explain } from '../life/failure.ts'
 import { makeRunDir, runDirCandidates } from '../runtime/folders.ts'
 
 /** `info` is a fact; `warn` limits what can be had; `fail` is what keeps mounts from working. */
@@ -79,7 +79,7 @@ function checkDevice(): Check {
     return { name: FUSE_DEVICE, status: 'ok', detail: 'can be opened' }
   } catch (error) {
     // For plain users as well: fusermount3 opens the device with the rights of its caller.
-    return { name: FUSE_DEVICE, status: 'fail', detail: messageOf(error) }
+    return { name: FUSE_DEVICE, status: 'fail', detail: explain(error) }
   }
 }
 
@@ -139,7 +139,7 @@ function checkRuntimeData(): Check {
     }
     return { name, status: 'ok', detail: folder.path }
   } catch (error) {
-    return { name, status: 'fail', detail: messageOf(error) }
+    return { name, status: 'fail', detail: explain(error) }
   }
 }
 
@@ -159,7 +159,7 @@ async function tryWay(way: keyof typeof WAYS): Promise<Check> {
   try {
     folder = mkdtempSync(join(tmpdir(), 'atomfs-doctor-'))
   } catch (error) {
-    return { name, status: 'fail', detail: `no folder to mount on: ${messageOf(error)}` }
+    return { name, status: 'fail', detail: `no folder to mount on: ${explain(error)}` }
   }
   try {
     const mount = await mountBy(way, {
@@ -177,7 +177,7 @@ async function tryWay(way: keyof typeof WAYS): Promise<Check> {
     closeSync(mount.fuseFd)
     return { name, status: 'ok', detail: 'a mount was made and undone' }
   } catch (error) {
-    return { name, status: 'fail', detail: messageOf(error) }
+    return { name, status: 'fail', detail: explain(error) }
   } finally {
     rmdirSync(folder)
   }

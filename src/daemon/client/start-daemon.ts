@@ -1,7 +1,7 @@
 import { access, constants, stat } from 'node:fs/promises'
 import type { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { FsError, systemPath } from '../../base/index.ts'
+import { codeOf, FsError, messageOf, systemPath } from '../../base/index.ts'
 import { withTimeout } from '../../sys/process/process.ts'
 import type { DaemonAnswer } from '../life/background.ts'
 import { limitHint } from '../life/failure.ts'
@@ -57,7 +57,7 @@ export async function startDaemon(request: MountRequest, early?: DaemonProcess):
     await Promise.race([exit, sleep(END_TIMEOUT_MS, undefined, { ref: false })])
     child.kill('SIGKILL')
     await removeRemains(request)
-    const reason = error instanceof Error ? error.message : String(error)
+    const reason = messageOf(error)
     throw new FsError('EIO', `mounted, but the root directory cannot be read, so it was unmounted: ${reason}`)
   }
   child.unref()
@@ -78,7 +78,7 @@ async function warnOfOwner({ target, changes, options }: MountRequest): Promise<
     await withTimeout(access(systemPath(target), constants.W_OK), ROOT_TIMEOUT_MS, 'no answer')
     return []
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EACCES') return []
+    if (codeOf(error) !== 'EACCES') return []
     return [
       `the root directory of ${target} belongs to somebody else and cannot be written to: with -o uid=me,gid=me everything in the mount is shown as yours`,
     ]

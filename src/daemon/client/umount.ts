@@ -1,4 +1,4 @@
-import { FsError, type PathText } from '../../base/index.ts'
+import { FsError, isErrno, type PathText } from '../../base/index.ts'
 import { MOUNT_TYPE, readMountInfo, topMountAt } from '../../sys/mounts/mountinfo.ts'
 import { unmountFuse } from '../../sys/mounts/unmount.ts'
 import { livenessOf, waitUntilGone } from '../../sys/process/process.ts'
@@ -78,7 +78,7 @@ async function detach(path: string, lazy: boolean): Promise<void> {
   try {
     await unmountFuse(path, lazy)
   } catch (error) {
-    if (!(error instanceof FsError) || error.code !== 'EBUSY') throw error
+    if (!isErrno(error, 'EBUSY')) throw error
     if (!(await isDead(path))) {
       throw new FsError(
         'EBUSY',

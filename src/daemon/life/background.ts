@@ -1,5 +1,5 @@
 import { closeSync, readSync, writeSync } from 'node:fs'
-import { FsError, type Log } from '../../base/index.ts'
+import { FsError, type Log, messageOf } from '../../base/index.ts'
 import { closeInheritedDescriptors } from '../../sys/process/process.ts'
 import { startSession } from '../../sys/process/session.ts'
 import type { MountRequest } from '../request.ts'
@@ -50,7 +50,7 @@ function leaveCaller(log: Log): void {
   try {
     startSession()
   } catch (error) {
-    log('debug', error instanceof Error ? error.message : String(error))
+    log('debug', messageOf(error))
   }
 }
 

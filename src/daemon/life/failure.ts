@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { FsError } from '../../base/index.ts'
+import { codeOf, FsError, messageOf } from '../../base/index.ts'
 import { procPath } from '../../sys/plain/proc.ts'
 
 /** What to do about a limit or a place that is full, by the errno that tells of it. */
@@ -20,14 +20,14 @@ const NO_THREAD = ['ERR_WORKER_INIT_FAILED', 'ERR_WORKER_OUT_OF_MEMORY']
  * is a fault of this program, and the line names its place in the code.
  */
 export function failureText(error: unknown): string {
-  if (error instanceof FsError || codeOf(error) !== undefined) return messageOf(error)
+  if (error instanceof FsError || errnoOfCause(error) !== undefined) return explain(error)
   return `internal error: ${error instanceof Error ? placeOf(error) : String(error)}`
 }
 
 /** What an error says, and what to do where that is known. */
-export function messageOf(error: unknown): string {
-  const text = error instanceof Error ? error.message : String(error)
-  const remedy = REMEDIES[codeOf(error) ?? '']
+export function explain(error: unknown): string {
+  const text = messageOf(error)
+  const remedy = REMEDIES[errnoOfCause(error) ?? '']
   return remedy === undefined || REMEDY_GIVEN.test(text) ? text : `${text}: ${remedy}`
 }
 
@@ -35,15 +35,15 @@ export function messageOf(error: unknown): string {
 const REMEDY_GIVEN = /ulimit|--metadir|sysctl/
 
 /** The errno behind an `FsError`, an error of Node, or a thread that could not start. */
-function codeOf(error: unknown): string | undefined {
+function errnoOfCause(error: unknown): string | undefined {
   if (error instanceof FsError) return error.code
-  if (!(error instanceof Error)) return undefined
-  if (!('code' in error) || typeof error.code !== 'string') return undefined
-  if (NO_THREAD.includes(error.code)) {
+  const code = codeOf(error)
+  if (!(error instanceof Error) || code === undefined) return undefined
+  if (NO_THREAD.includes(code)) {
     return /\b(EMFILE|ENFILE|EAGAIN)\b/.exec(error.message)?.[1] ?? 'ENOMEM'
   }
   // Errors of the system have the call that failed; others of Node are about its arguments.
-  return 'syscall' in error ? error.code : undefined
+  return 'syscall' in error ? code : undefined
 }
 
 function placeOf(error: Error): string {

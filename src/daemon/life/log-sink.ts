@@ -1,6 +1,6 @@
 import { closeSync, constants, openSync, statSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
-import { FsError, type Log, type PathText, systemPath } from '../../base/index.ts'
+import { codeOf, FsError, type Log, type PathText, systemPath } from '../../base/index.ts'
 import { Folder } from '../../sys/files/folder.ts'
 import { realPath } from '../../sys/files/real-path.ts'
 import { sendDatagram } from '../../sys/process/unix-datagram.ts'
@@ -71,7 +71,7 @@ function namedPlace(path: PathText): LogPlace {
     const real = realPath(path)
     return placeIn(Folder.open(dirname(real), { guarded: false }), basename(real))
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code ?? String(error)
+    const code = codeOf(error) ?? String(error)
     throw new FsError('EIO', `--log ${path}: cannot be written: ${code}`, { cause: error })
   }
 }

@@ -1,5 +1,5 @@
 import { writeSync } from 'node:fs'
-import type { Log } from '../../base/index.ts'
+import { codeOf, type Log, messageOf } from '../../base/index.ts'
 
 /**
  * Sends a message to the service manager, if it set NOTIFY_SOCKET (sd_notify(3)). Never fails a mount.
@@ -18,7 +18,7 @@ export async function notifyManager(
     const { sendDatagram } = await import('../../sys/process/unix-datagram.ts')
     sendDatagram(address, state)
   } catch (error) {
-    log('warn', `NOTIFY_SOCKET: ${error instanceof Error ? error.message : String(error)}`)
+    log('warn', `NOTIFY_SOCKET: ${messageOf(error)}`)
   }
 }
 
@@ -27,6 +27,6 @@ export function writeReadyFd(fd: number, log: Log): void {
   try {
     writeSync(fd, 'ready\n')
   } catch (error) {
-    log('warn', `--ready-fd ${fd}: ${(error as NodeJS.ErrnoException).code ?? String(error)}`)
+    log('warn', `--ready-fd ${fd}: ${codeOf(error) ?? String(error)}`)
   }
 }

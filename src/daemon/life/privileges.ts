@@ -1,4 +1,4 @@
-import type { Log } from '../../base/index.ts'
+import { type Log, messageOf } from '../../base/index.ts'
 import type { FuseMount } from '../../sys/mounts/mount.ts'
 import { type Capability, forbidNewPrivileges, keepCapabilities } from '../../sys/process/privileges.ts'
 
@@ -79,6 +79,6 @@ function drop(action: () => void, log: Log): void {
   try {
     action()
   } catch (error) {
-    log('debug', `keeps its privileges: ${error instanceof Error ? error.message : String(error)}`)
+    log('debug', `keeps its privileges: ${messageOf(error)}`)
   }
 }

@@ -1,4 +1,4 @@
-import type { Log } from '../../base/index.ts'
+import { type Log, stackOf } from '../../base/index.ts'
 import { ignoreRealTimeSignals } from '../../sys/process/session.ts'
 import type { DaemonHost } from './serve-mount.ts'
 
@@ -56,10 +56,7 @@ export function processEvents(
     fault.reject(error)
   })
   process.on('unhandledRejection', (reason) => {
-    log(
-      'error',
-      `unhandled rejection: ${reason instanceof Error ? (reason.stack ?? reason.message) : String(reason)}`,
-    )
+    log('error', `unhandled rejection: ${stackOf(reason)}`)
     fault.reject(reason)
   })
   return {

@@ -1,6 +1,6 @@
 import { closeSync, constants, fstatSync, openSync, writeSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Log, type PathText, systemPath } from '../../base/index.ts'
+import { codeOf, type Log, type PathText, systemPath } from '../../base/index.ts'
 import type { MountOptions } from '../request.ts'
 
 /** Tells the reader of `notify_pipe` whether the mount serves or failed. Telling never fails a mount. */
@@ -25,7 +25,7 @@ async function writeNotifyPipe(path: PathText, status: 's' | 'f', log: Log): Pro
       }
       return
     } catch (error) {
-      const code = (error as NodeJS.ErrnoException).code
+      const code = codeOf(error)
       if (code !== 'ENXIO' || performance.now() >= deadline) {
         log('warn', `notify_pipe ${path}: ${code === 'ENXIO' ? 'nobody reads it' : code}`)
         return

@@ -1,6 +1,6 @@
 import { closeSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { FsError, type Log, type PathText } from '../../base/index.ts'
+import { FsError, type Log, messageOf, type PathText, stackOf } from '../../base/index.ts'
 import { type MoleculeSpec, type OpenUpper, takesChanges } from '../../molecule/index.ts'
 import { residentBytes } from '../../sys/ffi/memory.ts'
 import { absolutePath } from '../../sys/files/working-directory.ts'
@@ -267,7 +267,7 @@ async function waitForEnd(progress: Progress, host: DaemonHost): Promise<EndReas
   } catch (error) {
     end = {
       reason: 'failed',
-      message: error instanceof Error ? (error.stack ?? error.message) : String(error),
+      message: stackOf(error),
     }
   }
   if (end.reason === 'failed') {
@@ -323,7 +323,7 @@ async function tearDown(progress: Progress, log: Log, failed = false): Promise<v
     try {
       await withTimeout(progress.server.stop(), STOP_TIMEOUT_MS, 'server threads did not end')
     } catch (error) {
-      log('debug', error instanceof Error ? error.message : String(error))
+      log('debug', messageOf(error))
     }
   } else if (progress.mount !== undefined) {
     closeSync(progress.mount.fuseFd)
@@ -353,7 +353,7 @@ async function detach(mount: FuseMount | undefined, log: Log): Promise<boolean> 
       }
     }
   } catch (error) {
-    log('warn', error instanceof Error ? error.message : String(error))
+    log('warn', messageOf(error))
     isFree = false
   }
   return isFree

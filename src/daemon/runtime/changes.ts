@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { FsError, type Log, type PathText } from '../../base/index.ts'
+import { FsError, type Log, messageOf, type PathText } from '../../base/index.ts'
 import {
   HeldError,
   type MoleculeSpec,
@@ -103,7 +103,7 @@ export function closeChanges(upper: OpenUpper, failed: boolean, log: Log): void 
     if (failed) upper.undo()
     else upper.sync()
   } catch (error) {
-    log('error', `${upper.spec.label}: ${error instanceof Error ? error.message : String(error)}`)
+    log('error', `${upper.spec.label}: ${messageOf(error)}`)
   }
   upper.unlock()
 }
@@ -137,7 +137,7 @@ export function sweepChanges(runDir: Folder, log: Log): void {
       removeChanges(aside, name)
     } catch (error) {
       // Another process is at it.
-      log('debug', `${aside.pathOf(name)} stays: ${error instanceof Error ? error.message : String(error)}`)
+      log('debug', `${aside.pathOf(name)} stays: ${messageOf(error)}`)
     }
   })
 }

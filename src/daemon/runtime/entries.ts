@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { type ErrnoCode, FsError, type PathText } from '../../base/index.ts'
+import { codeOf, type ErrnoCode, FsError, type PathText } from '../../base/index.ts'
 import type { Folder } from '../../sys/files/folder.ts'
 import { withFolderLock } from '../../sys/files/lock.ts'
 import { effectiveUid } from '../../sys/plain/namespaces.ts'
@@ -116,7 +116,7 @@ function makeEntry(entries: Folder, name: PathText, config: MoleculeConfig, daem
 
 /** What the system says of a folder for runtime data, in words that lead on. */
 function placeError(error: unknown, path: PathText): unknown {
-  const code = (error as NodeJS.ErrnoException).code
+  const code = codeOf(error)
   if (code === undefined || !(code in ADVICE)) return error
   const text = `runtime data cannot be written to ${path} (${code}): ${ADVICE[code]}, or name another folder with --metadir`
   return new FsError(code as ErrnoCode, text, { cause: error })

@@ -1,7 +1,7 @@
 import { mkdtempSync, readdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
-import { FsError, type PathText } from '../../base/index.ts'
+import { codeOf, FsError, isErrno, type PathText } from '../../base/index.ts'
 import { assertWritable } from '../../sys/files/at.ts'
 import { Folder } from '../../sys/files/folder.ts'
 import { absolutePath } from '../../sys/files/working-directory.ts'
@@ -186,6 +186,6 @@ function namespaceFolder(): string {
 }
 
 function reasonOf(error: unknown): string {
-  if (error instanceof FsError && error.code === 'EPERM') return error.message
-  return (error as NodeJS.ErrnoException).code ?? String(error)
+  if (isErrno(error, 'EPERM')) return error.message
+  return codeOf(error) ?? String(error)
 }

@@ -1,7 +1,7 @@
 import { readlinkSync } from 'node:fs'
 import { stat, statfs } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { containsPath, decodePath, FsError, type PathText, systemPath } from '../../base/index.ts'
+import { codeOf, containsPath, decodePath, FsError, type PathText, systemPath } from '../../base/index.ts'
 import { realPath } from '../../sys/files/real-path.ts'
 import { MOUNT_TYPE, type MountInfo, readMountInfo, topMountAt } from '../../sys/mounts/mountinfo.ts'
 import { unmountFuse } from '../../sys/mounts/unmount.ts'
@@ -81,7 +81,7 @@ export async function isDead(mountPoint: PathText): Promise<boolean> {
     await withTimeout(statfs(systemPath(mountPoint)), STAT_TIMEOUT_MS, `${mountPoint} does not answer`)
     return false
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code
+    const code = codeOf(error)
     return code === 'ENOTCONN' || code === 'ECONNABORTED'
   }
 }
@@ -96,7 +96,7 @@ async function statFailure(target: PathText): Promise<FsError | undefined> {
 }
 
 function targetError(path: PathText, error: unknown): FsError {
-  const code = (error as NodeJS.ErrnoException).code
+  const code = codeOf(error)
   const options = { cause: error }
   switch (code) {
     case 'ENOENT':

@@ -1,5 +1,6 @@
 import { chmodSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
+import { messageOf } from '../../base/index.ts'
 import { descriptorPath } from '../../sys/plain/proc.ts'
 import { CONTROL_SOCKET, type OwnEntry } from '../runtime/entries.ts'
 import {
@@ -59,6 +60,6 @@ function answer(line: string, status: () => MountStatus): ControlAnswer {
     if (request.command === 'status') return { status: status() }
     return { error: `unknown command ${JSON.stringify(request.command)}` }
   } catch (error) {
-    return { error: error instanceof Error ? error.message : String(error) }
+    return { error: messageOf(error) }
   }
 }

@@ -1,6 +1,6 @@
 import '../../sys/plain/own-packages.ts'
 import { parentPort, workerData } from 'node:worker_threads'
-import { FsError, type Log, Turn } from '../../base/index.ts'
+import { FsError, type Log, stackOf, Turn } from '../../base/index.ts'
 import {
   Counters,
   DeviceError,
@@ -117,5 +117,5 @@ try {
 
 function messageOf(error: unknown): string {
   if (error instanceof FsError || error instanceof DeviceError) return error.message
-  return `internal error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`
+  return `internal error: ${stackOf(error)}`
 }

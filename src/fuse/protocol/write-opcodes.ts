@@ -1,4 +1,4 @@
-import { type Entry, FsError, type WritableFileSystem } from '../../base/index.ts'
+import { type Entry, FsError, isErrno, type WritableFileSystem } from '../../base/index.ts'
 import * as abi from './abi.ts'
 import type { Request } from './decode.ts'
 import {
@@ -46,7 +46,7 @@ function changes<Args>(
       return handle(writable, request, reply, args)
     } catch (error) {
       // For the kernel ENOSYS means "never again". One file on one host file system does not say that.
-      if (error instanceof FsError && error.code === 'ENOSYS') {
+      if (isErrno(error, 'ENOSYS')) {
         throw new FsError('EOPNOTSUPP', error.message, { cause: error })
       }
       throw error

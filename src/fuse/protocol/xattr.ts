@@ -1,4 +1,11 @@
-import { type ByteReader, type FileSystem, FsError, type Name, type NodeId } from '../../base/index.ts'
+import {
+  type ByteReader,
+  type FileSystem,
+  FsError,
+  isErrno,
+  type Name,
+  type NodeId,
+} from '../../base/index.ts'
 import type { Request } from './decode.ts'
 import type { Reply } from './encode.ts'
 import { type OperationContext, type Outcome, row } from './operation.ts'
@@ -45,7 +52,7 @@ function readValue(fileSystem: FileSystem, node: NodeId, name: Name): Uint8Array
   try {
     return fileSystem.getxattr(node, name)
   } catch (error) {
-    if (error instanceof FsError && error.code === 'EOPNOTSUPP') return undefined
+    if (isErrno(error, 'EOPNOTSUPP')) return undefined
     throw error
   }
 }

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs'
-import type { Name } from '../../base/index.ts'
+import { codeOf, type Name } from '../../base/index.ts'
 import { bytesAddress, descriptorPathAddress, nameAddress, stringAddress } from '../ffi/c-string.ts'
 import { type ForeignFunction, lastErrno, systemError } from '../ffi/ffi.ts'
 import { libcFunction } from '../ffi/libc.ts'
@@ -95,7 +95,7 @@ export function unnoticed<T>(open: (flag: number) => T): T {
   try {
     return open(O_NOATIME)
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'EPERM') return open(0)
+    if (codeOf(error) === 'EPERM') return open(0)
     throw error
   }
 }

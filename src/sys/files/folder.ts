@@ -1,6 +1,14 @@
 import { closeSync, constants, fstatSync, readFileSync, type Stats, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { decodePath, direntType, FsError, isDirectory, type PathText, S_IFDIR } from '../../base/index.ts'
+import {
+  decodePath,
+  direntType,
+  ignoring,
+  isDirectory,
+  isErrno,
+  type PathText,
+  S_IFDIR,
+} from '../../base/index.ts'
 import { mkdirAt, O_PATH, openAt, renameAt, rmdirAt, unlinkAt } from './at.ts'
 import { listEntries } from './directory-entries.ts'
 import { type HostStat, statAt } from './statx.ts'
@@ -55,8 +63,7 @@ export class Folder {
     try {
       return this.folder(name)
     } catch (error) {
-      const code = error instanceof FsError ? error.code : undefined
-      if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'ELOOP') return undefined
+      if (isErrno(error, 'ENOENT', 'ENOTDIR', 'ELOOP')) return undefined
       throw error
     }
   }
@@ -68,11 +75,7 @@ export class Folder {
 
   /** The folder of that name, made where it is missing. @throws FsError EROFS, ENOSPC, EACCES, ENOTDIR, … */
   make(name: PathText, mode: number): Folder {
-    try {
-      mkdirAt(this.fd, nameOf(name), mode)
-    } catch (error) {
-      if (!(error instanceof FsError) || error.code !== 'EEXIST') throw error
-    }
+    ignoring(['EEXIST'], () => mkdirAt(this.fd, nameOf(name), mode))
     return this.folder(name)
   }
 
@@ -111,7 +114,7 @@ export class Folder {
       fd = open()
     } catch (error) {
       // A process was killed while it wrote the file.
-      if (!(error instanceof FsError) || error.code !== 'EEXIST') throw error
+      if (!isErrno(error, 'EEXIST')) throw error
       unlinkAt(this.fd, name)
       fd = open()
     }
@@ -160,6 +163,6 @@ function removeBelow(dir: number, name: string, type = DT_UNKNOWN): void {
     }
     rmdirAt(dir, name)
   } catch (error) {
-    if (!(error instanceof FsError) || error.code !== 'ENOENT') throw error
+    if (!isErrno(error, 'ENOENT')) throw error
   }
 }

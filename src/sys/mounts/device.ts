@@ -1,5 +1,5 @@
 import { constants, openSync, readFileSync } from 'node:fs'
-import { FsError } from '../../base/index.ts'
+import { codeOf, FsError } from '../../base/index.ts'
 
 export const FUSE_DEVICE = '/dev/fuse'
 
@@ -11,7 +11,7 @@ export function openFuseDevice(path = FUSE_DEVICE): number {
   try {
     return openSync(path, constants.O_RDWR | constants.O_NONBLOCK)
   } catch (error) {
-    throw explainDeviceError(path, (error as NodeJS.ErrnoException).code ?? 'EIO', error)
+    throw explainDeviceError(path, codeOf(error) ?? 'EIO', error)
   }
 }
 

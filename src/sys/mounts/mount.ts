@@ -1,5 +1,5 @@
 import { closeSync, fstatSync, readFileSync } from 'node:fs'
-import { FsError, type PathText, printable } from '../../base/index.ts'
+import { FsError, isErrno, type PathText, printable } from '../../base/index.ts'
 import { cPath } from '../ffi/c-string.ts'
 import { lastErrno, systemError } from '../ffi/ffi.ts'
 import { libcFunction } from '../ffi/libc.ts'
@@ -90,7 +90,7 @@ export async function mountFuse(options: FuseMountOptions): Promise<FuseMount> {
     return mountDirectly(options)
   } catch (error) {
     // Root of a container can lack the device or the right to mount and still have a helper that may.
-    if (!(error instanceof FsError) || (error.code !== 'EPERM' && error.code !== 'EACCES')) throw error
+    if (!isErrno(error, 'EPERM', 'EACCES')) throw error
     try {
       return await mountByHelper(options)
     } catch (second) {

@@ -1,4 +1,4 @@
-import { FsError, type PathText } from '../../base/index.ts'
+import { FsError, isErrno, type PathText } from '../../base/index.ts'
 import { cPath } from '../ffi/c-string.ts'
 import { lastErrno, systemError } from '../ffi/ffi.ts'
 import { libcFunction } from '../ffi/libc.ts'
@@ -23,7 +23,7 @@ export async function unmountFuse(target: PathText, lazy: boolean): Promise<void
   try {
     await fusermountUnmount(target, lazy)
   } catch (error) {
-    if (error instanceof FsError && error.code === 'ENOENT') {
+    if (isErrno(error, 'ENOENT')) {
       throw new FsError('EPERM', `unmount ${target}: not permitted, and ${error.message}`, { cause: error })
     }
     throw error

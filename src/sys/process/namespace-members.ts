@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { codeOf } from '../../base/index.ts'
 import { effectiveUid, isInitialUserNamespace, namespaceNumber } from '../plain/namespaces.ts'
 import { procPath } from '../plain/proc.ts'
 
@@ -16,7 +17,7 @@ function mountNamespaceOf(pid: number | 'self'): string | undefined | 'hidden' {
   try {
     return readlinkSync(procPath(`${pid}/ns/mnt`))
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
+    const code = codeOf(error)
     return code === 'EACCES' || code === 'EPERM' ? 'hidden' : undefined
   }
 }

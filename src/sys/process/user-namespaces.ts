@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import { codeOf } from '../../base/index.ts'
 
 /** A setting of the machine that keeps plain users from making user namespaces, or from using them. */
 interface Limit {
@@ -46,7 +47,7 @@ export function userNamespaceFailure(): string | undefined {
   const [limit] = userNamespaceLimits()
   if (limit !== undefined) return limit
   if (trial.error !== undefined) {
-    const { code } = trial.error as NodeJS.ErrnoException
+    const code = codeOf(trial.error)
     return code === 'ENOENT' ? 'no program unshare: install util-linux' : `unshare: ${code}`
   }
   const reason = trial.stderr.trim().split('\n').at(-1) ?? ''
