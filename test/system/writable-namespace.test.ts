@@ -15,7 +15,13 @@ import {
   UNVERIFIED,
   withTempDir,
 } from '../library/index.ts'
-import { ID_RANGE, type IdMap, inNamespace, SINGLE_ID } from '../library/scenes/namespaces.ts'
+import {
+  ID_RANGE,
+  type IdMap,
+  inNamespace,
+  SINGLE_ID,
+  WITH_OUTER_ROOT,
+} from '../library/scenes/namespaces.ts'
 
 /**
  * Real work in a writable mount as root of a user namespace: first in the overlay of the kernel over the same content, then in
@@ -211,3 +217,28 @@ describe.each(PLACES)('in a user namespace with $place', ({ ids, options, works 
     })
   }
 })
+
+const need = needs('root', 'fuse', 'mksquashfs', 'userns', 'unshare', 'nsenter')
+test.skipIf(!need.ok)(
+  titled('in a user namespace that has a number for root of the machine', need),
+  async () => {
+    await withTempDir(async (temp) => {
+      chmodSync(temp, 0o755)
+      const tree = join(temp, 'tree')
+      mkdirSync(tree)
+      chownSync(tree, WITH_OUTER_ROOT.first, WITH_OUTER_ROOT.first)
+      writeFileSync(join(tree, 'old'), 'old')
+      const source = await ociSource(temp, 'oci', [await mksquashfs(tree, `${tree}.squashfs`)])
+      await inNamespace(WITH_OUTER_ROOT, async ({ folder, target, inside }) => {
+        // The program belongs to root of the machine, mostly, and so to neither root nor nobody in there.
+        const script = `
+        "$0" mount ${UNVERIFIED.join(' ')} --persist "$HOME/kept" "$2" "$1"
+        stat -c %u "$1/old"; echo new > "$1/new"
+        "$0" umount "$1"`
+        const { stdout, stderr } = await inside(script, target, source)
+        expect(stdout + stderr).toBe('0\n')
+        expect(readFileSync(join(folder, 'kept/persist/new'), 'utf8')).toBe('new\n')
+      })
+    })
+  },
+)

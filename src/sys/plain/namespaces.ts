@@ -37,13 +37,12 @@ export function effectiveUid(): number {
 }
 
 /**
- * The effective user id as the user namespace around this one knows it (user_namespaces(7)): user 0 of one namespace is
- * another user than that of the next.
+ * A user id as the user namespace around this one knows it (user_namespaces(7)): user 0 of one namespace is another user
+ * than that of the next. An id that means nobody here stays as it is.
  */
-export function outerUid(): number {
-  const uid = effectiveUid()
+export function outerUid(uid = effectiveUid()): number {
   try {
-    for (const line of readFileSync('/proc/self/uid_map', 'latin1').split('\n')) {
+    for (const line of readFileSync(procPath('self/uid_map'), 'latin1').split('\n')) {
       const [inside = 0, outside = 0, count = 0] = line.trim().split(/\s+/).map(Number)
       if (uid >= inside && uid < inside + count) return outside + uid - inside
     }

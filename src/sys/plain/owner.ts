@@ -1,5 +1,5 @@
 import type { Stats } from 'node:fs'
-import { effectiveUid, isInitialUserNamespace } from './namespaces.ts'
+import { effectiveUid, isInitialUserNamespace, outerUid } from './namespaces.ts'
 
 /** Shown as owner of files whose owner has no id in the user namespace: root of the machine, too (user_namespaces(7)). */
 const OVERFLOW_UID = 65_534
@@ -10,7 +10,12 @@ const STICKY = 0o1000
 
 /** Whether what this user has made may be believed: it is ours, or of root, who can do everything anyway. */
 export function isTrustedOwner(uid: number): boolean {
-  return uid === 0 || uid === effectiveUid() || (uid === OVERFLOW_UID && !isInitialUserNamespace())
+  return uid === 0 || uid === effectiveUid() || (!isInitialUserNamespace() && isOuterRoot(uid))
+}
+
+/** Within a user namespace: root of the one around it can have a number here (lxc-create makes it 65536), or has none. */
+function isOuterRoot(uid: number): boolean {
+  return uid === OVERFLOW_UID || outerUid(uid) === 0
 }
 
 /** Whether a folder belongs to this user and other users cannot change what lies in it. */
