@@ -1,36 +1,61 @@
+import { join } from 'node:path'
 import { buildMountRequest } from './cli/commands/mount.ts'
 import { startDaemon } from './daemon/client/start-daemon.ts'
 import { umount as umountTarget } from './daemon/client/umount.ts'
+import {
+  type AtomDescriptor,
+  type MountOciOptions,
+  metadataPathOf,
+  readAtoms,
+  sourceOf,
+} from './library/atomfs/index.ts'
 import { inspectSource, type LayerReport } from './molecule/index.ts'
 
 export { FsError } from './base/index.ts'
 export type { MountStatus } from './daemon/serve/control-protocol.ts'
+export {
+  type AtomDescriptor,
+  atomsPath,
+  ensureDir,
+  getMountNamespaceName,
+  type MountOciOptions,
+  OVERLAY_MOUNT_OPTIONS,
+  pathExists,
+  replacePathSeparators,
+  runtimeDir,
+  TEST_OVERRIDE_RUNTIME_DIR_KEY,
+  writeToFile,
+} from './library/atomfs/index.ts'
 export { type InspectReport, inspectSource, type VerifyReport, verifySource } from './molecule/index.ts'
-
-/** What atomfs calls `MountOCIOpts`, with the same names. */
-export interface MountOciOptions {
-  readonly ociDir: string
-  readonly tag: string
-  readonly target: string
-  /** Lets the mount be changed; without a path the changes go away with it. */
-  readonly addWriteableOverlay?: boolean
-  /** Folder that keeps changes, in `persist`, and its work directory, in `work`; makes the mount writable by itself. */
-  readonly writeableOverlayPath?: string
-  /** Accepts layers without a root hash; a wrong hash is always refused. */
-  readonly allowMissingVerityData?: boolean
-  /** Folder for runtime data instead of `/run/atomfs`. */
-  readonly metadataDir?: string
-}
 
 /** An image that is known to be mountable, as atomfs' `Molecule`. */
 export class Molecule {
-  /** Bottom first, as in the manifest. */
+  /** The layers as the manifest describes them, topmost first: the order of overlayfs and of atomfs. */
+  readonly atoms: readonly AtomDescriptor[]
+  /** What is in the layers, bottom first: the order of the manifest. */
   readonly layers: readonly LayerReport[]
   readonly #options: MountOciOptions
 
-  constructor(options: MountOciOptions, layers: readonly LayerReport[]) {
+  constructor(options: MountOciOptions, atoms: readonly AtomDescriptor[], layers: readonly LayerReport[]) {
     this.#options = options
+    this.atoms = atoms
     this.layers = layers
+  }
+
+  /**
+   * The folder with the runtime data of the mount: where it is, if the molecule is mounted; else where the next mount
+   * puts it. @throws FsError for the folder that holds the target
+   */
+  metadataPath(): string {
+    return metadataPathOf(this.#options.target, this.#options.metadataDir)
+  }
+
+  /**
+   * Where atomfs mounts the layers one by one: `mounts` in the folder of `metadataPath`, and `parts` below it. Here one
+   * mount shows all layers, so there is never anything.
+   */
+  mountedAtomsPath(...parts: readonly string[]): string {
+    return join(this.metadataPath(), 'mounts', ...parts)
   }
 
   /**
@@ -42,7 +67,7 @@ export class Molecule {
   async mount(target: string = this.#options.target): Promise<readonly string[]> {
     const { ociDir, tag, allowMissingVerityData, metadataDir } = this.#options
     const { writeableOverlayPath, addWriteableOverlay = writeableOverlayPath !== undefined } = this.#options
-    const request = buildMountRequest(`oci:${ociDir}:${tag}`, target, {
+    const request = buildMountRequest(sourceOf(ociDir, tag), target, {
       allowMissingVerity: allowMissingVerityData ?? false,
       writeable: addWriteableOverlay,
       ...(addWriteableOverlay && writeableOverlayPath ? { persist: writeableOverlayPath } : {}),
@@ -59,11 +84,17 @@ export class Molecule {
 
 /** Reads an image as far as is needed to mount it. @throws FsError with one line */
 export function buildMoleculeFromOci(options: MountOciOptions): Molecule {
-  return new Molecule(options, inspectSource(`oci:${options.ociDir}:${options.tag}`).layers)
+  const { ociDir, tag } = options
+  return new Molecule(options, readAtoms(ociDir, tag), inspectSource(sourceOf(ociDir, tag)).layers)
 }
 
 /** Unmounts one of our mounts. @throws FsError EINVAL where nothing of ours is mounted, EBUSY while files are open */
 export async function umount(target: string, metadataDir?: string): Promise<void> {
   const path = target.startsWith('/') ? target : `${process.cwd()}/${target}`
   await umountTarget(path, { lazy: false, ...(metadataDir === undefined ? {} : { metadataDir }) })
+}
+
+/** `umount` with its second argument: the name that atomfs has for it. @throws FsError as `umount` */
+export async function umountWithMetadir(target: string, metadataDir: string): Promise<void> {
+  await umount(target, metadataDir || undefined)
 }

@@ -9,7 +9,9 @@ const BUILT = path.join(ROOT, 'dist/index.js')
 describe('the library', () => {
   const need = needs('fuse')
   it.skipIf(!need.ok)(titled('mounts, reads and unmounts an OCI image', need), async () => {
-    const { buildMoleculeFromOci, FsError } = (await import(BUILT)) as typeof import('../../src/index.ts')
+    const { buildMoleculeFromOci, FsError, umountWithMetadir } = (await import(
+      BUILT
+    )) as typeof import('../../src/index.ts')
     await withTempDir(async (directory) => {
       const target = path.join(directory, 'target')
       fs.mkdirSync(target)
@@ -22,7 +24,12 @@ describe('the library', () => {
       const molecule = buildMoleculeFromOci(options)
       expect(molecule.layers.map((layer) => layer.compressor)).toEqual(['gzip', 'zstd', 'zstd'])
       try {
+        const place = molecule.metadataPath()
         expect(await molecule.mount()).toEqual([])
+        expect(molecule.metadataPath()).toBe(place)
+        const written = JSON.parse(fs.readFileSync(path.join(place, 'config.json'), 'utf8'))
+        expect(written).toMatchObject({ OCIDir: options.ociDir, Tag: 'demo', Target: target })
+        expect(fs.existsSync(molecule.mountedAtomsPath())).toBe(false)
         expect(isMounted(target)).toBe(true)
         expect(fs.readdirSync(target)).toContain('bin')
         await molecule.umount()
@@ -30,7 +37,8 @@ describe('the library', () => {
         await expect(molecule.umount()).rejects.toThrow('is not mounted')
         await buildMoleculeFromOci({ ...options, addWriteableOverlay: true }).mount()
         fs.writeFileSync(path.join(target, 'new'), 'new')
-        await molecule.umount()
+        await umountWithMetadir(target, options.metadataDir)
+        expect(isMounted(target)).toBe(false)
         const writeableOverlayPath = path.join(directory, 'changes')
         const kept = buildMoleculeFromOci({ ...options, addWriteableOverlay: true, writeableOverlayPath })
         await kept.mount()

@@ -24,6 +24,9 @@ export interface RunDirCandidate {
   readonly named: boolean
 }
 
+/** Variable of the environment that names RUNDIR before everything else, for tests; the name is that of atomfs. */
+export const TEST_OVERRIDE_RUNTIME_DIR_KEY = 'ATOMFS_TEST_RUN_DIR'
+
 /** Modes: anybody may see which mounts there are; what is private is so itself. */
 const FOLDER_MODE = 0o755
 
@@ -38,7 +41,7 @@ export function runDirCandidates(
   metadataDir: PathText | undefined,
   environment: NodeJS.ProcessEnv = process.env,
 ): readonly RunDirCandidate[] {
-  const fixed = environment['ATOMFS_TEST_RUN_DIR'] || metadataDir
+  const fixed = environment[TEST_OVERRIDE_RUNTIME_DIR_KEY] || metadataDir
   if (fixed) return [{ path: absolutePath(fixed), named: true }]
   const xdg = environment['XDG_RUNTIME_DIR']
   const forRoot = effectiveUid() === 0 ? ['/run/atomfs'] : []

@@ -1,0 +1,12 @@
+/** The names of atomfs' Go packages `molecule` and `common`; docs/atomfs-names.md compares them one by one. */
+
+export { type AtomDescriptor, readAtoms, sourceOf } from './atoms.ts'
+export { ensureDir, pathExists } from './files.ts'
+export { atomsPath, type MountOciOptions, OVERLAY_MOUNT_OPTIONS, writeToFile } from './options.ts'
+export {
+  getMountNamespaceName,
+  metadataPathOf,
+  replacePathSeparators,
+  runtimeDir,
+  TEST_OVERRIDE_RUNTIME_DIR_KEY,
+} from './runtime.ts'

@@ -1,0 +1,132 @@
+import fs from 'node:fs'
+import path from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { parseOverlayOptions } from '../../src/cli/options/overlay-options.ts'
+import {
+  atomsPath,
+  buildMoleculeFromOci,
+  ensureDir,
+  FsError,
+  getMountNamespaceName,
+  OVERLAY_MOUNT_OPTIONS,
+  pathExists,
+  replacePathSeparators,
+  runtimeDir,
+  TEST_OVERRIDE_RUNTIME_DIR_KEY,
+  writeToFile,
+} from '../../src/index.ts'
+import { makeTempDir, removeTempDir } from '../library/index.ts'
+
+const OCI = path.resolve(import.meta.dirname, '../../fixtures/oci')
+
+let folder = ''
+let outer: string | undefined
+
+beforeEach(() => {
+  outer = process.env[TEST_OVERRIDE_RUNTIME_DIR_KEY]
+  delete process.env[TEST_OVERRIDE_RUNTIME_DIR_KEY]
+  folder = makeTempDir()
+})
+
+afterEach(() => {
+  if (outer === undefined) delete process.env[TEST_OVERRIDE_RUNTIME_DIR_KEY]
+  else process.env[TEST_OVERRIDE_RUNTIME_DIR_KEY] = outer
+  removeTempDir(folder)
+})
+
+function codeOf(action: () => unknown): string | undefined {
+  try {
+    action()
+  } catch (error) {
+    if (error instanceof FsError) return error.code
+    throw error
+  }
+  return undefined
+}
+
+describe('a molecule', () => {
+  it('has its atoms topmost first, as the manifest describes them', () => {
+    const molecule = buildMoleculeFromOci({ ociDir: OCI, tag: 'demo', target: folder })
+    expect(molecule.atoms.map((atom) => atom.digest)).toEqual(
+      molecule.layers.map((layer) => layer.label).reverse(),
+    )
+    expect(molecule.layers.at(-1)?.size).toBe(molecule.atoms[0]?.size)
+    for (const atom of molecule.atoms) {
+      expect(atom.annotations['io.stackeroci.stacker.atomfs_verity_root_hash']).toMatch(/^[0-9a-f]{64}$/)
+      const blob = atomsPath({ ociDir: OCI }, atom.digest.replace('sha256:', ''))
+      expect(fs.statSync(blob).size).toBe(atom.size)
+    }
+  })
+
+  it('tells where its runtime data will be', () => {
+    const target = path.join(folder, 'a/b')
+    fs.mkdirSync(target, { recursive: true })
+    const real = fs.realpathSync(target)
+    const metadataDir = path.join(folder, 'run')
+    const molecule = buildMoleculeFromOci({ ociDir: OCI, tag: 'demo', target, metadataDir })
+    const expected = path.join(metadataDir, 'meta', getMountNamespaceName(), replacePathSeparators(real))
+    expect(molecule.metadataPath()).toBe(expected)
+    expect(molecule.mountedAtomsPath()).toBe(path.join(expected, 'mounts'))
+    expect(molecule.mountedAtomsPath('x', 'y')).toBe(path.join(expected, 'mounts/x/y'))
+    expect(fs.existsSync(metadataDir)).toBe(false)
+  })
+
+  it('is refused where its directory and tag name something else', () => {
+    const layout = path.join(folder, 'one')
+    fs.cpSync(OCI, layout, { recursive: true })
+    fs.cpSync(OCI, `${layout}:demo`, { recursive: true })
+    const molecule = buildMoleculeFromOci({ ociDir: layout, tag: 'demo-noverity', target: folder })
+    expect(molecule.atoms.length).toBe(3)
+    expect(codeOf(() => buildMoleculeFromOci({ ociDir: layout, tag: 'demo', target: folder }))).toBe('EINVAL')
+  })
+})
+
+describe('the parts of atomfs', () => {
+  it('write its configuration', () => {
+    const file = path.join(folder, 'config.json')
+    writeToFile({ ociDir: 'oci', tag: 'demo', target: 't', writeableOverlayPath: '/w' }, file)
+    expect(fs.readFileSync(file, 'utf8')).toBe(
+      '{"OCIDir":"oci","Tag":"demo","Target":"t","AddWriteableOverlay":true,"WriteableOverlayPath":"/w",' +
+        '"AllowMissingVerityData":false,"MetadataDir":""}',
+    )
+    expect(fs.statSync(file).mode & 0o133).toBe(0)
+    expect(codeOf(() => writeToFile({ ociDir: '', tag: '', target: '' }, folder))).toBe('EISDIR')
+  })
+
+  it('find the folder for runtime data', () => {
+    expect(runtimeDir('/m')).toBe('/m')
+    process.env[TEST_OVERRIDE_RUNTIME_DIR_KEY] = folder
+    expect(runtimeDir('/m')).toBe(folder)
+    delete process.env[TEST_OVERRIDE_RUNTIME_DIR_KEY]
+    expect(path.isAbsolute(runtimeDir())).toBe(true)
+    expect(TEST_OVERRIDE_RUNTIME_DIR_KEY).toBe('ATOMFS_TEST_RUN_DIR')
+  })
+
+  it('make and see directories', () => {
+    const inner = path.join(folder, 'a/b/c')
+    ensureDir(inner)
+    ensureDir(inner)
+    expect(fs.statSync(inner).isDirectory()).toBe(true)
+    expect(pathExists(inner)).toBe(true)
+    expect(pathExists(path.join(inner, 'x'))).toBe(false)
+    fs.symlinkSync('nowhere', path.join(folder, 'link'))
+    expect(pathExists(path.join(folder, 'link'))).toBe(false)
+    fs.writeFileSync(path.join(folder, 'file'), '')
+    expect(pathExists(path.join(folder, 'file/x'))).toBe(true)
+    expect(codeOf(() => ensureDir(path.join(folder, 'file')))).toBe('EEXIST')
+    expect(codeOf(() => ensureDir(path.join(folder, 'file/x')))).toBe('ENOTDIR')
+  })
+
+  it('name places', () => {
+    expect(replacePathSeparators('/a/b/c')).toBe('a-b-c')
+    expect(replacePathSeparators('a/b')).toBe('a-b')
+    expect(replacePathSeparators('')).toBe('')
+    expect(getMountNamespaceName()).toBe(/\d+/.exec(fs.readlinkSync('/proc/self/ns/mnt'))![0])
+    expect(atomsPath({ ociDir: 'x' })).toBe('x/blobs/sha256')
+  })
+
+  it('ask of an overlay what needs no asking', () => {
+    const { ignored } = parseOverlayOptions([`lowerdir=/a,${OVERLAY_MOUNT_OPTIONS}`])
+    expect(ignored).toEqual([])
+  })
+})
