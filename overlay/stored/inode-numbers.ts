@@ -3,7 +3,7 @@ import type { HostInode } from '../../src/sys/files/statx.ts'
 import type { Layer } from './layer-flags.ts'
 
 /** Programs of 32 bits get EOVERFLOW from stat(2) for a number from here on (fs/stat.c:cp_compat_stat). */
-const NARROW = 2 ** 32
+export const NARROW = 2 ** 32
 
 /**
  * Where numbers begin that find no room below 2^32. The ranges do not meet: an image has 2^32 numbers for each layer,
@@ -12,6 +12,8 @@ const NARROW = 2 ** 32
 const IMAGES = 2 ** 32
 const HOST = 2 ** 50
 const STRAY = 2 ** 51
+/** No number of a tree lies between here and `UPPER`: `NarrowInodes` has them. */
+export const SPILL = 2 ** 51 + 2 ** 50
 const UPPER = 2 ** 52
 
 /** Numbers of a host file system below this are shown by arithmetic. */
@@ -36,6 +38,8 @@ export class InodeNumbers {
   readonly #counted: number
   /** Place of each host file system in the turns. */
   readonly #turns: ReadonlyMap<number, number>
+  /** Numbers of files of the upper that are those of what they are copies of. */
+  readonly #kept = new Map<HostInode, number>()
 
   /**
    * @param layers bottom first
@@ -96,8 +100,18 @@ export class InodeNumbers {
 
   /** @param device of the upper directory. @param ino number that its file system gives; beyond 2^52 they wrap around */
   ofUpper(device: number, ino: HostInode): number {
+    const kept = this.#kept.size === 0 ? undefined : this.#kept.get(ino)
+    if (kept !== undefined) return kept
     if (typeof ino === 'bigint') return UPPER + Number(ino % BigInt(UPPER))
     return ino < HOST_NUMBERS ? this.#ofHost(device, ino) : UPPER + (ino % UPPER)
+  }
+
+  /**
+   * A file of the upper has this number as long as the mount: that of a file of the layers, which it hides. What has its
+   * place in the upper after it is shown with it, too; no other file is.
+   */
+  keep(ino: HostInode, shown: number): void {
+    this.#kept.set(ino, shown)
   }
 
   #ofHost(device: number, ino: number): number {

@@ -192,6 +192,7 @@ Mount options (-o):
   uid=N, gid=N              show this owner for everything; me: the one who mounts (also squash_to_uid=,
                             squash_to_gid=)
   squash_to_root            show root as the owner of everything
+  ino32_t                   inode numbers below 2^32 in any case, for programs of 32 bits
   uidmapping=A:B:COUNT[:…]  show stored ids A… as B…, others as nobody (and gidmapping=)
   offset=BYTES              where the squashfs image starts in the file
   nosymfollow, sync, dirsync, noatime, nodiratime, relatime, strictatime, lazytime: as for mount(8)

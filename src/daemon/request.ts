@@ -31,6 +31,8 @@ export interface MountOptions {
   readonly subdir?: string
   /** Renamed directories of `lowers` are continued where their redirects lead. */
   readonly followRedirects?: boolean
+  /** Shows inode numbers below 2^32, whatever those of the layers and of the upper directory are. */
+  readonly ino32?: boolean
   readonly driver: Driver
   /** Bound of the block cache, bytes. */
   readonly cacheSize: number

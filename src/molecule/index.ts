@@ -4,6 +4,7 @@
  */
 
 export type { IdRange, IdRule, UpperPolicy } from '../../overlay/index.ts'
+export { NarrowInodes } from '../../overlay/index.ts'
 export { Patience } from '../transforms/postponing-source.ts'
 export { type CodecReport, listCodecs } from './codecs.ts'
 export type { DamageReport } from './damage.ts'

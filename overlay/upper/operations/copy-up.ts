@@ -67,7 +67,7 @@ export class CopyUp {
       const part = partOf(next)
       const stat = layerOf(this.#upper, part).stat(part.ref)
       const copy = makeCopy(this.#source(next, stat, 0), this.#upper.work, this.#upper.policy)
-      changing(() => this.#place(next, copy, true))
+      changing(() => this.#place(next, copy, 'always'))
     }
     return this.#upper.files.directory(node)
   }
@@ -135,7 +135,7 @@ export class CopyUp {
   }
 
   /** Renames a finished copy to the place of its node. The parent keeps its times: nothing changed in what it shows. */
-  #place(node: Node, copy: Name, keepsNumber: boolean): void {
+  #place(node: Node, copy: Name, keepsNumber: Keeps): void {
     const { files, work } = this.#upper
     const { place } = node
     if (place === undefined) throw new FsError('ENOENT', 'copy-up: no name to copy to')
@@ -156,20 +156,24 @@ export class CopyUp {
   }
 
   /** The node is this inode of the upper from now on, and has its number where that of the original is not kept. */
-  #becomes(node: Node, { dev, inode }: HostStat, keepsNumber: boolean): void {
+  #becomes(node: Node, { dev, inode }: HostStat, keepsNumber: Keeps): void {
     const { table, inodes } = this.#upper
-    if (!keepsNumber) node.ino = inodes.ofUpper(dev, inode)
+    if (keepsNumber === 'never') {
+      node.ino = inodes.ofUpper(dev, inode)
+      node.told = false
+    } else if (keepsNumber === 'mount') inodes.keep(inode, node.ino)
     table.setUpper(node, inode)
   }
 
   /**
-   * Whether the copy of a file has the number of its original, at later mounts, too. With several names it has not:
-   * the others keep the original, and two files of one number and several links each are one file for tar(1)
+   * Whether the copy of a file has the number of its original. With several names it has not: the others keep the
+   * original, and two files of one number and several links each are one file for tar(1)
    * (fs/overlayfs/copy_up.c:ovl_do_copy_up).
    */
-  #keepsNumber(part: Part): boolean {
+  #keepsNumber(part: Part): Keeps {
     const { ino, nlink } = layerOf(this.#upper, part).stat(part.ref)
-    return nlink === 1 && ino < HOST_NUMBERS
+    if (nlink !== 1) return 'never'
+    return ino < HOST_NUMBERS ? 'always' : 'mount'
   }
 
   /** @param stored attributes as the layer has them, not as they are shown */
@@ -183,7 +187,7 @@ export class CopyUp {
       const value = firstOf(layer, part.ref, namesOf(name))
       if (value !== undefined) xattrs.push([storedName(name), value])
     }
-    const lasting = !isDirectoryNode(node) && this.#keepsNumber(part)
+    const lasting = !isDirectoryNode(node) && this.#keepsNumber(part) === 'always'
     return {
       stat,
       isPart: stat.size < stored.size,
@@ -199,6 +203,12 @@ export class CopyUp {
     return this.#upper.policy.owners === 'override' ? S_IFREG : mode
   }
 }
+
+/**
+ * How long a copy has the number of its original: `always` is at later mounts, too; `mount` is as long as this mount,
+ * where the original was numbered as it was met.
+ */
+type Keeps = 'always' | 'mount' | 'never'
 
 /** Bytes that are copied while others wait. */
 const AT_ONCE = 1 << 20

@@ -106,6 +106,9 @@ const FLAGS: Readonly<Record<string, Flag>> = {
   diratime: remove('nodiratime'),
   lazytime: add('lazytime'),
   nolazytime: remove('lazytime'),
+  ino32_t: ({ draft }) => {
+    draft.ino32 = true
+  },
   debug: (state) => {
     state.debug = true
   },

@@ -16,12 +16,12 @@ export interface OverlayOptions {
 }
 
 /**
- * Options that change nothing here: caches never go stale, threads and inode numbers are what they are, and what is
- * switched off by them is not needed by anybody.
+ * Options that change nothing here: caches never go stale, threads are what they are, and what is switched off by them
+ * is not needed by anybody.
  */
 const WITHOUT_EFFECT = new Set(
   (
-    'timeout threaded fast_ino fast_ino_check plugins ino32_t xino ' +
+    'timeout threaded fast_ino fast_ino_check plugins xino ' +
     'index metacopy nfs_export uuid debug big_writes auto_cache kernel_cache clone_fd'
   ).split(' '),
 )
@@ -64,6 +64,9 @@ const SETTERS: Readonly<Record<string, Setter>> = {
   },
   writeback: (draft, value) => {
     draft.others.push(`writeback=${value === '0' ? '0' : '1'}`)
+  },
+  ino32_t: (draft, value) => {
+    if (value !== '0') draft.others.push('ino32_t')
   },
   userxattr: (draft) => {
     draft.others.push('xattr=user')

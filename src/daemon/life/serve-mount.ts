@@ -196,7 +196,7 @@ async function mountAndServe(
 ): Promise<{ readonly mount: FuseMount; readonly server: RunningServer }> {
   const { fsname, nosuid, nodev, noexec, flags, allowOther, defaultPermissions, maxRead, context } =
     request.options
-  const { driver, cacheSize, threads } = request.options
+  const { driver, cacheSize, threads, ino32 = false } = request.options
   const options: FuseMountOptions = {
     target: what.target,
     fsname: fsname ?? request.source,
@@ -212,7 +212,9 @@ async function mountAndServe(
   }
   const { writeback, copyUpAtOpen } = request.options.upper
   const { debug } = request
-  const serverOptions = { spec: what.spec, cacheSize, threads, debug, writeback, copyUpAtOpen, log: host.log }
+  const { spec } = what
+  const how = { cacheSize, threads, debug, writeback, copyUpAtOpen, ino32 }
+  const serverOptions = { spec, ...how, log: host.log }
   if (driver === 'fuse-native') {
     const { mount, server } = await parts.serveByFuseNative(options, serverOptions, request.driverPath)
     host.mounted()

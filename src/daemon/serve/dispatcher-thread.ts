@@ -17,6 +17,7 @@ import {
 import {
   hasHostDirectories,
   layerDescriptors,
+  NarrowInodes,
   openMolecule,
   openWithUpper,
   Patience,
@@ -47,7 +48,8 @@ function tell(message: ThreadMessage): void {
   parentPort?.postMessage(message)
 }
 
-const { spec, shared, fuseFd, bell, tally, debug, writeback, copyUpAtOpen } = workerData as DispatcherData
+const { spec, shared, fuseFd, bell, tally, debug, writeback, copyUpAtOpen, ino32 } =
+  workerData as DispatcherData
 descriptorsAreHeld()
 const log: Log = (level, message) => tell({ type: 'log', level, message })
 
@@ -80,12 +82,14 @@ try {
     inlineLimit: INLINE_LIMIT,
     prefetch: true,
   })
+  const numbers = ino32 ? new NarrowInodes() : undefined
   const protocol = new Protocol({
     fileSystem,
     dataPath,
     ...(writable === undefined ? {} : { writable, writebackCache: writeback, copyUpAtOpen }),
     namesTrusted: isHostRoot(),
     turn,
+    ...(numbers === undefined ? {} : { shownInode: (ino) => numbers.shown(ino) }),
     log,
     debug,
     counters,

@@ -17,6 +17,8 @@ export interface ServerOptions {
   readonly writeback: boolean
   /** Files are copied up when they are opened for writing. */
   readonly copyUpAtOpen: boolean
+  /** Shows inode numbers below 2^32, whatever those of the file system are. */
+  readonly ino32: boolean
   readonly log: Log
 }
 

@@ -81,7 +81,7 @@ export function startServer(options: ServerOptions): RunningServer {
   const tally = allocateTally(threads + 1, spec.images.length)
   const bell = threads === 0 ? undefined : openBell()
   const data = { spec, shared, fuseFd, bell, tally }
-  const { debug, writeback, copyUpAtOpen } = options
+  const { debug, writeback, copyUpAtOpen, ino32 } = options
   let loading = threads
   const workerIsReady = (): void => {
     loading -= 1
@@ -94,7 +94,7 @@ export function startServer(options: ServerOptions): RunningServer {
     }
     if (threads === 0) loaded.resolve()
   }
-  start('dispatcher', 'dispatcher', { ...data, debug, writeback, copyUpAtOpen }, () => {
+  start('dispatcher', 'dispatcher', { ...data, debug, writeback, copyUpAtOpen, ino32 }, () => {
     ready.resolve()
     startWorkers()
   })

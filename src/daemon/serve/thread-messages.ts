@@ -19,6 +19,8 @@ export interface DispatcherData extends ThreadData {
   readonly writeback: boolean
   /** Files are copied up when they are opened for writing. */
   readonly copyUpAtOpen: boolean
+  /** Shows inode numbers below 2^32, whatever those of the file system are. */
+  readonly ino32: boolean
 }
 
 export interface DataWorkerData extends ThreadData {

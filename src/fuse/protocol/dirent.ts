@@ -27,7 +27,7 @@ export class DirentPacker implements DirectorySink {
       if (entry === undefined) reply.zeros(ENTRY_OUT_SIZE)
       else encodeEntry(reply, entry.nodeId, entry.stat)
     }
-    reply.u64(ino)
+    reply.inode(ino)
     reply.u64(cookie)
     reply.u32(name.length)
     reply.u32(type)

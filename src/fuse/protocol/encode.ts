@@ -18,10 +18,15 @@ export const FOREVER_SECONDS = 0x7fff_ffff
 export class Reply implements AnswerBuffer {
   readonly bytes: Buffer
   readonly #view: DataView
+  readonly #shownInode: (ino: number) => number
   #position = OUT_HEADER_SIZE
 
-  /** @param capacity most payload bytes of any reply */
-  constructor(capacity: number) {
+  /**
+   * @param capacity most payload bytes of any reply
+   * @param shownInode the inode number to show for one of the file system
+   */
+  constructor(capacity: number, shownInode = (ino: number) => ino) {
+    this.#shownInode = shownInode
     this.bytes = Buffer.alloc(OUT_HEADER_SIZE + capacity)
     this.#view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.byteLength)
   }
@@ -53,6 +58,10 @@ export class Reply implements AnswerBuffer {
     const at = this.#take(8)
     this.#view.setUint32(at, value % 2 ** 32, true)
     this.#view.setUint32(at + 4, Math.floor(value / 2 ** 32), true)
+  }
+
+  inode(ino: number): void {
+    this.u64(this.#shownInode(ino))
   }
 
   zeros(length: number): void {
@@ -117,7 +126,7 @@ function encodeToken(view: DataView, { low, high }: ReplyToken): void {
 
 /** `struct fuse_attr`, 88 bytes. */
 export function encodeAttr(reply: Reply, stat: Stat): void {
-  reply.u64(stat.ino)
+  reply.inode(stat.ino)
   reply.u64(stat.size)
   reply.u64(stat.blocks)
   reply.u64(stat.atime)
@@ -169,7 +178,7 @@ export function encodeStatx(reply: Reply, stat: Stat): void {
   reply.u32(stat.gid)
   reply.u16(stat.mode)
   reply.u16(0)
-  reply.u64(stat.ino)
+  reply.inode(stat.ino)
   reply.u64(stat.size)
   reply.u64(stat.blocks)
   reply.u64(0)

@@ -38,6 +38,8 @@ export interface ProtocolOptions {
   readonly namesTrusted?: boolean
   /** Told which request is handled, where reads of layers may postpone it. */
   readonly turn?: Turn
+  /** The inode number to show for one of the file system, the same for both each time. Default: that number. */
+  readonly shownInode?: (ino: number) => number
   readonly log: Log
   /** Logs every request with its outcome. */
   readonly debug?: boolean
@@ -57,7 +59,7 @@ export class Protocol {
   /** Read the next request into this buffer. */
   readonly requestBytes = Buffer.alloc(REQUEST_BUFFER_SIZE)
   readonly #request = new Request(this.requestBytes)
-  readonly #reply = new Reply(MAX_READ)
+  readonly #reply: Reply
   readonly #options: ProtocolOptions
   readonly #kind: MountKind
   readonly #operations: ReadonlyMap<number, Operation>
@@ -68,6 +70,7 @@ export class Protocol {
   constructor(options: ProtocolOptions) {
     const { fileSystem, dataPath, writable, copyUpAtOpen, namesTrusted = false } = options
     this.#options = options
+    this.#reply = new Reply(MAX_READ, options.shownInode)
     this.#kind = kindOf(options)
     this.#operations =
       writable === undefined

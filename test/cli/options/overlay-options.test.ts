@@ -54,6 +54,8 @@ describe('parseOverlayOptions', () => {
     ['volatile', ['redirect_dir=off', 'volatile'], false],
     ['writeback=0', ['redirect_dir=off', 'writeback=0'], false],
     ['writeback=1', ['redirect_dir=off', 'writeback=1'], false],
+    ['ino32_t', ['redirect_dir=off', 'ino32_t'], false],
+    ['ino32_t=0', ['redirect_dir=off'], false],
     ['writeback', ['redirect_dir=off', 'writeback=1'], false],
     ['redirect_dir=on', ['redirect_dir=off', 'redirect_dir=on'], false],
     ['redirect_dir=follow', ['redirect_dir=off', 'redirect_dir=follow'], false],

@@ -1,5 +1,8 @@
-import { accessSync, constants, existsSync, readFileSync, statSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { accessSync, constants, existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { writeProgram32 } from './program-32.ts'
 
 /** Things other than a program of that name that a test may need. */
 const FACILITIES: Readonly<Record<string, { readonly present: () => boolean; readonly missing: string }>> = {
@@ -18,6 +21,7 @@ const FACILITIES: Readonly<Record<string, { readonly present: () => boolean; rea
     present: () => ['/usr/bin/node', '/usr/local/bin/node'].some(isProgram),
     missing: '/usr/bin/node or /usr/local/bin/node',
   },
+  'programs-32': { present: runsPrograms32, missing: 'a kernel of x86-64 that runs programs of 32 bits' },
   userns: { present: () => existsSync('/proc/self/ns/user') && usernsAllowed(), missing: 'user namespaces' },
 }
 
@@ -30,7 +34,7 @@ export interface Needs {
 
 /**
  * Whether programs (by name) and facilities (`root`, `fuse`, `loop`, `kernel-squashfs`, `kernel-overlayfs`,
- * `userns`, `node-in-place`) are there. Use: `const need = needs('mksquashfs'); test.skipIf(!need.ok)(titled('packs', need), …)`.
+ * `userns`, `node-in-place`, `programs-32`) are there. Use: `const need = needs('mksquashfs'); test.skipIf(!need.ok)(titled('packs', need), …)`.
  */
 export function needs(...names: readonly string[]): Needs {
   const missing = names
@@ -88,6 +92,18 @@ function kernelHas(name: string): boolean {
   const release = readFileSync('/proc/sys/kernel/osrelease', 'utf8').trim()
   const modules = join('/lib/modules', release, 'modules.dep')
   return existsSync(modules) && readFileSync(modules, 'utf8').includes(`/${name}.ko`)
+}
+
+/** Tries it. */
+function runsPrograms32(): boolean {
+  if (process.arch !== 'x64') return false
+  const folder = mkdtempSync(join(tmpdir(), 'atomfs-program-'))
+  try {
+    writeProgram32(join(folder, 'program'))
+    return spawnSync(join(folder, 'program'), ['/'], { timeout: 20_000 }).status === 0
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
 }
 
 function usernsAllowed(): boolean {

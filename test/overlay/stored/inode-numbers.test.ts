@@ -126,3 +126,13 @@ test('files of host directories have their own numbers, at every mount and in wh
     rmSync(folder, { recursive: true, force: true })
   }
 })
+
+test('a copy of a file keeps its number while it is mounted, whatever the upper calls it', () => {
+  const numbers = new InodeNumbers(layersOf({ device: 7 }), 9)
+  const [original, large] = [numbers.ofLayer(0, HOST_NUMBERS + 3), 2n ** 60n + 5n]
+  numbers.keep(12, original)
+  numbers.keep(large, numbers.ofLayer(0, HOST_NUMBERS + 4))
+  expect(numbers.ofUpper(9, 12)).toBe(original)
+  expect(numbers.ofUpper(9, large)).toBe(original + 1)
+  expect(numbers.ofUpper(9, 13)).not.toBe(numbers.ofLayer(0, 13))
+})
