@@ -7,6 +7,7 @@ import { openUpper, upperPaths } from '../../../src/molecule/upper.ts'
 import { ownIdentity } from '../../../src/sys/process/process.ts'
 import { withTempDir } from '../../library/programs/temp.ts'
 import { needs, titled } from '../../library/programs/tools.ts'
+import { SWAP } from '../../library/scenes/swapper.ts'
 
 const ROUNDS = Number(process.env['ATOMFS_SWAPS'] ?? 60)
 const STRANGER = 54_321
@@ -18,19 +19,6 @@ const OPTIONS = {
   writeback: true,
   copyUpAtOpen: false,
 } as const
-
-/** Renames what root uses, and puts links to a folder of root in its place, as fast as it can. */
-const SWAP = `
-const fs = require('node:fs')
-const attempt = (action) => { try { action() } catch {} }
-for (let i = 0; fs.existsSync('../go'); i++) for (const name of ['run', 'p', 'u', 'u.atomfs-work']) {
-  attempt(() => fs.renameSync(name, 'x.' + name))
-  attempt(() => fs.symlinkSync('../victim', name))
-  attempt(() => fs.readlinkSync(name) && fs.unlinkSync(name))
-  // Root was faster, and has made a new one.
-  attempt(() => fs.existsSync('x.' + name) && fs.renameSync(name, 'old.' + name + i))
-  attempt(() => fs.renameSync('x.' + name, name))
-}`
 
 it.skipIf(!NEED.ok)(
   titled(`another user who renames folders meanwhile leads root nowhere (${ROUNDS} rounds)`, NEED),
