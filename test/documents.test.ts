@@ -4,7 +4,18 @@ import { describe, expect, it } from 'vitest'
 import { parseMountOptions } from '../src/cli/options/mount-options.ts'
 
 const ROOT = path.resolve(import.meta.dirname, '..')
-const FOLDERS = ['src', 'squashfs', 'overlay', 'test', 'fixtures', 'bin', 'scripts', 'docs', 'bench']
+const FOLDERS = [
+  'src',
+  'squashfs',
+  'overlay',
+  'test',
+  'fixtures',
+  'bin',
+  'scripts',
+  'docs',
+  'bench',
+  'examples',
+]
 
 const DOCUMENTS = ['', 'docs', 'docs/adr', 'fixtures', 'bench'].flatMap((folder) =>
   fs.existsSync(path.join(ROOT, folder))
@@ -40,7 +51,7 @@ function pathsNamedIn(document: string): string[] {
   const text = read(document)
   const quoted = [...text.matchAll(/`([A-Za-z0-9_.-]+(?:\/[A-Za-z0-9_.-]+)*\/?)`/g)]
     .map((match) => match[1]!)
-    .filter((name) => name.includes('/') && FOLDERS.includes(name.split('/')[0]!))
+    .filter((name) => name.includes('/') && name !== 'docs/api/' && FOLDERS.includes(name.split('/')[0]!))
   const linked = [...text.matchAll(/\]\(([^)#\s]+)[^)]*\)/g)]
     .map((match) => match[1]!)
     .filter((name) => !/^[a-z]+:/.test(name))

@@ -7,6 +7,7 @@ import {
   mkdirSync,
   readFileSync,
   symlinkSync,
+  writeFileSync,
 } from 'node:fs'
 import { join, posix, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -30,6 +31,9 @@ interface Manifest {
   readonly peerDependencies: Readonly<Record<string, string>>
   readonly peerDependenciesMeta: Readonly<Record<string, { readonly optional: boolean }>>
 }
+
+/** How a program that embeds the package may be checked. */
+const STRICT = { target: 'es2023', lib: ['es2023'], module: 'nodenext', strict: true, skipLibCheck: false }
 
 const MANIFEST: Manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
 
@@ -81,7 +85,7 @@ describe('package.json', () => {
   })
 
   it('lists files that exist, beside those that the build makes', () => {
-    const kept = MANIFEST.files.filter((name) => !name.startsWith('dist/'))
+    const kept = MANIFEST.files.filter((name) => !/^(dist\/|!)/.test(name))
     expect(kept.filter((name) => !existsSync(join(ROOT, name)))).toEqual([])
     expect(readFileSync(join(ROOT, 'LICENSE'), 'utf8')).toMatch(/Apache License\s+Version 2\.0/)
   })
@@ -94,7 +98,17 @@ describe('the package', () => {
 
   beforeAll(async () => {
     mkdirSync(copy)
-    const sources = ['bin', 'overlay', 'scripts', 'squashfs', 'src', 'test/library', 'fixtures', 'docs']
+    const sources = [
+      'bin',
+      'overlay',
+      'scripts',
+      'squashfs',
+      'src',
+      'test/library',
+      'fixtures',
+      'docs',
+      'examples',
+    ]
     const single = ['package.json', 'package-lock.json', 'tsconfig.json']
     const documents = MANIFEST.files.filter((name) => /^[A-Z]/.test(name))
     for (const name of [...sources, ...single, ...documents]) {
@@ -124,7 +138,8 @@ describe('the package', () => {
   })
 
   it('contains nothing else: no tests, sources, fixtures or maps', () => {
-    const allowed = /^(bin\/[a-z-]+|dist\/[\w-]+\.js|dist\/types\/.+\.d\.ts|docs\/.+\.(md|svg)|[A-Z]+\.md)$/
+    const allowed =
+      /^(bin\/[a-z-]+|examples\/[a-z]+\.mjs|dist\/[\w-]+\.js|dist\/types\/.+\.d\.ts|docs\/.+\.(md|svg)|[A-Z]+\.md)$/
     const others = packed.filter((path) => !allowed.test(path) && !['package.json', 'LICENSE'].includes(path))
     expect(others).toEqual([])
     expect(packed.filter((path) => path.includes('test'))).toEqual([])
@@ -173,6 +188,46 @@ describe('the package', () => {
     })
     expect(stdout).toMatch(/^directory \/bin\nfile \/bin\/hello\nsymlink \/bin\/hey\n/)
     expect(stdout).toMatch(/\ngreeting = hello from the bottom layer\n$/)
+  })
+
+  describe('the examples', () => {
+    const blob = (digest: string): string => join(copy, 'fixtures/oci/blobs/sha256', digest)
+    const layer = blob('a67f6b8ca53e7c8340096fe71aca6e49b7a48168e4ae23166af6e9875b20e5ff')
+    const runExample = async (name: string, ...args: readonly string[]): Promise<string> =>
+      (await run(process.execPath, [join('examples', name), ...args], { cwd: copy })).stdout
+
+    it('have the types of the package', async () => {
+      const compilerOptions = { ...STRICT, noEmit: true, checkJs: true, types: ['node'] }
+      const config = { compilerOptions, include: ['examples/*.mjs'] }
+      writeFileSync(join(copy, 'tsconfig.examples.json'), JSON.stringify(config))
+      await run(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.examples.json'], {
+        cwd: copy,
+        timeout: 100_000,
+      })
+    })
+
+    it('read an image', async () => {
+      expect(await runExample('read.mjs', layer)).toContain('\n0777 5 /bin/hey -> hello\n')
+      expect(await runExample('read.mjs', layer, '/bin/hey')).toMatch(/^#!\/bin\/sh\n/)
+    })
+
+    it('add a hash tree', async () => {
+      const stdout = await runExample('verity.mjs', layer, join(temp, 'verified'))
+      expect(stdout).toMatch(/^root hash [0-9a-f]{64}\nroot directory: bin etc var\nverified: 4096 bytes\n$/)
+    })
+
+    it('merge directories', async () => {
+      for (const name of ['lower', 'upper']) mkdirSync(join(temp, name))
+      for (const name of ['lower/a', 'lower/b', 'upper/c', 'upper/.wh.a']) {
+        writeFileSync(join(temp, name), '')
+      }
+      expect(await runExample('merge.mjs', join(temp, 'lower'), join(temp, 'upper'))).toBe('b\nc\n')
+    })
+
+    it('say why there is no mount', async () => {
+      const oci = join(copy, 'fixtures/oci')
+      await expect(runExample('mount.mjs', oci, 'none', join(temp, 'target'))).rejects.toThrow(/ENOENT/)
+    })
   })
 
   it('runs by both names, through the links that npm makes', async () => {

@@ -1,7 +1,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { isMounted, needs, titled, unmount, withTempDir } from '../library/index.ts'
+import { isMounted, needs, run, titled, unmount, withTempDir } from '../library/index.ts'
 
 const ROOT = path.resolve(import.meta.dirname, '../..')
 const BUILT = path.join(ROOT, 'dist/index.js')
@@ -51,6 +51,24 @@ describe('the library', () => {
       }
       expect(() => buildMoleculeFromOci({ ...options, tag: 'nope' })).toThrow(/demo/)
       expect(FsError.name).toBe('FsError')
+    })
+  })
+
+  it.skipIf(!need.ok)(titled('mounts in the example', need), async () => {
+    await withTempDir(async (directory) => {
+      const target = path.join(directory, 'target')
+      try {
+        const { stdout } = await run(
+          process.execPath,
+          ['examples/mount.mjs', path.join(ROOT, 'fixtures/oci'), 'demo', target],
+          { cwd: ROOT, env: { ATOMFS_TEST_RUN_DIR: path.join(directory, 'run') } },
+        )
+        expect(stdout.match(/^layer .*, \d+ bytes$/gm)?.length).toBe(3)
+        expect(stdout).toMatch(/\nmounted: bin .*\n$/)
+        expect(isMounted(target)).toBe(false)
+      } finally {
+        await unmount(target)
+      }
     })
   })
 })
