@@ -3,7 +3,7 @@ import type { Inode } from './inode.ts'
 import { MetadataCursor, type MetadataTable } from './metadata.ts'
 import { METADATA_SIZE } from './superblock.ts'
 
-export const NAME_MAX = 256
+export const SQUASHFS_NAME_LEN = 256
 /** A directory's `file_size` counts three bytes more than the listing (fs/squashfs/dir.c, "." and ".."). */
 export const LISTING_SURPLUS = 3
 
@@ -55,7 +55,7 @@ function search(inodeTable: MetadataTable, inode: Inode, compare: Compare): List
     const position = cursor.view.getUint32(at, true)
     const block = cursor.view.getUint32(at + 4, true)
     const nameSize = cursor.view.getUint32(at + 8, true) + 1
-    if (nameSize > NAME_MAX || position >= end || position < previous) {
+    if (nameSize > SQUASHFS_NAME_LEN || position >= end || position < previous) {
       throw new FsError(
         'EIO',
         `${inodeTable.what}: directory ${inode.inodeNumber}: index entry ${i} has position ${position} of ${end} and a name of ${nameSize} bytes`,

@@ -1,4 +1,5 @@
 import {
+  DT_DIR,
   direntType,
   FsError,
   S_IFBLK,
@@ -9,7 +10,7 @@ import {
   S_IFREG,
   S_IFSOCK,
 } from '../src/base/index.ts'
-import { LISTING_SURPLUS, type ListingPoint, NAME_MAX } from './directory-index.ts'
+import { LISTING_SURPLUS, type ListingPoint, SQUASHFS_NAME_LEN } from './directory-index.ts'
 import type { DirectoryOrder } from './directory-order.ts'
 import type { Inode } from './inode.ts'
 import type { ListingPoints } from './listing-points.ts'
@@ -32,7 +33,6 @@ export const UNSORTED_MAX = 65536
 const SLASH = 0x2f
 const DOT = 0x2e
 
-const DT_DIR = direntType(S_IFDIR)
 /** DT_* of the basic inode types 1..7; an entry never holds an extended type. */
 const DIRENT_TYPES = [S_IFDIR, S_IFREG, S_IFLNK, S_IFBLK, S_IFCHR, S_IFIFO, S_IFSOCK].map(direntType)
 
@@ -167,7 +167,7 @@ export class DirectoryListing {
     const nameSize = view.getUint16(at + 6, true) + 1
     this.#position += ENTRY_SIZE + nameSize
     // squashfs-tools-ng before 1.1.3 stored the listing's size without the surplus; the kernel reads that too.
-    if (nameSize > NAME_MAX || this.#position > this.#end + LISTING_SURPLUS) {
+    if (nameSize > SQUASHFS_NAME_LEN || this.#position > this.#end + LISTING_SURPLUS) {
       throw this.#damage(`name of ${nameSize} bytes ends at ${this.#position}, listing has ${this.#end}`)
     }
     this.#nameSize = nameSize

@@ -16,9 +16,9 @@ import {
   firstPoint,
   type ListingPoint,
   type ListingRange,
-  NAME_MAX,
   rangeOfName,
   rangeOfPosition,
+  SQUASHFS_NAME_LEN,
 } from './directory-index.ts'
 import { DirectoryOrder } from './directory-order.ts'
 import { FileReader } from './file.ts'
@@ -168,7 +168,7 @@ export class SquashfsImage implements Layer {
 
   lookup(directory: number, name: string): DirectoryEntry | undefined {
     const inode = this.#directory(directory)
-    if (name.length === 0 || name.length > NAME_MAX) return undefined
+    if (name.length === 0 || name.length > SQUASHFS_NAME_LEN) return undefined
     const wanted = Buffer.from(name, 'latin1')
     const range = this.#rangeOfName(inode, wanted)
     const listing = this.#listing(inode, range.start)
@@ -259,7 +259,7 @@ export class SquashfsImage implements Layer {
       blocksAvailable: 0,
       files: inodeCount,
       filesFree: 0,
-      nameMax: NAME_MAX,
+      nameMax: SQUASHFS_NAME_LEN,
     }
   }
 
@@ -348,7 +348,7 @@ export class SquashfsImage implements Layer {
       for (let i = 0; i < root.indexCount; i++) {
         const at = cursor.take(12)
         const nameSize = cursor.view.getUint32(at + 8, true) + 1
-        if (nameSize > NAME_MAX) return false
+        if (nameSize > SQUASHFS_NAME_LEN) return false
         cursor.skip(nameSize)
       }
     } catch (error) {

@@ -1,4 +1,14 @@
-import { FsError, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFREG, S_IFSOCK } from '../src/base/index.ts'
+import {
+  FsError,
+  PERMISSIONS,
+  S_IFBLK,
+  S_IFCHR,
+  S_IFDIR,
+  S_IFIFO,
+  S_IFLNK,
+  S_IFREG,
+  S_IFSOCK,
+} from '../src/base/index.ts'
 import type { MetadataCursor } from './metadata.ts'
 import { metadataCapacity } from './superblock.ts'
 
@@ -106,7 +116,7 @@ export function decodeInode(cursor: MetadataCursor, ref: number, context: InodeC
   const inode: Fields = {
     ref,
     type,
-    mode: (MODE_OF_TYPE[type] ?? 0) | (permissions & 0o7777),
+    mode: (MODE_OF_TYPE[type] ?? 0) | (permissions & PERMISSIONS),
     uid: context.ids[uidIndex] ?? -1,
     gid: context.ids[gidIndex] ?? -1,
     mtime: view.getUint32(at + 8, true),

@@ -1,4 +1,4 @@
-import { ByteReader, type ByteSource, FsError } from '../src/base/index.ts'
+import { ByteReader, type ByteSource, FsError, XATTR_NAME_MAX } from '../src/base/index.ts'
 import { LookupTable } from './lookup-table.ts'
 import { MetadataCursor, type MetadataReader, MetadataTable } from './metadata.ts'
 import { METADATA_SIZE, type Superblock } from './superblock.ts'
@@ -10,7 +10,6 @@ const HEADER_SIZE = 16
 const ID_SIZE = 16
 const REFERENCE_SIZE = 8
 /** Limits of Linux (linux/limits.h): nothing longer can have come from, or go to, a file system. */
-const XATTR_NAME_MAX = 255
 const XATTR_SIZE_MAX = 65536
 const XATTR_LIST_MAX = 65536
 const PAIRS_MAX = 65536

@@ -9,6 +9,7 @@ import {
   isRegular,
   isSymlink,
   LruCache,
+  NAME_MAX,
   type Name,
   type Stat,
   type StatFs,
@@ -144,7 +145,7 @@ export class HostDirectoryLayer implements Layer {
       blocksAvailable: all.bavail,
       files: all.files,
       filesFree: all.ffree,
-      nameMax: 255,
+      nameMax: NAME_MAX,
     }
   }
 

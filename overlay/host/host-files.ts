@@ -1,11 +1,10 @@
 import { type BigIntStats, closeSync, constants, fstatSync, lstatSync, openSync } from 'node:fs'
-import { FsError, type Name, withFsError } from '../../src/base/index.ts'
+import { FsError, type Name, packNodeDevice, withFsError } from '../../src/base/index.ts'
 import { O_PATH, unnoticed } from '../../src/sys/files/at.ts'
 import { replaceDescriptor } from '../../src/sys/files/descriptor.ts'
 import { descriptorPath } from '../../src/sys/plain/proc.ts'
 import { HOST_NUMBERS } from '../stored/inode-numbers.ts'
 import type { Ref } from '../stored/layer-flags.ts'
-import { encodeDevice } from './host-stat.ts'
 
 const { O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants
 
@@ -79,7 +78,7 @@ export class HostFiles {
 
   /** The file system of the root, as `new_encode_dev` packs it. */
   get device(): number {
-    return encodeDevice(this.#inode(0).dev)
+    return packNodeDevice(this.#inode(0).dev)
   }
 
   /**

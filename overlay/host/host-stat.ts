@@ -1,12 +1,5 @@
 import type { BigIntStats } from 'node:fs'
-import type { Stat } from '../../src/base/index.ts'
-
-/** Device number as glibc and musl pack it (`gnu_dev_major`) to the kernel's 32 bits (`new_encode_dev`). */
-export function encodeDevice(rdev: bigint): number {
-  const major = Number(((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & 0xfffff000n))
-  const minor = Number((rdev & 0xffn) | ((rdev >> 12n) & 0xffffff00n))
-  return ((minor & 0xff) | ((major & 0xfff) << 8) | ((minor & ~0xff) << 12)) >>> 0
-}
+import { packNodeDevice, type Stat } from '../../src/base/index.ts'
 
 const NANO = 1_000_000_000n
 
@@ -28,7 +21,7 @@ export function hostStat(stats: BigIntStats, ino: number): Stat {
     nlink: Number(stats.nlink),
     uid: Number(stats.uid),
     gid: Number(stats.gid),
-    rdev: encodeDevice(stats.rdev),
+    rdev: packNodeDevice(stats.rdev),
     size: Number(stats.size),
     blocks: Number(stats.blocks),
     blksize: Number(stats.blksize),

@@ -1,8 +1,15 @@
-import { direntType, isDirectory, isRegular, isSymlink, type Name, type Stat } from '../../src/base/index.ts'
+import {
+  DT_REG,
+  direntType,
+  isDirectory,
+  isRegular,
+  isSymlink,
+  type Name,
+  type Stat,
+} from '../../src/base/index.ts'
 import type { DirectoryCursor, LayerEntry, Ref } from '../stored/layer-flags.ts'
 import { decodeOwner, readRecordedTarget } from '../stored/owner-record.ts'
 import { nameFromUpper, nameInUpper } from '../stored/upper-xattrs.ts'
-import { DT_REG } from '../stored/whiteout.ts'
 import { HostDirectoryLayer, type HostDirectoryOptions } from './host-directory.ts'
 
 /**

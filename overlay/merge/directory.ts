@@ -1,7 +1,7 @@
-import { FsError, LruCache, type Name } from '../../src/base/index.ts'
+import { DT_DIR, FsError, LruCache, type Name } from '../../src/base/index.ts'
 import { adapted } from '../stored/adapted-layer.ts'
 import type { Layer, LayerEntry } from '../stored/layer-flags.ts'
-import { DT_DIR, isWhiteout, MARK_PREFIX } from '../stored/whiteout.ts'
+import { isWhiteout, MARK_PREFIX } from '../stored/whiteout.ts'
 import { type Part, Parts, rootsOf } from './parts.ts'
 import { redirectedParts, redirectOf } from './redirects.ts'
 

@@ -1,6 +1,7 @@
 import {
   type AttributeKinds,
   type DirectorySink,
+  DT_DIR,
   type Entry,
   type ExtentSink,
   type FileSystem,
@@ -9,6 +10,7 @@ import {
   isDirectory,
   isRegular,
   LruCache,
+  NAME_MAX,
   type Name,
   type NodeId,
   ROOT_NODE_ID,
@@ -22,7 +24,7 @@ import { InodeNumbers } from '../stored/inode-numbers.ts'
 import { type Layer, type LayerEntry, layerFlags } from '../stored/layer-flags.ts'
 import { shownValue } from '../stored/owned-values.ts'
 import type { IdRule } from '../stored/owner.ts'
-import { DT_DIR, isMetacopy, statEntry } from '../stored/whiteout.ts'
+import { isMetacopy, statEntry } from '../stored/whiteout.ts'
 import { firstOf, namesOf, shownNames } from '../stored/xattr-names.ts'
 import { Directory, type Found, type Part, type Stack, stackOf } from './directory.ts'
 import { listMerged, listSingle } from './listing.ts'
@@ -42,8 +44,6 @@ export interface MergedTreeOptions {
   readonly heldBytes?: number
 }
 
-/** Longest name, bytes (NAME_MAX, include/uapi/linux/limits.h). */
-const NAME_MAX = 255
 /** Files known to hold their own data, so that reading one does not look at its attributes again. */
 const WHOLE_FILES = 4096
 

@@ -1,6 +1,6 @@
-import { FsError, type Name } from '../../src/base/index.ts'
+import { DT_DIR, FsError, type Name } from '../../src/base/index.ts'
 import type { Layer, LayerEntry } from '../stored/layer-flags.ts'
-import { DT_DIR, isMarked, opacityAmong } from '../stored/whiteout.ts'
+import { isMarked, opacityAmong } from '../stored/whiteout.ts'
 import { type Part, Parts } from './parts.ts'
 
 /** In order of preference: the kernel's as root, and that of overlays with the attributes of users. */

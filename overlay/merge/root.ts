@@ -1,6 +1,5 @@
-import { FsError, type Name } from '../../src/base/index.ts'
+import { DT_DIR, FsError, type Name } from '../../src/base/index.ts'
 import { escapedFileName } from '../stored/file-names.ts'
-import { DT_DIR } from '../stored/whiteout.ts'
 import { Directory, type Stack } from './directory.ts'
 
 /**

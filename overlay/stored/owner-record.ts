@@ -3,7 +3,13 @@ import {
   isDirectory,
   isRegular,
   isSymlink,
+  MAJOR_LIMIT,
+  MINOR_LIMIT,
+  majorOf,
+  minorOf,
   type Name,
+  PERMISSIONS,
+  packDevice,
   S_IFBLK,
   S_IFCHR,
   S_IFDIR,
@@ -30,8 +36,6 @@ export interface Owner {
   readonly rdev: number
 }
 
-const PERMISSIONS = 0o7777
-
 /** Words for types without a device number, as containers/storage and fuse-overlayfs write them. */
 const TYPE_WORDS: readonly (readonly [type: number, word: string])[] = [
   [S_IFREG, 'file'],
@@ -43,9 +47,6 @@ const TYPE_WORDS: readonly (readonly [type: number, word: string])[] = [
 
 /** Largest id there can be: one more means "none". */
 const LARGEST_ID = 0xffff_fffe
-/** Widths of the two parts of a device number in the kernel (include/linux/kdev_t.h). */
-const MAJOR_LIMIT = 2 ** 12
-const MINOR_LIMIT = 2 ** 20
 
 /** `UID:GID:MODE:TYPE`: decimal, decimal, octal, and a word; devices as `block-MAJOR-MINOR` or `char-MAJOR-MINOR`. */
 export function encodeOwner(owner: Owner): Uint8Array {
@@ -56,9 +57,7 @@ export function encodeOwner(owner: Owner): Uint8Array {
 function typeWord({ mode, rdev }: Owner): string {
   const type = mode & S_IFMT
   if (type === S_IFBLK || type === S_IFCHR) {
-    const major = (rdev >>> 8) & 0xfff
-    const minor = (rdev & 0xff) | ((rdev >>> 12) & 0xfff00)
-    return `${type === S_IFBLK ? 'block' : 'char'}-${major}-${minor}`
+    return `${type === S_IFBLK ? 'block' : 'char'}-${majorOf(rdev)}-${minorOf(rdev)}`
   }
   const word = TYPE_WORDS.find(([one]) => one === type)?.[1]
   if (word === undefined) throw new FsError('EINVAL', `mode 0${mode.toString(8)} has no known type`)
@@ -92,8 +91,7 @@ function decodeType(word: string, record: string): { readonly type: number; read
   if (device !== null) {
     const [major, minor] = [Number(device[2]), Number(device[3])]
     if (major >= MAJOR_LIMIT || minor >= MINOR_LIMIT) throw badRecord(record)
-    const rdev = ((minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12)) >>> 0
-    return { type: device[1] === 'block' ? S_IFBLK : S_IFCHR, rdev }
+    return { type: device[1] === 'block' ? S_IFBLK : S_IFCHR, rdev: packDevice(major, minor) }
   }
   const plain = TYPE_WORDS.find(([, one]) => word.startsWith(one))
   if (plain === undefined) throw badRecord(record)

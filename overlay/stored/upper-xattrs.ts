@@ -1,4 +1,4 @@
-import { FsError, type Name } from '../../src/base/index.ts'
+import { FsError, type Name, XATTR_NAME_MAX } from '../../src/base/index.ts'
 import type { UpperPolicy } from './policy.ts'
 
 /**
@@ -7,8 +7,6 @@ import type { UpperPolicy } from './policy.ts'
  * file, and give rights on the host to a user whose id there is one of the ids inside.
  */
 const OVERRIDE_PREFIX = 'user.containers.override_'
-/** XATTR_NAME_MAX (include/uapi/linux/limits.h). */
-const NAME_MAX = 255
 
 /** All that matters here of a policy. */
 export type OwnerPolicy = Pick<UpperPolicy, 'owners' | 'ownerRecord'>
@@ -24,7 +22,7 @@ export function nameInUpper(name: Name, policy: OwnerPolicy): Name | undefined {
   if (name === policy.ownerRecord || name.startsWith(OVERRIDE_PREFIX)) return undefined
   if (name.startsWith(PLAIN_PREFIX)) return name
   const stored = OVERRIDE_PREFIX + name
-  if (stored.length > NAME_MAX) {
+  if (stored.length > XATTR_NAME_MAX) {
     throw new FsError('EOPNOTSUPP', `xattr ${JSON.stringify(name)}: stored name is ${stored.length} bytes`)
   }
   return stored

@@ -1,9 +1,5 @@
-import { direntType, FsError, type Name, S_IFCHR, S_IFDIR, S_IFREG, type Stat } from '../../src/base/index.ts'
+import { DT_CHR, DT_REG, direntType, FsError, type Name, type Stat } from '../../src/base/index.ts'
 import type { Layer, LayerEntry, Ref } from './layer-flags.ts'
-
-export const DT_CHR = direntType(S_IFCHR)
-export const DT_DIR = direntType(S_IFDIR)
-export const DT_REG = direntType(S_IFREG)
 
 /** Names with this prefix are marks of OCI and AUFS and never shown (OCI image-spec layer.md, Whiteouts). */
 export const MARK_PREFIX = '.wh.'

@@ -1,10 +1,8 @@
-import { FsError, type Name } from '../../src/base/index.ts'
+import { FsError, type Name, XATTR_NAME_MAX } from '../../src/base/index.ts'
 import type { Layer, Ref } from './layer-flags.ts'
 
 /** Stands after a private prefix where a program has set an attribute of that name itself (overlayfs.rst, "Nesting"). */
 const ESCAPE = 'overlay.'
-/** XATTR_NAME_MAX (include/uapi/linux/limits.h). */
-const NAME_MAX = 255
 
 /** Names that say something to an overlay. */
 interface Family {
@@ -62,7 +60,7 @@ export function unescapedName(stored: Name): Name | undefined {
  */
 export function storedName(shown: Name): Name {
   const stored = escapedName(shown)
-  if (stored.length <= NAME_MAX || stored === shown) return stored
+  if (stored.length <= XATTR_NAME_MAX || stored === shown) return stored
   throw new FsError('EOPNOTSUPP', `xattr ${JSON.stringify(shown)}: escaped name is ${stored.length} bytes`)
 }
 

@@ -1,22 +1,30 @@
-import type {
-  AttributeChanges,
-  Background,
-  BlockStore,
-  Caller,
-  DirectorySink,
-  Entry,
-  ExtentSink,
-  FlagsForm,
-  Name,
-  NodeId,
-  RenameMode,
-  Stat,
-  StatFs,
-  Whence,
-  WritableFileSystem,
-  XattrMode,
+import {
+  type AttributeChanges,
+  type Background,
+  type BlockStore,
+  type Caller,
+  type DirectorySink,
+  DT_LNK,
+  type Entry,
+  type ExtentSink,
+  type FlagsForm,
+  FsError,
+  isDirectory,
+  isSymlink,
+  NAME_MAX,
+  type Name,
+  type NodeId,
+  PERMISSIONS,
+  type RenameMode,
+  ROOT_NODE_ID,
+  S_IFDIR,
+  S_IFLNK,
+  type Stat,
+  type StatFs,
+  type Whence,
+  type WritableFileSystem,
+  type XattrMode,
 } from '../../src/base/index.ts'
-import { FsError, isDirectory, isSymlink, ROOT_NODE_ID, S_IFDIR, S_IFLNK } from '../../src/base/index.ts'
 import { readlinkFd } from '../../src/sys/files/at.ts'
 import { statfsFd } from '../../src/sys/files/file-io.ts'
 import { statFd } from '../../src/sys/files/statx.ts'
@@ -74,9 +82,6 @@ export interface WritableTreeOptions {
   /** Files without a name that may hold a descriptor each. By default as many as the limits of the process allow. */
   readonly mostHeld?: number
 }
-
-/** Longest name, bytes (NAME_MAX, include/uapi/linux/limits.h). */
-const NAME_MAX = 255
 
 /**
  * The merge of layers below a directory of the host that takes all changes, in the form of overlayfs. Nobody else may
@@ -151,7 +156,7 @@ export class WritableTree implements WritableFileSystem {
   readlink(id: NodeId): Uint8Array {
     const { table, files, policy } = this.#upper
     const node = table.get(id)
-    if (node.type !== S_IFLNK >>> 12) throw new FsError('EINVAL', `node ${id} is no symbolic link`)
+    if (node.type !== DT_LNK) throw new FsError('EINVAL', `node ${id} is no symbolic link`)
     if (!node.inUpper) {
       const part = partOf(node)
       return layerOf(this.#upper, part).readlink(part.ref)
@@ -243,7 +248,7 @@ export class WritableTree implements WritableFileSystem {
   }
 
   mkdir(parent: NodeId, name: Name, mode: number, caller: Caller): Entry {
-    return this.#create(parent, name, { mode: S_IFDIR | (mode & 0o7777), rdev: 0 }, caller)
+    return this.#create(parent, name, { mode: S_IFDIR | (mode & PERMISSIONS), rdev: 0 }, caller)
   }
 
   symlink(parent: NodeId, name: Name, target: Uint8Array, caller: Caller): Entry {

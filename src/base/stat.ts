@@ -1,30 +1,3 @@
-/** File type bits of `st_mode` (stat(2), inode(7)). */
-export const S_IFMT = 0o170000
-export const S_IFIFO = 0o010000
-export const S_IFCHR = 0o020000
-export const S_IFDIR = 0o040000
-export const S_IFBLK = 0o060000
-export const S_IFREG = 0o100000
-export const S_IFLNK = 0o120000
-export const S_IFSOCK = 0o140000
-
-/** `d_type` of a directory entry: the file type bits shifted down (linux/fs.h, S_DT). */
-export function direntType(mode: number): number {
-  return (mode & S_IFMT) >>> 12
-}
-
-export function isDirectory(mode: number): boolean {
-  return (mode & S_IFMT) === S_IFDIR
-}
-
-export function isRegular(mode: number): boolean {
-  return (mode & S_IFMT) === S_IFREG
-}
-
-export function isSymlink(mode: number): boolean {
-  return (mode & S_IFMT) === S_IFLNK
-}
-
 /** Attributes of one inode. Times are whole seconds since 1970 and may be negative; the rest counts up from 0. */
 export interface Stat {
   readonly ino: number

@@ -1,12 +1,12 @@
 import {
   type BlockRef,
+  DT_DIR,
+  DT_REG,
   decodePath,
   type ExtentSink,
   FsError,
   InodeSet,
   type Layer,
-  S_IFDIR,
-  S_IFREG,
 } from '../base/index.ts'
 import { kindNamed } from '../kinds/kinds.ts'
 import { imageSource, rawSource } from './image-file.ts'
@@ -25,8 +25,6 @@ const PATH_LIMIT = 100
  * KB can claim more than anybody can walk; what is left out makes the report truncated.
  */
 const LIMITS = { names: 2 ** 26, inodes: 2 ** 23, path: 2 ** 16, blocks: 2 ** 30 }
-const DT_DIR = S_IFDIR >>> 12
-const DT_REG = S_IFREG >>> 12
 
 /** What damage in an image hits, for people. */
 export interface DamageReport {

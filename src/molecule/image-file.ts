@@ -5,6 +5,8 @@ import {
   FsError,
   type ImageFacts,
   type ImageKind,
+  majorOf,
+  minorOf,
   type PathText,
   systemPath,
 } from '../base/index.ts'
@@ -155,8 +157,8 @@ function sizeOf(fd: number, file: ImageFile): number {
   if (stat.isFile()) return stat.size
   if (stat.isBlockDevice()) {
     // fstat(2) says 0 for a device; its size is in units of 512 bytes here whatever its sectors are (sysfs-block).
-    const [major, minor] = [(stat.rdev >>> 8) & 0xfff, (stat.rdev & 0xff) | ((stat.rdev >>> 12) & 0xfff00)]
-    return Number(fs.readFileSync(`/sys/dev/block/${major}:${minor}/size`, 'utf8')) * 512
+    const number = `${majorOf(stat.rdev)}:${minorOf(stat.rdev)}`
+    return Number(fs.readFileSync(`/sys/dev/block/${number}/size`, 'utf8')) * 512
   }
   throw new FsError('EINVAL', `${file.path}: is neither a file nor a block device`)
 }

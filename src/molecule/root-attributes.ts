@@ -2,6 +2,7 @@ import {
   type ErrnoCode,
   type FileSystem,
   ignoring,
+  PERMISSIONS,
   ROOT_NODE_ID,
   type WritableFileSystem,
 } from '../base/index.ts'
@@ -22,7 +23,7 @@ export function copyRoot(from: FileSystem, to: WritableFileSystem): void {
   }
   const { uid, gid } = stat
   ignoring(IMPOSSIBLE, () => to.setattr(ROOT_NODE_ID, { uid, gid }))
-  ignoring(IMPOSSIBLE, () => to.setattr(ROOT_NODE_ID, { mode: stat.mode & 0o7777 }))
+  ignoring(IMPOSSIBLE, () => to.setattr(ROOT_NODE_ID, { mode: stat.mode & PERMISSIONS }))
   const atime = { seconds: stat.atime, nanoseconds: stat.atimeNsec }
   const mtime = { seconds: stat.mtime, nanoseconds: stat.mtimeNsec }
   ignoring(IMPOSSIBLE, () => to.setattr(ROOT_NODE_ID, { atime, mtime }))

@@ -8,6 +8,7 @@ import {
   isRegular,
   isSymlink,
   type Name,
+  PERMISSIONS,
   runSteps,
   S_IFCHR,
   S_IFMT,
@@ -133,7 +134,7 @@ export class Copy {
       else chownFd(fd, stat.uid, stat.gid)
       for (const [name, value] of xattrs) copyAttribute(fd, name, value, policy)
       for (const [name, value] of own ?? []) setUnless(NO_PLACE, fd, name, value)
-      if (policy.owners === 'real' && !isSymlink(stat.mode)) chmodFd(fd, stat.mode & 0o7777)
+      if (policy.owners === 'real' && !isSymlink(stat.mode)) chmodFd(fd, stat.mode & PERMISSIONS)
       setTimesFd(
         fd,
         { seconds: stat.atime, nanoseconds: stat.atimeNsec },

@@ -3,6 +3,7 @@ import {
   ignoring,
   isDirectory,
   isRegular,
+  NAME_MAX,
   type Name,
   S_IFCHR,
   S_IFMT,
@@ -17,7 +18,6 @@ import type { WorkDirectory } from './work-directory.ts'
 
 /** Mode of `.wh.` files, as fuse-overlayfs makes them. */
 const MARK_MODE = 0o700
-const NAME_MAX = 255
 /** `y`, the value that overlayfs writes. */
 const OPAQUE = Uint8Array.of(0x79)
 /** `x`: empty files in the directory may be whiteouts. */

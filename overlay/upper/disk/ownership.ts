@@ -1,4 +1,14 @@
-import { ignoring, isDirectory, type Name, S_IFMT, type Stat } from '../../../src/base/index.ts'
+import {
+  ignoring,
+  isDirectory,
+  type Name,
+  PERMISSIONS,
+  S_IFMT,
+  S_ISGID,
+  S_ISUID,
+  S_IXGRP,
+  type Stat,
+} from '../../../src/base/index.ts'
 import { chmodFd, chownFd } from '../../../src/sys/files/fd-attributes.ts'
 import { getxattrFd, removexattrFd, setxattrFd } from '../../../src/sys/files/fd-xattr.ts'
 import { type HostStat, statFd } from '../../../src/sys/files/statx.ts'
@@ -6,11 +16,6 @@ import { ACCESS_ACL, aclOfMode } from '../../stored/acl.ts'
 import { presentUpperStat, writeOwner } from '../../stored/owner-record.ts'
 import type { UpperPolicy } from '../../stored/policy.ts'
 import { nameInUpper } from '../../stored/upper-xattrs.ts'
-
-const S_ISUID = 0o4000
-const S_ISGID = 0o2000
-const S_IXGRP = 0o0010
-const PERMISSIONS = 0o7777
 
 const CAPABILITY: Name = 'security.capability'
 

@@ -1,5 +1,5 @@
 import { closeSync, constants } from 'node:fs'
-import { direntType, FsError, ignoring, isDirectory, type Name, S_IFDIR } from '../../../src/base/index.ts'
+import { DT_DIR, DT_UNKNOWN, FsError, ignoring, isDirectory, type Name } from '../../../src/base/index.ts'
 import { mkdirAt, O_PATH, openAt, renameAt, rmdirAt, unlinkAt } from '../../../src/sys/files/at.ts'
 import { listEntries, listNames } from '../../../src/sys/files/directory-entries.ts'
 import { chmodFd } from '../../../src/sys/files/fd-attributes.ts'
@@ -20,9 +20,6 @@ const PRIVATE = 0o700
 
 /** No descriptor: each call with it is EBADF. */
 const NONE = -1
-
-const DT_DIR = direntType(S_IFDIR)
-const DT_UNKNOWN = 0
 
 /**
  * The work directory of an upper, on the same file system. What is half made lies here, so that it gets to its name

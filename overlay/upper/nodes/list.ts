@@ -1,11 +1,18 @@
-import { type DirectorySink, type Entry, FsError, type Name, unlessFailed } from '../../../src/base/index.ts'
+import {
+  type DirectorySink,
+  DT_DIR,
+  type Entry,
+  FsError,
+  type Name,
+  unlessFailed,
+} from '../../../src/base/index.ts'
 import { listEntries } from '../../../src/sys/files/directory-entries.ts'
 import type { HostInode } from '../../../src/sys/files/statx.ts'
 import type { Found } from '../../merge/directory.ts'
 import { listMerged, listSingle } from '../../merge/listing.ts'
 import { ParkedCursors } from '../../merge/parked-cursors.ts'
 import type { LayerEntry } from '../../stored/layer-flags.ts'
-import { DT_DIR, MARK_PREFIX } from '../../stored/whiteout.ts'
+import { MARK_PREFIX } from '../../stored/whiteout.ts'
 import { KeptListings, type Listing, type LowerName } from './kept-listings.ts'
 import { FIRST_UPPER, randomHash, type Shown, UpperNames } from './name-cookies.ts'
 import { type DirectoryNode, isDirectoryNode, type Node } from './nodes.ts'

@@ -1,9 +1,8 @@
-import { FsError, type Name, type NodeId, ROOT_NODE_ID } from '../../../src/base/index.ts'
+import { DT_DIR, DT_REG, FsError, type Name, type NodeId, ROOT_NODE_ID } from '../../../src/base/index.ts'
 import type { HostInode } from '../../../src/sys/files/statx.ts'
 import type { Directory, Part } from '../../merge/directory.ts'
 import { NodeIds } from '../../merge/node-ids.ts'
 import type { Layer } from '../../stored/layer-flags.ts'
-import { DT_DIR, DT_REG } from '../../stored/whiteout.ts'
 
 /** A name of a node in a directory. */
 export interface Place {

@@ -1,9 +1,8 @@
-import { FsError, type Name } from '../../../src/base/index.ts'
+import { DT_DIR, FsError, type Name } from '../../../src/base/index.ts'
 import { setxattrFd } from '../../../src/sys/files/fd-xattr.ts'
 import { Directory, type Stack } from '../../merge/directory.ts'
 import { REDIRECT_ATTRIBUTES, redirectNames } from '../../merge/redirects.ts'
 import type { UpperPolicy } from '../../stored/policy.ts'
-import { DT_DIR } from '../../stored/whiteout.ts'
 import type { DirectoryNode } from './nodes.ts'
 
 /** Longest value, bytes: what overlayfs follows unless told otherwise (overlayfs.rst, `redirect_max`). */

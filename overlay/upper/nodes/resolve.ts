@@ -1,5 +1,13 @@
 import { closeSync, constants } from 'node:fs'
-import { direntType, FsError, isDirectory, isRegular, type Name } from '../../../src/base/index.ts'
+import {
+  DT_DIR,
+  direntType,
+  FsError,
+  isDirectory,
+  isRegular,
+  NAME_MAX,
+  type Name,
+} from '../../../src/base/index.ts'
 import { O_PATH, openAt } from '../../../src/sys/files/at.ts'
 import { getxattrFd, listxattrFd } from '../../../src/sys/files/fd-xattr.ts'
 import { type HostStat, statAt, statFd } from '../../../src/sys/files/statx.ts'
@@ -8,7 +16,7 @@ import { descriptorPath } from '../../../src/sys/plain/proc.ts'
 import { Directory, type Found, type Part } from '../../merge/directory.ts'
 import type { Layer } from '../../stored/layer-flags.ts'
 import { presentUpperStat } from '../../stored/owner-record.ts'
-import { DT_DIR, isMetacopy, MARK_PREFIX, statEntry } from '../../stored/whiteout.ts'
+import { isMetacopy, MARK_PREFIX, statEntry } from '../../stored/whiteout.ts'
 import { readInode } from '../disk/inode-record.ts'
 import { isMarkedDeleted, isUpperWhiteout, upperOpacity } from '../disk/markers.ts'
 import { DirectoryNode, isDirectoryNode, Node } from './nodes.ts'
@@ -19,8 +27,6 @@ import type { Upper } from './upper.ts'
 /** What the upper has under a name: a file, something that deletes the name, or nothing. */
 export type UpperEntry = HostStat | 'whiteout' | undefined
 
-/** Longest name, bytes (NAME_MAX, include/uapi/linux/limits.h). */
-const NAME_MAX = 255
 const { O_DIRECTORY } = constants
 
 /** Finds what a name stands for: the upper first, then what lies below. */

@@ -1,4 +1,4 @@
-import { type AttributeChanges, changing, type Stat } from '../../../src/base/index.ts'
+import { type AttributeChanges, changing, PERMISSIONS, type Stat } from '../../../src/base/index.ts'
 import { setTimesFd } from '../../../src/sys/files/fd-attributes.ts'
 import { truncateFd } from '../../../src/sys/files/file-io.ts'
 import { withStoredIds } from '../../stored/owner.ts'
@@ -43,7 +43,7 @@ export class AttributeWriter {
       files.with(node, (fd) => {
         if (uid !== undefined || gid !== undefined || onlyTouched) this.#ownership.chown(fd, uid, gid)
         if (changes.killPrivileges) this.#ownership.killPrivileges(fd)
-        if (mode !== undefined) this.#ownership.chmod(fd, mode & 0o7777)
+        if (mode !== undefined) this.#ownership.chmod(fd, mode & PERMISSIONS)
         if (atime !== undefined || mtime !== undefined) setTimesFd(fd, atime, mtime)
         if (mtime !== undefined) times.told(node)
       })

@@ -8,9 +8,11 @@ import {
   isRegular,
   isSymlink,
   type Name,
+  PERMISSIONS,
   S_IFCHR,
   S_IFMT,
   S_IFREG,
+  S_ISGID,
   type Stat,
 } from '../../../src/base/index.ts'
 import {
@@ -40,8 +42,6 @@ import type { Upper } from '../nodes/upper.ts'
 import type { CopyUp } from './copy-up.ts'
 
 const { O_CREAT, O_EXCL, O_RDWR } = constants
-const S_ISGID = 0o2000
-const PERMISSIONS = 0o7777
 
 /** What is to be made. */
 export interface NewFile {

@@ -2,6 +2,7 @@ import { closeSync } from 'node:fs'
 import {
   type Background,
   changing,
+  DT_REG,
   type ExtentSink,
   FsError,
   isErrno,
@@ -17,7 +18,6 @@ import { reopenDirectory } from '../../../src/sys/files/at.ts'
 import { duplicateDescriptor } from '../../../src/sys/files/descriptor.ts'
 import { copyRange, fallocateFd, pread, pwrite, seekFd, syncFd } from '../../../src/sys/files/file-io.ts'
 import { statFd } from '../../../src/sys/files/statx.ts'
-import { DT_REG } from '../../stored/whiteout.ts'
 import { Ownership } from '../disk/ownership.ts'
 import { LayerReader } from '../nodes/layer-reader.ts'
 import { assertRegular, isDirectoryNode, type Node } from '../nodes/nodes.ts'

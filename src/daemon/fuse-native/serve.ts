@@ -1,5 +1,5 @@
 import { closeSync, fstatSync, readdirSync } from 'node:fs'
-import { FsError, systemPath } from '../../base/index.ts'
+import { FsError, packDevice, systemPath } from '../../base/index.ts'
 import { allocateTally, hasHostDirectories, openMolecule, watchImages } from '../../molecule/index.ts'
 import { duplicateDescriptor } from '../../sys/files/descriptor.ts'
 import { openFuseDevice } from '../../sys/mounts/device.ts'
@@ -111,7 +111,7 @@ function mountError(error: Error, target: string): FsError {
 }
 
 /** makedev(10, 229): the number of `/dev/fuse`, wherever that lies. */
-const FUSE_RDEV = (10 << 8) | 229
+const FUSE_RDEV = packDevice(10, 229)
 
 /** Descriptors of this process that are connections of FUSE. */
 function connections(): readonly number[] {

@@ -1,8 +1,5 @@
 import { createHash } from 'node:crypto'
-import { encodePath, type PathText, printable } from '../../base/index.ts'
-
-/** Longest name of a folder (NAME_MAX of every common file system), bytes. */
-const NAME_MAX = 255
+import { encodePath, NAME_MAX, type PathText, printable } from '../../base/index.ts'
 
 /**
  * Name of a target's folder: the absolute path without its first slash, other slashes as dashes, as atomfs

@@ -1,7 +1,7 @@
 import { mkdtempSync, readdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
-import { codeOf, FsError, isErrno, type PathText } from '../../base/index.ts'
+import { codeOf, FsError, isErrno, type PathText, PERMISSIONS } from '../../base/index.ts'
 import { assertWritable } from '../../sys/files/at.ts'
 import { Folder } from '../../sys/files/folder.ts'
 import { absolutePath } from '../../sys/files/working-directory.ts'
@@ -165,7 +165,7 @@ function checked(folder: Folder, isRight: (stat: ReturnType<Folder['stat']>) => 
   folder.close()
   throw new FsError(
     'EPERM',
-    `${folder.path} belongs to user ${stat.uid} and has mode ${(stat.mode & 0o7777).toString(8)}: others could change what is in it`,
+    `${folder.path} belongs to user ${stat.uid} and has mode ${(stat.mode & PERMISSIONS).toString(8)}: others could change what is in it`,
   )
 }
 

@@ -6,6 +6,7 @@ import {
   type Name,
   type NewTime,
   type NodeId,
+  PERMISSIONS,
   type RenameMode,
   type XattrMode,
 } from '../../base/index.ts'
@@ -27,7 +28,7 @@ export function decodeSetattrIn(body: ByteReader): AttributeChanges {
   body.skip(8) // lock_owner
   const [atime, mtime, ctime] = [seconds(body), seconds(body), seconds(body)]
   const [atimeNsec, mtimeNsec, ctimeNsec] = [body.u32(), body.u32(), body.u32()]
-  const mode = body.u32() & 0o7777
+  const mode = body.u32() & PERMISSIONS
   body.skip(4) // unused4
   const uid = body.u32()
   const gid = body.u32()

@@ -2,6 +2,8 @@ import {
   type AnswerBuffer,
   ERRNO,
   type ErrnoCode,
+  majorOf,
+  minorOf,
   type ReplyToken,
   type Stat,
   type StatFs,
@@ -186,8 +188,8 @@ export function encodeStatx(reply: Reply, stat: Stat): void {
   encodeStatxTime(reply, stat.btime ?? 0, stat.btimeNsec ?? 0)
   encodeStatxTime(reply, stat.ctime, stat.ctimeNsec)
   encodeStatxTime(reply, stat.mtime, stat.mtimeNsec)
-  reply.u32(deviceMajor(stat.rdev))
-  reply.u32(deviceMinor(stat.rdev))
+  reply.u32(majorOf(stat.rdev))
+  reply.u32(minorOf(stat.rdev))
   reply.u32(0)
   reply.u32(0)
   reply.zeros(112)
@@ -197,15 +199,6 @@ function encodeStatxTime(reply: Reply, seconds: number, nanoseconds: number): vo
   reply.u64(seconds)
   reply.u32(nanoseconds)
   reply.u32(0)
-}
-
-/** `new_decode_dev` (include/linux/kdev_t.h). */
-function deviceMajor(rdev: number): number {
-  return (rdev >>> 8) & 0xfff
-}
-
-function deviceMinor(rdev: number): number {
-  return (rdev & 0xff) | ((rdev >>> 12) & 0xfff00)
 }
 
 /** `struct fuse_kstatfs`, 80 bytes. */

@@ -1,13 +1,18 @@
-import { type AttributeChanges, FsError, isDirectory, type WritableFileSystem } from '../../base/index.ts'
+import {
+  type AttributeChanges,
+  FsError,
+  isDirectory,
+  PERMISSIONS,
+  S_ISGID,
+  S_ISUID,
+  S_IWGRP,
+  S_IWOTH,
+  S_IXGRP,
+  type WritableFileSystem,
+} from '../../base/index.ts'
 import type { Request } from './decode.ts'
 
 /** What the kernel leaves to the file system of taking setuid and setgid away. */
-
-const S_ISUID = 0o4000
-const S_ISGID = 0o2000
-const S_IXGRP = 0o0010
-const S_IWGRP = 0o0020
-const S_IWOTH = 0o0002
 
 /** A change of attributes that names none: it is there to take setuid and setgid away. */
 export function isOnlyToTakePrivileges({ killPrivileges, ctime, ...rest }: AttributeChanges): boolean {
@@ -34,5 +39,5 @@ export function assertMayTakePrivileges(
 /** As chmod(2) does it for a caller who is not in the group of the file (FUSE_SETXATTR_ACL_KILL_SGID). */
 export function dropSetgid(fileSystem: WritableFileSystem, node: number): void {
   const { mode } = fileSystem.getattr(node)
-  if ((mode & S_ISGID) !== 0) fileSystem.setattr(node, { mode: mode & 0o7777 & ~S_ISGID })
+  if ((mode & S_ISGID) !== 0) fileSystem.setattr(node, { mode: mode & PERMISSIONS & ~S_ISGID })
 }

@@ -1,11 +1,4 @@
-import {
-  type DataPath,
-  direntType,
-  type FileSystem,
-  type NodeId,
-  ROOT_NODE_ID,
-  S_IFDIR,
-} from '../../base/index.ts'
+import { type DataPath, DT_DIR, type FileSystem, type NodeId, ROOT_NODE_ID } from '../../base/index.ts'
 import * as abi from './abi.ts'
 import { Protocol } from './protocol.ts'
 
@@ -13,7 +6,6 @@ import { Protocol } from './protocol.ts'
 const NAMES = 6000
 /** Room of one listing, bytes: what the kernel asks for at a time. */
 const LISTING_SIZE = 4096
-const DT_DIR = direntType(S_IFDIR)
 /** So many directories may wait to be listed. */
 const WAITING_DIRECTORIES = 1000
 

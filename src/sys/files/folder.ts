@@ -1,13 +1,13 @@
 import { closeSync, constants, fstatSync, readFileSync, type Stats, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import {
+  DT_DIR,
+  DT_UNKNOWN,
   decodePath,
-  direntType,
   ignoring,
   isDirectory,
   isErrno,
   type PathText,
-  S_IFDIR,
 } from '../../base/index.ts'
 import { mkdirAt, O_PATH, openAt, renameAt, rmdirAt, unlinkAt } from './at.ts'
 import { listEntries } from './directory-entries.ts'
@@ -15,9 +15,6 @@ import { type HostStat, statAt } from './statx.ts'
 import { forgetMade, nameOf, type WalkOptions, walkTo } from './walk.ts'
 
 const { O_CREAT, O_DIRECTORY, O_EXCL, O_NONBLOCK, O_RDONLY, O_WRONLY } = constants
-
-const DT_DIR = direntType(S_IFDIR)
-const DT_UNKNOWN = 0
 
 /** Added to the name of a file that is being written. */
 const UNFINISHED = '.new'

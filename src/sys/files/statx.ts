@@ -1,4 +1,4 @@
-import type { Name, Stat } from '../../base/index.ts'
+import { type Name, packDevice, type Stat } from '../../base/index.ts'
 import { nameAddress, stringAddress } from '../ffi/c-string.ts'
 import { lastErrno, systemError } from '../ffi/ffi.ts'
 import { Scratch } from '../ffi/scratch.ts'
@@ -58,10 +58,9 @@ function s64(at: number): number {
   return (u32(at + 4) | 0) * 2 ** 32 + u32(at)
 }
 
-/** `new_encode_dev` (include/linux/kdev_t.h) of the two numbers at `at`; the kernel has 12 and 20 bits for them. */
+/** Of the two numbers at `at`. */
 function device(at: number): number {
-  const [major, minor] = [u32(at), u32(at + 4)]
-  return ((minor & 0xff) | ((major & 0xfff) << 8) | ((minor & ~0xff) << 12)) >>> 0
+  return packDevice(u32(at), u32(at + 4))
 }
 
 function exact(at: number): HostInode {
