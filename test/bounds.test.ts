@@ -7,6 +7,13 @@ import { describe, expect, test } from 'vitest'
 const ROOT = path.resolve(import.meta.dirname, '..')
 const UNITS: Readonly<Record<string, number>> = { KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 }
 
+const SOURCES = ['src', 'overlay', 'squashfs'].flatMap((folder) =>
+  fs
+    .readdirSync(path.join(ROOT, folder), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => path.posix.join(folder, name)),
+)
+
 interface Row {
   readonly file: string
   readonly constant: string
@@ -23,7 +30,7 @@ function rows(): Row[] {
   }))
 }
 
-/** Value of a constant made of numbers, operators and other constants of the same folder. */
+/** Value of a constant made of numbers, operators and other exported constants. */
 function evaluate(file: string, constant: string): number {
   const text = fs.readFileSync(path.join(ROOT, file), 'utf8')
   const expression = new RegExp(`^(?:export )?const ${constant}\\b[^=]*= ([^\\n]+)$`, 'm').exec(text)?.[1]
@@ -33,13 +40,13 @@ function evaluate(file: string, constant: string): number {
   return Number(new Function(`return ${numbers}`)())
 }
 
+/** The file that exports a constant, or the one that uses it if it has it itself. */
 function definer(file: string, constant: string): string {
-  const folder = path.dirname(file)
-  const names = fs.readdirSync(path.join(ROOT, folder)).filter((name) => name.endsWith('.ts'))
-  const found = names.find((name) =>
-    fs.readFileSync(path.join(ROOT, folder, name), 'utf8').includes(`const ${constant} = `),
-  )
-  return path.posix.join(folder, found ?? `(nothing defines ${constant})`)
+  const has = (name: string): boolean =>
+    fs.readFileSync(path.join(ROOT, name), 'utf8').includes(`const ${constant} = `)
+  const found = [file, ...SOURCES].find(has)
+  if (found === undefined) throw new Error(`${file}: no file defines ${constant}`)
+  return found
 }
 
 describe('the table of bounds in ARCHITECTURE.md', () => {
