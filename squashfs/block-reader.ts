@@ -1,4 +1,10 @@
-import { type BlockReader, type BlockRef, type ByteSource, FsError, messageOf } from '../src/base/index.ts'
+import {
+  type BlockReader,
+  type BlockRef,
+  type ByteSource,
+  DamageError,
+  messageOf,
+} from '../src/base/index.ts'
 import type { Codec } from '../src/codecs/index.ts'
 import { DATA_UNCOMPRESSED } from './block-list.ts'
 
@@ -31,13 +37,14 @@ export class SquashfsBlockReader implements BlockReader {
   /**
    * @param target at least `block.maxSize` bytes
    * @returns decoded length, 1..`block.maxSize`
-   * @throws FsError EIO on damage; `target` is then undefined
+   * @throws DamageError, or FsError EIO of the source; `target` is then undefined
    */
   readBlock(block: BlockRef, target: Uint8Array): number {
     const { position, storedSize, maxSize } = block
     if (storedSize < 1 || storedSize > maxSize || target.length < maxSize) {
-      throw new FsError(
-        'EIO',
+      throw new DamageError(
+        this.#source.label,
+        position,
         `${this.#source.label}: data block at ${position}: stored size ${storedSize}, at most ${Math.min(maxSize, target.length)} bytes are allowed`,
       )
     }
@@ -56,12 +63,21 @@ export class SquashfsBlockReader implements BlockReader {
       length = this.#codec.decode(stored, target)
     } catch (error) {
       const reason = messageOf(error)
-      throw new FsError('EIO', `${this.#source.label}: data block at ${position}: ${reason}`, {
-        cause: error,
-      })
+      throw new DamageError(
+        this.#source.label,
+        position,
+        `${this.#source.label}: data block at ${position}: ${reason}`,
+        {
+          cause: error,
+        },
+      )
     }
     if (length < 1 || length > target.length) {
-      throw new FsError('EIO', `${this.#source.label}: data block at ${position} decodes to ${length} bytes`)
+      throw new DamageError(
+        this.#source.label,
+        position,
+        `${this.#source.label}: data block at ${position} decodes to ${length} bytes`,
+      )
     }
     return length
   }

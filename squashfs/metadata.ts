@@ -1,4 +1,4 @@
-import { type ByteSource, FsError, messageOf, viewOf } from '../src/base/index.ts'
+import { type ByteSource, DamageError, FsError, messageOf, viewOf } from '../src/base/index.ts'
 import type { Codec } from '../src/codecs/index.ts'
 import type { MetadataBlock, MetadataCache, MetadataShelf } from './metadata-cache.ts'
 import { METADATA_SIZE } from './superblock.ts'
@@ -83,8 +83,9 @@ export class MetadataReader {
 
   #decode(position: number, end: number, window: MetadataWindow, what: string): MetadataBlock {
     if (position + HEADER_SIZE > end) {
-      throw new FsError(
-        'EIO',
+      throw new DamageError(
+        this.label,
+        position,
         `${what}: metadata block at ${position} runs past the end of the table at ${end}`,
       )
     }
@@ -93,8 +94,9 @@ export class MetadataReader {
     const dataStart = position + HEADER_SIZE
     const next = dataStart + storedSize
     if (storedSize === 0 || storedSize > METADATA_SIZE || next > end) {
-      throw new FsError(
-        'EIO',
+      throw new DamageError(
+        this.label,
+        position,
         `${what}: metadata block at ${position} has stored size ${storedSize}, expected 1..${METADATA_SIZE} and at most ${end - dataStart} left in the table`,
       )
     }
@@ -112,10 +114,16 @@ export class MetadataReader {
       length = this.#codec.decode(stored, target)
     } catch (error) {
       const reason = messageOf(error)
-      throw new FsError('EIO', `${what}: metadata block at ${position}: ${reason}`, { cause: error })
+      throw new DamageError(this.label, position, `${what}: metadata block at ${position}: ${reason}`, {
+        cause: error,
+      })
     }
     if (length <= 0 || length > target.length) {
-      throw new FsError('EIO', `${what}: metadata block at ${position} decodes to ${length} bytes`)
+      throw new DamageError(
+        this.label,
+        position,
+        `${what}: metadata block at ${position} decodes to ${length} bytes`,
+      )
     }
     return length
   }
@@ -140,9 +148,14 @@ export class MetadataTable {
   /** @param position byte position in the image */
   block(position: number): MetadataBlock {
     if (position < this.start || position >= this.end) {
-      throw new FsError('EIO', `${this.what}: block at ${position} outside ${this.start}..${this.end}`)
+      throw this.damage(position, `block at ${position} outside ${this.start}..${this.end}`)
     }
     return this.#reader.block(position, this.end, this.#window, this.what)
+  }
+
+  /** @param position of what is damaged, in the image */
+  damage(position: number, message: string): DamageError {
+    return new DamageError(this.#reader.label, position, `${this.what}: ${message}`)
   }
 }
 
@@ -240,9 +253,9 @@ export class MetadataCursor {
   #open(position: number, offset: number): MetadataBlock {
     const block = this.table.block(position)
     if (offset >= block.length) {
-      throw new FsError(
-        'EIO',
-        `${this.table.what}: offset ${offset} in the block at ${position}, which decodes to ${block.length} bytes`,
+      throw this.table.damage(
+        position,
+        `offset ${offset} in the block at ${position}, which decodes to ${block.length} bytes`,
       )
     }
     return block
@@ -273,10 +286,8 @@ export class MetadataCursor {
 
   #advance(): void {
     if (this.#block.next >= this.table.end) {
-      throw new FsError(
-        'EIO',
-        `${this.table.what}: a record runs past the end of the table at ${this.table.end}`,
-      )
+      const { end } = this.table
+      throw this.table.damage(end, `a record runs past the end of the table at ${end}`)
     }
     this.#block = this.table.block(this.#block.next)
     this.#offset = 0

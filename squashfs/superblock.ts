@@ -1,4 +1,4 @@
-import { ByteReader, type ByteSource, FsError, viewOf } from '../src/base/index.ts'
+import { ByteReader, type ByteSource, DamageError, FsError, viewOf } from '../src/base/index.ts'
 import type { CompressorName } from '../src/codecs/index.ts'
 
 /** Bytes of the superblock; the data area may begin right after it. */
@@ -65,7 +65,7 @@ export function metadataCapacity(stored: number): number {
 
 /**
  * Reads and validates the superblock at the start of `source`.
- * @throws FsError EIO that names the wrong field, or EINVAL where the source is no squashfs 4.0 image.
+ * @throws DamageError that names the wrong field, or EINVAL where the source is no squashfs 4.0 image.
  */
 export function readSuperblock(source: ByteSource): Superblock {
   const bytes = new Uint8Array(Math.min(SUPERBLOCK_SIZE, source.size))
@@ -75,12 +75,13 @@ export function readSuperblock(source: ByteSource): Superblock {
 
 /** @param sourceSize bytes that can be read from the image's start */
 export function decodeSuperblock(bytes: Uint8Array, sourceSize: number, label: string): Superblock {
-  if (bytes.length === 0) throw new FsError('EIO', `${label}: empty file, expected a squashfs image`)
+  if (bytes.length === 0) throw new DamageError(label, 0, `${label}: empty file, expected a squashfs image`)
   const what = `${label}: superblock`
   checkMagic(bytes, label)
   if (bytes.length < SUPERBLOCK_SIZE) {
-    throw new FsError(
-      'EIO',
+    throw new DamageError(
+      label,
+      0,
       `${label}: ends after ${bytes.length} bytes, the superblock of a squashfs image has ${SUPERBLOCK_SIZE}`,
     )
   }
@@ -111,7 +112,7 @@ export function decodeSuperblock(bytes: Uint8Array, sourceSize: number, label: s
   const exportTable = optionalTable(reader, `${what}: export table`)
 
   const check = (good: boolean, message: string): void => {
-    if (!good) throw new FsError('EIO', `${what}: ${message}`)
+    if (!good) throw new DamageError(label, 0, `${what}: ${message}`)
   }
   const powerOfTwo = (blockSize & (blockSize - 1)) === 0
   check(
@@ -121,7 +122,7 @@ export function decodeSuperblock(bytes: Uint8Array, sourceSize: number, label: s
   check(blockLog < 32 && blockSize === 1 << blockLog, `block log ${blockLog} disagrees with ${blockSize}`)
   const compressor = COMPRESSORS[compressorId - 1]
   if (compressor === undefined)
-    throw new FsError('EIO', `${what}: compressor ${compressorId}, expected 1 to 6`)
+    throw new DamageError(label, 0, `${what}: compressor ${compressorId}, expected 1 to 6`)
   check(idCount > 0, 'id count is 0')
   check(bytesUsed >= SUPERBLOCK_SIZE, `bytes used ${bytesUsed} is less than the superblock`)
   check(bytesUsed <= sourceSize, `bytes used ${bytesUsed}, but only ${sourceSize} bytes are there: truncated`)

@@ -11,7 +11,7 @@ import {
 } from './library/atomfs/index.ts'
 import { inspectSource, type LayerReport } from './molecule/index.ts'
 
-export { FsError } from './base/index.ts'
+export { DamageError, FsError, UsageError } from './base/index.ts'
 export type { MountStatus } from './daemon/serve/control-protocol.ts'
 export {
   type AtomDescriptor,
@@ -62,7 +62,7 @@ export class Molecule {
    * Mounts in a process of its own and resolves when the mount serves.
    * @param target the directory to mount on; by default the one of the options
    * @returns warnings, one line each
-   * @throws FsError why there is no mount; then nothing of it is left
+   * @throws FsError why there is no mount, UsageError for options that make no sense; then nothing of it is left
    */
   async mount(target: string = this.#options.target): Promise<readonly string[]> {
     const { ociDir, tag, allowMissingVerityData, metadataDir } = this.#options

@@ -139,18 +139,39 @@ export const ERRNO = {
 export type ErrnoCode = keyof typeof ERRNO
 
 /**
- * The one error class of the file system. It carries the name of the errno, never its number.
+ * The error of an operation on files, as the kernel and callers know it. It carries the name of the errno, never its
+ * number.
  * Absent is `ENOENT`; damaged or failed verification is `EIO`, never `ENOENT`.
  * Messages say the structure, the position, what was expected and what was found.
  */
 export class FsError extends Error {
-  override readonly name = 'FsError'
+  override readonly name: string = 'FsError'
   readonly code: ErrnoCode
 
   constructor(code: ErrnoCode, message: string, options?: ErrorOptions) {
     super(message, options)
     this.code = code
   }
+}
+
+/** Bytes of an image are not what they must be: EIO. */
+export class DamageError extends FsError {
+  override readonly name = 'DamageError'
+  /** Digest or path of the image. */
+  readonly image: string
+  /** Byte position in the image. */
+  readonly position: number
+
+  constructor(image: string, position: number, message: string, options?: ErrorOptions) {
+    super('EIO', message, options)
+    this.image = image
+    this.position = position
+  }
+}
+
+/** The caller asked for what makes no sense, whatever the state of the system: no errno. The message is one line. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError'
 }
 
 /** The positive errno number to answer with; anything that is not an FsError is a bug, and `EIO`. */

@@ -2,6 +2,7 @@ import fs from 'node:fs'
 import {
   type ByteSource,
   codeOf,
+  DamageError,
   FsError,
   type ImageFacts,
   type ImageKind,
@@ -115,7 +116,7 @@ export function imageSource(
 
 /**
  * Verifies at mount what the mode asks for.
- * @throws FsError EIO with the first damaged block
+ * @throws DamageError with the first damaged block
  */
 export function verifyAtMount(spec: ImageSpec, mode: VerifyMode): void {
   const table = verityOf(spec)
@@ -124,7 +125,9 @@ export function verifyAtMount(spec: ImageSpec, mode: VerifyMode): void {
   const whole = mode === 'eager' || bytesUsed <= SMALL_LAYER
   const from = whole ? 0 : Math.floor(metadataStart / table.dataBlockSize)
   const report = verifyRange({ source: rawSource(spec), table, from, listLimit: 1 })
-  if (report.badBlocks > 0) throw new FsError('EIO', `layer ${spec.label}: ${describeScan(report)}`)
+  if (report.badBlocks === 0) return
+  const position = (report.failures[0] ?? report.unreadable[0])?.position ?? 0
+  throw new DamageError(spec.label, position, `layer ${spec.label}: ${describeScan(report)}`)
 }
 
 /** One line for a scan that found damage. */

@@ -1,16 +1,10 @@
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
-import { FsError } from '../base/index.ts'
+import { DamageError, FsError } from '../base/index.ts'
 import { entryUrl } from '../threads.ts'
-import {
-  findAlgorithm,
-  findVeritySuperblock,
-  mergeReports,
-  type ScanReport,
-  splitBlocks,
-} from '../verity/index.ts'
+import { mergeReports, type ScanReport, splitBlocks } from '../verity/index.ts'
 import { type DamagedRange, type DamageReport, nameDamage } from './damage.ts'
-import { closeImage, type ImageFile, openImage, rawSource, verityOf } from './image-file.ts'
+import { closeImage, type ImageFile, openImage, verityOf } from './image-file.ts'
 import { findFiles } from './resolve.ts'
 import type { ScanData, ScanMessage } from './scan-thread.ts'
 import type { ImageSpec, MoleculeRequest } from './spec.ts'
@@ -84,30 +78,15 @@ function isOpen(image: ImageSpec | LayerVerdict): image is ImageSpec {
 
 /**
  * A layer whose root hash does not even match its tree is a verdict, not a reason to leave out the others.
- * @param given the root hash is the user's: one that is no hash of the image's kind is his mistake, and no damage
+ * @param given the root hash is the user's: one of the wrong length, or a file that cannot be read, is no damage
  */
 function tryOpen(file: ImageFile, given: boolean): ImageSpec | LayerVerdict {
   try {
     return openImage(file)
   } catch (error) {
     if (!(error instanceof FsError) || file.rootHash === undefined) throw error
-    if (given && !isOfItsKind(file, file.rootHash)) throw error
+    if (given && error.code === 'EIO' && !(error instanceof DamageError)) throw error
     return { label: file.label, state: 'failed', bytes: 0, message: error.message }
-  }
-}
-
-/** Whether a root hash has the length of the digests in the image's tree; true where there is no tree to tell. */
-function isOfItsKind({ rootHash: _, ...file }: ImageFile, rootHash: string): boolean {
-  let spec: ImageSpec | undefined
-  try {
-    spec = openImage(file)
-    const algorithm = findVeritySuperblock(rawSource(spec), spec.facts.bytesUsed)?.superblock.algorithm
-    const digest = algorithm === undefined ? undefined : findAlgorithm(algorithm)
-    return digest === undefined || 2 * digest.digestSize === rootHash.length
-  } catch {
-    return true
-  } finally {
-    if (spec !== undefined) closeImage(spec)
   }
 }
 

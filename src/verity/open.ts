@@ -1,4 +1,4 @@
-import { type ByteSource, FsError } from '../base/index.ts'
+import { type ByteSource, DamageError, FsError } from '../base/index.ts'
 import type { VerityFailure } from './failure.ts'
 import { roundUp, treeGeometry, treeOffsetAfter } from './geometry.ts'
 import {
@@ -54,7 +54,7 @@ export interface FoundSuperblock {
  * Looks for a superblock behind the data: at the next 4 KiB, and then at the next multiple of each larger
  * block size, where builders that pad to their own block size put it.
  * @returns undefined where there is none
- * @throws FsError EIO where there is one and it is damaged
+ * @throws DamageError where there is one and it is damaged
  */
 export function findVeritySuperblock(source: ByteSource, dataLength: number): FoundSuperblock | undefined {
   checkDataLength(source, dataLength)
@@ -67,7 +67,7 @@ export function findVeritySuperblock(source: ByteSource, dataLength: number): Fo
     const bytes = new Uint8Array(VERITY_SUPERBLOCK_SIZE)
     source.readInto(hashOffset, bytes)
     if (hasVeritySignature(bytes)) {
-      return { hashOffset, superblock: decodeVeritySuperblock(bytes, superblockName(source, hashOffset)) }
+      return { hashOffset, superblock: decodeIn(source, hashOffset, bytes) }
     }
   }
   return undefined
@@ -77,8 +77,9 @@ export function findVeritySuperblock(source: ByteSource, dataLength: number): Fo
  * Opens an image for verified reading. The top of the tree is compared with the root hash at once: a wrong
  * root hash, or a forged salt, algorithm or hash block size, fails here. Other forged fields lead to wrong
  * hashes or positions when blocks are read, and fail then.
- * @throws FsError EINVAL for a root hash that is not hex; EIO where there is no superblock or a damaged one,
- *   the tree does not fit into its file or does not cover `dataLength`, or the root hash does not match
+ * @throws FsError EINVAL for a root hash that is not hex, EIO for one that is of another length than the hashes of the
+ *   tree; DamageError where there is no superblock or a damaged one, the tree does not fit into its file or does not
+ *   cover `dataLength`, or the root hash does not match
  */
 export function openVerity(options: OpenVerityOptions): VerifiedSource {
   const { source, hashSource = source, rootHash } = options
@@ -88,8 +89,9 @@ export function openVerity(options: OpenVerityOptions): VerifiedSource {
   const table = { ...tree, rootHash: rootHash.toLowerCase() }
   checkTable(table, source, hashSource, dataLength)
   if (hashSource === source && table.dataBlocks * table.dataBlockSize > hashOffset) {
-    throw new FsError(
-      'EIO',
+    throw new DamageError(
+      source.label,
+      hashOffset,
       `layer ${source.label}: verity data at byte ${hashOffset} lies inside the data it covers ` +
         `(${table.dataBlocks} blocks of ${table.dataBlockSize})`,
     )
@@ -100,8 +102,9 @@ export function openVerity(options: OpenVerityOptions): VerifiedSource {
   if (typeof options.dataLength !== 'number') {
     const proven = options.dataLength(verified)
     if (proven !== dataLength) {
-      throw new FsError(
-        'EIO',
+      throw new DamageError(
+        source.label,
+        0,
         `layer ${source.label}: the image said ${dataLength} bytes used, its verified bytes say ${proven}`,
       )
     }
@@ -129,8 +132,9 @@ function locateTree(options: OpenVerityOptions, hashSource: ByteSource, dataLeng
       : { hashOffset, superblock: readSuperblock(hashSource, hashOffset) }
   if (found === undefined) {
     const at = roundUp(dataLength, HASH_OFFSET_ALIGNMENT)
-    throw new FsError(
-      'EIO',
+    throw new DamageError(
+      hashSource.label,
+      at,
       `layer ${hashSource.label}: a root hash is given, but there is no verity superblock at byte ${at}`,
     )
   }
@@ -147,11 +151,11 @@ function readSuperblock(source: ByteSource, hashOffset: number): VeritySuperbloc
     throw new FsError('EINVAL', `${what}: the hash offset must be a multiple of ${VERITY_SUPERBLOCK_SIZE}`)
   }
   if (hashOffset > source.size - VERITY_SUPERBLOCK_SIZE) {
-    throw new FsError('EIO', `${what}: lies outside the file of ${source.size} bytes`)
+    throw new DamageError(source.label, hashOffset, `${what}: lies outside the file of ${source.size} bytes`)
   }
   const bytes = new Uint8Array(VERITY_SUPERBLOCK_SIZE)
   source.readInto(hashOffset, bytes)
-  return decodeVeritySuperblock(bytes, what)
+  return decodeIn(source, hashOffset, bytes)
 }
 
 /** What can be known without hashing. */
@@ -166,21 +170,24 @@ function checkTable(
   parseRootHash(table.rootHash, algorithm, what)
   const { coveredBytes, treeEnd } = treeGeometry(table, algorithm.digestSize, table.treeOffset)
   if (coveredBytes < dataLength) {
-    throw new FsError(
-      'EIO',
+    throw new DamageError(
+      source.label,
+      table.treeOffset,
       `${what}: the hash tree covers ${coveredBytes} bytes (${table.dataBlocks} blocks of ${table.dataBlockSize}), ` +
         `the image uses ${dataLength}; ${tailHint(table.dataBlockSize)}`,
     )
   }
   if (coveredBytes > source.size) {
-    throw new FsError(
-      'EIO',
+    throw new DamageError(
+      source.label,
+      table.treeOffset,
       `${what}: the hash tree covers ${coveredBytes} bytes, the file has ${source.size}`,
     )
   }
   if (treeEnd > hashSource.size) {
-    throw new FsError(
-      'EIO',
+    throw new DamageError(
+      source.label,
+      table.treeOffset,
       `${what}: the hash tree ends at byte ${treeEnd}, the file has ${hashSource.size}`,
     )
   }
@@ -189,6 +196,16 @@ function checkTable(
 function checkDataLength(source: ByteSource, dataLength: number): void {
   if (!Number.isSafeInteger(dataLength) || dataLength < 0) {
     throw new FsError('EIO', `layer ${source.label}: data length ${dataLength}`)
+  }
+}
+
+/** @throws DamageError */
+function decodeIn(source: ByteSource, hashOffset: number, bytes: Uint8Array): VeritySuperblock {
+  try {
+    return decodeVeritySuperblock(bytes, superblockName(source, hashOffset))
+  } catch (error) {
+    if (!(error instanceof FsError)) throw error
+    throw new DamageError(source.label, hashOffset, error.message, { cause: error })
   }
 }
 

@@ -1,4 +1,4 @@
-import { type ByteSource, FsError } from '../base/index.ts'
+import { type ByteSource, DamageError } from '../base/index.ts'
 import { describeFailure, type VerityCounters, type VerityFailure } from './failure.ts'
 import { HashTree } from './hash-tree.ts'
 import type { VerityTable } from './table.ts'
@@ -56,7 +56,7 @@ export class VerifiedSource implements ByteSource {
   }
 
   /**
-   * @throws FsError EIO outside the covered range, when the disk fails, and when a block does not verify;
+   * @throws DamageError outside the covered range and when a block does not verify, FsError EIO when the disk fails;
    *   `target` is then zeroed as far as unverified bytes were in it.
    */
   readInto(position: number, target: Uint8Array): void {
@@ -113,8 +113,9 @@ export class VerifiedSource implements ByteSource {
     }
     if (failure === undefined) return
     this.#onFailure?.(failure)
-    throw new FsError(
-      'EIO',
+    throw new DamageError(
+      this.label,
+      failure.position,
       `layer ${this.label}: root hash does not match: expected ${failure.expected} got ${failure.actual} ` +
         `(wrong root hash, or damaged verity superblock or top of the hash tree at byte ${failure.position})`,
     )
@@ -145,13 +146,14 @@ export class VerifiedSource implements ByteSource {
     if (failure === undefined) return
     bytes.fill(0)
     this.#onFailure?.(failure)
-    throw new FsError('EIO', describeFailure(failure))
+    throw new DamageError(this.label, failure.position, describeFailure(failure))
   }
 
-  #outside(position: number, length: number): FsError {
+  #outside(position: number, length: number): DamageError {
     const { dataBlocks, dataBlockSize } = this.table
-    return new FsError(
-      'EIO',
+    return new DamageError(
+      this.label,
+      position,
       `layer ${this.label}: ${length} bytes at ${position} are outside the ${this.size} bytes that the hash tree ` +
         `covers (${dataBlocks} blocks of ${dataBlockSize}); ${tailHint(dataBlockSize)}`,
     )

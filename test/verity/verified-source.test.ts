@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { ByteSource } from '../../src/base/index.ts'
+import { type ByteSource, DamageError } from '../../src/base/index.ts'
 import {
   type AppendVerityOptions,
   openVerity,
@@ -105,7 +105,8 @@ describe('damage', () => {
       made.source.flip(17 * 512 + offset)
       const target = new Uint8Array(3 * 512).fill(9)
       const error = failureOf(() => verified.readInto(16 * 512, target))
-      expect(error.code).toBe('EIO')
+      expect(error).toBeInstanceOf(DamageError)
+      expect(error).toMatchObject({ code: 'EIO', image: 'memory', position: 8704 })
       expect(error.message).toMatch(
         /^layer memory: data block 17 at byte 8704: expected [0-9a-f]{64} got [0-9a-f]{64}$/,
       )

@@ -1,4 +1,4 @@
-import { FsError, type LogLevel } from '../../base/index.ts'
+import { type LogLevel, UsageError } from '../../base/index.ts'
 import type { DaemonProcess } from '../../daemon/client/spawn.ts'
 import { isJournal } from '../../daemon/life/log.ts'
 import type { ChangesPlace, MountRequest } from '../../daemon/request.ts'
@@ -30,11 +30,11 @@ export interface MountFlags {
 
 /**
  * The request for one mount. Paths become absolute without being resolved: `a/link/..` is left to the kernel.
- * @throws FsError for options that make no sense, in one clear line
+ * @throws UsageError for options that make no sense, in one clear line
  */
 export function buildMountRequest(source: string, target: string, flags: MountFlags): MountRequest {
-  if (source === '') throw new FsError('EINVAL', 'the source is empty: give OCIDIR:TAG or a squashfs file')
-  if (target === '') throw new FsError('EINVAL', 'the target is empty: give the directory to mount on')
+  if (source === '') throw new UsageError('the source is empty: give OCIDIR:TAG or a squashfs file')
+  if (target === '') throw new UsageError('the target is empty: give the directory to mount on')
   const {
     options,
     verify,
@@ -44,7 +44,7 @@ export function buildMountRequest(source: string, target: string, flags: MountFl
   const debug = flags.debug === true || debugs
   const changes = changesPlace(flags, options.readOnly)
   if (changes !== undefined && options.driver === 'fuse-native') {
-    throw new FsError('EINVAL', 'driver=fuse-native is for read-only mounts: leave it out for a writable one')
+    throw new UsageError('driver=fuse-native is for read-only mounts: leave it out for a writable one')
   }
   return {
     source,
@@ -68,14 +68,14 @@ function offsetOption(offset: string | undefined): readonly string[] {
   return offset === undefined ? [] : [`offset=${parseOffset(offset)}`]
 }
 
-/** @throws FsError EINVAL where the options name two places, or none */
+/** @throws UsageError where the options name two places, or none */
 function changesPlace(flags: MountFlags, readOnly: boolean): ChangesPlace | undefined {
   const { persist, upper } = flags
   if (persist !== undefined && upper !== undefined) {
-    throw new FsError('EINVAL', '--persist and --upper both say where changes go: give one of them')
+    throw new UsageError('--persist and --upper both say where changes go: give one of them')
   }
   for (const [name, folder] of Object.entries({ persist, upper })) {
-    if (folder === '') throw new FsError('EINVAL', `--${name}: the name of the directory is empty`)
+    if (folder === '') throw new UsageError(`--${name}: the name of the directory is empty`)
   }
   if (persist !== undefined) return { kind: 'persist', folder: anchoredPath(persist) }
   if (upper !== undefined) return { kind: 'upper', upper: anchoredPath(upper) }
@@ -130,12 +130,12 @@ export function parseLogFlags(
 
 function parseLogLevel(text: string): LogLevel {
   if (text === 'error' || text === 'warn' || text === 'info' || text === 'debug') return text
-  throw new FsError('EINVAL', `--log-level is error, warn, info or debug, not '${text}'`)
+  throw new UsageError(`--log-level is error, warn, info or debug, not '${text}'`)
 }
 
 function parseReadyFd(text: string): number {
   if (!/^\d{1,9}$/.test(text) || Number(text) < 1) {
-    throw new FsError('EINVAL', `--ready-fd ${text}: expected the number of an open descriptor`)
+    throw new UsageError(`--ready-fd ${text}: expected the number of an open descriptor`)
   }
   return Number(text)
 }

@@ -1,4 +1,4 @@
-import { FsError } from '../../base/index.ts'
+import { UsageError } from '../../base/index.ts'
 import type { DaemonProcess } from '../../daemon/client/spawn.ts'
 import type { ChangesPlace, MountOptions, MountRequest } from '../../daemon/request.ts'
 import { absolutePath, anchoredPath } from '../../sys/files/working-directory.ts'
@@ -15,12 +15,12 @@ export type OverlayFlags = Pick<MountFlags, 'foreground' | 'debug' | 'metadir' |
 /** What mount tables show as the source. */
 const SOURCE = 'overlay'
 
-/** The request for one overlay of directories. @throws FsError for options that make no sense, in one clear line */
+/** The request for one overlay of directories. @throws UsageError for options that make no sense, in one clear line */
 export function buildOverlayRequest(
   target: string,
   flags: OverlayFlags,
 ): { readonly request: MountRequest; readonly ignored: readonly string[] } {
-  if (target === '') throw new FsError('EINVAL', 'the target is empty: give the directory to mount on')
+  if (target === '') throw new UsageError('the target is empty: give the directory to mount on')
   const overlay = parseOverlayOptions(flags.o ?? [])
   const changes = changesOf(overlay)
   const request: MountRequest = {
@@ -47,8 +47,8 @@ function changesOf({ upper, work }: OverlayOptions): ChangesPlace | undefined {
 
 function optionsOf({ others, neverSyncs }: OverlayOptions): MountOptions {
   const { options } = parseMountOptions(others)
-  if (options.driver !== 'builtin') throw new FsError('EINVAL', 'an overlay needs driver=builtin')
-  if (options.offset !== undefined) throw new FsError('EINVAL', 'offset= is for one squashfs file')
+  if (options.driver !== 'builtin') throw new UsageError('an overlay needs driver=builtin')
+  if (options.offset !== undefined) throw new UsageError('offset= is for one squashfs file')
   const upper = neverSyncs
     ? { ...options.upper, fsync: 'volatile' as const, volatileSign: false }
     : options.upper
@@ -69,7 +69,7 @@ export async function overlay(
 ): Promise<number> {
   const target = words.at(-1)
   if (target === undefined || words.length > 2) {
-    throw new FsError('EINVAL', 'expected one directory to mount on, after the options')
+    throw new UsageError('expected one directory to mount on, after the options')
   }
   const changes = remountWords(flags.o)
   if (changes !== undefined) return await remount(target, changes, flags.metadir)

@@ -1,4 +1,4 @@
-import { FsError, type PathText } from '../../base/index.ts'
+import { type PathText, UsageError } from '../../base/index.ts'
 import { remount as remountTarget } from '../../daemon/client/remount.ts'
 import { absolutePath, anchoredPath } from '../../sys/files/working-directory.ts'
 import { splitOptions } from '../options/mount-options.ts'
@@ -35,7 +35,7 @@ export async function remount(
   words: readonly string[],
   metadir: PathText | undefined,
 ): Promise<number> {
-  if (words.includes('bind')) throw new FsError('EINVAL', 'remount,bind is for mount(8): call it with -i')
+  if (words.includes('bind')) throw new UsageError('remount,bind is for mount(8): call it with -i')
   await remountTarget(anchoredPath(target), {
     change: (flags) => {
       for (const word of words) {

@@ -1,4 +1,4 @@
-import { FsError } from '../../base/index.ts'
+import { UsageError } from '../../base/index.ts'
 import type { IdRange, IdRule } from '../../daemon/request.ts'
 
 /** Ids are 32 bits and the last one means "none" (chown(2)). */
@@ -23,27 +23,23 @@ export function idRule(options: IdOptions, squashToRoot: boolean): IdRule | unde
 /**
  * Parses `STORED:SHOWN:COUNT[:STORED:SHOWN:COUNT…]`, the form of fuse-overlayfs. A colon at the start is allowed:
  * containers/storage writes one (`optsAppendMappings`).
- * @throws FsError EINVAL naming the option
+ * @throws UsageError naming the option
  */
 export function parseIdRanges(name: string, value: string): readonly IdRange[] {
   const numbers = value.replace(/^:/, '').split(':')
   if (numbers.length % 3 !== 0 || numbers.some((text) => !/^\d{1,10}$/.test(text))) {
-    throw new FsError(
-      'EINVAL',
+    throw new UsageError(
       `option ${name}=${value}: expected STORED:SHOWN:COUNT, once or several times, all whole numbers`,
     )
   }
   if (numbers.length / 3 > MAX_RANGES) {
-    throw new FsError('EINVAL', `option ${name}: ${numbers.length / 3} ranges, at most ${MAX_RANGES}`)
+    throw new UsageError(`option ${name}: ${numbers.length / 3} ranges, at most ${MAX_RANGES}`)
   }
   const ranges: IdRange[] = []
   for (let at = 0; at < numbers.length; at += 3) {
     const [stored = 0, shown = 0, count = 0] = numbers.slice(at, at + 3).map(Number)
     if (count < 1 || stored + count - 1 > MAX_ID || shown + count - 1 > MAX_ID) {
-      throw new FsError(
-        'EINVAL',
-        `option ${name}=${value}: ${count} ids from ${stored} or ${shown} are not ids`,
-      )
+      throw new UsageError(`option ${name}=${value}: ${count} ids from ${stored} or ${shown} are not ids`)
     }
     ranges.push({ stored, shown, count })
   }

@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os'
-import { FsError } from '../../base/index.ts'
+import { UsageError } from '../../base/index.ts'
 import type { Driver, MountOptions, UpperOptions, VerifyMode } from '../../daemon/request.ts'
 import type { MountFlag } from '../../sys/mounts/mount.ts'
 import { effectiveGid, effectiveUid, isHostRoot } from '../../sys/plain/namespaces.ts'
@@ -73,7 +73,7 @@ const FLAGS: Readonly<Record<string, Flag>> = {
   allow_other: ({ draft }) => setTrue(draft, 'allowOther'),
   noallow_other: ({ draft }) => setFalse(draft, 'allowOther'),
   allow_root: () => {
-    throw new FsError('EINVAL', "option 'allow_root' does not exist in the kernel: use allow_other")
+    throw new UsageError("option 'allow_root' does not exist in the kernel: use allow_other")
   },
   default_permissions: ({ draft }) => setTrue(draft, 'defaultPermissions'),
   nosuid: (state) => {
@@ -150,7 +150,7 @@ const SETTERS: Readonly<Record<string, Setter>> = {
     draft.fsname = value
   },
   context: ({ draft }, value, name) => {
-    if (value.includes('"')) throw new FsError('EINVAL', `option ${name}: a label holds no quotation marks`)
+    if (value.includes('"')) throw new UsageError(`option ${name}: a label holds no quotation marks`)
     draft.context = value
   },
   notify_pipe: ({ draft }, value) => {
@@ -187,7 +187,7 @@ const OWNERS = { '0': 0, '1': 1, '2': 2 } as const
 
 /**
  * Parses the values of all `-o`, in their order; the last word counts.
- * @throws FsError EINVAL naming the option
+ * @throws UsageError naming the option
  */
 export function parseMountOptions(lists: readonly string[]): ParsedMountOptions {
   const state: State = {
@@ -235,7 +235,7 @@ function applyOption(state: State, option: string): void {
   const flag = lookup(FLAGS, name)
   if (setter !== undefined && (equals >= 0 || flag === undefined)) {
     if (equals < 0 || equals === option.length - 1)
-      throw new FsError('EINVAL', `option '${name}' needs a value: ${name}=...`)
+      throw new UsageError(`option '${name}' needs a value: ${name}=...`)
     setter(state, option.slice(equals + 1), name)
     return
   }
@@ -244,9 +244,9 @@ function applyOption(state: State, option: string): void {
       ...Object.keys(FLAGS).filter((one) => one !== 'allow_root'),
       ...Object.keys(SETTERS).map((one) => `${one}=`),
     ]
-    throw new FsError('EINVAL', `unknown option '${name}' after -o; known are: ${known.sort().join(', ')}`)
+    throw new UsageError(`unknown option '${name}' after -o; known are: ${known.sort().join(', ')}`)
   }
-  if (equals >= 0) throw new FsError('EINVAL', `option '${name}' takes no value`)
+  if (equals >= 0) throw new UsageError(`option '${name}' takes no value`)
   flag(state)
 }
 
@@ -265,27 +265,27 @@ export function splitOptions(list: string): readonly string[] {
   return words.map((word) => word.replace(/\\(.)/gs, '$1'))
 }
 
-/** Where an image begins in its file, bytes with an optional K, M or G. @throws FsError EINVAL */
+/** Where an image begins in its file, bytes with an optional K, M or G. @throws UsageError */
 export function parseOffset(value: string, name = '--offset'): number {
   return parseSize(name, value, 0, Number.MAX_SAFE_INTEGER)
 }
 
-/** @throws FsError EINVAL */
+/** @throws UsageError */
 export function parseVerifyMode(value: string): VerifyMode {
   if (value === 'auto' || value === 'lazy' || value === 'eager') return value
-  throw new FsError('EINVAL', `verify is auto, lazy or eager, not '${value}'`)
+  throw new UsageError(`verify is auto, lazy or eager, not '${value}'`)
 }
 
-/** @throws FsError EINVAL */
+/** @throws UsageError */
 function parseDriver(value: string): Driver {
   if (value === 'builtin' || value === 'fuse-native') return value
-  throw new FsError('EINVAL', `driver is builtin or fuse-native, not '${value}'`)
+  throw new UsageError(`driver is builtin or fuse-native, not '${value}'`)
 }
 
-/** @throws FsError EINVAL */
+/** @throws UsageError */
 function oneOf<T extends string>(name: string, value: string, words: readonly T[]): T {
   const word = words.find((one) => one === value)
-  if (word === undefined) throw new FsError('EINVAL', `option ${name}=${value}: expected ${words.join(', ')}`)
+  if (word === undefined) throw new UsageError(`option ${name}=${value}: expected ${words.join(', ')}`)
   return word
 }
 
@@ -305,7 +305,7 @@ function parseInteger(name: string, value: string, min: number, max: number): nu
 
 function checkRange(name: string, text: string, value: number, min: number, max: number): number {
   if (!(value >= min && value <= max)) {
-    throw new FsError('EINVAL', `option ${name}=${text}: expected a whole number from ${min} to ${max}`)
+    throw new UsageError(`option ${name}=${text}: expected a whole number from ${min} to ${max}`)
   }
   return value
 }

@@ -1,4 +1,4 @@
-import { FsError } from '../../base/index.ts'
+import { UsageError } from '../../base/index.ts'
 import { isKnownOption } from './mount-options.ts'
 
 /** What the options of an overlay name, as fuse-overlayfs and the kernel's overlayfs take them. */
@@ -78,7 +78,7 @@ const SETTERS: Readonly<Record<string, Setter>> = {
 
 /**
  * Parses the values of all `-o` of an overlay.
- * @throws FsError EINVAL where a directory is missing that is needed
+ * @throws UsageError where a directory is missing that is needed
  */
 export function parseOverlayOptions(lists: readonly string[]): OverlayOptions {
   const draft: Draft = {
@@ -92,9 +92,9 @@ export function parseOverlayOptions(lists: readonly string[]): OverlayOptions {
   }
   for (const option of lists.flatMap(splitOverlayOptions)) applyOption(draft, option)
   const { upper, work, lowers, others, neverSyncs, ignored } = draft
-  if (lowers.length === 0) throw new FsError('EINVAL', 'no lower directory: give -o lowerdir=DIR[:DIR...]')
+  if (lowers.length === 0) throw new UsageError('no lower directory: give -o lowerdir=DIR[:DIR...]')
   if (upper !== undefined && work === undefined && !others.includes('ro')) {
-    throw new FsError('EINVAL', 'upperdir= needs workdir=DIR, on the same file system')
+    throw new UsageError('upperdir= needs workdir=DIR, on the same file system')
   }
   return {
     lowers,

@@ -1,14 +1,14 @@
-import { FsError } from '../../base/index.ts'
+import { UsageError } from '../../base/index.ts'
 
 /** Bytes of the digests that dm-verity can use: SHA-1 to SHA-512 and their kin. */
 const DIGEST_SIZES = [20, 28, 32, 48, 64]
 
 /**
  * The value of `--root-hash` in lower case. Which of the lengths is right, the hash tree says.
- * @throws FsError EINVAL
+ * @throws UsageError
  */
 export function parseRootHash(text: string): string {
-  const wrong = (what: string): FsError => new FsError('EINVAL', `--root-hash ${text}: ${what}`)
+  const wrong = (what: string): UsageError => new UsageError(`--root-hash ${text}: ${what}`)
   const other = /[^0-9a-fA-F]/u.exec(text)?.[0]
   if (other !== undefined) throw wrong(`'${other}' is no hex digit`)
   if (text.length % 2 !== 0) {

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { codeOf, FsError, messageOf } from '../../base/index.ts'
+import { codeOf, FsError, messageOf, UsageError } from '../../base/index.ts'
 import { procPath } from '../../sys/plain/proc.ts'
 
 /** What to do about a limit or a place that is full, by the errno that tells of it. */
@@ -20,7 +20,9 @@ const NO_THREAD = ['ERR_WORKER_INIT_FAILED', 'ERR_WORKER_OUT_OF_MEMORY']
  * is a fault of this program, and the line names its place in the code.
  */
 export function failureText(error: unknown): string {
-  if (error instanceof FsError || errnoOfCause(error) !== undefined) return explain(error)
+  const isExpected =
+    error instanceof FsError || error instanceof UsageError || errnoOfCause(error) !== undefined
+  if (isExpected) return explain(error)
   return `internal error: ${error instanceof Error ? placeOf(error) : String(error)}`
 }
 

@@ -16,7 +16,7 @@ describe('parseRootHash', () => {
     ['', '0 hex digits are no root hash: expected one of 40, 56, 64, 96, 128, mostly 64'],
   ])('refuses %s', (text, why) => {
     expect(() => parseRootHash(text)).toThrow(
-      expect.objectContaining({ code: 'EINVAL', message: `--root-hash ${text}: ${why}` }),
+      expect.objectContaining({ name: 'UsageError', message: `--root-hash ${text}: ${why}` }),
     )
   })
 })
