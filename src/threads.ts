@@ -5,8 +5,8 @@
 export const ENTRIES = {
   /** The process that serves one mount in the background. */
   daemon: 'daemon/life/main.ts',
-  dispatcher: 'daemon/serve/dispatcher-thread.ts',
-  'data-worker': 'daemon/serve/data-worker-thread.ts',
+  dispatcher: 'drivers/builtin/dispatcher-thread.ts',
+  'data-worker': 'drivers/builtin/data-worker-thread.ts',
   /** Verifies a range of an image. */
   scan: 'molecule/scan-thread.ts',
 } as const

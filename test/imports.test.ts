@@ -33,8 +33,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'src/sys',
     'src/base',
   ],
-  'src/daemon': ['src/threads.ts', 'src/molecule', 'src/fuse', 'src/sys', 'src/base'],
-  'src/cli': ['src/daemon', 'src/molecule', 'src/fuse', 'src/sys', 'src/base'],
+  // Who speaks to the kernel: siblings, chosen in `index.ts`.
+  'src/drivers': ['src/threads.ts', 'src/molecule', 'src/fuse', 'src/sys', 'src/base'],
+  'src/daemon': ['src/threads.ts', 'src/drivers', 'src/molecule', 'src/sys', 'src/base'],
+  'src/cli': ['src/daemon', 'src/drivers', 'src/molecule', 'src/sys', 'src/base'],
   // What is for those who embed, and for nobody inside.
   'src/library': [
     'src/daemon',
@@ -68,6 +70,20 @@ function sourceFiles(folder: string): string[] {
 function importsOf(file: string): string[] {
   const text = fs.readFileSync(path.join(ROOT, file), 'utf8')
   return [...text.matchAll(/\b(?:from|import)\s*\(?\s*'([@\w./:-]+)'/g)].map((match) => match[1]!)
+}
+
+/** What is loaded together with a file: no types, and nothing that waits for `import()`. */
+function loadedWith(first: string): Set<string> {
+  const loaded = new Set([first])
+  for (const file of loaded) {
+    const text = fs.readFileSync(path.join(ROOT, file), 'utf8')
+    for (const [, , specifier] of text.matchAll(
+      /^(?:import|export|\}) (?!type\b)([^;]*?from )?'(\.[^']+\.ts)'/gm,
+    )) {
+      loaded.add(path.posix.join(path.posix.dirname(file), specifier!))
+    }
+  }
+  return loaded
 }
 
 const FILES = ['src', 'squashfs', 'overlay'].flatMap(sourceFiles)
@@ -136,6 +152,25 @@ describe('imports', () => {
       }
     }
     expect([...targets.keys()]).toEqual([])
+  })
+})
+
+describe('drivers', () => {
+  it('do not import each other', () => {
+    const wrong = FILES.filter((file) => file.startsWith('src/drivers/')).flatMap((file) => {
+      const other = file.includes('/builtin/') ? 'fuse-native' : 'builtin'
+      if (path.posix.dirname(file) === 'src/drivers') return []
+      return importsOf(file).filter((name) => name.includes(`/${other}/`))
+    })
+    expect(wrong).toEqual([])
+  })
+
+  it('are loaded when they are used: a mount by the builtin loads nothing of fuse-native', () => {
+    for (const entry of ['src/daemon/life/background.ts', 'src/daemon/life/foreground.ts']) {
+      const loaded = [...loadedWith(entry)]
+      expect(loaded).toContain('src/drivers/builtin/server.ts')
+      expect(loaded.filter((file) => file.includes('/fuse-native/'))).toEqual([])
+    }
   })
 })
 

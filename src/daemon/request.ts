@@ -1,15 +1,10 @@
 import type { LogLevel } from '../base/index.ts'
+import type { DriverName } from '../drivers/index.ts'
 import type { ChangesPlace, IdRule, UpperOptions, VerifyMode } from '../molecule/index.ts'
 import type { MountFlag } from '../sys/mounts/mount.ts'
 
 export type { ChangesPlace, IdRange, IdRule, UpperOptions, VerifyMode } from '../molecule/index.ts'
 export type { LogLevel }
-
-/**
- * Who speaks to the kernel: `builtin` is the server of our own on `/dev/fuse`, `fuse-native` the npm package of that
- * name with libfuse 2 (docs/adr/0011-fuse-native-driver.md).
- */
-export type Driver = 'builtin' | 'fuse-native'
 
 /**
  * The `-o` options as typed values. Those that only concern other programs (`_netdev`, `x-*`) are gone here.
@@ -33,7 +28,7 @@ export interface MountOptions {
   readonly followRedirects?: boolean
   /** Shows inode numbers below 2^32, whatever those of the layers and of the upper directory are. */
   readonly ino32?: boolean
-  readonly driver: Driver
+  readonly driver: DriverName
   /** Bound of the block cache, bytes. */
   readonly cacheSize: number
   /** Data workers beside the dispatcher. */

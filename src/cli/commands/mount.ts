@@ -98,15 +98,11 @@ export async function mount(
 /** Serves a request here or in the background. @returns the exit code */
 export async function serve(request: MountRequest, early?: DaemonProcess): Promise<number> {
   if (request.foreground) {
-    const [{ exitNow }, { runInForeground }, { resolveMolecule }, { startServer }, { serveByFuseNative }] =
-      await Promise.all([
-        import('../../sys/process/exit.ts'),
-        import('../../daemon/life/foreground.ts'),
-        import('../../molecule/index.ts'),
-        import('../../daemon/serve/server.ts'),
-        import('../../daemon/fuse-native/serve.ts'),
-      ])
-    return exitNow(await runInForeground(request, { resolveMolecule, startServer, serveByFuseNative }))
+    const [{ exitNow }, { runInForeground }] = await Promise.all([
+      import('../../sys/process/exit.ts'),
+      import('../../daemon/life/foreground.ts'),
+    ])
+    return exitNow(await runInForeground(request))
   }
   const { startDaemon } = await import('../../daemon/client/start-daemon.ts')
   const warnings = await startDaemon(request, early)

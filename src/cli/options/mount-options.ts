@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os'
 import { UsageError } from '../../base/index.ts'
-import type { Driver, MountOptions, UpperOptions, VerifyMode } from '../../daemon/request.ts'
+import type { MountOptions, UpperOptions, VerifyMode } from '../../daemon/request.ts'
+import type { DriverName } from '../../drivers/index.ts'
 import type { MountFlag } from '../../sys/mounts/mount.ts'
 import { effectiveGid, effectiveUid, isHostRoot } from '../../sys/plain/namespaces.ts'
 import { type IdOptions, idRule, MAX_ID, parseIdRanges } from './id-mapping.ts'
@@ -277,7 +278,7 @@ export function parseVerifyMode(value: string): VerifyMode {
 }
 
 /** @throws UsageError */
-function parseDriver(value: string): Driver {
+function parseDriver(value: string): DriverName {
   if (value === 'builtin' || value === 'fuse-native') return value
   throw new UsageError(`driver is builtin or fuse-native, not '${value}'`)
 }

@@ -1,5 +1,4 @@
 import type { MountRequest } from '../request.ts'
-import type { DaemonParts } from '../serve/server-types.ts'
 import { openLogSink } from './log-sink.ts'
 import { notifyManager, writeReadyFd } from './notify.ts'
 import { processEvents } from './process-events.ts'
@@ -9,10 +8,10 @@ import { serveMount } from './serve-mount.ts'
  * Serves the mount in this process until it is unmounted or a signal comes. Silent unless something is wrong.
  * @throws FsError what kept it from serving, or ended it
  */
-export async function runInForeground(request: MountRequest, parts: DaemonParts): Promise<number> {
+export async function runInForeground(request: MountRequest): Promise<number> {
   const { log, report } = openLogSink(request)
   const { readyFd } = request
-  const end = await serveMount(request, parts, {
+  const end = await serveMount(request, {
     ...processEvents(true, log),
     log,
     report,

@@ -1,10 +1,11 @@
 import { closeSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { FsError, type Log, messageOf, type PathText, stackOf } from '../../base/index.ts'
-import { type MoleculeSpec, type OpenUpper, takesChanges } from '../../molecule/index.ts'
+import { driverNamed, type EndReason, type RunningServer } from '../../drivers/index.ts'
+import { type MoleculeSpec, type OpenUpper, resolveMolecule, takesChanges } from '../../molecule/index.ts'
 import { residentBytes } from '../../sys/ffi/memory.ts'
 import { absolutePath } from '../../sys/files/working-directory.ts'
-import { type FuseMount, type FuseMountOptions, mountFuse } from '../../sys/mounts/mount.ts'
+import type { FuseMount, FuseMountOptions } from '../../sys/mounts/mount.ts'
 import { readMountInfo, topMountAt } from '../../sys/mounts/mountinfo.ts'
 import { unmountFuse } from '../../sys/mounts/unmount.ts'
 import { holdDescriptors } from '../../sys/plain/proc.ts'
@@ -30,7 +31,6 @@ import {
 import { canonicalTarget, prepareTarget, refuseInside } from '../runtime/target.ts'
 import type { MountStatus } from '../serve/control-protocol.ts'
 import { type ControlServer, openControl } from '../serve/control-server.ts'
-import type { DaemonParts, EndReason, RunningServer } from '../serve/server-types.ts'
 import { assertDescriptors } from './descriptors.ts'
 import { notifyManager } from './notify.ts'
 import { dropPrivileges } from './privileges.ts'
@@ -88,11 +88,7 @@ interface Progress {
  * @returns why it ended
  * @throws FsError what kept it from serving; then nothing of it is left
  */
-export async function serveMount(
-  request: MountRequest,
-  parts: DaemonParts,
-  host: DaemonHost,
-): Promise<EndReason> {
+export async function serveMount(request: MountRequest, host: DaemonHost): Promise<EndReason> {
   const progress: Progress = {
     entry: undefined,
     mount: undefined,
@@ -101,7 +97,7 @@ export async function serveMount(
     upper: undefined,
   }
   const options = request.options
-  const up = bringUp(request, parts, host, progress)
+  const up = bringUp(request, host, progress)
   try {
     const warnings = await Promise.race([
       up,
@@ -133,14 +129,13 @@ export async function serveMount(
 
 async function bringUp(
   request: MountRequest,
-  parts: DaemonParts,
   host: DaemonHost,
   progress: Progress,
 ): Promise<readonly string[]> {
   assertDescriptors(request)
   const isDescriptor = descriptorOf(request.target) !== undefined
   const target = isDescriptor ? request.target : canonicalTarget(request.target, readMountInfo())
-  const images = parts.resolveMolecule(request)
+  const images = resolveMolecule(request)
   await prepareTarget(target, images.paths)
   refuseInside(target, request.lowers ?? [])
   const record = { process: ownIdentity(), state: 'starting' } as const
@@ -152,7 +147,7 @@ async function bringUp(
   holdDescriptors()
   progress.upper = await openChanges(request, entry, target, images)
   const spec = progress.upper === undefined ? images : { ...images, upper: progress.upper.spec }
-  const { mount, server } = await mountAndServe(request, parts, host, progress, { entry, spec, target })
+  const { mount, server } = await mountAndServe(request, host, progress, { entry, spec, target })
   const endedEarly = server.ended.then((end) => {
     throw new FsError('EIO', end.reason === 'failed' ? end.message : 'unmounted before it was ready')
   })
@@ -189,14 +184,13 @@ function sweepAfter({ entry }: Progress, log: Log): void {
 /** The mount and its server by the driver that was asked for; each stands in `progress` as soon as it exists. */
 async function mountAndServe(
   request: MountRequest,
-  parts: DaemonParts,
   host: DaemonHost,
   progress: Progress,
   what: { readonly entry: OwnEntry; readonly spec: MoleculeSpec; readonly target: string },
 ): Promise<{ readonly mount: FuseMount; readonly server: RunningServer }> {
   const { fsname, nosuid, nodev, noexec, flags, allowOther, defaultPermissions, maxRead, context } =
     request.options
-  const { driver, cacheSize, threads, ino32 = false } = request.options
+  const { driver: name, cacheSize, threads, ino32 = false } = request.options
   const options: FuseMountOptions = {
     target: what.target,
     fsname: fsname ?? request.source,
@@ -212,22 +206,15 @@ async function mountAndServe(
   }
   const { writeback, copyUpAtOpen } = request.options.upper
   const { debug } = request
-  const { spec } = what
-  const how = { cacheSize, threads, debug, writeback, copyUpAtOpen, ino32 }
-  const serverOptions = { spec, ...how, log: host.log }
-  if (driver === 'fuse-native') {
-    const { mount, server } = await parts.serveByFuseNative(options, serverOptions, request.driverPath)
-    host.mounted()
-    progress.mount = mount
-    progress.server = server
-    progress.entry = markMounted(what.entry, mount.device)
-    return { mount, server }
-  }
-  const mount = await mountFuse(options)
+  const driver = await driverNamed(name)
+  const { mount, serve } = await driver.mount(options, {
+    ...{ spec: what.spec, cacheSize, threads, debug, writeback, copyUpAtOpen, ino32, log: host.log },
+    ...(request.driverPath === undefined ? {} : { driverPath: request.driverPath }),
+  })
   host.mounted()
   progress.mount = mount
   progress.entry = markMounted(what.entry, mount.device)
-  const server = parts.startServer({ fuseFd: mount.fuseFd, ...serverOptions })
+  const server = serve()
   progress.server = server
   return { mount, server }
 }

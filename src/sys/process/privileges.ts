@@ -1,3 +1,4 @@
+import { type Log, messageOf } from '../../base/index.ts'
 import { systemError } from '../ffi/ffi.ts'
 import { libcFunction } from '../ffi/libc.ts'
 
@@ -51,6 +52,15 @@ export function keepCapabilities(keep: readonly Capability[]): void {
 /** From here on no program that this thread runs gains rights by its setuid bit or file capabilities. */
 export function forbidNewPrivileges(): void {
   if (Number(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) !== 0) throw systemError('prctl')
+}
+
+/** Not being able to give up rights is no reason to refuse a mount. */
+export function givingUp(action: () => void, log: Log): void {
+  try {
+    action()
+  } catch (error) {
+    log('debug', `keeps its privileges: ${messageOf(error)}`)
+  }
 }
 
 const RLIMIT_NOFILE = 7

@@ -10,8 +10,8 @@ import { unmountFuse } from '../../sys/mounts/unmount.ts'
 import { hasSysAdmin, isHostRoot } from '../../sys/plain/namespaces.ts'
 import { procPath } from '../../sys/plain/proc.ts'
 import { withTimeout } from '../../sys/process/process.ts'
-import { layerStatus, tellOnce } from '../serve/layer-status.ts'
-import type { EndReason, FuseNativeMount, ServerOptions } from '../serve/server-types.ts'
+import type { Driver, EndReason, RunningServer, ServeOptions } from '../driver.ts'
+import { layerStatus, tellOnce } from '../layer-status.ts'
 import { libfuseOptions } from './libfuse-options.ts'
 import { Operations } from './operations.ts'
 import { loadPackage, type PackageMount } from './package.ts'
@@ -24,62 +24,72 @@ const END_INTERVAL_MS = 50
 /**
  * Mounts and serves through libfuse. Everything runs on this thread, because the package answers on the event loop of
  * the main thread only; signals and the control channel come between two requests.
- * @param packageFolders where the package is, if not in a `node_modules` above this program
- * @throws FsError with nothing left mounted
  */
-export async function serveByFuseNative(
-  options: FuseMountOptions,
-  server: Omit<ServerOptions, 'fuseFd'>,
-  packageFolders?: readonly string[],
-): Promise<FuseNativeMount> {
-  const { target } = options
+export const fuseNative: Driver = {
+  async mount(options, served) {
+    assertPossible(options, served)
+    const Package = loadPackage(served.driverPath)
+    const { text, warnings } = libfuseOptions(options)
+    // Tells in words what libfuse would not.
+    closeSync(openFuseDevice())
+    const { spec, debug, cacheSize } = served
+    const log = tellOnce(served.log)
+    const tally = allocateTally(1, spec.images.length)
+    const watch = watchImages(tally, 0, spec.images.length, (message) => log('error', message))
+    // The package does not tell who asks.
+    const namesTrusted = isHostRoot() && !options.allowOther
+    const operations = new Operations({ ...openMolecule(spec, watch), cacheSize, log, debug, namesTrusted })
+    const mount = new Package(options.target, operations.table(), { timeout: false })
+    operations.answerAttributes(mount)
+    mount._fuseOptions = () => text
+    const fuseFd = await mountNow(mount, options.target)
+    const device = topMountAt(readMountInfo(), options.target)?.device
+    return {
+      mount: { fuseFd, way: hasSysAdmin() ? 'mount' : 'fusermount', device, warnings },
+      serve: () => serve(fuseFd, served, operations, tally),
+    }
+  },
+}
+
+/** @throws FsError EINVAL for what libfuse or the package cannot do */
+function assertPossible({ target }: FuseMountOptions, { spec }: ServeOptions): void {
   if (inheritedFuseFd(target) !== undefined) {
     throw new FsError('EINVAL', `driver=fuse-native mounts itself: target ${target} needs driver=builtin`)
   }
-  if (hasHostDirectories(server.spec)) {
+  if (hasHostDirectories(spec)) {
     throw new FsError('EINVAL', 'driver=fuse-native cannot obey access lists of directories: leave it out')
   }
   if (typeof systemPath(target) !== 'string') {
     throw new FsError('EINVAL', `driver=fuse-native takes only a target that is UTF-8: ${target}`)
   }
-  const Package = loadPackage(packageFolders)
-  const { text, warnings } = libfuseOptions(options)
-  // Tells in words what libfuse would not.
-  closeSync(openFuseDevice())
-  const { spec, debug, cacheSize } = server
-  const log = tellOnce(server.log)
-  const tally = allocateTally(1, spec.images.length)
-  const watch = watchImages(tally, 0, spec.images.length, (message) => log('error', message))
-  // The package does not tell who asks.
-  const namesTrusted = isHostRoot() && !options.allowOther
-  const operations = new Operations({ ...openMolecule(spec, watch), cacheSize, log, debug, namesTrusted })
-  const mount = new Package(target, operations.table(), { timeout: false })
-  operations.answerAttributes(mount)
-  mount._fuseOptions = () => text
-  const fuseFd = await mountNow(mount, target)
+}
+
+/** libfuse serves since the mount was made; what is left is to tell of it, and when it is over. */
+function serve(
+  fuseFd: number,
+  { spec, cacheSize }: ServeOptions,
+  { counters }: Operations,
+  tally: SharedArrayBuffer,
+): RunningServer {
   let watcher: NodeJS.Timeout | undefined
   const ended = new Promise<EndReason>((resolve) => {
     watcher = setInterval(() => {
       if (isConnectionOver(fuseFd)) resolve({ reason: 'unmounted' })
     }, END_INTERVAL_MS)
   })
-  const device = topMountAt(readMountInfo(), target)?.device
   return {
-    mount: { fuseFd, way: hasSysAdmin() ? 'mount' : 'fusermount', device, warnings },
-    server: {
-      ready: Promise.resolve(),
-      loaded: Promise.resolve(),
-      ended,
-      stats: () => ({
-        pending: { reads: 0, oldestMs: 0 },
-        counters: operations.counters,
-        cacheSize,
-        layers: layerStatus(spec, tally),
-      }),
-      async stop() {
-        clearInterval(watcher)
-        closeSync(fuseFd)
-      },
+    ready: Promise.resolve(),
+    loaded: Promise.resolve(),
+    ended,
+    stats: () => ({
+      pending: { reads: 0, oldestMs: 0 },
+      counters,
+      cacheSize,
+      layers: layerStatus(spec, tally),
+    }),
+    async stop() {
+      clearInterval(watcher)
+      closeSync(fuseFd)
     },
   }
 }

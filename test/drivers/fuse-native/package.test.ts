@@ -3,9 +3,9 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import manifest from '../../../package.json' with { type: 'json' }
-import { libfuseOptions } from '../../../src/daemon/fuse-native/libfuse-options.ts'
-import { loadPackage } from '../../../src/daemon/fuse-native/package.ts'
-import { inodeNumbers } from '../../../src/daemon/fuse-native/representation.ts'
+import { libfuseOptions } from '../../../src/drivers/fuse-native/libfuse-options.ts'
+import { loadPackage } from '../../../src/drivers/fuse-native/package.ts'
+import { inodeNumbers } from '../../../src/drivers/fuse-native/representation.ts'
 import { withTempDir } from '../../library/index.ts'
 
 /** Loads a package `fuse-native` whose main file is `code`. */

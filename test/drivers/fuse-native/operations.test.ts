@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { MergedTree } from '../../../overlay/merge/merged-tree.ts'
 import { type BlockRef, type BlockStore, ERRNO, type FileSystem, FsError } from '../../../src/base/index.ts'
-import { Operations } from '../../../src/daemon/fuse-native/operations.ts'
-import type { PackageMount } from '../../../src/daemon/fuse-native/package.ts'
+import { Operations } from '../../../src/drivers/fuse-native/operations.ts'
+import type { PackageMount } from '../../../src/drivers/fuse-native/package.ts'
 import { layer } from '../../overlay/support/memory-layer.ts'
 
 const odd = 'z\xff'

@@ -6,9 +6,8 @@ import { allocateShared, pendingAges, readCounters, TaskQueue } from '../../fuse
 import { allocateTally } from '../../molecule/index.ts'
 import { openBell } from '../../sys/process/bell.ts'
 import { type EntryName, entryUrl } from '../../threads.ts'
-import type { MountStatus } from './control-protocol.ts'
-import { layerStatus, tellOnce } from './layer-status.ts'
-import type { EndReason, RunningServer, ServerOptions } from './server-types.ts'
+import type { EndReason, RunningServer, ServeOptions, ServerStats } from '../driver.ts'
+import { layerStatus, tellOnce } from '../layer-status.ts'
 import type { DataWorkerData, DispatcherData, ThreadMessage } from './thread-messages.ts'
 
 /**
@@ -23,9 +22,10 @@ const STOP_TIMEOUT_MS = 400
 /**
  * Starts the threads that serve one mount: a dispatcher and `threads` data workers over shared buffers. The
  * calling thread keeps its event loop for signals and the control channel.
+ * @param fuseFd connection to the kernel; `stop` closes it
  */
-export function startServer(options: ServerOptions): RunningServer {
-  const { spec, fuseFd, threads } = options
+export function startServer(fuseFd: number, options: ServeOptions): RunningServer {
+  const { spec, threads } = options
   const log = tellOnce(options.log)
   const shared = allocateShared(spec.blockSize, options.cacheSize, threads)
   const ready = deferred<void>()
@@ -123,7 +123,7 @@ export function startServer(options: ServerOptions): RunningServer {
   }
 }
 
-function pendingOf(ages: readonly number[]): MountStatus['pending'] {
+function pendingOf(ages: readonly number[]): ServerStats['pending'] {
   return { reads: ages.length, oldestMs: Math.max(0, ...ages) }
 }
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { MergedTree } from '../../../overlay/merge/merged-tree.ts'
 import { ROOT_NODE_ID } from '../../../src/base/index.ts'
-import { NodePaths } from '../../../src/daemon/fuse-native/node-paths.ts'
+import { NodePaths } from '../../../src/drivers/fuse-native/node-paths.ts'
 import { nodeAt } from '../../overlay/support/list.ts'
 import { layer } from '../../overlay/support/memory-layer.ts'
 

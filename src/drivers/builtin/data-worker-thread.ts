@@ -4,8 +4,8 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { GatherReply, runDataWorker } from '../../fuse/index.ts'
 import { openBlockStore, watchImages } from '../../molecule/index.ts'
 import { descriptorsAreHeld } from '../../sys/plain/proc.ts'
-import { dropThreadPrivileges } from '../life/privileges.ts'
 import type { DataWorkerData, ThreadMessage } from './thread-messages.ts'
+import { dropThreadPrivileges } from './thread-privileges.ts'
 
 /** Entry of a data worker: decodes blocks until the pool stops. */
 

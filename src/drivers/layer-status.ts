@@ -1,14 +1,26 @@
-import type { Log, LogLevel } from '../../base/index.ts'
-import { isVerified, type MoleculeSpec, readTally } from '../../molecule/index.ts'
-import type { LayerStatus } from './control-protocol.ts'
+import type { Log } from '../base/index.ts'
+import { isVerified, type MoleculeSpec, readTally } from '../molecule/index.ts'
 
 /** What a server tells in the same way whichever driver it serves with. */
+
+/** `verified`: every byte handed out was compared with the root hash, and none differed. */
+export type LayerState = 'verified' | 'unverified' | 'failed'
+
+export interface LayerStatus {
+  /** Digest of the blob, or path of the image file or directory. */
+  readonly label: string
+  readonly state: LayerState
+  /** Data blocks compared with the root hash since the mount. */
+  readonly blocksChecked: number
+  /** Comparisons that failed. */
+  readonly failures: number
+}
 
 /** Different errors that are logged; more of them say nothing new. */
 const TOLD_ERRORS = 1000
 
 /** A log in which damage that many readers meet, in many threads, is one line. */
-export function tellOnce(log: Log): (level: LogLevel, message: string) => void {
+export function tellOnce(log: Log): Log {
   const told = new Set<string>()
   return (level, message) => {
     if (level !== 'error') log(level, message)

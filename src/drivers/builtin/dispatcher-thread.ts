@@ -29,8 +29,8 @@ import {
 import { replaceDescriptor } from '../../sys/files/descriptor.ts'
 import { isHostRoot } from '../../sys/plain/namespaces.ts'
 import { descriptorsAreHeld } from '../../sys/plain/proc.ts'
-import { dropThreadPrivileges, keepDirectoryPrivileges } from '../life/privileges.ts'
 import type { DispatcherData, ThreadMessage } from './thread-messages.ts'
+import { dropThreadPrivileges, keepDirectoryPrivileges } from './thread-privileges.ts'
 
 /**
  * Entry of the dispatcher thread: it owns all file-system state and is the only reader of the device. It blocks
