@@ -21,9 +21,9 @@ import {
   type Stat,
 } from '../../src/base/index.ts'
 import { chmodFd, chownFd } from '../../src/sys/files/fd-attributes.ts'
-import { getxattrFd, setxattrFd } from '../../src/sys/files/fd-xattr.ts'
 import { pread } from '../../src/sys/files/file-io.ts'
 import { statFd } from '../../src/sys/files/statx.ts'
+import { getxattrFd, setxattrFd } from '../../src/sys/files/xattr.ts'
 import type { UpperPolicy } from './policy.ts'
 
 /** Whose a file is, what it is, and who may do what: all that a plain user cannot give to a real file. */

@@ -3,8 +3,8 @@ import { type ErrnoCode, FsError, ignoring, isErrno, type Name, S_IFCHR } from '
 import { mknodAt, openAt, renameAt, unlinkAt } from '../../src/sys/files/at.ts'
 import { listNames } from '../../src/sys/files/directory-entries.ts'
 import { chownFd } from '../../src/sys/files/fd-attributes.ts'
-import { getxattrFd, setxattrFd } from '../../src/sys/files/fd-xattr.ts'
 import { statAt, statFd } from '../../src/sys/files/statx.ts'
+import { getxattrFd, setxattrFd } from '../../src/sys/files/xattr.ts'
 import {
   NAMES_FORM,
   OLD_RECORD,

@@ -1,6 +1,7 @@
 import type { Piece } from './byte-source.ts'
 import type { FsError } from './errno.ts'
 import type { ExtentSink } from './extent.ts'
+import type { SyncKind } from './file-system.ts'
 
 /** What is left of a piece of work: more to do here, something to wait for that another thread does, or nothing. */
 export type Progress = 'more' | 'waiting' | 'done'
@@ -87,9 +88,6 @@ export function changing<T>(change: () => T): T {
 export function mayPostpone(): boolean {
   return changesUnderWay === 0
 }
-
-/** What fsync(2), fdatasync(2) and syncfs(2) write to the disk. */
-export type SyncKind = 'all' | 'data' | 'file system'
 
 /** Work of other threads on one open file. */
 export interface Transfer {

@@ -37,6 +37,12 @@ export interface DirectorySink {
 /** Two ways to say what chattr(1) changes: FS_IOC_GETFLAGS, 4 bytes, and `struct fsxattr`, 28 bytes (linux/fs.h). */
 export type FlagsForm = 'flags' | 'fsxattr'
 
+/** Flags of setxattr(2): whether the attribute must be new, must exist, or either. */
+export type XattrMode = 'either' | 'create' | 'replace'
+
+/** What fsync(2), fdatasync(2) and syncfs(2) write to the disk. */
+export type SyncKind = 'all' | 'data' | 'file system'
+
 /**
  * What extended attributes files may have, for as long as the file system is mounted: none at all, any but access lists
  * (`system.posix_acl_*`), or all.

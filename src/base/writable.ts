@@ -1,4 +1,4 @@
-import type { Entry, FileSystem, FlagsForm, Name, NodeId } from './file-system.ts'
+import type { Entry, FileSystem, FlagsForm, Name, NodeId, XattrMode } from './file-system.ts'
 import type { Stat } from './stat.ts'
 
 /** Who asks for a new file: it becomes the owner, and its umask holds unless a default ACL does. */
@@ -28,9 +28,6 @@ export interface AttributeChanges {
 }
 
 export type RenameMode = 'replace' | 'noreplace' | 'exchange'
-
-/** Flags of setxattr(2): whether the attribute must be new, must exist, or either. */
-export type XattrMode = 'either' | 'create' | 'replace'
 
 /**
  * A file system that can be changed. There are no file handles: the kernel opens without asking, and a node that it

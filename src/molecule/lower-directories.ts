@@ -2,7 +2,7 @@ import fs from 'node:fs'
 import { recordInUse } from '../../overlay/index.ts'
 import { errnoCodeOf, FsError, type PathText, systemPath } from '../base/index.ts'
 import { O_PATH } from '../sys/files/at.ts'
-import { realPath } from '../sys/files/real-path.ts'
+import { realPathOrItself } from '../sys/files/real-path.ts'
 import { closeImage, openImage } from './image-file.ts'
 import type { DirectorySpec, ImageSpec, LayerSpec, MoleculeSpec } from './spec.ts'
 
@@ -56,15 +56,9 @@ function imageOf(path: PathText): PathText | undefined {
 
 function imageBeside(path: PathText): PathText | undefined {
   const plain = path.replace(/\/+$/, '')
-  return [plain, realOr(plain)].map((one) => one + IMAGE_SUFFIX).find((one) => fs.existsSync(systemPath(one)))
-}
-
-function realOr(path: PathText): PathText {
-  try {
-    return realPath(path)
-  } catch {
-    return path
-  }
+  return [plain, realPathOrItself(plain)]
+    .map((one) => one + IMAGE_SUFFIX)
+    .find((one) => fs.existsSync(systemPath(one)))
 }
 
 function openLower(path: PathText, followsRedirects: boolean): DirectorySpec {

@@ -7,7 +7,7 @@ import { duplicateDescriptor } from '../sys/files/descriptor.ts'
 import { syncFd } from '../sys/files/file-io.ts'
 import { Folder } from '../sys/files/folder.ts'
 import { lockHolder, tryLock, unlockFd } from '../sys/files/lock.ts'
-import { realPath } from '../sys/files/real-path.ts'
+import { realPath, realPathOrItself } from '../sys/files/real-path.ts'
 import { type MadeFolder, nameOf, removeMade, walkTo } from '../sys/files/walk.ts'
 import { isHostRoot } from '../sys/plain/namespaces.ts'
 import { isTrustedOwner } from '../sys/plain/owner.ts'
@@ -55,15 +55,7 @@ function realOrAsGiven(path: PathText): PathText {
   try {
     return realPath(path)
   } catch {
-    return join(realpathOf(dirname(path)), basename(path))
-  }
-}
-
-function realpathOf(path: PathText): PathText {
-  try {
-    return realPath(path)
-  } catch {
-    return path
+    return join(realPathOrItself(dirname(path)), basename(path))
   }
 }
 

@@ -1,6 +1,7 @@
 import { type Stats, statSync } from 'node:fs'
 import { codeOf, FsError, type PathText, systemPath } from '../base/index.ts'
 import { absolutePath } from '../sys/files/working-directory.ts'
+import { descriptorOf } from '../sys/plain/proc.ts'
 import { looksLikeDigest, quote } from './digest.ts'
 import { isLayout } from './select.ts'
 
@@ -43,7 +44,7 @@ export function parseSource(text: string): ImageSource {
 
 function parseFile(text: string): ImageSource | undefined {
   const stat = statOf(text)
-  const fd = /^(?:\/proc\/self\/fd|\/dev\/fd)\/(\d{1,9})$/.exec(text)?.[1]
+  const fd = descriptorOf(text)
   if (stat === undefined) {
     if (fd !== undefined) throw new FsError('ENOENT', `source ${quote(text)}: no such open file descriptor`)
     return undefined
@@ -52,9 +53,7 @@ function parseFile(text: string): ImageSource | undefined {
   if (!stat.isFile() && !stat.isBlockDevice()) {
     throw new FsError('EINVAL', `source ${quote(text)} is neither a regular file nor a block device`)
   }
-  return fd === undefined
-    ? { kind: 'file', path: absolutePath(text) }
-    : { kind: 'file', path: text, fd: Number(fd) }
+  return fd === undefined ? { kind: 'file', path: absolutePath(text) } : { kind: 'file', path: text, fd }
 }
 
 function parseReference(text: string): ImageSource | undefined {

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, test } from 'vitest'
 import type { UpperPolicy } from '../../overlay/stored/policy.ts'
-import { setUmask0 } from '../../src/sys/files/at.ts'
+import { setUmask0 } from '../../src/sys/process/session.ts'
 import {
   bundleProgram,
   makeTempDir,

@@ -18,8 +18,8 @@ import {
   untilOver,
 } from '../../../src/base/index.ts'
 import { chmodFd, chownFd, setTimesFd } from '../../../src/sys/files/fd-attributes.ts'
-import { setxattrFd } from '../../../src/sys/files/fd-xattr.ts'
 import { cloneFile, syncFd } from '../../../src/sys/files/file-io.ts'
+import { setxattrFd } from '../../../src/sys/files/xattr.ts'
 import { writeOwner } from '../../stored/owner-record.ts'
 import type { UpperPolicy } from '../../stored/policy.ts'
 import { nameInUpper } from '../../stored/upper-xattrs.ts'

@@ -10,8 +10,8 @@ import {
   type Stat,
 } from '../../../src/base/index.ts'
 import { mknodAt, O_PATH, openAt, RENAME_EXCHANGE, renameAt, unlinkAt } from '../../../src/sys/files/at.ts'
-import { getxattrFd, listxattrFd, setxattrFd } from '../../../src/sys/files/fd-xattr.ts'
 import { statAt } from '../../../src/sys/files/statx.ts'
+import { getxattrFd, listxattrFd, setxattrFd } from '../../../src/sys/files/xattr.ts'
 import type { UpperPolicy, WhiteoutForm } from '../../stored/policy.ts'
 import { MARK_PREFIX, OPAQUE_MARK, type Opacity, opacityAmong } from '../../stored/whiteout.ts'
 import type { WorkDirectory } from './work-directory.ts'

@@ -1,6 +1,6 @@
 import { ignoring, type Name } from '../../../src/base/index.ts'
 import { listNames } from '../../../src/sys/files/directory-entries.ts'
-import { getxattrFd, removexattrFd, setxattrFd } from '../../../src/sys/files/fd-xattr.ts'
+import { getxattrFd, removexattrFd, setxattrFd } from '../../../src/sys/files/xattr.ts'
 import { NAMES_FORM, type UpperPolicy } from '../../stored/policy.ts'
 
 /** Deletions are devices: names that begin with `.wh.` are no marks. */

@@ -1,5 +1,5 @@
 import { isRegular, type Name } from '../../../src/base/index.ts'
-import { getxattrFd } from '../../../src/sys/files/fd-xattr.ts'
+import { getxattrFd } from '../../../src/sys/files/xattr.ts'
 import type { UpperPolicy } from '../../stored/policy.ts'
 
 type Markers = UpperPolicy['markers']

@@ -10,8 +10,8 @@ import {
   type Stat,
 } from '../../../src/base/index.ts'
 import { chmodFd, chownFd } from '../../../src/sys/files/fd-attributes.ts'
-import { getxattrFd, removexattrFd, setxattrFd } from '../../../src/sys/files/fd-xattr.ts'
 import { type HostStat, statFd } from '../../../src/sys/files/statx.ts'
+import { getxattrFd, removexattrFd, setxattrFd } from '../../../src/sys/files/xattr.ts'
 import { ACCESS_ACL, aclOfMode } from '../../stored/acl.ts'
 import { presentUpperStat, writeOwner } from '../../stored/owner-record.ts'
 import type { UpperPolicy } from '../../stored/policy.ts'

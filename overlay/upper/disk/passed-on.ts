@@ -1,8 +1,8 @@
 import { closeSync } from 'node:fs'
 import { type ErrnoCode, ignoring, type Name } from '../../../src/base/index.ts'
 import { reopenDirectory } from '../../../src/sys/files/at.ts'
-import { getxattrFd, removexattrFd, setxattrFd } from '../../../src/sys/files/fd-xattr.ts'
 import { inodeFlags, projectOf, setInodeFlags, setProject } from '../../../src/sys/files/inode-flags.ts'
+import { getxattrFd, removexattrFd, setxattrFd } from '../../../src/sys/files/xattr.ts'
 import { ACCESS_ACL, DEFAULT_ACL } from '../../stored/acl.ts'
 
 /**

@@ -1,5 +1,5 @@
 import { DT_DIR, FsError, type Name } from '../../../src/base/index.ts'
-import { setxattrFd } from '../../../src/sys/files/fd-xattr.ts'
+import { setxattrFd } from '../../../src/sys/files/xattr.ts'
 import { Directory, type Stack } from '../../merge/directory.ts'
 import { REDIRECT_ATTRIBUTES, redirectNames } from '../../merge/redirects.ts'
 import type { UpperPolicy } from '../../stored/policy.ts'

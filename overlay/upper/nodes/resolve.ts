@@ -9,9 +9,8 @@ import {
   type Name,
 } from '../../../src/base/index.ts'
 import { O_PATH, openAt } from '../../../src/sys/files/at.ts'
-import { getxattrFd, listxattrFd } from '../../../src/sys/files/fd-xattr.ts'
 import { type HostStat, statAt, statFd } from '../../../src/sys/files/statx.ts'
-import { llistxattr } from '../../../src/sys/files/xattr.ts'
+import { getxattrFd, listxattrFd, llistxattr } from '../../../src/sys/files/xattr.ts'
 import { descriptorPath } from '../../../src/sys/plain/proc.ts'
 import { Directory, type Found, type Part } from '../../merge/directory.ts'
 import type { Layer } from '../../stored/layer-flags.ts'

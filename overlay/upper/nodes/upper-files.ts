@@ -2,7 +2,7 @@ import { closeSync, constants } from 'node:fs'
 import { FsError, ignoring, isErrno, type Name } from '../../../src/base/index.ts'
 import { linkAt, linkFd, O_PATH, openAt, reopenFd, unlinkAt } from '../../../src/sys/files/at.ts'
 import { type HostStat, statAt, statFd } from '../../../src/sys/files/statx.ts'
-import { openFilesLimit } from '../../../src/sys/process/privileges.ts'
+import { openFilesLimit } from '../../../src/sys/process/limits.ts'
 import type { WorkDirectory } from '../disk/work-directory.ts'
 import { type DirectoryNode, isDirectoryNode, type Node } from './nodes.ts'
 

@@ -27,8 +27,8 @@ import {
   renameAt,
   symlinkAt,
 } from '../../../src/sys/files/at.ts'
-import { getxattrFd, setxattrFd } from '../../../src/sys/files/fd-xattr.ts'
 import { statAt, statFd } from '../../../src/sys/files/statx.ts'
+import { getxattrFd, setxattrFd } from '../../../src/sys/files/xattr.ts'
 import { ACCESS_ACL, DEFAULT_ACL, inheritAcl } from '../../stored/acl.ts'
 import { withStoredIds } from '../../stored/owner.ts'
 import { writeOwner } from '../../stored/owner-record.ts'

@@ -1,6 +1,6 @@
 import { changing, FsError, type Name, type XattrMode } from '../../../src/base/index.ts'
-import { getxattrFd, listxattrFd, removexattrFd, setxattrFd } from '../../../src/sys/files/fd-xattr.ts'
 import { statFd } from '../../../src/sys/files/statx.ts'
+import { getxattrFd, listxattrFd, removexattrFd, setxattrFd } from '../../../src/sys/files/xattr.ts'
 import { ACCESS_ACL, DEFAULT_ACL, modeOfAcl } from '../../stored/acl.ts'
 import { presentUpperStat, writeOwner } from '../../stored/owner-record.ts'
 import { nameFromUpper, nameInUpper } from '../../stored/upper-xattrs.ts'

@@ -5,12 +5,8 @@ import { FUSE_DEVICE, openFuseDevice } from '../../sys/mounts/device.ts'
 import { fusermountVersion } from '../../sys/mounts/fusermount.ts'
 import { mountBy, userMayAllowOther } from '../../sys/mounts/mount.ts'
 import { unmountFuse } from '../../sys/mounts/unmount.ts'
-import {
-  effectiveUid,
-  hasSysAdmin,
-  isInitialUserNamespace,
-  namespaceNumber,
-} from '../../sys/plain/namespaces.ts'
+import { isInitialUserNamespace, namespaceNumber } from '../../sys/plain/namespaces.ts'
+import { effectiveUid, hasSysAdmin } from '../../sys/plain/rights.ts'
 import { userNamespaceFailure } from '../../sys/process/user-namespaces.ts'
 import { explain } from '../life/failure.ts'
 import { makeRunDir, runDirCandidates } from '../runtime/folders.ts'

@@ -2,9 +2,9 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { fstatSync } from 'node:fs'
 import { Duplex } from 'node:stream'
 import { fileURLToPath } from 'node:url'
+import { descriptorOf } from '../../sys/plain/proc.ts'
 import { entryUrl } from '../../threads.ts'
 import { daemonEnvironment } from '../life/environment.ts'
-import { descriptorOf } from '../request.ts'
 
 /** Number of the first descriptor that is handed on: after stdio and the channel. */
 const FIRST_HANDED_FD = 4

@@ -1,5 +1,5 @@
 import { FsError } from '../../base/index.ts'
-import { openFilesLimit, raiseOpenFiles } from '../../sys/process/privileges.ts'
+import { openFilesLimit, raiseOpenFiles } from '../../sys/process/limits.ts'
 import type { MountRequest } from '../request.ts'
 
 /**

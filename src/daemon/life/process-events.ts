@@ -1,4 +1,5 @@
 import { type Log, stackOf } from '../../base/index.ts'
+import { deferred } from '../../sys/plain/promises.ts'
 import { ignoreRealTimeSignals } from '../../sys/process/session.ts'
 import type { DaemonHost } from './serve-mount.ts'
 
@@ -67,20 +68,4 @@ export function processEvents(
       report = listener
     },
   }
-}
-
-interface Deferred<T> {
-  readonly promise: Promise<T>
-  resolve(value: T): void
-  reject(reason: unknown): void
-}
-
-function deferred<T>(): Deferred<T> {
-  let resolve: (value: T) => void = () => undefined
-  let reject: (reason: unknown) => void = () => undefined
-  const promise = new Promise<T>((onValue, onError) => {
-    resolve = onValue
-    reject = onError
-  })
-  return { promise, resolve, reject }
 }

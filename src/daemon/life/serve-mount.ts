@@ -8,9 +8,10 @@ import { absolutePath } from '../../sys/files/working-directory.ts'
 import type { FuseMount, FuseMountOptions } from '../../sys/mounts/mount.ts'
 import { readMountInfo, topMountAt } from '../../sys/mounts/mountinfo.ts'
 import { unmountFuse } from '../../sys/mounts/unmount.ts'
-import { holdDescriptors } from '../../sys/plain/proc.ts'
-import { ownIdentity, withTimeout } from '../../sys/process/process.ts'
-import { descriptorOf, type MountRequest } from '../request.ts'
+import { descriptorOf, holdDescriptors } from '../../sys/plain/proc.ts'
+import { withTimeout } from '../../sys/plain/promises.ts'
+import { ownIdentity } from '../../sys/process/process.ts'
+import type { MountRequest } from '../request.ts'
 import {
   changesFolder,
   closeChanges,

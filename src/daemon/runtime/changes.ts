@@ -11,10 +11,10 @@ import {
   upperPaths,
   viewUpper,
 } from '../../molecule/index.ts'
-import { setUmask0 } from '../../sys/files/at.ts'
 import type { Folder } from '../../sys/files/folder.ts'
 import { readMountInfo } from '../../sys/mounts/mountinfo.ts'
-import { raiseOpenFiles } from '../../sys/process/privileges.ts'
+import { raiseOpenFiles } from '../../sys/process/limits.ts'
+import { setUmask0 } from '../../sys/process/session.ts'
 import type { ChangesPlace, MountRequest } from '../request.ts'
 import type { MountStatus } from '../serve/control-protocol.ts'
 import { forEachAside, forEachRunDir, listEntries, type OwnEntry, TEMPORARY_CHANGES } from './entries.ts'

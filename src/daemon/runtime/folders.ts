@@ -5,14 +5,9 @@ import { codeOf, FsError, isErrno, type PathText, PERMISSIONS } from '../../base
 import { assertWritable } from '../../sys/files/at.ts'
 import { Folder } from '../../sys/files/folder.ts'
 import { absolutePath } from '../../sys/files/working-directory.ts'
-import {
-  effectiveUid,
-  isHostRoot,
-  isInitialUserNamespace,
-  namespaceNumber,
-  outerUid,
-} from '../../sys/plain/namespaces.ts'
+import { isHostRoot, isInitialUserNamespace, namespaceNumber, outerUid } from '../../sys/plain/namespaces.ts'
 import { isOpenToStrangers, isOwnAndClosed } from '../../sys/plain/owner.ts'
+import { effectiveUid } from '../../sys/plain/rights.ts'
 
 /** A folder that may be RUNDIR. */
 export interface RunDirCandidate {

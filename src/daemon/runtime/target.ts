@@ -5,8 +5,8 @@ import { codeOf, containsPath, decodePath, FsError, type PathText, systemPath } 
 import { realPath } from '../../sys/files/real-path.ts'
 import { MOUNT_TYPE, type MountInfo, readMountInfo, topMountAt } from '../../sys/mounts/mountinfo.ts'
 import { unmountFuse } from '../../sys/mounts/unmount.ts'
-import { withTimeout } from '../../sys/process/process.ts'
-import { descriptorOf } from '../request.ts'
+import { descriptorOf } from '../../sys/plain/proc.ts'
+import { withTimeout } from '../../sys/plain/promises.ts'
 
 /** A target may lie on a network or FUSE file system that does not answer. */
 const STAT_TIMEOUT_MS = 10_000

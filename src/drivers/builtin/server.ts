@@ -4,6 +4,7 @@ import { Worker } from 'node:worker_threads'
 import { FsError } from '../../base/index.ts'
 import { allocateShared, pendingAges, readCounters, TaskQueue } from '../../fuse/index.ts'
 import { allocateTally } from '../../molecule/index.ts'
+import { deferred } from '../../sys/plain/promises.ts'
 import { openBell } from '../../sys/process/bell.ts'
 import { type EntryName, entryUrl } from '../../threads.ts'
 import type { EndReason, RunningServer, ServeOptions, ServerStats } from '../driver.ts'
@@ -125,19 +126,4 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
 
 function pendingOf(ages: readonly number[]): ServerStats['pending'] {
   return { reads: ages.length, oldestMs: Math.max(0, ...ages) }
-}
-
-/** `Promise.withResolvers`, which Node 20 lacks. */
-function deferred<T>(): {
-  readonly promise: Promise<T>
-  readonly resolve: (value: T) => void
-  readonly reject: (reason: Error) => void
-} {
-  let resolve: (value: T) => void = () => undefined
-  let reject: (reason: Error) => void = () => undefined
-  const promise = new Promise<T>((onValue, onError) => {
-    resolve = onValue
-    reject = onError
-  })
-  return { promise, resolve, reject }
 }

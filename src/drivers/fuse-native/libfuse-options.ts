@@ -1,7 +1,7 @@
 import { FsError, printable } from '../../base/index.ts'
 import { type FuseMountOptions, helperFlags, userMayAllowOther } from '../../sys/mounts/mount.ts'
 import { FUSE_SUBTYPE } from '../../sys/mounts/mountinfo.ts'
-import { effectiveUid, hasSysAdmin } from '../../sys/plain/namespaces.ts'
+import { effectiveUid, hasSysAdmin } from '../../sys/plain/rights.ts'
 
 /** Buffers of the package for the target and for the options, each with its NUL: what is longer is cut off. */
 const PACKAGE_BUFFER = 1024

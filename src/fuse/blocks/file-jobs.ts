@@ -1,6 +1,6 @@
 import { codeOfErrno, ERRNO, errnoOf, FsError } from '../../base/index.ts'
+import { EINTR } from '../../sys/files/device-io.ts'
 import { beginWriteOut, syncFd } from '../../sys/files/file-io.ts'
-import { EINTR } from '../../sys/mounts/device-io.ts'
 import type { JobTable } from './jobs.ts'
 import type { SharedBuffers } from './shared-buffers.ts'
 import { SlotVector } from './slot-vector.ts'

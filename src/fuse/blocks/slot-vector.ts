@@ -1,5 +1,5 @@
 import { addressOf } from '../../sys/ffi/ffi.ts'
-import { GatherWriter } from '../../sys/mounts/device-io.ts'
+import { GatherWriter } from '../../sys/files/device-io.ts'
 import { HOLE, MAX_SEGMENTS } from './jobs.ts'
 import { type SharedBuffers, ZEROS_SIZE } from './shared-buffers.ts'
 

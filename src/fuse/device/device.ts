@@ -1,6 +1,6 @@
 import type { Log } from '../../base/index.ts'
 import { addressOf } from '../../sys/ffi/ffi.ts'
-import { EAGAIN, EINTR, ENODEV, ENOENT, readAt, writeFrom } from '../../sys/mounts/device-io.ts'
+import { EAGAIN, EINTR, ENODEV, ENOENT, readAt, writeFrom } from '../../sys/files/device-io.ts'
 import { type Protocol, REQUEST_BUFFER_SIZE } from '../protocol/protocol.ts'
 
 /** The device went away in another way than an unmount. */

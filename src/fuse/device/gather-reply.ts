@@ -1,6 +1,6 @@
 import type { ErrnoCode, ReplyToken } from '../../base/index.ts'
 import { addressOf } from '../../sys/ffi/ffi.ts'
-import { ENODEV, ENOENT } from '../../sys/mounts/device-io.ts'
+import { ENODEV, ENOENT } from '../../sys/files/device-io.ts'
 import type { AnswerTarget } from '../blocks/answer-target.ts'
 import type { SharedBuffers } from '../blocks/shared-buffers.ts'
 import { SlotVector } from '../blocks/slot-vector.ts'

@@ -1,4 +1,4 @@
-import { Poller } from '../../sys/mounts/device-io.ts'
+import { Poller } from '../../sys/files/device-io.ts'
 import { clearBell } from '../../sys/process/bell.ts'
 
 export interface WaitOptions {

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs'
-import { codeOf, type Name } from '../../base/index.ts'
+import { codeOf, ERRNO, type Name } from '../../base/index.ts'
 import { bytesAddress, descriptorPathAddress, nameAddress, stringAddress } from '../ffi/c-string.ts'
 import { type ForeignFunction, lastErrno, systemError } from '../ffi/ffi.ts'
 import { libcFunction } from '../ffi/libc.ts'
@@ -19,7 +19,6 @@ const linkat = libcFunction('int linkat(int fromDir, uintptr_t from, int toDir, 
 const unlinkat = libcFunction('int unlinkat(int dir, uintptr_t path, int flags)')
 const readlinkat = libcFunction('int64_t readlinkat(int dir, uintptr_t path, uintptr_t buffer, size_t size)')
 const faccessat = libcFunction('int faccessat(int dir, uintptr_t path, int mode, int flags)')
-const umask = libcFunction('uint32_t umask(uint32_t mask)')
 
 /** Not among Node's constants; the same on all machines it runs on (include/uapi/asm-generic/fcntl.h). */
 export const O_PATH = 0o10000000
@@ -35,7 +34,7 @@ export const RENAME_EXCHANGE = 2
 const AT_FDCWD = -100
 const AT_REMOVEDIR = 0x200
 const AT_SYMLINK_FOLLOW = 0x400
-const EINTR = 4
+const { EINTR } = ERRNO
 
 /** Longest target of a symbolic link on any file system of Linux (PATH_MAX), bytes. */
 const TARGET_MAX = 4096
@@ -173,11 +172,6 @@ export function readlinkAt(dir: number, name: Name): Uint8Array {
 /** Of a descriptor opened with O_PATH|O_NOFOLLOW. @throws FsError EINVAL or ENOENT where it is no symbolic link */
 export function readlinkFd(fd: number): Uint8Array {
   return readTarget(fd, stringAddress(''), `fd ${fd}`)
-}
-
-/** Takes every bit of the process-wide umask away: modes given here are then exact. Done once, by the daemon. */
-export function setUmask0(): void {
-  umask(0)
 }
 
 function readTarget(dir: number, path: number, what: string): Uint8Array {

@@ -1,19 +1,23 @@
+import { constants } from 'node:fs'
+import { ERRNO } from '../../base/index.ts'
 import { lastErrno, systemError } from '../ffi/ffi.ts'
 import { libcFunction } from '../ffi/libc.ts'
 
 const lseek = libcFunction('int64_t lseek(int fd, int64_t offset, int whence)')
 const dup2 = libcFunction('int dup2(int from, int to)')
-
 const fcntl = libcFunction('int fcntl(int fd, int command, int argument)')
 
-/** include/uapi/linux/fcntl.h */
+// include/uapi/asm-generic/fcntl.h, include/uapi/linux/fcntl.h
+const F_GETFL = 3
+const F_SETFL = 4
 const F_DUPFD_CLOEXEC = 1030
+const { O_NONBLOCK } = constants
 
 // include/uapi/linux/fs.h
 const SEEK_DATA = 3
 const SEEK_HOLE = 4
 
-const ENXIO = 6
+const { ENXIO } = ERRNO
 
 /**
  * Start of the next data or hole of an open file at or after `offset`, bytes; undefined where there is none
@@ -36,4 +40,10 @@ export function duplicateDescriptor(fd: number): number {
   const copy = Number(fcntl(fd, F_DUPFD_CLOEXEC, 0))
   if (copy < 0) throw systemError(`duplicate descriptor ${fd}`)
   return copy
+}
+
+/** Reads and writes of the open file return EAGAIN instead of waiting, through every descriptor of it. */
+export function setNonBlocking(fd: number): void {
+  const flags = Number(fcntl(fd, F_GETFL, 0))
+  if (flags < 0 || Number(fcntl(fd, F_SETFL, flags | O_NONBLOCK)) < 0) throw systemError('fcntl')
 }

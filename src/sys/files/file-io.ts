@@ -1,4 +1,4 @@
-import type { StatFs, SyncKind } from '../../base/index.ts'
+import { ERRNO, type StatFs, type SyncKind } from '../../base/index.ts'
 import { lastErrno, systemError } from '../ffi/ffi.ts'
 import { libcFunction } from '../ffi/libc.ts'
 import { Scratch } from '../ffi/scratch.ts'
@@ -21,7 +21,7 @@ const syncFileRange = libcFunction(
 const posixFadvise = libcFunction('int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)')
 const fstatfs = libcFunction('int fstatfs(int fd, uintptr_t buffer)')
 
-const EINTR = 4
+const { EINTR } = ERRNO
 
 /** @returns bytes read, fewer than the target has only at the end of the file */
 export function pread(fd: number, offset: number, target: Uint8Array): number {

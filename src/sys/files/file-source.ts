@@ -1,14 +1,7 @@
 import { fstatSync } from 'node:fs'
-import { type ByteSource, checkRange, FsError } from '../../base/index.ts'
-import { lastErrno, systemError } from '../ffi/ffi.ts'
-import { libcFunction } from '../ffi/libc.ts'
-import { beginReading } from './file-io.ts'
+import { type ByteSource, checkRange, FsError, messageOf } from '../../base/index.ts'
+import { beginReading, pread } from './file-io.ts'
 import { PageCacheProbe } from './page-cache.ts'
-
-const EINTR = 4
-
-// Costs about half of fs.readSync.
-const pread = libcFunction('int64_t pread(int fd, void *buffer, size_t count, int64_t offset)')
 
 /** Bytes of an open file. The descriptor belongs to the caller, who closes it when no reader is left. */
 export class FileSource implements ByteSource {
@@ -35,22 +28,20 @@ export class FileSource implements ByteSource {
 
   readInto(position: number, target: Uint8Array): void {
     checkRange(this, position, target.length)
-    let done = 0
-    while (done < target.length) {
-      const rest = done === 0 ? target : target.subarray(done)
-      const count = Number(pread(this.fd, rest, rest.length, position + done))
-      if (count < 0) {
-        if (lastErrno() === EINTR) continue
-        const cause = systemError(`${this.label}: read at ${position + done}`)
-        throw new FsError('EIO', cause.message, { cause })
-      }
-      if (count === 0) {
-        throw new FsError(
-          'EIO',
-          `${this.label}: file ends at ${position + done}, expected ${target.length - done} more bytes`,
-        )
-      }
-      done += count
+    const count = this.#read(position, target)
+    if (count === target.length) return
+    throw new FsError(
+      'EIO',
+      `${this.label}: file ends at ${position + count}, expected ${target.length - count} more bytes`,
+    )
+  }
+
+  #read(position: number, target: Uint8Array): number {
+    try {
+      // Costs about half of fs.readSync.
+      return pread(this.fd, position, target)
+    } catch (error) {
+      throw new FsError('EIO', `${this.label}: ${messageOf(error)}`, { cause: error })
     }
   }
 }

@@ -1,5 +1,5 @@
 import { closeSync, fstatSync, readFileSync } from 'node:fs'
-import { FsError } from '../../base/index.ts'
+import { ERRNO, FsError } from '../../base/index.ts'
 import { lastErrno, systemError } from '../ffi/ffi.ts'
 import { libcFunction } from '../ffi/libc.ts'
 import { procPath } from '../plain/proc.ts'
@@ -9,8 +9,7 @@ const LOCK_SH = 1
 const LOCK_EX = 2
 const LOCK_NB = 4
 const LOCK_UN = 8
-const EINTR = 4
-const EAGAIN = 11
+const { EINTR, EAGAIN } = ERRNO
 
 /** Holders keep the lock for a few file operations; a stopped holder must not stop everybody for ever. */
 const LOCK_TIMEOUT_MS = 5000

@@ -1,4 +1,5 @@
 import { statfsSync } from 'node:fs'
+import { ERRNO } from '../../base/index.ts'
 import { addressOf, lastErrno } from '../ffi/ffi.ts'
 import { libcFunction } from '../ffi/libc.ts'
 import { descriptorPath } from '../plain/proc.ts'
@@ -9,7 +10,7 @@ const preadv2 = libcFunction(
 
 /** Answer EAGAIN instead of waiting for the disk (preadv2(2), Linux 4.14). */
 const RWF_NOWAIT = 8
-const EAGAIN = 11
+const { EAGAIN } = ERRNO
 
 /** File systems that lie in memory and do not know RWF_NOWAIT (include/uapi/linux/magic.h). */
 const IN_MEMORY = new Set([0x0102_1994, 0x8584_58f6])

@@ -8,3 +8,12 @@ import { decodePath, type PathText, systemPath } from '../../base/index.ts'
 export function realPath(path: PathText): PathText {
   return decodePath(realpathSync.native(systemPath(path), { encoding: 'buffer' }))
 }
+
+/** As `realPath`; the path itself where it cannot be resolved. */
+export function realPathOrItself(path: PathText): PathText {
+  try {
+    return realPath(path)
+  } catch {
+    return path
+  }
+}

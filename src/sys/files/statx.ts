@@ -1,4 +1,4 @@
-import { type Name, packDevice, type Stat } from '../../base/index.ts'
+import { ERRNO, type Name, packDevice, type Stat } from '../../base/index.ts'
 import { nameAddress, stringAddress } from '../ffi/c-string.ts'
 import { lastErrno, systemError } from '../ffi/ffi.ts'
 import { Scratch } from '../ffi/scratch.ts'
@@ -25,7 +25,7 @@ const STATX_BASIC_STATS = 0x7ff
 const STATX_BTIME = 0x800
 const WANTED = STATX_BASIC_STATS | STATX_BTIME
 const SIZE_OF_STATX = 256
-const ENOENT = 2
+const { ENOENT } = ERRNO
 
 const scratch = new Scratch(SIZE_OF_STATX)
 const record = scratch.words()

@@ -1,70 +1,90 @@
-import { FsError, type Name } from '../../base/index.ts'
+import { ERRNO, type Name, type XattrMode } from '../../base/index.ts'
+import { descriptorPathAddress, stringAddress } from '../ffi/c-string.ts'
 import { lastErrno, systemError } from '../ffi/ffi.ts'
 import { libcFunction } from '../ffi/libc.ts'
+import { Scratch } from '../ffi/scratch.ts'
 
 /**
- * Reading extended attributes (xattr(7)). Paths and names are "binary" strings, one character per byte, values
- * are bytes. Paths are those of Node (`/a/b`) or `/proc/self/fd/N/name` for names below a descriptor.
+ * Extended attributes (xattr(7)): of the file of a descriptor, which may be opened with O_PATH and may be a symbolic link,
+ * or of a path, not following a link at its end. Names and paths are "binary" strings, one character per byte; names are
+ * full, with their prefix. The calls allocate nothing but what they return.
  */
 
-const lget = libcFunction(
-  'int64_t lgetxattr(const uint8_t *path, const uint8_t *name, uint8_t *value, size_t size)',
+const setxattr = libcFunction(
+  'int setxattr(uintptr_t path, uintptr_t name, const uint8_t *value, size_t size, int flags)',
 )
-const llist = libcFunction('int64_t llistxattr(const uint8_t *path, uint8_t *list, size_t size)')
+const removexattr = libcFunction('int removexattr(uintptr_t path, uintptr_t name)')
+const getxattr = libcFunction(
+  'int64_t getxattr(uintptr_t path, uintptr_t name, uintptr_t value, size_t size)',
+)
+const listxattr = libcFunction('int64_t listxattr(uintptr_t path, uintptr_t list, size_t size)')
+
+const lget = libcFunction('int64_t lgetxattr(uintptr_t path, uintptr_t name, uintptr_t value, size_t size)')
+const llist = libcFunction('int64_t llistxattr(uintptr_t path, uintptr_t list, size_t size)')
+
+const FLAGS: Readonly<Record<XattrMode, number>> = { either: 0, create: 1, replace: 2 }
 
 /** XATTR_SIZE_MAX and XATTR_LIST_MAX (include/uapi/linux/limits.h): no value or list is longer. */
 const LARGEST = 65_536
-const FIRST_GUESS = 512
+const buffer = new Scratch(LARGEST)
 
-const ENODATA = 61
-const ERANGE = 34
-const EOPNOTSUPP = 95
+const { ENODATA, EOPNOTSUPP } = ERRNO
 
-/** Not following a symbolic link at the end of the path. @returns undefined where there is no such attribute */
+/** @throws FsError EEXIST, ENODATA by the mode; ENOSPC, EDQUOT, E2BIG, EOPNOTSUPP, EPERM */
+export function setxattrFd(fd: number, name: Name, value: Uint8Array, mode: XattrMode): void {
+  const path = descriptorPathAddress(fd)
+  const attribute = stringAddress(name, 1)
+  if (Number(setxattr(path, attribute, value, value.length, FLAGS[mode])) === 0) return
+  throw systemError(`setxattr fd ${fd} ${name}`)
+}
+
+/** @throws FsError ENODATA */
+export function removexattrFd(fd: number, name: Name): void {
+  const path = descriptorPathAddress(fd)
+  if (Number(removexattr(path, stringAddress(name, 1))) === 0) return
+  throw systemError(`removexattr fd ${fd} ${name}`)
+}
+
+/** @returns undefined where there is no such attribute, or none at all on this file system */
+export function getxattrFd(fd: number, name: Name): Uint8Array | undefined {
+  const path = descriptorPathAddress(fd)
+  const length = Number(getxattr(path, stringAddress(name, 1), buffer.address, LARGEST))
+  return length >= 0 ? filledValue(length) : noValue(`getxattr fd ${fd} ${name}`)
+}
+
+/** All names, in no order; empty on file systems without attributes. */
+export function listxattrFd(fd: number): Name[] {
+  const length = Number(listxattr(descriptorPathAddress(fd), buffer.address, LARGEST))
+  return length >= 0 ? filledNames(length) : noNames(`listxattr fd ${fd}`)
+}
+
+/** As `getxattrFd`. @param path that Node or a descriptor leads to: `/a/b` or `/proc/self/fd/N/name` */
 export function lgetxattr(path: Name, name: Name): Uint8Array | undefined {
-  const file = cString(path)
-  const attribute = cString(name)
-  return value(`getxattr ${path} ${name}`, (buffer) => lget(file, attribute, buffer, buffer.length))
+  const length = Number(lget(stringAddress(path), stringAddress(name, 1), buffer.address, LARGEST))
+  return length >= 0 ? filledValue(length) : noValue(`getxattr ${path} ${name}`)
 }
 
-/** All names, with their prefixes, in no order. Empty on file systems without attributes. */
+/** As `listxattrFd`. */
 export function llistxattr(path: Name): Name[] {
-  const file = cString(path)
-  return names(`listxattr ${path}`, (buffer) => llist(file, buffer, buffer.length))
+  const length = Number(llist(stringAddress(path), buffer.address, LARGEST))
+  return length >= 0 ? filledNames(length) : noNames(`listxattr ${path}`)
 }
 
-/** @throws FsError EINVAL where a NUL would cut the string short */
-function cString(text: Name): Uint8Array {
-  if (text.includes('\0')) throw new FsError('EINVAL', `NUL in ${JSON.stringify(text)}`)
-  return Buffer.from(`${text}\0`, 'latin1')
+function filledValue(length: number): Uint8Array {
+  return new Uint8Array(buffer.bytes.subarray(0, length))
 }
 
-type Fill = (buffer: Uint8Array) => unknown
+/** Names end with a NUL each, the last one too. */
+function filledNames(length: number): Name[] {
+  return length === 0 ? [] : buffer.bytes.toString('latin1', 0, length - 1).split('\0')
+}
 
-function value(what: string, fill: Fill): Uint8Array | undefined {
-  const filled = fillGrowing(fill)
-  if (filled !== undefined) return filled
+function noValue(what: string): undefined {
   const errno = lastErrno()
-  if (errno === ENODATA || errno === EOPNOTSUPP) return undefined
+  if (errno !== ENODATA && errno !== EOPNOTSUPP) throw systemError(what)
+}
+
+function noNames(what: string): Name[] {
+  if (lastErrno() === EOPNOTSUPP) return []
   throw systemError(what)
-}
-
-function names(what: string, fill: Fill): Name[] {
-  const filled = fillGrowing(fill)
-  if (filled === undefined) {
-    if (lastErrno() === EOPNOTSUPP) return []
-    throw systemError(what)
-  }
-  // Names end with a NUL each, the last one too.
-  return filled.length === 0 ? [] : filled.toString('latin1', 0, filled.length - 1).split('\0')
-}
-
-/** Grows the buffer while the kernel says ERANGE; undefined on any other error, with the errno left for the caller. */
-function fillGrowing(fill: Fill): Buffer | undefined {
-  for (let size = FIRST_GUESS; ; size = Math.min(size * 8, LARGEST)) {
-    const buffer = Buffer.alloc(size)
-    const length = Number(fill(buffer))
-    if (length >= 0) return buffer.subarray(0, length)
-    if (lastErrno() !== ERANGE || size === LARGEST) return undefined
-  }
 }

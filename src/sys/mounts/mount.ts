@@ -1,15 +1,12 @@
 import { closeSync, fstatSync, readFileSync } from 'node:fs'
-import { FsError, isErrno, type PathText, printable } from '../../base/index.ts'
+import { ERRNO, FsError, isErrno, type PathText, printable } from '../../base/index.ts'
 import { cPath } from '../ffi/c-string.ts'
 import { lastErrno, systemError } from '../ffi/ffi.ts'
 import { libcFunction } from '../ffi/libc.ts'
-import {
-  apparmorProfile,
-  effectiveGid,
-  effectiveUid,
-  hasSysAdmin,
-  isInitialUserNamespace,
-} from '../plain/namespaces.ts'
+import { setNonBlocking } from '../files/descriptor.ts'
+import { isInitialUserNamespace } from '../plain/namespaces.ts'
+import { descriptorOf } from '../plain/proc.ts'
+import { apparmorProfile, effectiveGid, effectiveUid, hasSysAdmin } from '../plain/rights.ts'
 import { userNamespaceLimits } from '../process/user-namespaces.ts'
 import { openFuseDevice } from './device.ts'
 import { fusermountMount } from './fusermount.ts'
@@ -110,9 +107,8 @@ export async function mountBy(way: 'mount' | 'fusermount', options: FuseMountOpt
  * @throws FsError EINVAL where it is not open or not a FUSE connection
  */
 export function inheritedFuseFd(target: string): number | undefined {
-  const digits = /^\/(?:dev|proc\/self)\/fd\/(\d{1,9})$/.exec(target)?.[1]
-  if (digits === undefined) return undefined
-  const fd = Number(digits)
+  const fd = descriptorOf(target)
+  if (fd === undefined) return undefined
   let isDevice: boolean
   try {
     isDevice = fstatSync(fd).isCharacterDevice()
@@ -235,33 +231,23 @@ function deviceAt(target: PathText): string | undefined {
   return top?.type === MOUNT_TYPE ? top.device : undefined
 }
 
-const F_GETFL = 3
-const F_SETFL = 4
-const O_NONBLOCK = 0o4000
-const fcntl = libcFunction('int fcntl(int fd, int command, int argument)')
-
-function setNonBlocking(fd: number): void {
-  const flags = Number(fcntl(fd, F_GETFL, 0))
-  if (flags < 0 || Number(fcntl(fd, F_SETFL, flags | O_NONBLOCK)) < 0) throw systemError('fcntl')
-}
-
 /** The error of mount(2) in words that lead on (mount(2), fs/fuse/inode.c:fuse_get_tree). */
 function mountError(target: string, number: number): FsError {
   const failure = systemError(`mount on ${target}`)
   switch (number) {
-    case 1:
+    case ERRNO.EPERM:
       return new FsError(
         'EPERM',
         `mount on ${target}: not permitted: CAP_SYS_ADMIN is missing in this mount namespace; try 'unshare -rm' or install fusermount3${confinement()}`,
       )
-    case 13:
+    case ERRNO.EACCES:
       return new FsError(
         'EACCES',
         `mount on ${target}: refused by a security policy (AppArmor, SELinux): allow mounts of type ${MOUNT_TYPE}${confinement()}`,
       )
-    case 19:
+    case ERRNO.ENODEV:
       return new FsError('ENODEV', `mount on ${target}: the kernel has no FUSE: load it with 'modprobe fuse'`)
-    case 28:
+    case ERRNO.ENOSPC:
       return new FsError(
         'ENOSPC',
         `mount on ${target}: too many mounts in this namespace (sysctl fs.mount-max)`,

@@ -1,4 +1,4 @@
-import { FsError, isErrno, type PathText } from '../../base/index.ts'
+import { ERRNO, FsError, isErrno, type PathText } from '../../base/index.ts'
 import { cPath } from '../ffi/c-string.ts'
 import { lastErrno, systemError } from '../ffi/ffi.ts'
 import { libcFunction } from '../ffi/libc.ts'
@@ -8,7 +8,7 @@ import { fusermountUnmount } from './fusermount.ts'
 const MNT_DETACH = 2
 const UMOUNT_NOFOLLOW = 8
 
-const EPERM = 1
+const { EPERM } = ERRNO
 
 const umount2 = libcFunction('int umount2(const char *target, int flags)')
 

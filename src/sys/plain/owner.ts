@@ -1,5 +1,6 @@
 import type { Stats } from 'node:fs'
-import { effectiveUid, isInitialUserNamespace, outerUid } from './namespaces.ts'
+import { isInitialUserNamespace, outerUid } from './namespaces.ts'
+import { effectiveUid } from './rights.ts'
 
 /** Shown as owner of files whose owner has no id in the user namespace: root of the machine, too (user_namespaces(7)). */
 const OVERFLOW_UID = 65_534

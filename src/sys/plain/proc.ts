@@ -39,3 +39,12 @@ export function procPath(path: string): string {
   if (!held) return `/proc/${path}`
   return path.startsWith('self/') ? `../${path.slice('self/'.length)}` : `../../${path}`
 }
+
+/**
+ * `/proc/self/fd/N` and `/dev/fd/N` name a descriptor of the process that reads the name, so it has to be handed
+ * on when another process serves. @returns N; undefined for any other path
+ */
+export function descriptorOf(path: string): number | undefined {
+  const digits = /^\/(?:proc\/self|dev)\/fd\/(\d{1,9})$/.exec(path)?.[1]
+  return digits === undefined ? undefined : Number(digits)
+}

@@ -1,6 +1,7 @@
 import { lastErrno, systemError } from '../ffi/ffi.ts'
 import { libcFunction } from '../ffi/libc.ts'
 import { Scratch } from '../ffi/scratch.ts'
+import { readAt, writeFrom } from '../files/device-io.ts'
 
 /**
  * A counter of the kernel that wakes a thread which waits in poll(2): eventfd(2). Any thread of the
@@ -8,8 +9,6 @@ import { Scratch } from '../ffi/scratch.ts'
  */
 
 const eventfd = libcFunction('int eventfd(unsigned int initial, int flags)')
-const read = libcFunction('int64_t read(int fd, uintptr_t buffer, size_t length)')
-const write = libcFunction('int64_t write(int fd, uintptr_t buffer, size_t length)')
 
 /** include/uapi/linux/eventfd.h: O_CLOEXEC and O_NONBLOCK of the machines Node runs on. */
 const EFD_CLOEXEC = 0o2000000
@@ -29,10 +28,10 @@ export function openBell(): number {
 
 /** Makes the descriptor readable. */
 export function ringBell(fd: number): void {
-  write(fd, one.address, COUNTER_SIZE)
+  writeFrom(fd, one.address, COUNTER_SIZE)
 }
 
 /** Makes the descriptor unreadable until the next ring. */
 export function clearBell(fd: number): void {
-  read(fd, counter.address, COUNTER_SIZE)
+  readAt(fd, counter.address, COUNTER_SIZE)
 }

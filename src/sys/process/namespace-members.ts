@@ -1,7 +1,8 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { codeOf } from '../../base/index.ts'
-import { effectiveUid, isInitialUserNamespace, namespaceNumber } from '../plain/namespaces.ts'
+import { isInitialUserNamespace, namespaceNumber } from '../plain/namespaces.ts'
 import { procPath } from '../plain/proc.ts'
+import { effectiveUid } from '../plain/rights.ts'
 
 /** Inode of the pid namespace the machine booted with (include/linux/proc_ns.h:PROC_PID_INIT_INO). */
 const INITIAL_PID_NAMESPACE = 0xeffffffc

@@ -1,6 +1,5 @@
 import { closeSync, readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { FsError } from '../../base/index.ts'
 import { namespaceNumber } from '../plain/namespaces.ts'
 import { procPath } from '../plain/proc.ts'
 
@@ -99,18 +98,5 @@ export function closeInheritedDescriptors(keep: readonly number[]): void {
     } catch {
       // Closed already: it was the one that listed the folder.
     }
-  }
-}
-
-/** The promise's result, or an error of the given text. The timer does not outlive the promise. */
-export async function withTimeout<T>(promise: Promise<T>, timeoutMs: number, what: string): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const expired = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new FsError('EIO', `${what} after ${timeoutMs} ms`)), timeoutMs)
-  })
-  try {
-    return await Promise.race([promise, expired])
-  } finally {
-    clearTimeout(timer)
   }
 }

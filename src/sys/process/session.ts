@@ -2,6 +2,7 @@ import { systemError } from '../ffi/ffi.ts'
 import { libcFunction } from '../ffi/libc.ts'
 
 const setsid = libcFunction('int setsid(void)')
+const umask = libcFunction('uint32_t umask(uint32_t mask)')
 const cSignal = libcFunction('uintptr_t signal(int number, uintptr_t handler)')
 
 /** Leaves the session and the process group of the process that started this one. @throws FsError EPERM for a group leader */
@@ -18,4 +19,9 @@ const IGNORE = 1
 /** Node cannot listen to real-time signals, and each of them would end the process. */
 export function ignoreRealTimeSignals(): void {
   for (let number = FIRST_REAL_TIME; number <= LAST_REAL_TIME; number++) cSignal(number, IGNORE)
+}
+
+/** Takes every bit of the process-wide umask away: modes given here are then exact. Done once, by the daemon. */
+export function setUmask0(): void {
+  umask(0)
 }

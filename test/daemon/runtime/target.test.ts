@@ -5,10 +5,10 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { LogFile, limitLog } from '../../../src/daemon/life/log.ts'
 import { placeIn } from '../../../src/daemon/life/log-sink.ts'
 import { tagOf } from '../../../src/daemon/life/serve-mount.ts'
-import { descriptorOf } from '../../../src/daemon/request.ts'
 import { canonicalTarget, prepareTarget } from '../../../src/daemon/runtime/target.ts'
 import { Folder } from '../../../src/sys/files/folder.ts'
 import { parseMountInfo } from '../../../src/sys/mounts/mountinfo.ts'
+import { descriptorOf } from '../../../src/sys/plain/proc.ts'
 
 let folder: string
 

@@ -12,7 +12,7 @@ import {
   TaskQueue,
   WorkerPool,
 } from '../../../src/fuse/index.ts'
-import { Poller } from '../../../src/sys/mounts/device-io.ts'
+import { Poller } from '../../../src/sys/files/device-io.ts'
 import { clearBell, openBell, ringBell } from '../../../src/sys/process/bell.ts'
 import { BLOCK, blockBytes, MemoryBlockStore } from '../support/memory-file-system.ts'
 

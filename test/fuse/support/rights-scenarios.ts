@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import { join } from 'node:path'
-import { getxattrFd, listxattrFd, removexattrFd, setxattrFd } from '../../../src/sys/files/fd-xattr.ts'
 import { copyRange, fallocateFd } from '../../../src/sys/files/file-io.ts'
+import { getxattrFd, listxattrFd, removexattrFd, setxattrFd } from '../../../src/sys/files/xattr.ts'
 import {
   aclOf,
   asNobody,

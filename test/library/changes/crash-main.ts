@@ -18,7 +18,7 @@ import {
 import { setTimeout } from 'node:timers'
 import { FsError } from '../../../src/base/index.ts'
 import { O_PATH, RENAME_EXCHANGE, renameAt } from '../../../src/sys/files/at.ts'
-import { setxattrFd } from '../../../src/sys/files/fd-xattr.ts'
+import { setxattrFd } from '../../../src/sys/files/xattr.ts'
 import { readXattrs } from '../programs/native.ts'
 import { Random } from '../trees/random.ts'
 import { type CrashStep, HOLE, PAGE, pageBytes, randomStep, type SeenFile } from './crash.ts'

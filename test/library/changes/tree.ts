@@ -21,8 +21,8 @@ import {
 import { FsError, type Name, type NewTime, S_IFMT, type XattrMode } from '../../../src/base/index.ts'
 import { linkFd, mknodAt, O_PATH, openAt, openUnnamed, renameAt } from '../../../src/sys/files/at.ts'
 import { setTimesFd } from '../../../src/sys/files/fd-attributes.ts'
-import { removexattrFd, setxattrFd } from '../../../src/sys/files/fd-xattr.ts'
 import { copyRange, fallocateFd } from '../../../src/sys/files/file-io.ts'
+import { removexattrFd, setxattrFd } from '../../../src/sys/files/xattr.ts'
 import { readMapped } from '../programs/direct-io.ts'
 import { writeMapped } from './mapping.ts'
 

@@ -19,8 +19,8 @@ import {
   S_IFREG,
   S_IFSOCK,
 } from '../../../src/base/index.ts'
-import { getxattrFd, setxattrFd } from '../../../src/sys/files/fd-xattr.ts'
 import { statFd } from '../../../src/sys/files/statx.ts'
+import { getxattrFd, setxattrFd } from '../../../src/sys/files/xattr.ts'
 import { needs, titled } from '../../library/index.ts'
 import { OVERRIDE, REAL, Scene } from '../upper/support.ts'
 

@@ -5,12 +5,13 @@ import { makeCopy } from '../../../overlay/upper/disk/copy.ts'
 import { WorkDirectory } from '../../../overlay/upper/disk/work-directory.ts'
 import { probeUpper } from '../../../overlay/upper/upper-policy.ts'
 import type { Stat } from '../../../src/base/index.ts'
-import { O_PATH, openAt, renameAt, reopenFd, setUmask0 } from '../../../src/sys/files/at.ts'
+import { O_PATH, openAt, renameAt, reopenFd } from '../../../src/sys/files/at.ts'
 import { listNames } from '../../../src/sys/files/directory-entries.ts'
 import { chmodFd } from '../../../src/sys/files/fd-attributes.ts'
-import { getxattrFd, listxattrFd } from '../../../src/sys/files/fd-xattr.ts'
 import { pread } from '../../../src/sys/files/file-io.ts'
 import { statFd } from '../../../src/sys/files/statx.ts'
+import { getxattrFd, listxattrFd } from '../../../src/sys/files/xattr.ts'
+import { setUmask0 } from '../../../src/sys/process/session.ts'
 
 /**
  * Copies files up as the user it runs as: `FOLDER`, which has `upper` and `work`, and a list of sources in

@@ -16,8 +16,8 @@ import {
   S_IFREG,
   S_IFSOCK,
 } from '../../../src/base/index.ts'
-import { setxattrFd } from '../../../src/sys/files/fd-xattr.ts'
 import { statFd } from '../../../src/sys/files/statx.ts'
+import { setxattrFd } from '../../../src/sys/files/xattr.ts'
 import { failsWith } from '../../library/expectations.ts'
 import { bundleProgram, needs, type RunResult, run, titled, unmount } from '../../library/index.ts'
 import type { PlainCopy, PlainSource } from './plain-user-main.ts'

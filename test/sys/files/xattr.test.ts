@@ -2,8 +2,7 @@ import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, symlinkSync, write
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { getxattrFd, listxattrFd } from '../../../src/sys/files/fd-xattr.ts'
-import { lgetxattr, llistxattr } from '../../../src/sys/files/xattr.ts'
+import { getxattrFd, lgetxattr, listxattrFd, llistxattr } from '../../../src/sys/files/xattr.ts'
 import { setXattr } from '../../library/programs/native.ts'
 
 const O_PATH = 0o10000000

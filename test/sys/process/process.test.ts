@@ -3,13 +3,13 @@ import { once } from 'node:events'
 import { closeSync, fstatSync, openSync, readdirSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { libcFunction } from '../../../src/sys/ffi/libc.ts'
+import { withTimeout } from '../../../src/sys/plain/promises.ts'
 import {
   closeInheritedDescriptors,
   livenessOf,
   ownIdentity,
   parseProcStat,
   waitUntilGone,
-  withTimeout,
 } from '../../../src/sys/process/process.ts'
 
 describe('parseProcStat', () => {

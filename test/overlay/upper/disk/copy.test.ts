@@ -26,8 +26,8 @@ import {
   type Stat,
 } from '../../../../src/base/index.ts'
 import { O_PATH, openAt } from '../../../../src/sys/files/at.ts'
-import { getxattrFd, listxattrFd } from '../../../../src/sys/files/fd-xattr.ts'
 import { statAt } from '../../../../src/sys/files/statx.ts'
+import { getxattrFd, listxattrFd } from '../../../../src/sys/files/xattr.ts'
 import { failsWith } from '../../../library/expectations.ts'
 import { makeTempDir, needs, Random, removeTempDir, run, titled } from '../../../library/index.ts'
 import { dataSegments } from '../../../library/programs/native.ts'

@@ -22,8 +22,8 @@ import {
 } from '../../../../overlay/upper/disk/markers.ts'
 import { S_IFCHR } from '../../../../src/base/index.ts'
 import { mknodAt, O_PATH, openAt } from '../../../../src/sys/files/at.ts'
-import { setxattrFd } from '../../../../src/sys/files/fd-xattr.ts'
 import { statAt } from '../../../../src/sys/files/statx.ts'
+import { setxattrFd } from '../../../../src/sys/files/xattr.ts'
 import { mountKernelOverlay, needs, run, titled, unmount, withTarget } from '../../../library/index.ts'
 import { REAL, Scene } from '../support.ts'
 

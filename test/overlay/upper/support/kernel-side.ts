@@ -28,9 +28,9 @@ import {
 } from '../../../../src/sys/files/at.ts'
 import { listNames } from '../../../../src/sys/files/directory-entries.ts'
 import { chmodFd, chownFd, setTimesFd } from '../../../../src/sys/files/fd-attributes.ts'
-import { getxattrFd, listxattrFd, removexattrFd, setxattrFd } from '../../../../src/sys/files/fd-xattr.ts'
 import { pwrite, truncateFd } from '../../../../src/sys/files/file-io.ts'
 import { statAt, statFd } from '../../../../src/sys/files/statx.ts'
+import { getxattrFd, listxattrFd, removexattrFd, setxattrFd } from '../../../../src/sys/files/xattr.ts'
 import { type Seen, type Side, split } from './side.ts'
 
 const { O_CREAT, O_DIRECTORY, O_EXCL, O_RDWR } = constants

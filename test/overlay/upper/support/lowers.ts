@@ -13,7 +13,7 @@ import {
 import { join } from 'node:path'
 import { S_IFCHR, S_IFIFO } from '../../../../src/base/index.ts'
 import { mknodAt, O_PATH } from '../../../../src/sys/files/at.ts'
-import { setxattrFd } from '../../../../src/sys/files/fd-xattr.ts'
+import { setxattrFd } from '../../../../src/sys/files/xattr.ts'
 import type { Random } from '../../../library/trees/random.ts'
 
 const NAMES = ['a', 'b', 'c', 'dd', 'e\xe9', '-f', '.g']

@@ -17,9 +17,9 @@ import {
 } from '../../../../src/base/index.ts'
 import { O_PATH, openAt, readlinkFd, reopenFd } from '../../../../src/sys/files/at.ts'
 import { listNames } from '../../../../src/sys/files/directory-entries.ts'
-import { getxattrFd, listxattrFd } from '../../../../src/sys/files/fd-xattr.ts'
 import { pread } from '../../../../src/sys/files/file-io.ts'
 import { statFd } from '../../../../src/sys/files/statx.ts'
+import { getxattrFd, listxattrFd } from '../../../../src/sys/files/xattr.ts'
 
 interface Inode {
   readonly stat: Stat

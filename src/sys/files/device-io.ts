@@ -1,4 +1,4 @@
-import { constants } from 'node:os'
+import { ERRNO } from '../../base/index.ts'
 import { addressOf, lastErrno } from '../ffi/ffi.ts'
 import { libcFunction } from '../ffi/libc.ts'
 
@@ -14,10 +14,7 @@ const cWritev = libcFunction('int64_t writev(int fd, uintptr_t vector, int count
 const cPwritev = libcFunction('int64_t pwritev(int fd, uintptr_t vector, int count, int64_t offset)')
 const cPoll = libcFunction('int poll(uintptr_t fds, unsigned long count, int timeout)')
 
-export const EINTR = constants.errno.EINTR
-export const EAGAIN = constants.errno.EAGAIN
-export const ENODEV = constants.errno.ENODEV
-export const ENOENT = constants.errno.ENOENT
+export const { EINTR, EAGAIN, ENODEV, ENOENT } = ERRNO
 
 function result(value: ReturnType<typeof cRead>): number {
   const count = Number(value)

@@ -1,0 +1,40 @@
+import { readFileSync } from 'node:fs'
+import { procPath } from './proc.ts'
+
+/** Bit of CAP_SYS_ADMIN in the capability sets (include/uapi/linux/capability.h). */
+const CAP_SYS_ADMIN = 21n
+
+export function effectiveUid(): number {
+  return process.geteuid?.() ?? 0
+}
+
+export function effectiveGid(): number {
+  return process.getegid?.() ?? 0
+}
+
+/**
+ * Whether mount(2) is worth trying: CAP_SYS_ADMIN is effective. The kernel asks for it in the user namespace
+ * that owns the mount namespace, which this cannot see, so mount(2) may still answer EPERM.
+ */
+export function hasSysAdmin(): boolean {
+  try {
+    const digits = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync(procPath('self/status'), 'latin1'))?.[1]
+    return digits !== undefined && ((BigInt(`0x${digits}`) >> CAP_SYS_ADMIN) & 1n) === 1n
+  } catch {
+    return effectiveUid() === 0
+  }
+}
+
+/** The AppArmor profile in force for this process; undefined where there is none. */
+export function apparmorProfile(): string | undefined {
+  for (const path of ['self/attr/apparmor/current', 'self/attr/current'].map(procPath)) {
+    try {
+      const text = readFileSync(path, 'latin1').replaceAll('\0', '').trim()
+      const name = / \((?:enforce|complain|kill|unconfined|prompt)\)$/.exec(text)
+      return name === null ? undefined : text.slice(0, name.index)
+    } catch {
+      // No AppArmor in this kernel, or an older one, which has the second path only.
+    }
+  }
+  return undefined
+}
