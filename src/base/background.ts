@@ -40,6 +40,12 @@ export class Work {
   finish(): void {
     if (this.#error !== undefined) throw this.#error
   }
+
+  /** The steps that are left, as a part of other work. @throws what the work fails with */
+  *rest(): Steps {
+    for (let progress = this.advance(); progress !== 'done'; progress = this.advance()) yield progress
+    this.finish()
+  }
 }
 
 /** Does all steps at once, in this thread, for callers that may wait. @throws as the steps */
@@ -87,6 +93,21 @@ export function changing<T>(change: () => T): T {
 /** False within `changing`: who needs bytes that are not here waits for them, instead of throwing `Postponed`. */
 export function mayPostpone(): boolean {
   return changesUnderWay === 0
+}
+
+/**
+ * Calls within work that other threads help with, again and again for as long as the call is postponed.
+ * @throws as the call, and as what it was postponed for
+ */
+export function* patiently<T>(call: () => T): Generator<'more' | 'waiting', T> {
+  for (;;) {
+    try {
+      return call()
+    } catch (error) {
+      if (!(error instanceof Postponed)) throw error
+      yield* error.work.rest()
+    }
+  }
 }
 
 /** Work of other threads on one open file. */

@@ -28,10 +28,13 @@ export class Baggage {
     return this.#dropped.has(`${source}:${position}`)
   }
 
-  /** Counts one attempt. @returns false where there were too many */
-  countRound(): boolean {
+  /** Counts that the request is put off. */
+  countRound(): void {
     this.#rounds += 1
-    return this.#rounds <= ROUNDS_MAX
+  }
+
+  get isTired(): boolean {
+    return this.#rounds >= ROUNDS_MAX
   }
 }
 
@@ -43,10 +46,10 @@ export class Turn {
   #baggage: Baggage | undefined
   #inRequest = false
 
-  /** A request begins. @param baggage of an earlier attempt */
+  /** A request begins, or a step of the work that it waits for. @param baggage of an earlier attempt */
   begin(baggage?: Baggage): void {
     this.#baggage = baggage
-    this.#inRequest = baggage?.countRound() !== false
+    this.#inRequest = true
   }
 
   /** The request was handled, or put off. */
@@ -59,7 +62,7 @@ export class Turn {
   get postponable(): Baggage | undefined {
     if (!this.#inRequest || !mayPostpone()) return undefined
     this.#baggage ??= new Baggage()
-    return this.#baggage
+    return this.#baggage.isTired ? undefined : this.#baggage
   }
 
   /** To keep for the next attempt. */

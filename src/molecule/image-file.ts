@@ -103,12 +103,22 @@ export function closeImage({ source }: ImageSpec): void {
  * @param guard put around the file, below all transforms
  */
 export function imageSource(
-  { source, transforms, label }: ImageSpec,
+  image: ImageSpec,
   watch?: VerityWatch,
   cacheBytes?: number,
   guard: (source: ByteSource) => ByteSource = (one) => one,
 ): ByteSource {
-  return transformed(guard(openSource(source, label)), transforms, {
+  return imageOver(guard(openSource(image.source, image.label)), image, watch, cacheBytes)
+}
+
+/** As `imageSource`. @param file of the image, opened by this thread */
+export function imageOver(
+  file: ByteSource,
+  { transforms }: ImageSpec,
+  watch?: VerityWatch,
+  cacheBytes?: number,
+): ByteSource {
+  return transformed(file, transforms, {
     ...(watch === undefined ? {} : { watch }),
     ...(cacheBytes === undefined ? {} : { hashCacheBytes: cacheBytes }),
   })

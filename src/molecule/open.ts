@@ -25,7 +25,7 @@ import { pread } from '../sys/files/file-io.ts'
 import { descriptorPath } from '../sys/plain/proc.ts'
 import { type Patience, PostponingSource } from '../transforms/postponing-source.ts'
 import { openSource, type VerityWatch } from '../transforms/transforms.ts'
-import { imageSource } from './image-file.ts'
+import { imageOver, imageSource } from './image-file.ts'
 import { copyRoot } from './root-attributes.ts'
 import type { DirectorySpec, ImageSpec, MoleculeSpec, UpperSpec } from './spec.ts'
 
@@ -83,6 +83,7 @@ export interface UpperMolecule extends OpenMolecule {
 /**
  * Builds the file system of a mount with its upper directory, in the thread that will own it and do all of its changes.
  * @param background other threads for what takes long
+ * @param patience as `openMolecule`
  * @throws FsError as `openMolecule`; EROFS, EACCES, ENOSPC of the upper directory
  */
 export function openWithUpper(
@@ -90,10 +91,11 @@ export function openWithUpper(
   upper: UpperSpec,
   watch?: ImageWatch,
   background?: Background,
+  patience?: Patience,
 ): UpperMolecule {
   const { work } = upper
   const store = openBlockStore(spec, watch)
-  const layers = openLayers(spec, watchedSources(spec, watch))
+  const layers = openLayers(spec, watchedSources(spec, watch, patience))
   const fileSystem = new WritableTree({
     layers,
     store,
@@ -170,24 +172,21 @@ interface OpenBlocks {
 export function openBlockStore(spec: MoleculeSpec, watch?: ImageWatch): BlockStore {
   // Now, because the thread may give up the right to open the files of decoders.
   const sessionOf = openSessions(spec)
+  // Now as well, because opening asks for the file system below (`PageCacheProbe`): a dead disk would not answer later.
+  const files = spec.images.map(({ source, label }) => openSource(source, label))
   const opened: (OpenBlocks | undefined)[] = spec.images.map(() => undefined)
-  const imageOf = (sourceId: number): ImageSpec => {
-    const image = spec.images[sourceId]
-    if (image === undefined) throw new FsError('EIO', `block of unknown image ${sourceId}`)
-    return image
-  }
-  const raw: (ByteSource | undefined)[] = spec.images.map(() => undefined)
-  const rawOf = (sourceId: number): ByteSource => {
-    const { source, label } = imageOf(sourceId)
-    raw[sourceId] ??= openSource(source, label)
-    return raw[sourceId]
+  const fileOf = (sourceId: number): ByteSource => {
+    const file = files[sourceId]
+    if (file === undefined) throw new FsError('EIO', `block of unknown image ${sourceId}`)
+    return file
   }
   const blocksOf = (sourceId: number): OpenBlocks => {
     const present = opened[sourceId]
     if (present !== undefined) return present
-    const image = imageOf(sourceId)
+    const image = spec.images[sourceId]
+    if (image === undefined) throw new FsError('EIO', `block of unknown image ${sourceId}`)
     const { label, facts } = image
-    const source = imageSource(image, watch?.(sourceId), hashCache(spec))
+    const source = imageOver(fileOf(sourceId), image, watch?.(sourceId), hashCache(spec))
     const reader = sessionOf(image).openBlocks({ source, sourceId, label, detail: facts.detail })
     const blocks = { source, reader }
     opened[sourceId] = blocks
@@ -198,7 +197,7 @@ export function openBlockStore(spec: MoleculeSpec, watch?: ImageWatch): BlockSto
     isAtHand: ({ source, position, storedSize }) =>
       blocksOf(source).source.isAtHand?.(position, storedSize) !== false,
     willNeed: (source, position, length) => blocksOf(source).source.willNeed?.(position, length),
-    readRaw: (source, position, target) => rawOf(source).readInto(position, target),
+    readRaw: (source, position, target) => fileOf(source).readInto(position, target),
   }
 }
 

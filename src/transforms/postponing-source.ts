@@ -90,7 +90,10 @@ export class PostponingSource implements ByteSource {
     if (kept !== undefined) this.#take(kept, position, target)
     else if (!this.#patience.fetcher.ready || baggage.wasDropped(this.#id, position))
       this.#source.readInto(position, target)
-    else throw new Postponed(new Work(this.#bring(baggage, position, target.length)))
+    else {
+      baggage.countRound()
+      throw new Postponed(new Work(this.#bring(baggage, position, target.length)))
+    }
   }
 
   #take({ position: start, content }: Piece, position: number, target: Uint8Array): void {

@@ -83,6 +83,53 @@ describe('metadata on a disk that does not answer', () => {
   })
 })
 
+describe('metadata on a disk that does not answer, below a writable mount', () => {
+  it('hold up who changes what they describe, not other changes', async () => {
+    await inScene(async (scene) => {
+      const { folder, target, runDir, atomfs } = scene
+      const { image, disk, innerRun, env, outer } = await imageOnMount(wide, scene)
+      const persist = join(folder, 'changes')
+      await run(ATOMFS_FUSE, ['mount', '--persist', persist, '-o', 'threads=2', image, target], { env })
+      await run('ls', ['-l', join(target, 'd0')])
+      // The kernel locks a directory while it asks for a name in it, and both while it renames: names that nobody else
+      // wants hold nobody else up.
+      for (const known of ['d50', 'd70', 'd80']) await run('stat', [join(target, known)])
+      process.kill(disk, 'SIGSTOP')
+      const stuck = [
+        ['sh', '-c', 'echo more >>"$1"', 'sh', join(target, 'd50/file-3')],
+        ['rm', join(target, 'd70/file-5')],
+        ['mv', join(target, 'd80/file-6'), join(target, 'd80/moved')],
+      ].map(([command = '', ...args]) => {
+        const child = spawn(command, args, { stdio: 'ignore' })
+        return { child, ended: once(child, 'close') }
+      })
+      try {
+        const oldest = async (): Promise<number> => {
+          const { stdout } = await run(ATOMFS_FUSE, ['status', '--json', target], { env, ...IN_TIME })
+          return JSON.parse(stdout).pending.oldestMs
+        }
+        await expect.poll(oldest, IN_TIME).toBeGreaterThan(500)
+        const changes = 'echo new >"$1/new" && mkdir "$1/d" && mv "$1/new" "$1/d" && ln -s x "$1/d0/link"'
+        await run('sh', ['-c', changes, 'sh', target], IN_TIME)
+        expect((await run('ls', [join(target, 'd')], IN_TIME)).stdout).toBe('new\n')
+        expect((await run('ls', ['-l', join(target, 'd0')], IN_TIME)).stdout).toContain('link -> x')
+        expect(stuck.map(({ child }) => child.exitCode)).toEqual([null, null, null])
+      } finally {
+        process.kill(disk, 'SIGCONT')
+      }
+      for (const { ended } of stuck) expect((await ended)[0]).toBe(0)
+      expect((await run('cat', [join(target, 'd50/file-3')])).stdout).toBe('3more\n')
+      expect((await run('cat', [join(target, 'd80/moved')])).stdout).toBe('6')
+      const left = await run('ls', [join(target, 'd70'), join(target, 'd80')])
+      expect(left.stdout.split('\n').filter((name) => name.startsWith('file-')).length).toBe(2 * FILES - 2)
+      expect(readLog(innerRun)).toBe('')
+      await run(ATOMFS_FUSE, ['umount', target], { env })
+      expect(await atomfs('umount', outer)).toMatchObject(SILENT)
+      expect([...entries(runDir), ...entries(innerRun)]).toEqual([])
+    })
+  })
+})
+
 describe('a disk that does not answer', () => {
   it('holds up one file, not the others, and status shows it', async () => {
     await inScene(async (scene) => {

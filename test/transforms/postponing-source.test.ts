@@ -152,7 +152,7 @@ describe('a source that postpones', () => {
       }).rounds,
     ).toBe(1)
     const tired = new Baggage()
-    while (tired.countRound());
+    while (!tired.isTired) tired.countRound()
     turn.begin(tired)
     expect(read(8192, 4)).toEqual(expected(8192, 4))
     turn.end()

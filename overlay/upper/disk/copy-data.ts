@@ -1,6 +1,7 @@
 import {
   type ExtentSink,
   FsError,
+  patiently,
   type Stat,
   type Steps,
   type Transfer,
@@ -16,6 +17,8 @@ export interface DataSource {
   describe?(offset: number, length: number, sink: ExtentSink): void
   /** Start of the next data or hole at or after `offset`; undefined where there is none. Absent: all is data. */
   seek?(offset: number, whence: Whence): number | undefined
+  /** Whether `read` would not wait for a disk. Absent: not known. */
+  isAtHand?(offset: number, length: number): boolean
   /** A host file with just this content: its blocks are shared where the file system can. */
   readonly fd?: number
 }
@@ -41,13 +44,16 @@ export function* copyData(
   const { size } = source.stat
   const { data } = source
   if (size === 0) return
+  const seek = function* (offset: number, whence: Whence): Generator<'more' | 'waiting', number> {
+    return (yield* withHelp(transfer, () => data?.seek?.(offset, whence))) ?? size
+  }
   if (data === undefined) throw new FsError('EIO', `copy-up: no data for a file of ${size} bytes`)
   let end = 0
   for (;;) {
-    const start = data.seek === undefined ? end : (data.seek(end, 'data') ?? size)
+    const start = data.seek === undefined ? end : yield* seek(end, 'data')
     if (start >= size) break
     if (start < end) throw new FsError('EIO', `copy-up: data at ${start}, sought from ${end}`)
-    end = Math.min(data.seek === undefined ? size : (data.seek(start, 'hole') ?? size), size)
+    end = Math.min(data.seek === undefined ? size : yield* seek(start, 'hole'), size)
     if (end <= start) throw new FsError('EIO', `copy-up: hole at ${end}, sought from data at ${start}`)
     const shared = data.fd === undefined ? start : yield* copyInKernel(data.fd, to, start, end)
     yield* copyPieces(data, to, shared, end, transfer)
@@ -80,7 +86,7 @@ function* copyPieces(data: DataSource, to: number, start: number, end: number, t
     // Up to the next multiple, so that no block of the source is decoded twice.
     length = Math.min(CHUNK - (at % CHUNK), end - at)
     if (yield* handOver(data, at, length, transfer)) continue
-    copyByHand(data, to, at, at + length)
+    yield* withHelp(transfer, () => copyByHand(data, to, at, at + length))
     yield 'more'
   }
 }
@@ -91,14 +97,23 @@ function* handOver(
   at: number,
   length: number,
   transfer: Transfer | undefined,
-): Generator<'waiting', boolean> {
-  if (transfer === undefined || data.describe === undefined || length < WORTH_HANDING_OVER) return false
+): Generator<'more' | 'waiting', boolean> {
+  if (transfer === undefined || data.describe === undefined) return false
+  const isShort = length < WORTH_HANDING_OVER
+  if (isShort && (yield* patiently(() => data.isAtHand?.(at, length))) !== false) return false
   for (;;) {
-    const outcome = transfer.write((sink) => data.describe?.(at, length, sink), at, length)
+    const outcome = yield* patiently(() =>
+      transfer.write((sink) => data.describe?.(at, length, sink), at, length),
+    )
     if (transfer.error !== undefined) throw transfer.error
     if (outcome !== 'busy') return outcome === 'taken'
     yield 'waiting'
   }
+}
+
+/** What is not at hand is waited for as work where other threads help. Elsewhere the whole copy is begun again. */
+function* withHelp<T>(transfer: Transfer | undefined, call: () => T): Generator<'more' | 'waiting', T> {
+  return transfer === undefined ? call() : yield* patiently(call)
 }
 
 function copyByHand(data: DataSource, to: number, start: number, end: number): void {

@@ -49,11 +49,25 @@ export class LayerReader {
     return filled
   }
 
+  /** Whether no block of this part of a file would have to come from a disk. */
+  isAtHand(layer: Layer, ref: Ref, offset: number, length: number): boolean {
+    let found = true
+    layer.extents(ref, offset, length, {
+      hole: () => {},
+      block: (block) => {
+        found &&= this.#blocks.has(keyOf(block)) || this.#store.isAtHand?.(block) !== false
+      },
+      file: () => {},
+    })
+    return found
+  }
+
   /** The content of a regular file of a layer. */
   source(layer: Layer, ref: Ref): DataSource {
     const fd = hostFile(layer, ref)
     return {
       read: (offset, target) => this.read(layer, ref, offset, target),
+      isAtHand: (offset, length) => this.isAtHand(layer, ref, offset, length),
       describe: (offset, length, sink) => layer.extents(ref, offset, length, sink),
       seek: (offset, whence) => seekOrEnd(layer, ref, offset, whence),
       ...(fd === undefined ? {} : { fd }),
@@ -61,7 +75,7 @@ export class LayerReader {
   }
 
   #block(block: BlockRef): Uint8Array {
-    const key = `${block.source}:${block.position}:${block.storedSize}:${block.kindBits}`
+    const key = keyOf(block)
     const cached = this.#blocks.get(key)
     if (cached !== undefined) return cached
     const target = new Uint8Array(block.maxSize)
@@ -69,6 +83,10 @@ export class LayerReader {
     this.#blocks.set(key, bytes, target.length)
     return bytes
   }
+}
+
+function keyOf({ source, position, storedSize, kindBits }: BlockRef): string {
+  return `${source}:${position}:${storedSize}:${kindBits}`
 }
 
 /** The descriptor of a file that lies on this machine as it is. */

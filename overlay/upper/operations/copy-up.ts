@@ -127,6 +127,7 @@ export class CopyUp {
   #takesLong(source: CopySource): boolean {
     const { mode, size } = source.stat
     if (isRegular(mode) && size > AT_ONCE) return true
+    if (source.data?.isAtHand?.(0, size) === false) return true
     return this.#isSynced(source) && !this.#upper.syncCost.isShort(size)
   }
 

@@ -64,7 +64,8 @@ try {
     spec.images.map(({ source }) => source.size),
   )
   const patience = hasWorkers ? new Patience(turn, fetcher) : undefined
-  const layered = spec.upper === undefined ? undefined : openWithUpper(spec, spec.upper, watch, background)
+  const layered =
+    spec.upper === undefined ? undefined : openWithUpper(spec, spec.upper, watch, background, patience)
   const { fileSystem, store, closeLayers } = layered ?? openMolecule(spec, watch, patience)
   const writable = takesChanges(spec.upper) ? layered?.fileSystem : undefined
   const counters = new Counters(shared, 0)

@@ -1,4 +1,4 @@
-import type { Baggage, Postponed, Progress, Work } from '../../base/index.ts'
+import type { Baggage, Postponed, Progress, Turn, Work } from '../../base/index.ts'
 
 /** A request that waits, as the kernel sent it. */
 interface Waiting {
@@ -11,6 +11,13 @@ interface Waiting {
 /** Requests that wait for work to be done, and that work. */
 export class PostponedRequests {
   readonly #waiting: Waiting[] = []
+  readonly #turn: Turn | undefined
+  /** What is brought for steps of work that read layers. */
+  readonly #baggage = new WeakMap<Work, Baggage>()
+
+  constructor(turn?: Turn) {
+    this.#turn = turn
+  }
 
   get size(): number {
     return this.#waiting.length
@@ -20,7 +27,7 @@ export class PostponedRequests {
   add(postponed: Postponed, request: Uint8Array, baggage?: Baggage): void {
     // Not `slice`, which shares the memory of a Buffer.
     this.#waiting.push({ postponed, request: new Uint8Array(request), baggage })
-    postponed.work.advance()
+    this.#step(postponed.work)
   }
 
   /** Does a piece of all work. @returns 'more' where there is more to do at once; 'done' where a request can go on */
@@ -28,7 +35,7 @@ export class PostponedRequests {
     let progress: Progress = 'waiting'
     const works = new Set<Work>(this.#waiting.map(({ postponed }) => postponed.work))
     for (const work of works) {
-      const one = work.advance()
+      const one = this.#step(work)
       if (one === 'done') return 'done'
       if (one === 'more') progress = 'more'
     }
@@ -39,5 +46,18 @@ export class PostponedRequests {
   take(): Waiting | undefined {
     const at = this.#waiting.findIndex(({ postponed }) => postponed.work.isDone)
     return at < 0 ? undefined : this.#waiting.splice(at, 1)[0]
+  }
+
+  /** Steps of work wait for no disk either: they may be postponed themselves (`patiently`). */
+  #step(work: Work): Progress {
+    if (work.isDone) return 'done'
+    const turn = this.#turn
+    turn?.begin(this.#baggage.get(work))
+    try {
+      return work.advance()
+    } finally {
+      if (turn?.baggage !== undefined) this.#baggage.set(work, turn.baggage)
+      turn?.end()
+    }
   }
 }

@@ -63,7 +63,7 @@ export class Protocol {
   readonly #options: ProtocolOptions
   readonly #kind: MountKind
   readonly #operations: ReadonlyMap<number, Operation>
-  readonly #postponed = new PostponedRequests()
+  readonly #postponed: PostponedRequests
   #context: OperationContext
   #replySize = 0
 
@@ -71,6 +71,7 @@ export class Protocol {
     const { fileSystem, dataPath, writable, copyUpAtOpen, namesTrusted = false } = options
     this.#options = options
     this.#reply = new Reply(MAX_READ, options.shownInode)
+    this.#postponed = new PostponedRequests(options.turn)
     this.#kind = kindOf(options)
     this.#operations =
       writable === undefined

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { FsError, Postponed, ROOT_NODE_ID } from '../../../../src/base/index.ts'
+import { type BlockStore, FsError, Postponed, ROOT_NODE_ID } from '../../../../src/base/index.ts'
 import { HeldBackground } from '../support/held-background.ts'
 import { failsWith, type TreeScene, withTree } from '../support/tree-scene.ts'
 
@@ -157,6 +157,28 @@ describe('copy-up that other threads help with', () => {
       write()
       expect(scene.read('a')).toBe('text+')
     })
+  })
+
+  test('is begun for a short file, too, where its data are not at hand', () => {
+    const background = new HeldBackground()
+    const store: BlockStore = {
+      readBlock: () => {
+        throw new FsError('EIO', 'the dispatcher does not read this')
+      },
+      isAtHand: () => false,
+    }
+    const options = { background, store }
+    withTree(
+      ['a = text'],
+      (scene) => {
+        const chmod = () => scene.tree.setattr(scene.node('a'), { mode: 0o600 })
+        const { work } = postponedBy(chmod)
+        work.advance()
+        expect(background.writes).toEqual([4])
+      },
+      { fsync: 'volatile' },
+      options,
+    )
   })
 
   test('is none for what is empty or has no data', () => {

@@ -6,6 +6,8 @@ export class HeldBackground implements Background {
   /** What syncing fails with, where set. */
   failure: FsError | undefined
   readonly syncs: string[] = []
+  /** Lengths of the pieces that it was asked to write. */
+  readonly writes: number[] = []
   readonly #tasks: (() => void)[] = []
 
   transfer(fd: number): Transfer {
@@ -16,7 +18,10 @@ export class HeldBackground implements Background {
         return error
       },
       pending: () => pending,
-      write: () => 'unable',
+      write: (_describe, _offset, length) => {
+        this.writes.push(length)
+        return 'unable'
+      },
       sync: (kind) => {
         this.syncs.push(kind)
         pending += 1
