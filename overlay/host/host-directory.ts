@@ -50,6 +50,8 @@ export class HostDirectoryLayer implements Layer {
   readonly followsRedirects: boolean
   readonly #files: HostFiles
   readonly #listings = new LruCache<Ref, readonly Name[]>(LISTED_NAMES)
+  /** Names of attributes asked for last: one request asks several times. */
+  #listed: { readonly ref: Ref; readonly names: readonly Name[] } | undefined
   #last: { readonly ref: Ref; readonly names: readonly Name[] } | undefined
 
   /**
@@ -112,7 +114,10 @@ export class HostDirectoryLayer implements Layer {
   }
 
   listxattr(ref: Ref): readonly Name[] {
-    return llistxattr(this.#files.path(ref))
+    if (this.#listed?.ref === ref) return this.#listed.names
+    const names = llistxattr(this.#files.path(ref))
+    this.#listed = { ref, names }
+    return names
   }
 
   getxattr(ref: Ref, name: Name): Uint8Array | undefined {

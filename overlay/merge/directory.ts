@@ -1,17 +1,13 @@
-import { DT_DIR, FsError, LruCache, type Name } from '../../src/base/index.ts'
-import { adapted } from '../stored/adapted-layer.ts'
+import { DT_DIR, FsError, type Name } from '../../src/base/index.ts'
 import type { Layer, LayerEntry } from '../stored/layer-flags.ts'
 import { isWhiteout, MARK_PREFIX } from '../stored/whiteout.ts'
-import { type Part, Parts, rootsOf } from './parts.ts'
+import { type Numbered, originalOf } from './originals.ts'
+import { type Candidate, type Part, Parts } from './parts.ts'
 import { redirectedParts, redirectOf } from './redirects.ts'
+import { numberOfPart, type Stack } from './stack.ts'
 
-export type { Part } from './parts.ts'
-
-/** An entry of the name being resolved, in the part of the directory at `depth` (0 is the topmost part). */
-export interface Candidate {
-  readonly depth: number
-  readonly entry: LayerEntry
-}
+export type { Candidate, Part } from './parts.ts'
+export { numberOfPart, type Stack, stackOf } from './stack.ts'
 
 /** What a name stands for in the merged tree. */
 export interface Found {
@@ -21,33 +17,14 @@ export interface Found {
   readonly entry: LayerEntry
   /** Given where the name is a directory of two layers or more. */
   readonly merged: Directory | undefined
+  /** Of a file that is a copy with the number of this one. */
+  readonly original?: Numbered | undefined
 }
 
-export interface Stack {
-  /** Bottom first. */
-  readonly layers: readonly Layer[]
-  /** The roots of the layers, down to an opaque one. */
-  readonly roots: Parts
-  /** Parts of merged directories that somebody keeps. What does not fit is found again when it is needed. */
-  readonly held: LruCache<Directory, Parts>
-}
-
-/** Bound of `Stack.held`, bytes: more than 10 000 directories of ten layers, or 40 of 4096. */
-const HELD_BYTES = 8 << 20
-
-/** @param heldBytes bound of what is held of merged directories. @throws FsError EIO */
-export function stackOf(layers: readonly Layer[], heldBytes = HELD_BYTES): Stack {
-  const known = new Map<Layer, Layer>()
-  const own = layers.map((layer) => {
-    const one = known.get(layer) ?? adapted(layer)
-    known.set(layer, one)
-    return one
-  })
-  const roots = rootsOf(own)
-  // Unlike the kernel, which never looks at the attributes of a layer's root: `.wh..wh..opq` may stand there, and
-  // tools translate it to the attribute (docs/adr/0004-merge.md).
-  roots.cutAtOpaque()
-  return { layers: own, roots, held: new LruCache(heldBytes) }
+/** The number to show for what a name stands for. @throws FsError EIO */
+export function numberOf(stack: Stack, { top, entry, merged, original }: Found): number {
+  if (merged !== undefined && merged.numbered !== merged.top) return numberOfPart(stack, merged.numbered)
+  return stack.inodes.ofLayer(original?.layer ?? top.layer, original?.ino ?? entry.ino)
 }
 
 /** Where a merged directory was found: enough to find its parts again. */
@@ -56,12 +33,21 @@ interface Place {
   readonly name: Name
 }
 
+export interface Resolving {
+  /** Stop at the first hit, where the rest does not matter for its number: `merged` is then not determined. */
+  readonly topOnly?: boolean
+  /** There is but one entry of the name. */
+  readonly isAlone?: boolean
+}
+
 /** A directory of the merged tree: the directories of the layers that make it up, topmost first. */
 export class Directory {
   readonly #stack: Stack
   readonly #place: Place | undefined
   /** The topmost part: it gives the attributes. */
   readonly top: Part
+  /** The part whose inode number it shows: below copies of the directory that earlier mounts made. */
+  readonly numbered: Part
   /** Number of parts. */
   readonly count: number
   /** The parts of one that nobody keeps, or that has no place to be found again. */
@@ -72,6 +58,9 @@ export class Directory {
     this.#stack = stack
     this.#place = place
     this.top = own.part(0)
+    let depth = 0
+    while (depth < own.length - 1 && stack.copies.has(own.layerIndex(depth))) depth += 1
+    this.numbered = depth === 0 ? this.top : own.part(depth)
     this.count = own.length
     this.#own = own
   }
@@ -123,9 +112,8 @@ export class Directory {
    * The one walk over the layers, from the topmost down, used by lookup and by listing
    * (fs/overlayfs/namei.c:ovl_lookup).
    * @param next gives the entries of this name by growing depth
-   * @param topOnly stop at the first hit: `merged` is then not determined
    */
-  resolve(name: Name, next: () => Candidate | undefined, topOnly = false): Found | undefined {
+  resolve(name: Name, next: () => Candidate | undefined, how: Resolving = {}): Found | undefined {
     const first = next()
     if (first === undefined) return undefined
     const parts = this.parts()
@@ -133,8 +121,14 @@ export class Directory {
     const found = (merged?: Directory): Found => ({ top: partOf(first), entry: first.entry, merged })
     if (name.startsWith(MARK_PREFIX)) return undefined
     if (this.#isDeleted(parts, name, first)) return undefined
-    if (topOnly || first.entry.type !== DT_DIR) return found()
-    const { layers, roots } = this.#stack
+    const { layers, roots, inodes, copies } = this.#stack
+    const isLowest = how.isAlone === true || first.depth + 1 === parts.length
+    const mayBeCopy = !isLowest && copies.has(parts.layerIndex(first.depth))
+    if (first.entry.type !== DT_DIR) {
+      const original = mayBeCopy ? originalOf(inodes, parts, first, next) : undefined
+      return original === undefined ? found() : { ...found(), original }
+    }
+    if (how.topOnly === true && !mayBeCopy) return found()
     let merged: Parts | undefined
     for (let last = first; ; ) {
       // Nothing lies below the lowest layer.

@@ -87,5 +87,6 @@ function show(
 ): Found | undefined | 'hidden' {
   const name = group[0]?.entry.name ?? ''
   let at = 0
-  return unlessFailed(() => directory.resolve(name, () => group[at++], !plus) ?? 'hidden')
+  const how = { topOnly: !plus, isAlone: group.length === 1 }
+  return unlessFailed(() => directory.resolve(name, () => group[at++], how) ?? 'hidden')
 }

@@ -20,13 +20,12 @@ import {
   type Whence,
 } from '../../src/base/index.ts'
 import { escapedFileName, unescapedFileName } from '../stored/file-names.ts'
-import { InodeNumbers } from '../stored/inode-numbers.ts'
 import { type Layer, type LayerEntry, layerFlags } from '../stored/layer-flags.ts'
 import { shownValue } from '../stored/owned-values.ts'
 import type { IdRule } from '../stored/owner.ts'
 import { isMetacopy, statEntry } from '../stored/whiteout.ts'
 import { firstOf, namesOf, shownNames } from '../stored/xattr-names.ts'
-import { Directory, type Found, type Part, type Stack, stackOf } from './directory.ts'
+import { Directory, type Found, numberOf, numberOfPart, type Part, type Stack, stackOf } from './directory.ts'
 import { listMerged, listSingle } from './listing.ts'
 import { MergedDirectories } from './merged-directories.ts'
 import { NodeIds } from './node-ids.ts'
@@ -58,10 +57,11 @@ const COOKIE_PARENT = 2
 export class MergedTree implements FileSystem {
   readonly #stack: Stack
   readonly #ids: NodeIds
-  readonly #inodes: InodeNumbers
   readonly #root: Directory
   readonly #merged = new MergedDirectories((node) => this.#parked.forget(node))
   readonly #parked = new ParkedCursors()
+  /** Numbers of copies that earlier mounts made in a layer, once they are met. */
+  readonly #copies = new Map<NodeId, number>()
   readonly #whole = new LruCache<NodeId, true>(WHOLE_FILES)
   readonly #owner: { readonly uid: IdRule | undefined; readonly gid: IdRule | undefined }
 
@@ -71,9 +71,8 @@ export class MergedTree implements FileSystem {
    *   ENOENT, ENOTDIR for `subdir`; EIO
    */
   constructor(layers: readonly Layer[], options: MergedTreeOptions = {}) {
-    this.#stack = stackOf(layers, options.heldBytes)
+    this.#stack = stackOf(layers, { heldBytes: options.heldBytes })
     this.#ids = new NodeIds(this.#stack.layers)
-    this.#inodes = new InodeNumbers(this.#stack.layers)
     this.#root = rootDirectory(this.#stack, options.subdir ?? '')
     this.#owner = { uid: options.uid, gid: options.gid }
   }
@@ -109,7 +108,7 @@ export class MergedTree implements FileSystem {
     const part = this.#part(node)
     const stat = this.#layer(part).stat(part.ref)
     if (isRegular(stat.mode)) this.#assertWhole(node, part)
-    return this.#present(part, stat, this.#isMerged(node))
+    return this.#present(this.#number(node, part, stat), stat, this.#isMerged(node))
   }
 
   readlink(node: NodeId): Uint8Array {
@@ -236,11 +235,22 @@ export class MergedTree implements FileSystem {
     if (merged !== undefined) this.#merged.check(nodeId, merged)
     const stat = statEntry(this.#layer(top), entry)
     if (isRegular(stat.mode)) this.#assertWhole(nodeId, top)
-    return { nodeId, stat: this.#present(top, stat, merged !== undefined) }
+    const number = numberOf(this.#stack, found)
+    if (found.original !== undefined) this.#copies.set(nodeId, number)
+    return { nodeId, stat: this.#present(number, stat, merged !== undefined) }
   }
 
-  #present(part: Part, stat: Stat, merged: boolean): Stat {
-    return presentStat(stat, this.#inodes.ofLayer(part.layer, stat.ino), merged, this.#owner)
+  /** The number to show for a node. @param stat of its part */
+  #number(node: NodeId, part: Part, stat: Stat): number {
+    if (this.#isMerged(node)) {
+      const { top, numbered } = this.#directory(node)
+      if (numbered !== top) return numberOfPart(this.#stack, numbered)
+    }
+    return this.#copies.get(node) ?? this.#stack.inodes.ofLayer(part.layer, stat.ino)
+  }
+
+  #present(number: number, stat: Stat, merged: boolean): Stat {
+    return presentStat(stat, number, merged, this.#owner)
   }
 
   /**
@@ -282,7 +292,8 @@ export class MergedTree implements FileSystem {
       found: Found | undefined,
       cookie: number,
     ): boolean => {
-      const ino = this.#inodes.ofLayer(top, shown.ino)
+      const ino =
+        found === undefined ? this.#stack.inodes.ofLayer(top, shown.ino) : numberOf(this.#stack, found)
       const entry = sink.plus && found !== undefined ? unlessFailed(() => this.#entry(found)) : undefined
       if (!sink.add(unescapedFileName(name), ino, shown.type, cookie, entry)) return false
       if (entry !== undefined) this.#retain(entry.nodeId, found?.merged, parent, name)

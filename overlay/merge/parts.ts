@@ -1,4 +1,4 @@
-import type { Layer, Ref } from '../stored/layer-flags.ts'
+import type { Layer, LayerEntry, Ref } from '../stored/layer-flags.ts'
 import { type Marks, type Opacity, readMarks, readOpacity } from '../stored/whiteout.ts'
 
 /** An inode of one layer. */
@@ -6,6 +6,12 @@ export interface Part {
   /** Index of the layer, bottom 0. */
   readonly layer: number
   readonly ref: Ref
+}
+
+/** An entry of the name being resolved, in the part of the directory at `depth` (0 is the topmost part). */
+export interface Candidate {
+  readonly depth: number
+  readonly entry: LayerEntry
 }
 
 /** Four lists of 8 bytes for each part, which grow by half. */

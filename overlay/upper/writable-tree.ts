@@ -28,10 +28,9 @@ import {
 import { readlinkFd } from '../../src/sys/files/at.ts'
 import { statfsFd } from '../../src/sys/files/file-io.ts'
 import { statFd } from '../../src/sys/files/statx.ts'
-import { stackOf } from '../merge/directory.ts'
+import { numberOfPart, stackOf } from '../merge/directory.ts'
 import { rootDirectory } from '../merge/root.ts'
 import { escapedFileName, unescapedFileName } from '../stored/file-names.ts'
-import { InodeNumbers } from '../stored/inode-numbers.ts'
 import type { Layer } from '../stored/layer-flags.ts'
 import { shownValue, storedValue } from '../stored/owned-values.ts'
 import type { IdRule } from '../stored/owner.ts'
@@ -365,18 +364,15 @@ export class WritableTree implements WritableFileSystem {
 
 function assemble(options: WritableTreeOptions, onGone: (node: Node) => void): Upper {
   const { layers, work, policy, upperFd } = options
-  const stack = stackOf(layers)
   const host = statFd(upperFd)
   if (!isDirectory(host.mode)) throw new FsError('ENOTDIR', 'is no directory')
+  const stack = stackOf(layers, { upperDevice: host.dev })
   const marks = hasMarks(upperFd, policy)
   const opacity = upperOpacity(upperFd, marks)
   const opaque = opacity === 'y'
   const lower = layers.length === 0 || opaque ? undefined : rootDirectory(stack, options.subdir ?? '')
-  const top = lower?.top
-  const layer = top && layers[top.layer]
-  const inodes = new InodeNumbers(layers, host.dev)
-  const ino =
-    top && layer ? inodes.ofLayer(top.layer, layer.stat(top.ref).ino) : inodes.ofUpper(host.dev, host.inode)
+  const { inodes } = stack
+  const ino = lower ? numberOfPart(stack, lower.numbered) : inodes.ofUpper(host.dev, host.inode)
   const root = new DirectoryNode(ROOT_NODE_ID, ino, lower)
   root.upperIno = host.inode
   root.opaque = opaque

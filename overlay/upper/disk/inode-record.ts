@@ -1,18 +1,29 @@
-import type { Name } from '../../../src/base/index.ts'
+import { FsError } from '../../../src/base/index.ts'
+import { listxattrFd, setxattrFd } from '../../../src/sys/files/xattr.ts'
+import { decodeNumber, hasNumberRecords, NUMBER_RECORD, NUMBERS_MARK } from '../../stored/number-record.ts'
 import type { UpperPolicy } from '../../stored/policy.ts'
 import type { Attribute } from './copy.ts'
 import { ownAttribute, readOwn } from './own-attribute.ts'
 
-/** The number that a copy is shown with: that of its original, in decimal. */
-const RECORD: Name = 'overlay.atomfs.ino'
-
 /** @param mode of the file as the upper has it */
 export function inodeRecord(mode: number, ino: number, policy: UpperPolicy): Attribute {
-  return [ownAttribute(RECORD, mode, policy.markers), Buffer.from(`${ino}`, 'latin1')]
+  return [ownAttribute(NUMBER_RECORD, mode, policy.markers), Buffer.from(`${ino}`, 'latin1')]
 }
 
 /** @param fd of an upper file, may be O_PATH. @returns undefined where it is no copy */
 export function readInode(fd: number, mode: number, policy: UpperPolicy): number | undefined {
-  const ino = Number(readOwn(fd, RECORD, mode, policy.markers))
-  return Number.isSafeInteger(ino) && ino > 0 ? ino : undefined
+  return decodeNumber(readOwn(fd, NUMBER_RECORD, mode, policy.markers))
+}
+
+/**
+ * Says at the root of the upper that there are records, for the time when it is a lower directory.
+ * @throws FsError ENOSPC, EROFS
+ */
+export function markRecords(rootFd: number, policy: UpperPolicy): void {
+  if (!policy.xattrs || hasNumberRecords(listxattrFd(rootFd))) return
+  try {
+    setxattrFd(rootFd, `${policy.markers}.${NUMBERS_MARK}`, Uint8Array.of(0x31), 'either')
+  } catch (error) {
+    if (!(error instanceof FsError && ['EPERM', 'EOPNOTSUPP'].includes(error.code))) throw error
+  }
 }

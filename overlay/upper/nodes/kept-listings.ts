@@ -1,4 +1,5 @@
 import type { Name } from '../../../src/base/index.ts'
+import type { Numbered } from '../../merge/originals.ts'
 import type { LayerEntry } from '../../stored/layer-flags.ts'
 import type { Shown, UpperNames } from './name-cookies.ts'
 import type { DirectoryNode } from './nodes.ts'
@@ -12,6 +13,10 @@ export interface LowerName {
   /** Index of the layer that shows it. */
   readonly layer: number
   readonly entry: LayerEntry
+  /** As shown. */
+  readonly ino: number
+  /** See `Found.original`. */
+  readonly original?: Numbered | undefined
 }
 
 /** The names of a directory, but for those that changed since (`DirectoryNode.changed`). */

@@ -8,7 +8,7 @@ import {
 } from '../../../src/base/index.ts'
 import { listEntries } from '../../../src/sys/files/directory-entries.ts'
 import type { HostInode } from '../../../src/sys/files/statx.ts'
-import type { Found } from '../../merge/directory.ts'
+import { type Found, numberOf } from '../../merge/directory.ts'
 import { listMerged, listSingle } from '../../merge/listing.ts'
 import { ParkedCursors } from '../../merge/parked-cursors.ts'
 import type { LayerEntry } from '../../stored/layer-flags.ts'
@@ -118,8 +118,7 @@ export class Lister {
       if (!isKnown) return this.#give(node, one.name, cookie, sink)
       return sink.add(one.name, cover.ino, cover.type, cookie, undefined)
     }
-    const { name, layer, entry } = one
-    const ino = this.#upper.inodes.ofLayer(layer, entry.ino)
+    const { name, layer, entry, ino } = one
     const known = sink.plus ? this.#upper.table.below({ layer, ref: entry.ref }, node, name) : undefined
     const isKnown = known !== undefined && isTold(known)
     if (!sink.plus || isKnown) return sink.add(name, ino, entry.type, cookie, undefined)
@@ -129,9 +128,9 @@ export class Lister {
     return this.#offer(child, name, cookie, sink, { ino, type: entry.type })
   }
 
-  #found(node: DirectoryNode, { name, layer, entry }: LowerName): Found | undefined {
+  #found(node: DirectoryNode, { name, layer, entry, original }: LowerName): Found | undefined {
     if (entry.type === DT_DIR) return this.#resolver.below(node, name)
-    return { top: { layer, ref: entry.ref }, entry, merged: undefined }
+    return { top: { layer, ref: entry.ref }, entry, merged: undefined, original }
   }
 
   #give(node: DirectoryNode, name: Name, cookie: number, sink: DirectorySink): boolean {
@@ -269,7 +268,11 @@ export class Lister {
   #eachLower(node: DirectoryNode, take: (one: LowerName) => boolean): void {
     const { lower } = node
     if (lower === undefined || node.dead) return
-    const add = (name: Name, layer: number, entry: LayerEntry) => take({ name, layer, entry })
+    const { stack, inodes } = this.#upper
+    const add = (name: Name, layer: number, entry: LayerEntry, found: Found | undefined) => {
+      const ino = found === undefined ? inodes.ofLayer(layer, entry.ino) : numberOf(stack, found)
+      return take({ name, layer, entry, ino, original: found?.original })
+    }
     if (lower.count === 1) listSingle(lower, COOKIE_PARENT, false, add)
     else listMerged(lower, COOKIE_PARENT, false, add, node.id, new ParkedCursors(0))
   }

@@ -48,8 +48,7 @@ function lowerStat(upper: Upper, node: Node): Stat {
   const part = partOf(node)
   const layer = layerOf(upper, part)
   const merged = isDirectoryNode(node) && node.merged
-  const below = layer.stat(part.ref)
-  const stat = presentStat(below, upper.inodes.ofLayer(part.layer, below.ino), merged, upper.owner)
+  const stat = presentStat(layer.stat(part.ref), node.ino, merged, upper.owner)
   return { ...stat, nlink: shownLinks(node, stat.nlink) }
 }
 

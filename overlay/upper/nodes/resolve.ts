@@ -12,7 +12,8 @@ import { O_PATH, openAt } from '../../../src/sys/files/at.ts'
 import { type HostStat, statAt, statFd } from '../../../src/sys/files/statx.ts'
 import { getxattrFd, listxattrFd, llistxattr } from '../../../src/sys/files/xattr.ts'
 import { descriptorPath } from '../../../src/sys/plain/proc.ts'
-import { Directory, type Found, type Part } from '../../merge/directory.ts'
+import { Directory, type Found, numberOf, numberOfPart } from '../../merge/directory.ts'
+import type { Part } from '../../merge/parts.ts'
 import type { Layer } from '../../stored/layer-flags.ts'
 import { presentUpperStat } from '../../stored/owner-record.ts'
 import { isMetacopy, MARK_PREFIX, statEntry } from '../../stored/whiteout.ts'
@@ -85,26 +86,26 @@ export class Resolver {
 
   lowerNode(parent: DirectoryNode, name: Name, found: Found): Node {
     if (found.entry.type === DT_DIR) return this.#lowerDirectory(parent, name, found)
-    const { table, inodes } = this.#upper
+    const { table, stack } = this.#upper
     const known = table.below(found.top, parent, name)
     if (known !== undefined) return known
     const layer = layerOf(this.#upper, found.top)
     const stat = statEntry(layer, found.entry)
     if (isRegular(stat.mode)) assertWhole(layer, found.top)
-    const ino = inodes.ofLayer(found.top.layer, stat.ino)
+    const ino = numberOf(stack, found)
     const node = new Node(table.freshId(found.top), direntType(stat.mode), ino, found.top)
     table.add(node, { parent, name })
     return node
   }
 
   #lowerDirectory(parent: DirectoryNode, name: Name, found: Found): Node {
-    const { table, stack, inodes } = this.#upper
+    const { table, stack } = this.#upper
     const known = table.below(found.top, parent, name)
     if (known !== undefined) return known
     const lower = found.merged ?? new Directory(stack, [found.top])
     const layer = layerOf(this.#upper, found.top)
-    const ino = inodes.ofLayer(found.top.layer, statEntry(layer, found.entry).ino)
-    const node = new DirectoryNode(table.freshId(found.top), ino, lower)
+    statEntry(layer, found.entry)
+    const node = new DirectoryNode(table.freshId(found.top), numberOf(stack, found), lower)
     table.add(node, { parent, name })
     return node
   }
@@ -140,16 +141,15 @@ export class Resolver {
   }
 
   #newDirectory(parent: DirectoryNode, name: Name, host: HostStat): Node {
-    const { table, files, marks, inodes } = this.#upper
+    const { table, files, marks, inodes, stack } = this.#upper
     const fd = openAt(files.directory(parent), name, O_PATH | O_DIRECTORY)
     try {
       if (statFd(fd).inode !== host.inode) throw changed(name)
       const opacity = upperOpacity(fd, marks)
       const redirect = readRedirect((attribute) => getxattrFd(fd, attribute))
       const lower = opacity === 'y' ? undefined : this.#lowerOf(parent, name, redirect)
-      const top = lower?.top
-      const ino = top === undefined ? inodes.ofUpper(host.dev, host.inode) : this.#inodeBelow(top)
-      const node = new DirectoryNode(table.freshId(top), ino, lower)
+      const ino = lower ? numberOfPart(stack, lower.numbered) : inodes.ofUpper(host.dev, host.inode)
+      const node = new DirectoryNode(table.freshId(lower?.top), ino, lower)
       node.upperIno = host.inode
       node.redirect = redirect
       node.opaque = opacity === 'y'
@@ -173,11 +173,6 @@ export class Resolver {
     const found = parent.lower.lookup(name)
     if (found === undefined || found.entry.type !== DT_DIR) return undefined
     return found.merged ?? new Directory(stack, [found.top])
-  }
-
-  #inodeBelow(part: Part): number {
-    const layer = layerOf(this.#upper, part)
-    return this.#upper.inodes.ofLayer(part.layer, layer.stat(part.ref).ino)
   }
 }
 

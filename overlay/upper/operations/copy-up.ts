@@ -11,11 +11,10 @@ import {
 import { O_PATH, openAt, RENAME_NOREPLACE, renameAt, unlinkAt } from '../../../src/sys/files/at.ts'
 import { setTimesFd } from '../../../src/sys/files/fd-attributes.ts'
 import { type HostStat, statAt, statFd } from '../../../src/sys/files/statx.ts'
-import type { Part } from '../../merge/directory.ts'
 import { HOST_NUMBERS } from '../../stored/inode-numbers.ts'
 import { firstOf, namesOf, shownNames, storedName } from '../../stored/xattr-names.ts'
 import { type Attribute, type Copied, type CopySource, makeCopy } from '../disk/copy.ts'
-import { inodeRecord } from '../disk/inode-record.ts'
+import { inodeRecord, markRecords } from '../disk/inode-record.ts'
 import { LayerReader } from '../nodes/layer-reader.ts'
 import { type DirectoryNode, isDirectoryNode, type Node } from '../nodes/nodes.ts'
 import { layerOf, partOf } from '../nodes/present.ts'
@@ -29,6 +28,7 @@ export class CopyUp {
   readonly #reader: LayerReader
   readonly #pending: PendingCopies | undefined
   readonly #clones: Clones
+  #isMarked = false
 
   constructor(upper: Upper) {
     this.#upper = upper
@@ -75,7 +75,7 @@ export class CopyUp {
   #copyToPlace(node: Node, length: number): void {
     if (node.place !== undefined) this.directory(node.place.parent)
     const part = partOf(node)
-    const keepsNumber = this.#keepsNumber(part)
+    const keepsNumber = this.#keepsNumber(node)
     const copy = this.#copyFile(node, layerOf(this.#upper, part).stat(part.ref), length)
     try {
       changing(() => this.#place(node, copy.name, keepsNumber))
@@ -91,7 +91,7 @@ export class CopyUp {
     const { files, work } = this.#upper
     const part = partOf(node)
     const stat = layerOf(this.#upper, part).stat(part.ref)
-    const keepsNumber = this.#keepsNumber(part)
+    const keepsNumber = this.#keepsNumber(node)
     const { name: copy, fd: open } = this.#copyFile(node, stat, length)
     if (open !== undefined) closeSync(open)
     changing(() => {
@@ -141,6 +141,7 @@ export class CopyUp {
     const { place } = node
     if (place === undefined) throw new FsError('ENOENT', 'copy-up: no name to copy to')
     try {
+      this.#mark()
       const dir = files.directory(place.parent)
       const before = statFd(dir)
       const made = statAt(work.fd, copy)
@@ -154,6 +155,13 @@ export class CopyUp {
       work.discard(copy)
       throw error
     }
+  }
+
+  /** The upper may be a layer later: see `Stack.copies`. */
+  #mark(): void {
+    if (this.#isMarked) return
+    markRecords(this.#upper.files.rootFd, this.#upper.policy)
+    this.#isMarked = true
   }
 
   /** The node is this inode of the upper from now on, and has its number where that of the original is not kept. */
@@ -171,10 +179,13 @@ export class CopyUp {
    * original, and two files of one number and several links each are one file for tar(1)
    * (fs/overlayfs/copy_up.c:ovl_do_copy_up).
    */
-  #keepsNumber(part: Part): Keeps {
+  #keepsNumber(node: Node): Keeps {
+    const part = partOf(node)
     const { ino, nlink } = layerOf(this.#upper, part).stat(part.ref)
     if (nlink !== 1) return 'never'
-    return ino < HOST_NUMBERS ? 'always' : 'mount'
+    // Or it is a copy itself, with a number that has outlasted a mount.
+    const lasts = ino < HOST_NUMBERS || node.ino !== this.#upper.inodes.ofLayer(part.layer, ino)
+    return lasts ? 'always' : 'mount'
   }
 
   /** @param stored attributes as the layer has them, not as they are shown */
@@ -188,7 +199,7 @@ export class CopyUp {
       const value = firstOf(layer, part.ref, namesOf(name))
       if (value !== undefined) xattrs.push([storedName(name), value])
     }
-    const lasting = !isDirectoryNode(node) && this.#keepsNumber(part) === 'always'
+    const lasting = !isDirectoryNode(node) && this.#keepsNumber(node) === 'always'
     return {
       stat,
       isPart: stat.size < stored.size,
