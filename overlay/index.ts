@@ -1,3 +1,8 @@
+/**
+ * The merge of layers, read-only or with an upper directory.
+ * @module atomfs-fuse/overlay
+ */
+
 export * from './host/host-directory.ts'
 export { RecordedDirectoryLayer } from './host/recorded-directory.ts'
 export * from './merge/merged-tree.ts'

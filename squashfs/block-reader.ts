@@ -12,7 +12,7 @@ import { DATA_UNCOMPRESSED } from './block-list.ts'
 export class BlockScratch {
   #bytes = new Uint8Array(0)
 
-  /** @param capacity bytes to have at once where `length` of them are not there yet */
+  /** Room for `length` bytes, until the next call. @param capacity bytes to have at once where `length` of them are not there yet */
   take(length: number, capacity: number): Uint8Array {
     if (this.#bytes.length < length) this.#bytes = new Uint8Array(Math.max(length, capacity))
     return this.#bytes.subarray(0, length)

@@ -36,6 +36,7 @@ const DOT = 0x2e
 /** DT_* of the basic inode types 1..7; an entry never holds an extended type. */
 const DIRENT_TYPES = [S_IFDIR, S_IFREG, S_IFLNK, S_IFBLK, S_IFCHR, S_IFIFO, S_IFSOCK].map(direntType)
 
+/** One name of a directory. Names are "binary" strings, one character for each byte; `type` is DT_*. */
 export interface DirectoryEntry {
   readonly name: string
   readonly ref: number
@@ -108,6 +109,7 @@ export class DirectoryListing {
     }
   }
 
+  /** The directory that is listed. */
   get directory(): Inode {
     return this.#inode
   }
@@ -123,6 +125,7 @@ export class DirectoryListing {
     return this.#previousPoint.position < position ? this.#previousPoint : undefined
   }
 
+  /** The next entry, or undefined at the end. @throws FsError EIO */
   next(): DirectoryEntry | undefined {
     if (!this.#pending) {
       do {

@@ -38,6 +38,7 @@ import { MetadataCache } from './metadata-cache.ts'
 import { METADATA_SIZE, readSuperblock, SUPERBLOCK_SIZE, type Superblock } from './superblock.ts'
 import { openTables, type Tables } from './tables.ts'
 
+/** What an image is read from, and with what. */
 export interface SquashfsOptions {
   readonly source: ByteSource
   /** `BlockRef.source` of the blocks that `extents` describes. */

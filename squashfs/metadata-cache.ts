@@ -47,6 +47,7 @@ export class MetadataCache {
     return this.#count * COST
   }
 
+  /** The block at a position, which counts as used now. */
   get(shelf: MetadataShelf, position: number): MetadataBlock | undefined {
     const node = shelf.get(position)
     if (node === undefined) return undefined
@@ -57,6 +58,7 @@ export class MetadataCache {
     return node.block
   }
 
+  /** Takes a block, and lets the least recently used one go where there is no room. */
   add(shelf: MetadataShelf, block: MetadataBlock): void {
     const node: MetadataNode = { block, shelf, older: undefined, newer: undefined }
     shelf.set(block.position, node)

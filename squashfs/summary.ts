@@ -20,6 +20,7 @@ export interface SquashfsSummary {
   readonly exportable: boolean
 }
 
+/** Describes an image by its superblock. */
 export function summarize(image: SquashfsImage): SquashfsSummary {
   const { superblock } = image
   return {

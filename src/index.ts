@@ -1,3 +1,8 @@
+/**
+ * Mounts and unmounts OCI images, with the names of atomfs.
+ * @module atomfs-fuse
+ */
+
 import { join } from 'node:path'
 import { buildMountRequest } from './cli/commands/mount.ts'
 import { startDaemon } from './daemon/client/start-daemon.ts'
@@ -26,7 +31,16 @@ export {
   TEST_OVERRIDE_RUNTIME_DIR_KEY,
   writeToFile,
 } from './library/atomfs/index.ts'
-export { type InspectReport, inspectSource, type VerifyReport, verifySource } from './molecule/index.ts'
+export {
+  type InspectReport,
+  inspectSource,
+  type LayerReport,
+  type LayerVerdict,
+  type VerifyProgress,
+  type VerifyReport,
+  type VerityReport,
+  verifySource,
+} from './molecule/index.ts'
 
 /** An image that is known to be mountable, as atomfs' `Molecule`. */
 export class Molecule {

@@ -29,6 +29,7 @@ import { hostStat } from './host-stat.ts'
 /** Names of listed directories kept, summed; the directory listed last is kept whatever its size. */
 const LISTED_NAMES = 200_000
 
+/** How a directory of this machine is read as a layer. */
 export interface HostDirectoryOptions extends HostFilesOptions {
   /** Its renamed directories are continued where `overlay.redirect` leads; otherwise they are EIO. */
   readonly followsRedirects?: boolean

@@ -33,6 +33,7 @@ import { ParkedCursors } from './parked-cursors.ts'
 import { rootDirectory } from './root.ts'
 import { presentStat, sumStatFs } from './stat.ts'
 
+/** What a merge shows of its layers, and how much memory it takes. */
 export interface MergedTreeOptions {
   /** Makes the directory at this path of the merged tree the root. Symbolic links in it are not followed. */
   readonly subdir?: Name

@@ -56,6 +56,7 @@ import { setFlags, shownFlags } from './operations/inode-flags.ts'
 import { Remover } from './operations/remove.ts'
 import { Renamer } from './operations/rename.ts'
 
+/** The parts of a writable tree: layers, upper and work directory, and the rules of the upper. */
 export interface WritableTreeOptions {
   /** Bottom first, as an OCI manifest lists them; none is an empty tree. */
   readonly layers: readonly Layer[]

@@ -130,7 +130,7 @@ export interface Transfer {
 
 /** Other threads that do what takes long. */
 export interface Background {
-  /** @param toDisk the data will be synced: begin with that at once */
+  /** A transfer to a host file. @param toDisk the data will be synced: begin with that at once */
   transfer(fd: number, toDisk: boolean): Transfer
 }
 
@@ -146,7 +146,12 @@ export interface Fetcher {
   readonly most: number
   /** False while those threads are still being started: waiting for them would take longer than most disks do. */
   readonly ready: boolean
-  /** @param source index of the image, @param position byte position in its file, @param length bytes that must be read */
+  /**
+   * Brings a piece of an image.
+   * @param source index of the image
+   * @param position byte position in its file
+   * @param length bytes that must be read
+   */
   fetch(source: number, position: number, length: number): Fetch
 }
 

@@ -61,6 +61,7 @@ export interface FileSystem {
   lookup(parent: NodeId, name: Name): Entry | undefined
   /** The kernel drops `nlookup` of its references, each gained by `lookup` or a taken READDIRPLUS entry. */
   forget(node: NodeId, nlookup: number): void
+  /** Attributes as stat(2) shows them. */
   getattr(node: NodeId): Stat
   /** @throws EINVAL where the node is no symlink */
   readlink(node: NodeId): Uint8Array
@@ -70,9 +71,11 @@ export interface FileSystem {
    * @throws ENOTDIR, EIO
    */
   readdir(node: NodeId, cookie: number, sink: DirectorySink): void
+  /** What statfs(2) tells of the mount. */
   statfs(): StatFs
   /** @returns undefined where there is no such attribute (ENODATA) */
   getxattr(node: NodeId, name: Name): Uint8Array | undefined
+  /** Full names with prefix, of those attributes that a caller may see. */
   listxattr(node: NodeId): readonly Name[]
   /** Start of the next data or hole at or after `offset`. @throws ENXIO past the end */
   seek(node: NodeId, offset: number, whence: Whence): number

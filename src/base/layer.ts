@@ -90,11 +90,13 @@ export interface Layer {
   readlink(ref: Ref): Uint8Array
   /** Full names with prefix: `user.x`, `trusted.x`, `security.x`. */
   listxattr(ref: Ref): readonly Name[]
+  /** The value of an extended attribute, under its full name; undefined where there is none. */
   getxattr(ref: Ref, name: Name): Uint8Array | undefined
   /** Pieces of [offset, offset + length), clipped at the end of the file. @throws EISDIR, EINVAL */
   extents(ref: Ref, offset: number, length: number, sink: ExtentSink): void
   /** Next data or hole at or after `offset`. @throws ENXIO at or past the end */
   seek(ref: Ref, offset: number, whence: Whence): number
+  /** What statfs(2) would tell of the layer alone. */
   statfs(): StatFs
   /** Flags as chattr(1) sets them; absent where a layer of this kind has none. @throws ENOTTY, EOPNOTSUPP */
   inodeFlags?(ref: Ref, form: FlagsForm): Uint8Array

@@ -46,15 +46,22 @@ export interface WritableFileSystem extends FileSystem {
   setattr(node: NodeId, changes: AttributeChanges): Stat
   /** @param mode with type bits: regular file, fifo, socket or device. @throws EEXIST, ENOENT, EPERM */
   mknod(parent: NodeId, name: Name, mode: number, rdev: number, caller: Caller): Entry
+  /** Makes a directory. Its entry counts as one lookup of the node. @throws EEXIST, ENOSPC */
   mkdir(parent: NodeId, name: Name, mode: number, caller: Caller): Entry
+  /** Makes a symbolic link; its target is stored as it is. @throws EEXIST, ENOSPC */
   symlink(parent: NodeId, name: Name, target: Uint8Array, caller: Caller): Entry
+  /** Gives a file one more name. @throws EEXIST, EMLINK, ENOSPC */
   link(node: NodeId, parent: NodeId, name: Name): Entry
   /** A regular file without a name (O_TMPFILE); `link` may give it one. */
   tmpfile(parent: NodeId, mode: number, caller: Caller): Entry
+  /** Takes a name of a file away. @throws ENOENT, EISDIR */
   unlink(parent: NodeId, name: Name): void
   /** @throws ENOTEMPTY where the merged directory still shows a name */
   rmdir(parent: NodeId, name: Name): void
-  /** @param whiteout leave a whiteout that the user sees as a character device 0:0 (RENAME_WHITEOUT) */
+  /**
+   * Moves a name, over another one where `mode` lets it.
+   * @param whiteout leave a whiteout that the user sees as a character device 0:0 (RENAME_WHITEOUT)
+   */
   rename(
     parent: NodeId,
     name: Name,
@@ -69,12 +76,14 @@ export interface WritableFileSystem extends FileSystem {
   fallocate(node: NodeId, mode: number, offset: number, length: number): void
   /** @returns bytes copied, 0 at the end of `from` */
   copyFileRange(from: NodeId, fromOffset: number, to: NodeId, toOffset: number, length: number): number
+  /** Sets an extended attribute, under its full name. @throws EEXIST, ENODATA as `mode` wants it; EPERM, EOPNOTSUPP */
   setxattr(node: NodeId, name: Name, value: Uint8Array, mode: XattrMode): void
   /** @throws ENODATA */
   removexattr(node: NodeId, name: Name): void
   /** @param flags as `inodeFlags` gives them. @throws EPERM, EOPNOTSUPP, ENOTTY */
   setInodeFlags(node: NodeId, form: FlagsForm, flags: Uint8Array): void
-  /** @param dataOnly as fdatasync(2) */
+  /** Waits until a file is on the disk. @param dataOnly as fdatasync(2). @throws EIO */
   fsync(node: NodeId, dataOnly: boolean): void
+  /** Waits until all changes are on the disk. @throws EIO */
   syncfs(): void
 }

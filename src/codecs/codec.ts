@@ -3,6 +3,7 @@ import { FsError } from '../base/index.ts'
 /** The compressors of squashfs, by the names mksquashfs gives them (squashfs: Superblock, compression id). */
 export type CompressorName = 'gzip' | 'lzma' | 'lzo' | 'xz' | 'lz4' | 'zstd'
 
+/** The compressors of squashfs. */
 export const COMPRESSOR_NAMES: readonly CompressorName[] = ['gzip', 'lzma', 'lzo', 'xz', 'lz4', 'zstd']
 
 /**

@@ -53,6 +53,7 @@ export function openCodec(name: CompressorName): Codec {
   throw new FsError('EOPNOTSUPP', `no decoder for squashfs compressor ${name}: found none of ${missing}`)
 }
 
+/** The decoder of one compressor on this machine. */
 export interface CodecReport {
   readonly name: CompressorName
   readonly tier: Tier

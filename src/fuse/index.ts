@@ -1,3 +1,8 @@
+/**
+ * The FUSE protocol of the kernel: what serves a file system on an open /dev/fuse.
+ * @module atomfs-fuse/fuse
+ */
+
 export type { AnswerTarget } from './blocks/answer-target.ts'
 export { type Counter, Counters, readCounters } from './blocks/counters.ts'
 export { type DataWorkerOptions, runDataWorker } from './blocks/data-worker.ts'

@@ -1,10 +1,24 @@
+/**
+ * Reads squashfs images without a mount.
+ * @module atomfs-fuse/squashfs
+ */
+
 import type { PathText } from '../base/index.ts'
 import { kindNamed } from '../kinds/kinds.ts'
 import { closeImage, imageSource, openImage } from '../molecule/image-file.ts'
 import { ImageReader } from './image/image-reader.ts'
 
 export * from '../../squashfs/index.ts'
-export { type ByteSource, FsError, type PathText, type Stat } from '../base/index.ts'
+export {
+  type BlockReader,
+  type BlockRef,
+  type ByteSource,
+  DamageError,
+  type ExtentSink,
+  FsError,
+  type PathText,
+  type Stat,
+} from '../base/index.ts'
 export type {
   EntriesOptions,
   FileType,

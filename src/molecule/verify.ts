@@ -27,6 +27,7 @@ export interface LayerVerdict {
   readonly damage?: DamageReport
 }
 
+/** What comparing an image with its root hashes has shown. */
 export interface VerifyReport {
   readonly layers: readonly LayerVerdict[]
   readonly bytes: number

@@ -11,6 +11,7 @@ import { TreeWriter } from './tree-writer.ts'
 /** Bytes read at a time. */
 const CHUNK_BYTES = 1 << 20
 
+/** How a hash tree is made. */
 export interface AppendVerityOptions {
   /** `sha256` by default. */
   readonly algorithm?: string
@@ -30,6 +31,7 @@ export interface AppendVerityOptions {
   readonly onProgress?: (done: number, total: number) => void
 }
 
+/** What was appended. */
 export interface AppendedVerity {
   /** Hex. */
   readonly rootHash: string

@@ -1,3 +1,8 @@
+/**
+ * Hash trees: reading through them, checking whole images, and making them.
+ * @module atomfs-fuse/verity
+ */
+
 export * from './algorithm.ts'
 export * from './append.ts'
 export * from './failure.ts'

@@ -22,6 +22,7 @@ export const HASH_OFFSET_ALIGNMENT = 4096
 /** Reads the number of bytes that an image claims to use from its own header, such as squashfs `bytes_used`. */
 export type DataLengthReader = (source: ByteSource) => number
 
+/** An image, its hash tree and what is trusted of it. */
 export interface OpenVerityOptions {
   /** The image as it lies on disk. */
   readonly source: ByteSource
@@ -41,9 +42,11 @@ export interface OpenVerityOptions {
   readonly dataLength: number | DataLengthReader
   /** Most bytes of verified hash blocks to keep. */
   readonly cacheBytes?: number
+  /** Told of each block that does not match. */
   readonly onFailure?: (failure: VerityFailure) => void
 }
 
+/** A verity superblock and its place. */
 export interface FoundSuperblock {
   /** Byte position of the superblock. */
   readonly hashOffset: number

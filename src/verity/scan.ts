@@ -8,6 +8,7 @@ import type { VerityTable } from './table.ts'
 const CHUNK_BYTES = 1 << 20
 const DEFAULT_LIST_LIMIT = 100
 
+/** Which blocks are compared with the root hash. */
 export interface ScanOptions {
   /** The image as it lies on disk. */
   readonly source: ByteSource
@@ -33,6 +34,7 @@ export interface UnreadableBlock {
   readonly message: string
 }
 
+/** What comparing a range of blocks has shown. Numbers of blocks from `from` to `to`, itself left out. */
 export interface ScanReport {
   readonly from: number
   readonly to: number

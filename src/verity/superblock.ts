@@ -1,7 +1,9 @@
 import { ByteReader, FsError, viewOf } from '../base/index.ts'
 import { checkParameters, type HashType, MAX_SALT_SIZE, type VerityParameters } from './table.ts'
 
+/** Bytes of a verity superblock. */
 export const VERITY_SUPERBLOCK_SIZE = 512
+/** The first bytes of a verity superblock. */
 export const VERITY_SIGNATURE = 'verity\0\0'
 const ALGORITHM_SIZE = 32
 

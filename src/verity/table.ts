@@ -4,6 +4,7 @@ import { algorithmNames, findAlgorithm, type HashAlgorithm } from './algorithm.t
 /** 0: Chromium OS, block ‖ salt, digests packed. 1: salt ‖ block, digests padded to a power of two. */
 export type HashType = 0 | 1
 
+/** Bytes of the smallest block that is hashed: a sector. */
 export const MIN_BLOCK_SIZE = 512
 /** The largest page of any machine that builds images; veritysetup allows more, the kernel does not map it. */
 export const MAX_BLOCK_SIZE = 65536

@@ -3,6 +3,7 @@ import { describeFailure, type VerityCounters, type VerityFailure } from './fail
 import { HashTree } from './hash-tree.ts'
 import type { VerityTable } from './table.ts'
 
+/** The bytes that are read and the hash tree that they are compared with. */
 export interface VerifiedSourceOptions {
   /** The image as it lies on disk. */
   readonly source: ByteSource

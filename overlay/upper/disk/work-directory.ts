@@ -42,6 +42,7 @@ export class WorkDirectory {
     this.fd = workFd === undefined ? NONE : openPrivate(workFd, TEMPORARY, label)
   }
 
+  /** Closes the descriptor; what is in the directory stays. */
   close(): void {
     if (this.fd !== NONE) closeSync(this.fd)
   }

@@ -19,6 +19,7 @@ export interface UpperStatus {
   readonly policy: UpperPolicy
 }
 
+/** What `atomfs-fuse status` tells of a mount. */
 export interface MountStatus extends ServerStats {
   readonly target: string
   readonly source: string

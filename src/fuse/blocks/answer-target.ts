@@ -6,6 +6,7 @@ import { HOLE } from './jobs.ts'
  * file order, then `send` or `fail`. Each thread has its own.
  */
 export interface AnswerTarget {
+  /** Begins the answer to one READ. */
   begin(token: ReplyToken): void
   /** `length` bytes of a slot, from `from`. The slot is READY and stays pinned until `send` has returned. */
   place(slot: number, from: number, length: number): void

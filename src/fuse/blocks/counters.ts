@@ -9,6 +9,7 @@ export const COUNTERS = [
   'pooledReads',
   'failedReads',
 ] as const
+/** Name of a counter. */
 export type Counter = (typeof COUNTERS)[number]
 
 export function countersSize(workers: number): number {
@@ -23,6 +24,7 @@ export class Counters {
     this.#row = new Float64Array(shared.counters, thread * COUNTERS.length * 8, COUNTERS.length)
   }
 
+  /** Adds to a counter of this thread. */
   add(counter: Counter, amount = 1): void {
     const at = COUNTERS.indexOf(counter)
     this.#row[at] = (this.#row[at] ?? 0) + amount

@@ -13,6 +13,7 @@ import { TaskQueue } from './task-queue.ts'
 /** Of an image that a file is copied from, bytes. */
 const READ_AHEAD = 8 << 20
 
+/** What a data worker needs; each has a store and a target of its own. */
 export interface DataWorkerOptions {
   readonly shared: SharedBuffers
   /** Row of the counters: 1 for the first worker. */

@@ -13,6 +13,7 @@ import {
 /** Fills `target` from an open host file. @returns bytes read, fewer than it has only where the file ends */
 export type HostFileReader = (fd: number, position: number, target: Uint8Array) => number
 
+/** How files are read on the thread that asks. */
 export interface InlineOptions {
   /** A host file that ends early ends the answer, as read(2) does, instead of being damage: writable mounts. */
   readonly shortReads?: boolean

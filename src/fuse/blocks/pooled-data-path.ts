@@ -6,6 +6,7 @@ import { Prefetcher } from './prefetch.ts'
 import { checkSegments, ReadPlan } from './read-plan.ts'
 import type { WorkerPool } from './worker-pool.ts'
 
+/** What a data path with workers needs. */
 export interface PooledOptions {
   readonly fileSystem: FileSystem
   readonly store: BlockStore

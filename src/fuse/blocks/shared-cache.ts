@@ -5,6 +5,7 @@ import { POSITION_SIZE, SLOT_SIZE } from './slots.ts'
 import { queueSize } from './task-queue.ts'
 
 /**
+ * Allocates the memory that all threads of a mount share.
  * @param slotSize bytes of one slot: the largest block size of the mount
  * @param cacheSize bytes for all slots; at least 8 slots are made whatever it says, so that a READ that
  *   crosses blocks always finds room

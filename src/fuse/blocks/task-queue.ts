@@ -31,6 +31,7 @@ export class TaskQueue {
     this.#mask = queueCapacity(shared.slotCount) - 1
   }
 
+  /** Appends a job; there is room for all of them. */
   pushJob(job: number): void {
     this.#push(job)
   }
@@ -71,6 +72,7 @@ export class TaskQueue {
     }
   }
 
+  /** Tells the workers to end once the queue is empty. */
   stop(): void {
     Atomics.store(this.#ints, STOP, 1)
     Atomics.add(this.#ints, SIGNAL, 1)

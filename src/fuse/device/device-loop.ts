@@ -3,6 +3,7 @@ import type { Protocol } from '../protocol/protocol.ts'
 import { Device } from './device.ts'
 import { Waiting, type WaitOptions } from './waiting.ts'
 
+/** What the loop over the requests of a mount needs. */
 export interface DeviceLoopOptions extends WaitOptions {
   /** `/dev/fuse`, mounted, opened with O_NONBLOCK. */
   readonly fd: number

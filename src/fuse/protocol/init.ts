@@ -66,6 +66,7 @@ const WANTED_FLAGS: Readonly<Record<MountKind, readonly number[]>> = {
   'write-back': [...WRITABLE_FLAGS, abi.FUSE_WRITEBACK_CACHE],
 }
 
+/** What INIT agreed on with the kernel. */
 export interface Negotiated {
   readonly minor: number
   /** INIT flags in force, bits 0 to 31. */

@@ -25,6 +25,13 @@ import { OPEN_OPERATIONS, WRITE_OPERATIONS } from './write-opcodes.ts'
 /** Room for one request: the kernel writes no more than its header, `max_write` and a structure. */
 export const REQUEST_BUFFER_SIZE = MAX_WRITE + abi.FUSE_MIN_READ_BUFFER
 
+/** Counts requests. */
+export interface RequestCounter {
+  /** One more. */
+  add(counter: 'requests'): void
+}
+
+/** What the protocol serves, and what it tells of it. */
 export interface ProtocolOptions {
   readonly fileSystem: FileSystem
   readonly dataPath: DataPath
@@ -43,7 +50,7 @@ export interface ProtocolOptions {
   readonly log: Log
   /** Logs every request with its outcome. */
   readonly debug?: boolean
-  readonly counters?: { add(counter: 'requests'): void }
+  readonly counters?: RequestCounter
   /** Told once, when INIT was answered. */
   readonly onInit?: (negotiated: Negotiated) => void
 }
