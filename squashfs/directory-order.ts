@@ -1,6 +1,7 @@
 import { DirectoryParents } from '../src/base/directory-parents.ts'
 import { FsError } from '../src/base/index.ts'
 import type { Inode } from './inode.ts'
+import { describeRef } from './metadata-reference.ts'
 
 /** Directories of which the entry is remembered, per layer: 8 to 22 bytes each. */
 const RECORDED_DIRECTORIES_MAX = 1 << 20
@@ -52,9 +53,8 @@ export class DirectoryOrder {
 }
 
 function refusal(directory: Inode, ref: number, reason: string): FsError {
-  const block = Math.floor(ref / 8192)
   return new FsError(
     'EIO',
-    `squashfs directory ${directory.inodeNumber} lists the directory ${block}:${ref % 8192}, ${reason}`,
+    `squashfs directory ${directory.inodeNumber} lists the directory ${describeRef(ref)}, ${reason}`,
   )
 }

@@ -10,12 +10,12 @@ import {
   S_IFREG,
   S_IFSOCK,
 } from '../src/base/index.ts'
-import { LISTING_SURPLUS, type ListingPoint, SQUASHFS_NAME_LEN } from './directory-index.ts'
 import type { DirectoryOrder } from './directory-order.ts'
 import type { Inode } from './inode.ts'
 import type { ListingPoints } from './listing-points.ts'
+import { LISTING_SURPLUS, type ListingPoint, SQUASHFS_NAME_LEN } from './listing-points.ts'
 import { MetadataCursor, type MetadataTable } from './metadata.ts'
-import { METADATA_SIZE } from './superblock.ts'
+import { METADATA_SIZE, refOf } from './metadata-reference.ts'
 
 const HEADER_SIZE = 12
 const ENTRY_SIZE = 8
@@ -232,7 +232,7 @@ export class DirectoryListing {
   entry(): DirectoryEntry {
     const type = DIRENT_TYPES[this.#entryType - 1]
     if (type === undefined) throw this.#damage(`entry type ${this.#entryType}, expected 1..7`)
-    const ref = this.#inodeBlock * METADATA_SIZE + this.#entryOffset
+    const ref = refOf(this.#inodeBlock, this.#entryOffset)
     if (this.#entryOffset >= METADATA_SIZE || ref >= this.#context.refSpan) {
       throw this.#damage(`inode reference ${this.#inodeBlock}:${this.#entryOffset} outside the inode table`)
     }
@@ -248,7 +248,7 @@ export class DirectoryListing {
   get #place(): number {
     const cursor = this.#cursor
     if (cursor === undefined) return 0
-    return (cursor.blockPosition - this.#table.start) * METADATA_SIZE + cursor.offset
+    return refOf(cursor.blockPosition - this.#table.start, cursor.offset)
   }
 
   #name(): string {

@@ -10,6 +10,7 @@ import {
 import { blockCount, type Inode, NO_INDEX } from './inode.ts'
 import type { LookupTable } from './lookup-table.ts'
 import type { MetadataTable } from './metadata.ts'
+import { u64At } from './metadata-reference.ts'
 
 export const FRAGMENT_ENTRY_SIZE = 16
 
@@ -119,7 +120,7 @@ export class FileReader {
     const cursor = fragments.record(inode.fragmentIndex)
     const at = cursor.take(FRAGMENT_ENTRY_SIZE)
     const { view } = cursor
-    const position = view.getUint32(at + 4, true) * 2 ** 32 + view.getUint32(at, true)
+    const position = u64At(view, at)
     const stored = view.getUint32(at + 8, true)
     const problem = blockProblem(position, stored, blockSize, limits)
     if (problem !== undefined) throw new FsError('EIO', `${what}: ${problem}`)

@@ -12,14 +12,6 @@ import {
 import type { Codec, CompressorName } from '../src/codecs/index.ts'
 import { type CompressorOptions, readCompressorOptions } from './compressor-options.ts'
 import { type DirectoryEntry, DirectoryListing, type ListingContext } from './directory.ts'
-import {
-  firstPoint,
-  type ListingPoint,
-  type ListingRange,
-  rangeOfName,
-  rangeOfPosition,
-  SQUASHFS_NAME_LEN,
-} from './directory-index.ts'
 import { DirectoryOrder } from './directory-order.ts'
 import { FileReader } from './file.ts'
 import {
@@ -32,10 +24,19 @@ import {
   isSymlinkInode,
   NO_INDEX,
 } from './inode.ts'
-import { ListingPointsMemo } from './listing-points.ts'
+import {
+  firstPoint,
+  type ListingPoint,
+  ListingPointsMemo,
+  type ListingRange,
+  rangeOfName,
+  rangeOfPosition,
+  SQUASHFS_NAME_LEN,
+} from './listing-points.ts'
 import { MetadataCursor, MetadataReader } from './metadata.ts'
 import { MetadataCache } from './metadata-cache.ts'
-import { METADATA_SIZE, readSuperblock, SUPERBLOCK_SIZE, type Superblock } from './superblock.ts'
+import { blockOf, offsetOf, refOf } from './metadata-reference.ts'
+import { readSuperblock, SUPERBLOCK_SIZE, type Superblock } from './superblock.ts'
 import { openTables, type Tables } from './tables.ts'
 
 /** What an image is read from, and with what. */
@@ -58,7 +59,7 @@ const FOLLOWING_LIMIT = 64
 
 /**
  * One squashfs image as a read-only layer. A ref is an
- * inode reference as block × 8192 + offset, the block relative to the inode table. Synchronous, for one thread.
+ * inode reference as block × METADATA_SIZE + offset, the block relative to the inode table. Synchronous, for one thread.
  */
 export class SquashfsImage implements Layer {
   readonly marks = ALL_MARKS
@@ -97,11 +98,11 @@ export class SquashfsImage implements Layer {
     const reader = new MetadataReader(source, codec, options.metadataCache ?? new MetadataCache(), label)
     this.#tables = openTables(source, reader, superblock)
     this.#context = { ids: this.#tables.ids, blockSize: superblock.blockSize }
-    this.root = superblock.rootBlock * METADATA_SIZE + superblock.rootOffset
+    this.root = refOf(superblock.rootBlock, superblock.rootOffset)
     // The format has numbers for `user.`, `trusted.` and `security.` only (fs/squashfs/xattr.c:squashfs_xattr_handler).
     this.attributes = this.#tables.xattrs === undefined ? 'none' : 'no-acls'
     this.inodes = { count: superblock.inodeCount }
-    this.refSpan = (superblock.directoryTable - superblock.inodeTable) * METADATA_SIZE
+    this.refSpan = refOf(superblock.directoryTable - superblock.inodeTable, 0)
     this.#files = new FileReader({
       inodeTable: this.#tables.inodes,
       fragments: this.#tables.fragments,
@@ -137,8 +138,7 @@ export class SquashfsImage implements Layer {
     if (!(ref >= 0 && ref < this.refSpan)) {
       throw new FsError('EIO', `${this.label}: inode ${ref} outside the inode table`)
     }
-    const offset = ref % METADATA_SIZE
-    this.#inodeCursor.seek(this.superblock.inodeTable + (ref - offset) / METADATA_SIZE, offset)
+    this.#inodeCursor.seek(this.superblock.inodeTable + blockOf(ref), offsetOf(ref))
     const inode = decodeInode(this.#inodeCursor, ref, this.#context)
     this.#inodes[ref % INODE_CACHE_SLOTS] = inode
     return inode
@@ -244,7 +244,7 @@ export class SquashfsImage implements Layer {
       cursor.skip(blocks * 4)
       const { blockPosition, offset } = cursor
       if (blockPosition >= end) return undefined
-      const next = (blockPosition - this.superblock.inodeTable) * METADATA_SIZE + offset
+      const next = refOf(blockPosition - this.superblock.inodeTable, offset)
       inode = this.#decodeAt(next)
       if (isFileInode(inode)) return next
     }
@@ -278,16 +278,6 @@ export class SquashfsImage implements Layer {
       ref = entry.ref
     }
     return ref
-  }
-
-  /** Ref by inode number, from the export table. @returns undefined where the image has none */
-  refOfInodeNumber(inodeNumber: number): number | undefined {
-    const cursor = this.#tables.exports?.record(inodeNumber - 1)
-    if (cursor === undefined) return undefined
-    const at = cursor.take(8)
-    const { view } = cursor
-    const block = view.getUint32(at + 2, true) + view.getUint16(at + 6, true) * 2 ** 32
-    return block * METADATA_SIZE + view.getUint16(at, true)
   }
 
   #directory(ref: number): Inode {

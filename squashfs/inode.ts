@@ -10,6 +10,7 @@ import {
   S_IFSOCK,
 } from '../src/base/index.ts'
 import type { MetadataCursor } from './metadata.ts'
+import { describeRef, METADATA_SIZE, u64At } from './metadata-reference.ts'
 import { metadataCapacity } from './superblock.ts'
 
 /** Inode types as stored (squashfs: Common Inode Header). An extended type is the basic one plus 7. */
@@ -174,8 +175,7 @@ export function decodeInode(cursor: MetadataCursor, ref: number, context: InodeC
 }
 
 function fail(cursor: MetadataCursor, ref: number, message: string): never {
-  const block = Math.floor(ref / 8192)
-  throw new FsError('EIO', `${cursor.table.what}: inode ${block}:${ref % 8192}: ${message}`)
+  throw new FsError('EIO', `${cursor.table.what}: inode ${describeRef(ref)}: ${message}`)
 }
 
 function markTail(cursor: MetadataCursor, inode: Fields): void {
@@ -185,7 +185,7 @@ function markTail(cursor: MetadataCursor, inode: Fields): void {
 
 /** Decoded bytes that the table can still hold after the cursor: no list from the image can be longer. */
 function capacityLeft(cursor: MetadataCursor): number {
-  return metadataCapacity(cursor.table.end - cursor.blockPosition + 8192)
+  return metadataCapacity(cursor.table.end - cursor.blockPosition + METADATA_SIZE)
 }
 
 function decodeDirectory(cursor: MetadataCursor, inode: Fields): void {
@@ -244,9 +244,9 @@ function decodeFile(cursor: MetadataCursor, inode: Fields, blockSize: number): v
 }
 
 function u64(cursor: MetadataCursor, inode: Fields, view: DataView, at: number, field: string): number {
-  const high = view.getUint32(at + 4, true)
-  if (high > 0x1f_ffff) fail(cursor, inode.ref, `${field} exceeds 2^53`)
-  return high * 2 ** 32 + view.getUint32(at, true)
+  const value = u64At(view, at)
+  if (value > Number.MAX_SAFE_INTEGER) fail(cursor, inode.ref, `${field} exceeds 2^53`)
+  return value
 }
 
 function decodeSymlink(cursor: MetadataCursor, inode: Fields): void {

@@ -1,6 +1,6 @@
 import { type ByteSource, FsError, viewOf } from '../src/base/index.ts'
 import { MetadataCursor, type MetadataReader, MetadataTable } from './metadata.ts'
-import { METADATA_SIZE } from './superblock.ts'
+import { METADATA_SIZE, u64At } from './metadata-reference.ts'
 
 const LOCATION_SIZE = 8
 const LOCATIONS_PER_READ = 512
@@ -68,8 +68,7 @@ export class LookupTable {
     const loaded = this.#locations.byteLength / LOCATION_SIZE
     if (index < this.#firstLocation || index >= this.#firstLocation + loaded) this.#load(index)
     const at = (index - this.#firstLocation) * LOCATION_SIZE
-    const high = this.#locations.getUint32(at + 4, true)
-    const location = high * 2 ** 32 + this.#locations.getUint32(at, true)
+    const location = u64At(this.#locations, at)
     if (location < this.#blocks.start || location >= this.#blocks.end) {
       throw new FsError(
         'EIO',
@@ -86,15 +85,4 @@ export class LookupTable {
     this.#locations = viewOf(bytes)
     this.#firstLocation = first
   }
-}
-
-/** All user and group ids, at most 65535 (squashfs: ID Table). */
-export function readIds(table: LookupTable): Uint32Array {
-  const ids = new Uint32Array(table.count)
-  for (let i = 0; i < ids.length; i++) {
-    const cursor = table.record(i)
-    const at = cursor.take(4)
-    ids[i] = cursor.view.getUint32(at, true)
-  }
-  return ids
 }

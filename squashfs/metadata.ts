@@ -1,7 +1,7 @@
 import { type ByteSource, DamageError, FsError, messageOf, viewOf } from '../src/base/index.ts'
 import type { Codec } from '../src/codecs/index.ts'
 import type { MetadataBlock, MetadataCache, MetadataShelf } from './metadata-cache.ts'
-import { METADATA_SIZE } from './superblock.ts'
+import { METADATA_SIZE } from './metadata-reference.ts'
 
 const HEADER_SIZE = 2
 const STORED_UNCOMPRESSED = 0x8000
@@ -159,8 +159,8 @@ export class MetadataTable {
   }
 }
 
-// Longest record taken in one piece: a directory entry's name has 256 bytes.
-const SCRATCH_SIZE = 512
+/** Longest record that is taken in one piece, bytes: a name in a directory has 256. */
+export const TAKE_MAX = 512
 
 /**
  * Reads records one after the other, across block boundaries. `take` makes a record contiguous and tells where
@@ -201,7 +201,11 @@ export class MetadataCursor {
     this.#offset = offset
   }
 
-  /** @returns index of the record's first byte in `view` and `bytes` */
+  /**
+   * @param length at most TAKE_MAX, where `recordsAhead` did not tell that more lies in one piece. The caller has bounded
+   *   what an image says
+   * @returns index of the record's first byte in `view` and `bytes`
+   */
   take(length: number): number {
     const at = this.#offset
     const block = this.#block
@@ -262,8 +266,9 @@ export class MetadataCursor {
   }
 
   #takeAcross(length: number): number {
+    if (length > TAKE_MAX) throw new Error(`bug: ${length} bytes in one piece, at most ${TAKE_MAX}`)
     if (this.#scratch === undefined) {
-      this.#scratch = Buffer.from(new ArrayBuffer(SCRATCH_SIZE))
+      this.#scratch = Buffer.from(new ArrayBuffer(TAKE_MAX))
       this.#scratchView = viewOf(this.#scratch)
     }
     const scratch = this.#scratch

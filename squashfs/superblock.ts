@@ -1,10 +1,9 @@
 import { ByteReader, type ByteSource, DamageError, FsError, viewOf } from '../src/base/index.ts'
 import type { CompressorName } from '../src/codecs/index.ts'
+import { METADATA_SIZE, REFERENCE_SIZE, referenceAt } from './metadata-reference.ts'
 
 /** Bytes of the superblock; the data area may begin right after it. */
 export const SUPERBLOCK_SIZE = 96
-/** Decoded bytes of a metadata block, at most. */
-export const METADATA_SIZE = 8192
 /** A table that the image does not have (`SQUASHFS_INVALID_BLK`). */
 export const NO_TABLE = -1
 
@@ -101,8 +100,7 @@ export function decodeSuperblock(bytes: Uint8Array, sourceSize: number, label: s
   if (major !== 4 || minor !== 0) {
     throw new FsError('EINVAL', `${label}: squashfs version ${major}.${minor}, only 4.0 is supported`)
   }
-  const rootOffset = reader.u16()
-  const rootBlock = reader.u32() + reader.u16() * 2 ** 32
+  const { block: rootBlock, offset: rootOffset } = referenceAt(viewOf(reader.bytes(REFERENCE_SIZE)), 0)
   const bytesUsed = reader.offset64()
   const idTable = reader.offset64()
   const xattrTable = optionalTable(reader, `${what}: xattr table`)

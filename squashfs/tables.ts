@@ -1,6 +1,6 @@
 import type { ByteSource } from '../src/base/index.ts'
 import { FRAGMENT_ENTRY_SIZE } from './file.ts'
-import { LookupTable, readIds } from './lookup-table.ts'
+import { LookupTable } from './lookup-table.ts'
 import { type MetadataReader, MetadataTable } from './metadata.ts'
 import { NO_TABLE, type Superblock } from './superblock.ts'
 import { XattrTable } from './xattr.ts'
@@ -14,7 +14,6 @@ export interface Tables {
   readonly directories: MetadataTable
   readonly ids: Uint32Array
   readonly fragments: LookupTable | undefined
-  readonly exports: LookupTable | undefined
   readonly xattrs: XattrTable | undefined
 }
 
@@ -35,9 +34,9 @@ export function openTables(source: ByteSource, reader: MetadataReader, superbloc
     lowest: directoryTable,
   })
   let next = idList.start
-  let exports: LookupTable | undefined
+  // Nothing is read of it: where it begins, the table before it ends.
   if (exportTable !== NO_TABLE) {
-    exports = new LookupTable(source, reader, 'export table', {
+    const exports = new LookupTable(source, reader, 'export table', {
       count: superblock.inodeCount,
       recordSize: EXPORT_ENTRY_SIZE,
       listStart: exportTable,
@@ -62,7 +61,17 @@ export function openTables(source: ByteSource, reader: MetadataReader, superbloc
     directories: new MetadataTable(reader, directoryTable, next, 'directory table'),
     ids: readIds(idList),
     fragments,
-    exports,
     xattrs,
   }
+}
+
+/** All user and group ids, at most 65535 (squashfs: ID Table). */
+function readIds(table: LookupTable): Uint32Array {
+  const ids = new Uint32Array(table.count)
+  for (let i = 0; i < ids.length; i++) {
+    const cursor = table.record(i)
+    const at = cursor.take(4)
+    ids[i] = cursor.view.getUint32(at, true)
+  }
+  return ids
 }

@@ -1,14 +1,14 @@
 import { ByteReader, type ByteSource, FsError, XATTR_NAME_MAX } from '../src/base/index.ts'
 import { LookupTable } from './lookup-table.ts'
 import { MetadataCursor, type MetadataReader, MetadataTable } from './metadata.ts'
-import { METADATA_SIZE, type Superblock } from './superblock.ts'
+import { METADATA_SIZE, type MetadataReference, REFERENCE_SIZE, referenceAt } from './metadata-reference.ts'
+import type { Superblock } from './superblock.ts'
 
 const PREFIXES = ['user.', 'trusted.', 'security.']
 const PREFIX_MASK = 0x00ff
 const OUT_OF_LINE = 0x0100
 const HEADER_SIZE = 16
 const ID_SIZE = 16
-const REFERENCE_SIZE = 8
 /** Limits of Linux (linux/limits.h): nothing longer can have come from, or go to, a file system. */
 const XATTR_SIZE_MAX = 65536
 const XATTR_LIST_MAX = 65536
@@ -20,9 +20,7 @@ const PAIRS_MAX = 65536
 export const XATTR_SET_MAX = 64 << 20
 
 /** One entry of the xattr id table: where the pairs of an inode are. */
-interface XattrSet {
-  readonly block: number
-  readonly offset: number
+interface XattrSet extends MetadataReference {
   readonly count: number
   readonly size: number
 }
@@ -170,12 +168,7 @@ function takeU32(cursor: MetadataCursor): number {
   return cursor.view.getUint32(at, true)
 }
 
-/** A u64: offset in the low 16 bits, block above. */
-function takeReference(cursor: MetadataCursor): { block: number; offset: number } {
+function takeReference(cursor: MetadataCursor): MetadataReference {
   const at = cursor.take(REFERENCE_SIZE)
-  const { view } = cursor
-  return {
-    offset: view.getUint16(at, true),
-    block: view.getUint32(at + 2, true) + view.getUint16(at + 6, true) * 2 ** 32,
-  }
+  return referenceAt(cursor.view, at)
 }

@@ -1,10 +1,11 @@
 import { deflateSync, inflateSync } from 'node:zlib'
 import { expect, test } from 'vitest'
-import { MetadataCursor, MetadataReader, MetadataTable } from '../../squashfs/metadata.ts'
+import { MetadataCursor, MetadataReader, MetadataTable, TAKE_MAX } from '../../squashfs/metadata.ts'
 import { MetadataCache } from '../../squashfs/metadata-cache.ts'
-import { FsError } from '../../src/base/index.ts'
+import { blockOf, describeRef, offsetOf, referenceAt, refOf } from '../../squashfs/metadata-reference.ts'
+import { FsError, viewOf } from '../../src/base/index.ts'
 import type { Codec } from '../../src/codecs/index.ts'
-import { cat, u16 } from './support/bytes.ts'
+import { cat, u16, u32 } from './support/bytes.ts'
 import { MemorySource } from './support/sources.ts'
 
 const ZLIB: Codec = {
@@ -125,4 +126,17 @@ test('one cache serves several images, stays within its bound and keeps what is 
   const again = tables[0]!.block(0)
   expect(again).not.toBe(first[0])
   expect(Buffer.compare(again.bytes, FIRST)).toBe(0)
+})
+
+test('a record longer than the cursor can put together is a bug of the caller', () => {
+  const crossing = new MetadataCursor(tableOf(PLAIN), 0, 8191)
+  expect(crossing.take(50)).toBe(0)
+  expect(() => crossing.take(TAKE_MAX + 1)).toThrow('bug: 513 bytes')
+})
+
+test('a stored reference has its offset below and its block above', () => {
+  const view = viewOf(cat(u16(0x1234), u32(0x8765_4321), u16(1)))
+  expect(referenceAt(view, 0)).toEqual({ block: 0x1_8765_4321, offset: 0x1234 })
+  const ref = refOf(5, 77)
+  expect([blockOf(ref), offsetOf(ref), describeRef(ref)]).toEqual([5, 77, '5:77'])
 })

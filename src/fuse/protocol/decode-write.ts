@@ -98,7 +98,7 @@ export interface RenameIn {
 }
 
 /** @param hasFlags RENAME2. @throws EINVAL for flags that are unknown or exclude each other (fs/namei.c:do_renameat2) */
-export function decodeRename(request: Request, hasFlags: boolean): RenameIn {
+export function decodeRenameIn(request: Request, hasFlags: boolean): RenameIn {
   const { body } = request
   const newParent = body.offset64()
   const flags = hasFlags ? body.u32() : 0
@@ -149,7 +149,7 @@ export interface SetxattrIn {
 }
 
 /** @param isExtended FUSE_SETXATTR_EXT was negotiated. @throws EINVAL for unknown flags of setxattr(2) */
-export function decodeSetxattr(request: Request, isExtended: boolean): SetxattrIn {
+export function decodeSetxattrIn(request: Request, isExtended: boolean): SetxattrIn {
   const { body } = request
   const size = body.u32()
   const flags = body.u32()

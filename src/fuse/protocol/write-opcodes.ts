@@ -8,9 +8,9 @@ import {
   decodeFsyncIn,
   decodeMkdirIn,
   decodeMknodIn,
-  decodeRename,
+  decodeRenameIn,
   decodeSetattrIn,
-  decodeSetxattr,
+  decodeSetxattrIn,
   decodeWriteIn,
 } from './decode-write.ts'
 import { encodeAttrOut, encodeEntry, type Reply } from './encode.ts'
@@ -119,7 +119,7 @@ const rmdir = changes('RMDIR', onlyName, (fileSystem, { nodeId }, _, name) => {
 function rename(name: string, hasFlags: boolean): Operation {
   return changes(
     name,
-    (request) => decodeRename(request, hasFlags),
+    (request) => decodeRenameIn(request, hasFlags),
     (fileSystem, { nodeId }, _, { name, newParent, newName, mode, whiteout }) => {
       fileSystem.rename(nodeId, name, newParent, newName, mode, whiteout)
       return 'reply'
@@ -162,7 +162,7 @@ const syncfs = changes('SYNCFS', nothing, (fileSystem) => {
 
 const setxattr = changes(
   'SETXATTR',
-  (request, { negotiated }) => decodeSetxattr(request, hasFlag(negotiated.flags, abi.FUSE_SETXATTR_EXT)),
+  (request, { negotiated }) => decodeSetxattrIn(request, hasFlag(negotiated.flags, abi.FUSE_SETXATTR_EXT)),
   (fileSystem, { nodeId }, _, { name, value, mode, killSetgid }) => {
     fileSystem.setxattr(nodeId, name, value, mode)
     if (killSetgid && name === ACCESS_ACL) dropSetgid(fileSystem, nodeId)
