@@ -78,6 +78,8 @@ function closeDirectories(layers: readonly Layer[]): void {
 
 export interface UpperMolecule extends OpenMolecule {
   readonly fileSystem: WritableTree
+  /** Closes all descriptors of the upper but those of `UpperSpec`. Nothing may use the file system any more. */
+  closeUpper(): void
 }
 
 /**
@@ -96,6 +98,7 @@ export function openWithUpper(
   const { work } = upper
   const store = openBlockStore(spec, watch)
   const layers = openLayers(spec, watchedSources(spec, watch, patience))
+  const workDirectory = new WorkDirectory(work?.fd, work?.label ?? '')
   const fileSystem = new WritableTree({
     layers,
     store,
@@ -103,13 +106,17 @@ export function openWithUpper(
     ...(background === undefined ? {} : { background }),
     upperFd: upper.upperFd,
     label: upper.label,
-    work: new WorkDirectory(work?.fd, work?.label ?? ''),
+    work: workDirectory,
     policy: upper.policy,
     redirectDir: upper.redirectDir,
     ...shownAs(spec),
   })
   if (upper.fresh && layers.length > 0) copyRoot(new MergedTree(layers, shownAs(spec)), fileSystem)
-  return { fileSystem, store, closeLayers: () => closeDirectories(layers) }
+  const closeUpper = (): void => {
+    fileSystem.close()
+    workDirectory.close()
+  }
+  return { fileSystem, store, closeLayers: () => closeDirectories(layers), closeUpper }
 }
 
 function openLayers(spec: MoleculeSpec, sourceOf: SourceOf, metadataBytes?: number): readonly Layer[] {

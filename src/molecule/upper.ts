@@ -3,7 +3,7 @@ import { basename, dirname, join } from 'node:path'
 import { probeUpper, readPolicy, removeAccessLists, WorkDirectory } from '../../overlay/index.ts'
 import { type ErrnoCode, FsError, isErrno, type PathText } from '../base/index.ts'
 import { reopenDirectory } from '../sys/files/at.ts'
-import { duplicateDescriptor } from '../sys/files/descriptor.ts'
+import { duplicateDescriptor, replaceDescriptor } from '../sys/files/descriptor.ts'
 import { syncFd } from '../sys/files/file-io.ts'
 import { Folder } from '../sys/files/folder.ts'
 import { lockHolder, tryLock, unlockFd } from '../sys/files/lock.ts'
@@ -70,6 +70,8 @@ export interface OpenUpper {
   unlock(): void
   /** As `unlock`, and removes what was made by opening: for a mount that failed. */
   undo(): void
+  /** Lets their file system be unmounted: from now on the numbers of the descriptors mean the open file of `standIn`. */
+  letGo(standIn: number): void
 }
 
 /**
@@ -96,6 +98,11 @@ export function openUpper(
     unlock()
     if (marked) removeSign(opened)
     for (const directory of opened.toReversed()) removeAgain(directory)
+  }
+  const letGo = (standIn: number): void => {
+    for (const { fd, made } of opened) {
+      for (const one of [fd, ...made.map(({ parent }) => parent)]) replaceDescriptor(standIn, one)
+    }
   }
   const open = (path: PathText, what: string, mode: number): OpenDirectory => {
     const directory = openDirectory(path, what, paths.makes ? mode : undefined, within)
@@ -133,7 +140,7 @@ export function openUpper(
       const sync = (): void => {
         if (policy.fsync !== 'volatile' && !paths.temporary) syncFd(upperFd, 'file system')
       }
-      return { spec, sync, unlock, undo }
+      return { spec, sync, unlock, undo, letGo }
     } finally {
       work.close()
     }
@@ -192,7 +199,8 @@ export function viewUpper(paths: UpperPaths, lowers: readonly NamedDirectory[]):
       temporary: false,
     }
     const unlock = (): void => unlockFd(upperFd)
-    return { spec, sync: () => undefined, unlock, undo: unlock }
+    const letGo = (standIn: number): void => replaceDescriptor(standIn, upperFd)
+    return { spec, sync: () => undefined, unlock, undo: unlock, letGo }
   } catch (error) {
     for (const fd of opened) closeSync(fd)
     throw named(error, paths)

@@ -1,12 +1,37 @@
-import { existsSync, mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readlinkSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { basename, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { openWithUpper } from '../../src/molecule/open.ts'
 import { removeChanges } from '../../src/molecule/temporary-changes.ts'
 import { HeldError, openUpper, upperPaths, viewUpper } from '../../src/molecule/upper.ts'
 import { Folder } from '../../src/sys/files/folder.ts'
 import { withTempDir } from '../library/programs/temp.ts'
 
 const open = (path: string) => Folder.open(path, { guarded: false })
+
+/** What this process has open below a folder. */
+function inUse(folder: string): readonly string[] {
+  return readdirSync('/proc/self/fd')
+    .map((fd) => {
+      try {
+        return readlinkSync(`/proc/self/fd/${fd}`)
+      } catch {
+        // The one that listed the folder.
+        return ''
+      }
+    })
+    .filter((path) => path.startsWith(folder))
+}
 
 const OPTIONS = {
   fsync: 'auto',
@@ -62,6 +87,33 @@ describe('openUpper', () => {
       expect(second.spec.fresh).toBe(false)
       second.undo()
       expect(readdirSync(place)).toEqual(['persist'])
+    })
+  })
+
+  it('keeps nothing of their file system in use once its user lets go', async () => {
+    await withTempDir((folder) => {
+      const standIn = openSync('/dev/null', 'r')
+      try {
+        const place = { kind: 'persist', folder: join(folder, 'new') } as const
+        for (const of of [
+          upperPaths(place, ''),
+          { ...upperPaths(place, ''), named: join(folder, 'new/persist') },
+        ]) {
+          const upper = openUpper(of, OPTIONS, [])
+          const images = { images: [], layers: [], plain: false, paths: [], blockSize: 4096 }
+          const molecule = openWithUpper(images, upper.spec)
+          molecule.closeLayers()
+          molecule.closeUpper()
+          const used = [upper.spec.upperFd, upper.spec.work?.fd ?? -1]
+          expect(inUse(folder).length).toBeGreaterThanOrEqual(used.length)
+          upper.unlock()
+          upper.letGo(standIn)
+          expect(inUse(folder)).toEqual([])
+          expect(used.map((fd) => readlinkSync(`/proc/self/fd/${fd}`))).toEqual(['/dev/null', '/dev/null'])
+        }
+      } finally {
+        closeSync(standIn)
+      }
     })
   })
 

@@ -247,12 +247,17 @@ export function tagOf(source: PathText, ociDir: PathText): string {
 async function waitForEnd(progress: Progress, host: DaemonHost): Promise<EndReason> {
   const { server } = progress
   if (server === undefined) throw new FsError('EIO', 'no server')
+  // At once, while the caller's umount(8) is about to return: the file system of the upper may be unmounted next.
+  const ended = server.ended.then((end) => {
+    if (end.reason === 'unmounted') releaseChanges(progress, host.log)
+    return end
+  })
   let end: EndReason
   try {
     const asked = Promise.race([host.stopRequested.then(() => 'signal' as const), endOfNamespace(host)])
-    end = await Promise.race([server.ended, host.fault, asked]).then(async (ended) => {
+    end = await Promise.race([ended, host.fault, asked]).then(async (first) => {
       await notifyManager('STOPPING=1', host.log)
-      return typeof ended === 'string' ? await drain(progress, server, host, ended) : ended
+      return typeof first === 'string' ? await drain(progress, ended, host, first) : first
     })
   } catch (error) {
     end = {
@@ -271,6 +276,19 @@ async function waitForEnd(progress: Progress, host: DaemonHost): Promise<EndReas
   return end
 }
 
+/** The dispatcher, which alone changes the upper, has ended. Never throws. */
+function releaseChanges(progress: Progress, log: Log): void {
+  const { upper, mount } = progress
+  if (upper === undefined || mount === undefined) return
+  progress.upper = undefined
+  closeChanges(upper, false, log)
+  try {
+    upper.letGo(mount.fuseFd)
+  } catch (error) {
+    log('debug', messageOf(error))
+  }
+}
+
 async function endOfNamespace(host: DaemonHost): Promise<'namespace'> {
   await host.namespaceEnd()
   host.log('info', 'nobody is left in the mount namespace')
@@ -283,7 +301,7 @@ async function endOfNamespace(host: DaemonHost): Promise<'namespace'> {
  */
 async function drain(
   progress: Progress,
-  server: RunningServer,
+  ended: Promise<EndReason>,
   host: DaemonHost,
   asked: 'signal' | 'namespace',
 ): Promise<EndReason> {
@@ -302,7 +320,7 @@ async function drain(
     )
     return unmounted
   })
-  return await Promise.race([server.ended, host.fault, impatient, expired])
+  return await Promise.race([ended, host.fault, impatient, expired])
 }
 
 /** Undoes what there is, last first. @param failed there was no mount: what was made for it goes too. Never throws. */

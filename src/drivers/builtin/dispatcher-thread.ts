@@ -114,7 +114,7 @@ try {
   // The numbers stay taken, so that a worker in the middle of a block reads nothing else by them.
   for (const fd of layerDescriptors(spec)) replaceDescriptor(fuseFd, fd)
   closeLayers()
-  layered?.fileSystem.close()
+  layered?.closeUpper()
   tell({ type: 'unmounted' })
 } catch (error) {
   tell({ type: 'failed', message: messageOf(error) })
