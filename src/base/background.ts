@@ -74,6 +74,12 @@ export class Postponed extends Error {
   }
 }
 
+/**
+ * Thrown by reads, for bytes that are on their way, or to let others go first. Nothing was begun that this request alone
+ * would end, so it can be given up while it waits.
+ */
+export class ReadPostponed extends Postponed {}
+
 /** Calls of `changing` that this thread is in. A thread runs one operation at a time. */
 let changesUnderWay = 0
 

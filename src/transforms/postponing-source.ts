@@ -5,8 +5,8 @@ import {
   type Fetcher,
   FsError,
   type Piece,
-  Postponed,
   pieceFor,
+  ReadPostponed,
   type Steps,
   type Turn,
   Work,
@@ -56,7 +56,7 @@ export class PostponingSource implements ByteSource {
     this.#patience = patience
   }
 
-  /** @throws Postponed while a request is handled that can be put off; FsError EIO */
+  /** @throws ReadPostponed while a request is handled that can be put off; FsError EIO */
   readInto(position: number, target: Uint8Array): void {
     checkRange(this, position, target.length)
     const { turn, fetcher } = this.#patience
@@ -92,7 +92,7 @@ export class PostponingSource implements ByteSource {
       this.#source.readInto(position, target)
     else {
       baggage.countRound()
-      throw new Postponed(new Work(this.#bring(baggage, position, target.length)))
+      throw new ReadPostponed(new Work(this.#bring(baggage, position, target.length)))
     }
   }
 

@@ -68,6 +68,16 @@ describe('metadata on a disk that does not answer', () => {
         const none = await run('stat', [join(target, 'd0/none')], { ...IN_TIME, allowFailure: true })
         expect(none.stderr).toContain('No such file')
         expect(stuck.map(({ child }) => child.exitCode)).toEqual([null, null, null])
+        // A signal ends the waiting of one process.
+        const script = '$SIG{ALRM} = sub {}; alarm 1; my @s = lstat shift; print @s ? "here" : $!'
+        const interrupted = await run('perl', ['-e', script, join(target, 'd30/file-1')], IN_TIME)
+        expect(interrupted.stdout).toBe('Interrupted system call')
+        const killed = await run('timeout', ['1', 'ls', join(target, 'd30')], {
+          ...IN_TIME,
+          allowFailure: true,
+        })
+        expect(killed.status).toBe(124)
+        expect(stuck.map(({ child }) => child.exitCode)).toEqual([null, null, null])
       } finally {
         process.kill(disk, 'SIGCONT')
       }
@@ -77,6 +87,32 @@ describe('metadata on a disk that does not answer', () => {
       }
       expect(readLog(innerRun)).toBe('')
       await run(ATOMFS_FUSE, ['umount', target], { env })
+      expect(await atomfs('umount', outer)).toMatchObject(SILENT)
+      expect([...entries(runDir), ...entries(innerRun)]).toEqual([])
+    })
+  })
+})
+
+describe('metadata on a disk that fails', () => {
+  it('are an input/output error for who wants them, each time, and nothing for the others', async () => {
+    await inScene(async (scene) => {
+      const { target, runDir, atomfs } = scene
+      const { image, disk, innerRun, env, outer } = await imageOnMount(wide, scene)
+      await run(ATOMFS_FUSE, ['mount', '-o', 'threads=2', image, target], { env })
+      try {
+        await run('ls', ['-l', join(target, 'd0')])
+        await run('stat', [join(target, 'd50')])
+        process.kill(disk, 'SIGKILL')
+        for (let i = 0; i < 2; i++) {
+          const list = await run('ls', [join(target, 'd50')], { ...IN_TIME, allowFailure: true })
+          expect([list.status, list.stderr]).toEqual([2, expect.stringContaining('Input/output error')])
+          expect((await run('ls', ['-l', join(target, 'd0')], IN_TIME)).stdout).toContain('file-99')
+        }
+        await until(() => readLog(innerRun).includes('ENOTCONN'), 'the line in the log')
+        expect(readLog(innerRun)).toMatch(/error: READDIR(PLUS)? node \d+: .*: read at \d+: ENOTCONN/)
+      } finally {
+        await run(ATOMFS_FUSE, ['umount', target], { env, allowFailure: true })
+      }
       expect(await atomfs('umount', outer)).toMatchObject(SILENT)
       expect([...entries(runDir), ...entries(innerRun)]).toEqual([])
     })

@@ -106,3 +106,14 @@ export function fileOffset(body: ByteReader, code: 'EFBIG' | 'ENXIO'): number {
   if (high > 0x1f_ffff) throw new FsError(code, `offset of ${high} * 2^32`)
   return high * 2 ** 32 + low
 }
+
+/** `unique` of a request, as the kernel sent it. */
+export function tokenOf(request: Uint8Array): ReplyToken {
+  const view = new DataView(request.buffer, request.byteOffset, request.byteLength)
+  return { low: view.getUint32(8, true), high: view.getUint32(12, true) }
+}
+
+/** `struct fuse_interrupt_in`: the request that is interrupted. */
+export function decodeInterruptIn({ body }: Pick<Request, 'body'>): ReplyToken {
+  return { low: body.u32(), high: body.u32() }
+}

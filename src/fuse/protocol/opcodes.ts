@@ -1,6 +1,6 @@
 import { FsError } from '../../base/index.ts'
 import * as abi from './abi.ts'
-import { decodeLseekIn, decodeReadIn, type ReadIn, type Request } from './decode.ts'
+import { decodeInterruptIn, decodeLseekIn, decodeReadIn, type ReadIn, type Request } from './decode.ts'
 import { DirentPacker } from './dirent.ts'
 import { encodeAttrOut, encodeEntry, encodeStatFs, encodeStatx, type Reply } from './encode.ts'
 import { hasFlag } from './init.ts'
@@ -111,8 +111,9 @@ export const OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, Operat
   [abi.FUSE_LISTXATTR, listxattr],
   [abi.FUSE_LSEEK, lseek],
   [abi.FUSE_IOCTL, ioctl],
-  // The answer to the interrupted request is on its way; it may be a whole one (fuse.rst, "Interrupting").
-  [abi.FUSE_INTERRUPT, row('INTERRUPT', nothing, () => 'no-reply')],
+  // `Protocol` looks for the interrupted request among those that wait. The answer to any other is on its way, and may be
+  // a whole one (fuse.rst, "Interrupting").
+  [abi.FUSE_INTERRUPT, row('INTERRUPT', decodeInterruptIn, () => 'no-reply')],
   [abi.FUSE_DESTROY, row('DESTROY', nothing, () => 'reply')],
   // ENOSYS here means "no need to ask": the kernel opens without us and keeps its caches (FUSE_NO_OPEN_SUPPORT).
   [abi.FUSE_OPEN, answersError('OPEN', 'ENOSYS')],

@@ -1,4 +1,13 @@
-import type { Baggage, Postponed, Progress, Turn, Work } from '../../base/index.ts'
+import {
+  type Baggage,
+  type Postponed,
+  type Progress,
+  ReadPostponed,
+  type ReplyToken,
+  type Turn,
+  type Work,
+} from '../../base/index.ts'
+import { tokenOf } from './decode.ts'
 
 /** A request that waits, as the kernel sent it. */
 interface Waiting {
@@ -46,6 +55,16 @@ export class PostponedRequests {
   take(): Waiting | undefined {
     const at = this.#waiting.findIndex(({ postponed }) => postponed.work.isDone)
     return at < 0 ? undefined : this.#waiting.splice(at, 1)[0]
+  }
+
+  /** Gives up a request that only reads are waited for. @returns false where there is none, or more was begun for it */
+  giveUp({ low, high }: ReplyToken): boolean {
+    const at = this.#waiting.findIndex(({ request, postponed }) => {
+      const token = tokenOf(request)
+      return token.low === low && token.high === high && postponed instanceof ReadPostponed
+    })
+    if (at >= 0) this.#waiting.splice(at, 1)
+    return at >= 0
   }
 
   /** Steps of work wait for no disk either: they may be postponed themselves (`patiently`). */

@@ -13,7 +13,7 @@ import {
   type WritableFileSystem,
 } from '../../base/index.ts'
 import * as abi from './abi.ts'
-import { Request } from './decode.ts'
+import { decodeInterruptIn, Request } from './decode.ts'
 import { describeArguments } from './describe.ts'
 import { Reply } from './encode.ts'
 import { hasFlag, MAX_WRITE, type MountKind, type Negotiated, negotiate } from './init.ts'
@@ -139,6 +139,7 @@ export class Protocol {
     try {
       request.decodeHeader(length)
       if (request.opcode === abi.FUSE_INIT) return this.#init()
+      if (request.opcode === abi.FUSE_INTERRUPT) return this.#interrupt()
       operation = this.#operations.get(request.opcode)
       if (operation === undefined) throw new FsError('ENOSYS', `opcode ${request.opcode}`)
       args = operation.decode(request, this.#context)
@@ -218,6 +219,18 @@ export class Protocol {
       this.#options.onInit?.(negotiated)
     }
     return this.#finish()
+  }
+
+  /** A request that waits for bytes of a disk ends here; anything else goes on to its own end. */
+  #interrupt(): Outcome {
+    const token = decodeInterruptIn(this.#request)
+    const isOver = this.#postponed.giveUp(token)
+    if (this.#options.debug === true) {
+      this.#options.log('debug', `INTERRUPT of #${token.low} -> ${isOver ? 'EINTR' : 'no-reply'}`)
+    }
+    if (!isOver) return 'no-reply'
+    this.#replySize = this.#reply.fail('EINTR', token)
+    return 'reply'
   }
 
   #trace(operation: Operation, args: unknown, outcome: string): void {

@@ -1,5 +1,12 @@
 import { describe, expect, it } from 'vitest'
-import { FsError, Postponed, type Steps, Work, type WritableFileSystem } from '../../../src/base/index.ts'
+import {
+  FsError,
+  Postponed,
+  ReadPostponed,
+  type Steps,
+  Work,
+  type WritableFileSystem,
+} from '../../../src/base/index.ts'
 import { InlineDataPath, Protocol } from '../../../src/fuse/index.ts'
 import * as abi from '../../../src/fuse/protocol/abi.ts'
 import { MemoryBlockStore } from '../support/memory-file-system.ts'
@@ -135,5 +142,40 @@ describe('a request that is postponed', () => {
     handle.ended = true
     expect(proceed().replies).toEqual([{ unique: 5, error: -5, payload: Buffer.alloc(0) }])
     expect(log.join()).toContain('block 7 is damaged')
+  })
+
+  it('gets EINTR once it is interrupted, where only reads are waited for', () => {
+    const [reading, copying] = [new Handle(), new Handle()]
+    const { protocol, ask, proceed } = server({
+      removexattr: (_, name) => {
+        if (name === 'user.read' && !reading.work.isDone) throw new ReadPostponed(reading.work)
+        if (name === 'user.copy' && !copying.work.isDone) throw new Postponed(copying.work)
+      },
+    })
+    ask(5, abi.FUSE_REMOVEXATTR, Buffer.from('user.read\0'))
+    ask(6, abi.FUSE_REMOVEXATTR, Buffer.from('user.copy\0'))
+    ask(7, abi.FUSE_REMOVEXATTR, Buffer.from('user.read\0'))
+    const interrupt = (unique: number) => {
+      const body = Buffer.alloc(8)
+      body.writeUInt32LE(unique, 0)
+      // The other half of `message`.
+      body.writeUInt32LE(0x0102_0304, 4)
+      return ask(99, abi.FUSE_INTERRUPT, body)
+    }
+    expect([interrupt(6), interrupt(77)]).toEqual([undefined, undefined])
+    expect(interrupt(5)).toEqual({ unique: 5, error: -4, payload: Buffer.alloc(0) })
+    expect(interrupt(5)).toBe(undefined)
+    expect(protocol.postponed).toBe(2)
+    reading.ended = true
+    copying.ended = true
+    const ends: number[][] = []
+    while (protocol.postponed > 0) {
+      for (const { unique, error } of proceed().replies) ends.push([unique, error])
+    }
+    expect(ends.sort()).toEqual([
+      [6, 0],
+      [7, 0],
+    ])
+    expect(interrupt(7)).toBe(undefined)
   })
 })
