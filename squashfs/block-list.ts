@@ -3,9 +3,11 @@ import { type BlockIndex, BlockIndexes, type Checkpoint, FIRST_STRIDE } from './
 import { blockCount, type Inode } from './inode.ts'
 import { MetadataCursor, type MetadataTable } from './metadata.ts'
 
-/** Bit 24 of a stored size, and the only one of `BlockRef.kindBits`: the block is not compressed. */
-export const DATA_UNCOMPRESSED = 1 << 24
-const STORED_SIZE_MASK = DATA_UNCOMPRESSED - 1
+/** Bit 24 of a stored size: the block is not compressed. */
+const UNCOMPRESSED_SHIFT = 24
+const STORED_SIZE_MASK = 2 ** UNCOMPRESSED_SHIFT - 1
+/** The only one of `BlockRef.kindBits`. */
+export const UNCOMPRESSED = 1
 const ENTRY_SIZE = 4
 /**
  * Decoded bytes of a block list, at most. 2^28 blocks: 1 TiB in the smallest blocks, 32 TiB in those of the default
@@ -131,7 +133,7 @@ export class BlockListWalk {
     const current = this.current
     current.position = this.#position
     current.storedSize = storedSizeOf(stored)
-    current.kindBits = stored & DATA_UNCOMPRESSED
+    current.kindBits = kindBitsOf(stored)
     if (stored === 0) this.#holes += 1
     else this.#addData(stored)
     this.block += 1
@@ -212,6 +214,11 @@ export function storedSizeOf(stored: number): number {
   return stored & STORED_SIZE_MASK
 }
 
+/** `BlockRef.kindBits` of a block with that stored size. */
+export function kindBitsOf(stored: number): number {
+  return (stored >>> UNCOMPRESSED_SHIFT) & UNCOMPRESSED
+}
+
 /** What is wrong with a stored block, for the message; undefined where nothing is. */
 export function blockProblem(
   position: number,
@@ -220,7 +227,7 @@ export function blockProblem(
   limits: DataLimits,
 ): string | undefined {
   const size = storedSizeOf(stored)
-  if (size === 0 || size > blockSize || stored >= DATA_UNCOMPRESSED * 2) {
+  if (size === 0 || size > blockSize || stored >= 2 ** (UNCOMPRESSED_SHIFT + 1)) {
     return `stored size 0x${stored.toString(16)}, at most ${blockSize} bytes are allowed`
   }
   if (position < limits.start || position + size > limits.end) {

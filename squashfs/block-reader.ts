@@ -6,7 +6,7 @@ import {
   messageOf,
 } from '../src/base/index.ts'
 import type { Codec } from '../src/codecs/index.ts'
-import { DATA_UNCOMPRESSED } from './block-list.ts'
+import { UNCOMPRESSED } from './block-list.ts'
 
 /** Room for one block as it is stored, shared by the readers of a thread: images may be many and blocks large. */
 export class BlockScratch {
@@ -48,7 +48,7 @@ export class SquashfsBlockReader implements BlockReader {
         `${this.#source.label}: data block at ${position}: stored size ${storedSize}, at most ${Math.min(maxSize, target.length)} bytes are allowed`,
       )
     }
-    if ((block.kindBits & DATA_UNCOMPRESSED) !== 0) {
+    if ((block.kindBits & UNCOMPRESSED) !== 0) {
       this.#source.readInto(position, target.subarray(0, storedSize))
       return storedSize
     }

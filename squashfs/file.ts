@@ -2,9 +2,9 @@ import { type BlockRef, type ExtentSink, FsError, type Whence } from '../src/bas
 import {
   BlockIndexMemo,
   blockProblem,
-  DATA_UNCOMPRESSED,
   type DataBlock,
   type DataLimits,
+  kindBitsOf,
   storedSizeOf,
 } from './block-list.ts'
 import { blockCount, type Inode, NO_INDEX } from './inode.ts'
@@ -128,7 +128,7 @@ export class FileReader {
       source: sourceId,
       position,
       storedSize: storedSizeOf(stored),
-      kindBits: stored & DATA_UNCOMPRESSED,
+      kindBits: kindBitsOf(stored),
       maxSize: blockSize,
     }
   }

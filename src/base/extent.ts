@@ -1,20 +1,26 @@
+/** Most bytes that a block of the cache may decode to, whatever the kind of its image: the size of the largest slot. */
+export const MAX_BLOCK_SIZE = 1 << 20
+
 /**
  * One block of file data as it lies in an image: everything that a data worker needs to produce the bytes,
  * and nothing of the file system. A block is the unit of decompression, of verification and of the cache.
+ *
+ * What an image stores as one block of more than `MAX_BLOCK_SIZE` bytes its kind describes in parts: blocks of the same
+ * `position` and `storedSize`, each with its own `kindBits` and at most that size (see `BlockReader`).
  */
 export interface BlockRef {
   /** Index of the image among the sources of the mount; chosen by the molecule when it opens the layers. */
   readonly source: number
-  /** Byte position in the image. Together with `source` it identifies the block. */
+  /** Byte position in the image. Together with `source` and `kindBits` it identifies the block. */
   readonly position: number
   /** Bytes on disk. */
   readonly storedSize: number
   /**
    * Up to 31 bits that only the kind of the image understands: whether the block is compressed, how, which part of a
-   * larger block this is. Blocks that differ in them are different blocks.
+   * larger block this is. Blocks that differ in them are different blocks. Below 16 they cost the cache least.
    */
   readonly kindBits: number
-  /** Most bytes it may decode to: at most the block size of the image. */
+  /** Most bytes it may decode to: at most the block size of the image, and `MAX_BLOCK_SIZE`. */
   readonly maxSize: number
 }
 

@@ -41,7 +41,7 @@ export interface ImageKind {
 export interface ImageFacts {
   /** Bytes from the first that the image calls its own: a hash tree must cover them, and lies behind them. */
   readonly bytesUsed: number
-  /** Most bytes that one of its blocks decodes to. */
+  /** Most bytes that one of its blocks decodes to, at most `MAX_BLOCK_SIZE`: of a part, where blocks are larger. */
   readonly blockSize: number
   /** From here to `bytesUsed` lie metadata, which `--verify=auto` checks before the mount. */
   readonly metadataStart: number
@@ -71,7 +71,11 @@ export interface KindSession {
   openBlocks(image: OpenOptions): BlockReader
 }
 
-/** Decodes the blocks of one image, for one thread. */
+/**
+ * Decodes the blocks of one image, for one thread. A reader of blocks in parts may keep the stream of the last one open:
+ * parts that are asked for in order then cost one decode. Workers share the parts of a block, so any of them may be asked
+ * for any part, and for parts that are passed over.
+ */
 export interface BlockReader {
   /**
    * Reads and decodes one block.

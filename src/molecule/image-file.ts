@@ -6,6 +6,7 @@ import {
   FsError,
   type ImageFacts,
   type ImageKind,
+  MAX_BLOCK_SIZE,
   majorOf,
   minorOf,
   type PathText,
@@ -72,10 +73,18 @@ function describe(
   raw: ByteSource,
   rootHash: string | undefined,
 ): { readonly facts: ImageFacts; readonly table?: VerityTable } {
-  if (rootHash === undefined) return { facts: kind.describe(raw) }
+  if (rootHash === undefined) return { facts: factsOf(kind, raw) }
   const dataLength = (source: ByteSource): number => kind.describe(source).bytesUsed
   const verified = openVerity({ source: raw, rootHash, dataLength })
-  return { facts: kind.describe(verified), table: verified.table }
+  return { facts: factsOf(kind, verified), table: verified.table }
+}
+
+/** @throws FsError EIO where the blocks need more memory than one slot of the cache has */
+function factsOf(kind: ImageKind, source: ByteSource): ImageFacts {
+  const facts = kind.describe(source)
+  if (facts.blockSize <= MAX_BLOCK_SIZE) return facts
+  const wrong = `blocks of ${facts.blockSize} bytes, at most ${MAX_BLOCK_SIZE} are possible`
+  throw new FsError('EIO', `${source.label}: ${kind.title} with ${wrong}`)
 }
 
 /** The hash tree that every read of an image is compared with; undefined where there is no root hash. */

@@ -67,18 +67,18 @@ const MIXED_CONTENT = Buffer.concat([
 test('extents describe blocks, holes as one piece, and the tail end', () => {
   expect(pieces(open(MIXED), 10, 1e9)).toEqual([
     {
-      block: { source: 7, position: 96, storedSize: 4096, kindBits: 1 << 24, maxSize: 4096 },
+      block: { source: 7, position: 96, storedSize: 4096, kindBits: 1, maxSize: 4096 },
       from: 10,
       length: 4086,
     },
     { hole: 8192 },
     {
-      block: { source: 7, position: 4192, storedSize: 4096, kindBits: 1 << 24, maxSize: 4096 },
+      block: { source: 7, position: 4192, storedSize: 4096, kindBits: 1, maxSize: 4096 },
       from: 0,
       length: 4096,
     },
     {
-      block: { source: 7, position: 8288, storedSize: 4000, kindBits: 1 << 24, maxSize: 4096 },
+      block: { source: 7, position: 8288, storedSize: 4000, kindBits: 1, maxSize: 4096 },
       from: 50,
       length: 100,
     },

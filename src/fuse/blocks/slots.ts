@@ -82,6 +82,14 @@ export class Slots {
     this.#positions[slot] = block.position
   }
 
+  /** True where both slots hold parts of what the image stores as one block. */
+  areParts(slot: number, other: number): boolean {
+    return (
+      this.#positions[slot] === this.#positions[other] &&
+      this.#ints[slot * SLOT_INTS + 3] === this.#ints[other * SLOT_INTS + 3]
+    )
+  }
+
   /** True where the slot was made for exactly this block, not another one at the same position. */
   describes(slot: number, block: BlockRef): boolean {
     const at = slot * SLOT_INTS

@@ -32,6 +32,9 @@ export class WorkerPool {
     for (let i = 0; i < helpers; i++) {
       const slot = missing[missing.length - 1 - i]
       if (slot === undefined || slots.state(slot) === SLOT_READY) continue
+      // The worker of the job decodes the part before it, and then has only to go on.
+      const before = missing[missing.length - 2 - i]
+      if (before !== undefined && slots.areParts(slot, before)) continue
       slots.pin(slot)
       if (!queue.pushFill(slot)) slots.unpin(slot)
     }
