@@ -1,3 +1,4 @@
+import { omitUndefined } from './base/index.ts'
 /**
  * Mounts and unmounts OCI images, with the names of atomfs.
  * @module atomfs-fuse
@@ -85,7 +86,7 @@ export class Molecule {
       allowMissingVerity: allowMissingVerityData ?? false,
       writeable: addWriteableOverlay,
       ...(addWriteableOverlay && writeableOverlayPath ? { persist: writeableOverlayPath } : {}),
-      ...(metadataDir === undefined ? {} : { metadir: metadataDir }),
+      ...omitUndefined({ metadir: metadataDir }),
     })
     return await startDaemon(request)
   }
@@ -105,7 +106,7 @@ export function buildMoleculeFromOci(options: MountOciOptions): Molecule {
 /** Unmounts one of our mounts. @throws FsError EINVAL where nothing of ours is mounted, EBUSY while files are open */
 export async function umount(target: string, metadataDir?: string): Promise<void> {
   const path = target.startsWith('/') ? target : `${process.cwd()}/${target}`
-  await umountTarget(path, { lazy: false, ...(metadataDir === undefined ? {} : { metadataDir }) })
+  await umountTarget(path, { lazy: false, ...omitUndefined({ metadataDir }) })
 }
 
 /** `umount` with its second argument: the name that atomfs has for it. @throws FsError as `umount` */

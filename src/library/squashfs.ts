@@ -3,7 +3,7 @@
  * @module atomfs-fuse/squashfs
  */
 
-import type { PathText } from '../base/index.ts'
+import { omitUndefined, type PathText } from '../base/index.ts'
 import { kindNamed } from '../kinds/kinds.ts'
 import { closeImage, imageSource, openImage } from '../molecule/image-file.ts'
 import { ImageReader } from './image/image-reader.ts'
@@ -48,8 +48,7 @@ export function openSquashfs(path: PathText, options: OpenSquashfsOptions = {}):
     label: path,
     path,
     kind: 'squashfs',
-    ...(offset === undefined ? {} : { offset }),
-    ...(rootHash === undefined ? {} : { rootHash }),
+    ...omitUndefined({ offset, rootHash }),
   })
   try {
     const { detail, blockSize } = image.facts

@@ -9,6 +9,7 @@ import {
   MAX_BLOCK_SIZE,
   majorOf,
   minorOf,
+  omitUndefined,
   type PathText,
   systemPath,
 } from '../base/index.ts'
@@ -128,8 +129,7 @@ export function imageOver(
   cacheBytes?: number,
 ): ByteSource {
   return transformed(file, transforms, {
-    ...(watch === undefined ? {} : { watch }),
-    ...(cacheBytes === undefined ? {} : { hashCacheBytes: cacheBytes }),
+    ...omitUndefined({ watch, hashCacheBytes: cacheBytes }),
   })
 }
 

@@ -1,4 +1,4 @@
-import type { ByteSource } from '../base/index.ts'
+import { type ByteSource, omitUndefined } from '../base/index.ts'
 import { kindNamed } from '../kinds/kinds.ts'
 import { findVeritySuperblock } from '../verity/index.ts'
 import { closeImage, type ImageFile, imageSource, openImage, rawSource, verityOf } from './image-file.ts'
@@ -15,10 +15,10 @@ export function inspectSource(source: string, offset?: number): InspectReport {
   const found = findFiles({ source, options: offset === undefined ? {} : { offset } })
   const layers = found.files.map((file, i): LayerReport => {
     const mediaType = found.mediaTypes[i]
-    return { ...inspectFile(file), ...(mediaType === undefined ? {} : { mediaType }) }
+    return { ...inspectFile(file), ...omitUndefined({ mediaType }) }
   })
   const { manifestDigest } = found
-  return { source, layers, ...(manifestDigest === undefined ? {} : { manifestDigest }) }
+  return { source, layers, ...omitUndefined({ manifestDigest }) }
 }
 
 function inspectFile(file: ImageFile): LayerReport {

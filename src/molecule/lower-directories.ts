@@ -1,6 +1,6 @@
 import fs from 'node:fs'
 import { recordInUse } from '../../overlay/index.ts'
-import { errnoCodeOf, FsError, type PathText, systemPath } from '../base/index.ts'
+import { errnoCodeOf, FsError, omitUndefined, type PathText, systemPath } from '../base/index.ts'
 import { O_PATH } from '../sys/files/at.ts'
 import { realPathOrItself } from '../sys/files/real-path.ts'
 import { closeImage, openImage } from './image-file.ts'
@@ -65,7 +65,7 @@ function openLower(path: PathText, followsRedirects: boolean): DirectorySpec {
   try {
     const fd = fs.openSync(systemPath(path), O_PATH | fs.constants.O_DIRECTORY)
     const ownerRecord = recordInUse(fd)
-    return { label: path, fd, followsRedirects, ...(ownerRecord === undefined ? {} : { ownerRecord }) }
+    return { label: path, fd, followsRedirects, ...omitUndefined({ ownerRecord }) }
   } catch (error) {
     const code = errnoCodeOf(error)
     throw new FsError(code, `lower directory ${path} cannot be opened: ${code}`, { cause: error })

@@ -18,6 +18,7 @@ import {
   FsError,
   type KindSession,
   NO_MARKS,
+  omitUndefined,
   type SessionOptions,
 } from '../base/index.ts'
 import { kindNamed } from '../kinds/kinds.ts'
@@ -103,7 +104,7 @@ export function openWithUpper(
     layers,
     store,
     readHostFile: readWholeHostFile,
-    ...(background === undefined ? {} : { background }),
+    ...omitUndefined({ background }),
     upperFd: upper.upperFd,
     label: upper.label,
     work: workDirectory,
@@ -146,8 +147,7 @@ function openDirectoryLayer({ label, fd, ownerRecord, followsRedirects }: Direct
 /** The options that a tree of either kind takes from a spec. */
 function shownAs({ uid, gid, subdir }: MoleculeSpec): Pick<MergedTreeOptions, 'uid' | 'gid' | 'subdir'> {
   return {
-    ...(uid === undefined ? {} : { uid }),
-    ...(gid === undefined ? {} : { gid }),
+    ...omitUndefined({ uid, gid }),
     ...(subdir === undefined ? {} : { subdir: encodePath(subdir).toString('latin1') }),
   }
 }

@@ -1,4 +1,4 @@
-import { FsError } from '../base/index.ts'
+import { FsError, omitUndefined } from '../base/index.ts'
 import { LAYER_TYPES } from '../kinds/kinds.ts'
 import { openLayer, parseSource, readImage } from '../oci/index.ts'
 import { closeImage, type ImageFile, openImage, verifyAtMount } from './image-file.ts'
@@ -22,8 +22,7 @@ export function findFiles(request: Pick<MoleculeRequest, 'source' | 'rootHash' |
     const file: ImageFile = {
       label: source.path,
       path: source.path,
-      ...(request.options.offset === undefined ? {} : { offset: request.options.offset }),
-      ...(request.rootHash === undefined ? {} : { rootHash: request.rootHash }),
+      ...omitUndefined({ offset: request.options.offset, rootHash: request.rootHash }),
     }
     return { files: [file], plain: true, paths: [source.path], mediaTypes: [undefined] }
   }
@@ -46,7 +45,7 @@ export function findFiles(request: Pick<MoleculeRequest, 'source' | 'rootHash' |
       path,
       kind,
       open: () => openLayer(image, layer),
-      ...(rootHash === undefined ? {} : { rootHash }),
+      ...omitUndefined({ rootHash }),
     }
   })
   return {
@@ -68,9 +67,7 @@ export function resolveMolecule(request: MoleculeRequest): MoleculeSpec {
     ...(request.lowers === undefined
       ? resolveSource(request)
       : resolveLowers(request.lowers, followRedirects)),
-    ...(uid === undefined ? {} : { uid }),
-    ...(gid === undefined ? {} : { gid }),
-    ...(subdir === undefined ? {} : { subdir }),
+    ...omitUndefined({ uid, gid, subdir }),
   }
 }
 

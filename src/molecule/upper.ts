@@ -1,7 +1,7 @@
 import { closeSync, fstatSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { probeUpper, readPolicy, removeAccessLists, WorkDirectory } from '../../overlay/index.ts'
-import { type ErrnoCode, FsError, isErrno, type PathText } from '../base/index.ts'
+import { type ErrnoCode, FsError, isErrno, omitUndefined, type PathText } from '../base/index.ts'
 import { reopenDirectory } from '../sys/files/at.ts'
 import { duplicateDescriptor, replaceDescriptor } from '../sys/files/descriptor.ts'
 import { syncFd } from '../sys/files/file-io.ts'
@@ -214,8 +214,7 @@ function wishedOf({ owners, markers, fsync }: UpperOptions): Parameters<typeof p
   return {
     fsync,
     avoidsDevices: process.env[NO_DEVICES] !== undefined,
-    ...(owners === undefined ? {} : { owners }),
-    ...(markers === undefined ? {} : { markers }),
+    ...omitUndefined({ owners, markers }),
   }
 }
 

@@ -1,4 +1,4 @@
-import type { ByteSource } from '../base/index.ts'
+import { type ByteSource, omitUndefined } from '../base/index.ts'
 import { FileSource } from '../sys/files/file-source.ts'
 import { VerifiedSource, type VerityCounters, type VerityFailure, type VerityTable } from '../verity/index.ts'
 import { WindowSource } from './window.ts'
@@ -47,7 +47,7 @@ export function transformed(
     return new VerifiedSource({
       source: below,
       table: transform.table,
-      ...(hashCacheBytes === undefined ? {} : { cacheBytes: hashCacheBytes }),
+      ...omitUndefined({ cacheBytes: hashCacheBytes }),
       ...watch,
     })
   }, source)

@@ -8,6 +8,7 @@ import {
   isRegular,
   isSymlink,
   type Name,
+  omitUndefined,
   PERMISSIONS,
   runSteps,
   S_IFCHR,
@@ -78,12 +79,7 @@ export class Copy {
     this.length = isRegular(mode) ? size : 0
     this.#work = work
     this.#policy = policy
-    this.#fd = makeObject(
-      work.fd,
-      this.name,
-      { mode, rdev, ...(target === undefined ? {} : { target }) },
-      policy,
-    )
+    this.#fd = makeObject(work.fd, this.name, { mode, rdev, ...omitUndefined({ target }) }, policy)
   }
 
   /**

@@ -5,6 +5,7 @@ import {
   FsError,
   isErrno,
   LruCache,
+  omitUndefined,
   type Whence,
 } from '../../../src/base/index.ts'
 import type { Layer, Ref } from '../../stored/layer-flags.ts'
@@ -70,7 +71,7 @@ export class LayerReader {
       isAtHand: (offset, length) => this.isAtHand(layer, ref, offset, length),
       describe: (offset, length, sink) => layer.extents(ref, offset, length, sink),
       seek: (offset, whence) => seekOrEnd(layer, ref, offset, whence),
-      ...(fd === undefined ? {} : { fd }),
+      ...omitUndefined({ fd }),
     }
   }
 

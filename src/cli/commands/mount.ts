@@ -1,4 +1,4 @@
-import { type LogLevel, UsageError } from '../../base/index.ts'
+import { type LogLevel, omitUndefined, UsageError } from '../../base/index.ts'
 import type { DaemonProcess } from '../../daemon/client/spawn.ts'
 import { isJournal } from '../../daemon/life/log.ts'
 import type { ChangesPlace, MountRequest } from '../../daemon/request.ts'
@@ -58,7 +58,7 @@ export function buildMountRequest(source: string, target: string, flags: MountFl
     ...parseLogFlags({ ...flags, debug }),
     ...(flags.readyFd === undefined ? {} : { readyFd: parseReadyFd(flags.readyFd) }),
     ...(flags.driverPath === undefined ? {} : { driverPath: flags.driverPath.split(':').map(anchoredPath) }),
-    ...(changes === undefined ? {} : { changes }),
+    ...omitUndefined({ changes }),
     options: notifyPipe === undefined ? options : { ...options, notifyPipe: absolutePath(notifyPipe) },
   }
 }

@@ -1,4 +1,4 @@
-import { UsageError } from '../../base/index.ts'
+import { omitUndefined, UsageError } from '../../base/index.ts'
 import type { DaemonProcess } from '../../daemon/client/spawn.ts'
 import type { ChangesPlace, MountOptions, MountRequest } from '../../daemon/request.ts'
 import { absolutePath, anchoredPath } from '../../sys/files/working-directory.ts'
@@ -33,7 +33,7 @@ export function buildOverlayRequest(
     foreground: flags.foreground ?? false,
     debug: flags.debug ?? false,
     ...parseLogFlags(flags),
-    ...(changes === undefined ? {} : { changes }),
+    ...omitUndefined({ changes }),
     options: optionsOf(overlay),
   }
   return { request, ignored: overlay.ignored }

@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os'
-import { UsageError } from '../../base/index.ts'
+import { omitUndefined, UsageError } from '../../base/index.ts'
 import type { MountOptions, UpperOptions, VerifyMode } from '../../daemon/request.ts'
 import type { DriverName } from '../../drivers/index.ts'
 import type { MountFlag } from '../../sys/mounts/mount.ts'
@@ -226,7 +226,7 @@ export function parseMountOptions(lists: readonly string[]): ParsedMountOptions 
   if (uid !== undefined) state.draft.uid = uid
   if (gid !== undefined) state.draft.gid = gid
   const options = { ...state.draft, flags: [...state.flags] }
-  return { options, debug: state.debug, ...(state.verify === undefined ? {} : { verify: state.verify }) }
+  return { options, debug: state.debug, ...omitUndefined({ verify: state.verify }) }
 }
 
 function applyOption(state: State, option: string): void {

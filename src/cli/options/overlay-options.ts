@@ -1,4 +1,4 @@
-import { UsageError } from '../../base/index.ts'
+import { omitUndefined, UsageError } from '../../base/index.ts'
 import { isKnownOption } from './mount-options.ts'
 
 /** What the options of an overlay name, as fuse-overlayfs and the kernel's overlayfs take them. */
@@ -101,8 +101,7 @@ export function parseOverlayOptions(lists: readonly string[]): OverlayOptions {
     others,
     neverSyncs,
     ignored,
-    ...(upper === undefined ? {} : { upper }),
-    ...(work === undefined ? {} : { work }),
+    ...omitUndefined({ upper, work }),
   }
 }
 

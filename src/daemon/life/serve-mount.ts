@@ -1,6 +1,6 @@
 import { closeSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { FsError, type Log, messageOf, type PathText, stackOf } from '../../base/index.ts'
+import { FsError, type Log, messageOf, omitUndefined, type PathText, stackOf } from '../../base/index.ts'
 import { driverNamed, type EndReason, type RunningServer } from '../../drivers/index.ts'
 import { type MoleculeSpec, type OpenUpper, resolveMolecule, takesChanges } from '../../molecule/index.ts'
 import { residentBytes } from '../../sys/ffi/memory.ts'
@@ -202,15 +202,14 @@ async function mountAndServe(
     flags,
     allowOther,
     defaultPermissions,
-    ...(maxRead === undefined ? {} : { maxRead }),
-    ...(context === undefined ? {} : { context }),
+    ...omitUndefined({ maxRead, context }),
   }
   const { writeback, copyUpAtOpen } = request.options.upper
   const { debug } = request
   const driver = await driverNamed(name)
   const { mount, serve } = await driver.mount(options, {
     ...{ spec: what.spec, cacheSize, threads, debug, writeback, copyUpAtOpen, ino32, log: host.log },
-    ...(request.driverPath === undefined ? {} : { driverPath: request.driverPath }),
+    ...omitUndefined({ driverPath: request.driverPath }),
   })
   host.mounted()
   progress.mount = mount

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { codeOf, type ErrnoCode, FsError, type PathText } from '../../base/index.ts'
+import { codeOf, type ErrnoCode, FsError, omitUndefined, type PathText } from '../../base/index.ts'
 import type { Folder } from '../../sys/files/folder.ts'
 import { withFolderLock } from '../../sys/files/lock.ts'
 import { effectiveUid } from '../../sys/plain/rights.ts'
@@ -145,7 +145,7 @@ export function markMounted(entry: OwnEntry, device: string | undefined): OwnEnt
   const daemon: DaemonRecord = {
     ...entry.daemon,
     state: 'mounted',
-    ...(device === undefined ? {} : { device }),
+    ...omitUndefined({ device }),
   }
   try {
     writeJson(entry.held.entry, 'daemon.json', daemon)

@@ -1,4 +1,4 @@
-import type { Log } from '../../base/index.ts'
+import { type Log, omitUndefined } from '../../base/index.ts'
 import '../../sys/plain/own-packages.ts'
 import { parentPort, workerData } from 'node:worker_threads'
 import { GatherReply, runDataWorker } from '../../fuse/index.ts'
@@ -22,4 +22,4 @@ const store = openBlockStore(spec, watch)
 dropThreadPrivileges(log)
 tell({ type: 'ready' })
 const target = new GatherReply(fuseFd, shared)
-runDataWorker({ shared, thread, target, ...(bell === undefined ? {} : { bell }), store, log })
+runDataWorker({ shared, thread, target, ...omitUndefined({ bell }), store, log })

@@ -1,6 +1,6 @@
 import '../../sys/plain/own-packages.ts'
 import { parentPort, workerData } from 'node:worker_threads'
-import { FsError, type Log, stackOf, Turn } from '../../base/index.ts'
+import { FsError, type Log, omitUndefined, stackOf, Turn } from '../../base/index.ts'
 import {
   Counters,
   DeviceError,
@@ -107,7 +107,7 @@ try {
     protocol,
     log,
     spins: SPINS,
-    ...(bell === undefined ? {} : { bell }),
+    ...omitUndefined({ bell }),
     ...idleWork,
   })
   // First of all, while the caller's umount(8) is about to return: the file systems of the layers are unmounted next.
