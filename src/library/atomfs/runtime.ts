@@ -14,8 +14,9 @@ export { TEST_OVERRIDE_RUNTIME_DIR_KEY } from '../../daemon/runtime/folders.ts'
 /**
  * The folder for runtime data that the next mount tries first: the one that the environment names
  * (`TEST_OVERRIDE_RUNTIME_DIR_KEY`), else `metadataDir`, else one of the user's own. For root that is `/run/atomfs`, as
- * in atomfs; for others `XDG_RUNTIME_DIR/atomfs`, or a folder below the temporary one. Nothing is made. Where no folder
- * is there yet, and none can be made under a name that is known beforehand, the answer is the best one in theory.
+ * in atomfs; for others `XDG_RUNTIME_DIR/atomfs`, or a folder below the temporary one. Nothing is made. A user
+ * who has no such folder yet gets one below the temporary folder at the first mount, under a random name; until then the
+ * answer is `/run/atomfs`.
  */
 export function runtimeDir(metadataDir?: PathText): PathText {
   const candidates = runDirCandidates(metadataDir || undefined)
