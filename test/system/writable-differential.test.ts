@@ -218,8 +218,10 @@ describe.skipIf(!need.ok)(titled('random changes: our mount and the overlay of t
             expect(await readInodes(target, 'stat')).toEqual(inodes)
           }
           const log = await scene.changes(target, { segment, namespace, skipGhosts: false })
-          inodes = await readInodes(target, 'stat')
           seen = await see(target)
+          // A file with several names has another number once it is copied, and that may be as late as it is written.
+          await run('sync', ['-f', target])
+          inodes = await readInodes(target, 'stat')
           if ((seed + segment) % 2 === 0) await killAfterSync(target, runDir)
           return log
         })
@@ -250,8 +252,9 @@ describe.skipIf(!peerNeed.ok)(
         const [ourUpper, peerUpper] = [scene.upper('ours'), scene.upper('peer')]
         const ours = await scene.ours(ourUpper, (target) => scene.changes(target, { segment: 0 }))
         const byPeer = await scene.fuseOverlayfs(ourUpper, see)
+        // To it a file that has its name below as well has the number of that one, and so shares none with its other names.
         expect(
-          compareChanged(byPeer, lastTree(ours), { ignore: ['nlink'] }),
+          compareChanged(byPeer, lastTree(ours), { ignore: ['nlink', 'linkGroup'] }),
           'fuse-overlayfs on our upper',
         ).toEqual([])
         // While it is mounted it shows old times of directories, and names that it does not find.
