@@ -1,10 +1,10 @@
-import { omitUndefined } from './base/index.ts'
 /**
  * Mounts and unmounts OCI images, with the names of atomfs.
  * @module atomfs-fuse
  */
 
 import { join } from 'node:path'
+import { omitUndefined } from './base/index.ts'
 import { buildMountRequest } from './cli/commands/mount.ts'
 import { startDaemon } from './daemon/client/start-daemon.ts'
 import { umount as umountTarget } from './daemon/client/umount.ts'
