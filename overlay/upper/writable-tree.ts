@@ -9,6 +9,7 @@ import {
   type ExtentSink,
   type FlagsForm,
   FsError,
+  type HostFileReader,
   isDirectory,
   isSymlink,
   NAME_MAX,
@@ -45,7 +46,7 @@ import { DirectoryNode, isDirectoryNode, type Node, NodeTable } from './nodes/no
 import { layerOf, partOf, toldStat } from './nodes/present.ts'
 import { Resolver } from './nodes/resolve.ts'
 import { SyncCost } from './nodes/sync-cost.ts'
-import type { HostFileReader, Upper } from './nodes/upper.ts'
+import type { Upper } from './nodes/upper.ts'
 import { UpperFiles } from './nodes/upper-files.ts'
 import { AttributeWriter } from './operations/attributes.ts'
 import { CopyUp } from './operations/copy-up.ts'

@@ -26,8 +26,6 @@ export interface ReadRequest {
 export interface AnswerBuffer {
   /** Bytes so far. */
   readonly length: number
-  zeros(size: number): void
-  data(bytes: Uint8Array): void
   /** Room for `size` bytes, which the caller fills before the answer is sent. */
   claim(size: number): Uint8Array
   /** Takes back what came after `length` was read as `mark`. */

@@ -1,3 +1,6 @@
+import { FsError } from './errno.ts'
+import { LruCache } from './lru.ts'
+
 /** Most bytes that a block of the cache may decode to, whatever the kind of its image: the size of the largest slot. */
 export const MAX_BLOCK_SIZE = 1 << 20
 
@@ -58,4 +61,98 @@ export interface BlockStore {
    * @throws FsError EIO
    */
   readRaw?(source: number, position: number, target: Uint8Array): void
+}
+
+/** Two blocks with the same key are the same block. */
+function keyOf({ source, position, storedSize, kindBits }: BlockRef): string {
+  return `${source}:${position}:${storedSize}:${kindBits}`
+}
+
+/** A fragment or block that decodes to less than a file claims of it: squashfs-tools#398. @param needed bytes of it */
+export function shortBlock({ position, source }: BlockRef, needed: number, decoded: number): FsError {
+  return new FsError(
+    'EIO',
+    `data block at byte ${position} of source ${source}: a file needs ${needed} bytes of it, it decodes to ${decoded}`,
+  )
+}
+
+/** Fills `target` from an open host file. @returns bytes read, fewer than it has only where the file ends */
+export type HostFileReader = (fd: number, position: number, target: Uint8Array) => number
+
+export interface ExtentReaderOptions {
+  /** Bytes of decoded blocks to keep: small files that are read one after the other share their fragments. */
+  readonly cacheSize: number
+  /** A host file that ends early ends the answer, as read(2) does, instead of being damage: writable mounts. */
+  readonly shortReads?: boolean
+}
+
+/** Reads on the calling thread what `ExtentSink` only describes, through a small cache of decoded blocks. */
+export class ExtentReader {
+  readonly #store: BlockStore
+  readonly #readHostFile: HostFileReader
+  readonly #blocks: LruCache<string, Uint8Array>
+  readonly #shortReads: boolean
+
+  constructor(store: BlockStore, readHostFile: HostFileReader, options: ExtentReaderOptions) {
+    this.#store = store
+    this.#readHostFile = readHostFile
+    this.#blocks = new LruCache(options.cacheSize)
+    this.#shortReads = options.shortReads ?? false
+  }
+
+  /**
+   * @param describe gives the pieces to the sink
+   * @param claim gives room for the next piece
+   * @returns bytes read: up to where the first host file ended early, which is damage without `shortReads`
+   * @throws FsError EIO; room that was claimed then has undefined bytes
+   */
+  read(describe: (sink: ExtentSink) => void, claim: (length: number) => Uint8Array): number {
+    let claimed = 0
+    let end: number | undefined
+    describe({
+      hole: (length) => {
+        claimed += length
+        claim(length).fill(0)
+      },
+      block: (block, from, length) => {
+        const bytes = this.#block(block)
+        if (from + length > bytes.length) throw shortBlock(block, from + length, bytes.length)
+        claimed += length
+        claim(length).set(bytes.subarray(from, from + length))
+      },
+      file: (fd, position, length) => {
+        const count = this.#readHostFile(fd, position, claim(length))
+        if (count !== length) {
+          if (!this.#shortReads) throw shortFile(fd, position, length, count)
+          end ??= claimed + count
+        }
+        claimed += length
+      },
+    })
+    return end ?? claimed
+  }
+
+  /** Whether the block would not have to come from a disk. */
+  isAtHand(block: BlockRef): boolean {
+    return this.#blocks.has(keyOf(block)) || this.#store.isAtHand?.(block) !== false
+  }
+
+  #block(block: BlockRef): Uint8Array {
+    const key = keyOf(block)
+    const cached = this.#blocks.get(key)
+    if (cached !== undefined) return cached
+    const target = new Uint8Array(block.maxSize)
+    const length = this.#store.readBlock(block, target)
+    // A short block in memory of its own size: the cache counts no more than that.
+    const bytes = length === target.length ? target : target.slice(0, length)
+    this.#blocks.set(key, bytes, bytes.length)
+    return bytes
+  }
+}
+
+function shortFile(fd: number, position: number, expected: number, found: number): FsError {
+  return new FsError(
+    'EIO',
+    `descriptor ${fd}: file ends at ${position + found}, expected ${expected - found} more bytes`,
+  )
 }

@@ -6,7 +6,7 @@
 export type { AnswerTarget } from './blocks/answer-target.ts'
 export { type Counter, Counters, readCounters } from './blocks/counters.ts'
 export { type DataWorkerOptions, runDataWorker } from './blocks/data-worker.ts'
-export { type HostFileReader, InlineDataPath, type InlineOptions } from './blocks/inline-data-path.ts'
+export { InlineDataPath, type InlineOptions } from './blocks/inline-data-path.ts'
 export { pendingAges } from './blocks/jobs.ts'
 export { PooledBackground } from './blocks/pooled-background.ts'
 export { PooledDataPath, type PooledOptions } from './blocks/pooled-data-path.ts'

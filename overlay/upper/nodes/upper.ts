@@ -1,4 +1,4 @@
-import type { Background, BlockStore } from '../../../src/base/index.ts'
+import type { Background, BlockStore, HostFileReader } from '../../../src/base/index.ts'
 import type { Stack } from '../../merge/directory.ts'
 import type { InodeNumbers } from '../../stored/inode-numbers.ts'
 import type { OwnerRule } from '../../stored/owner.ts'
@@ -8,9 +8,6 @@ import type { ModificationTimes } from './modification-times.ts'
 import type { NodeTable } from './nodes.ts'
 import type { SyncCost } from './sync-cost.ts'
 import type { UpperFiles } from './upper-files.ts'
-
-/** Fills `target` from an open host file. @throws FsError EIO when the file ended early */
-export type HostFileReader = (fd: number, position: number, target: Uint8Array) => void
 
 /** What all operations of a writable tree work on. */
 export interface Upper {

@@ -125,10 +125,6 @@ export class Operations {
 
   #read(nodeId: number, offset: number, size: number, room: Buffer): number {
     let filled = 0
-    const claim = (length: number): Uint8Array => {
-      filled += length
-      return room.subarray(filled - length, filled)
-    }
     const answer: AnswerBuffer = {
       get length() {
         return filled
@@ -136,9 +132,10 @@ export class Operations {
       rewind: (mark) => {
         filled = mark
       },
-      claim,
-      zeros: (length) => void claim(length).fill(0),
-      data: (bytes) => claim(bytes.length).set(bytes),
+      claim: (length) => {
+        filled += length
+        return room.subarray(filled - length, filled)
+      },
     }
     const before = this.#decoded
     try {

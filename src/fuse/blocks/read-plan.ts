@@ -1,4 +1,4 @@
-import { type BlockRef, type ExtentSink, FsError } from '../../base/index.ts'
+import { type BlockRef, type ExtentSink, FsError, shortBlock } from '../../base/index.ts'
 import type { BlockIndex } from './block-index.ts'
 import { HOLE, MAX_SEGMENTS } from './jobs.ts'
 import { ZEROS_SIZE } from './shared-buffers.ts'
@@ -103,10 +103,7 @@ export function checkSegments(slots: Slots, segments: Int32Array): void {
       throw new FsError('EIO', `data block at byte ${block.position} of source ${block.source}: not readable`)
     }
     if (end > slots.length(slot)) {
-      throw new FsError(
-        'EIO',
-        `data block at byte ${block.position} of source ${block.source}: a file needs ${end} bytes of it, it decodes to ${slots.length(slot)}`,
-      )
+      throw shortBlock(block, end, slots.length(slot))
     }
   }
 }

@@ -1,4 +1,11 @@
-import { type BlockReader, type BlockRef, FsError, type Layer, type Ref } from '../../base/index.ts'
+import {
+  type BlockReader,
+  type BlockRef,
+  FsError,
+  type Layer,
+  type Ref,
+  shortBlock,
+} from '../../base/index.ts'
 
 /** Decodes the files of one image piece by piece. For one thread. */
 export class FileContent {
@@ -39,11 +46,11 @@ export class FileContent {
   #part(block: BlockRef, from: number, length: number): Buffer {
     if (from === 0 && length === block.maxSize) {
       const bytes = Buffer.allocUnsafeSlow(block.maxSize)
-      this.#checkLength(block, this.#blocks.readBlock(block, bytes), length)
+      this.#assertLength(block, length, this.#blocks.readBlock(block, bytes))
       return bytes
     }
     this.#keep(block)
-    this.#checkLength(block, this.#keptLength, from + length)
+    this.#assertLength(block, from + length, this.#keptLength)
     return Buffer.from(this.#kept.subarray(from, from + length))
   }
 
@@ -55,11 +62,8 @@ export class FileContent {
     this.#keptRef = block
   }
 
-  #checkLength({ position }: BlockRef, decoded: number, needed: number): void {
+  #assertLength(block: BlockRef, needed: number, decoded: number): void {
     if (decoded >= needed) return
-    throw new FsError(
-      'EIO',
-      `${this.#layer.label}: data block at ${position} decodes to ${decoded} bytes, ${needed} are needed`,
-    )
+    throw new FsError('EIO', `${this.#layer.label}: ${shortBlock(block, needed, decoded).message}`)
   }
 }

@@ -58,9 +58,7 @@ export class OpenTree {
     this.tree = new WritableTree({
       layers: this.#layers,
       store: this.store,
-      readHostFile: (fd, position, target) => {
-        if (pread(fd, position, target) !== target.length) throw new FsError('EIO', 'short read')
-      },
+      readHostFile: pread,
       upperFd,
       label: places.upper,
       work: this.#work,
