@@ -247,25 +247,20 @@ describe.skipIf(!peerNeed.ok)(
   () => {
     test.each(SEEDS)('seed %i', async (seed) => {
       await withTempDir(async (temp) => {
-        // It follows no redirects, breaks hard links of the layers, and counts no links of symbolic links.
+        // It follows no redirects, breaks hard links of the layers, and counts no links of symbolic links. A file that has its
+        // name below as well has the number of that one there, which its other names do not have.
+        const ignore = ['nlink', 'linkGroup'] as const
         const scene = await Scene.make(seed, temp, { namespace: 'user', hardLinks: false, peer: true })
         const [ourUpper, peerUpper] = [scene.upper('ours'), scene.upper('peer')]
         const ours = await scene.ours(ourUpper, (target) => scene.changes(target, { segment: 0 }))
         const byPeer = await scene.fuseOverlayfs(ourUpper, see)
-        // To it a file that has its name below as well has the number of that one, and so shares none with its other names.
-        expect(
-          compareChanged(byPeer, lastTree(ours), { ignore: ['nlink', 'linkGroup'] }),
-          'fuse-overlayfs on our upper',
-        ).toEqual([])
+        expect(compareChanged(byPeer, lastTree(ours), { ignore }), 'fuse-overlayfs on our upper').toEqual([])
         // While it is mounted it shows old times of directories, and names that it does not find.
         const unseen = { segment: 0, every: STEPS + 1 }
         await scene.fuseOverlayfs(peerUpper, (target) => scene.changes(target, unseen))
         const peer = await scene.fuseOverlayfs(peerUpper, see)
         const byUs = await scene.ours(peerUpper, see)
-        expect(
-          compareChanged(byUs, peer, { ignore: ['nlink'] }),
-          'ours on the upper of fuse-overlayfs',
-        ).toEqual([])
+        expect(compareChanged(byUs, peer, { ignore }), 'ours on the upper of fuse-overlayfs').toEqual([])
       })
     })
   },
