@@ -50,11 +50,14 @@ function definer(file: string, constant: string): string {
 }
 
 describe('the table of bounds in ARCHITECTURE.md', () => {
-  test('the table has its rows', () => {
+  test('the table of bounds has its rows', () => {
     expect(rows().length).toBeGreaterThan(35)
   })
 
-  test.each(rows())('$file: $constant is what the table says', ({ file, constant, value }) => {
-    expect(evaluate(file, constant)).toBe(value)
-  })
+  test.each(rows())(
+    'in $file, $constant has the value in the table of bounds',
+    ({ file, constant, value }) => {
+      expect(evaluate(file, constant)).toBe(value)
+    },
+  )
 })

@@ -1,6 +1,6 @@
 import fs from 'node:fs'
 import path from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { parseMountOptions } from '../src/cli/options/mount-options.ts'
 
 const ROOT = path.resolve(import.meta.dirname, '..')
@@ -60,18 +60,18 @@ function pathsNamedIn(document: string): string[] {
 }
 
 describe('documents', () => {
-  it('are there', () => {
+  test('every document exists', () => {
     expect(DOCUMENTS).toEqual(
       expect.arrayContaining(['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'CHANGELOG.md']),
     )
   })
 
-  it.each(DOCUMENTS)('%s names only paths that exist', (document) => {
+  test.each(DOCUMENTS)('the document %s names only paths that exist', (document) => {
     const missing = pathsNamedIn(document).filter((name) => !fs.existsSync(path.join(ROOT, name)))
     expect(missing).toEqual([])
   })
 
-  it.each(DOCUMENTS)('%s links only to headings that exist', (document) => {
+  test.each(DOCUMENTS)('the document %s links only to headings that exist', (document) => {
     const links = [...read(document).matchAll(/\]\(([^)#\s]*\.md)?#([^)\s]+)\)/g)]
     const missing = links.filter(([, file, anchor]) => {
       const target = file === undefined ? document : path.join(path.dirname(document), file)
@@ -80,8 +80,8 @@ describe('documents', () => {
     expect(missing.map(([link]) => link)).toEqual([])
   })
 
-  it.each(DOCUMENTS.filter((one) => !/^(ARCHITECTURE|fixtures)/.test(one)))(
-    '%s has no line over 120 columns',
+  test.each(DOCUMENTS.filter((one) => !/^(ARCHITECTURE|fixtures)/.test(one)))(
+    'the document %s has no line over 120 columns',
     (document) => {
       const lines = read(document).split('\n')
       expect(lines.filter((line) => line.length > COLUMNS && !line.startsWith('|'))).toEqual([])
@@ -98,14 +98,14 @@ describe('docs/options.md', () => {
     ),
   )
 
-  it('names every option of the command line', () => {
+  test('docs/options.md names every option of the command line', () => {
     const program = fs.readFileSync(path.join(ROOT, 'src/cli/program.ts'), 'utf8')
     const options = [...program.matchAll(/\.option\('(?:-\w, )?(--[a-z-]+)/g)].map((match) => match[1]!)
     expect(options.length).toBeGreaterThan(15)
     expect(options.filter((option) => !named.has(option))).toEqual([])
   })
 
-  it('names every option after -o that has an effect', () => {
+  test('docs/options.md names every option after -o that has an effect', () => {
     let message = ''
     try {
       parseMountOptions(['unknown'])

@@ -1,6 +1,6 @@
 import fs from 'node:fs'
 import path from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 
 /**
  * Imports point down: each room may use itself and those listed for it, nothing else. Siblings (oci, fuse,
@@ -89,12 +89,12 @@ function loadedWith(first: string): Set<string> {
 const FILES = ['src', 'squashfs', 'overlay'].flatMap(sourceFiles)
 
 describe('imports', () => {
-  it('knows the room of every source file', () => {
+  test('every source file belongs to a listed folder', () => {
     expect(FILES.filter((file) => roomOf(file) === undefined)).toEqual([])
     expect(FILES.length).toBeGreaterThan(50)
   })
 
-  it('point down only', () => {
+  test('every import points to a lower folder', () => {
     const wrong: string[] = []
     for (const file of FILES) {
       const room = roomOf(file)!
@@ -110,7 +110,7 @@ describe('imports', () => {
     expect(wrong).toEqual([])
   })
 
-  it('name a built-in with its prefix and a package that package.json has', () => {
+  test('every import names built-ins with the node: prefix and packages of package.json', () => {
     const manifest = JSON.parse(fs.readFileSync(path.join(ROOT, 'package.json'), 'utf8'))
     const packages = Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies })
     const wrong = FILES.flatMap((file) =>
@@ -121,12 +121,12 @@ describe('imports', () => {
     expect(wrong).toEqual([])
   })
 
-  it('reach foreign functions through src/sys only', () => {
+  test('foreign functions are imported through src/sys only', () => {
     const wrong = FILES.filter((file) => importsOf(file).includes('koffi') && roomOf(file) !== 'src/sys')
     expect(wrong).toEqual([])
   })
 
-  it('are given with their extension', () => {
+  test('every import has a file extension', () => {
     const wrong = FILES.flatMap((file) =>
       importsOf(file)
         .filter((name) => name.startsWith('.') && !/\.(ts|json)$/.test(name))
@@ -135,7 +135,7 @@ describe('imports', () => {
     expect(wrong).toEqual([])
   })
 
-  it('make no circle of files', () => {
+  test('source files have no import cycle', () => {
     const targets = new Map(
       FILES.map((file) => [
         file,
@@ -156,7 +156,7 @@ describe('imports', () => {
 })
 
 describe('drivers', () => {
-  it('do not import each other', () => {
+  test('the two drivers do not import each other', () => {
     const wrong = FILES.filter((file) => file.startsWith('src/drivers/')).flatMap((file) => {
       const other = file.includes('/builtin/') ? 'fuse-native' : 'builtin'
       if (path.posix.dirname(file) === 'src/drivers') return []
@@ -165,7 +165,7 @@ describe('drivers', () => {
     expect(wrong).toEqual([])
   })
 
-  it('are loaded when they are used: a mount by the builtin loads nothing of fuse-native', () => {
+  test('a mount by the builtin driver loads no file of fuse-native', () => {
     for (const entry of ['src/daemon/life/background.ts', 'src/daemon/life/foreground.ts']) {
       const loaded = [...loadedWith(entry)]
       expect(loaded).toContain('src/drivers/builtin/server.ts')
@@ -195,14 +195,14 @@ describe('folders', () => {
     return sees
   }
 
-  it('of src/fuse: the device drives the protocol and takes answers out of the blocks', () => {
+  test('the device in src/fuse drives the protocol and takes answers out of the blocks', () => {
     const sees = neighbours('src/fuse')
     expect([...(sees.get('device') ?? [])].sort()).toEqual(['blocks', 'protocol'])
     for (const name of ['blocks', 'protocol']) expect([...(sees.get(name) ?? [])], name).toEqual([])
   })
 
-  it.each(['overlay', 'overlay/upper', 'squashfs', 'src/fuse', 'src/sys'])(
-    'side by side in %s make no circle',
+  test.each(['overlay', 'overlay/upper', 'squashfs', 'src/fuse', 'src/sys'])(
+    'the folders side by side in %s have no import cycle',
     (parent) => {
       const sees = neighbours(parent)
       // Folders that see none of those that remain go away, until only circles are left.
@@ -214,7 +214,7 @@ describe('folders', () => {
     },
   )
 
-  it('have at most 20 source files', () => {
+  test('no folder has more than 20 source files', () => {
     const counts = new Map<string, number>()
     for (const file of FILES) {
       const folder = path.posix.dirname(file)

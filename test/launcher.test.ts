@@ -1,6 +1,6 @@
 import { chmodSync, copyFileSync, existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { run, withTempDir } from './library/index.ts'
 
 /** Which Node the launcher starts, and with what. Each Node here is a script that says its name and its words. */
@@ -43,7 +43,7 @@ async function start(program: string, path: string, args: readonly string[] = ['
 }
 
 describe('the launcher', () => {
-  it('starts the Node of the installation before any other, without what the environment says of code', async () => {
+  test('the launcher prefers the Node of its installation, and removes environment variables that load code', async () => {
     await inPlaces(async ({ folder, installed, link }) => {
       fakeNode(join(folder, 'prefix/bin/node'), 'beside')
       fakeNode(join(folder, 'path/node'), 'path')
@@ -57,7 +57,7 @@ describe('the launcher', () => {
     })
   })
 
-  it('then the one that was written down, then that of PATH', async () => {
+  test('the launcher falls back to the recorded Node, then to that of PATH', async () => {
     await inPlaces(async ({ folder, installed, link }) => {
       const path = dirname(fakeNode(join(folder, 'path/node'), 'path'))
       expect(await start(link, path)).toBe(`path|${link}|a b||`)
@@ -69,7 +69,7 @@ describe('the launcher', () => {
     })
   })
 
-  it('takes no Node that only lies three folders above it', async () => {
+  test('the launcher does not take a Node that lies three folders above a clone', async () => {
     await withTempDir(async (folder) => {
       const clone = join(folder, 'a/b/clone/bin/atomfs-fuse')
       mkdirSync(dirname(clone), { recursive: true })
@@ -80,7 +80,7 @@ describe('the launcher', () => {
     })
   })
 
-  it('needs no PATH where Node is in a usual place, and says so where there is none', async () => {
+  test('the launcher finds Node in a usual place without PATH, or reports that there is none', async () => {
     const { status, stdout, stderr } = await run(LAUNCHER, ['--version'], {
       env: { PATH: '/nonexistent' },
       allowFailure: true,

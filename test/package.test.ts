@@ -10,7 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join, posix, resolve } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { makeTempDir, removeTempDir, run } from './library/index.ts'
 
 /** What `npm publish` would upload: the manifest, and the package as it is built from a copy of the sources. */
@@ -38,14 +38,14 @@ const STRICT = { target: 'es2023', lib: ['es2023'], module: 'nodenext', strict: 
 const MANIFEST: Manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
 
 describe('package.json', () => {
-  it('names exact versions, so that an installation is what was tested', () => {
+  test('package.json names exact versions', () => {
     const { dependencies, devDependencies, optionalDependencies, peerDependencies } = MANIFEST
     const all = { ...dependencies, ...devDependencies, ...optionalDependencies, ...peerDependencies }
     expect(Object.keys(all).length).toBeGreaterThan(5)
     expect(Object.entries(all).filter(([, version]) => !/^\d+\.\d+\.\d+$/.test(version))).toEqual([])
   })
 
-  it('leaves every peer to the user, and installs none', () => {
+  test('package.json makes every peer optional, and the lock file installs none', () => {
     const peers = Object.keys(MANIFEST.peerDependencies)
     expect(peers).toEqual(['fuse-native'])
     expect(MANIFEST.peerDependenciesMeta).toEqual(
@@ -55,7 +55,7 @@ describe('package.json', () => {
     expect(peers.filter((name) => `node_modules/${name}` in lock.packages)).toEqual([])
   })
 
-  it('has the same versions in the lock file', () => {
+  test('the lock file has the versions of package.json', () => {
     const lock: {
       packages: Record<
         string,
@@ -72,19 +72,19 @@ describe('package.json', () => {
     })
   })
 
-  it('wants the Node that setup.sh and doctor want', () => {
+  test('package.json requires the same Node version as setup.sh and doctor', () => {
     const [, major, minor] = /^>=(\d+)\.(\d+)$/.exec(MANIFEST.engines.node)!
     expect(readFileSync(join(ROOT, 'scripts/setup.sh'), 'utf8')).toContain(`"$minor" -lt ${minor} ]`)
     expect(readFileSync(join(ROOT, 'src/daemon/client/doctor.ts'), 'utf8')).toContain(`[${major}, ${minor}]`)
     expect(MANIFEST.os).toEqual(['linux'])
   })
 
-  it('names programs that can be run', () => {
+  test('package.json names programs that are executable', () => {
     expect(Object.keys(MANIFEST.bin).sort()).toEqual(['atomfs', 'atomfs-fuse'])
     for (const path of Object.values(MANIFEST.bin)) accessSync(join(ROOT, path), constants.X_OK)
   })
 
-  it('lists files that exist, beside those that the build makes', () => {
+  test('package.json lists only files that exist or that the build makes', () => {
     const kept = MANIFEST.files.filter((name) => !/^(dist\/|!)/.test(name))
     expect(kept.filter((name) => !existsSync(join(ROOT, name)))).toEqual([])
     expect(readFileSync(join(ROOT, 'LICENSE'), 'utf8')).toMatch(/Apache License\s+Version 2\.0/)
@@ -128,7 +128,7 @@ describe('the package', () => {
 
   afterAll(() => removeTempDir(temp))
 
-  it('contains the programs, the bundles and every target of exports', () => {
+  test('the package contains the programs, the bundles and every target of exports', () => {
     const targets = Object.values(MANIFEST.exports).flatMap((target) =>
       typeof target === 'string' ? [target] : Object.values(target),
     )
@@ -137,7 +137,7 @@ describe('the package', () => {
     expect(packed).toEqual(expect.arrayContaining([...wanted, ...threads, 'package.json', 'LICENSE']))
   })
 
-  it('contains nothing else: no tests, sources, fixtures or maps', () => {
+  test('the package contains no tests, sources, fixtures or maps', () => {
     const allowed =
       /^(bin\/[a-z-]+|examples\/[a-z]+\.mjs|dist\/[\w-]+\.js|dist\/types\/.+\.d\.ts|docs\/.+\.(md|svg)|[A-Z]+\.md)$/
     const others = packed.filter((path) => !allowed.test(path) && !['package.json', 'LICENSE'].includes(path))
@@ -145,7 +145,7 @@ describe('the package', () => {
     expect(packed.filter((path) => path.includes('test'))).toEqual([])
   })
 
-  it('contains what its README links to', () => {
+  test('the package contains every file that its README links to', () => {
     const readme = readFileSync(join(ROOT, 'README.md'), 'utf8')
     const links = [...readme.matchAll(/\]\(([^)#\s]+)/g)].map((match) => match[1]!)
     const inside = links.filter((link) => !/^[a-z]+:/.test(link))
@@ -156,7 +156,7 @@ describe('the package', () => {
     expect(missing).toEqual([])
   })
 
-  it('offers its parts under its own name', async () => {
+  test('the package exports its parts under its own name', async () => {
     const parts: Readonly<Record<string, string>> = {
       'atomfs-fuse': 'buildMoleculeFromOci',
       'atomfs-fuse/squashfs': 'openSquashfs',
@@ -176,7 +176,7 @@ describe('the package', () => {
     }
   })
 
-  it('runs the example of docs/library.md', async () => {
+  test('the example of docs/library.md runs', async () => {
     const page = readFileSync(join(ROOT, 'docs/library.md'), 'utf8')
     const blocks = [...page.matchAll(/```js\n([\s\S]*?)```/g)].map((match) => match[1]!)
     const [code] = blocks.filter((block) => block.includes("from 'atomfs-fuse/squashfs'"))
@@ -196,7 +196,7 @@ describe('the package', () => {
     const runExample = async (name: string, ...args: readonly string[]): Promise<string> =>
       (await run(process.execPath, [join('examples', name), ...args], { cwd: copy })).stdout
 
-    it('have the types of the package', async () => {
+    test('the examples type-check against the types of the package', async () => {
       const compilerOptions = { ...STRICT, noEmit: true, checkJs: true, types: ['node'] }
       const config = { compilerOptions, include: ['examples/*.mjs'] }
       writeFileSync(join(copy, 'tsconfig.examples.json'), JSON.stringify(config))
@@ -206,17 +206,17 @@ describe('the package', () => {
       })
     })
 
-    it('read an image', async () => {
+    test('the example read.mjs reads an image', async () => {
       expect(await runExample('read.mjs', layer)).toContain('\n0777 5 /bin/hey -> hello\n')
       expect(await runExample('read.mjs', layer, '/bin/hey')).toMatch(/^#!\/bin\/sh\n/)
     })
 
-    it('add a hash tree', async () => {
+    test('the example verity.mjs adds a hash tree', async () => {
       const stdout = await runExample('verity.mjs', layer, join(temp, 'verified'))
       expect(stdout).toMatch(/^root hash [0-9a-f]{64}\nroot directory: bin etc var\nverified: 4096 bytes\n$/)
     })
 
-    it('merge directories', async () => {
+    test('the example merge.mjs merges directories', async () => {
       for (const name of ['lower', 'upper']) mkdirSync(join(temp, name))
       for (const name of ['lower/a', 'lower/b', 'upper/c', 'upper/.wh.a']) {
         writeFileSync(join(temp, name), '')
@@ -224,13 +224,13 @@ describe('the package', () => {
       expect(await runExample('merge.mjs', join(temp, 'lower'), join(temp, 'upper'))).toBe('b\nc\n')
     })
 
-    it('say why there is no mount', async () => {
+    test('the example mount.mjs reports why there is no mount', async () => {
       const oci = join(copy, 'fixtures/oci')
       await expect(runExample('mount.mjs', oci, 'none', join(temp, 'target'))).rejects.toThrow(/ENOENT/)
     })
   })
 
-  it('runs by both names, through the links that npm makes', async () => {
+  test('the package runs by both program names, through the links that npm makes', async () => {
     const folder = join(temp, 'linked')
     mkdirSync(folder)
     for (const [name, path] of Object.entries(MANIFEST.bin)) {

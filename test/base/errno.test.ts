@@ -1,12 +1,12 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { FsError, outcomeOf } from '../../src/base/index.ts'
 
 describe('outcomeOf', () => {
-  it('answers an FsError with its code, silently', () => {
+  test('an FsError is answered with its code and without a complaint', () => {
     expect(outcomeOf(new FsError('ENOTDIR', 'a file'), 'LOOKUP node 7')).toEqual({ code: 'ENOTDIR' })
   })
 
-  it('complains of damage, and of bugs with their place in the code', () => {
+  test('damage and bugs are logged, and a bug with its place in the code', () => {
     const damage = outcomeOf(new FsError('EIO', 'block 3 is damaged'), 'READ node 7')
     expect(damage).toEqual({ code: 'EIO', complaint: 'READ node 7: block 3 is damaged' })
     const bug = outcomeOf(new TypeError('undefined is no function'), 'READ node 7')

@@ -27,20 +27,20 @@ function errorOf(call: () => unknown): unknown {
 }
 
 describe('errors of Node', () => {
-  test('become FsError with the errno, what was done, and the cause', () => {
+  test('an error of Node becomes an FsError with errno, action and cause', () => {
     const error = errorOf(() => withFsError('layer', missing))
     expect(error).toBeInstanceOf(FsError)
     expect(error).toMatchObject({ code: 'ENOENT', cause: { syscall: 'stat' } })
     expect(messageOf(error)).toMatch(/^layer: ENOENT: .*here/)
   })
 
-  test('keep an FsError, and what is no error of the system, as it is', () => {
+  test('an FsError or an error of another kind stays as it is', () => {
     for (const error of [new FsError('EIO', 'damage'), new TypeError('bug'), 'text', undefined]) {
       expect(fromNodeError('x', error)).toBe(error)
     }
   })
 
-  test('give their errno name; EIO stands for none', () => {
+  test('an error of Node gives its errno name, and EIO if it has none', () => {
     expect(codeOf(errorOf(missing))).toBe('ENOENT')
     expect(errnoCodeOf(errorOf(missing))).toBe('ENOENT')
     expect(codeOf(new Error('plain'))).toBeUndefined()
@@ -50,19 +50,19 @@ describe('errors of Node', () => {
 })
 
 describe('errors that are expected', () => {
-  test('are told apart by their code', () => {
+  test('isErrno compares an FsError by its code', () => {
     expect(isErrno(new FsError('EEXIST', 'x'), 'ENOENT', 'EEXIST')).toBe(true)
     expect(isErrno(new FsError('EIO', 'x'), 'ENOENT', 'EEXIST')).toBe(false)
     expect(isErrno(errorOf(missing), 'ENOENT')).toBe(false)
   })
 
-  test('are ignored by their code; others are thrown', () => {
+  test('ignoring ignores the listed codes and throws other errors', () => {
     expect(ignoring(['EEXIST'], () => 1)).toBe(true)
     expect(ignoring(['EEXIST'], failing(new FsError('EEXIST', 'x')))).toBe(false)
     expect(() => ignoring(['EEXIST'], failing(new FsError('EIO', 'x')))).toThrow('x')
   })
 
-  test('give undefined where any FsError is one; a bug is thrown', () => {
+  test('unlessFailed gives undefined for an FsError and throws a bug', () => {
     expect(unlessFailed(() => 3)).toBe(3)
     expect(unlessFailed(failing(new FsError('EIO', 'x')))).toBeUndefined()
     expect(() => unlessFailed(failing(new TypeError('bug')))).toThrow('bug')

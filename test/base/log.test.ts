@@ -1,8 +1,8 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { printable } from '../../src/base/index.ts'
 
 describe('printable', () => {
-  it.each([
+  test.each([
     ['a line\nand\r\tmore', 'a line\\nand\\r\\tmore'],
     ['\u001b[2J\u0007\0\u007f', '\\x1b[2J\\x07\\x00\\x7f'],
     ['\u0085\u009b31m', '\\u0085\\u009b31m'],
@@ -12,12 +12,12 @@ describe('printable', () => {
     ],
     ['one\u2028two\u2029', 'one\\u2028two\\u2029'],
     ['x\udcff\udcfey \ud800', 'x\\xff\\xfey \\ud800'],
-  ])('%j', (text, shown) => {
+  ])('printable escapes control characters in %j', (text, shown) => {
     expect(printable(text)).toBe(shown)
     expect(printable(shown)).toBe(shown)
   })
 
-  it('leaves everything else, of every script', () => {
+  test('printable leaves printable text of every script unchanged', () => {
     const text = 'Grüße, שלום, مرحبا, 漢字, 𝄞, é, \\ " \''
     expect(printable(text)).toBe(text)
   })

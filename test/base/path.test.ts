@@ -1,10 +1,10 @@
 import { mkdirSync, readdirSync } from 'node:fs'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { decodePath, encodePath, systemPath } from '../../src/base/index.ts'
 import { Random, withTempDir } from '../library/index.ts'
 
 describe('paths as text', () => {
-  it.each([
+  test.each([
     ['/srv/bücher/𝄞', '/srv/bücher/𝄞'],
     [Buffer.from('78fffe79', 'hex'), 'x\udcff\udcfey'],
     // U+FFFD itself, beside a byte that is no character.
@@ -14,13 +14,13 @@ describe('paths as text', () => {
     [Buffer.from('c0af', 'hex'), '\udcc0\udcaf'],
     [Buffer.from('edb2802f', 'hex'), '\udced\udcb2\udc80/'],
     [Buffer.from('f09d849eff', 'hex'), '𝄞\udcff'],
-  ])('%j', (bytes, text) => {
+  ])('the path %j is decoded and encoded without loss', (bytes, text) => {
     expect(decodePath(Buffer.from(bytes as string))).toBe(text)
     expect(encodePath(text)).toEqual(Buffer.from(bytes as string))
     expect(JSON.parse(JSON.stringify(text))).toBe(text)
   })
 
-  it('keep any bytes, each its own text', () => {
+  test('any bytes of a path are kept, and different bytes give different text', () => {
     const random = new Random(20)
     const seen = new Map<string, string>()
     for (let round = 0; round < 3000; round++) {
@@ -32,7 +32,7 @@ describe('paths as text', () => {
     }
   })
 
-  it('name files by their bytes', async () => {
+  test('systemPath names a file by its bytes', async () => {
     await withTempDir((folder) => {
       mkdirSync(systemPath(`${folder}/x\udcff`))
       expect(readdirSync(folder, { encoding: 'buffer' })).toEqual([Buffer.from('78ff', 'hex')])

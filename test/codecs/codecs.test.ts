@@ -37,13 +37,13 @@ for (const name of COMPRESSOR_NAMES) {
   const codecs = CANDIDATES[name].map(openCandidate).filter((codec) => codec !== undefined)
 
   describe.skipIf(encoders.length === 0)(`${name} (skipped only without a compressor to test with)`, () => {
-    test('has a portable decoder, and it comes last', () => {
+    test(`the last candidate of ${name} is a portable decoder`, () => {
       expect(codecs.at(-1)?.tier).toBe('portable')
     })
 
     describe.each(codecs)('$library', (codec) => {
       for (const encoder of encoders) {
-        test(`gives back what ${encoder.label} compressed`, () => {
+        test(`the decoder gives back what ${encoder.label} compressed`, () => {
           for (const { label, bytes } of SAMPLES) {
             const stored = encoder.compress(bytes)
             for (const room of [bytes.length, bytes.length + 100]) {
@@ -56,7 +56,7 @@ for (const name of COMPRESSOR_NAMES) {
           }
         })
 
-        test(`refuses more than the limit from ${encoder.label}`, () => {
+        test(`the decoder refuses output of ${encoder.label} that exceeds the limit`, () => {
           for (const { label, bytes } of SAMPLES) {
             const stored = encoder.compress(bytes)
             for (const room of [0, bytes.length >> 1, bytes.length - 1]) {
@@ -67,7 +67,7 @@ for (const name of COMPRESSOR_NAMES) {
           }
         })
 
-        test(`refuses ${encoder.label} cut short`, () => {
+        test(`the decoder refuses ${encoder.label} data that is cut short`, () => {
           const bytes = textBytes(20000, 17)
           const stored = encoder.compress(bytes)
           const next = randomSource(19)
@@ -86,7 +86,7 @@ for (const name of COMPRESSOR_NAMES) {
         })
       }
 
-      test('reads input in shared memory, at an odd position', () => {
+      test('the decoder reads input in shared memory at an odd position', () => {
         const bytes = textBytes(5000, 23)
         const stored = encoders[0]!.compress(bytes)
         const shared = new Uint8Array(new SharedArrayBuffer(stored.length + 3), 3)
@@ -96,7 +96,7 @@ for (const name of COMPRESSOR_NAMES) {
         expect(same(output, bytes)).toBe(true)
       })
 
-      test('works on after damage', () => {
+      test('the decoder still works after it has refused damaged input', () => {
         const bytes = textBytes(5000, 29)
         const stored = encoders[0]!.compress(bytes)
         const { output } = guarded(5000)
@@ -106,16 +106,21 @@ for (const name of COMPRESSOR_NAMES) {
       })
 
       // The kernel demands the end of the input of lz4 and lzo only.
-      test(name === 'lz4' || name === 'lzo' ? 'refuses trailing bytes' : 'ignores trailing bytes', () => {
-        const bytes = textBytes(5000, 31)
-        const stored = Buffer.concat([encoders.at(-1)!.compress(bytes), Buffer.from('trailing')])
-        const decoded = tryDecode(codec, stored, guarded(5000).output)
-        if (name === 'lz4' || name === 'lzo') expect(decoded).toBeUndefined()
-        else expect(decoded !== undefined && same(decoded, bytes)).toBe(true)
-      })
+      test(
+        name === 'lz4' || name === 'lzo'
+          ? 'the decoder refuses trailing bytes'
+          : 'the decoder ignores trailing bytes',
+        () => {
+          const bytes = textBytes(5000, 31)
+          const stored = Buffer.concat([encoders.at(-1)!.compress(bytes), Buffer.from('trailing')])
+          const decoded = tryDecode(codec, stored, guarded(5000).output)
+          if (name === 'lz4' || name === 'lzo') expect(decoded).toBeUndefined()
+          else expect(decoded !== undefined && same(decoded, bytes)).toBe(true)
+        },
+      )
     })
 
-    test('500 flipped bits: EIO or bounded output, and all decoders agree', () => {
+    test('500 blocks with a flipped bit give EIO or bounded output, and all decoders agree', () => {
       const next = randomSource(37)
       const bytes = Buffer.concat([textBytes(3000, 41), SAMPLES[6]!.bytes.subarray(0, 3000)])
       const blocks = encoders.map((encoder) => encoder.compress(bytes))
@@ -143,7 +148,7 @@ for (const name of COMPRESSOR_NAMES) {
       expect(refused).toBeGreaterThan(0)
     })
 
-    test('500 blocks of noise: EIO or bounded output', () => {
+    test('500 blocks of noise give EIO or bounded output', () => {
       const next = randomSource(43)
       const head = encoders[0]!.compress(textBytes(500, 47)).slice(0, 18)
       for (let round = 0; round < 500; round++) {
@@ -158,7 +163,7 @@ for (const name of COMPRESSOR_NAMES) {
     })
 
     // lz4 and lzo reach 255 to 1 at most: there the limit tests above are all there is to test.
-    test('16 MiB of zeros in a few KiB stop at the limit', () => {
+    test('the decoder stops at the limit when a few KiB expand to 16 MiB of zeros', () => {
       const stored = encoders[0]!.compress(new Uint8Array(16 << 20))
       for (const codec of codecs) {
         const { output, intact } = guarded(128 * 1024)

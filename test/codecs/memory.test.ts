@@ -11,7 +11,7 @@ const FAILURES = 5000
 /** What allocators keep for themselves; a decoder that loses its output loses 625 MiB. */
 const SLACK = 12 << 20
 
-test(`no decoder keeps memory from ${FAILURES} failures`, async () => {
+test(`no decoder leaks memory over ${FAILURES} failures`, async () => {
   const program = await bundleProgram(fileURLToPath(new URL('memory-main.ts', import.meta.url)))
   const { stdout } = await run(process.execPath, ['--expose-gc', program, `${FAILURES}`], {
     timeout: 120_000,

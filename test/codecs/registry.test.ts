@@ -22,11 +22,11 @@ describe('openCodec', () => {
     expect(openCodec(name)).toMatchObject({ name, tier: 'portable' })
   })
 
-  test('gives a thread the same instance again', () => {
+  test('openCodec returns the same instance to a thread again', () => {
     expect(openCodec('xz')).toBe(openCodec('xz'))
   })
 
-  test('says what is missing where there is nothing', () => {
+  test('openCodec names the missing packages if no decoder is found', () => {
     vi.stubEnv('ATOMFS_CODECS', 'portable')
     const candidates = CANDIDATES.lzo as Candidate[]
     candidates.push({ name: 'lzo', tier: 'portable', library: 'no-such-package', open: () => undefined })
@@ -40,7 +40,7 @@ describe('openCodec', () => {
     }
   })
 
-  test('a candidate that throws while it loads counts as absent', () => {
+  test('openCodec treats a candidate that throws while it loads as absent', () => {
     const candidates = CANDIDATES.lzo as Candidate[]
     const open = () => {
       throw new Error('cannot find native binding')
@@ -54,7 +54,7 @@ describe('openCodec', () => {
   })
 })
 
-test('listCodecs names every compressor once, with what else is there', () => {
+test('listCodecs names every compressor once, with the alternatives', () => {
   const reports = listCodecs()
   expect(reports.map(({ name }) => name)).toEqual(COMPRESSOR_NAMES)
   const gzip = reports.find(({ name }) => name === 'gzip')
@@ -62,7 +62,7 @@ test('listCodecs names every compressor once, with what else is there', () => {
   expect(gzip?.alternatives.at(-1)).toMatch(/^pako \d+\.\d+\.\d+$/)
 })
 
-test('bundled with its packages outside, it loads nothing before a codec is opened, and then works', () => {
+test('a bundle of the codecs loads no package before a codec is opened, and then decodes', () => {
   const folder = mkdtempSync(join(tmpdir(), 'codecs-'))
   try {
     symlinkSync(resolve('node_modules'), join(folder, 'node_modules'))
@@ -102,12 +102,12 @@ describe('zstdFrameLength', () => {
     ...[0x11, 0x22, 0x33, 0x44], // checksum
   )
 
-  test('counts header, blocks and checksum', () => {
+  test('the length of a zstd frame includes header, blocks and checksum', () => {
     expect(zstdFrameLength(frame)).toBe(frame.length)
     expect(zstdFrameLength(Uint8Array.of(...frame, 9, 9))).toBe(frame.length)
   })
 
-  test('every proper prefix is EIO or no frame', () => {
+  test('every proper prefix of a zstd frame is EIO or no frame', () => {
     for (let length = 0; length < frame.length; length++) {
       const prefix = frame.subarray(0, length)
       if (length < 5) expect(zstdFrameLength(prefix)).toBe(0)
@@ -115,7 +115,7 @@ describe('zstdFrameLength', () => {
     }
   })
 
-  test('a reserved block type is no frame', () => {
+  test('a zstd frame with a reserved block type is no frame', () => {
     const reserved = Uint8Array.from(frame)
     reserved[6] = 0x16
     expect(zstdFrameLength(reserved)).toBe(0)

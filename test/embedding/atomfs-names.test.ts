@@ -1,6 +1,6 @@
 import fs from 'node:fs'
 import path from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import * as atomfs from '../../src/index.ts'
 import * as squashfs from '../../src/library/squashfs.ts'
 import * as verity from '../../src/verity/index.ts'
@@ -72,12 +72,15 @@ const THEIRS: Readonly<Record<string, string>> = {
 }
 
 describe('docs/atomfs-names.md', () => {
-  it.each(Object.entries(THEIRS))('has a row for each name of package %s', (name, list) => {
-    const rows = ROWS.filter((row) => row.package === name).flatMap((row) => row.theirs)
-    expect(rows.sort()).toEqual(list.split(' ').sort())
-  })
+  test.each(Object.entries(THEIRS))(
+    'docs/atomfs-names.md has a row for each name of package %s',
+    (name, list) => {
+      const rows = ROWS.filter((row) => row.package === name).flatMap((row) => row.theirs)
+      expect(rows.sort()).toEqual(list.split(' ').sort())
+    },
+  )
 
-  it('has rows', () => {
+  test('docs/atomfs-names.md has a parsed row for each table line', () => {
     expect(ROWS.length).toBeGreaterThan(40)
     // Each table line but the heads and the rules under them is a row that was understood.
     const lines = PAGE.split('\n').filter(
@@ -86,22 +89,22 @@ describe('docs/atomfs-names.md', () => {
     expect(ROWS.length).toBe(lines.length)
   })
 
-  it('names only what is exported', () => {
+  test('docs/atomfs-names.md names only what the package exports', () => {
     expect(ROWS.filter((row) => row.ours !== '—' && !isOffered(row))).toEqual([])
   })
 
-  it('gives a reason where there is nothing', () => {
+  test('docs/atomfs-names.md gives a reason for each name without a counterpart', () => {
     expect(ROWS.filter((row) => row.ours === '—' && row.difference.length < 10)).toEqual([])
   })
 
-  it('names all that is made for atomfs', async () => {
+  test('docs/atomfs-names.md names every export that is made for atomfs', async () => {
     const made = Object.keys(await import('../../src/library/atomfs/index.ts'))
     const exported = made.filter((name) => name in atomfs)
     expect(exported.length).toBeGreaterThan(5)
     expect(exported.filter((name) => !ROWS.some((row) => row.ours === name))).toEqual([])
   })
 
-  it('has each name of atomfs once in its package', () => {
+  test('docs/atomfs-names.md lists each name of atomfs once for its package', () => {
     const seen = new Set<string>()
     const twice = ROWS.flatMap((row) => row.theirs.map((name) => `${row.part} ${name}`)).filter((name) => {
       const known = seen.has(name)

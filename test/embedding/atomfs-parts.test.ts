@@ -1,6 +1,6 @@
 import fs from 'node:fs'
 import path from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { parseOverlayOptions } from '../../src/cli/options/overlay-options.ts'
 import {
   atomsPath,
@@ -45,7 +45,7 @@ function codeOf(action: () => unknown): string | undefined {
 }
 
 describe('a molecule', () => {
-  it('has its atoms topmost first, as the manifest describes them', () => {
+  test('a molecule has its atoms topmost first, as the manifest describes them', () => {
     const molecule = buildMoleculeFromOci({ ociDir: OCI, tag: 'demo', target: folder })
     expect(molecule.atoms.map((atom) => atom.digest)).toEqual(
       molecule.layers.map((layer) => layer.label).reverse(),
@@ -58,7 +58,7 @@ describe('a molecule', () => {
     }
   })
 
-  it('tells where its runtime data will be', () => {
+  test('a molecule names the place of its runtime data', () => {
     const target = path.join(folder, 'a/b')
     fs.mkdirSync(target, { recursive: true })
     const real = fs.realpathSync(target)
@@ -71,7 +71,7 @@ describe('a molecule', () => {
     expect(fs.existsSync(metadataDir)).toBe(false)
   })
 
-  it('is refused where its directory and tag name something else', () => {
+  test('a molecule is refused if its directory and tag name another image', () => {
     const layout = path.join(folder, 'one')
     fs.cpSync(OCI, layout, { recursive: true })
     fs.cpSync(OCI, `${layout}:demo`, { recursive: true })
@@ -82,7 +82,7 @@ describe('a molecule', () => {
 })
 
 describe('the parts of atomfs', () => {
-  it('write its configuration', () => {
+  test('writeToFile writes the configuration of atomfs', () => {
     const file = path.join(folder, 'config.json')
     writeToFile({ ociDir: 'oci', tag: 'demo', target: 't', writeableOverlayPath: '/w' }, file)
     expect(fs.readFileSync(file, 'utf8')).toBe(
@@ -93,7 +93,7 @@ describe('the parts of atomfs', () => {
     expect(codeOf(() => writeToFile({ ociDir: '', tag: '', target: '' }, folder))).toBe('EISDIR')
   })
 
-  it('find the folder for runtime data', () => {
+  test('runtimeDir finds the folder for runtime data', () => {
     expect(runtimeDir('/m')).toBe('/m')
     process.env[TEST_OVERRIDE_RUNTIME_DIR_KEY] = folder
     expect(runtimeDir('/m')).toBe(folder)
@@ -102,7 +102,7 @@ describe('the parts of atomfs', () => {
     expect(TEST_OVERRIDE_RUNTIME_DIR_KEY).toBe('ATOMFS_TEST_RUN_DIR')
   })
 
-  it('make and see directories', () => {
+  test('ensureDir makes directories, and pathExists sees them', () => {
     const inner = path.join(folder, 'a/b/c')
     ensureDir(inner)
     ensureDir(inner)
@@ -117,7 +117,7 @@ describe('the parts of atomfs', () => {
     expect(codeOf(() => ensureDir(path.join(folder, 'file/x')))).toBe('ENOTDIR')
   })
 
-  it('name places', () => {
+  test('the helpers for places name them as atomfs does', () => {
     expect(replacePathSeparators('/a/b/c')).toBe('a-b-c')
     expect(replacePathSeparators('a/b')).toBe('a-b')
     expect(replacePathSeparators('')).toBe('')
@@ -125,7 +125,7 @@ describe('the parts of atomfs', () => {
     expect(atomsPath({ ociDir: 'x' })).toBe('x/blobs/sha256')
   })
 
-  it('ask of an overlay what needs no asking', () => {
+  test('the overlay options of atomfs are all accepted', () => {
     const { ignored } = parseOverlayOptions([`lowerdir=/a,${OVERLAY_MOUNT_OPTIONS}`])
     expect(ignored).toEqual([])
   })

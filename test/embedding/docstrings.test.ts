@@ -1,6 +1,6 @@
 import fs from 'node:fs'
 import path from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 
 /** Every name that the package exports has a docstring; so has every method of the classes for those who embed. */
 
@@ -97,21 +97,21 @@ function methodsOf({ name, file, line }: Exported): Exported[] {
 }
 
 describe('docstrings', () => {
-  it('are looked for in every part', () => {
+  test('are looked for in every part', () => {
     expect(ENTRIES.map(([name]) => name)).toEqual(['.', './squashfs', './overlay', './verity', './fuse'])
     const script = fs.readFileSync(path.join(ROOT, 'scripts/api.mjs'), 'utf8')
     const listed = [...script.matchAll(/^ {2}'([\w/-]+\.ts)',$/gm)].map((match) => match[1])
     expect(listed).toEqual(ENTRIES.map(([, file]) => file))
   })
 
-  it.each(ENTRIES)('are there for each name of %s', (_part, file) => {
+  test.each(ENTRIES)('are there for each name of %s', (_part, file) => {
     const exported = exportsOf(file)
     expect(exported.length).toBeGreaterThan(10)
     const missing = exported.filter((one) => !hasDocstring(one))
     expect(missing.map(({ name, file, line }) => `${name} in ${file}:${line + 1}`)).toEqual([])
   })
 
-  it.each(ENTRIES.filter(([name]) => ['.', './squashfs'].includes(name)))(
+  test.each(ENTRIES.filter(([name]) => ['.', './squashfs'].includes(name)))(
     'are there for each method of %s',
     (_part, file) => {
       const missing = exportsOf(file)
@@ -121,7 +121,7 @@ describe('docstrings', () => {
     },
   )
 
-  it.each(Object.entries(NAMES))('are those of names that stay: %s', (name, names) => {
+  test.each(Object.entries(NAMES))('are those of names that stay: %s', (name, names) => {
     const file = ENTRIES.find(([one]) => one === name)![1]
     // Whoever changes the list changes what programs of others can import.
     expect(
@@ -131,7 +131,7 @@ describe('docstrings', () => {
     ).toEqual([...names].sort())
   })
 
-  it.each(ENTRIES)('tell what %s is for', (name, file) => {
+  test.each(ENTRIES)('tell what %s is for', (name, file) => {
     const specifier = path.posix.join('atomfs-fuse', name)
     expect(linesOf(file).slice(0, 4).join('\n')).toContain(`@module ${specifier}`)
   })

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
 import { buffer, text } from 'node:stream/consumers'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { SquashfsBlockReader } from '../../squashfs/block-reader.ts'
 import { FsError } from '../../src/base/index.ts'
 import { ImageReader } from '../../src/library/image/image-reader.ts'
@@ -81,7 +81,7 @@ function linked(targets: Readonly<Record<string, string>>): ImageReader {
 }
 
 describe('openSquashfs', () => {
-  it('lists, describes and reads', async () => {
+  test('the image reader lists, describes and reads files', async () => {
     const image = openSquashfs(LAYER)
     try {
       const found: string[] = []
@@ -96,7 +96,7 @@ describe('openSquashfs', () => {
     }
   })
 
-  it('verifies with a root hash', async () => {
+  test('the image reader verifies an image with a root hash', async () => {
     const rootHash = rootHashOf(path.basename(LAYER))
     const image = openSquashfs(LAYER, { rootHash })
     expect(await text(image.readStream('/etc/demo.conf'))).toContain('hello')
@@ -107,7 +107,7 @@ describe('openSquashfs', () => {
     expect(codeOf(() => openSquashfs(LAYER, { rootHash: 'no hash' }))).toBe('EINVAL')
   })
 
-  it('finds an image behind other bytes', async () => {
+  test('the image reader finds an image behind other bytes', async () => {
     await withTempDir(async (directory) => {
       const file = path.join(directory, 'bundle')
       fs.writeFileSync(file, Buffer.concat([Buffer.alloc(4096, 'x'), fs.readFileSync(LAYER)]))
@@ -119,7 +119,7 @@ describe('openSquashfs', () => {
     })
   })
 
-  it('closes its descriptor, and answers EBADF from then on', async () => {
+  test('close closes the descriptor of the image reader, and later calls fail with EBADF', async () => {
     const before = fs.readdirSync('/proc/self/fd').length
     const image = openSquashfs(LAYER)
     const walk = image.entries('/')
@@ -135,7 +135,7 @@ describe('openSquashfs', () => {
 })
 
 describe('paths', () => {
-  it('follow no link unless asked', async () => {
+  test('a path follows no link unless asked to', async () => {
     const image = linked({ link: 'd/f', way: 'd' })
     expect(image.readlink('/link')).toBe('d/f')
     expect(image.stat('/link').mode & 0o170000).toBe(0o120000)
@@ -147,7 +147,7 @@ describe('paths', () => {
     expect(image.readdir('/way', { follow: true }).map((entry) => entry.path)).toEqual(['/way/f'])
   })
 
-  it('never leave the image', async () => {
+  test('a path never leaves the image', async () => {
     const image = linked({
       from: '/d/f',
       higher: '../../../d/f',
@@ -162,7 +162,7 @@ describe('paths', () => {
     expect(codeOf(() => image.stat('/pair', { follow: true }))).toBe('ELOOP')
   })
 
-  it('that name nothing, or nothing of the kind', () => {
+  test('a path of a missing entry or one of the wrong type is refused', () => {
     const image = linked({ no: '' })
     expect(codeOf(() => image.stat('/none'))).toBe('ENOENT')
     expect(codeOf(() => image.stat('/d/f/x'))).toBe('ENOTDIR')
@@ -185,7 +185,7 @@ describe('streams', () => {
     { data: content },
   )
 
-  it('give any part', async () => {
+  test('a stream gives any part of a file', async () => {
     const { reader } = readerOf(image)
     for (const [start, end] of [
       [0, content.length],
@@ -200,7 +200,7 @@ describe('streams', () => {
     }
   })
 
-  it('read no more than their reader takes', async () => {
+  test('a stream reads no more than its reader takes', async () => {
     const { reader, source } = readerOf(image)
     const stream = reader.readStream('/f')
     source.reset()
@@ -215,7 +215,7 @@ describe('streams', () => {
     stream.destroy()
   })
 
-  it('end with EIO where a block does not match the root hash', async () => {
+  test('a stream ends with EIO at a block that does not match the root hash', async () => {
     await withTempDir(async (directory) => {
       const file = path.join(directory, 'image')
       const padding = Buffer.alloc(-image.bytes.length & 4095)
@@ -240,7 +240,7 @@ describe('streams', () => {
     })
   })
 
-  it('give pieces that stay as they are', async () => {
+  test('the pieces of a stream do not change after they are read', async () => {
     const { reader } = readerOf(image)
     const pieces: Buffer[] = []
     for await (const piece of reader.readStream('/f', { start: 100 })) pieces.push(piece)
@@ -250,13 +250,13 @@ describe('streams', () => {
 })
 
 describe('hostile images', () => {
-  it('with a type that the inode does not have are EIO', async () => {
+  test('an entry whose type differs from its inode is EIO in the image reader', async () => {
     const file = fileInode(1, { size: 0 })
     const { reader } = readerOf(withRoot([file], run(1, [{ name: 'x', offset: 0, type: 3 }])))
     await expect(reader.entries('/').next()).rejects.toMatchObject({ code: 'EIO' })
   })
 
-  it('with a name twice show the first', () => {
+  test('the image reader shows the first of two entries with the same name', () => {
     const files = [fileInode(1, { size: 0 }), fileInode(2, { size: 0 })]
     const entries = [
       { name: 'a', offset: 0, type: 2 },
@@ -266,7 +266,7 @@ describe('hostile images', () => {
     expect(reader.readdir('/').map((entry) => entry.stat.ino)).toEqual([1])
   })
 
-  it('with paths without end are not walked for ever', async () => {
+  test('the image reader does not walk a loop of directories forever', async () => {
     // Directories of names of 255 bytes, each in the next: 300 levels are more than a path may have.
     const inodes: Uint8Array[] = []
     const listings: Uint8Array[] = []

@@ -15,7 +15,7 @@ const TIMEOUT = 30_000 + RUNS * 5
 
 describe(`${RUNS} inputs, seed ${SEED}`, () => {
   test.each(TARGETS)(
-    '$name: what is wrong is refused, and nothing else happens',
+    'the fuzz target $name refuses wrong input without any other failure',
     (target) => {
       const report = fuzz(target, RUNS, SEED)
       expect(report.refused).toBeGreaterThan(0)

@@ -16,7 +16,7 @@ function damagedSource(from: number, to: number): ByteSource {
   }
 }
 
-test('metadata before and after a damaged place is still read, the damaged place itself never', () => {
+test('metadata before and after a damaged place is still read, and the damaged place never is', () => {
   const window = new MetadataWindow(damagedSource(8192, 12_288), 0, 65_536)
   for (const [position, length] of [
     [0, 2],

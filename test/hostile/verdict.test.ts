@@ -20,7 +20,7 @@ function changed(path: string, item: Survey['items'][string]): Survey {
   return { limited: false, items: { ...golden.items, [path]: { ...golden.items[path], ...item } } }
 }
 
-test('what is as before is right, what is refused with EIO is refused', () => {
+test('the judge counts unchanged items as right and items that fail with EIO as refused', () => {
   expect(judge(golden, golden)).toEqual({ wrong: [], refused: [], right: 11 })
   const partly = judge(changed('f', { content: 'one !EIO three', xattrs: '!EIO' }), golden)
   expect(partly).toEqual({ wrong: [], refused: ['xattrs of f', 'content of f'], right: 9 })
@@ -46,7 +46,7 @@ test.each<[string, Survey]>([
   expect(judge(actual, golden).wrong.length).toBeGreaterThan(0)
 })
 
-test('a survey sees everything, asks for known names, and stays within its limits', async () => {
+test('a survey lists every entry, probes the known names, and stays within its limits', async () => {
   await withTempDir((temp) => {
     mkdirSync(join(temp, 'd'))
     writeFileSync(join(temp, 'd/f'), Buffer.alloc(2 * PIECE, 1))

@@ -16,7 +16,7 @@ function sparseHash(path: string, size: number, pieces: readonly (readonly [numb
   return hashContent(Buffer.from(path), size)
 }
 
-test('the hash of a large sparse file depends on its bytes, not on where its holes are', async () => {
+test('the hash of a large sparse file depends on its bytes, not on the places of its holes', async () => {
   await withTempDir((temp) => {
     const size = 2 * GIB + 4097
     const data = Buffer.from('island')

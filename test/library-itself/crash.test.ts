@@ -33,10 +33,10 @@ function differences(
   return diaryDifferences(START, diary, Object.fromEntries(seen), delayed)
 }
 
-describe('what may be seen after a crash', () => {
+describe('the states a disk may have after a crash', () => {
   const write: CrashStep = { call: 'write', name: 'a', from: 1, count: 4 }
 
-  test('a finished write is there, with a new time, and with a hole where it began behind the end', () => {
+  test('a finished write survives a crash, with a new time and a hole up to its start', () => {
     const after = { a: file('1', [0, 5, 5, 5, 5], { mtime: NOW }) }
     expect(differences(done(5, write), after)).toEqual([])
     expect(differences(done(5, write), {})).not.toEqual([])
@@ -47,7 +47,7 @@ describe('what may be seen after a crash', () => {
     expect(differences(done(6, far), { h: grown, 'd0/h': grown })).toEqual([])
   })
 
-  test('one under way may be there in part, whole pages of it', () => {
+  test('a write under way survives a crash in part, in whole pages', () => {
     for (const pages of [
       [0, 0, 0],
       [0, 5, 0],
@@ -63,7 +63,7 @@ describe('what may be seen after a crash', () => {
     }
   })
 
-  test('what is not synced may be missing where writes are delayed, and only there', () => {
+  test('a write that is not synced may be lost in a crash only if writes are delayed', () => {
     const short: CrashStep = { ...write, count: 2 }
     const diary = done(5, short)
     expect(differences(diary, {}, true)).toEqual([])
@@ -73,7 +73,7 @@ describe('what may be seen after a crash', () => {
     expect(differences(synced, { a: file('1', [0, 5, 5], { mtime: NOW }) }, true)).toEqual([])
   })
 
-  test('a rename under way has happened or not', () => {
+  test('a rename under way has happened or not after a crash', () => {
     const rename: DiaryLine = { n: 5, step: { call: 'rename', name: 'a', other: 'b' } }
     expect(differences([rename], {})).toEqual([])
     expect(differences([rename], { a: undefined, b: file('1', [0, 0, 0]) })).toEqual([])
@@ -86,7 +86,7 @@ describe('what may be seen after a crash', () => {
     )
   })
 
-  test('links stay links, and attributes go with them', () => {
+  test('hard links stay links after a crash, and attributes stay with them', () => {
     const chmod = done(5, { call: 'chmod', name: 'h', mode: 0o600 })
     const changed = file('2', [0], { mode: 0o600 })
     expect(differences(chmod, { h: changed, 'd0/h': changed })).toEqual([])
@@ -97,7 +97,7 @@ describe('what may be seen after a crash', () => {
     expect(differences(mark, {})).not.toEqual([])
   })
 
-  test('directories that are exchanged take their files along', () => {
+  test('directories that are exchanged before a crash keep their files', () => {
     const swap = done(5, { call: 'swap', name: 'd0', other: 'd1' })
     expect(differences(swap, { 'd0/h': undefined, 'd1/h': file('2', [0]) })).toEqual([])
     expect(differences(swap, {})).not.toEqual([])

@@ -11,20 +11,20 @@ import {
   withTempDir,
 } from '../library/index.ts'
 
-test('run gives output and status, and fails on others than 0', async () => {
+test('run returns output and status, and fails if the status is not 0', async () => {
   const result = await run('sh', ['-c', 'cat; echo err >&2; exit 3'], { input: 'in', allowFailure: true })
   expect(result).toMatchObject({ status: 3, stdout: 'in', stderr: 'err\n' })
   await expect(run('sh', ['-c', 'echo why >&2; exit 1'])).rejects.toThrow(/status 1: why$/)
   await expect(run('no-such-program', [])).rejects.toThrow('ENOENT')
 })
 
-test('run ends a child that does not end itself', async () => {
+test('run ends a child that exceeds its time limit', async () => {
   await expect(run('sh', ['-c', 'echo $$ >&2; exec sleep 1000'], { timeout: 200 })).rejects.toThrow(
     /no end after 200 ms/,
   )
 })
 
-test('needs names what is missing', () => {
+test('needs names the requirement that is missing', () => {
   expect(needs('sh')).toEqual({ ok: true, missing: [], reason: '' })
   const need = needs('sh', 'no-such-program')
   expect(need).toEqual({ ok: false, missing: ['no-such-program'], reason: 'needs no-such-program' })

@@ -27,7 +27,7 @@ async function tally(
   })
 }
 
-test('sums up runs and checks', async () => {
+test('the tally sums up runs and checks', async () => {
   expect(await tally([0, 2], [0, [tests('passed', 'passed')]], [0, [tests('passed')]])).toBe(
     '0: 5 passed, 0 failed',
   )
@@ -37,7 +37,7 @@ test('sums up runs and checks', async () => {
   expect(await tally([1, 1], [1, [tests('passed', 'failed')]])).toBe('1: 2 passed, 2 failed')
 })
 
-test('a run that goes wrong outside its tests is a failure', async () => {
+test('the tally counts a run that goes wrong outside its tests as a failure', async () => {
   const broken = { status: 'failed', assertionResults: [] }
   expect(await tally([0, 2], [1, [tests('passed'), broken]])).toBe('1: 3 passed, 1 failed')
   expect(await tally([0, 2], [1, [tests('passed')]])).toBe('1: 3 passed, 1 failed')

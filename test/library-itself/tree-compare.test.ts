@@ -101,7 +101,7 @@ describe.skipIf(!root.ok)(titled('compareTrees', root), () => {
   })
   afterAll(() => removeTempDir(temp))
 
-  test.each(PLANTS)('finds a planted difference: %s', (name, plant, line) => {
+  test.each(PLANTS)('compareTrees finds a planted difference: %s', (name, plant, line) => {
     const directory = `${temp}/${name.replaceAll(' ', '-')}`
     mkdirSync(directory)
     const tree = plantTree(directory)
@@ -115,7 +115,7 @@ describe.skipIf(!root.ok)(titled('compareTrees', root), () => {
     ).toBe(true)
   })
 
-  test('the same seed gives the same tree, and a child process lists it the same', async () => {
+  test('a seed always gives the same tree, and a child process lists the same tree', async () => {
     for (const name of ['first', 'second']) {
       mkdirSync(`${temp}/${name}`)
       buildSourceTree(`${temp}/${name}`, { seed: 3 })
@@ -131,7 +131,7 @@ describe.skipIf(!root.ok)(titled('compareTrees', root), () => {
     ])
   })
 
-  test('leaves out what a packer cannot hold', () => {
+  test('compareTrees leaves out what a packer cannot hold', () => {
     mkdirSync(`${temp}/reduced`)
     const options = { noSockets: true, noDevices: true, noXattrs: true, noInvalidUtf8: true, noSparse: true }
     buildSourceTree(`${temp}/reduced`, options)
@@ -148,7 +148,7 @@ describe.skipIf(!root.ok)(titled('compareTrees', root), () => {
 describe('compareTrees on listings', () => {
   const entry: TreeEntry = { path: 'd', type: 'directory', mode: '755', uid: 0, gid: 0, mtime: 1, nlink: 2 }
 
-  test('leaves out what it is told to', () => {
+  test('compareTrees leaves out the entries it is asked to leave out', () => {
     const other = { ...entry, nlink: 1, mtime: 2, xattrs: { 'trusted.overlay.origin': '00' } }
     expect(compareTrees([other], [entry])).toHaveLength(3)
     const options = {
@@ -159,7 +159,7 @@ describe('compareTrees on listings', () => {
     expect(compareTrees([other], [entry], options)).toEqual([])
   })
 
-  test('stays short, and sees a name that is listed twice', () => {
+  test('compareTrees keeps its report short, and reports a name that is listed twice', () => {
     const many = Array.from({ length: 50 }, (_, i) => ({ ...entry, path: `p${i}` }))
     expect(compareTrees(many, [], { limit: 3 }).at(-1)).toBe('and 47 more')
     expect(compareTrees([entry, entry], [entry])).toEqual(['"d": listed twice'])

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { expect, it } from 'vitest'
+import { expect, test } from 'vitest'
 import { FsError, type ImageKind, MAX_BLOCK_SIZE } from '../../src/base/index.ts'
 import { registerKind } from '../../src/kinds/kinds.ts'
 import { openImage } from '../../src/molecule/image-file.ts'
@@ -18,7 +18,7 @@ const HUGE: ImageKind = {
 }
 registerKind(HUGE)
 
-it('an image whose blocks are larger than a slot of the cache is refused with their size', () => {
+test('an image whose blocks are larger than a slot of the cache is refused with their size', () => {
   const folder = mkdtempSync(join(tmpdir(), 'atomfs-huge-'))
   const path = join(folder, 'image')
   try {

@@ -10,7 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { basename, join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { openWithUpper } from '../../src/molecule/open.ts'
 import { removeChanges } from '../../src/molecule/temporary-changes.ts'
 import { HeldError, openUpper, upperPaths, viewUpper } from '../../src/molecule/upper.ts'
@@ -42,7 +42,7 @@ const OPTIONS = {
 } as const
 
 describe('upperPaths', () => {
-  it('knows the layouts', async () => {
+  test('upperPaths gives the upper and work directories of every layout', async () => {
     await withTempDir((folder) => {
       mkdirSync(join(folder, 'real'))
       symlinkSync('real', join(folder, 'link'))
@@ -71,7 +71,7 @@ describe('upperPaths', () => {
 })
 
 describe('openUpper', () => {
-  it('makes, locks, and undoes what it made and no more', async () => {
+  test('openUpper makes and locks the directories, and its undo removes only what it made', async () => {
     await withTempDir((folder) => {
       const place = join(folder, 'a/b')
       const paths = upperPaths({ kind: 'persist', folder: place }, '')
@@ -90,7 +90,7 @@ describe('openUpper', () => {
     })
   })
 
-  it('keeps nothing of their file system in use once its user lets go', async () => {
+  test('keeps nothing of their file system in use once its user lets go', async () => {
     await withTempDir((folder) => {
       const standIn = openSync('/dev/null', 'r')
       try {
@@ -117,7 +117,7 @@ describe('openUpper', () => {
     })
   })
 
-  it('leaves nothing open or made where it fails', async () => {
+  test('openUpper leaves no descriptor open and no directory behind if it fails', async () => {
     await withTempDir((folder) => {
       const descriptors = () => readdirSync('/proc/self/fd').length
       const before = descriptors()
@@ -142,7 +142,7 @@ describe('openUpper', () => {
     })
   })
 
-  it('removes the sign of a volatile mount that there was none of, and only then', async () => {
+  test('undo removes the volatile sign of a failed mount, and the sign of an earlier volatile mount blocks the next', async () => {
     await withTempDir((folder) => {
       const paths = upperPaths({ kind: 'upper', upper: join(folder, 'u') }, '')
       openUpper(paths, OPTIONS, []).unlock()
@@ -160,7 +160,7 @@ describe('openUpper', () => {
 })
 
 describe('viewUpper', () => {
-  it('changes nothing, shares with others who only look, and not with a mount', async () => {
+  test('viewUpper changes nothing, and shares the directory with other viewers but not with a mount', async () => {
     await withTempDir((folder) => {
       const paths = upperPaths({ kind: 'upper', upper: join(folder, 'u') }, '')
       expect(() => viewUpper(paths, [])).toThrow(/upper directory .*u cannot be opened: ENOENT/)
@@ -177,7 +177,7 @@ describe('viewUpper', () => {
 })
 
 describe('removeChanges', () => {
-  it('removes everything, unless a mount uses it', async () => {
+  test('removeChanges removes all changes, and refuses while a mount uses the directory', async () => {
     await withTempDir((folder) => {
       const changes = join(folder, 'changes')
       mkdirSync(changes)
@@ -194,7 +194,7 @@ describe('removeChanges', () => {
     })
   })
 
-  it('copes with what was only half made', async () => {
+  test('removeChanges removes a layout that is only half made', async () => {
     await withTempDir((folder) => {
       for (const made of ['none', 'persist', 'work']) {
         const changes = join(folder, made)

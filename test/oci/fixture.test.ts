@@ -11,7 +11,7 @@ const fixtures = fileURLToPath(new URL('../../fixtures', import.meta.url))
 const ociDir = join(fixtures, 'oci')
 
 describe('the bundled image', () => {
-  test('is as README.md says, byte for byte', () => {
+  test('every file of the bundled image has the checksum that README.md lists', () => {
     const readme = readFileSync(join(fixtures, 'README.md'), 'utf8')
     const listed = [...readme.matchAll(/^([0-9a-f]{64}) {2}(\S+)$/gm)].map(
       ([, hex, path]) => `${path} ${hex}`,
@@ -28,13 +28,13 @@ describe('the bundled image', () => {
     expect(actual.sort()).toEqual(listed.sort())
   })
 
-  test('is small', () => {
+  test('the bundled image is smaller than 300 kB', () => {
     const files = readdirSync(ociDir, { recursive: true, encoding: 'utf8' })
     const total = files.reduce((sum, name) => sum + statSync(join(ociDir, name)).size, 0)
     expect(total).toBeLessThan(300_000)
   })
 
-  test.each(['demo', 'demo-noverity'])('tag %s: every blob has the digest of its descriptor', (tag) => {
+  test.each(['demo', 'demo-noverity'])('every blob of tag %s has the digest of its descriptor', (tag) => {
     const image = readLayout(ociDir, tag)
     expect(image.layers).toHaveLength(3)
     for (const layer of image.layers) {
@@ -43,7 +43,7 @@ describe('the bundled image', () => {
     }
   })
 
-  test('has root hashes under one tag only', () => {
+  test('the bundled image has root hashes under one tag only', () => {
     expect(listTags(ociDir)).toEqual(['demo', 'demo-noverity'])
     const [bottom, ...others] = readLayout(ociDir, 'demo').layers
     expect(bottom?.mediaType).toBe('application/vnd.stacker.image.layer.squashfs+gzip')

@@ -79,7 +79,7 @@ function failure(call: () => unknown): string {
 const readFailure = (tag = 't'): string => failure(() => readLayout(ociDir, tag))
 
 describe('readImage', () => {
-  test('gives the layers bottom first with all that was checked', () => {
+  test('readImage returns the layers bottom first with all checked fields', () => {
     const [a, b] = [
       layer('bottom'),
       layer('top!', { annotations: { [ROOT_HASH_ANNOTATION]: 'AB12', other: 'x' } }),
@@ -97,7 +97,7 @@ describe('readImage', () => {
     expect(result.layers[1]).toMatchObject({ size: 4, rootHash: 'ab12', annotations: { other: 'x' } })
   })
 
-  test('follows a blobs directory that is a symbolic link, and takes null annotations and sha512', () => {
+  test('readImage follows a blobs directory that is a symbolic link, and accepts null annotations and sha512', () => {
     const text = 'wide'
     const hex = createHash('sha512').update(text).digest('hex')
     mkdirSync(join(ociDir, 'blobs/sha512'))
@@ -108,30 +108,33 @@ describe('readImage', () => {
     expect(readLayout(ociDir, 't').layers.map(({ size }) => size)).toEqual([1, 4])
   })
 
-  describe('links', () => {
+  describe('symbolic links in a layout', () => {
     const elsewhere = (): string => join(dirname(ociDir), 'elsewhere')
     const replaceByLink = (path: string): void => {
       renameSync(path, elsewhere())
       symlinkSync(elsewhere(), path)
     }
 
-    test('are followed for the folder of blobs, absolute ones too', () => {
+    test('readImage follows an absolute symbolic link for the folder of blobs', () => {
       image([layer('x')])
       replaceByLink(join(ociDir, 'blobs/sha256'))
       expect(readLayout(ociDir, 't').layers).toHaveLength(1)
     })
 
-    test.each(['index.json', 'oci-layout', 'manifest', 'layer'])('are refused for %s', (name) => {
-      const one = layer('x')
-      const descriptor = image([one])
-      const paths: Readonly<Record<string, string>> = { manifest: blob(descriptor), layer: blob(one) }
-      const path = paths[name] ?? join(ociDir, name)
-      replaceByLink(path)
-      expect(readFailure()).toMatch(/^EPERM: .*is a symbolic link: files of an image layout must lie in it/)
-      expect(readFailure()).toContain(path)
-    })
+    test.each(['index.json', 'oci-layout', 'manifest', 'layer'])(
+      'readImage refuses a symbolic link for %s',
+      (name) => {
+        const one = layer('x')
+        const descriptor = image([one])
+        const paths: Readonly<Record<string, string>> = { manifest: blob(descriptor), layer: blob(one) }
+        const path = paths[name] ?? join(ociDir, name)
+        replaceByLink(path)
+        expect(readFailure()).toMatch(/^EPERM: .*is a symbolic link: files of an image layout must lie in it/)
+        expect(readFailure()).toContain(path)
+      },
+    )
 
-    test('that appear later are not followed either', () => {
+    test('a layer that becomes a symbolic link after the check is not opened', () => {
       const one = layer('x')
       image([one])
       const read = readLayout(ociDir, 't')
@@ -141,7 +144,10 @@ describe('readImage', () => {
     })
 
     test.skipIf(!needRoot.ok)(
-      titled('of a stranger are refused, those of the owner of the layout not', needRoot),
+      titled(
+        'readImage refuses a symbolic link of another user, but follows one of the owner of the layout',
+        needRoot,
+      ),
       () => {
         image([layer('x')])
         replaceByLink(join(ociDir, 'blobs'))
@@ -153,8 +159,8 @@ describe('readImage', () => {
     )
   })
 
-  describe('without a tag', () => {
-    test('takes the only image, and says what there is where there are more', () => {
+  describe('a source without a tag', () => {
+    test('a source without a tag names the only image, and the error lists the images if there are several', () => {
       const one = manifest([layer('x')])
       const two = manifest([layer('y')])
       const only = (): string => readLayout(ociDir, '').manifestDigest
@@ -177,7 +183,7 @@ describe('readImage', () => {
       expect(failure(only)).toBe(`ENOENT: ${ociDir} holds no image`)
     })
 
-    test('takes an image by its digest, whatever index.json says of it', () => {
+    test('a digest selects an image, whatever tag or platform index.json gives it', () => {
       const one = manifest([layer('x')])
       const two = manifest([layer('y')])
       const index = putDocument(ociDir, INDEX_MEDIA_TYPE, {
@@ -197,12 +203,12 @@ describe('readImage', () => {
     })
   })
 
-  test('says that a media type is empty', () => {
+  test('readImage reports an empty media type', () => {
     image([layer('x', { mediaType: '' })])
     expect(readFailure()).toMatch(/^EIO: manifest sha256:.*: layers\.0\.mediaType is empty$/)
   })
 
-  test('says what is wrong with the layout', () => {
+  test('readImage reports what is wrong with the layout', () => {
     image([layer('x')])
     const write = (name: string, text: string): void => writeFileSync(join(ociDir, name), text)
     write('oci-layout', '{"imageLayoutVersion":"2.0.0"}')
@@ -228,7 +234,7 @@ describe('readImage', () => {
     )
   })
 
-  test('says which tags there are', () => {
+  test('the error for an unknown tag lists the tags of the layout', () => {
     const one = manifest([layer('x')])
     writeIndex(ociDir, [named(one, 'b'), named(one, 'a"'), one])
     expect(readFailure('c')).toBe(`ENOENT: ${ociDir}: no tag "c"; tags in it: "a\\"", "b"`)
@@ -236,7 +242,7 @@ describe('readImage', () => {
     expect(readFailure('c')).toMatch(/tags in it: none; without a tag: sha256:[0-9a-f]{64}$/)
   })
 
-  test('refuses a tag that names two images, unless they are one', () => {
+  test('readImage refuses a tag that names two images, unless both are the same or the platform decides', () => {
     const [one, two] = [named(manifest([layer('x')]), 't'), named(manifest([layer('y')]), 't')]
     writeIndex(ociDir, [one, one])
     expect(readFailure()).toBe('no error')
@@ -249,7 +255,7 @@ describe('readImage', () => {
     expect(readLayout(ociDir, 't').manifestDigest).toBe(two.digest)
   })
 
-  test('refuses documents that are damaged or two things at once', () => {
+  test('readImage refuses manifests that are damaged, contradictory or too large', () => {
     const good = image([layer('x')])
     writeIndex(ociDir, [named({ ...good, size: good.size + 1 }, 't')])
     expect(readFailure()).toMatch(
@@ -270,7 +276,7 @@ describe('readImage', () => {
     expect(readFailure()).toMatch(/^EIO: .*5000 layers, more than the limit of 4096$/)
   })
 
-  test('checks the blobs of the layers', () => {
+  test('readImage checks size and type of the layer blobs', () => {
     const one = layer('content')
     image([layer('x'), one])
     truncateSync(blob(one), 3)
@@ -292,12 +298,12 @@ describe('readImage', () => {
     `sha256${'a'.repeat(64)}`,
     `:${'a'.repeat(64)}`,
     'sha256:',
-  ])('refuses the digest %j', (digest) => {
+  ])('readImage refuses the digest %j', (digest) => {
     image([layer('x', { digest })])
     expect(readFailure()).toMatch(/^EIO: layer 1 of 1: malformed digest/)
   })
 
-  test('refuses an unknown digest algorithm', () => {
+  test('readImage refuses an unknown digest algorithm', () => {
     image([layer('x', { digest: 'sha256+b64u:LCa0a2j_xo' })])
     expect(readFailure()).toMatch(/^EOPNOTSUPP: .*"sha256\+b64u" is not supported/)
     image([layer('x', { digest: 'constructor:00' })])
@@ -312,7 +318,7 @@ describe('media types of layers', () => {
     'application/vnd.stacker.image.layer.squashfs+zstd+verity',
     'application/vnd.sylabs.image.layer.v1.squashfs',
     'application/vnd.some.vendor.image.layer.squashfs.v2+xz',
-  ])('%s can be mounted', (mediaType) => {
+  ])('a layer of media type %s can be mounted', (mediaType) => {
     image([layer('x', { mediaType })])
     expect(readFailure()).toBe('no error')
   })
@@ -325,14 +331,14 @@ describe('media types of layers', () => {
     ['application/vnd.puzzlefs.image.rootfs.v1', 'a puzzlefs image'],
     ['application/vnd.x/image.layer.squashfs', 'not known'],
     ['squashfs', 'not known'],
-  ])('%s cannot', (mediaType, kind) => {
+  ])('a layer of media type %s cannot be mounted', (mediaType, kind) => {
     image([layer('x'), layer('y', { mediaType })])
     const text = readFailure()
     expect(text).toContain(`EOPNOTSUPP: layer 2 of 2: media type "${mediaType}" is ${kind}`)
     expect(text).toContain('application/vnd.stacker.image.layer.squashfs')
   })
 
-  test('the error names the squashfs tag of the same image', () => {
+  test('the error for a layer that cannot be mounted names the squashfs tag of the same image', () => {
     const tar = manifest([layer('x', { mediaType: 'application/vnd.oci.image.layer.v1.tar' })])
     writeIndex(ociDir, [named(tar, 't'), named(manifest([layer('x')]), 't-squashfs')])
     expect(readFailure()).toMatch(/; try the tag "t-squashfs"$/)
@@ -343,7 +349,7 @@ describe('root hash annotations', () => {
   const withAnnotations = (annotations: Record<string, string>): void =>
     void image([layer('x', { annotations })])
 
-  test('the old name is read, and both may agree', () => {
+  test('readImage reads the old name of the root hash annotation, and both names may agree', () => {
     withAnnotations({ [OLD_ROOT_HASH]: 'c0' })
     expect(readLayout(ociDir, 't').layers[0]?.rootHash).toBe('c0')
     withAnnotations({ [OLD_ROOT_HASH]: 'C0', [ROOT_HASH_ANNOTATION]: 'c0' })
@@ -358,7 +364,7 @@ describe('root hash annotations', () => {
     ['0x00', 'is not hex'],
     ['ab ', 'is not hex'],
     ['00'.repeat(65), 'more than 128'],
-  ])('refuses %j', (value, reason) => {
+  ])('readImage refuses the root hash annotations %j', (value, reason) => {
     withAnnotations({ [OLD_ROOT_HASH]: 'c0', [ROOT_HASH_ANNOTATION]: value })
     expect(readFailure()).toMatch(/^EIO: layer 1 of 1, .*atomfs_verity_root_hash: root hash /)
     expect(readFailure()).toContain(reason)
@@ -375,7 +381,7 @@ describe('image indexes', () => {
   const tag = (descriptor: Descriptor): void => writeIndex(ociDir, [named(descriptor, 't')])
   const chosen = (platform?: string): string => readLayout(ociDir, 't', platform).manifestDigest
 
-  test('choose by platform, through nested ones, the first that fits', () => {
+  test('an image index chooses the first image that fits the platform, through nested indexes', () => {
     const [a, b, c] = [manifest([layer('a')]), manifest([layer('b')]), manifest([layer('c')])]
     const unknown = { ...a, mediaType: 'application/x-unknown' }
     const attestation = { ...a, platform: { os: 'unknown', architecture: 'unknown' } }
@@ -390,7 +396,7 @@ describe('image indexes', () => {
     expect(failure(() => chosen('linux'))).toMatch(/^EINVAL: platform "linux": expected os\/architecture/)
   })
 
-  test('an only manifest without a platform fits; a manifest for another is refused where one is asked for', () => {
+  test('an only manifest without a platform fits, and one for another platform is refused if a platform is asked for', () => {
     const one = manifest([layer('a')])
     tag(index([one]))
     expect(chosen()).toBe(one.digest)
@@ -402,7 +408,7 @@ describe('image indexes', () => {
     )
   })
 
-  test('are bounded in depth and number', () => {
+  test('readImage limits the depth and the number of image indexes', () => {
     let deep = index([manifest([layer('a')])])
     for (let i = 0; i < 9; i += 1) deep = index([deep])
     tag(deep)
@@ -414,7 +420,7 @@ describe('image indexes', () => {
     expect(readFailure()).toMatch(/^EIO: .*more than 256 nested indexes$/)
   })
 
-  test('are refused with layers, and where the tag is neither index nor manifest', () => {
+  test('readImage refuses an index that has layers, and a tag that is neither index nor manifest', () => {
     tag(index([manifest([layer('a')])], { layers: [] }))
     expect(readFailure()).toMatch(/^EIO: .*image index with layers or config$/)
     tag(layer('a'))

@@ -22,7 +22,7 @@ afterAll(() => removeTempDir(temp))
 const oci = (name: string, tag: string) => ({ kind: 'oci', ociDir: join(temp, name), reference: tag })
 
 describe('parseSource', () => {
-  test('splits at the last colon that leaves a directory', () => {
+  test('an OCI source is split at the last colon that leaves a directory', () => {
     expect(parseSource(`${temp}/image:v1`)).toEqual(oci('image', 'v1'))
     expect(parseSource(`${temp}/with:colon:v1`)).toEqual(oci('with:colon', 'v1'))
     expect(parseSource(`${temp}/image:registry:5000/name:v1`)).toEqual(oci('image', 'registry:5000/name:v1'))
@@ -30,14 +30,14 @@ describe('parseSource', () => {
     expect(parseSource(`${relative(process.cwd(), temp)}/image:v1`)).toEqual(oci('image', 'v1'))
   })
 
-  test('takes the prefix oci:, and a directory of that name', () => {
+  test('a source may have the prefix oci:, or be a directory of that name', () => {
     expect(parseSource(`oci:${temp}/image:v1`)).toEqual(oci('image', 'v1'))
     expect(parseSource(`oci:${temp}/with:colon:v1`)).toEqual(oci('with:colon', 'v1'))
     expect(parseSource(`${temp}/oci:v1`)).toEqual(oci('oci', 'v1'))
     expect(parseSource(`${temp}/oci:oci:v1`)).toEqual(oci('oci:oci', 'v1'))
   })
 
-  test('takes a layout alone, and an image by its digest', () => {
+  test('a source may be a layout alone, or an image by its digest', () => {
     const digest = `sha256:${'0a'.repeat(32)}`
     for (const text of [`${temp}/image`, `oci:${temp}/image`, `${temp}/image:`, `oci:${temp}/image:`]) {
       expect(parseSource(text)).toEqual(oci('image', ''))
@@ -48,7 +48,7 @@ describe('parseSource', () => {
     expect(parseSource(`${temp}/with:colon@${digest}`)).toEqual(oci('with:colon', digest))
   })
 
-  test('takes files, also by descriptor', () => {
+  test('a source may be a file, also by descriptor', () => {
     expect(parseSource(`${temp}/layer`)).toEqual({ kind: 'file', path: join(temp, 'layer') })
     expect(parseSource(`${temp}/image:as-file`)).toEqual({
       kind: 'file',
@@ -76,7 +76,7 @@ describe('parseSource', () => {
     ['TEMP/image@v1', 'ENOENT', /no such file, and it is not OCIDIR:TAG either$/],
     ['/dev/null', 'EINVAL', /neither a regular file nor a block device$/],
     ['a\0b', 'EINVAL', /NUL/],
-  ])('refuses %j with %s', (text, code, message) => {
+  ])('the source %j is refused with %s', (text, code, message) => {
     const expected = new RegExp(message.source.replaceAll('TEMP', temp))
     try {
       parseSource(text.replace('TEMP', temp))

@@ -24,7 +24,7 @@ function read(compressor: CompressorName, bytes: Uint8Array | undefined): unknow
 
 const eight = (first: Uint8Array, second: Uint8Array): Uint8Array => cat(u16(0x8008), first, second)
 
-test('the options of each compressor', () => {
+test('the options of each compressor are decoded', () => {
   expect(read('gzip', cat(u16(0x8008), u32(9), u16(15), u16(3)))).toEqual({
     compressionLevel: 9,
     windowSize: 15,
@@ -37,7 +37,7 @@ test('the options of each compressor', () => {
   expect(read('zstd', cat(u16(0x8004), u32(22)))).toEqual({ compressionLevel: 22 })
 })
 
-test('none are needed, except with lz4', () => {
+test('only lz4 requires compressor options', () => {
   expect(read('zstd', undefined)).toEqual({})
   expect(read('lzma', undefined)).toEqual({})
   expect(read('lz4', undefined)).toBe('EIO')

@@ -27,7 +27,7 @@ function eio(action: () => unknown): string {
   throw new Error('no error')
 }
 
-test('an image is a layer', () => {
+test('a squashfs image works as a layer', () => {
   const layer: Layer = open(withRoot([FILE], run(1, [{ name: 'a', offset: 0, type: 2 }])))
   expect(layer.lookup(layer.root, 'a')).toEqual({ name: 'a', ref: 0, ino: 1, type: 8 })
   expect(layer.root).toBeLessThan(layer.refSpan)
@@ -48,7 +48,7 @@ const LISTING = cat(
 )
 const ALL = ENTRIES.map((entry) => entry.name)
 
-test('a listing comes out in stored order and resumes at every position', () => {
+test('a listing comes in stored order and resumes at every position', () => {
   const image = open(withRoot([FILE], LISTING))
   expect(names(image)).toEqual(ALL)
   const fresh = open(withRoot([FILE], LISTING))
@@ -65,7 +65,7 @@ test('a listing comes out in stored order and resumes at every position', () => 
   }
 })
 
-test('openDirectoryAt gives the first name at or after, and its position can be resumed', () => {
+test('openDirectoryAt finds the first name at or after a name, and its position can be resumed', () => {
   const image = open(withRoot([FILE], LISTING))
   const listed = names(image)
   for (const name of [
@@ -87,7 +87,7 @@ test('openDirectoryAt gives the first name at or after, and its position can be 
   }
 })
 
-test('a position where no entry begins is EINVAL', () => {
+test('resuming a listing at a position where no entry begins is EINVAL', () => {
   const image = open(withRoot([FILE], LISTING))
   for (const position of [1, 12, 13, LISTING.length + 1, 2 ** 40]) {
     expect(() => image.openDirectory(image.root, position)).toThrow(
@@ -97,7 +97,7 @@ test('a position where no entry begins is EINVAL', () => {
   expect(image.openDirectory(image.root, LISTING.length).next()).toBeUndefined()
 })
 
-test('names that are not there, and directories that are none', () => {
+test('looking up an absent name finds nothing, and a lookup in a file is ENOTDIR', () => {
   const image = open(withRoot([FILE], LISTING))
   for (const name of ['', 'a', '0', '\xff', 'x'.repeat(257), '.', '..', '/']) {
     expect(image.lookup(image.root, name), name).toBeUndefined()
@@ -108,14 +108,14 @@ test('names that are not there, and directories that are none', () => {
   expect(() => image.openDirectoryAt(0, '')).toThrow(notDirectory)
 })
 
-test('an empty directory has no entries, whatever its block field says', () => {
+test('an empty directory has no entries, and its block field is not used', () => {
   const root = directoryInode(1, { size: 0, block: 0xffff_fff0, offset: 0xffff })
   const image = open(build({ inodes: [root], directories: run(1, [{ name: 'x', offset: 0, type: 2 }]) }))
   expect(names(image)).toEqual([])
   expect(image.lookup(image.root, 'x')).toBeUndefined()
 })
 
-test('a size without the surplus of 3 is read too (squashfs-tools-ng before 1.1.3)', () => {
+test('a directory size without the surplus of 3 is read too (squashfs-tools-ng before 1.1.3)', () => {
   const listing = cat(
     run(1, [{ name: 'a', offset: 0, type: 2 }]),
     run(1, [{ name: 'b', offset: 0, type: 2 }]),
@@ -124,7 +124,7 @@ test('a size without the surplus of 3 is read too (squashfs-tools-ng before 1.1.
   expect(names(open(build({ inodes: [FILE, root], directories: listing })))).toEqual(['a', 'b'])
 })
 
-test('the index of an extended directory leads to the right block, for every name', () => {
+test('the index of an extended directory leads to the right block for every name', () => {
   const { image, listed } = indexedImage()
   for (const name of listed) expect(image.lookup(image.root, name)?.name).toBe(name)
   for (const name of ['a', 'name-', 'name-00007x', 'name-99999', 'zz']) {
@@ -185,7 +185,7 @@ function indexedImage(wrong: { position?: number; block?: number; nameSize?: num
   return { image: open(built), listed }
 }
 
-test('the order of inodes decides about loops where the root comes last', () => {
+test('a directory that lists itself or the root is a loop if the root comes last', () => {
   // Inodes: child directory, then root. The child lists the root, or itself.
   const childSize = run(1, [{ name: 'up', offset: 0, type: 1 }]).length
   for (const target of [0, 32]) {
@@ -230,8 +230,8 @@ function chain(levels: number, rootIsLast: boolean, entries: (level: number) => 
   )
 }
 
-describe.each([true, false])('a directory has one name (root last: %j)', (rootIsLast) => {
-  test('in a tree of which each level lists the next one once', () => {
+describe.each([true, false])('directories with several names (root last: %j)', (rootIsLast) => {
+  test('a directory that is listed once by its parent can be reached', () => {
     const image = chain(3, rootIsLast, (level) => [`level${level}`])
     for (let again = 0; again < 2; again++) {
       const deepest = image.resolve('level3/level2/level1')
@@ -240,7 +240,7 @@ describe.each([true, false])('a directory has one name (root last: %j)', (rootIs
     }
   })
 
-  test('and is refused by a second one in the same directory', () => {
+  test('a second entry for a directory in the same parent is refused', () => {
     const image = chain(40, rootIsLast, () => ['a', 'b'])
     expect(image.lookup(image.root, 'a')).toMatchObject({ name: 'a' })
     expect(eio(() => image.lookup(image.root, 'b'))).toMatch(/another entry names too/)
@@ -250,7 +250,7 @@ describe.each([true, false])('a directory has one name (root last: %j)', (rootIs
     expect(image.lookup(image.root, 'a')).toMatchObject({ name: 'a' })
   })
 
-  test('and by a second directory, even one that has the listing in common', () => {
+  test('a second entry for a directory in another parent is refused, even if both share the listing', () => {
     // root -> one, two; both have the listing -> deep
     const deep = run(1, [{ name: 'deep', offset: rootIsLast ? 0 : 96, type: 1 }])
     const ofRoot = run(1, [
@@ -272,7 +272,7 @@ describe.each([true, false])('a directory has one name (root last: %j)', (rootIs
   })
 })
 
-test('where the root comes first, a directory that lists itself or what is above it is a loop', () => {
+test('a directory that lists itself or an ancestor is a loop if the root comes first', () => {
   const entry = (name: string, inode: number) => run(1, [{ name, offset: inode * 32, type: 1 }])
   const tree = (deep: number) => {
     // root (0) -> a (1) -> b (2) -> inode `deep`
@@ -287,7 +287,7 @@ test('where the root comes first, a directory that lists itself or what is above
   for (const deep of [0, 1, 2]) expect(eio(() => walk(tree(deep)))).toMatch(/loop/)
 })
 
-test('beyond the directories that are remembered, only what could be a loop is refused', () => {
+test('beyond the limit of remembered directories, only entries that could form a loop are refused', () => {
   const directory = { ref: 10_000, inodeNumber: 1 } as Inode
   const last = new DirectoryOrder(20_000, true, 2)
   const first = new DirectoryOrder(0, false, 2)
@@ -302,7 +302,7 @@ test('beyond the directories that are remembered, only what could be a loop is r
   expect(eio(() => first.check(directory, 4, 96))).toMatch(/for 2 directories only/)
 })
 
-test('a hundred thousand directories are told apart, also those with references near the limit of the format', () => {
+test('a hundred thousand directories are told apart, also with references near the limit of the format', () => {
   const parents = new DirectoryParents()
   const refs = Array.from({ length: 100_000 }, (_, i) => (i % 2 === 0 ? i * 32 : 2 ** 45 - 1 - i * 8192))
   for (const [i, ref] of refs.entries()) expect(parents.claim(ref, i, i * 20)).toBe(true)
@@ -319,7 +319,7 @@ test('a hundred thousand directories are told apart, also those with references 
 })
 
 describe('numbers of entries, and names', () => {
-  test('relative to a base of 0 wrap as in the kernel', () => {
+  test('an inode number relative to a base of 0 wraps as in the kernel', () => {
     const deltas = [40_000, 70_000, 0x8000, 65_536, 5]
     const entries = deltas.map((delta, i) => ({ name: `n${i}`, offset: 0, type: 2, delta }))
     const image = open(withRoot([fileInode(77, { size: 0 })], run(0, entries)))
@@ -330,7 +330,7 @@ describe('numbers of entries, and names', () => {
     expect(image.lookup(image.root, 'n0')).toMatchObject({ ino: 2 ** 32 + 40_000 - 65_536 })
   })
 
-  test('that stand twice are those of the first entry, in every call', () => {
+  test('a name that is listed twice is the first entry in every call', () => {
     const entries = [0, 1, 2].flatMap((i) => [
       { name: `name${i}`, offset: i * 32, type: 2, delta: i },
       { name: `name${i}`, offset: 96, type: 2, delta: 3 },
@@ -354,7 +354,7 @@ describe('numbers of entries, and names', () => {
     }
   })
 
-  test('that stand twice are the first one by the index, too', () => {
+  test('a lookup by the index finds the first entry of a name that is listed twice', () => {
     const member = (name: string, offset: number) => ({ name, offset, type: 2 })
     const first = run(1, [member('a', 0), member('m', 0)])
     const second = run(1, [member('m', 32), member('z', 0)])
@@ -377,7 +377,7 @@ describe('numbers of entries, and names', () => {
     expect(names(image, first.length)).toEqual(['z'])
   })
 
-  test('out of order are listed as stored, with a hint to look them up', () => {
+  test('names out of order are listed as stored, with a hint to look them up', () => {
     const entries = ['b', 'c', 'a', 'c', 'd'].map((name) => ({ name, offset: 0, type: 2 }))
     const image = open(withRoot([FILE], run(1, entries)))
     const cursor = image.openDirectory(image.root, 0)
@@ -391,7 +391,7 @@ describe('numbers of entries, and names', () => {
   })
 })
 
-test('resolve finds paths and refuses what is none', () => {
+test('resolve finds paths and refuses malformed ones', () => {
   const image = open(withRoot([FILE], run(1, [{ name: 'a', offset: 0, type: 2 }])))
   expect(image.resolve('/')).toBe(image.root)
   expect(image.resolve('./a')).toBe(0)

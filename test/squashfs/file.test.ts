@@ -64,7 +64,7 @@ const MIXED_CONTENT = Buffer.concat([
   CONTENT.subarray(2 * BLOCK_SIZE + 50, 2 * BLOCK_SIZE + 150),
 ])
 
-test('extents describe blocks, holes as one piece, and the tail end', () => {
+test('extents describe blocks, a hole as one piece, and the tail end', () => {
   expect(pieces(open(MIXED), 10, 1e9)).toEqual([
     {
       block: { source: 7, position: 96, storedSize: 4096, kindBits: 1, maxSize: 4096 },
@@ -85,7 +85,7 @@ test('extents describe blocks, holes as one piece, and the tail end', () => {
   ])
 })
 
-test('every range gives the same bytes as a slice', () => {
+test('a read of every range gives the same bytes as a slice', () => {
   const image = open(MIXED)
   const source = new MemorySource(MIXED.bytes)
   const edges = [0, 1, 4095, 4096, 4097, 8191, 12287, 12288, 16383, 16384, 16385, 16483, 16484, 20000]
@@ -98,7 +98,7 @@ test('every range gives the same bytes as a slice', () => {
   expect(image.stat(0)).toMatchObject({ size: 16484, blocks: 33, blksize: 4096, nlink: 1 })
 })
 
-test('seek knows data and holes', () => {
+test('seek finds data and holes', () => {
   const image = open(MIXED)
   const end = 4 * BLOCK_SIZE + 100
   expect([0, 5, 4096, 9000, 12288, 16384, 16400].map((at) => image.seek(0, at, 'data'))).toEqual([
@@ -120,7 +120,7 @@ test('seek knows data and holes', () => {
   expect(pieces(sparse, 0, 1e6)).toEqual([{ hole: 9000 }])
 })
 
-test('what is no file has no extents', () => {
+test('extents are refused for a directory and a negative or fractional position, and are empty past the end', () => {
   const image = open(MIXED)
   expect(code(() => image.extents(image.root, 0, 1, { hole() {}, block() {}, file() {} }))).toBe('EISDIR')
   expect(code(() => pieces(image, -1, 5))).toBe('EINVAL')
@@ -132,7 +132,7 @@ test('what is no file has no extents', () => {
 const MANY = 60_000
 const STORED = Array.from({ length: MANY }, (_, i) => (i % 7 === 3 ? 0 : PLAIN | (1 + (i % 5))))
 
-test('any place in a long block list is found, in any order, as by adding up from the start', () => {
+test('every place in a long block list is found in any order', () => {
   const positions: number[] = []
   let at = 96
   for (const stored of STORED) {

@@ -33,19 +33,19 @@ function list(image: SquashfsImage): void {
   while (cursor.next() !== undefined);
 }
 
-test('a name longer than the format allows (squashfuse issue 153)', () => {
+test('a name longer than the format allows is EIO (squashfuse issue 153)', () => {
   const listing = run(1, [{ name: 'a', offset: 0, type: 2, nameSize: 65536 }])
   const image = open(withRoot([FILE], listing))
   expect(eio(() => list(image))).toMatch(/name of 65536 bytes/)
   expect(eio(() => image.lookup(image.root, 'a'))).toMatch(/name of 65536/)
 })
 
-test('a name longer than the rest of the listing', () => {
+test('a name longer than the rest of the listing is EIO', () => {
   const image = open(withRoot([FILE], run(1, [{ name: 'a', offset: 0, type: 2, nameSize: 200 }])))
   expect(eio(() => list(image))).toMatch(/name of 200 bytes/)
 })
 
-test('a uid, fragment or xattr index beyond its table (squashfuse issue 154)', () => {
+test('a uid, fragment or xattr index beyond its table is EIO (squashfuse issue 154)', () => {
   const listing = run(1, [{ name: 'a', offset: 0, type: 2 }])
   const uid = open(
     withRoot([cat(inodeBase(2, 1, 0o644, 9), u32(0), u32(0xffff_ffff), u32(0), u32(0))], listing),
@@ -67,7 +67,7 @@ test('a uid, fragment or xattr index beyond its table (squashfuse issue 154)', (
   expect(eio(() => xattr.stat(0))).toMatch(/xattr id table: index 3/)
 })
 
-test('a fragment index equal to the count (squashfs-tools issue 408)', () => {
+test('a fragment index equal to the count is EIO (squashfs-tools issue 408)', () => {
   const image = open(
     withRoot([fileInode(1, { fragment: 1, size: 10 })], run(1, [{ name: 'a', offset: 0, type: 2 }]), {
       data: new Uint8Array(100),
@@ -77,7 +77,7 @@ test('a fragment index equal to the count (squashfs-tools issue 408)', () => {
   expect(eio(() => read(image, 10))).toMatch(/index 1, but it has 1/)
 })
 
-test('an inode reference past the decoded block (squashfuse issue 158)', () => {
+test('an inode reference past the decoded block is EIO (squashfuse issue 158)', () => {
   for (const offset of [300, 8191, 8192, 65535]) {
     const image = open(withRoot([FILE], run(1, [{ name: 'a', offset, type: 2 }])))
     expect(eio(() => image.stat(image.lookup(image.root, 'a')!.ref))).toMatch(/offset|reference/)
@@ -91,7 +91,7 @@ test('an inode reference past the decoded block (squashfuse issue 158)', () => {
   expect(eio(() => list(listing))).toMatch(/offset 8000/)
 })
 
-test('a tail end outside its fragment (squashfs-tools issue 398)', () => {
+test('a tail end outside its fragment is EIO (squashfs-tools issue 398)', () => {
   const listing = run(1, [{ name: 'a', offset: 0, type: 2 }])
   const spec = { data: new Uint8Array(4096), fragments: [{ start: 96, stored: PLAIN | 200 }] }
   const beyond = open(
@@ -115,13 +115,16 @@ test('a tail end outside its fragment (squashfs-tools issue 398)', () => {
   expect(eio(() => read(outside, 10))).toMatch(/outside the data area/)
 })
 
-test.each(['/', 'a/b', '..', '.', 'a\0b'])('the name %j (squashfs-tools issue 50)', (name) => {
-  const image = open(withRoot([FILE], run(1, [{ name, offset: 0, type: 2 }])))
-  expect(eio(() => list(image))).toMatch(/name/)
-  expect(eio(() => image.lookup(image.root, name))).toMatch(/name/)
-})
+test.each(['/', 'a/b', '..', '.', 'a\0b'])(
+  'the name %j in a listing is EIO (squashfs-tools issue 50)',
+  (name) => {
+    const image = open(withRoot([FILE], run(1, [{ name, offset: 0, type: 2 }])))
+    expect(eio(() => list(image))).toMatch(/name/)
+    expect(eio(() => image.lookup(image.root, name))).toMatch(/name/)
+  },
+)
 
-test('a header with too many entries, a wrong entry type', () => {
+test('a directory header with too many entries and a wrong entry type are EIO', () => {
   const entry = { name: 'a', offset: 0, type: 2 }
   expect(eio(() => list(open(withRoot([FILE], run(1, [entry], 0, 257)))))).toMatch(/257 entries/)
   expect(eio(() => list(open(withRoot([FILE], run(1, [entry], 0, 2)))))).toMatch(/EIO|listing|past the end/)
@@ -130,7 +133,7 @@ test('a header with too many entries, a wrong entry type', () => {
   }
 })
 
-test('a root that is no directory, and a root that is not there', () => {
+test('a root that is no directory and a root that is missing are EIO', () => {
   const listing = run(1, [{ name: 'a', offset: 0, type: 2 }])
   expect(eio(() => open(build({ inodes: [FILE], directories: listing })))).toMatch(
     /root inode is no directory/,
@@ -223,7 +226,7 @@ function walkAll(image: SquashfsImage, source: MemorySource): number {
   return found
 }
 
-test('no single damaged byte does anything but EIO', () => {
+test('a single damaged byte causes no error but a file system error', () => {
   const whole = walkAll(open(RICH), new MemorySource(RICH.bytes))
   expect(whole).toBeGreaterThan(15)
   const metadataStart = 96 + 8192 + 64

@@ -112,15 +112,18 @@ const INODES: readonly (readonly [string, Uint8Array, Partial<Inode>])[] = [
   ['extended socket', cat(base(14), IPC, XATTR), { mode: 0o144751, nlink: 8, xattrIndex: 13 }],
 ]
 
-test.each(INODES)('%s', (_name, record, fields) => {
-  const common = { ref: 42, uid: 70_000, gid: 1000, mtime: 3_000_000_000, inodeNumber: 77 }
-  expect(decode(record)).toMatchObject({ ...common, ...fields })
-  // The same wherever a block boundary falls.
-  for (let lead = 8192 - record.length; lead < 8192; lead++) {
-    const { tailPosition: _p, tailOffset: _o, ...decoded } = decode(record, lead)
-    expect(decoded).toMatchObject({ ...common, ...fields })
-  }
-})
+test.each(INODES)(
+  'every field of a %s is decoded at every position of its block',
+  (_name, record, fields) => {
+    const common = { ref: 42, uid: 70_000, gid: 1000, mtime: 3_000_000_000, inodeNumber: 77 }
+    expect(decode(record)).toMatchObject({ ...common, ...fields })
+    // The same wherever a block boundary falls.
+    for (let lead = 8192 - record.length; lead < 8192; lead++) {
+      const { tailPosition: _p, tailOffset: _o, ...decoded } = decode(record, lead)
+      expect(decoded).toMatchObject({ ...common, ...fields })
+    }
+  },
+)
 
 test.each(INODES)('%s: every proper prefix of the fixed fields is EIO', (name, record) => {
   // The block list is read when it is needed; its absence shows there.
@@ -153,17 +156,17 @@ test.each([
     /block list/,
   ],
   ['fragment without a tail end', cat(base(2), u32(96), u32(0), u32(0), u32(4096)), /multiple/],
-])('%s is EIO', (_name, record, message) => {
+])('an inode with a wrong field is EIO: %s', (_name, record, message) => {
   const error = failure(record)
   expect(error.code).toBe('EIO')
   expect(error.message).toMatch(message)
 })
 
-test('a link target of exactly 4096 bytes is good, as in the kernel', () => {
+test('a link target of exactly 4096 bytes is accepted, as in the kernel', () => {
   expect(decode(cat(base(3), u32(1), u32(4096), new Uint8Array(4096).fill(97))).size).toBe(4096)
 })
 
-test('an empty link target is read, as the kernel does', () => {
+test('an empty link target is accepted, as in the kernel', () => {
   expect(decode(cat(base(3), u32(1), u32(0))).size).toBe(0)
   expect(decode(cat(base(10), u32(1), u32(0), u32(5))).xattrIndex).toBe(5)
 })

@@ -50,7 +50,7 @@ const BLOCK = 1 << 20
 // Some 16 times the metadata cache: 2^22 blocks in 2048 metadata blocks.
 const BLOCKS = 2 ** 22
 
-test('a long block list is walked once, whether by reads or by seeks', () => {
+test('a long block list is walked once, both by reads and by seeks', () => {
   const size = BLOCKS * BLOCK
   const built = holes(BLOCKS, BLOCK, BLOCKS - 5000)
   const dataAt = (BLOCKS - 5000) * BLOCK
@@ -96,7 +96,7 @@ test('a block list beyond the bound is refused before it is walked, and one of 2
   expect(firstBlock(large, 2 ** 25 * BLOCK - 1)).toBe('hole')
 })
 
-test('a directory of a million equal names lists one, and is soon given up for others', () => {
+test('a directory of a million equal names lists one, and a lookup of another name gives up early', () => {
   const { image, cost } = counted(equalNames(1400))
   const before = cost(() => image.lookup(image.root, 'a'))
   expect(before.result).toMatchObject({ name: 'a', ref: 0 })
@@ -157,7 +157,7 @@ test('a large directory without an index is walked once', () => {
   }
 })
 
-test('a value, or a name of the index, larger than can be is refused before it is skipped', () => {
+test('a value or an index name that is too large is refused before it is skipped', () => {
   const attribute = counted(longAttribute(10_000_000))
   for (const request of [
     () => attribute.image.getxattr(0, 'user.second'),

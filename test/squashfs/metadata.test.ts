@@ -41,7 +41,7 @@ function eio(action: () => unknown): string {
   throw new Error('no error')
 }
 
-test('a record that crosses two blocks is read whole', () => {
+test('a metadata record that crosses two blocks is read whole', () => {
   const cursor = new MetadataCursor(tableOf(PLAIN), 0, 8189)
   const at = cursor.take(5)
   expect([...cursor.bytes.subarray(at, at + 5)]).toEqual([...FIRST.subarray(8189), ...SECOND.subarray(0, 2)])
@@ -50,7 +50,7 @@ test('a record that crosses two blocks is read whole', () => {
   expect(cursor.view.getUint8(next)).toBe(SECOND[2])
 })
 
-test('skip and copy cross blocks too, and a used-up block counts as the start of the next', () => {
+test('skip and copy cross metadata blocks, and a used-up block counts as the start of the next', () => {
   const cursor = new MetadataCursor(tableOf(PLAIN), 0, 0)
   cursor.skip(8192)
   expect([cursor.blockPosition, cursor.offset]).toEqual([8194, 0])
@@ -58,7 +58,7 @@ test('skip and copy cross blocks too, and a used-up block counts as the start of
   expect([...cursor.copy(4)]).toEqual([...FIRST.subarray(8190), ...SECOND.subarray(0, 2)])
 })
 
-test('an offset at or past the decoded length is EIO, not other memory (squashfuse issue 158)', () => {
+test('a metadata offset at or past the decoded length is EIO (squashfuse issue 158)', () => {
   const table = tableOf(PLAIN)
   expect(eio(() => new MetadataCursor(table, 8194, 100))).toMatch(/offset 100.*100 bytes/)
   expect(eio(() => new MetadataCursor(table, 0, 65535))).toMatch(/offset 65535/)
@@ -66,7 +66,7 @@ test('an offset at or past the decoded length is EIO, not other memory (squashfu
   expect(inside.view.getUint8(inside.take(1))).toBe(SECOND[99])
 })
 
-test('nothing outside the legal range of the table is read', () => {
+test('metadata outside the legal range of the table is not read', () => {
   const table = tableOf(PLAIN, 8194)
   expect(eio(() => table.block(8194))).toMatch(/outside 0\.\.8194/)
   expect(eio(() => table.block(-1))).toMatch(/outside/)
@@ -85,18 +85,18 @@ test.each([
     'decodes to too much',
     cat(u16(deflateSync(new Uint8Array(8193)).length), deflateSync(new Uint8Array(8193))),
   ],
-])('a block that is %s is EIO', (_name, bytes) => {
+])('a metadata block that is %s is EIO', (_name, bytes) => {
   expect(eio(() => tableOf(bytes).block(0))).toMatch(/^img: table: metadata block at 0/)
 })
 
-test('a compressed block of full size decodes', () => {
+test('a compressed metadata block of full size is decoded', () => {
   const stored = deflateSync(FIRST)
   const block = tableOf(cat(u16(stored.length), stored)).block(0)
   expect(block.length).toBe(8192)
   expect(Buffer.compare(block.bytes, FIRST)).toBe(0)
 })
 
-test('a failed read leaves the cache as it was, and the next one may succeed', () => {
+test('a failed read leaves the metadata cache unchanged, and the next read may succeed', () => {
   const bytes = PLAIN.slice()
   let fail = true
   const memory = new MemorySource(bytes)
@@ -116,7 +116,7 @@ test('a failed read leaves the cache as it was, and the next one may succeed', (
   expect(table.block(0).length).toBe(8192)
 })
 
-test('one cache serves several images, stays within its bound and keeps what is used', () => {
+test('one metadata cache serves several images, stays within its bound and keeps recently used blocks', () => {
   const cache = new MetadataCache(40 * 1024)
   const tables = [0, 1, 2].map(() => tableOf(PLAIN, PLAIN.length, cache))
   const first = tables.map((table) => table.block(0))

@@ -42,7 +42,7 @@ function failure(bytes: Uint8Array, size = SOURCE_SIZE): FsError {
   throw new Error('decoded')
 }
 
-test('all fields come out in their places', () => {
+test('every field of the squashfs superblock is decoded', () => {
   expect(superblock()).toHaveLength(SUPERBLOCK_SIZE)
   expect(decodeSuperblock(superblock(), SOURCE_SIZE, 'x')).toEqual({
     inodeCount: 21,
@@ -65,7 +65,7 @@ test('all fields come out in their places', () => {
   })
 })
 
-test('every proper prefix is EIO, and says what is missing from which file', () => {
+test('every proper prefix of the squashfs superblock is EIO, and the error names file and missing part', () => {
   const bytes = superblock()
   expect(failure(bytes.subarray(0, 50)).message).toBe(
     'x.sqfs: ends after 50 bytes, the superblock of a squashfs image has 96',
@@ -77,7 +77,7 @@ test('every proper prefix is EIO, and says what is missing from which file', () 
 
 const NONE = u64(0xffff_ffff_ffff_ffffn)
 
-test('optional tables may be absent, and the fragment table means nothing without fragments', () => {
+test('optional tables may be absent, and the fragment table is ignored without fragments', () => {
   const decoded = decodeSuperblock(
     superblock({ xattrTable: NONE, exportTable: NONE, fragmentCount: u32(0), fragmentTable: u64(3) }),
     SOURCE_SIZE,
@@ -110,14 +110,14 @@ test.each([
   ['root block outside', { rootBlock: cat(u32(1000), u16(0)) }, /root inode 1000/],
   ['root block above 2^32', { rootBlock: cat(u32(0), u16(1)) }, /root inode 4294967296/],
   ['root offset', { rootOffset: u16(8192) }, /root inode 5:8192/],
-])('%s is EIO', (_name, change, message) => {
+])('a squashfs superblock with a wrong field is EIO: %s', (_name, change, message) => {
   const error = failure(superblock(change))
   expect(error.code).toBe('EIO')
   expect(error.message).toMatch(message)
   expect(error.message).toMatch(/^x\.sqfs/)
 })
 
-test('other formats are told apart', () => {
+test('the error for another squashfs version, byte order or format names it', () => {
   expect(failure(superblock({ major: u16(3), minor: u16(1) })).message).toMatch(/version 3\.1/)
   expect(failure(superblock({ minor: u16(1) })).message).toMatch(/version 4\.1/)
   const bigEndian = failure(superblock({ magic: Uint8Array.of(0x73, 0x71, 0x73, 0x68) }))

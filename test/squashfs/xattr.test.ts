@@ -35,7 +35,7 @@ function code(action: () => unknown): string {
 
 const VALUE = Uint8Array.from({ length: 300 }, (_, i) => i & 0xff)
 
-test('prefixes, values in place and elsewhere, and unknown types', () => {
+test('extended attributes have their prefixes, values in and out of line, and unknown types are hidden', () => {
   const shared = pair(0, 'first', VALUE)
   const valueAt = 4 + 'first'.length
   const pairs = cat(
@@ -66,7 +66,7 @@ test('prefixes, values in place and elsewhere, and unknown types', () => {
   expect(layer.stat(0).blocks).toBe(Math.ceil(pairs.length / 512))
 })
 
-test('a value longer than a metadata block, and a long name', () => {
+test('a value longer than a metadata block and a long name are read whole', () => {
   const value = Uint8Array.from({ length: 20_000 }, (_, i) => (i * 3) & 0xff)
   const name = 'n'.repeat(250)
   const layer = image(cat(pair(0, name, value), pair(0, 'z', VALUE)), { count: 2 })
@@ -74,7 +74,7 @@ test('a value longer than a metadata block, and a long name', () => {
   expect(layer.getxattr(0, 'user.z')).toEqual(VALUE)
 })
 
-test('an index without a table counts as no attributes, as in the kernel', () => {
+test('an xattr index without a table means no attributes, as in the kernel', () => {
   const layer = open(withRoot([extendedFileInode(1, { size: 0, xattr: 5 })], LISTING))
   expect(layer.listxattr(0)).toEqual([])
   expect(layer.getxattr(0, 'user.a')).toBeUndefined()
@@ -100,11 +100,11 @@ test.each([
   ],
   ['a far value past its block', image(pair(0x0100, 'a', u64(0x1000)), { count: 1 })],
   ['a far value that is no reference', image(pair(0x0100, 'a', text('short')), { count: 1 })],
-])('%s is EIO', (_name, layer) => {
+])('damaged extended attributes are EIO: %s', (_name, layer) => {
   expect(code(() => [layer.listxattr(0), layer.getxattr(0, 'user.a')])).toBe('EIO')
 })
 
-test('a list longer than Linux can give is E2BIG', () => {
+test('a list of attributes longer than Linux can return is E2BIG', () => {
   const many = Array.from({ length: 400 }, (_, i) => pair(0, `${'n'.repeat(200)}${i}`, new Uint8Array(0)))
   expect(code(() => image(cat(...many), { count: 400 }).listxattr(0))).toBe('E2BIG')
 })

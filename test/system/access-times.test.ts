@@ -9,7 +9,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { expect, it } from 'vitest'
+import { expect, test } from 'vitest'
 import { isMounted, mountKernelOverlay, needs, titled, unmount } from '../library/index.ts'
 import { inScene, SILENT } from '../library/scenes/life.ts'
 
@@ -37,7 +37,7 @@ function accessTimes(folder: string): Record<string, Date> {
   return Object.fromEntries([...FILES, ...COPIES].map((path) => [path, statSync(join(folder, path)).atime]))
 }
 
-it.skipIf(!need.ok)(
+test.skipIf(!need.ok)(
   titled(
     'using a mount leaves the times of access of the lower, and copies have them, as in overlayfs',
     need,

@@ -1,6 +1,6 @@
 import { chmodSync, chownSync, mkdirSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { mksquashfs, mountKernelSquashfs, needs, run, titled, unmount, withTarget } from '../library/index.ts'
 import { readXattrs, setXattr } from '../library/programs/native.ts'
 import { inScene, readLog, SILENT } from '../library/scenes/life.ts'
@@ -18,7 +18,7 @@ const as = (id: number, command: string, ...args: readonly string[]) =>
   })
 
 describe.skipIf(!need.ok)(titled('access lists', need), () => {
-  it('are obeyed wherever they are shown: directories, read-only or not, and an upper that is only shown', async () => {
+  test('are obeyed wherever they are shown: directories, read-only or not, and an upper that is only shown', async () => {
     await inScene(async ({ folder, target, atomfs }) => {
       chmodSync(folder, 0o755)
       for (const path of ['low', 'low/closed', 'up', 'work', 'tree']) mkdirSync(join(folder, path))
@@ -65,7 +65,7 @@ describe.skipIf(!need.ok)(titled('access lists', need), () => {
     })
   })
 
-  it('name users and groups as owners are shown, in both directions, and so do capabilities', async () => {
+  test('name users and groups as owners are shown, in both directions, and so do capabilities', async () => {
     await inScene(async ({ folder, target, atomfs }) => {
       chmodSync(folder, 0o755)
       for (const path of ['low', 'up', 'work']) mkdirSync(join(folder, path))
@@ -106,7 +106,7 @@ describe.skipIf(!need.ok)(titled('access lists', need), () => {
 
 describe.skipIf(!need.ok)(titled('attributes of trusted.', need), () => {
   const users = 'are named to root of the machine only, who alone can read them'
-  it(users, async () => {
+  test(users, async () => {
     await inScene(async ({ folder, target, atomfs }) => {
       chmodSync(folder, 0o755)
       for (const path of ['tree', 'up', 'copies']) mkdirSync(join(folder, path))
@@ -133,7 +133,7 @@ describe.skipIf(!need.ok)(titled('attributes of trusted.', need), () => {
 })
 
 describe.skipIf(!withKernel.ok)(titled('an image without attributes', withKernel), () => {
-  it('says so once, and programs see what they see with the squashfs of the kernel', async () => {
+  test('says so once, and programs see what they see with the squashfs of the kernel', async () => {
     await inScene(async ({ folder, target, runDir, atomfs }) => {
       mkdirSync(join(folder, 'tree'))
       writeFileSync(join(folder, 'tree/f'), '#!/bin/sh\nexit 7\n', { mode: 0o755 })
@@ -180,7 +180,7 @@ describe.skipIf(!withKernel.ok)(titled('an image without attributes', withKernel
 })
 
 describe.skipIf(!need.ok)(titled('inode numbers', need), () => {
-  it('fit 32 bits in a mount of images and directories, before and after a copy and a remount', async () => {
+  test('fit 32 bits in a mount of images and directories, before and after a copy and a remount', async () => {
     await inScene(async ({ folder, target, atomfs }) => {
       for (const path of ['one/d', 'two/d', 'tree/d', 'up', 'work'])
         mkdirSync(join(folder, path), { recursive: true })

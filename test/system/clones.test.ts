@@ -1,6 +1,6 @@
 import { lchownSync, mkdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { needs, run, titled, unmount } from '../library/index.ts'
 import { inScene, SILENT } from '../library/scenes/life.ts'
 
@@ -23,7 +23,7 @@ for (const [kind, ...mkfs] of [
 ] as const) {
   const need = needs('root', 'fuse', 'loop', mkfs[0], 'findmnt')
   describe.skipIf(!need.ok)(titled(`on ${kind}`, need), () => {
-    it('copies of files are not synced one by one, and are whole', async () => {
+    test('copies of files are not synced one by one, and are whole', async () => {
       await inScene(async ({ folder, target, atomfs }) => {
         const [file, disk] = [join(folder, 'file'), join(folder, 'disk')]
         writeFileSync(file, '')

@@ -1,6 +1,6 @@
 import { chownSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
   ATOMFS_FUSE,
   appendVerity,
@@ -41,7 +41,7 @@ afterAll(() => {
 })
 
 describe.skipIf(!need.ok)(titled('the environment of a daemon', need), () => {
-  it('holds what is listed, and nothing that decides what code is loaded', async () => {
+  test('holds what is listed, and nothing that decides what code is loaded', async () => {
     await inScene(async ({ target, runDir, atomfs }) => {
       const env = {
         ATOMFS_TEST_RUN_DIR: runDir,
@@ -75,7 +75,7 @@ function shownOptions(target: string): readonly string[] {
 }
 
 describe.skipIf(!need.ok)(titled('options of mount(8)', need), () => {
-  it.each([
+  test.each([
     ['noatime', ['noatime']],
     ['relatime,nodiratime', ['relatime', 'nodiratime']],
     ['sync,dirsync', ['sync', 'dirsync', 'relatime']],
@@ -92,7 +92,7 @@ describe.skipIf(!need.ok)(titled('options of mount(8)', need), () => {
     })
   })
 
-  it('nosymfollow: links are shown and not followed', async () => {
+  test('nosymfollow: links are shown and not followed', async () => {
     await inScene(async ({ folder, target, atomfs }) => {
       const tree = join(folder, 'tree')
       mkdirSync(tree)
@@ -106,7 +106,7 @@ describe.skipIf(!need.ok)(titled('options of mount(8)', need), () => {
     })
   })
 
-  it('a call without a verb mounts', async () => {
+  test('a call without a verb mounts', async () => {
     await inScene(async ({ target, atomfs }) => {
       expect(await atomfs(life.image, target, '-o', 'rw,nodev')).toMatchObject(SILENT)
       expect((await run('cat', [join(target, 'etc/motd')])).stdout).toBe('hello\n')
@@ -125,7 +125,7 @@ describe.skipIf(!need.ok)(titled('options of mount(8)', need), () => {
 const needMount = needs('root', 'fuse', 'mksquashfs', 'mount.fuse3', 'node-in-place')
 
 describe.skipIf(!needMount.ok)(titled('mount(8)', needMount), () => {
-  it('mounts by mount.fuse3, with the options it adds', async () => {
+  test('mounts by mount.fuse3, with the options it adds', async () => {
     await inScene(async ({ target, runDir }) => {
       const env = { ATOMFS_TEST_RUN_DIR: runDir }
       const options = 'noatime,nosymfollow,_netdev,x-gvfs-hide'
@@ -140,7 +140,7 @@ describe.skipIf(!needMount.ok)(titled('mount(8)', needMount), () => {
 })
 
 describe.skipIf(!need.ok)(titled('a mount that is bound to a second place', need), () => {
-  it('is unmounted at its first, goes on at the second, and ends with that', async () => {
+  test('is unmounted at its first, goes on at the second, and ends with that', async () => {
     await inScene(async ({ folder, target, runDir, atomfs }) => {
       const other = join(folder, 'other')
       mkdirSync(other)
@@ -161,7 +161,7 @@ describe.skipIf(!need.ok)(titled('a mount that is bound to a second place', need
 })
 
 describe.skipIf(!need.ok)(titled('what names an image', need), () => {
-  it('a layout without a tag, by itself and by digest, in every command', async () => {
+  test('a layout without a tag, by itself and by digest, in every command', async () => {
     await inScene(async ({ folder, target, atomfs }) => {
       const layout = join(folder, 'layout')
       await writeOciLayout(layout, [{ layers: [{ file: life.image }] }])
@@ -186,7 +186,7 @@ describe.skipIf(!need.ok)(titled('what names an image', need), () => {
     })
   })
 
-  it('an offset, wherever an image can be named', async () => {
+  test('an offset, wherever an image can be named', async () => {
     await inScene(async ({ folder, target, atomfs }) => {
       const file = join(folder, 'with-head')
       writeFileSync(file, Buffer.concat([Buffer.alloc(8192, 7), readFileSync(life.image)]))
@@ -200,7 +200,7 @@ describe.skipIf(!need.ok)(titled('what names an image', need), () => {
     })
   })
 
-  it('a root hash that is none is an error, and no corruption', async () => {
+  test('a root hash that is none is an error, and no corruption', async () => {
     await withTempDir(async (folder) => {
       const file = join(folder, 'image')
       writeFileSync(file, readFileSync(life.image))
@@ -268,11 +268,11 @@ describe.skipIf(!need.ok)(titled('paths that are not UTF-8', need), () => {
     })
   }
 
-  it('name sources, targets, uppers, logs, folders of runtime data and the working directory', async () => {
+  test('name sources, targets, uppers, logs, folders of runtime data and the working directory', async () => {
     await inLayout(() => [], SCRIPT)
   })
 
-  it.skipIf(!needHelper.ok)(titled('are handed to fusermount3 as they are', needHelper), async () => {
+  test.skipIf(!needHelper.ok)(titled('are handed to fusermount3 as they are', needHelper), async () => {
     const script = `
       set -e; odd=$(printf 'x\\377\\376y'); mkdir "$odd"
       "$1" mount "$2" "$odd"; test "$(cat "$odd/etc/motd")" = hello; "$1" umount "$odd"; rmdir "$odd"`
@@ -284,7 +284,7 @@ describe.skipIf(!need.ok)(titled('paths that are not UTF-8', need), () => {
 })
 
 describe.skipIf(!needHelper.ok)(titled('a writable mount of a plain user', needHelper), () => {
-  it('of an image of root says that it cannot be written to, and what helps', async () => {
+  test('of an image of root says that it cannot be written to, and what helps', async () => {
     await inScene(async ({ folder, target, runDir }) => {
       for (const path of [folder, target]) chownSync(path, uid, uid)
       const [program = '', ...words] = asUser(folder)

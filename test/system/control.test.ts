@@ -12,7 +12,7 @@ import {
   writeSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { libcFunction } from '../../src/sys/ffi/libc.ts'
 import { encodeUnixAddress } from '../../src/sys/process/unix-datagram.ts'
 import { ATOMFS_FUSE, appendVerity, daemonPid, isMounted, removeTempDir, run } from '../library/index.ts'
@@ -32,7 +32,7 @@ beforeAll(async () => {
 afterAll(() => removeTempDir(life.folder))
 
 describe('status', () => {
-  it('answers the owner alone; another user is told whose it is', async () => {
+  test('answers the owner alone; another user is told whose it is', async () => {
     await inScene(async ({ folder, target, runDir, atomfs }) => {
       await atomfs('mount', life.image, target)
       const [entry] = entries(runDir)
@@ -55,7 +55,7 @@ describe('status', () => {
     })
   })
 
-  it('shows one mount or all, for people and for programs, whatever the length of the names', async () => {
+  test('shows one mount or all, for people and for programs, whatever the length of the names', async () => {
     await inScene(async ({ folder, runDir, atomfs }) => {
       const long = join(folder, 'x'.repeat(200), 'y'.repeat(200))
       const short = join(folder, 's')
@@ -83,7 +83,7 @@ describe('status', () => {
 })
 
 describe('verify of a target', () => {
-  it('is 0 for a good image, 1 for an unverified one and for one that was damaged', async () => {
+  test('is 0 for a good image, 1 for an unverified one and for one that was damaged', async () => {
     await inScene(async ({ folder, target, atomfs }) => {
       await atomfs('mount', '--root-hash', rootHash, life.image, target)
       expect(await atomfs('verify', target)).toMatchObject({ status: 0, stdout: `${life.image}: OK\n` })
@@ -144,7 +144,7 @@ class Manager {
 }
 
 describe('a service manager', () => {
-  it.each(['a path', 'an abstract name'])(
+  test.each(['a path', 'an abstract name'])(
     'is told of start and end at %s, whoever is the main process',
     async (kind) => {
       await inScene(async ({ folder, target, runDir }) => {
@@ -178,7 +178,7 @@ describe('a service manager', () => {
     },
   )
 
-  it('may wait for a line on a descriptor, which comes only when the mount serves', async () => {
+  test('may wait for a line on a descriptor, which comes only when the mount serves', async () => {
     await inScene(async ({ target, runDir, atomfs }) => {
       const script = '"$0" mount --ready-fd 30 "$1" "$2" 30>&1; echo "$?"'
       const env = { ATOMFS_TEST_RUN_DIR: runDir }
@@ -193,7 +193,7 @@ describe('a service manager', () => {
 })
 
 describe('--log', () => {
-  it('goes to a file, at a level, one line an event', async () => {
+  test('goes to a file, at a level, one line an event', async () => {
     await inScene(async ({ folder, target, runDir, atomfs }) => {
       const log = join(folder, 'a log')
       const image = join(folder, 'image')

@@ -1,12 +1,12 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { expect, it } from 'vitest'
+import { expect, test } from 'vitest'
 import { atomfsFuse, needs, runProgram, titled, unmount, withTempDir } from '../library/index.ts'
 
 const need = needs('root', 'fuse')
 const SIZE = 4 << 20
 
-it.skipIf(!need.ok)(
+test.skipIf(!need.ok)(
   titled('what was written directly and asynchronously is what others read through the page cache', need),
   { timeout: 120_000 },
   () =>

@@ -11,7 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { ATOMFS_FUSE, daemonPid, isMounted, removeTempDir, run } from '../library/index.ts'
 import { isGone, until } from '../library/programs/wait.ts'
 import { entries, inScene, type LifeImage, makeLifeImage, readLog, SILENT } from '../library/scenes/life.ts'
@@ -41,7 +41,7 @@ async function expectEnd(name: string, pid: number, runDir: string, target: stri
 }
 
 describe('a mount in the background ends by', () => {
-  it.each([
+  test.each([
     ['umount(8)', 'umount', []],
     ['umount -l', 'umount', ['-l']],
     ['fusermount3 -u', 'fusermount3', ['-u']],
@@ -58,7 +58,7 @@ describe('a mount in the background ends by', () => {
     })
   })
 
-  it('SIGTERM', async () => {
+  test('SIGTERM', async () => {
     await inScene(async ({ target, runDir, atomfs }) => {
       await atomfs('mount', life.image, target)
       const pid = daemonPid(runDir)
@@ -67,7 +67,7 @@ describe('a mount in the background ends by', () => {
     })
   })
 
-  it('not by SIGHUP, SIGINT or SIGUSR1, and not by the end of the session that mounted', async () => {
+  test('not by SIGHUP, SIGINT or SIGUSR1, and not by the end of the session that mounted', async () => {
     await inScene(async ({ target, runDir, atomfs }) => {
       await run('setsid', ['-w', ATOMFS_FUSE, 'mount', life.image, target], {
         env: { ATOMFS_TEST_RUN_DIR: runDir },
@@ -80,7 +80,7 @@ describe('a mount in the background ends by', () => {
     })
   })
 
-  it.each([
+  test.each([
     ['a mount namespace of root', ['-m']],
     ['a user and mount namespace', ['-rm']],
   ])('the end of %s', async (name, flags) => {
@@ -112,7 +112,7 @@ describe('a mount in the foreground ends by', () => {
       env: { ...process.env, ATOMFS_TEST_RUN_DIR: runDir },
     })
 
-  it.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)('%s', async (signal) => {
+  test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)('%s', async (signal) => {
     await inScene(async ({ target, runDir }) => {
       const child = start(ATOMFS_FUSE, ['mount', '-f', life.image, target], runDir)
       try {
@@ -127,7 +127,7 @@ describe('a mount in the foreground ends by', () => {
     })
   })
 
-  it('the closing of its terminal', async () => {
+  test('the closing of its terminal', async () => {
     await inScene(async ({ target, runDir }) => {
       // script(1) gives it a terminal, which goes away with script.
       const line = `exec "${ATOMFS_FUSE}" mount -f "${life.image}" "${target}"`
@@ -146,7 +146,7 @@ describe('a mount in the foreground ends by', () => {
 })
 
 describe('what must not happen is survived:', () => {
-  it('a killed daemon leaves errors, not a hang, and the next mount and umount heal', async () => {
+  test('a killed daemon leaves errors, not a hang, and the next mount and umount heal', async () => {
     await inScene(async ({ target, runDir, atomfs }) => {
       for (const heal of ['mount', 'umount'] as const) {
         if (heal === 'mount') await atomfs('mount', life.image, target)
@@ -178,7 +178,7 @@ describe('what must not happen is survived:', () => {
     })
   })
 
-  it('a thread without memory ends the mount and says so', async () => {
+  test('a thread without memory ends the mount and says so', async () => {
     await inScene(async ({ folder, target, runDir, atomfs }) => {
       // Of any thread but the main one: a worker that fills its heap some time after the start, in a copy of the
       // program, because nothing of the caller's environment decides what code a daemon loads.
@@ -218,7 +218,7 @@ describe('what must not happen is survived:', () => {
     })
   })
 
-  it('an image that is deleted is served to the end, one that is cut gives EIO and log lines', async () => {
+  test('an image that is deleted is served to the end, one that is cut gives EIO and log lines', async () => {
     await inScene(async ({ folder, target, runDir, atomfs }) => {
       const image = join(folder, 'image')
       copyFileSync(life.image, image)
@@ -242,7 +242,7 @@ describe('what must not happen is survived:', () => {
 })
 
 describe('a writable mount that another mount namespace holds', () => {
-  it('is unmounted here; umount says that its process goes on, instead of waiting for it as for a slow disk', async () => {
+  test('is unmounted here; umount says that its process goes on, instead of waiting for it as for a slow disk', async () => {
     await inScene(async ({ folder, target, runDir, atomfs }) => {
       expect(await atomfs('mount', '--persist', join(folder, 'changes'), life.image, target)).toMatchObject(
         SILENT,

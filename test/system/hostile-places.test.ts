@@ -10,7 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
   ATOMFS_FUSE,
   makeTempDir,
@@ -89,7 +89,7 @@ function give(above: string, path: string): void {
 const OWN_RUN = 'mount -t tmpfs -o mode=755 none /run;'
 
 describe.skipIf(!NEED.ok)(titled('what a stranger has prepared', NEED), () => {
-  it('in a runtime folder that root takes over by XDG_RUNTIME_DIR is not swept', async () => {
+  test('in a runtime folder that root takes over by XDG_RUNTIME_DIR is not swept', async () => {
     await withTempDir(async (folder) => {
       chmodSync(folder, 0o755)
       const victim = makeVictim(folder)
@@ -105,7 +105,7 @@ describe.skipIf(!NEED.ok)(titled('what a stranger has prepared', NEED), () => {
     })
   })
 
-  it.each([
+  test.each([
     ['--persist p', 'p/work'],
     ['--persist p', 'p/persist'],
     ['--upper p/u', 'p/u.atomfs-work'],
@@ -127,7 +127,7 @@ describe.skipIf(!NEED.ok)(titled('what a stranger has prepared', NEED), () => {
     })
   })
 
-  it('is refused as a work directory, also where the folder is safe', async () => {
+  test('is refused as a work directory, also where the folder is safe', async () => {
     await withTempDir(async (folder) => {
       chmodSync(folder, 0o755)
       give(folder, 'p/work/work')
@@ -140,7 +140,7 @@ describe.skipIf(!NEED.ok)(titled('what a stranger has prepared', NEED), () => {
     })
   })
 
-  it(
+  test(
     `in a folder of a group is nothing to be led by, whatever is renamed meanwhile (${SWAPS} rounds)`,
     async () => {
       await withTempDir(async (folder) => {
@@ -189,7 +189,7 @@ describe.skipIf(!NEED.ok)(titled('what a stranger has prepared', NEED), () => {
 })
 
 describe.skipIf(!NEED.ok)(titled('users of one machine', NEED), () => {
-  it('mount as root of a user namespace after root has, and beside each other', async () => {
+  test('mount as root of a user namespace after root has, and beside each other', async () => {
     await withTempDir(async (folder) => {
       chmodSync(folder, 0o755)
       mkdirSync(join(folder, 'tmp'))
@@ -209,7 +209,7 @@ describe.skipIf(!NEED.ok)(titled('users of one machine', NEED), () => {
     })
   })
 
-  it('find both of two targets with one dashed name', async () => {
+  test('find both of two targets with one dashed name', async () => {
     await withTempDir(async (folder) => {
       for (const name of ['a', 'a/b', 'a-b']) mkdirSync(join(folder, name))
       const each = (words: string): string => `for t in a/b a-b; do "$0" ${words} || exit 1; done`
@@ -235,7 +235,7 @@ describe.skipIf(!NEED.ok)(titled('directories of one overlay', NEED), () => {
     ['an upper in a work directory', 'lowerdir=other,upperdir=u/in,workdir=u'],
   ] as const
 
-  it.each(refused)('are refused: %s', async (name, options) => {
+  test.each(refused)('are refused: %s', async (name, options) => {
     await withTempDir(async (folder) => {
       for (const one of ['l', 'l/in', 'u', 'u/in', 'w', 'other', 'bound', 'inbound', 'm', 'k'])
         mkdirSync(join(folder, one))
@@ -253,7 +253,7 @@ describe.skipIf(!NEED.ok)(titled('directories of one overlay', NEED), () => {
     })
   })
 
-  it('may lie apart below one folder, and on a mount inside of a lower', async () => {
+  test('may lie apart below one folder, and on a mount inside of a lower', async () => {
     await withTempDir(async (folder) => {
       for (const name of ['l', 'l/in', 'lx', 'w', 'm']) mkdirSync(join(folder, name))
       writeFileSync(join(folder, 'l/a'), 'keep')
@@ -271,7 +271,7 @@ describe.skipIf(!NEED.ok)(titled('limits', NEED), () => {
   const LEFT = `if [ $? = 0 ]; then cat m/a; "$0" umount m; else
     grep " $PWD/m " /proc/self/mountinfo; find run/meta -mindepth 2 2>/dev/null; fi`
 
-  it.each([
+  test.each([
     ['address space', 'ulimit -v 1500000;'],
     ['descriptors', 'ulimit -n 28;'],
     ['descriptors', 'ulimit -n 40;'],

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
 import { pipeline } from 'node:stream/promises'
-import { expect, it } from 'vitest'
+import { expect, test } from 'vitest'
 import { encodePath } from '../../src/base/index.ts'
 import { openSquashfs } from '../../src/library/squashfs.ts'
 import {
@@ -43,7 +43,7 @@ async function walkImage(image: string, rootHash: string): Promise<Partial<TreeE
 }
 
 const need = needs('mksquashfs', 'veritysetup', 'root')
-it.skipIf(!need.ok).each(['gzip', 'zstd'] as const)(
+test.skipIf(!need.ok).each(['gzip', 'zstd'] as const)(
   titled('the reader shows what was packed with %s, verified', need),
   async (compressor) => {
     await withTempDir(async (directory) => {

@@ -9,7 +9,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { mksquashfs, needs, run, titled, unmount } from '../library/index.ts'
 import { makeNode, readXattrs } from '../library/programs/native.ts'
 import { inScene, type Scene, SILENT } from '../library/scenes/life.ts'
@@ -69,7 +69,7 @@ async function changed(
 }
 
 describe.skipIf(!need.ok)(titled('what is copied or made', need), () => {
-  it('has no access list of the folder that changes are kept in', async () => {
+  test('has no access list of the folder that changes are kept in', async () => {
     await inScene(async (scene) => {
       const state = join(scene.folder, 'state')
       mkdirSync(state)
@@ -87,7 +87,7 @@ describe.skipIf(!need.ok)(titled('what is copied or made', need), () => {
     })
   })
 
-  it('has no access list of a work directory that is there already', async () => {
+  test('has no access list of a work directory that is there already', async () => {
     await inScene(async (scene) => {
       const state = join(scene.folder, 'p')
       for (const path of ['persist', 'work/work']) mkdirSync(join(state, path), { recursive: true })
@@ -105,7 +105,7 @@ describe.skipIf(!need.ok)(titled('what is copied or made', need), () => {
     })
   })
 
-  it('keeps the list that the upper directory itself has', async () => {
+  test('keeps the list that the upper directory itself has', async () => {
     await inScene(async (scene) => {
       const upper = join(scene.folder, 'u')
       mkdirSync(upper)
@@ -128,7 +128,7 @@ async function flagsOf(path: string): Promise<string> {
 }
 
 describe.skipIf(!withFlags.ok)(titled('flags of the work directory', withFlags), () => {
-  it('are those of the upper directory', async () => {
+  test('are those of the upper directory', async () => {
     await inScene(async (scene) => {
       const state = join(scene.folder, 'p')
       for (const path of ['persist', 'work/work']) mkdirSync(join(state, path), { recursive: true })
@@ -146,7 +146,7 @@ describe.skipIf(!withFlags.ok)(titled('flags of the work directory', withFlags),
 })
 
 describe.skipIf(!withProjects.ok)(titled('the project of the upper directory', withProjects), () => {
-  it('is that of what comes into it, though the work directory lies beside it', async () => {
+  test('is that of what comes into it, though the work directory lies beside it', async () => {
     await inScene(async (scene) => {
       const [disk, file] = [join(scene.folder, 'disk'), join(scene.folder, 'file')]
       mkdirSync(disk)

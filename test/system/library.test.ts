@@ -1,6 +1,6 @@
 import fs from 'node:fs'
 import path from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { isMounted, needs, run, titled, unmount, withTempDir } from '../library/index.ts'
 
 const ROOT = path.resolve(import.meta.dirname, '../..')
@@ -8,7 +8,7 @@ const BUILT = path.join(ROOT, 'dist/index.js')
 
 describe('the library', () => {
   const need = needs('fuse')
-  it.skipIf(!need.ok)(titled('mounts, reads and unmounts an OCI image', need), async () => {
+  test.skipIf(!need.ok)(titled('mounts, reads and unmounts an OCI image', need), async () => {
     const { buildMoleculeFromOci, FsError, umountWithMetadir } = (await import(
       BUILT
     )) as typeof import('../../src/index.ts')
@@ -54,7 +54,7 @@ describe('the library', () => {
     })
   })
 
-  it.skipIf(!need.ok)(titled('mounts in the example', need), async () => {
+  test.skipIf(!need.ok)(titled('mounts in the example', need), async () => {
     await withTempDir(async (directory) => {
       const target = path.join(directory, 'target')
       try {

@@ -12,7 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
   ATOMFS_FUSE,
   atomfsFuse,
@@ -66,7 +66,7 @@ function expectFailure(result: RunResult, message: RegExp, scene: Scene): void {
 }
 
 describe('mount', () => {
-  it('is silent, serves when it returns, and umount undoes all of it', async () => {
+  test('is silent, serves when it returns, and umount undoes all of it', async () => {
     await played(async ({ target, runDir, mount, atomfs }) => {
       expect(await mount()).toMatchObject(SILENT)
       expect((await run('cat', [join(target, 'etc/motd')])).stdout).toBe('hello\n')
@@ -79,7 +79,7 @@ describe('mount', () => {
     })
   })
 
-  it("writes atomfs' config.json where atomfs has it", async () => {
+  test("writes atomfs' config.json where atomfs has it", async () => {
     await played(async ({ target, runDir, mount }) => {
       await mount('--allow-missing-verity')
       const namespace = /\d+/.exec(readlinkSync('/proc/self/ns/mnt'))![0]
@@ -96,7 +96,7 @@ describe('mount', () => {
     })
   })
 
-  it('leaves a daemon with its own session, no terminal, no descriptors of the caller, in its own folder of descriptors', async () => {
+  test('leaves a daemon with its own session, no terminal, no descriptors of the caller, in its own folder of descriptors', async () => {
     await played(async ({ folder, runDir, target }) => {
       const secret = join(folder, 'secret')
       writeFileSync(secret, '')
@@ -122,7 +122,7 @@ describe('mount', () => {
     })
   })
 
-  it('mounts with the type, flags and name that the options say', async () => {
+  test('mounts with the type, flags and name that the options say', async () => {
     await played(async ({ target, mount, atomfs }) => {
       const line = () =>
         readFileSync('/proc/self/mountinfo', 'utf8')
@@ -138,7 +138,7 @@ describe('mount', () => {
     })
   })
 
-  it('takes options before, between and after the names', async () => {
+  test('takes options before, between and after the names', async () => {
     await played(async ({ target, atomfs }) => {
       for (const args of [
         ['--debug', 'mount', '-o', 'ro', image, target],
@@ -151,7 +151,7 @@ describe('mount', () => {
     })
   })
 
-  it('resolves relative names and links, and names longer than a file name', async () => {
+  test('resolves relative names and links, and names longer than a file name', async () => {
     await played(async ({ folder, runDir }) => {
       const long = join(folder, 'x'.repeat(200), 'y'.repeat(200))
       mkdirSync(long, { recursive: true })
@@ -166,7 +166,7 @@ describe('mount', () => {
     })
   })
 
-  it('takes the image as a descriptor of the caller', async () => {
+  test('takes the image as a descriptor of the caller', async () => {
     await played(async ({ target, runDir }) => {
       for (const name of ['/proc/self/fd/9', '/dev/fd/9']) {
         await run('sh', ['-c', 'exec "$0" mount "$1" "$2" 9<"$3"', ATOMFS_FUSE, name, target, image], {
@@ -178,7 +178,7 @@ describe('mount', () => {
     })
   })
 
-  it('tells a FIFO how it went', async () => {
+  test('tells a FIFO how it went', async () => {
     await played(async ({ folder, target, mount, atomfs }) => {
       const fifo = join(folder, 'fifo')
       await run('mkfifo', [fifo])
@@ -196,7 +196,7 @@ describe('mount', () => {
 })
 
 describe('a failed mount leaves nothing and says why in one line', () => {
-  it('for targets that cannot be mounted on', async () => {
+  test('for targets that cannot be mounted on', async () => {
     await played(async (scene) => {
       const { folder, atomfs } = scene
       writeFileSync(join(folder, 'file'), '')
@@ -208,7 +208,7 @@ describe('a failed mount leaves nothing and says why in one line', () => {
     })
   })
 
-  it('for sources that are none', async () => {
+  test('for sources that are none', async () => {
     await played(async (scene) => {
       const { folder, target, atomfs } = scene
       const broken = join(folder, 'broken')
@@ -220,7 +220,7 @@ describe('a failed mount leaves nothing and says why in one line', () => {
     })
   })
 
-  it('for a command line that makes no sense', async () => {
+  test('for a command line that makes no sense', async () => {
     await played(async (scene) => {
       const { atomfs, mount, folder } = scene
       expectFailure(await atomfs(), /--help/, scene)
@@ -232,7 +232,7 @@ describe('a failed mount leaves nothing and says why in one line', () => {
     })
   })
 
-  it('for runtime data that cannot be written', async () => {
+  test('for runtime data that cannot be written', async () => {
     await played(async (scene) => {
       const file = join(scene.folder, 'file')
       writeFileSync(file, '')
@@ -244,7 +244,7 @@ describe('a failed mount leaves nothing and says why in one line', () => {
 })
 
 describe('the end of a mount', () => {
-  it.each([
+  test.each([
     ['umount(8)', 'umount', []],
     ['fusermount3', 'fusermount3', ['-u']],
     ['a lazy umount(8)', 'umount', ['-l']],
@@ -258,7 +258,7 @@ describe('the end of a mount', () => {
     })
   })
 
-  it('by SIGTERM waits for the users; SIGHUP and SIGINT do nothing', async () => {
+  test('by SIGTERM waits for the users; SIGHUP and SIGINT do nothing', async () => {
     await played(async ({ target, runDir, mount }) => {
       await mount()
       const pid = daemonPid(runDir)
@@ -281,7 +281,7 @@ describe('the end of a mount', () => {
     })
   })
 
-  it('is refused while files are open, unless lazy', async () => {
+  test('is refused while files are open, unless lazy', async () => {
     await played(async ({ target, runDir, mount, atomfs }) => {
       await mount()
       const pid = daemonPid(runDir)
@@ -307,7 +307,7 @@ describe('the end of a mount', () => {
     })
   })
 
-  it('of something that is not ours is refused', async () => {
+  test('of something that is not ours is refused', async () => {
     await played(async (scene) => {
       expectFailure(await scene.atomfs('umount', scene.target), /is not mounted/, scene)
       await run('mount', ['-t', 'tmpfs', 'none', scene.target])
@@ -317,7 +317,7 @@ describe('the end of a mount', () => {
     })
   })
 
-  it('by a crash is healed by the next mount, and by umount', async () => {
+  test('by a crash is healed by the next mount, and by umount', async () => {
     await played(async ({ target, runDir, mount, atomfs }) => {
       await mount()
       for (const heal of [() => mount(), () => atomfs('umount', target)]) {
@@ -334,7 +334,7 @@ describe('the end of a mount', () => {
     })
   })
 
-  it('a second mount on the same target is refused, and the first one lives on', async () => {
+  test('a second mount on the same target is refused, and the first one lives on', async () => {
     await played(async ({ target, mount }) => {
       await mount()
       const second = await mount()
@@ -344,7 +344,7 @@ describe('the end of a mount', () => {
     })
   })
 
-  it('of two mounts at once on one target exactly one is made', async () => {
+  test('of two mounts at once on one target exactly one is made', async () => {
     await played(async ({ target, runDir, mount }) => {
       const results = await Promise.all([mount(), mount(), mount()])
       expect(results.map((result) => result.status).sort()).toEqual([0, 1, 1])
@@ -361,7 +361,7 @@ describe('--foreground', () => {
       env: { ...process.env, ATOMFS_TEST_RUN_DIR: runDir },
     })
 
-  it.each(['SIGINT', 'SIGTERM', 'SIGHUP', 'umount'] as const)('serves silently until %s', async (end) => {
+  test.each(['SIGINT', 'SIGTERM', 'SIGHUP', 'umount'] as const)('serves silently until %s', async (end) => {
     await played(async ({ target, runDir }) => {
       const child = start(target, runDir)
       let output = ''
@@ -383,7 +383,7 @@ describe('--foreground', () => {
     })
   })
 
-  it('fails as in the background', async () => {
+  test('fails as in the background', async () => {
     await played(async (scene) => {
       expectFailure(await scene.mount('-f', '-o', 'subdir=no/such/folder'), /no\/such\/folder|subdir/, scene)
     })
@@ -391,7 +391,7 @@ describe('--foreground', () => {
 })
 
 describe('without root', () => {
-  it('a plain user mounts and unmounts through fusermount3', async () => {
+  test('a plain user mounts and unmounts through fusermount3', async () => {
     await played(async ({ folder, target, runDir }) => {
       // fusermount3 wants a user that has a name.
       const uid = 65534
@@ -430,7 +430,7 @@ describe('without root', () => {
     })
   })
 
-  it('root of a user namespace mounts with mount(2)', async () => {
+  test('root of a user namespace mounts with mount(2)', async () => {
     await played(async ({ target, runDir }) => {
       const script =
         '"$0" mount "$1" "$2" && cat "$2/etc/motd" && grep -F "$2" /proc/self/mountinfo | grep -c fuse.atomfs-fuse && "$0" umount "$2"'
@@ -442,7 +442,7 @@ describe('without root', () => {
     })
   })
 
-  it('a descriptor that the caller mounted is served', async () => {
+  test('a descriptor that the caller mounted is served', async () => {
     await played(async ({ target, runDir }) => {
       const fuse = openSync('/dev/fuse', 'r+')
       await run('true', [])
@@ -475,7 +475,7 @@ describe('without root', () => {
 })
 
 describe('doctor', () => {
-  it('finds a way to mount here, for people and for programs', async () => {
+  test('finds a way to mount here, for people and for programs', async () => {
     const text = await atomfsFuse(['doctor'])
     expect(text.stdout).toMatch(/^way: mount\(2\) +ok +a mount was made and undone$/m)
     expect(text.stdout).toMatch(/^way: fusermount3 +ok /m)
@@ -485,7 +485,7 @@ describe('doctor', () => {
     expect(report.checks.map((check: { name: string }) => check.name)).toContain('/dev/fuse')
   })
 
-  it('says no where there is no device', async () => {
+  test('says no where there is no device', async () => {
     const script = 'mount -t tmpfs none /dev && exec "$0" doctor'
     const result = await run('unshare', ['-rm', 'sh', '-c', script, ATOMFS_FUSE], { allowFailure: true })
     expect(result.status).toBe(1)
@@ -495,14 +495,14 @@ describe('doctor', () => {
 })
 
 describe('inspect', () => {
-  it('shows the layers of an image file', async () => {
+  test('shows the layers of an image file', async () => {
     const report = JSON.parse((await atomfsFuse(['inspect', '--json', image])).stdout)
     expect(report.layers).toHaveLength(1)
     expect(report.layers[0]).toMatchObject({ label: image, inodes: 3, verity: 'no' })
     expect((await atomfsFuse(['inspect', image])).stdout).toContain(image)
   })
 
-  it('fails in one line', async () => {
+  test('fails in one line', async () => {
     const result = await atomfsFuse(['inspect', '/nonexistent'], { allowFailure: true })
     expect(result.status).toBe(1)
     expect(result.stderr).toMatch(/^Error: [^\n]+\n$/)

@@ -8,7 +8,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { mountKernelOverlay, needs, run, titled, unmount } from '../library/index.ts'
 import { readXattrs, setXattr } from '../library/programs/native.ts'
 import { inScene, type Scene, SILENT } from '../library/scenes/life.ts'
@@ -87,7 +87,7 @@ describe.skipIf(!need.ok)(titled('marks that a program makes', need), () => {
     ['real owners', ''],
     ['recorded owners', ',xattr_permissions=2'],
   ] as const) {
-    it(`are data at the next mount and in a lower later, with ${how}`, async () => {
+    test(`are data at the next mount and in a lower later, with ${how}`, async () => {
       await marked(options, async ({ folder, target, atomfs, lower, upper }) => {
         const again = `lowerdir=${lower},upperdir=${upper},workdir=${join(folder, 'w')}${options}`
         expect(await atomfs('overlay', '-o', again, target)).toMatchObject(SILENT)
@@ -115,7 +115,7 @@ describe.skipIf(!need.ok)(titled('marks that a program makes', need), () => {
 
 describe.skipIf(!withKernel.ok)(titled('an upper with such data', withKernel), () => {
   for (const userxattr of [true, false]) {
-    it(`hides nothing in the kernel's overlayfs, ${userxattr ? 'userxattr' : 'trusted'}`, async () => {
+    test(`hides nothing in the kernel's overlayfs, ${userxattr ? 'userxattr' : 'trusted'}`, async () => {
       await marked('', async ({ folder, target, lower, upper }) => {
         await mountKernelOverlay([lower], target, { upper: { upper, work: join(folder, 'w') }, userxattr })
         const names = readdirSync(join(target, 'd'))
@@ -132,7 +132,7 @@ describe.skipIf(!withKernel.ok)(titled('an upper with such data', withKernel), (
 })
 
 describe.skipIf(!withOther.ok)(titled('an upper with such data', withOther), () => {
-  it('hides nothing in fuse-overlayfs', async () => {
+  test('hides nothing in fuse-overlayfs', async () => {
     await marked('', async ({ folder, target, lower, upper }) => {
       const list = `lowerdir=${lower},upperdir=${upper},workdir=${join(folder, 'w')}`
       await run('fuse-overlayfs', ['-o', list, target], { timeout: 20_000 })
@@ -142,7 +142,7 @@ describe.skipIf(!withOther.ok)(titled('an upper with such data', withOther), () 
     })
   })
 
-  it('lets a fuse-overlayfs inside a mount delete and copy up', async () => {
+  test('lets a fuse-overlayfs inside a mount delete and copy up', async () => {
     await inScene(async ({ folder, target, atomfs }) => {
       for (const path of ['l/l', 'u', 'w', 'inner']) mkdirSync(join(folder, path), { recursive: true })
       for (const name of ['a', 'b']) writeFileSync(join(folder, 'l/l', name), name)

@@ -8,7 +8,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
   ATOMFS_FUSE,
   daemonPid,
@@ -66,7 +66,7 @@ describe('a mount whose namespace makes it the root directory at once', () => {
   /** As lxc-start does: the daemon's own root directory becomes the mount that it serves. */
   const pivot = 'cd "$2" && mount -t proc proc proc && pivot_root . mnt && umount -l /mnt'
 
-  it.skipIf(!root.ok)(titled('serves what nothing has read before', root), async () => {
+  test.skipIf(!root.ok)(titled('serves what nothing has read before', root), async () => {
     for (let round = 0; round < ROUNDS; round++) {
       const runDir = mkdtempSync(join(folder, 'run-'))
       const work = 'exec /bin/sh -c "ls /deep/er; wc -c </deep/er/file"'
@@ -75,7 +75,7 @@ describe('a mount whose namespace makes it the root directory at once', () => {
     }
   })
 
-  it.skipIf(!root.ok)(titled('takes changes of every kind', root), async () => {
+  test.skipIf(!root.ok)(titled('takes changes of every kind', root), async () => {
     for (let round = 0; round < ROUNDS; round++) {
       const runDir = mkdtempSync(join(folder, 'run-'))
       const changes =
@@ -90,7 +90,7 @@ describe('a mount whose namespace makes it the root directory at once', () => {
 })
 
 describe('a mount that is the root directory of its namespace', () => {
-  it.skipIf(!root.ok)(titled('ends with it, and leaves nothing', root), async () => {
+  test.skipIf(!root.ok)(titled('ends with it, and leaves nothing', root), async () => {
     const runDir = mkdtempSync(join(folder, 'run-'))
     const record = 'cat "$ATOMFS_TEST_RUN_DIR"/meta/*/*/daemon.json'
     const pivot = 'cd "$2" && mount -t proc proc proc && pivot_root . mnt'
@@ -105,7 +105,7 @@ describe('a mount that is the root directory of its namespace', () => {
 })
 
 describe('a mount that another mount covers', () => {
-  it.skipIf(!root.ok)(titled('ends with its namespace', root), async () => {
+  test.skipIf(!root.ok)(titled('ends with its namespace', root), async () => {
     const runDir = mkdtempSync(join(folder, 'run-'))
     const script =
       '"$0" mount "$1" "$2" && cat "$ATOMFS_TEST_RUN_DIR"/meta/*/*/daemon.json && mount -t tmpfs t "$2"'
@@ -116,7 +116,7 @@ describe('a mount that another mount covers', () => {
     expect(entries(runDir)).toEqual([])
   })
 
-  it.skipIf(!root.ok)(titled('ends by one SIGTERM', root), async () => {
+  test.skipIf(!root.ok)(titled('ends by one SIGTERM', root), async () => {
     const runDir = mkdtempSync(join(folder, 'run-'))
     const target = mkdtempSync(join(folder, 'mnt-'))
     const env = { ATOMFS_TEST_RUN_DIR: runDir }
@@ -135,21 +135,24 @@ describe('a mount that another mount covers', () => {
 })
 
 describe('the daemon', () => {
-  it.skipIf(!traced.ok)(titled('is in the session of its caller until it has mounted', traced), async () => {
-    const runDir = mkdtempSync(join(folder, 'run-'))
-    const trace = join(folder, 'session.trace')
-    const calls = ['-f', '-qq', '-e', 'trace=setsid,setpgid,mount', '-e', 'signal=none', '-o', trace]
-    const inner = "sh -c '$0 mount $1 $2 && umount $2'"
-    const script = `strace ${calls.join(' ')} ${inner} "$0" "$1" "$2"`
-    expect(await inNamespace(script, { runDir })).toMatchObject({ status: 0 })
-    const made = readFileSync(trace, 'utf8')
-      .split('\n')
-      .map((line) => /\b(setsid|setpgid|mount)\(/.exec(line)?.[1])
-      .filter((name) => name !== undefined)
-    expect(made).toEqual(['mount', 'setsid'])
-  })
+  test.skipIf(!traced.ok)(
+    titled('is in the session of its caller until it has mounted', traced),
+    async () => {
+      const runDir = mkdtempSync(join(folder, 'run-'))
+      const trace = join(folder, 'session.trace')
+      const calls = ['-f', '-qq', '-e', 'trace=setsid,setpgid,mount', '-e', 'signal=none', '-o', trace]
+      const inner = "sh -c '$0 mount $1 $2 && umount $2'"
+      const script = `strace ${calls.join(' ')} ${inner} "$0" "$1" "$2"`
+      expect(await inNamespace(script, { runDir })).toMatchObject({ status: 0 })
+      const made = readFileSync(trace, 'utf8')
+        .split('\n')
+        .map((line) => /\b(setsid|setpgid|mount)\(/.exec(line)?.[1])
+        .filter((name) => name !== undefined)
+      expect(made).toEqual(['mount', 'setsid'])
+    },
+  )
 
-  it.skipIf(!traced.ok)(titled('resolves no absolute path once it is ready', traced), async () => {
+  test.skipIf(!traced.ok)(titled('resolves no absolute path once it is ready', traced), async () => {
     const directory = join(folder, 'lower')
     mkdirSync(join(directory, 'sub'), { recursive: true })
     writeFileSync(join(directory, 'sub/file'), 'of the host\n')
@@ -197,7 +200,7 @@ describe('the daemon', () => {
     'SIGPWR',
     'SIGABRT',
   ] as const
-  it.each(signals)('takes its mount with it when %s comes', async (signal) => {
+  test.each(signals)('takes its mount with it when %s comes', async (signal) => {
     const runDir = mkdtempSync(join(folder, 'run-'))
     const target = mkdtempSync(join(folder, 'mnt-'))
     await run(ATOMFS_FUSE, ['mount', image, target], { env: { ATOMFS_TEST_RUN_DIR: runDir } })
@@ -208,7 +211,7 @@ describe('the daemon', () => {
     expect(entries(runDir)).toEqual([])
   })
 
-  it('stays where a signal is not meant to end anything', async () => {
+  test('stays where a signal is not meant to end anything', async () => {
     const runDir = mkdtempSync(join(folder, 'run-'))
     const target = mkdtempSync(join(folder, 'mnt-'))
     const env = { ATOMFS_TEST_RUN_DIR: runDir }

@@ -1,6 +1,6 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { expect, it } from 'vitest'
+import { expect, test } from 'vitest'
 import { ATOMFS_FUSE, needs, run, titled, unmount, withTempDir } from '../library/index.ts'
 import { until } from '../library/programs/wait.ts'
 
@@ -28,7 +28,7 @@ for (let i = 0; i < count; i++) {
 console.log(fs.readdirSync(target).length)
 `
 
-it.skipIf(!need.ok)(
+test.skipIf(!need.ok)(
   titled('2 000 open files without a name are no matter where 1 024 descriptors are all there are', need),
   { timeout: 120_000 },
   () =>

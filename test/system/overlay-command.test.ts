@@ -16,7 +16,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import {
   ATOMFS_FUSE,
   findProgram,
@@ -73,7 +73,7 @@ async function succeed(result: Promise<RunResult>): Promise<void> {
 const WRITABLE = 'lowerdir=a:b,upperdir=u,workdir=w'
 
 describe.skipIf(!need.ok)(titled('an overlay', need), () => {
-  it('merges, takes changes into the upper directory, and shows them again', async () => {
+  test('merges, takes changes into the upper directory, and shows them again', async () => {
     await inOverlayScene(async ({ overlay, target, folder, runDir }) => {
       for (const round of [1, 2]) {
         await succeed(overlay('-o', WRITABLE, 'mnt'))
@@ -92,7 +92,7 @@ describe.skipIf(!need.ok)(titled('an overlay', need), () => {
     })
   })
 
-  it('keeps what each of several names of a file showed, and the numbers of all, also of places of one directory', async () => {
+  test('keeps what each of several names of a file showed, and the numbers of all, also of places of one directory', async () => {
     await inOverlayScene(async ({ overlay, target, folder }) => {
       const at = (path: string) => join(folder, path)
       writeFileSync(at('b/one'), 'old')
@@ -143,36 +143,39 @@ describe.skipIf(!need.ok)(titled('an overlay', need), () => {
     })
   })
 
-  it.skipIf(!withKernel.ok)(titled('inode numbers beyond 2^53 are as good as any', withKernel), async () => {
-    await inOverlayScene(async ({ overlay, target, folder }) => {
-      const at = (path: string) => join(folder, path)
-      for (const path of ['t', 'x', 'y', 'k']) mkdirSync(at(path))
-      await run('mount', ['-t', 'tmpfs', 'tmpfs', at('t')])
-      try {
-        for (const path of ['t/u', 't/w']) mkdirSync(at(path))
-        // With `xino` overlayfs has the number of the layer in the highest bits.
-        const layers = `lowerdir=${at('t')},upperdir=${at('x')},workdir=${at('y')},xino=on`
-        await run('mount', ['-t', 'overlay', '-o', layers, 'overlay', at('k')])
-        expect(Number((await run('stat', ['-c', '%i', at('k/u')])).stdout)).toBeGreaterThan(2 ** 53)
-        for (const round of [1, 2]) {
-          await succeed(overlay('-o', 'lowerdir=a:b,upperdir=k/u,workdir=k/w', 'mnt'))
-          if (round === 1) {
-            for (let i = 0; i < 20; i += 1) writeFileSync(join(target, `${i}`), `${i}`)
-            appendFileSync(join(target, 'both/a'), '+')
+  test.skipIf(!withKernel.ok)(
+    titled('inode numbers beyond 2^53 are as good as any', withKernel),
+    async () => {
+      await inOverlayScene(async ({ overlay, target, folder }) => {
+        const at = (path: string) => join(folder, path)
+        for (const path of ['t', 'x', 'y', 'k']) mkdirSync(at(path))
+        await run('mount', ['-t', 'tmpfs', 'tmpfs', at('t')])
+        try {
+          for (const path of ['t/u', 't/w']) mkdirSync(at(path))
+          // With `xino` overlayfs has the number of the layer in the highest bits.
+          const layers = `lowerdir=${at('t')},upperdir=${at('x')},workdir=${at('y')},xino=on`
+          await run('mount', ['-t', 'overlay', '-o', layers, 'overlay', at('k')])
+          expect(Number((await run('stat', ['-c', '%i', at('k/u')])).stdout)).toBeGreaterThan(2 ** 53)
+          for (const round of [1, 2]) {
+            await succeed(overlay('-o', 'lowerdir=a:b,upperdir=k/u,workdir=k/w', 'mnt'))
+            if (round === 1) {
+              for (let i = 0; i < 20; i += 1) writeFileSync(join(target, `${i}`), `${i}`)
+              appendFileSync(join(target, 'both/a'), '+')
+            }
+            for (let i = 0; i < 20; i += 1) expect(readFileSync(join(target, `${i}`), 'utf8')).toBe(`${i}`)
+            expect(readFileSync(join(target, 'both/a'), 'utf8')).toBe('from a+')
+            const numbers = readdirSync(target).map((name) => statSync(join(target, name)).ino)
+            expect(new Set(numbers).size).toBe(22)
+            await run('umount', [target])
           }
-          for (let i = 0; i < 20; i += 1) expect(readFileSync(join(target, `${i}`), 'utf8')).toBe(`${i}`)
-          expect(readFileSync(join(target, 'both/a'), 'utf8')).toBe('from a+')
-          const numbers = readdirSync(target).map((name) => statSync(join(target, name)).ino)
-          expect(new Set(numbers).size).toBe(22)
-          await run('umount', [target])
+        } finally {
+          for (const path of [target, at('k'), at('t')]) await unmount(path)
         }
-      } finally {
-        for (const path of [target, at('k'), at('t')]) await unmount(path)
-      }
-    })
-  })
+      })
+    },
+  )
 
-  it('is the same by the name of the command, and can rename directories on request', async () => {
+  test('is the same by the name of the command, and can rename directories on request', async () => {
     await inOverlayScene(async ({ atomfs, target, folder }) => {
       const at = (path: string) => join(folder, path)
       const options = `lowerdir=${at('a')}:${at('b')},upperdir=${at('u')},workdir=${at('w')}`
@@ -192,7 +195,7 @@ describe.skipIf(!need.ok)(titled('an overlay', need), () => {
     })
   })
 
-  it('is read-only without an upper directory, and with ro', async () => {
+  test('is read-only without an upper directory, and with ro', async () => {
     await inOverlayScene(async ({ overlay, target, folder }) => {
       writeFileSync(join(folder, 'u/changed'), 'changed')
       await succeed(overlay('-o', 'lowerdir=a:b', target))
@@ -205,7 +208,7 @@ describe.skipIf(!need.ok)(titled('an overlay', need), () => {
     })
   })
 
-  it('takes the words of its clients: a source, mapped ids with a colon at the start, flags, unknown ones', async () => {
+  test('takes the words of its clients: a source, mapped ids with a colon at the start, flags, unknown ones', async () => {
     await inOverlayScene(async ({ overlay, target, folder }) => {
       chownSync(join(folder, 'b/below/file'), 3, 4)
       const options = `${WRITABLE},uidmapping=:0:1000:10,gidmapping=:0:2000:10,lazytime,dev,suid,xino=on,frob=1`
@@ -220,7 +223,7 @@ describe.skipIf(!need.ok)(titled('an overlay', need), () => {
     })
   })
 
-  it
+  test
     .skipIf(!withOther.ok)
     .each(['uidmapping=0:1000:10:20:5000:1,gidmapping=0:2000:10', 'squash_to_root', 'squash_to_uid=7'])(
     'shows and stores owners as fuse-overlayfs does: %s',
@@ -259,7 +262,7 @@ describe.skipIf(!need.ok)(titled('an overlay', need), () => {
     },
   )
 
-  it('-V and --version say what programs look for', async () => {
+  test('-V and --version say what programs look for', async () => {
     await inOverlayScene(async ({ overlay }) => {
       for (const word of ['-V', '--version']) {
         const { status, stdout } = await overlay(word)
@@ -271,7 +274,7 @@ describe.skipIf(!need.ok)(titled('an overlay', need), () => {
     })
   })
 
-  it('may cover the folder that holds its directories, which it has open from before', async () => {
+  test('may cover the folder that holds its directories, which it has open from before', async () => {
     await inOverlayScene(async ({ overlay, folder }) => {
       const rootfs = join(folder, 'rootfs')
       mkdirSync(rootfs)
@@ -286,7 +289,7 @@ describe.skipIf(!need.ok)(titled('an overlay', need), () => {
     })
   })
 
-  it.each([
+  test.each([
     [['-o', 'upperdir=u,workdir=w', 'mnt'], /no lower directory/],
     [['-o', 'lowerdir=a:none', 'mnt'], /lower directory .*\/none cannot be opened: ENOENT/],
     [['-o', 'lowerdir=a,upperdir=u', 'mnt'], /needs workdir=/],
@@ -309,7 +312,7 @@ describe.skipIf(!need.ok)(titled('an overlay', need), () => {
 })
 
 describe.skipIf(!need.ok)(titled('squashfs files as lower directories', need), () => {
-  it('by their own name, and as X.squash beside an X that is missing or empty', async () => {
+  test('by their own name, and as X.squash beside an X that is missing or empty', async () => {
     await inOverlayScene(async ({ overlay, target, folder }) => {
       await mksquashfs(join(folder, 'a'), join(folder, 'a.sqfs'))
       await mksquashfs(join(folder, 'b'), join(folder, 'gone.squash'))
@@ -335,7 +338,7 @@ describe.skipIf(!need.ok)(titled('squashfs files as lower directories', need), (
 })
 
 describe.skipIf(!need.ok)(titled('a lower directory with owners in attributes', need), () => {
-  it('is shown and copied as it is meant', async () => {
+  test('is shown and copied as it is meant', async () => {
     await inOverlayScene(async ({ overlay, target, folder }) => {
       const record = (path: string, text: string) =>
         setXattr(Buffer.from(join(folder, path)), 'user.containers.override_stat', Buffer.from(text))
@@ -362,7 +365,7 @@ describe.skipIf(!need.ok)(titled('a lower directory with owners in attributes', 
 })
 
 describe.skipIf(!withOther.ok)(titled('fuse-overlayfs and the overlay', withOther), () => {
-  it.each(['real owners', 'owners that are written down'])(
+  test.each(['real owners', 'owners that are written down'])(
     'go on with each other’s upper directory, with %s',
     async (how) => {
       await inOverlayScene(async ({ overlay, target, folder }) => {
@@ -396,7 +399,7 @@ describe.skipIf(!withOther.ok)(titled('fuse-overlayfs and the overlay', withOthe
 })
 
 describe.skipIf(!withKernel.ok)(titled('the kernel and the overlay', withKernel), () => {
-  it('go on with each other’s upper directory', async () => {
+  test('go on with each other’s upper directory', async () => {
     await inOverlayScene(async ({ overlay, target, folder }) => {
       const paths = { upper: join(folder, 'u'), work: join(folder, 'w') }
       const lowers = [join(folder, 'a'), join(folder, 'b')]

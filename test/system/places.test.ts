@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, chownSync, mkdirSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { ATOMFS_FUSE, appendVerity, daemonPid, mksquashfs, removeTempDir, run } from '../library/index.ts'
 import { isGone, until } from '../library/programs/wait.ts'
 import { entries, inScene, type LifeImage, makeLifeImage, SILENT } from '../library/scenes/life.ts'
@@ -104,7 +104,7 @@ const PLACES: readonly Place[] = [
 ]
 
 describe('mount, read, verify and umount in', () => {
-  it.each(PLACES)('$name', async ({ enter, asUser: isUser, steps, env }) => {
+  test.each(PLACES)('$name', async ({ enter, asUser: isUser, steps, env }) => {
     await inScene(async ({ folder, target, runDir }) => {
       mkdirSync(runDir)
       if (isUser === true) for (const path of [folder, target, runDir]) chownSync(path, uid, uid)
@@ -129,7 +129,7 @@ describe('mount, read, verify and umount in', () => {
     })
   })
 
-  it('a connection that the caller has mounted', async () => {
+  test('a connection that the caller has mounted', async () => {
     await inScene(async ({ target, runDir }) => {
       const fuse = openSync('/dev/fuse', 'r+')
       const options = 'fd=3,rootmode=40000,user_id=0,group_id=0,allow_other'
@@ -197,7 +197,7 @@ describe('where something is missing, mount and doctor say the same, and what he
     },
   ]
 
-  it.each(LACKS)('$name', async ({ make, reason }) => {
+  test.each(LACKS)('$name', async ({ make, reason }) => {
     await inScene(async ({ folder, target, runDir }) => {
       mkdirSync(runDir)
       chmodSync(folder, 0o755)
@@ -214,7 +214,7 @@ describe('where something is missing, mount and doctor say the same, and what he
     })
   })
 
-  it('allow_other is left out with one warning where it is not allowed', async () => {
+  test('allow_other is left out with one warning where it is not allowed', async () => {
     await inScene(async ({ folder, target, runDir }) => {
       mkdirSync(runDir)
       for (const path of [folder, target, runDir]) chownSync(path, uid, uid)
@@ -232,7 +232,7 @@ describe('where something is missing, mount and doctor say the same, and what he
 })
 
 describe('owners', () => {
-  it.each([
+  test.each([
     ['uid=7,gid=8', '7:8 7:8'],
     ['squash_to_root', '0:0 0:0'],
     ['squash_to_uid=5,squash_to_gid=6', '5:6 5:6'],

@@ -12,7 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { dropCaches, mksquashfs, needs, run, titled, unmount } from '../library/index.ts'
 import { type RawEntry, readEntries } from '../library/programs/direct-io.ts'
 import { seenBy32, writeProgram32 } from '../library/programs/program-32.ts'
@@ -108,7 +108,7 @@ async function succeed(scene: Scene, ...args: string[]): Promise<void> {
 }
 
 describe('a program of 32 bits', () => {
-  it.skipIf(!need.ok)(
+  test.skipIf(!need.ok)(
     titled('can look at all of an image, of a merged mount and of changes to it', need),
     async () => {
       await inScene(async (scene) => {
@@ -132,7 +132,7 @@ describe('a program of 32 bits', () => {
     },
   )
 
-  it.skipIf(!withLarge.ok)(
+  test.skipIf(!withLarge.ok)(
     titled('can, with ino32_t, where directories have inode numbers beyond 2^32', withLarge),
     async () => {
       await inScene(async (scene) => {

@@ -1,6 +1,6 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { HostDirectoryLayer } from '../../overlay/host/host-directory.ts'
 import { MergedTree } from '../../overlay/merge/merged-tree.ts'
 import { FsError, isDirectory, type NodeId, ROOT_NODE_ID } from '../../src/base/index.ts'
@@ -82,7 +82,7 @@ function pathsOfOurs(
 }
 
 describe('renamed directories in layers against overlayfs', () => {
-  it.skipIf(!need.ok)(titled('uppers of both become lowers of both', need), async () => {
+  test.skipIf(!need.ok)(titled('uppers of both become lowers of both', need), async () => {
     let redirected = 0
     for (let seed = 1; seed <= 8; seed++) {
       const folder = makeTempDir()
@@ -129,7 +129,7 @@ describe('renamed directories in layers against overlayfs', () => {
     expect(redirected).toBeGreaterThan(8)
   })
 
-  it.skipIf(!withFuse.ok)(
+  test.skipIf(!withFuse.ok)(
     titled('redirect_dir=follow shows what is an error without', withFuse),
     async () => {
       await inScene(async ({ atomfs, target, folder }) => {

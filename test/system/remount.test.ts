@@ -1,6 +1,6 @@
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { atomfsFuse, needs, titled, unmount, withTempDir } from '../library/index.ts'
 
 /** `mount -o remount,…`: mount(8) calls the program of a FUSE mount for it. */
@@ -47,7 +47,7 @@ function flagsOf(target: string): readonly string[] {
 }
 
 describe.skipIf(!need.ok)(titled('a mount that is mounted again with other options', need), () => {
-  it('refuses changes, has its own in the upper directory, and takes changes again', async () => {
+  test('refuses changes, has its own in the upper directory, and takes changes again', async () => {
     await withMount('', async ({ upper, target, remount }) => {
       writeFileSync(join(target, 'new'), 'new')
       expect(await remount('remount,ro')).toBe('')
@@ -64,7 +64,7 @@ describe.skipIf(!need.ok)(titled('a mount that is mounted again with other optio
     })
   })
 
-  it('stays as it is while a file is open for writing', async () => {
+  test('stays as it is while a file is open for writing', async () => {
     await withMount('', async ({ target, remount }) => {
       const fd = openSync(join(target, 'old'), 'a')
       expect(await remount('remount,ro')).toMatch(/^Error: remount .*files are open for writing.*\n$/)
@@ -74,7 +74,7 @@ describe.skipIf(!need.ok)(titled('a mount that is mounted again with other optio
     })
   })
 
-  it('takes no changes where it was made without', async () => {
+  test('takes no changes where it was made without', async () => {
     await withMount('ro,', async ({ upper, target, remount }) => {
       expect(await remount('remount')).toMatch(/^Error: remount: .* takes no changes: unmount it.*\n$/)
       expect(await remount('remount,ro,noexec')).toBe('')
@@ -84,7 +84,7 @@ describe.skipIf(!need.ok)(titled('a mount that is mounted again with other optio
     })
   })
 
-  it('must be ours', async () => {
+  test('must be ours', async () => {
     const { stderr, status } = await atomfsFuse(['mount', '-o', 'remount,ro', 'none', '/proc'], {
       allowFailure: true,
     })

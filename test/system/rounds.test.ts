@@ -1,6 +1,6 @@
 import { mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
   ATOMFS_FUSE,
   atomfsFuse,
@@ -58,7 +58,7 @@ const temporaries = (): string[] =>
   readdirSync(join(life.folder, '..')).filter((name) => /^atomfs-(?!test-|\d)/.test(name))
 
 describe('many mounts', () => {
-  it(`${MOUNTS} of the same image live at the same time, apart from each other`, async () => {
+  test(`${MOUNTS} of the same image live at the same time, apart from each other`, async () => {
     await inScene(async ({ folder, runDir }) => {
       const targets = Array.from({ length: MOUNTS }, (_, i) => join(folder, `m${i}`))
       for (const target of targets) mkdirSync(target)
@@ -87,7 +87,7 @@ describe('many mounts', () => {
     })
   })
 
-  it('on the same target in different mount namespaces are different mounts', async () => {
+  test('on the same target in different mount namespaces are different mounts', async () => {
     await inScene(async ({ target, runDir, atomfs }) => {
       expect(await atomfs('mount', life.image, target)).toMatchObject(SILENT)
       const script =
@@ -104,7 +104,7 @@ describe('many mounts', () => {
     })
   })
 
-  it('cover a directory that is not empty, and give it back', async () => {
+  test('cover a directory that is not empty, and give it back', async () => {
     await inScene(async ({ target, atomfs }) => {
       writeFileSync(join(target, 'own'), 'mine')
       await atomfs('mount', life.image, target)
@@ -114,7 +114,7 @@ describe('many mounts', () => {
     })
   })
 
-  it(
+  test(
     `${ROUNDS} one after another leave nothing`,
     async () => {
       await inScene(async ({ target, runDir, atomfs }) => {
@@ -185,7 +185,7 @@ describe('a mount that fails at some step leaves nothing:', () => {
     },
   ]
 
-  it.each(STEPS)('$name', async ({ before, error }) => {
+  test.each(STEPS)('$name', async ({ before, error }) => {
     await inScene(async ({ folder, target, runDir }) => {
       const script = `${before}
         image=$1 target=$2 folder=$3; shift 3

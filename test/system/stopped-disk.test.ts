@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { ATOMFS_FUSE, mksquashfs, removeTempDir, run } from '../library/index.ts'
 import { until } from '../library/programs/wait.ts'
 import {
@@ -41,7 +41,7 @@ afterAll(() => removeTempDir(life.folder))
 const IN_TIME = { timeout: 20_000 }
 
 describe('metadata on a disk that does not answer', () => {
-  it('hold up who lists the directory, not the others', async () => {
+  test('hold up who lists the directory, not the others', async () => {
     await inScene(async (scene) => {
       const { target, runDir, atomfs } = scene
       const { image, disk, innerRun, env, outer } = await imageOnMount(wide, scene)
@@ -94,7 +94,7 @@ describe('metadata on a disk that does not answer', () => {
 })
 
 describe('metadata on a disk that fails', () => {
-  it('are an input/output error for who wants them, each time, and nothing for the others', async () => {
+  test('are an input/output error for who wants them, each time, and nothing for the others', async () => {
     await inScene(async (scene) => {
       const { target, runDir, atomfs } = scene
       const { image, disk, innerRun, env, outer } = await imageOnMount(wide, scene)
@@ -120,7 +120,7 @@ describe('metadata on a disk that fails', () => {
 })
 
 describe('metadata on a disk that does not answer, below a writable mount', () => {
-  it('hold up who changes what they describe, not other changes', async () => {
+  test('hold up who changes what they describe, not other changes', async () => {
     await inScene(async (scene) => {
       const { folder, target, runDir, atomfs } = scene
       const { image, disk, innerRun, env, outer } = await imageOnMount(wide, scene)
@@ -167,7 +167,7 @@ describe('metadata on a disk that does not answer, below a writable mount', () =
 })
 
 describe('a disk that does not answer', () => {
-  it('holds up one file, not the others, and status shows it', async () => {
+  test('holds up one file, not the others, and status shows it', async () => {
     await inScene(async (scene) => {
       const { target, runDir, atomfs } = scene
       const { image, disk, innerRun, env, outer } = await imageOnMount(life.image, scene)
@@ -216,7 +216,7 @@ describe('a disk that does not answer', () => {
 })
 
 describe('a disk that does not answer, below a writable mount', () => {
-  it('holds up who changes a file that lies on it, not the others', async () => {
+  test('holds up who changes a file that lies on it, not the others', async () => {
     await inScene(async (scene) => {
       const { folder, target, runDir, atomfs } = scene
       const { image, disk, innerRun, env, outer } = await imageOnMount(life.image, scene)
@@ -259,7 +259,7 @@ describe('a disk that does not answer, below a writable mount', () => {
 })
 
 describe('a disk that fails', () => {
-  it('is an input/output error for each reader, one log line each, and the daemon lives on', async () => {
+  test('is an input/output error for each reader, one log line each, and the daemon lives on', async () => {
     await inScene(async (scene) => {
       const { target, runDir, atomfs } = scene
       // The daemon that stands for the disk is killed: every read of the image then fails with ENOTCONN.

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { ATOMFS_FUSE, daemonPid, needs, removeTempDir, run, titled } from '../library/index.ts'
 import { isGone, until } from '../library/programs/wait.ts'
 import { inScene, type LifeImage, makeLifeImage, SILENT } from '../library/scenes/life.ts'
@@ -77,7 +77,7 @@ const RUNTIME_THREADS = 7
 const root = needs('root')
 
 describe('rights of threads', () => {
-  it.skipIf(!root.ok).each(KINDS)(
+  test.skipIf(!root.ok).each(KINDS)(
     titled('$what: as SECURITY.md says', root),
     async ({ words, main, dispatcher }) => {
       await inScene(async ({ folder, target, runDir, atomfs }) => {
@@ -104,7 +104,7 @@ describe('rights of threads', () => {
 const traced = needs('root', 'strace')
 
 describe('the file system of the layers', () => {
-  it.skipIf(!traced.ok).each([
+  test.skipIf(!traced.ok).each([
     ['an image', (layers: string, target: string) => ['mount', join(layers, 'image'), target]],
     [
       'an image below changes',

@@ -21,7 +21,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
   ATOMFS_FUSE,
   daemonPid,
@@ -96,7 +96,7 @@ function configOf(runDir: string): Record<string, unknown> {
 }
 
 describe.skipIf(!need.ok)(titled('the layouts', need), () => {
-  it('--persist DIR: DIR/persist and DIR/work, made when missing, used again', async () => {
+  test('--persist DIR: DIR/persist and DIR/work, made when missing, used again', async () => {
     await inScene(async (scene) => {
       const { target, runDir, atomfs } = scene
       const place = join(scene.folder, 'new/place')
@@ -117,7 +117,7 @@ describe.skipIf(!need.ok)(titled('the layouts', need), () => {
     })
   })
 
-  it('--upper DIR: changes in DIR itself, the work directory beside what it really is', async () => {
+  test('--upper DIR: changes in DIR itself, the work directory beside what it really is', async () => {
     await inScene(async (scene) => {
       const { target, runDir, atomfs } = scene
       mkdirSync(join(scene.folder, 'real'))
@@ -133,7 +133,7 @@ describe.skipIf(!need.ok)(titled('the layouts', need), () => {
     })
   })
 
-  it.each(['--writeable', '--writable'])(
+  test.each(['--writeable', '--writable'])(
     '%s: in the runtime folder, and gone with the mount',
     async (word) => {
       await inScene(async (scene) => {
@@ -158,7 +158,7 @@ describe.skipIf(!need.ok)(titled('the layouts', need), () => {
     },
   )
 
-  it('the root of a new upper directory has the attributes of the image, that of a given one its own', async () => {
+  test('the root of a new upper directory has the attributes of the image, that of a given one its own', async () => {
     await inScene(async (scene) => {
       const { target, atomfs } = scene
       await succeed(mountOn(scene)('--persist', join(scene.folder, 'p')))
@@ -180,7 +180,7 @@ function leftAside(runDir: string): string[] {
 }
 
 describe.skipIf(!need.ok)(titled('the command line of lxc-oci', need), () => {
-  it('with its `..` in the path, over several layers, and again as a start hook', async () => {
+  test('with its `..` in the path, over several layers, and again as a start hook', async () => {
     await inScene(async (scene) => {
       const { target, atomfs } = scene
       const source = await ociSource(scene.folder, 'oci', layers)
@@ -204,7 +204,7 @@ describe.skipIf(!need.ok)(titled('the command line of lxc-oci', need), () => {
 })
 
 describe.skipIf(!need.ok)(titled('is refused', need), () => {
-  it('a second mount of the same upper directory, whatever layout it comes in, with the name of the first', async () => {
+  test('a second mount of the same upper directory, whatever layout it comes in, with the name of the first', async () => {
     await inScene(async (scene) => {
       const { target, atomfs, folder: own } = scene
       const place = join(own, 'p')
@@ -233,7 +233,7 @@ describe.skipIf(!need.ok)(titled('is refused', need), () => {
     })
   })
 
-  it('a target that contains, is, or lies in the upper or work directory', async () => {
+  test('a target that contains, is, or lies in the upper or work directory', async () => {
     await inScene(async (scene) => {
       const { target, atomfs, folder: own } = scene
       mkdirSync(join(own, 'u/in/side'), { recursive: true })
@@ -255,7 +255,7 @@ describe.skipIf(!need.ok)(titled('is refused', need), () => {
     })
   })
 
-  it('an upper directory that is a file, in a file, or on another file system than its work directory', async () => {
+  test('an upper directory that is a file, in a file, or on another file system than its work directory', async () => {
     await inScene(async (scene) => {
       const own = scene.folder
       writeFileSync(join(own, 'file'), '')
@@ -273,7 +273,7 @@ describe.skipIf(!need.ok)(titled('is refused', need), () => {
     })
   })
 
-  it('what the options do not fit to', async () => {
+  test('what the options do not fit to', async () => {
     await inScene(async (scene) => {
       const upper = join(scene.folder, 'u')
       const mount = mountOn(scene)
@@ -297,7 +297,7 @@ describe.skipIf(!need.ok)(titled('is refused', need), () => {
     })
   })
 
-  it('and a mount that fails leaves nothing that it made, and what was there as it was', async () => {
+  test('and a mount that fails leaves nothing that it made, and what was there as it was', async () => {
     await inScene(async (scene) => {
       const own = scene.folder
       const broken = ['-o', 'subdir=no/such']
@@ -319,7 +319,7 @@ describe.skipIf(!need.ok)(titled('is refused', need), () => {
 })
 
 describe.skipIf(!need.ok)(titled('the end', need), () => {
-  it('after SIGKILL the left-overs are cleaned, the mount is replaced, and the changes are there', async () => {
+  test('after SIGKILL the left-overs are cleaned, the mount is replaced, and the changes are there', async () => {
     await inScene(async (scene) => {
       const { target, runDir } = scene
       const place = join(scene.folder, 'p')
@@ -336,7 +336,7 @@ describe.skipIf(!need.ok)(titled('the end', need), () => {
     })
   })
 
-  it.each([
+  test.each([
     ['mount', false],
     ['umount', true],
   ])('temporary changes of a killed daemon are removed by %s', async (command, fails) => {
@@ -359,7 +359,7 @@ describe.skipIf(!need.ok)(titled('the end', need), () => {
     })
   })
 
-  it.each(['SIGTERM', 'umount'])(
+  test.each(['SIGTERM', 'umount'])(
     'by %s open files of temporary changes live on, then all is removed',
     async (how) => {
       await inScene(async (scene) => {
@@ -385,7 +385,7 @@ describe.skipIf(!need.ok)(titled('the end', need), () => {
     },
   )
 
-  it('in the foreground by SIGINT, silently, and temporary changes are gone', async () => {
+  test('in the foreground by SIGINT, silently, and temporary changes are gone', async () => {
     await inScene(async (scene) => {
       const { target, runDir } = scene
       const script = `
@@ -403,7 +403,7 @@ describe.skipIf(!need.ok)(titled('the end', need), () => {
     })
   })
 
-  it('-o volatile leaves the sign of overlayfs, which has to be removed', async () => {
+  test('-o volatile leaves the sign of overlayfs, which has to be removed', async () => {
     await inScene(async (scene) => {
       const { target, atomfs } = scene
       const upper = join(scene.folder, 'u')
@@ -422,7 +422,7 @@ describe.skipIf(!need.ok)(titled('the end', need), () => {
 })
 
 describe.skipIf(!need.ok)(titled('ro with an upper directory', need), () => {
-  it('shows it on a read-only file system, changes nothing, and makes no work directory', async () => {
+  test('shows it on a read-only file system, changes nothing, and makes no work directory', async () => {
     await inScene(async (scene) => {
       const { target, atomfs, folder: own } = scene
       const disk = join(own, 'disk')
@@ -457,7 +457,7 @@ describe.skipIf(!need.ok)(titled('ro with an upper directory', need), () => {
     })
   })
 
-  it('leaves an empty one empty, and --writeable with ro is a mount of the image', async () => {
+  test('leaves an empty one empty, and --writeable with ro is a mount of the image', async () => {
     await inScene(async (scene) => {
       const upper = join(scene.folder, 'u')
       mkdirSync(upper)
@@ -473,7 +473,7 @@ describe.skipIf(!need.ok)(titled('ro with an upper directory', need), () => {
 })
 
 describe.skipIf(!need.ok)(titled('trouble below', need), () => {
-  it.each(['writeback=1', 'writeback=0'])(
+  test.each(['writeback=1', 'writeback=0'])(
     'a file system without room, %s: ENOSPC, and what was there before is whole',
     async (option) => {
       await inScene(async (scene) => {
@@ -510,7 +510,7 @@ describe.skipIf(!need.ok)(titled('trouble below', need), () => {
     },
   )
 
-  it('an upper directory that becomes read-only: EROFS, and reading goes on', async () => {
+  test('an upper directory that becomes read-only: EROFS, and reading goes on', async () => {
     await inScene(async (scene) => {
       const { target } = scene
       const disk = join(scene.folder, 'disk')
@@ -532,7 +532,7 @@ describe.skipIf(!need.ok)(titled('trouble below', need), () => {
     })
   })
 
-  it('an upper directory that is removed: errors for what was in it, and no hang', async () => {
+  test('an upper directory that is removed: errors for what was in it, and no hang', async () => {
     await inScene(async (scene) => {
       const { target, atomfs, runDir } = scene
       const place = join(scene.folder, 'p')
@@ -550,7 +550,7 @@ describe.skipIf(!need.ok)(titled('trouble below', need), () => {
 })
 
 describe.skipIf(!need.ok)(titled('status', need), () => {
-  it('tells where changes go and how they are kept', async () => {
+  test('tells where changes go and how they are kept', async () => {
     await inScene(async (scene) => {
       const upper = join(scene.folder, 'u')
       await succeed(mountOn(scene)('--upper', upper, '-o', 'xattr=trusted,redirect_dir=off'))
@@ -574,7 +574,7 @@ describe.skipIf(!need.ok)(titled('status', need), () => {
     })
   })
 
-  it('the process keeps the rights that changes need, and no others', async () => {
+  test('the process keeps the rights that changes need, and no others', async () => {
     await inScene(async (scene) => {
       await succeed(mountOn(scene)('--writeable'))
       const pid = daemonPid(scene.runDir)
@@ -597,7 +597,7 @@ describe.skipIf(!need.ok)(titled('status', need), () => {
 })
 
 describe.skipIf(!need.ok)(titled('without root', need), () => {
-  it('a plain user changes everything through fusermount3, and owners are written down', async () => {
+  test('a plain user changes everything through fusermount3, and owners are written down', async () => {
     await inScene(async (scene) => {
       const uid = 65534
       const { folder: own, target, runDir } = scene
@@ -640,7 +640,7 @@ describe.skipIf(!need.ok)(titled('without root', need), () => {
     })
   })
 
-  it('root of a user namespace with a range of ids has real owners in it', async () => {
+  test('root of a user namespace with a range of ids has real owners in it', async () => {
     await inScene(async (scene) => {
       const { folder: own, target, runDir } = scene
       const [first, count] = [200_000, 65_536]
@@ -680,7 +680,7 @@ describe.skipIf(!need.ok)(titled('without root', need), () => {
 })
 
 describe.skipIf(!need.ok)(titled('device files', need), () => {
-  it('are kept, and their mode is what the caller asked for', async () => {
+  test('are kept, and their mode is what the caller asked for', async () => {
     await inScene(async (scene) => {
       await succeed(mountOn(scene)('--writeable'))
       const null2 = join(scene.target, 'null')

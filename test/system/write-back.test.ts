@@ -27,7 +27,7 @@ import {
   writeSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { addressOf } from '../../src/sys/ffi/ffi.ts'
 import { copyRange, fallocateFd, seekFd } from '../../src/sys/files/file-io.ts'
 import { writeMapped } from '../library/changes/mapping.ts'
@@ -234,7 +234,7 @@ const CHANGES: Readonly<Record<string, Change>> = {
 }
 
 describe.skipIf(!need.ok).each(MODES)(titled('%s the cache', need), (_, writeback) => {
-  it('mtime is to the nanosecond what stat(2) said, when the kernel has forgotten the file, and in the upper', async () => {
+  test('mtime is to the nanosecond what stat(2) said, when the kernel has forgotten the file, and in the upper', async () => {
     await withUpper(writeback, async (target, upper, scene) => {
       for (const [name, change] of Object.entries(CHANGES)) change(join(target, name))
       const open = openSync(join(target, 'open'), O_CREAT | O_RDWR)
@@ -258,7 +258,7 @@ describe.skipIf(!need.ok).each(MODES)(titled('%s the cache', need), (_, writebac
     })
   })
 
-  it('two processes append, and every line is whole', async () => {
+  test('two processes append, and every line is whole', async () => {
     await withUpper(writeback, async (target, upper) => {
       const script = 'for i in $(seq 300); do echo "$1 $i" >> "$2"; done'
       const append = (name: string) => run('sh', ['-c', script, 'sh', name, join(target, 'log')])
@@ -272,7 +272,7 @@ describe.skipIf(!need.ok).each(MODES)(titled('%s the cache', need), (_, writebac
     })
   })
 
-  it('a part of a page is changed by somebody who may not read the file', async () => {
+  test('a part of a page is changed by somebody who may not read the file', async () => {
     await withUpper(writeback, async (target, upper) => {
       const change = (name: string) =>
         asNobody(
@@ -295,7 +295,7 @@ describe.skipIf(!need.ok).each(MODES)(titled('%s the cache', need), (_, writebac
     })
   })
 
-  it('setuid goes with the first write by somebody else', async () => {
+  test('setuid goes with the first write by somebody else', async () => {
     await withUpper(writeback, async (target, upper) => {
       const file = join(target, 'program')
       writeFileSync(file, 'x'.repeat(5000))
@@ -310,7 +310,7 @@ describe.skipIf(!need.ok).each(MODES)(titled('%s the cache', need), (_, writebac
     })
   })
 
-  it('what is dirty comes along when a file is cut, renamed, replaced, removed, or synced by another descriptor', async () => {
+  test('what is dirty comes along when a file is cut, renamed, replaced, removed, or synced by another descriptor', async () => {
     await withUpper(writeback, async (target, upper) => {
       const at = (name: string) => join(target, name)
       withFd(at('cut'), O_CREAT | O_RDWR, (fd) => {
@@ -344,7 +344,7 @@ describe.skipIf(!need.ok).each(MODES)(titled('%s the cache', need), (_, writebac
     })
   })
 
-  it('a file of a layer is copied up by a write that comes from nobody any more, and keeps its owner', async () => {
+  test('a file of a layer is copied up by a write that comes from nobody any more, and keeps its owner', async () => {
     await withUpper(writeback, async (target, upper) => {
       const writer = spawn('setpriv', [...AS_NOBODY, 'sh', '-c', STAYS_OPEN, 'sh', join(target, 'low2')])
       try {
@@ -360,7 +360,7 @@ describe.skipIf(!need.ok).each(MODES)(titled('%s the cache', need), (_, writebac
     })
   })
 
-  it('a file with holes is read as such, also while it is written', async () => {
+  test('a file with holes is read as such, also while it is written', async () => {
     await withUpper(writeback, async (target) => {
       const file = join(target, 'sparse')
       withFd(file, O_CREAT | O_RDWR, (fd) => {
@@ -426,7 +426,7 @@ describe.skipIf(!need.ok).each([
 ] as const)(titled('a full disk of %s, %s', need), (kind, options) => {
   const isDelayed = options === 'writeback=1'
 
-  it('the error comes in time, what was whole stays so, and with room all goes on', async () => {
+  test('the error comes in time, what was whole stays so, and with room all goes on', async () => {
     await withSmallDisk(kind, options, async (target, upper, scene) => {
       const at = (name: string) => join(target, name)
       const small = 'small'.repeat(1000)

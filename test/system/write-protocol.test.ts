@@ -4,7 +4,7 @@ import { chmodSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { dataScenarios } from '../fuse/support/data-scenarios.ts'
 import { nameScenarios } from '../fuse/support/name-scenarios.ts'
 import { randomScenarios } from '../fuse/support/random-changes.ts'
@@ -75,7 +75,7 @@ const play = (target: string, name: string) =>
   run(process.execPath, [client, target, name], { timeout: 60_000 })
 
 describe.skipIf(!need.ok)(titled('in a directory of the host', need), () => {
-  it.each(NAMES)('%s', async (name) => {
+  test.each(NAMES)('%s', async (name) => {
     await play(folder, name)
   })
 })
@@ -89,11 +89,11 @@ describe.skipIf(!need.ok).each([
     served = await serve(mode, words)
   })
 
-  it.each(NAMES)('%s', async (name) => {
+  test.each(NAMES)('%s', async (name) => {
     await play(served.target, name)
   })
 
-  it('ends without an error logged and without inodes that nobody knows', async () => {
+  test('ends without an error logged and without inodes that nobody knows', async () => {
     const lines = await end(served)
     expect(lines.filter((line) => line.startsWith('error'))).toEqual([])
     expect(lines.at(-1)).toBe('left ')

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import {
   Baggage,
   type ByteSource,
@@ -69,7 +69,7 @@ function scene() {
 const expected = (position: number, length: number) => Array.from({ length }, (_, i) => byteAt(position + i))
 
 describe('a source that postpones', () => {
-  it('waits for the disk as long as there is nobody yet to bring something', () => {
+  test('a postponing source waits for the disk if no loader is set', () => {
     const { asked, fetcher, read, request } = scene()
     fetcher.ready = false
     expect(request(() => read(4096, 4))).toEqual({ rounds: 1, result: expected(4096, 4) })
@@ -78,7 +78,7 @@ describe('a source that postpones', () => {
     expect(asked.length).toBe(1)
   })
 
-  it('reads at once what is at hand, and everything outside of requests', () => {
+  test('a postponing source reads data at hand at once, and reads all data at once outside of requests', () => {
     const { atHand, reads, asked, read, request } = scene()
     expect(read(5000, 10)).toEqual(expected(5000, 10))
     atHand.push([0, 4096])
@@ -87,7 +87,7 @@ describe('a source that postpones', () => {
     expect(reads.length).toBe(2)
   })
 
-  it('has everything else brought, in pieces, and reads none of it itself', () => {
+  test('a postponing source has absent data loaded in pieces, and does not read it itself', () => {
     const { reads, asked, read, request } = scene()
     expect(request(() => read(9000, 70_000))).toEqual({ rounds: 3, result: expected(9000, 70_000) })
     expect(asked).toEqual([
@@ -97,7 +97,7 @@ describe('a source that postpones', () => {
     expect(reads).toEqual([])
   })
 
-  it('keeps what was brought until the request is handled, however much that is', () => {
+  test('a postponing source keeps loaded data of any size until the request is handled', () => {
     const { reads, asked, read, request } = scene()
     const places = Array.from({ length: 100 }, (_, i) => i * 4096)
     const { rounds, result } = request(() => places.map((position) => read(position, 16)[3]))
@@ -108,14 +108,14 @@ describe('a source that postpones', () => {
     expect(reads.length).toBeGreaterThan(0)
   })
 
-  it('shares what was brought last with other requests', () => {
+  test('a postponing source shares the last loaded data with other requests', () => {
     const { asked, read, request } = scene()
     request(() => read(4096, 4096))
     expect(request(() => read(5000, 100))).toEqual({ rounds: 1, result: expected(5000, 100) })
     expect(asked.length).toBe(1)
   })
 
-  it('tells a request once what could not be brought, and tries again for the next', () => {
+  test('a load error is reported to a request once, and the next request tries again', () => {
     const { asked, failures, read, request } = scene()
     failures.set(4096, new FsError('ENOTCONN', 'read at 4096: ENOTCONN (errno 107)'))
     for (let i = 0; i < 2; i++) {
@@ -128,7 +128,7 @@ describe('a source that postpones', () => {
     expect(request(() => read(4096, 4096)).result).toEqual(expected(4096, 4096))
   })
 
-  it('says nothing of less than what could not be brought', () => {
+  test('after a failed load, a shorter read in the same request is loaded anew', () => {
     const { failures, asked, read, request } = scene()
     failures.set(4096, new FsError('EIO', 'read at 4096'))
     const { result } = request(() => {
@@ -144,7 +144,7 @@ describe('a source that postpones', () => {
     expect(asked.map(([, , length]) => length)).toEqual([16_384, 2])
   })
 
-  it('waits for the disk once the request has changed something, or was put off too often', () => {
+  test('a postponing source waits for the disk after a request has made a change or was postponed too often', () => {
     const { reads, turn, read, request } = scene()
     expect(
       request(() => {
@@ -159,7 +159,7 @@ describe('a source that postpones', () => {
     expect(reads.length).toBe(2)
   })
 
-  it('refuses what lies outside at once', () => {
+  test('a postponing source refuses a read outside of its range at once', () => {
     const { asked, read, request } = scene()
     expect(() => request(() => read(SIZE - 2, 4))).toThrow(/outside/)
     expect(asked).toEqual([])

@@ -52,8 +52,8 @@ test.each<[string, HashType, number, number, Uint8Array, number, string]>([
   expect(image.rootHash).toBe(rootHash)
 })
 
-describe('the file', () => {
-  test('is padded with zeros to 4 KiB, and the padding is covered', () => {
+describe('the file that gets a hash tree', () => {
+  test('appending a hash tree pads the file with zeros to 4 KiB, and the tree covers the padding', () => {
     const data = pattern(5000)
     const { source, hashOffset, superblock, rootHash } = verityImage(data)
     expect(hashOffset).toBe(8192)
@@ -67,19 +67,19 @@ describe('the file', () => {
     expect(target.subarray(5000).every((byte) => byte === 0)).toBe(true)
   })
 
-  test('salt and UUID are random', () => {
+  test('appending a hash tree chooses random salt and UUID', () => {
     const [first, second] = [verityImage(pattern(10)), verityImage(pattern(10))]
     expect(first.rootHash).not.toBe(second.rootHash)
     expect(first.superblock.uuid).not.toBe(second.superblock.uuid)
   })
 
-  test('of a data length that is padded already keeps its bytes', () => {
+  test('appending a hash tree keeps the bytes of a file whose length is already padded', () => {
     const { hashOffset, source } = verityImage(pattern(8192), { dataLength: 5000 })
     expect(hashOffset).toBe(8192)
     expect(Buffer.compare(source.bytes.subarray(0, 8192), pattern(8192))).toBe(0)
   })
 
-  test('by descriptor, which stays open, with progress', () => {
+  test('a hash tree is appended by descriptor, which stays open, and progress is reported', () => {
     withFile(pattern(3 << 20), (path) => {
       const fd = openSync(path, 'r+')
       try {
@@ -95,7 +95,7 @@ describe('the file', () => {
     })
   })
 
-  test('has its former length after a failure', () => {
+  test('the file has its former length after appending a hash tree has failed', () => {
     withFile(pattern(5000), (path) => {
       const fail = () => {
         throw new Error('enough')
@@ -115,14 +115,14 @@ describe('the file', () => {
     ['data length beyond the file', { dataLength: 5001 }, 'EINVAL'],
     ['no data', { dataLength: 0 }, 'EINVAL'],
     ['fractions of bytes', { dataLength: 0.5 }, 'EINVAL'],
-  ])('is left alone when the %s is wrong', (_what, options, code) => {
+  ])('the file is left unchanged if the %s is wrong', (_what, options, code) => {
     withFile(pattern(5000), (path) => {
       expect(failureOf(() => appendVerityData(path, options)).code).toBe(code)
       expect(statSync(path).size).toBe(5000)
     })
   })
 
-  test('that is missing, empty or read-only is refused', () => {
+  test('appending a hash tree refuses a file that is missing, empty or read-only', () => {
     withFile(new Uint8Array(), (path) => {
       expect(failureOf(() => appendVerityData(`${path}.absent`)).code).toBe('ENOENT')
       expect(failureOf(() => appendVerityData(path)).code).toBe('EINVAL')

@@ -34,7 +34,7 @@ test.each([
   [512, 20, 16, 32],
   [1024, 48, 16, 64],
   [65536, 32, 2048, 32],
-])('hash block %i with digests of %i bytes: %i per block', (size, digest, perBlock, slot) => {
+])('hash block %i with digests of %i bytes holds %i digests', (size, digest, perBlock, slot) => {
   expect(geometry(1, 1000, size, digest)).toMatchObject({ hashesPerBlock: perBlock, slotSize: slot })
   expect(geometry(0, 1000, size, digest)).toMatchObject({ hashesPerBlock: perBlock, slotSize: digest })
 })
@@ -48,7 +48,7 @@ test.each([
   [128 * 128, [128, 1]],
   [128 * 128 + 1, [129, 2, 1]],
   [1310720, [10240, 80, 1]],
-])('%i data blocks: levels %j', (dataBlocks, counts) => {
+])('a tree over %i data blocks has the levels %j', (dataBlocks, counts) => {
   const { levels, treeEnd } = geometry(1, dataBlocks, 4096, 32, 8192)
   expect(levels.map((level) => level.blocks)).toEqual(counts)
   // Root first: each level begins where the one above ends.
@@ -60,19 +60,19 @@ test.each([
   expect(treeEnd).toBe(end)
 })
 
-test('the largest image', () => {
+test('the largest image has a tree of 14 levels, and a tree that ends beyond 2^53 is refused', () => {
   const { levels, coveredBytes } = geometry(1, 2 ** 41 - 1, 512, 64)
   expect(coveredBytes).toBe(2 ** 53 - 4096)
   expect(levels.length).toBe(14)
   expect(failureOf(() => geometry(1, 2 ** 41 - 1, 65536, 32, 2 ** 53 - 65536)).message).toMatch(/2\^53/)
 })
 
-test('blocks under a hash block', () => {
+test('each hash block covers its share of the data blocks', () => {
   const tree = geometry(1, 1e6, 4096, 32)
   expect([0, 1, 2].map((level) => dataBlocksUnder(tree, level))).toEqual([128, 16384, 2097152])
 })
 
-test('the tree begins at the next hash block of the file', () => {
+test('the hash tree begins at the next hash block of the file', () => {
   expect(treeOffsetAfter(4096, 512)).toBe(4608)
   expect(treeOffsetAfter(4096, 4096)).toBe(8192)
   expect(treeOffsetAfter(4096, 65536)).toBe(65536)
@@ -82,12 +82,12 @@ test('the tree begins at the next hash block of the file', () => {
   expect(failureOf(() => geometry(1, 2, 4096, 32, Number.NaN)).code).toBe('EIO')
 })
 
-test('rounding is exact above 2^32', () => {
+test('rounding to blocks is exact above 2^32', () => {
   expect(roundUp(0, 4096)).toBe(0)
   expect(roundUp(2 ** 52 + 1, 4096)).toBe(2 ** 52 + 4096)
 })
 
-test('the digest of a block is that of salt and block, by every algorithm', () => {
+test('the digest of a block is that of salt and block for every algorithm', () => {
   const salt = Buffer.from('a salt')
   const block = Buffer.alloc(512, 'block ')
   for (const name of algorithmNames()) {

@@ -26,7 +26,7 @@ function attempt(image: VerityImage, source: ByteSource = image.source, dataLeng
 }
 
 describe('root hash', () => {
-  test('in any letter case opens', () => {
+  test('a root hash opens an image in upper and lower case', () => {
     const image = small()
     const rootHash = image.rootHash.toUpperCase()
     expect(openVerity({ source: image.source, rootHash, dataLength: 20480 }).table.rootHash).toBe(
@@ -40,13 +40,13 @@ describe('root hash', () => {
     ['abc', 'EINVAL', /not hexadecimal/],
     ['ab'.repeat(20), 'EIO', /has 20 bytes, sha256 of the superblock has 32/],
     ['ab'.repeat(32), 'EIO', /root hash does not match/],
-  ])('%j is refused', (rootHash, code, message) => {
+  ])('the root hash %j is refused', (rootHash, code, message) => {
     const error = failureOf(() => openVerity({ source: small().source, rootHash, dataLength: 20480 }))
     expect(error.code).toBe(code)
     expect(error.message).toMatch(message)
   })
 
-  test('of a single block is that of the data', () => {
+  test('the root hash of a single block is the digest of the data', () => {
     const image = verityImage(pattern(4096), { salt: SALT })
     expect(attempt(image, image.source, 4096).size).toBe(4096)
     image.source.flip(4000)
@@ -54,7 +54,7 @@ describe('root hash', () => {
   })
 })
 
-describe('forged superblock', () => {
+describe('a forged superblock', () => {
   test.each<[string, Partial<VeritySuperblock>, RegExp]>([
     ['salt', { salt: Uint8Array.of(9, 8, 6) }, /root hash does not match/],
     ['longer salt', { salt: Uint8Array.of(9, 8, 7, 0) }, /root hash does not match/],
@@ -75,7 +75,7 @@ describe('forged superblock', () => {
     expect(error.message).toMatch(message)
   })
 
-  test('a flip of any byte is refused or changes nothing that is hashed', () => {
+  test('a flipped byte of the superblock is refused or changes nothing that is hashed', () => {
     const image = small()
     for (let at = 0; at < 512; at += 1) {
       const source = new MemorySource(image.source.bytes.slice())
@@ -89,7 +89,7 @@ describe('forged superblock', () => {
     }
   })
 
-  test('fewer data blocks cannot pass off the root block as data', () => {
+  test('a superblock with fewer data blocks cannot pass off the root block as data', () => {
     const image = small()
     const { hashOffset, source } = image
     const bytes = source.bytes.slice()
@@ -101,7 +101,7 @@ describe('forged superblock', () => {
   })
 })
 
-describe('length of the data', () => {
+describe('the length of the data', () => {
   const lengthField = (source: ByteSource) => {
     const bytes = new Uint8Array(4)
     source.readInto(40, bytes)
@@ -114,12 +114,12 @@ describe('length of the data', () => {
     return verityImage(data, { salt: SALT })
   }
 
-  test('is read again from verified bytes', () => {
+  test('the length of the data is read again from verified bytes', () => {
     const { source, rootHash } = withLength()
     expect(openVerity({ source, rootHash, dataLength: lengthField }).size).toBe(5 * 4096)
   })
 
-  test('that says otherwise in verified bytes is refused', () => {
+  test('a length of the data that differs in the verified bytes is refused', () => {
     const { source, rootHash } = withLength()
     let calls = 0
     const reader = (from: ByteSource) => {
@@ -130,20 +130,20 @@ describe('length of the data', () => {
     expect(error.message).toMatch(/said 20372 bytes used, its verified bytes say 20380/)
   })
 
-  test('that is damaged on disk fails in the data block', () => {
+  test('a length of the data that is damaged on disk fails in the data block', () => {
     const { source, rootHash } = withLength()
     source.flip(40)
     const error = failureOf(() => openVerity({ source, rootHash, dataLength: lengthField }))
     expect(error.message).toMatch(/data block 0 at byte 0: expected/)
   })
 
-  test.each([-1, 1.5, Number.NaN, 2 ** 60])('%d is refused', (dataLength) => {
+  test.each([-1, 1.5, Number.NaN, 2 ** 60])('the data length %d is refused', (dataLength) => {
     const { source, rootHash } = small()
     const error = failureOf(() => openVerity({ source, rootHash, dataLength, hashOffset: 5 * 4096 }))
     expect(error.message).toMatch(/data length/)
   })
 
-  test('of a builder with 64 KiB pages: the uncovered end is refused with the reason', () => {
+  test('an image of a builder with 64 KiB pages is refused because its end is not covered', () => {
     // 100 KiB of data; data_blocks = 1 whole page of 64 KiB, superblock at 100 KiB, tree at 128 KiB.
     const covered = verityImage(pattern(65536), { dataBlockSize: 65536, hashBlockSize: 65536, salt: SALT })
     const bytes = new Uint8Array(131072)
@@ -158,8 +158,8 @@ describe('length of the data', () => {
   })
 })
 
-describe('where the tree is', () => {
-  test('findVeritySuperblock', () => {
+describe('the place of the hash tree', () => {
+  test('findVeritySuperblock finds the superblock at the first 4 KiB boundary after the data, and nowhere else', () => {
     const image = small()
     const found = { hashOffset: 5 * 4096, superblock: image.superblock }
     for (const length of [4 * 4096 + 1, 5 * 4096 - 1, 5 * 4096]) {
@@ -170,25 +170,25 @@ describe('where the tree is', () => {
     expect(findVeritySuperblock(new MemorySource(pattern(9 * 4096)), 5 * 4096)).toBeUndefined()
   })
 
-  test('behind an image padded to its own block size', () => {
+  test('the superblock is found behind an image that is padded to its own block size', () => {
     const image = verityImage(pattern(20000), { dataBlockSize: 16384, hashBlockSize: 16384, salt: SALT })
     expect(findVeritySuperblock(image.source, 20000)?.hashOffset).toBe(32768)
     expect(attempt(image, image.source, 20000).size).toBe(32768)
   })
 
-  test('a damaged superblock is an error, not an absent one', () => {
+  test('a damaged superblock is an error, not an absent superblock', () => {
     const image = small()
     image.source.flip(image.hashOffset + 64)
     expect(failureOf(() => findVeritySuperblock(image.source, 5 * 4096)).code).toBe('EIO')
   })
 
-  test('a root hash without verity data is refused', () => {
+  test('a root hash for an image without verity data is refused', () => {
     const source = new MemorySource(pattern(5 * 4096))
     const error = failureOf(() => openVerity({ source, rootHash: 'ab'.repeat(32), dataLength: 5 * 4096 }))
     expect(error.message).toMatch(/a root hash is given, but there is no verity superblock at byte 20480/)
   })
 
-  test('in a file cut anywhere in superblock or tree: EIO', () => {
+  test('a file cut anywhere in superblock or tree fails with EIO', () => {
     const image = small()
     for (const cut of [1, 512, 4096, 4097, 7000, 8191]) {
       const source = new MemorySource(image.source.bytes.subarray(0, image.source.size - cut))
@@ -196,7 +196,7 @@ describe('where the tree is', () => {
     }
   })
 
-  test('in a file of its own, without a superblock', () => {
+  test('an image opens with a hash tree in a file of its own, without a superblock', () => {
     const image = small()
     const data = new MemorySource(image.source.bytes.slice(0, 5 * 4096))
     const hashSource = new MemorySource(image.source.bytes.slice(image.hashOffset + 4096))
@@ -212,7 +212,7 @@ describe('where the tree is', () => {
     expect(failureOf(() => verified.readInto(8192, target)).message).toMatch(/data block 2 /)
   })
 
-  test.each([-512, 100, 2 ** 60, Number.NaN, 1 << 30])('hash offset %d is refused', (hashOffset) => {
+  test.each([-512, 100, 2 ** 60, Number.NaN, 1 << 30])('the hash offset %d is refused', (hashOffset) => {
     const { source, rootHash } = small()
     expect(failureOf(() => openVerity({ source, rootHash, hashOffset, dataLength: 1 })).message).toMatch(
       /superblock/,
@@ -220,7 +220,7 @@ describe('where the tree is', () => {
   })
 })
 
-test('the superblock that was written is the one returned', () => {
+test('the returned superblock is the one that was written', () => {
   const { source, hashOffset, superblock } = small()
   expect(decodeVeritySuperblock(source.bytes.subarray(hashOffset, hashOffset + 512))).toEqual(superblock)
 })

@@ -17,7 +17,7 @@ function image() {
 }
 
 describe('a whole scan', () => {
-  test('finds nothing in a good image and reads every block once', () => {
+  test('a whole scan finds no damage in a good image and reads every block once', () => {
     const { source, table } = image()
     source.reads = []
     const progress: number[][] = []
@@ -27,7 +27,7 @@ describe('a whole scan', () => {
     expect(source.reads.reduce((sum, read) => sum + read.length, 0)).toBe((600 + 38 + 3 + 1) * 512)
   })
 
-  test('lists all damaged data blocks', () => {
+  test('a whole scan lists all damaged data blocks', () => {
     const { source, table } = image()
     for (const block of [0, 15, 16, 599]) source.flip(block * 512 + 100)
     const report = verifyRange({ source, table })
@@ -40,7 +40,7 @@ describe('a whole scan', () => {
     ])
   })
 
-  test('lists a damaged hash block once, counts what is below it and goes on behind it', () => {
+  test('a whole scan lists a damaged hash block once, counts the blocks below it and continues behind it', () => {
     const { source, table, levels } = image()
     source.flip(levels[0]!.start + 2 * 512)
     source.flip(levels[1]!.start + 512)
@@ -54,7 +54,7 @@ describe('a whole scan', () => {
     expect(report.badBlocks).toBe(16 + 256 + 1)
   })
 
-  test('of a file with a damaged root block calls all of it bad', () => {
+  test('a whole scan of a file with a damaged root block reports all of it as bad', () => {
     const { source, table, levels } = image()
     source.flip(levels[2]!.start)
     const report = verifyRange({ source, table })
@@ -62,7 +62,7 @@ describe('a whole scan', () => {
     expect(report.failures).toHaveLength(1)
   })
 
-  test('keeps its list short', () => {
+  test('a whole scan limits the length of its list', () => {
     const { source, table } = image()
     source.bytes.fill(0, 0, BLOCKS * 512)
     const report = verifyRange({ source, table, listLimit: 7 })
@@ -71,7 +71,7 @@ describe('a whole scan', () => {
     expect(report.truncated).toBe(true)
   })
 
-  test('goes on where the disk fails', () => {
+  test('a whole scan continues behind a block that the disk cannot read', () => {
     const { source, table, levels } = image()
     for (const position of [0, 299 * 512 + 5, 300 * 512, levels[0]!.start + 37 * 512])
       source.unreadable.add(position)
@@ -84,8 +84,8 @@ describe('a whole scan', () => {
   })
 })
 
-describe('ranges', () => {
-  test('joined they say what the whole scan says', () => {
+describe('a scan in ranges', () => {
+  test('scans of ranges joined give the result of the whole scan', () => {
     const { source, table, levels } = image()
     for (const block of [3, 127, 128, 400]) source.flip(block * 512)
     source.flip(levels[1]!.start + 2 * 512)
@@ -99,7 +99,7 @@ describe('ranges', () => {
     expect(mergeReports(reports)).toEqual(verifyRange({ source, table }))
   })
 
-  test('that cut a damaged hash block list it once after joining', () => {
+  test('ranges that cut a damaged hash block list it once after joining', () => {
     const { source, table, levels } = image()
     source.flip(levels[1]!.start)
     const reports = [
@@ -110,7 +110,7 @@ describe('ranges', () => {
     expect(mergeReports(reports)).toEqual(verifyRange({ source, table }))
   })
 
-  test('cover every block once, however many parts', () => {
+  test('the ranges of a scan cover every block once, for any number of parts', () => {
     const { table } = image()
     for (const parts of [0, 1, 2, 3, 5, 1000]) {
       let next = 0
@@ -129,7 +129,7 @@ describe('ranges', () => {
     [0, 601],
     [0.5, 3],
     [0, Number.NaN],
-  ])('%d to %d is refused', (from, to) => {
+  ])('the scan range from %d to %d is refused', (from, to) => {
     const { source, table } = image()
     expect(failureOf(() => verifyRange({ source, table, from, to })).code).toBe('EINVAL')
   })

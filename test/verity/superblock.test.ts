@@ -31,7 +31,7 @@ function withBytes(position: number, bytes: Uint8Array): Uint8Array {
   return copy
 }
 
-test('every field is decoded', () => {
+test('every field of the verity superblock is decoded', () => {
   expect(VALID.byteLength).toBe(VERITY_SUPERBLOCK_SIZE)
   // At an odd place of a larger buffer, as pooled buffers are.
   const pooled = new Uint8Array(600)
@@ -47,13 +47,13 @@ test('every field is decoded', () => {
   })
 })
 
-test('every proper prefix is EIO', () => {
+test('every proper prefix of the verity superblock is EIO', () => {
   for (let length = 0; length < VALID.byteLength; length += 1) {
     expect(failureOf(() => decodeVeritySuperblock(VALID.subarray(0, length))).code).toBe('EIO')
   }
 })
 
-test('what is encoded decodes to the same, and unused bytes are zero', () => {
+test('an encoded verity superblock decodes to the same fields, and unused bytes are zero', () => {
   const superblock = decodeVeritySuperblock(VALID)
   const encoded = encodeVeritySuperblock(superblock)
   expect(decodeVeritySuperblock(encoded)).toEqual(superblock)
@@ -91,13 +91,13 @@ test.each([
   ['2^64-1 data blocks', 72, u64(0xffff_ffff_ffff_ffffn), /2\^53/],
   ['2^53 bytes of data', 72, u64(2n ** 40n), /2\^53/],
   ['salt of 257 bytes', 80, Buffer.of(1, 1), /salt of 257/],
-])('%s is refused', (_what, position, bytes, message) => {
+])('a verity superblock with a wrong field is refused: %s', (_what, position, bytes, message) => {
   const error = failureOf(() => decodeVeritySuperblock(withBytes(position, bytes)))
   expect(error.code).toBe('EIO')
   expect(error.message).toMatch(message)
 })
 
-test('limits that are still legal', () => {
+test('a verity superblock at the legal limits is accepted', () => {
   expect(decodeVeritySuperblock(withBytes(72, u64(2n ** 40n - 1n))).dataBlocks).toBe(2 ** 40 - 1)
   expect(decodeVeritySuperblock(withBytes(80, Buffer.of(0, 1))).salt.byteLength).toBe(256)
   expect(decodeVeritySuperblock(withBytes(80, Buffer.of(0, 0))).salt.byteLength).toBe(0)
@@ -105,7 +105,7 @@ test('limits that are still legal', () => {
   expect(decodeVeritySuperblock(withBytes(68, u32(65536))).hashBlockSize).toBe(65536)
 })
 
-test('the algorithms have the digest sizes of their definitions', () => {
+test('the hash algorithms have the digest sizes of their definitions', () => {
   expect(algorithmNames()).toContain('sha256')
   for (const known of algorithmNames()) {
     const algorithm = findAlgorithm(known.toUpperCase())
@@ -113,7 +113,7 @@ test('the algorithms have the digest sizes of their definitions', () => {
   }
 })
 
-test('a malformed UUID is not written', () => {
+test('a malformed UUID is not written to a verity superblock', () => {
   const superblock = { ...decodeVeritySuperblock(VALID), uuid: '00112233-4455-6677-8899-aabbccddee' }
   expect(failureOf(() => encodeVeritySuperblock(superblock)).code).toBe('EINVAL')
 })

@@ -29,34 +29,37 @@ function image(blocks: number, options: AppendVerityOptions = {}): VerityImage {
 }
 
 describe('reading', () => {
-  test.each([0, 1] as const)('all alignments equal the raw bytes, hash type %i', (hashType) => {
-    const made = image(24, { hashType })
-    const verified = open(made)
-    const raw = made.source.bytes
-    expect(verified.size).toBe(24 * 512)
-    for (const position of [0, 1, 511, 512, 513, 1000, 1024, 24 * 512 - 1]) {
-      for (const length of [0, 1, 2, 511, 512, 513, 1023, 1024, 1025, 2048, 5000]) {
-        if (position + length > verified.size) continue
-        // In the middle of a larger buffer: nothing outside the target may be touched.
-        const around = new Uint8Array(length + 20).fill(0xa5)
-        verified.readInto(position, around.subarray(10, 10 + length))
-        expect(
-          Buffer.compare(around.subarray(10, 10 + length), raw.subarray(position, position + length)),
-        ).toBe(0)
-        expect(around.subarray(0, 10).every((byte) => byte === 0xa5)).toBe(true)
-        expect(around.subarray(10 + length).every((byte) => byte === 0xa5)).toBe(true)
+  test.each([0, 1] as const)(
+    'verified reads at all alignments equal the raw bytes, hash type %i',
+    (hashType) => {
+      const made = image(24, { hashType })
+      const verified = open(made)
+      const raw = made.source.bytes
+      expect(verified.size).toBe(24 * 512)
+      for (const position of [0, 1, 511, 512, 513, 1000, 1024, 24 * 512 - 1]) {
+        for (const length of [0, 1, 2, 511, 512, 513, 1023, 1024, 1025, 2048, 5000]) {
+          if (position + length > verified.size) continue
+          // In the middle of a larger buffer: nothing outside the target may be touched.
+          const around = new Uint8Array(length + 20).fill(0xa5)
+          verified.readInto(position, around.subarray(10, 10 + length))
+          expect(
+            Buffer.compare(around.subarray(10, 10 + length), raw.subarray(position, position + length)),
+          ).toBe(0)
+          expect(around.subarray(0, 10).every((byte) => byte === 0xa5)).toBe(true)
+          expect(around.subarray(10 + length).every((byte) => byte === 0xa5)).toBe(true)
+        }
       }
-    }
-  })
+    },
+  )
 
-  test('into shared memory', () => {
+  test('a verified source reads into shared memory', () => {
     const made = image(16)
     const target = new Uint8Array(new SharedArrayBuffer(3000))
     open(made).readInto(700, target)
     expect(Buffer.from(target)).toEqual(Buffer.from(made.source.bytes.subarray(700, 3700)))
   })
 
-  test('whole blocks are read at once, straight into the target; each hash block once', () => {
+  test('a verified source reads whole blocks at once into the target, and each hash block once', () => {
     const made = image(64)
     const verified = open(made)
     made.source.reads = []
@@ -79,7 +82,7 @@ describe('reading', () => {
     [64 * 512, 1],
     [64 * 512 - 1, 2],
     [0, 64 * 512 + 1],
-  ])('%d with %d bytes is outside: EIO, never zeros', (position, length) => {
+  ])('a read at %d of %d bytes outside the tree is EIO, never zeros', (position, length) => {
     const made = image(64)
     const verified = open(made)
     made.source.reads = []
@@ -89,7 +92,7 @@ describe('reading', () => {
     expect(made.source.reads).toEqual([])
   })
 
-  test('the message for large blocks names the trap of large pages', () => {
+  test('the error for large blocks mentions builders with large pages', () => {
     const made = image(2, { dataBlockSize: 65536, hashBlockSize: 65536 })
     const error = failureOf(() => open(made).readInto(131072, new Uint8Array(1)))
     expect(error.message).toMatch(/64 KiB pages/)
@@ -127,7 +130,7 @@ describe('damage', () => {
     }
   })
 
-  test('a flip in any byte of the tree is found, at the level where it is', () => {
+  test('a flip in any byte of the tree is found at its level', () => {
     const made = image(304)
     const table = open(made).table
     const { levels, hashesPerBlock, treeEnd } = treeGeometry(table, 32, table.treeOffset)
@@ -160,7 +163,7 @@ describe('damage', () => {
     expect(failureOf(() => verified.readInto(512, new Uint8Array(10))).message).toMatch(/data block 1 /)
   })
 
-  test('an unreadable hash block is EIO and is tried again', () => {
+  test('an unreadable hash block is EIO and is read again by the next read', () => {
     const made = image(40)
     const verified = open(made)
     made.source.unreadable.add(treeGeometry(verified.table, 32, verified.table.treeOffset).levels[0]!.start)
@@ -177,7 +180,7 @@ describe('a file that changes', () => {
     [0, 512],
     [100, 200],
     [512, 1024],
-  ])('after the read, before the use: what was verified is returned (%i, %i bytes)', (position, length) => {
+  ])('a file changed between read and use gives the verified bytes (%i, %i bytes)', (position, length) => {
     const made = image(40)
     const good = made.source.bytes.slice(position, position + length)
     const verified = open(made)
@@ -190,7 +193,7 @@ describe('a file that changes', () => {
     expect(failureOf(() => verified.readInto(position, target)).code).toBe('EIO')
   })
 
-  test('verified hash blocks stay good when the tree is overwritten; others are refused', () => {
+  test('verified hash blocks stay good when the tree is overwritten, and other hash blocks are refused', () => {
     const made = image(304)
     const verified = open(made)
     verified.readInto(0, new Uint8Array(16 * 512))
@@ -201,7 +204,7 @@ describe('a file that changes', () => {
 })
 
 describe('the cache', () => {
-  test('holds at most what it may, and gives the same bytes without one', () => {
+  test('the cache of hash blocks stays within its limit, and reads are correct without one', () => {
     const made = image(600)
     for (const cacheBytes of [0, 511, 512, 1500, 1 << 20]) {
       const verified = open(made, { cacheBytes })
@@ -219,7 +222,7 @@ describe('the cache', () => {
   })
 })
 
-test('a table crosses a structured clone, and another instance reads by it', () => {
+test('a verity table crosses a structured clone, and another instance reads by it', () => {
   const made = image(40)
   const table = structuredClone(open(made).table)
   const other = new VerifiedSource({ source: new MemorySource(made.source.bytes), table })
@@ -228,7 +231,7 @@ test('a table crosses a structured clone, and another instance reads by it', () 
   expect(Buffer.from(target)).toEqual(Buffer.from(made.source.bytes.subarray(3, 5003)))
 })
 
-describe('what is at hand', () => {
+describe('data at hand', () => {
   /** A verified image of 64 blocks, 16 hashes a hash block, whose source has only the bytes that `has` accepts. */
   function partly(has: (position: number) => boolean) {
     const made = image(64)
@@ -256,7 +259,7 @@ describe('what is at hand', () => {
     expect(verified.isAtHand(40 * 512, 512)).toBe(false)
   })
 
-  test('what will be needed is asked for in whole blocks, its hash blocks with it', () => {
+  test('willNeed asks for whole blocks and their hash blocks', () => {
     const { verified, asked, treeOffset } = partly(() => true)
     verified.willNeed(17 * 512 + 5, 20 * 512)
     // The tree of two levels begins with its root; data blocks 17 to 37 have their hashes in blocks 1 and 2.

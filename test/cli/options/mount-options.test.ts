@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { buildMountRequest } from '../../../src/cli/commands/mount.ts'
 import { parseMountOptions, splitOptions } from '../../../src/cli/options/mount-options.ts'
 import { withVerb } from '../../../src/cli/verb.ts'
@@ -6,7 +6,7 @@ import { withVerb } from '../../../src/cli/verb.ts'
 const parse = (...lists: string[]) => parseMountOptions(lists).options
 
 describe('parseMountOptions', () => {
-  it('gives safe defaults', () => {
+  test('the parser of mount options gives safe defaults', () => {
     expect(parse()).toMatchObject({
       nosuid: true,
       nodev: true,
@@ -19,7 +19,7 @@ describe('parseMountOptions', () => {
     expect(parse().threads).toBeGreaterThan(0)
   })
 
-  it('reads typed values over several -o, the last one counting', () => {
+  test('the parser of mount options reads typed values from several -o, and the last one counts', () => {
     expect(
       parse(
         'uid=7,gid=8,offset=4096',
@@ -48,7 +48,7 @@ describe('parseMountOptions', () => {
     expect(parse('driver=fuse-native,driver=builtin').driver).toBe('builtin')
   })
 
-  it('reads how changes are kept', () => {
+  test('the parser of mount options reads how changes are kept', () => {
     expect(parse().upper).toEqual({
       fsync: 'auto',
       volatileSign: true,
@@ -90,7 +90,7 @@ describe('parseMountOptions', () => {
     expect(parse('rw,ro').readOnly).toBe(true)
   })
 
-  it('takes and drops what concerns mount(8), systemd and access times', () => {
+  test('the parser of mount options accepts and drops options for mount(8), systemd and access times', () => {
     const plain = parse()
     expect(
       parse(
@@ -104,7 +104,7 @@ describe('parseMountOptions', () => {
     ).toEqual(plain)
   })
 
-  it.each([
+  test.each([
     ['', []],
     ['sync,dirsync', ['sync', 'dirsync']],
     ['sync,async,nosymfollow', ['nosymfollow']],
@@ -113,11 +113,11 @@ describe('parseMountOptions', () => {
     ['noatime,relatime', ['relatime']],
     ['relatime,strictatime,lazytime', ['strictatime', 'lazytime']],
     ['noatime,atime,nodiratime,diratime,lazytime,nolazytime', []],
-  ])('makes of %j the flags %o', (list, flags) => {
+  ])('the parser of mount options turns %j into the flags %o', (list, flags) => {
     expect(parse(list).flags).toEqual(flags)
   })
 
-  it.each([
+  test.each([
     ['flubber', /unknown option 'flubber'.*cache_size=.*threads=/],
     ['__proto__', /unknown option '__proto__'/],
     ['constructor=1', /unknown option 'constructor'/],
@@ -145,18 +145,18 @@ describe('parseMountOptions', () => {
     ['volatile=1', /'volatile' takes no value/],
     ['context="a"', /no quotation marks/],
     ['allow_root', /use allow_other/],
-  ])('refuses %s', (option, message) => {
+  ])('the parser of mount options refuses %s', (option, message) => {
     expect(() => parse(option)).toThrow(message)
   })
 
-  it('splits at commas but not at escaped ones', () => {
+  test('the option list is split at commas, but not at escaped ones', () => {
     expect(splitOptions('a,b\\,c,,d\\\\,e=f\\=g')).toEqual(['a', 'b,c', 'd\\', 'e=f=g'])
     expect(splitOptions('end\\')).toEqual(['end\\'])
   })
 })
 
 describe('withVerb', () => {
-  it.each([
+  test.each([
     ['/a.sqfs /mnt -o ro,nodev', true],
     ['oci:x:y mnt', true],
     ['x@sha256:ab mnt -o ro', true],
@@ -172,14 +172,14 @@ describe('withVerb', () => {
     ['./a b c', false],
     ['--help', false],
     ['', false],
-  ])('%s', (line, isMount) => {
+  ])('the mount verb is added only to a command line without a verb: %s', (line, isMount) => {
     const words = line.split(' ').filter((word) => word !== '')
     expect(withVerb(words)).toEqual(isMount ? ['mount', ...words] : words)
   })
 })
 
 describe('buildMountRequest', () => {
-  it('is plain data with absolute paths', () => {
+  test('a mount request is plain data with absolute paths', () => {
     const request = buildMountRequest('oci:dir:tag', 'a/../b', {
       metadir: 'm',
       rootHash: 'ABCDEF00'.repeat(8),
@@ -198,12 +198,12 @@ describe('buildMountRequest', () => {
     })
   })
 
-  it('prefers --verify over -o verify=', () => {
+  test('--verify takes precedence over -o verify=', () => {
     expect(buildMountRequest('s', '/t', { o: ['verify=lazy'] }).verify).toBe('lazy')
     expect(buildMountRequest('s', '/t', { o: ['verify=lazy'], verify: 'eager' }).verify).toBe('eager')
   })
 
-  it.each([
+  test.each([
     [{ persist: 'd' }, { kind: 'persist', folder: `${process.cwd()}/d` }],
     [
       { persist: '/d', writeable: true },
@@ -219,21 +219,21 @@ describe('buildMountRequest', () => {
       { upper: '/d', o: ['rw,ro'] },
       { kind: 'upper', upper: '/d' },
     ],
-  ])('says for %o where changes go', (flags, changes) => {
+  ])('a mount request says for %o where changes go', (flags, changes) => {
     const request = buildMountRequest('s', '/t', flags)
     expect(request.changes).toEqual(changes)
     expect(request.options.readOnly).toBe('o' in flags && flags.o.some((list) => list.includes('ro')))
   })
 
-  it.each([
+  test.each([
     [{ o: ['rw,ro'], persist: '' }, /--persist: .*empty/],
     [{ upper: 'a', persist: 'b' }, /give one of them/],
     [{ writeable: true, o: ['driver=fuse-native'] }, /fuse-native is for read-only mounts/],
-  ])('refuses %o', (flags, message) => {
+  ])('a mount request refuses %o', (flags, message) => {
     expect(() => buildMountRequest('s', '/t', flags)).toThrow(message)
   })
 
-  it('refuses empty names and a root hash that is none', () => {
+  test('a mount request refuses empty names and a malformed root hash', () => {
     expect(() => buildMountRequest('', '/t', {})).toThrow('source is empty')
     expect(() => buildMountRequest('s', '', {})).toThrow('target is empty')
     for (const rootHash of ['', 'abc', 'xy', 'a'.repeat(130)]) {

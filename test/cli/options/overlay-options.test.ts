@@ -1,10 +1,10 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { buildOverlayRequest } from '../../../src/cli/commands/overlay.ts'
 import { parseOverlayOptions, splitOverlayOptions } from '../../../src/cli/options/overlay-options.ts'
 import { fuseOverlayfsVersion } from '../../../src/cli/personality.ts'
 
 describe('splitOverlayOptions', () => {
-  it('splits at commas outside of quotation marks, and keeps escapes of other characters', () => {
+  test('the overlay option list is split at commas outside quotation marks, and escapes of other characters are kept', () => {
     expect(splitOverlayOptions('a=1,,b="x,y",c\\,d,e\\"f,g\\:h,i\\\\:j')).toEqual([
       'a=1',
       'b=x,y',
@@ -19,7 +19,7 @@ describe('splitOverlayOptions', () => {
 })
 
 describe('parseOverlayOptions', () => {
-  it('reads directories, with colons in their names escaped once or twice', () => {
+  test('the overlay parser reads directories with colons in their names, escaped once or twice', () => {
     expect(parseOverlayOptions(['lowerdir=/a:b\\:c:/d\\\\:e', 'upperdir=u:v,workdir=w\\:x'])).toMatchObject({
       lowers: ['/a', 'b:c', '/d:e'],
       upper: 'u:v',
@@ -29,7 +29,7 @@ describe('parseOverlayOptions', () => {
     expect(parseOverlayOptions(['lowerdir=a\\b::c']).lowers).toEqual(['a\\b', 'c'])
   })
 
-  it('passes on what mount knows, ignores what changes nothing, and names the rest', () => {
+  test('the overlay parser passes on options that mount knows, drops options without effect, and names unknown ones', () => {
     const { others, ignored, neverSyncs } = parseOverlayOptions([
       'lowerdir=a,timeout=5,threaded=1,xino=auto,noacl=0,fast_ino=1,index=off,metacopy=on',
       'uidmapping=:0:1:2,squash_to_root,noatime,fsname=x\\,y,foo,bar=1,allow_other',
@@ -46,7 +46,7 @@ describe('parseOverlayOptions', () => {
     expect(neverSyncs).toBe(false)
   })
 
-  it.each([
+  test.each([
     ['fsync=0', ['redirect_dir=off'], true],
     ['fsync=1', ['redirect_dir=off'], false],
     ['fsync=strict', ['redirect_dir=off', 'fsync=strict'], false],
@@ -61,11 +61,11 @@ describe('parseOverlayOptions', () => {
     ['redirect_dir=follow', ['redirect_dir=off', 'redirect_dir=follow'], false],
     ['redirect_dir=nofollow', ['redirect_dir=off', 'redirect_dir=off'], false],
     ['userxattr', ['redirect_dir=off', 'xattr=user'], false],
-  ])('translates %s', (option, others, neverSyncs) => {
+  ])('the overlay parser translates %s', (option, others, neverSyncs) => {
     expect(parseOverlayOptions([`lowerdir=a,${option}`])).toMatchObject({ others, neverSyncs })
   })
 
-  it('says so where an option switches nothing off', () => {
+  test('the overlay parser reports an option that switches nothing off', () => {
     const { ignored, others } = parseOverlayOptions(['lowerdir=a,noacl,noxattrs=1,static_nlink,noacl=0'])
     expect(ignored).toEqual([
       'argument ignored: noacl: access lists are enforced',
@@ -75,7 +75,7 @@ describe('parseOverlayOptions', () => {
     expect(others).toEqual(['redirect_dir=off'])
   })
 
-  it('needs a lower directory, and a work directory for an upper one that takes changes', () => {
+  test('the overlay parser requires a lower directory, and a work directory for a writable upper one', () => {
     expect(() => parseOverlayOptions([])).toThrow(/no lower directory.*lowerdir=/)
     expect(() => parseOverlayOptions(['lowerdir='])).toThrow(/no lower directory/)
     expect(() => parseOverlayOptions(['lowerdir=a,upperdir=b'])).toThrow(/needs workdir=/)
@@ -84,7 +84,7 @@ describe('parseOverlayOptions', () => {
 })
 
 describe('buildOverlayRequest', () => {
-  it('is plain data with absolute paths', () => {
+  test('an overlay request is plain data with absolute paths', () => {
     const { request, ignored } = buildOverlayRequest('mnt', {
       o: ['lowerdir=l:/m,upperdir=u,workdir=w,uidmapping=:0:5:1,context="a:b:c1,c2",nope'],
       metadir: 'run',
@@ -106,19 +106,19 @@ describe('buildOverlayRequest', () => {
     expect(ignored).toEqual(['unknown argument ignored: nope'])
   })
 
-  it('syncs never where fsync=0 says so, and leaves no sign', () => {
+  test('fsync=0 means that the mount never syncs and leaves no volatile sign', () => {
     const { upper } = buildOverlayRequest('m', { o: ['lowerdir=l,upperdir=u,workdir=w,fsync=0'] }).request
       .options
     expect(upper).toMatchObject({ fsync: 'volatile', volatileSign: false })
   })
 
-  it('lets the root of a container run setuid programs, unless told otherwise', () => {
+  test('root may run setuid programs in an overlay mount unless nosuid is given', () => {
     const nosuid = (o: string) => buildOverlayRequest('m', { o: [`lowerdir=l${o}`] }).request.options.nosuid
     expect(nosuid('')).toBe(process.geteuid?.() !== 0)
     expect(nosuid(',nosuid')).toBe(true)
   })
 
-  it('refuses what is for images', () => {
+  test('an overlay request refuses options that apply only to images', () => {
     expect(() => buildOverlayRequest('m', { o: ['lowerdir=l,driver=fuse-native'] })).toThrow(/driver=builtin/)
     expect(() => buildOverlayRequest('m', { o: ['lowerdir=l,offset=1'] })).toThrow(/offset=/)
     expect(() => buildOverlayRequest('', { o: ['lowerdir=l'] })).toThrow(/target is empty/)
@@ -126,7 +126,7 @@ describe('buildOverlayRequest', () => {
 })
 
 describe('fuseOverlayfsVersion', () => {
-  it('has the form that clients look for', () => {
+  test('the version line has the form that clients of fuse-overlayfs look for', () => {
     expect(fuseOverlayfsVersion('0.1.0')).toMatch(
       /^fuse-overlayfs: version \d+\.\d+ \(atomfs-fuse 0\.1\.0\)$/,
     )

@@ -1,5 +1,5 @@
 import { CommanderError } from 'commander'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { formatReport } from '../../../src/cli/commands/inspect.ts'
 import { formatMount, formatMounts } from '../../../src/cli/commands/status.ts'
 import { formatVerdicts } from '../../../src/cli/commands/verify.ts'
@@ -13,7 +13,7 @@ import type { MountStatus } from '../../../src/daemon/serve/control-protocol.ts'
 const SUMMARY = { kind: 'squashfs', options: {}, ids: 1, bytesUsed: 4000, flags: [], exportable: true }
 
 describe('formatTable', () => {
-  it('aligns columns without borders and without trailing blanks', () => {
+  test('a table has aligned columns without borders and without trailing blanks', () => {
     expect(
       formatTable(
         ['A', 'LONG'],
@@ -25,13 +25,13 @@ describe('formatTable', () => {
     ).toBe('A       LONG\nlonger  x\ny\n')
   })
 
-  it('shows what cannot be printed', () => {
+  test('a table escapes characters that cannot be printed', () => {
     expect(formatTable(['A'], [['x\u001b[2Jy\nz']])).toBe('A\nx\\x1b[2Jy\\nz\n')
   })
 })
 
 describe('inspect', () => {
-  it('prints one line per layer', () => {
+  test('the report of an image has one line per layer', () => {
     const text = formatReport({
       source: 'oci:web',
       manifestDigest: `sha256:${'ab'.repeat(32)}`,
@@ -72,7 +72,7 @@ describe('inspect', () => {
     expect(lines[5]).toMatch(/^\/images\/x\.sqfs +4 KiB +gzip +4 KiB +1 +0 +1970-01-01T00:00:00Z +no +no +-$/)
   })
 
-  it('writes sizes with units', () => {
+  test('sizes are printed with units', () => {
     expect([0, 1023, 1024, 1536, 2 ** 30, 2 ** 50].map(formatBytes)).toEqual([
       '0 B',
       '1023 B',
@@ -110,7 +110,7 @@ describe('names that would change what a terminal shows', () => {
   const damage = { structures: [EVIL], files: [EVIL], truncated: false, unreadable: 0 }
   const verdict = { label: EVIL, state: 'failed', bytes: 0, message: EVIL, blocks: [], damage } as const
 
-  it.each([
+  test.each([
     ['an error', formatError(new Error(EVIL)), 1, 1],
     ['a suggestion', formatError(new CommanderError(1, 'x', 'error: no\n(Did you mean --y?)')), 0, 1],
     ['a log line', formatLine('info', EVIL), 1, 1],
@@ -119,13 +119,13 @@ describe('names that would change what a terminal shows', () => {
     ['one mount', formatMount(mount), 3, 8],
     ['a verdict', formatVerdicts({ layers: [verdict], bytes: 0, seconds: 0 }), 4, 4],
     ['inspect', formatReport({ source: EVIL, manifestDigest: EVIL, layers: [] }), 2, 4],
-  ])('are shown in %s', (_, text, times, lines) => {
+  ])('names that would change what a terminal shows are escaped in %s', (_, text, times, lines) => {
     expect(text.split(SHOWN)).toHaveLength(times + 1)
     expect(text.split('\n')).toHaveLength(lines + 1)
     expect(text).not.toMatch(/[\p{Cs}\p{Zl}\u202e]|(?!\n)\p{Cc}/u)
   })
 
-  it('an error without suggestions is one line, too', () => {
+  test('an error with a suggestion is printed on one line', () => {
     expect(formatError(new CommanderError(1, 'x', 'error: no\n(Did you mean --y?)'))).toBe(
       'Error: no (Did you mean --y?)\n',
     )

@@ -79,7 +79,7 @@ function decodeAll(codec: Codec, stored: Uint8Array, room: number): Buffer {
 }
 
 describe.skipIf(!hasXzTool())('xz (skipped only where there is no xz tool to compress with)', () => {
-  test.each(FILTERS)('branch filters %s %s %s', (...filters) => {
+  test.each(FILTERS)('every xz decoder undoes the branch filters %s %s %s', (...filters) => {
     let converted = 0
     for (const [i, bytes] of DATA.entries()) {
       const options = ['--check=crc32', ...filters.filter((filter) => filter !== undefined)]
@@ -100,12 +100,12 @@ describe.skipIf(!hasXzTool())('xz (skipped only where there is no xz tool to com
     expect(converted).toBeGreaterThan(2)
   })
 
-  test('a filter that is no branch filter is refused without liblzma, and named', () => {
+  test('an xz decoder without liblzma refuses and names a filter that is no branch filter', () => {
     const stored = xzTool(DATA[0]!, '--delta=dist=4', '--lzma2')
     expect(() => decodeAll(codecsOf('xz').at(-1)!, stored, SIZE)).toThrow(/filter 3 is not supported/)
   })
 
-  test('every flipped bit of container and data is noticed', () => {
+  test('an xz decoder notices every flipped bit in container and data', () => {
     const bytes = Buffer.from('the container of xz has a check for each of its parts. '.repeat(8))
     const stored = xzTool(bytes, '--check=crc32')
     for (const codec of codecsOf('xz')) {
@@ -117,7 +117,7 @@ describe.skipIf(!hasXzTool())('xz (skipped only where there is no xz tool to com
     }
   })
 
-  test('lzma: a size in the header that is not the size of the data', () => {
+  test('an lzma decoder refuses a header whose size is not the size of the data', () => {
     const bytes = Buffer.from('sizes in a header are claims, not facts. '.repeat(20))
     const stored = xzTool(bytes, '--format=lzma')
     for (const codec of codecsOf('lzma')) {
@@ -129,7 +129,7 @@ describe.skipIf(!hasXzTool())('xz (skipped only where there is no xz tool to com
     }
   })
 
-  test('a dictionary of 4 GiB in the header of lzma costs nothing and does not matter', () => {
+  test('an lzma decoder does not allocate a dictionary of 4 GiB because the header names one', () => {
     const bytes = Buffer.from('a hostile dictionary size. '.repeat(40))
     const stored = Buffer.from(xzTool(bytes, '--format=lzma'))
     stored.writeUInt32LE(0xffff_ffff, 1)
@@ -141,7 +141,7 @@ describe.skipIf(!hasXzTool())('xz (skipped only where there is no xz tool to com
   })
 })
 
-test('lzma with a size and without an end marker, as the LZMA SDK writes it', () => {
+test('an lzma decoder reads data with a size and without an end marker, as the LZMA SDK writes it', () => {
   const stored = Buffer.from(
     'XQAAAQBiAQAAAAAAAAA5nEsCCGgtHDkiZ3wEl1fzgi5zDbARuWY1dzjcjmk65T4//pZBav3K2zMTfemvnH+EpGjfq/XoVSxxJHjtaAAA',
     'base64',
@@ -157,6 +157,6 @@ test('lzma with a size and without an end marker, as the LZMA SDK writes it', ()
   }
 })
 
-test('CRC-64 of the check string of the catalogues', () => {
+test('CRC-64 of the standard check string has the catalogued value', () => {
   expect(Buffer.from(crc64(Buffer.from('123456789'))).readBigUInt64LE()).toBe(0x995dc9bbdf1939fan)
 })

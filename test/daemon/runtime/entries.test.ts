@@ -12,7 +12,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import {
   createEntry,
   type DaemonRecord,
@@ -61,12 +61,12 @@ const mounted = () => true
 const notMounted = () => false
 
 describe('runDirCandidates', () => {
-  it('obeys the test variable, then --metadir', () => {
+  test('the runtime folder is that of the test variable, then that of --metadir', () => {
     expect(runDirCandidates('/m', { ATOMFS_TEST_RUN_DIR: '/t' })).toEqual([{ path: '/t', named: true }])
     expect(runDirCandidates('/m', {})).toEqual([{ path: '/m', named: true }])
   })
 
-  it('falls back to the runtime folder of the user', () => {
+  test('the runtime folder defaults to the runtime folder of the user', () => {
     const paths = (xdg: string) =>
       runDirCandidates(undefined, { XDG_RUNTIME_DIR: xdg }).map(({ path }) => path)
     expect(paths('/run/user/7')).toContain('/run/user/7/atomfs')
@@ -74,7 +74,7 @@ describe('runDirCandidates', () => {
     expect(paths('relative').join()).not.toContain('relative')
   })
 
-  it('takes the first that can be made and names what was tried', () => {
+  test('the runtime folder is the first candidate that can be made, and the error names the candidates', () => {
     const good = join(runDir, 'a/b')
     const bad = { path: join(runDir, 'file/x'), named: true }
     writeFileSync(join(runDir, 'file'), '')
@@ -83,7 +83,7 @@ describe('runDirCandidates', () => {
     expect(() => makeRunDir([bad])).toThrow(/file\/x \(ENOTDIR\).*--metadir/)
   })
 
-  it('passes over what others can write to, is a link, or is not a folder', () => {
+  test('a candidate for the runtime folder is passed over if others can write to it, or if it is a link or no folder', () => {
     for (const mode of [0o777, 0o775, 0o1777]) {
       mkdirSync(join(runDir, `open-${mode}`))
       chmodSync(join(runDir, `open-${mode}`), mode)
@@ -102,7 +102,7 @@ describe('runDirCandidates', () => {
     expect(readdirSync(join(runDir, 'elsewhere'))).toEqual([])
   })
 
-  it('has a last resort that nobody can take, and finds it again', () => {
+  test('the fallback in TMPDIR is a private folder that another user cannot take, and later calls find it', () => {
     const before = process.env['TMPDIR']
     process.env['TMPDIR'] = runDir
     try {
@@ -125,11 +125,11 @@ describe('runDirCandidates', () => {
 })
 
 describe('entryName', () => {
-  it('is the path with dashes', () => {
+  test('the name of an entry is the target path with dashes', () => {
     expect(entryName('/var/lib/lxc/c1/rootfs')).toBe('var-lib-lxc-c1-rootfs')
   })
 
-  it('stays a file name however long the path is', () => {
+  test('the name of an entry fits a file name for a path of any length', () => {
     for (const part of ['a', 'ü', '€', '😀']) {
       const long = `/${part.repeat(200)}/${part.repeat(500)}`
       const name = entryName(long)
@@ -143,7 +143,7 @@ describe('entryName', () => {
 })
 
 describe('runtime entries', () => {
-  it("has atomfs' place, config and mode", () => {
+  test('a runtime entry has the place, config and mode that atomfs gives it', () => {
     const entry = createEntry(config('/mnt/x'), living(), notMounted)
     expect(entry.folder).toBe(join(runDir, 'meta', String(namespaceNumber('mnt')), 'mnt-x'))
     expect(statSync(entry.folder).mode & 0o777).toBe(0o755)
@@ -152,7 +152,7 @@ describe('runtime entries', () => {
     expect(readdirSync(entry.folder).sort()).toEqual(['config.json', 'daemon.json'])
   })
 
-  it('goes away without the folder of the mount namespace', () => {
+  test('removing a runtime entry keeps the folder of the mount namespace', () => {
     const entry = createEntry(config('/mnt/x'), living(), notMounted)
     removeOwnEntry(entry)
     expect(existsSync(entry.folder)).toBe(false)
@@ -160,7 +160,7 @@ describe('runtime entries', () => {
     expect(findEntry('/mnt/x', runDir)).toBeUndefined()
   })
 
-  it('refuses a target whose daemon starts or is mounted', () => {
+  test('a second entry is refused if the daemon of the target starts or is mounted', () => {
     const entry = createEntry(config('/mnt/x'), living(), notMounted)
     expect(() => createEntry(config('/mnt/x'), living(), notMounted)).toThrow(
       expect.objectContaining({ code: 'EBUSY' }),
@@ -172,7 +172,7 @@ describe('runtime entries', () => {
     )
   })
 
-  it('replaces what a dead daemon, a draining one or half a write left', () => {
+  test('a new entry replaces that of a dead daemon, of a draining daemon or of a partial write', () => {
     createEntry(config('/mnt/x'), dead(), mounted)
     const second = createEntry(config('/mnt/x'), living(), mounted)
     expect(findEntry('/mnt/x', runDir)?.daemon?.process).toEqual(ownIdentity())
@@ -184,14 +184,14 @@ describe('runtime entries', () => {
     expect(createEntry(config('/mnt/x'), living(), mounted).folder).toBe(third.folder)
   })
 
-  it('leaves an entry alone that another daemon has made meanwhile', () => {
+  test('a daemon does not remove an entry that another daemon has made meanwhile', () => {
     const old = createEntry(config('/mnt/x'), dead(), mounted)
     const fresh = createEntry(config('/mnt/x'), living(), mounted)
     removeOwnEntry(old)
     expect(existsSync(fresh.folder)).toBe(true)
   })
 
-  it('keeps two targets of the same dashed name apart', () => {
+  test('two targets with the same dashed name have separate entries', () => {
     const one = createEntry(config('/mnt/a/b'), living(), notMounted)
     const other = createEntry(config('/mnt/a-b'), living(), notMounted)
     expect(other.folder).not.toBe(one.folder)
@@ -199,7 +199,7 @@ describe('runtime entries', () => {
     expect(findEntry('/mnt/a-b', runDir)?.folder).toBe(other.folder)
   })
 
-  it('asks about the mount of the entry, not about the new target, where names are equal', () => {
+  test('for an equal dashed name, the mount of the existing entry is checked, not that of the new target', () => {
     markMounted(createEntry(config('/mnt/a/b'), living(), notMounted), '0:77')
     createEntry(config('/mnt/a-b'), living(), (entry) => entry.config.Target === '/mnt/a/b')
     expect(
@@ -211,7 +211,7 @@ describe('runtime entries', () => {
     expect(listEntries(runDir).map((entry) => entry.config.Target)).toEqual(['/mnt/a-b'])
   })
 
-  it('leaves nothing where there is no room for it', () => {
+  test('no entry is left behind if the disk has no room for it', () => {
     const noRoom = {
       ...living(),
       toJSON: () => {
@@ -222,7 +222,7 @@ describe('runtime entries', () => {
     expect(readdirSync(join(runDir, 'meta', String(namespaceNumber('mnt'))))).toEqual([])
   })
 
-  it('follows no link that stands in the place of a file or a folder', () => {
+  test('an entry does not follow a link in the place of its files', () => {
     const victim = join(runDir, 'victim')
     writeFileSync(victim, 'safe')
     const entry = createEntry(config('/mnt/x'), living(), notMounted)

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { chmodSync, chownSync, closeSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { expect, it } from 'vitest'
+import { expect, test } from 'vitest'
 import { createEntry, type MoleculeConfig, removeOwnEntry } from '../../../src/daemon/runtime/entries.ts'
 import { openUpper, upperPaths } from '../../../src/molecule/upper.ts'
 import { ownIdentity } from '../../../src/sys/process/process.ts'
@@ -20,8 +20,11 @@ const OPTIONS = {
   copyUpAtOpen: false,
 } as const
 
-it.skipIf(!NEED.ok)(
-  titled(`another user who renames folders meanwhile leads root nowhere (${ROUNDS} rounds)`, NEED),
+test.skipIf(!NEED.ok)(
+  titled(
+    `another user who renames folders meanwhile cannot lead root to other places (${ROUNDS} rounds)`,
+    NEED,
+  ),
   async () => {
     await withTempDir(async (folder) => {
       const victim = join(folder, 'victim')

@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { LogFile, limitLog } from '../../../src/daemon/life/log.ts'
 import { placeIn } from '../../../src/daemon/life/log-sink.ts'
 import { tagOf } from '../../../src/daemon/life/serve-mount.ts'
@@ -19,7 +19,7 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true }))
 
 describe('canonicalTarget', () => {
-  it('follows links and goes up after them, as the kernel does', () => {
+  test('canonicalTarget resolves links and .. as the kernel does', () => {
     mkdirSync(join(folder, 'a/b'), { recursive: true })
     symlinkSync('a/b', join(folder, 'link'))
     symlinkSync('link', join(folder, 'link2'))
@@ -30,13 +30,13 @@ describe('canonicalTarget', () => {
     expect(canonicalTarget('/', [])).toBe('/')
   })
 
-  it('does not look at a name that is mounted on', () => {
+  test('canonicalTarget does not follow a name that is a mount point', () => {
     symlinkSync('elsewhere', join(folder, 'link'))
     const mounts = parseMountInfo(`9 1 0:5 / ${folder}/link rw - fuse.atomfs-fuse x rw\n`)
     expect(canonicalTarget(`${folder}/link`, mounts)).toBe(`${folder}/link`)
   })
 
-  it('gives up on links that go round, and names a missing folder', () => {
+  test('canonicalTarget refuses a loop of links and a missing folder', () => {
     symlinkSync('round', join(folder, 'round'))
     expect(() => canonicalTarget(`${folder}/round`, [])).toThrow(expect.objectContaining({ code: 'ELOOP' }))
     expect(() => canonicalTarget(`${folder}/no/x`, [])).toThrow(expect.objectContaining({ code: 'ENOENT' }))
@@ -44,7 +44,7 @@ describe('canonicalTarget', () => {
 })
 
 describe('prepareTarget', () => {
-  it('refuses to cover the image, also behind links, and nothing beside it', async () => {
+  test('prepareTarget refuses a target that covers the image, also through links, and accepts one beside it', async () => {
     mkdirSync(join(folder, 'store/blobs'), { recursive: true })
     mkdirSync(join(folder, 'store2'))
     symlinkSync(join(folder, 'store/blobs'), join(folder, 'blobs'))
@@ -57,7 +57,7 @@ describe('prepareTarget', () => {
 })
 
 describe('tagOf', () => {
-  it.each([
+  test.each([
     ['/images:web', '/images', 'web'],
     ['oci:/images:web', '/images', 'web'],
     ['/images:web:1.2', '/images', 'web:1.2'],
@@ -68,13 +68,13 @@ describe('tagOf', () => {
     ['oci:/images:', '/images', ''],
     ['/images@sha256:ab', '/images', 'sha256:ab'],
     ['/images:sha256:ab', '/images', 'sha256:ab'],
-  ])('%s in %s is %s', (source, ociDir, tag) => {
+  ])('the tag of %s in %s is %s', (source, ociDir, tag) => {
     expect(tagOf(source, ociDir)).toBe(tag)
   })
 })
 
 describe('descriptorOf', () => {
-  it('knows both names of a descriptor', () => {
+  test('descriptorOf recognizes both names of a descriptor', () => {
     expect(
       ['/dev/fd/3', '/proc/self/fd/12', '/dev/fd/x', '/proc/1/fd/3', 'dev/fd/3'].map(descriptorOf),
     ).toEqual([3, 12, undefined, undefined, undefined])
@@ -82,7 +82,7 @@ describe('descriptorOf', () => {
 })
 
 describe('LogFile', () => {
-  it('keeps early lines, leaves out what is below the level, and stays bounded', () => {
+  test('the log file keeps early lines, leaves out lines below the level, and stays bounded', () => {
     const path = join(folder, 'log')
     const file = new LogFile()
     const log = limitLog('info', file.log)

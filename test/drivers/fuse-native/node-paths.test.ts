@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { MergedTree } from '../../../overlay/merge/merged-tree.ts'
 import { ROOT_NODE_ID } from '../../../src/base/index.ts'
 import { NodePaths } from '../../../src/drivers/fuse-native/node-paths.ts'
@@ -15,7 +15,7 @@ function tree(): MergedTree {
 }
 
 describe('NodePaths', () => {
-  it('walks from the root', () => {
+  test('NodePaths resolves paths from the root', () => {
     const merged = tree()
     const paths = new NodePaths(merged)
     expect(paths.resolve('/')).toBe(ROOT_NODE_ID)
@@ -25,7 +25,7 @@ describe('NodePaths', () => {
     }
   })
 
-  it('takes text for UTF-8, and finds nothing for what text cannot hold', () => {
+  test('NodePaths reads text as UTF-8, and finds no name that text cannot hold', () => {
     const paths = new NodePaths(tree())
     expect(paths.resolve('/größe')).toBe(nodeAt(tree(), utf8))
     expect(() => paths.resolve(`/${Buffer.from(odd, 'latin1').toString('utf8')}`)).toThrow(
@@ -33,19 +33,19 @@ describe('NodePaths', () => {
     )
   })
 
-  it.each([
+  test.each([
     ['/no', 'ENOENT', 0],
     ['/a/no', 'ENOENT', 1],
     ['/a/b/no/more', 'ENOENT', 2],
     ['/file/x', 'ENOTDIR', 1],
     [`/${'n'.repeat(256)}`, 'ENAMETOOLONG', 0],
-  ])('%s is %s, and what was found on the way is kept', (path, code, found) => {
+  ])('resolving %s fails with %s, and the nodes found on the way are kept', (path, code, found) => {
     const paths = new NodePaths(tree())
     expect(() => paths.resolve(path)).toThrow(expect.objectContaining({ code }))
     expect(paths.size).toBe(found)
   })
 
-  it('asks once for what it knows', () => {
+  test('NodePaths looks up a known path only once', () => {
     const merged = tree()
     let lookups = 0
     const counting = Object.assign(Object.create(merged) as MergedTree, {
@@ -60,7 +60,7 @@ describe('NodePaths', () => {
     expect(lookups).toBe(3)
   })
 
-  it('forgets what was used longest ago, and gives its lookups back', () => {
+  test('NodePaths forgets the least recently used node and returns its lookups', () => {
     const merged = tree()
     const paths = new NodePaths(merged, 4)
     paths.resolve('/a/b/one')
@@ -72,7 +72,7 @@ describe('NodePaths', () => {
     expect(paths.resolve('/a/b/two')).toBe(nodeAt(merged, 'a/b/two'))
   })
 
-  it('forgets a directory after all that is known below it', () => {
+  test('NodePaths forgets a directory only after all known nodes below it', () => {
     const merged = tree()
     const paths = new NodePaths(merged, 3)
     paths.resolve('/a/b/one')

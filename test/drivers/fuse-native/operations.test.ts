@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { MergedTree } from '../../../overlay/merge/merged-tree.ts'
 import { type BlockRef, type BlockStore, ERRNO, type FileSystem, FsError } from '../../../src/base/index.ts'
 import { Operations } from '../../../src/drivers/fuse-native/operations.ts'
@@ -59,7 +59,7 @@ function make(fileSystem: FileSystem = new MergedTree([LAYER]), store?: BlockSto
 }
 
 describe('operations', () => {
-  it('getattr gives all attributes, the root included', () => {
+  test('getattr gives all attributes, also of the root', () => {
     const { ask } = make()
     expect(ask('getattr', '/file')).toEqual([
       0,
@@ -69,7 +69,7 @@ describe('operations', () => {
     expect(ask('getattr', '/device')[1]).toMatchObject({ rdev: 0x103 })
   })
 
-  it('readdir gives everything with types, leaves out what is not text, and says so once', () => {
+  test('readdir gives all entries with types, leaves out names that are not text, and logs this once', () => {
     const { ask, lines } = make()
     const [result, names, stats] = ask('readdir', '/dir') as [
       number,
@@ -84,7 +84,7 @@ describe('operations', () => {
     expect(lines).toEqual([expect.stringMatching(/^warn: names that are not UTF-8 are not shown.*in \/dir /)])
   })
 
-  it('readdir answers damage with EIO, also behind entries that could be read', () => {
+  test('readdir answers damage with EIO, also after entries that could be read', () => {
     const damaged = layer('damaged', 'a\nb\nc')
     damaged.brokenNames.add('b')
     const { ask, lines } = make(new MergedTree([damaged]))
@@ -92,7 +92,7 @@ describe('operations', () => {
     expect(lines).toEqual([expect.stringMatching(/^error: readdir \/: layer damaged: entry b/)])
   })
 
-  it('readlink gives a target as it is, or none', () => {
+  test('readlink gives the unchanged target, or an error if there is none', () => {
     const { ask } = make()
     expect(ask('readlink', '/fits')).toEqual([0, 'f'.repeat(4095)])
     expect(ask('readlink', '/long')).toEqual([-ERRNO.ENAMETOOLONG])
@@ -100,14 +100,14 @@ describe('operations', () => {
     expect(ask('readlink', '/file')).toEqual([-ERRNO.EINVAL])
   })
 
-  it('statfs counts nothing as free', () => {
+  test('statfs reports no free space', () => {
     expect(make().ask('statfs', '/')).toEqual([
       0,
       expect.objectContaining({ bfree: 0, bavail: 0, ffree: 0, namemax: 255 }),
     ])
   })
 
-  it('getxattr and listxattr tell sizes, and ERANGE where the room is too small', () => {
+  test('getxattr and listxattr report sizes, and ERANGE if the buffer is too small', () => {
     const { attribute } = make()
     const room = Buffer.alloc(10)
     expect(attribute('_op_getxattr', '/file', 'user.a', room)).toBe(4)
@@ -126,14 +126,14 @@ describe('operations', () => {
     expect(attribute('_op_listxattr', '/none', names)).toBe(-ERRNO.ENOENT)
   })
 
-  it.each(['mkdir', 'unlink', 'create', 'write', 'setxattr', 'chmod', 'truncate', 'rename'])(
-    '%s is EROFS',
+  test.each(['mkdir', 'unlink', 'create', 'write', 'setxattr', 'chmod', 'truncate', 'rename'])(
+    'the operation %s is EROFS',
     (name) => {
       expect(make().ask(name, '/file', 'some', 'arguments')).toEqual([-ERRNO.EROFS])
     },
   )
 
-  it('absent is ENOENT without a line in the log; a bug is EIO with one', () => {
+  test('an absent name is ENOENT without a log line, and a bug is EIO with a log line', () => {
     const { ask, lines } = make()
     expect(ask('getattr', '/none')).toEqual([-ERRNO.ENOENT])
     expect(lines).toEqual([])
@@ -167,7 +167,7 @@ describe('read', () => {
     return make(fileSystem, { readBlock })
   }
 
-  it('fills the buffer piece by piece and decodes a block once', () => {
+  test('read fills the buffer piece by piece and decodes a block once', () => {
     const { ask, operations } = readable((_, target) => {
       target.set(Buffer.from('abcd'))
       return 4
@@ -179,7 +179,7 @@ describe('read', () => {
     expect(operations.counters).toMatchObject({ requests: 2, cacheMisses: 1, cacheHits: 1, inlineReads: 1 })
   })
 
-  it('answers EIO for a block that is damaged, or shorter than the file says, and counts it', () => {
+  test('read answers EIO for a block that is damaged or too short, and counts it', () => {
     const damaged = readable(() => {
       throw new FsError('EIO', 'not the root hash')
     })

@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import manifest from '../../../package.json' with { type: 'json' }
 import { libfuseOptions } from '../../../src/drivers/fuse-native/libfuse-options.ts'
 import { loadPackage } from '../../../src/drivers/fuse-native/package.ts'
@@ -20,29 +20,29 @@ function loading(code: string): Promise<unknown> {
 }
 
 describe('loadPackage', () => {
-  it('takes the package beside the program', async () => {
+  test('loadPackage takes the package beside the program', async () => {
     expect(await loading('module.exports = class Fuse {}')).toHaveProperty('name', 'Fuse')
   })
 
-  it('tries again after it has looked for a libfuse in the package', async () => {
+  test('loadPackage tries again after it has looked for libfuse in the package', async () => {
     const code = `if (!globalThis.seen) { globalThis.seen = true; throw new Error('libfuse.so.2: cannot open') }`
     expect(await loading(`${code} module.exports = class Second {}`)).toHaveProperty('name', 'Second')
   })
 
-  it.each([
+  test.each([
     ["throw new Error('libfuse.so.2: cannot open')", 'libfuse.so.2: cannot open: install libfuse 2'],
     [
       "throw new Error('No native build was found for x')",
       `no binary for ${process.arch}: build it with 'npm`,
     ],
     ["throw new Error('something\\nelse')", 'cannot be loaded: something'],
-  ])('says what to do after %s', async (code, text) => {
+  ])('loadPackage suggests a remedy after %s', async (code, text) => {
     const error = await loading(code).catch((reason: unknown) => reason)
     expect(error).toMatchObject({ code: 'ENOSYS', message: expect.stringContaining(text) })
     expect((error as Error).message).not.toContain('\n')
   })
 
-  it('takes it from the folders that were named, and looks nowhere else then', async () => {
+  test('loadPackage takes the package from the named folders only', async () => {
     await withTempDir((folder) => {
       const root = join(folder, 'chosen', 'fuse-native')
       mkdirSync(root, { recursive: true })
@@ -55,7 +55,7 @@ describe('loadPackage', () => {
     })
   })
 
-  it('says how to install it where it is not', async () => {
+  test('loadPackage explains how to install a missing package', async () => {
     await withTempDir((folder) => {
       const require = createRequire(join(folder, 'program.js'))
       const resolve = (): never => {
@@ -89,7 +89,7 @@ describe('libfuseOptions', () => {
     defaultPermissions: true,
   }
 
-  it('are read-only, cache for good and escape the name', () => {
+  test('the libfuse options are read-only, cache without limit and escape the name', () => {
     const { text, warnings } = libfuseOptions(OPTIONS, true)
     expect(text).toBe(
       '-oro,default_permissions,nonempty,use_ino,kernel_cache,entry_timeout=2147483647,attr_timeout=2147483647,' +
@@ -98,14 +98,14 @@ describe('libfuseOptions', () => {
     expect(warnings).toEqual([])
   })
 
-  it('follow those of the mount; only root can cover what the target holds', () => {
+  test('the libfuse options follow those of the mount, and only root gets nonempty', () => {
     const more = { ...OPTIONS, nosuid: false, nodev: false, noexec: true, maxRead: 65_536 }
     expect(libfuseOptions(more, false).text).toMatch(
       /^-oro,suid,dev,noexec,default_permissions,max_read=65536,use_ino/,
     )
   })
 
-  it('are refused where the package would cut something off', () => {
+  test('the libfuse options are refused if the package would cut off a name', () => {
     const fails = (what: Partial<typeof OPTIONS>): unknown => {
       try {
         return libfuseOptions({ ...OPTIONS, ...what }, true)
@@ -120,7 +120,7 @@ describe('libfuseOptions', () => {
 })
 
 describe('inodeNumbers', () => {
-  it('are those of a single layer, and different ones in each layer above', () => {
+  test('the inode numbers of a single layer are kept, and every layer above has different ones', () => {
     const shown = inodeNumbers(100)
     const LAYER = 2 ** 32
     expect([1, 60, 100].map(shown)).toEqual([1, 60, 100])
@@ -129,7 +129,7 @@ describe('inodeNumbers', () => {
     expect(Math.max(...all)).toBeLessThan(LAYER)
   })
 
-  it('fit in 32 bits whatever an image says', () => {
+  test('inode numbers fit in 32 bits for every number in an image', () => {
     const shown = inodeNumbers(2 ** 32 - 1)
     expect(shown(4095 * 2 ** 32 + 2 ** 32 - 1)).toBeLessThan(2 ** 32)
     expect(shown(4095 * 2 ** 32 + 2 ** 32 - 1)).toBeGreaterThanOrEqual(0)

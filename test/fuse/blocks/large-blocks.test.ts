@@ -1,7 +1,7 @@
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type ExtentSink, MAX_BLOCK_SIZE, type NodeId } from '../../../src/base/index.ts'
 import { BlockIndex } from '../../../src/fuse/blocks/block-index.ts'
 import { Slots } from '../../../src/fuse/blocks/slots.ts'
@@ -83,7 +83,7 @@ function expectBytes(offset: number, payload: Buffer): void {
 }
 
 describe('a block of 16 MiB in 16 parts', () => {
-  it.each([0, 1])('costs one decode where it is read from front to back, with %i workers', (workers) => {
+  test.each([0, 1])('costs one decode where it is read from front to back, with %i workers', (workers) => {
     const { store, read, drain } = pool(workers)
     const SIZE = 256 << 10
     for (let offset = 0; offset < LARGE_BLOCK; offset += SIZE) read(offset, SIZE)
@@ -98,7 +98,7 @@ describe('a block of 16 MiB in 16 parts', () => {
     expect([worker.decodes, worker.decoded]).toEqual([1, LARGE_BLOCK])
   })
 
-  it('is passed over up to the part that is asked for, and begun anew for one that lies before it', () => {
+  test('is passed over up to the part that is asked for, and begun anew for one that lies before it', () => {
     const { store, read } = pool(0)
     read(9 * MAX_BLOCK_SIZE + 5, 100)
     expect([store.decodes, store.decoded]).toEqual([1, 10 * MAX_BLOCK_SIZE])
@@ -112,7 +112,7 @@ describe('a block of 16 MiB in 16 parts', () => {
     for (const { offset, payload } of replies()) expectBytes(offset, payload)
   })
 
-  it('has a slot for each part; neighbours in one READ are not decoded by two workers', () => {
+  test('has a slot for each part; neighbours in one READ are not decoded by two workers', () => {
     const { pool: workers, read, drain } = pool(4)
     const idle = new Int32Array(workers.shared.queue)
     // As if all workers waited: the header of the queue counts them.
@@ -135,11 +135,11 @@ describe('a block of 16 MiB in 16 parts', () => {
 })
 
 describe('slots', () => {
-  it('are never larger than the largest block', () => {
+  test('are never larger than the largest block', () => {
     expect(() => allocateShared(MAX_BLOCK_SIZE + 1, 64 << 20, 1)).toThrow(RangeError)
   })
 
-  it.each([
+  test.each([
     ['small numbers', 0, 4096, 3],
     ['many layers', 4000, 4096, 3],
     ['a position beyond 1 TiB', 1, 2 ** 45, 3],

@@ -1,7 +1,7 @@
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type ExtentSink, FsError } from '../../../src/base/index.ts'
 import { JobTable, MAX_JOBS, pendingAges } from '../../../src/fuse/blocks/jobs.ts'
 import {
@@ -78,7 +78,7 @@ function isRung(): boolean {
 }
 
 describe('data workers with files of the host', () => {
-  it.each([false, true])('write decoded blocks and holes where they belong (to the disk: %s)', (toDisk) => {
+  test.each([false, true])('write decoded blocks and holes where they belong (to the disk: %s)', (toDisk) => {
     const { background: workers, drain, isNothingPinned } = background()
     const transfer = workers.transfer(file, toDisk)
     const far = 2 ** 33 + 5
@@ -98,7 +98,7 @@ describe('data workers with files of the host', () => {
     expect(isNothingPinned()).toBe(true)
   })
 
-  it.each(['all', 'data', 'file system'] as const)('sync (%s), and tell what the kernel says', (kind) => {
+  test.each(['all', 'data', 'file system'] as const)('sync (%s), and tell what the kernel says', (kind) => {
     const good = background()
     const transfer = good.background.transfer(file, true)
     expect(transfer.sync(kind)).toBe('taken')
@@ -115,7 +115,7 @@ describe('data workers with files of the host', () => {
     expect(failing.error?.code).toBe('EBADF')
   })
 
-  it('ask for what follows in the image before they read', () => {
+  test('ask for what follows in the image before they read', () => {
     const { background: workers, drain, store } = background()
     const asked: unknown[] = []
     Object.assign(store, {
@@ -130,7 +130,7 @@ describe('data workers with files of the host', () => {
     expect(asked).toEqual([[0, BLOCK + 10, 8 << 20, 0]])
   })
 
-  it('tell of a full disk', () => {
+  test('tell of a full disk', () => {
     const { background: workers, drain, isNothingPinned } = background()
     const full = fs.openSync('/dev/full', 'w')
     try {
@@ -145,7 +145,7 @@ describe('data workers with files of the host', () => {
     }
   })
 
-  it('write nothing of a piece with a damaged block, and log it', () => {
+  test('write nothing of a piece with a damaged block, and log it', () => {
     const { background: workers, drain, store, log, isNothingPinned } = background()
     store.damaged.add(BLOCK)
     const transfer = workers.transfer(file, false)
@@ -158,14 +158,14 @@ describe('data workers with files of the host', () => {
     expect(isNothingPinned()).toBe(true)
   })
 
-  it('are busy with as many pieces as they are, and one more', () => {
+  test('are busy with as many pieces as they are, and one more', () => {
     const { background: workers } = background(16, 2)
     const transfer = workers.transfer(file, false)
     const outcomes = Array.from({ length: 4 }, (_, i) => transfer.write(describeThree, i * LENGTH, LENGTH))
     expect(outcomes).toEqual(['taken', 'taken', 'taken', 'busy'])
   })
 
-  it('are unable to take what is no block, or more than the cache holds, and busy while it is in use', () => {
+  test('are unable to take what is no block, or more than the cache holds, and busy while it is in use', () => {
     const { background: workers, isNothingPinned } = background(8)
     const transfer = workers.transfer(file, false)
     expect(transfer.write((sink) => sink.file(3, 0, 10), 0, 10)).toBe('unable')
@@ -178,7 +178,7 @@ describe('data workers with files of the host', () => {
     expect(transfer.write(many, 0, 9 * BLOCK)).toBe('busy')
   })
 
-  it('are not asked where a file describes less than it should', () => {
+  test('are not asked where a file describes less than it should', () => {
     const { background: workers, isNothingPinned } = background()
     const transfer = workers.transfer(file, false)
     expect(() => transfer.write(describeThree, 0, LENGTH + 1)).toThrow(FsError)
@@ -188,7 +188,7 @@ describe('data workers with files of the host', () => {
 })
 
 describe('JobTable', () => {
-  it('gives out each place once, and again when it is free', () => {
+  test('gives out each place once, and again when it is free', () => {
     const jobs = new JobTable(allocateShared(BLOCK, 8 * BLOCK, 1))
     const taken = Array.from({ length: MAX_JOBS }, () => {
       const job = jobs.take()
@@ -204,7 +204,7 @@ describe('JobTable', () => {
     expect(jobs.take()).toBe(5)
   })
 
-  it('keeps what a job is', () => {
+  test('keeps what a job is', () => {
     const jobs = new JobTable(allocateShared(BLOCK, 8 * BLOCK, 1))
     const segments = Int32Array.of(-1, 0, 7, 3, 4, 5)
     const token = { low: 0xffff_fffe, high: 7 }
@@ -219,7 +219,7 @@ describe('JobTable', () => {
 })
 
 describe('a bell', () => {
-  it('is rung until it is cleared', () => {
+  test('is rung until it is cleared', () => {
     clearBell(bell)
     expect(isRung()).toBe(false)
     ringBell(bell)

@@ -1,7 +1,7 @@
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { FsError } from '../../../src/base/index.ts'
 import { BlockIndex } from '../../../src/fuse/blocks/block-index.ts'
 import { SLOT_FAILED, SLOT_READY, Slots } from '../../../src/fuse/blocks/slots.ts'
@@ -84,7 +84,7 @@ function pool(workers: number, slots: number, inlineLimit = 0, fileBlocks = 4) {
 }
 
 describe('PooledDataPath', () => {
-  it('gives the same bytes as the inline path, through workers and from the cache', () => {
+  test('gives the same bytes as the inline path, through workers and from the cache', () => {
     const { fileSystem, read, drain, shared, store } = pool(1, 16)
     const ranges = [
       [0, 100],
@@ -111,7 +111,7 @@ describe('PooledDataPath', () => {
     expect(readCounters(shared).cacheHits).toBe(ranges.length + 1) // the hole alone never misses
   })
 
-  it('decodes one lone small block on the dispatcher only while the workers are idle', () => {
+  test('decodes one lone small block on the dispatcher only while the workers are idle', () => {
     const busy = pool(1, 16, BLOCK)
     busy.read(1, 0, 10)
     expect(replies().length).toBe(0)
@@ -120,7 +120,7 @@ describe('PooledDataPath', () => {
     expect(replies().map((reply) => reply.unique)).toEqual([2])
   })
 
-  it('answers a failed block with EIO, the others with their bytes, and leaves nothing pinned', () => {
+  test('answers a failed block with EIO, the others with their bytes, and leaves nothing pinned', () => {
     const { read, drain, store, log, slots } = pool(1, 16)
     store.damaged.add(BLOCK)
     read(1, 0, 3 * BLOCK)
@@ -134,7 +134,7 @@ describe('PooledDataPath', () => {
     for (let slot = 0; slot < slots.count; slot++) expect(slots.isPinned(slot)).toBe(false)
   })
 
-  it('answers a block that failed for another reader at once, while that one still waits', () => {
+  test('answers a block that failed for another reader at once, while that one still waits', () => {
     const { read, slots } = pool(1, 16)
     read(1, 0, BLOCK)
     slots.setState(slots.count - 16, SLOT_FAILED)
@@ -142,7 +142,7 @@ describe('PooledDataPath', () => {
     expect(replies().map(({ unique, error }) => [unique, error])).toEqual([[2, -5]])
   })
 
-  it('forgets a failure that nobody waits for', () => {
+  test('forgets a failure that nobody waits for', () => {
     const { read, store } = pool(0, 16)
     store.damaged.add(0)
     expect(() => read(1, 0, 10)).toThrow(FsError)
@@ -151,7 +151,7 @@ describe('PooledDataPath', () => {
     expect(replies().map(({ unique, error }) => [unique, error])).toEqual([[2, 0]])
   })
 
-  it('serves a READ that needs more slots than there are from the fallback', () => {
+  test('serves a READ that needs more slots than there are from the fallback', () => {
     const { read, reply, fileSystem, slots } = pool(1, 8, 0, 12)
     reply.begin()
     expect(read(1, 0, 1 << 20)).toBe('reply')
@@ -169,7 +169,7 @@ describe('BlockIndex', () => {
     maxSize: BLOCK,
   })
 
-  it('gives up the block that was used longest ago, never a pinned one', () => {
+  test('gives up the block that was used longest ago, never a pinned one', () => {
     const slots = new Slots(allocateShared(BLOCK, 8 * BLOCK, 0))
     const index = new BlockIndex(slots)
     const used = Array.from({ length: 8 }, (_, i) => index.acquire(block(i * 100))!)
@@ -183,14 +183,14 @@ describe('BlockIndex', () => {
     expect(index.has(block(0))).toBe(true)
   })
 
-  it('has no slot when all are pinned', () => {
+  test('has no slot when all are pinned', () => {
     const slots = new Slots(allocateShared(BLOCK, 8 * BLOCK, 0))
     const index = new BlockIndex(slots)
     for (let i = 0; i < 8; i++) expect(index.acquire(block(i))).toBeDefined()
     expect(index.acquire(block(8))).toBeUndefined()
   })
 
-  it('does not mistake a block of another size at the same position for the same block', () => {
+  test('does not mistake a block of another size at the same position for the same block', () => {
     const slots = new Slots(allocateShared(BLOCK, 8 * BLOCK, 0))
     const index = new BlockIndex(slots)
     const slot = index.acquire(block(0, 10))!
@@ -202,7 +202,7 @@ describe('BlockIndex', () => {
     expect(slots.block(other).storedSize).toBe(11)
   })
 
-  it('reuses first the slot of a block that was handed out as a whole, before it touches new memory', () => {
+  test('reuses first the slot of a block that was handed out as a whole, before it touches new memory', () => {
     const slots = new Slots(allocateShared(BLOCK, 8 * BLOCK, 0))
     const index = new BlockIndex(slots)
     const store = new MemoryBlockStore()
@@ -239,12 +239,12 @@ describe('BlockIndex', () => {
       return { index, slots, read }
     }
 
-    it('a scan that leaves pieces of blocks unread takes the first 6 MiB only', () => {
+    test('a scan that leaves pieces of blocks unread takes the first 6 MiB only', () => {
       const { read } = setUp()
       expect(read(Array.from({ length: 2000 }, (_, i) => i)).size).toBe(48)
     })
 
-    it('readers who come back to what was given up get all of it', () => {
+    test('readers who come back to what was given up get all of it', () => {
       const { read } = setUp()
       const again = Array.from({ length: 400 }, (_, i) => i)
       for (let round = 0; round < 3; round++) read(again)
@@ -252,7 +252,7 @@ describe('BlockIndex', () => {
       expect(read(Array.from({ length: 2000 }, (_, i) => 5000 + i)).size).toBeLessThanOrEqual(512)
     })
 
-    it('takes new memory beyond that where everything else is pinned', () => {
+    test('takes new memory beyond that where everything else is pinned', () => {
       const { index } = setUp()
       const all = Array.from({ length: 512 }, (_, i) => index.acquire({ ...block(i), maxSize: SIZE }))
       expect(new Set(all).size).toBe(512)

@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, test } from 'vitest'
 import type { ExtentSink, NodeId } from '../../../src/base/index.ts'
 import { BlockIndex } from '../../../src/fuse/blocks/block-index.ts'
 import { Prefetcher } from '../../../src/fuse/blocks/prefetch.ts'
@@ -72,19 +72,19 @@ describe('Prefetcher', () => {
     return done
   }
 
-  it('does nothing after a single READ', () => {
+  test('does nothing after a single READ', () => {
     read(100, 0, BLOCK)
     expect(queue.length).toBe(0)
   })
 
-  it('decodes the rest of a file that is read from front to back', () => {
+  test('decodes the rest of a file that is read from front to back', () => {
     read(100, 0, BLOCK)
     read(100, BLOCK, BLOCK)
     expect(work()).toBeGreaterThan(0)
     expect(read(100, 2 * BLOCK, BLOCK)).toBe(0)
   })
 
-  it('decodes the files behind one that is read in order, and stays a bounded number of blocks ahead', () => {
+  test('decodes the files behind one that is read in order, and stays a bounded number of blocks ahead', () => {
     read(100, 0, 1 << 20)
     let missed = 0
     for (let node = 101; node < 100 + FILES; node++) {
@@ -96,7 +96,7 @@ describe('Prefetcher', () => {
     expect(missed).toBe(3)
   })
 
-  it('does not guess for a reader that jumps', () => {
+  test('does not guess for a reader that jumps', () => {
     for (const node of [100, 117, 104, 131, 109]) {
       read(node, BLOCK, BLOCK)
       read(node, 0, BLOCK)
@@ -104,7 +104,7 @@ describe('Prefetcher', () => {
     }
   })
 
-  it('goes on when the reader comes back in order, although earlier guesses were never read', () => {
+  test('goes on when the reader comes back in order, although earlier guesses were never read', () => {
     read(100, 0, 1 << 20)
     read(101, 0, 1 << 20)
     work()
@@ -114,7 +114,7 @@ describe('Prefetcher', () => {
     expect(read(132, 0, BLOCK)).toBe(0)
   })
 
-  it('leaves nothing pinned and ends where the files end', () => {
+  test('leaves nothing pinned and ends where the files end', () => {
     for (let node = 100; node < 100 + FILES; node++) {
       read(node, 0, 1 << 20)
       work()
@@ -124,7 +124,7 @@ describe('Prefetcher', () => {
     for (let slot = 0; slot < slots.count; slot++) expect(slots.isPinned(slot)).toBe(false)
   })
 
-  it('passes over a file that cannot be described', () => {
+  test('passes over a file that cannot be described', () => {
     const broken = fileSystem.read.bind(fileSystem)
     fileSystem.read = (node, offset, length, sink) => {
       if (node === 102) fileSystem.getattr(node)

@@ -1,6 +1,6 @@
 import { closeSync, openSync } from 'node:fs'
 import { constants, tmpdir } from 'node:os'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { Device } from '../../../src/fuse/device/device.ts'
 import { DeviceError, InlineDataPath, Protocol } from '../../../src/fuse/index.ts'
 import { openBell, ringBell } from '../../../src/sys/process/bell.ts'
@@ -13,7 +13,7 @@ function deviceOn(fd: number): Device {
 }
 
 describe('receive', () => {
-  it('tells a request with its length from nothing to read', () => {
+  test('tells a request with its length from nothing to read', () => {
     // An eventfd does not block either, and gives 8 bytes once it was rung.
     const fd = openBell()
     try {
@@ -28,7 +28,7 @@ describe('receive', () => {
     }
   })
 
-  it('throws what no connection of FUSE gives', () => {
+  test('throws what no connection of FUSE gives', () => {
     const fd = openSync(tmpdir(), 'r')
     try {
       expect(() => deviceOn(fd).receive()).toThrow(DeviceError)

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { FsError, type Name, type NodeId } from '../../../src/base/index.ts'
 import { Rehearsal, rehearse } from '../../../src/fuse/index.ts'
 import { MemoryFileSystem } from '../support/memory-file-system.ts'
@@ -31,7 +31,7 @@ function stepsOf(rehearsal: Rehearsal): number {
 }
 
 describe('rehearsal', () => {
-  it('lists the tree, looks up every name, reads no data, and ends', () => {
+  test('lists the tree, looks up every name, reads no data, and ends', () => {
     const fileSystem = new WatchedFileSystem()
     expect(stepsOf(new Rehearsal(fileSystem))).toBeGreaterThan(0)
     const names: Name[] = []
@@ -49,7 +49,7 @@ describe('rehearsal', () => {
     expect(fileSystem.reads).toBe(0)
   })
 
-  it('ends silently where the tree is damaged, or a handler has a bug', () => {
+  test('ends silently where the tree is damaged, or a handler has a bug', () => {
     for (const error of [new FsError('EIO', 'damaged'), new TypeError('bug')]) {
       class Broken extends MemoryFileSystem {
         override readdir(): void {
@@ -60,14 +60,14 @@ describe('rehearsal', () => {
     }
   })
 
-  it('is over where the image cannot be opened any more', () => {
+  test('is over where the image cannot be opened any more', () => {
     const work = rehearse(() => {
       throw new FsError('EIO', 'file ends')
     })
     expect(work()).toBe(false)
   })
 
-  it('is over when everything was seen, and begins anew for nobody', () => {
+  test('is over when everything was seen, and begins anew for nobody', () => {
     let opened = 0
     const work = rehearse(() => {
       opened += 1
@@ -79,7 +79,7 @@ describe('rehearsal', () => {
     expect(opened).toBe(1)
   })
 
-  it('ends in a tree without end, and never takes long for one step', () => {
+  test('ends in a tree without end, and never takes long for one step', () => {
     let listed = 0
     class Endless extends MemoryFileSystem {
       override readdir(node: NodeId, cookie: number, sink: Parameters<MemoryFileSystem['readdir']>[2]): void {

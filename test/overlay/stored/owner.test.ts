@@ -1,12 +1,12 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { OVERFLOW_ID, shownId } from '../../../overlay/stored/owner.ts'
 
 describe('shownId', () => {
-  it('shows the stored id where no rule is given, and a fixed one for all', () => {
+  test('shows the stored id where no rule is given, and a fixed one for all', () => {
     expect([shownId(undefined, 7), shownId(9, 7), shownId(0, 7)]).toEqual([7, 9, 0])
   })
 
-  it('maps ranges by their first match, to the last id of each, and all else to nobody', () => {
+  test('maps ranges by their first match, to the last id of each, and all else to nobody', () => {
     const ranges = [
       { stored: 0, shown: 100_000, count: 10 },
       { stored: 5, shown: 7, count: 20 },

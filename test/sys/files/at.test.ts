@@ -72,7 +72,7 @@ function pathOf(name: string): Buffer {
 }
 
 describe('names', () => {
-  test('are bytes: odd ones, and the longest there are', () => {
+  test('names are bytes of any value, up to 255', () => {
     for (const name of ['\xff\xfe', 'a\nb', '\x01', ' ', '-', '...', 'x'.repeat(255)]) {
       closeSync(openAt(dir, name, O_CREAT | O_EXCL | O_WRONLY, 0o600))
       expect(existsSync(pathOf(name))).toBe(true)
@@ -83,7 +83,7 @@ describe('names', () => {
     )
   })
 
-  test('of more than one component, or with a NUL, reach no call', () => {
+  test('a name with several components or a NUL is EINVAL before any system call', () => {
     mkdirSync(join(folder, 'sub'))
     for (const name of ['', '.', '..', '/', 'sub/x', '../x', '/etc', 'x\0', '\0']) {
       failsWith('EINVAL', () => statAt(dir, name))
@@ -102,7 +102,7 @@ describe('names', () => {
     expect(listNames(dir)).toEqual(['sub'])
   })
 
-  test('that are too long say so, from the kernel or before it', () => {
+  test('a name that is too long is ENAMETOOLONG', () => {
     for (const length of [256, 4095, 4096, 100_000]) {
       failsWith('ENAMETOOLONG', () => mkdirAt(dir, 'x'.repeat(length), 0o700))
     }
@@ -110,7 +110,7 @@ describe('names', () => {
 })
 
 describe('opening', () => {
-  test('adds O_CLOEXEC and follows no link', () => {
+  test('openAt adds O_CLOEXEC and does not follow a link', () => {
     writeFileSync(join(folder, 'file'), 'text')
     symlinkSync('file', join(folder, 'link'))
     const fd = kept(openAt(dir, 'file', O_RDONLY))
@@ -124,7 +124,7 @@ describe('opening', () => {
     failsWith('ENOTDIR', () => statAt(fd, 'below'))
   })
 
-  test('again gives other rights, also to a file without a name', () => {
+  test('reopenFd gives other access rights, also to a file without a name', () => {
     writeFileSync(join(folder, 'file'), 'text')
     const path = kept(openAt(dir, 'file', O_PATH))
     failsWith('EBADF', () => pwrite(path, 0, Buffer.from('x')))
@@ -138,7 +138,7 @@ describe('opening', () => {
     failsWith('ELOOP', () => reopenFd(link, O_RDONLY))
   })
 
-  test('of a directory by another descriptor starts at its first entry', () => {
+  test('reopenDirectory gives a descriptor that starts at the first entry', () => {
     mkdirSync(join(folder, 'a'))
     const fd = kept(reopenDirectory(dir))
     expect(fstatSync(fd).ino).toBe(statSync(folder).ino)
@@ -148,7 +148,7 @@ describe('opening', () => {
 })
 
 describe('attributes', () => {
-  test('are those that stat(2) gives, times to the nanosecond', () => {
+  test('statAt gives the attributes of stat(2), with times to the nanosecond', () => {
     writeFileSync(join(folder, 'file'), Buffer.alloc(5000))
     const stats = lstatSync(join(folder, 'file'), { bigint: true })
     const stat = statAt(dir, 'file')!
@@ -170,14 +170,14 @@ describe('attributes', () => {
     expect(statAt(dir, 'absent')).toBeUndefined()
   })
 
-  test('of a link are its own', () => {
+  test('statAt gives the attributes of a link, not of its target', () => {
     symlinkSync('nowhere', join(folder, 'link'))
     expect(statAt(dir, 'link')).toMatchObject({ size: 7, mode: lstatSync(join(folder, 'link')).mode })
   })
 })
 
 describe('making and removing', () => {
-  test('directories', () => {
+  test('mkdirAt and rmdirAt make and remove directories', () => {
     mkdirAt(dir, 'd', 0o700)
     expect(statAt(dir, 'd')!.mode & 0o7777).toBe(0o700)
     failsWith('EEXIST', () => mkdirAt(dir, 'd', 0o700))
@@ -189,7 +189,7 @@ describe('making and removing', () => {
     failsWith('ENOENT', () => rmdirAt(dir, 'd'))
   })
 
-  test('names in a directory that is gone', () => {
+  test('creating a name in a removed directory is ENOENT', () => {
     mkdirAt(dir, 'd', 0o700)
     const gone = kept(openAt(dir, 'd', O_PATH | O_DIRECTORY))
     rmdirSync(join(folder, 'd'))
@@ -199,7 +199,7 @@ describe('making and removing', () => {
     expect(statFd(gone).nlink).toBe(0)
   })
 
-  test('fifos, sockets, and the whiteout device, which needs no rights', () => {
+  test('mknodAt makes fifos, sockets and the whiteout device without privileges', () => {
     mknodAt(dir, 'fifo', S_IFIFO | 0o640, 0)
     mknodAt(dir, 'socket', S_IFSOCK | 0o600, 0)
     expect(statAt(dir, 'fifo')!.mode).toBe(S_IFIFO | 0o640)
@@ -209,7 +209,7 @@ describe('making and removing', () => {
     failsWith('ENOENT', () => unlinkAt(dir, 'fifo'))
   })
 
-  test.skipIf(!root.ok)(titled('devices keep all bits of their number', root), () => {
+  test.skipIf(!root.ok)(titled('a device node keeps all bits of its number', root), () => {
     const rdev = (0x12 | (0xabc << 8) | (0xfed << 20)) >>> 0
     mknodAt(dir, 'device', S_IFCHR | 0o600, rdev)
     expect(statAt(dir, 'device')).toMatchObject({ mode: S_IFCHR | 0o600, rdev })
@@ -217,7 +217,7 @@ describe('making and removing', () => {
     expect(statSync(join(folder, 'device')).rdev).toBe(rdev)
   })
 
-  test('links, whose targets are bytes', () => {
+  test('a symbolic link keeps the bytes of its target', () => {
     const target = Buffer.from([0x2e, 0x2e, 0x2f, 0xff, 0x0a])
     symlinkAt(target, dir, 'link')
     expect(readlinkSync(join(folder, 'link'), 'buffer')).toEqual(target)
@@ -236,7 +236,7 @@ describe('making and removing', () => {
 })
 
 describe('links and renames', () => {
-  test('one file gets two names, a symbolic link too', () => {
+  test('linkAt gives a second name to a file and to a symbolic link', () => {
     writeFileSync(join(folder, 'file'), '')
     linkAt(dir, 'file', dir, 'second')
     expect(statAt(dir, 'second')).toMatchObject({ ino: statAt(dir, 'file')!.ino, nlink: 2 })
@@ -250,7 +250,7 @@ describe('links and renames', () => {
     failsWith('EPERM', () => linkAt(dir, 'd', dir, 'd2'))
   })
 
-  test('a file without a name gets one; one that lost its last gets none', () => {
+  test('linkFd names a file that never had a name, and refuses one that lost its last name', () => {
     const fd = kept(openUnnamed(dir, 0o600))
     expect(statFd(fd)).toMatchObject({ nlink: 0, mode: S_IFREG | 0o600 })
     pwrite(fd, 0, Buffer.from('text'))
@@ -260,7 +260,7 @@ describe('links and renames', () => {
     failsWith('ENOENT', () => linkFd(fd, dir, 'again'))
   })
 
-  test('renames replace, refuse to, or exchange', () => {
+  test('renameAt replaces a name, refuses to replace it, or exchanges two names', () => {
     writeFileSync(join(folder, 'a'), 'a')
     writeFileSync(join(folder, 'b'), 'b')
     failsWith('EEXIST', () => renameAt(dir, 'a', dir, 'b', RENAME_NOREPLACE))
@@ -281,7 +281,7 @@ describe('links and renames', () => {
 })
 
 describe('listing', () => {
-  test('tells types, and nothing of `.` and `..`', () => {
+  test('a listing gives types and leaves out `.` and `..`', () => {
     mkdirAt(dir, 'd', 0o700)
     symlinkAt(Buffer.from('t'), dir, 'l')
     mknodAt(dir, 'p', S_IFIFO | 0o600, 0)
@@ -289,13 +289,13 @@ describe('listing', () => {
     expect(types).toEqual({ d: 4, l: 10, p: 1 })
   })
 
-  test('is complete where it takes many reads', () => {
+  test('a listing that takes many reads is complete', () => {
     const names = Array.from({ length: 1500 }, (_, i) => `${i}-`.padEnd(200, '\xe9'))
     for (const name of names) mknodAt(dir, name, S_IFREG | 0o600, 0)
     expect(listNames(dir).sort()).toEqual(names.sort())
   })
 
-  test('of what is no directory, or is gone, is an error', () => {
+  test('listing a file or a removed directory is an error', () => {
     writeFileSync(join(folder, 'f'), '')
     const file = kept(openAt(dir, 'f', O_PATH))
     failsWith('ENOTDIR', () => listNames(file))

@@ -46,7 +46,7 @@ function permissions(fd: number): number {
 }
 
 describe('mode', () => {
-  test('is set whole, of files and directories', () => {
+  test('chmodFd sets all mode bits of files and directories', () => {
     for (const mode of [0, 0o1, 0o777, 0o1755, 0o4711, 0o7777]) {
       chmodFd(directory, mode)
       expect(permissions(directory)).toBe(mode)
@@ -59,7 +59,7 @@ describe('mode', () => {
 })
 
 describe.skipIf(!root.ok)(titled('owner', root), () => {
-  test('is set in part or whole, of a link too, up to the largest id', () => {
+  test('chownFd sets owner, group or both, also of a link, up to the largest id', () => {
     for (const fd of [file, directory, link]) {
       chownFd(fd, 11, undefined)
       expect(statFd(fd)).toMatchObject({ uid: 11, gid: 0 })
@@ -72,7 +72,7 @@ describe.skipIf(!root.ok)(titled('owner', root), () => {
 })
 
 describe('times', () => {
-  test('are set to the nanosecond, before 1970 and after 2106, of a link too', () => {
+  test('setTimesFd sets times to the nanosecond, before 1970 and after 2106, also of a link', () => {
     for (const fd of [file, directory, link]) {
       setTimesFd(fd, { seconds: -5, nanoseconds: 999_999_999 }, { seconds: 2 ** 32 + 7, nanoseconds: 1 })
       expect(statFd(fd)).toMatchObject({
@@ -84,7 +84,7 @@ describe('times', () => {
     }
   })
 
-  test('stay where none is given, and follow the clock where that is asked for', () => {
+  test('setTimesFd keeps a time that is not given, and sets the current time on request', () => {
     setTimesFd(file, { seconds: 1, nanoseconds: 2 }, { seconds: 3, nanoseconds: 4 })
     setTimesFd(file, undefined, { seconds: 5, nanoseconds: 6 })
     expect(statFd(file)).toMatchObject({ atime: 1, atimeNsec: 2, mtime: 5, mtimeNsec: 6 })
@@ -97,7 +97,7 @@ describe('times', () => {
 })
 
 describe('attributes', () => {
-  test('are set, read, listed and removed with their bytes', () => {
+  test('extended attributes of a descriptor are set, read, listed and removed as bytes', () => {
     const value = Buffer.from([0, 255, 10, 0])
     for (const fd of [file, directory]) {
       expect(names(fd)).toEqual([])
@@ -115,7 +115,7 @@ describe('attributes', () => {
     }
   })
 
-  test('that are returned stay what they were', () => {
+  test('a returned attribute value does not change with later calls', () => {
     setxattrFd(file, 'user.a', Buffer.from('first'), 'either')
     const first = getxattrFd(file, 'user.a')!
     setxattrFd(file, 'user.a', Buffer.from('other'), 'replace')
@@ -123,7 +123,7 @@ describe('attributes', () => {
     expect(Buffer.from(first).toString()).toBe('first')
   })
 
-  test('that cannot be say why', () => {
+  test('an extended attribute that cannot be set fails with the errno of the kernel', () => {
     failsWith('EPERM', () => setxattrFd(link, 'user.a', Buffer.from('1'), 'either'))
     failsWith('EOPNOTSUPP', () => setxattrFd(file, 'nonsense', Buffer.from('1'), 'either'))
     failsWith('ERANGE', () => setxattrFd(file, `user.${'x'.repeat(300)}`, Buffer.from('1'), 'either'))
@@ -132,7 +132,7 @@ describe('attributes', () => {
     failsWith('ENOENT', () => listxattrFd(999_999))
   })
 
-  test.skipIf(!root.ok)(titled('of a link are its own', root), () => {
+  test.skipIf(!root.ok)(titled('the extended attributes of a link are not those of its target', root), () => {
     setxattrFd(link, 'trusted.a', Buffer.from('link'), 'either')
     expect(names(link)).toEqual(['trusted.a'])
     expect(names(file)).toEqual([])

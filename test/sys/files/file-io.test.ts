@@ -44,7 +44,7 @@ afterEach(() => {
 })
 
 describe('data', () => {
-  test('goes where it is told, beyond 4 GiB too, and comes back', () => {
+  test('pwrite and pread use the given position, also beyond 4 GiB', () => {
     const far = 5 * 2 ** 30 + 3
     expect(pwrite(fd, far, Buffer.from('far'))).toBe(3)
     expect(pwrite(fd, 2, Buffer.from('near'))).toBe(4)
@@ -58,7 +58,7 @@ describe('data', () => {
     expect(pwrite(fd, 0, new Uint8Array(0))).toBe(0)
   })
 
-  test('can lie in shared memory', () => {
+  test('pread and pwrite work on shared memory', () => {
     const shared = new Uint8Array(new SharedArrayBuffer(16))
     shared.set([1, 2, 3], 5)
     expect(pwrite(fd, 0, shared.subarray(5, 8))).toBe(3)
@@ -67,7 +67,7 @@ describe('data', () => {
     expect([...shared.subarray(0, 5)]).toEqual([0, 1, 2, 3, 0])
   })
 
-  test('gets shorter and longer', () => {
+  test('truncateFd shortens and extends a file', () => {
     pwrite(fd, 0, Buffer.from('content'))
     truncateFd(fd, 3)
     truncateFd(fd, 5)
@@ -76,7 +76,7 @@ describe('data', () => {
     failsWith('EFBIG', () => truncateFd(fd, Number.MAX_SAFE_INTEGER))
   })
 
-  test('errors are those of the kernel', () => {
+  test('reads and writes fail with the errno of the kernel', () => {
     const reader = kept(openSync(join(folder, 'file'), O_RDONLY))
     failsWith('EBADF', () => pwrite(reader, 0, Buffer.from('x')))
     failsWith('EINVAL', () => pwrite(fd, -1, Buffer.from('x')))
@@ -87,7 +87,7 @@ describe('data', () => {
 })
 
 describe('holes', () => {
-  test('are found, punched, and filled', () => {
+  test('seekFd finds holes and data, and fallocateFd punches and fills them', () => {
     const MiB = 2 ** 20
     truncateFd(fd, 4 * MiB)
     pwrite(fd, MiB, Buffer.alloc(MiB, 1))
@@ -106,7 +106,7 @@ describe('holes', () => {
 })
 
 describe('copying in the kernel', () => {
-  test('takes offsets of both, and ends at the end', () => {
+  test('copyRange uses the offsets of both files and stops at the end of the source', () => {
     pwrite(fd, 0, Buffer.from('0123456789'))
     const other = kept(openSync(join(folder, 'other'), O_CREAT | O_RDWR, 0o600))
     expect(copyRange(fd, 3, other, 1, 4)).toBe(4)
@@ -119,7 +119,7 @@ describe('copying in the kernel', () => {
 })
 
 describe('syncing', () => {
-  test('takes files and directories, not O_PATH', () => {
+  test('syncFd accepts files and directories, and refuses O_PATH', () => {
     pwrite(fd, 0, Buffer.from('x'))
     const directory = kept(openSync(folder, O_RDONLY | O_DIRECTORY))
     for (const kind of ['all', 'data', 'file system'] as const) {
@@ -131,7 +131,7 @@ describe('syncing', () => {
 })
 
 describe('hints to the kernel', () => {
-  test('change nothing, and are nothing that can fail', () => {
+  test('hints to the kernel change no data and never fail', () => {
     pwrite(fd, 0, Buffer.from('some text'))
     for (const hint of [beginReading, beginWriteOut]) {
       hint(fd, 0, 1 << 20)
@@ -145,7 +145,7 @@ describe('hints to the kernel', () => {
 })
 
 describe('space', () => {
-  test('is what statfs(2) says, by O_PATH too', () => {
+  test('statfsFd gives what statfs(2) gives, also for O_PATH', () => {
     const all = statfsSync(folder)
     for (const one of [fd, kept(openSync(folder, O_PATH))]) {
       expect(statfsFd(one)).toMatchObject({
@@ -159,7 +159,7 @@ describe('space', () => {
     failsWith('EBADF', () => statfsFd(999_999))
   })
 
-  test.skipIf(!root.ok)(titled('that ends gives a short write, then ENOSPC', root), async () => {
+  test.skipIf(!root.ok)(titled('a full disk gives a short write, then ENOSPC', root), async () => {
     await run('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', folder])
     try {
       const path = join(folder, 'full')

@@ -24,7 +24,7 @@ afterAll(() => {
 
 const eio = expect.objectContaining({ code: 'EIO' })
 
-test('reads any range, also into shared memory and into the middle of a buffer', () => {
+test('a file source reads any range, also into shared memory and into the middle of a buffer', () => {
   const source = new FileSource(fd, 'f')
   expect([source.size, source.label]).toEqual([10_000, 'f'])
   const target = Buffer.alloc(5000)
@@ -38,14 +38,14 @@ test('reads any range, also into shared memory and into the middle of a buffer',
   source.readInto(10_000, new Uint8Array(0))
 })
 
-test('a range outside the file is EIO', () => {
+test('a read outside the file is EIO', () => {
   const source = new FileSource(fd, 'f')
   expect(() => source.readInto(9_999, new Uint8Array(2))).toThrow(eio)
   expect(() => source.readInto(-1, new Uint8Array(1))).toThrow(eio)
   expect(() => source.readInto(Number.NaN, new Uint8Array(1))).toThrow(eio)
 })
 
-test('a file that became shorter is EIO, and says where it ends', () => {
+test('a read in a file that has become shorter is EIO and names its end', () => {
   const short = join(directory, 'short')
   writeFileSync(short, CONTENT)
   const shortFd = openSync(short, 'r')
@@ -58,7 +58,7 @@ test('a file that became shorter is EIO, and says where it ends', () => {
   }
 })
 
-test('a descriptor that cannot be read is EIO', () => {
+test('a read by a descriptor without read access is EIO', () => {
   const source = new FileSource(openSync('/', 'r'), 'dir', 100)
   try {
     expect(() => source.readInto(0, new Uint8Array(1))).toThrow(eio)
@@ -67,7 +67,7 @@ test('a descriptor that cannot be read is EIO', () => {
   }
 })
 
-test('a window shows its part and nothing else', () => {
+test('a window on a file shows only its part', () => {
   const window = new WindowSource(new FileSource(fd, 'f'), 1000, 50)
   const target = Buffer.alloc(50)
   window.readInto(0, target)

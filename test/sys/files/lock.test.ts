@@ -1,6 +1,6 @@
 import { closeSync, openSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { O_PATH } from '../../../src/sys/files/at.ts'
 import { lockHolder, tryLock, unlockFd, withFolderLock } from '../../../src/sys/files/lock.ts'
 import { withTempDir } from '../../library/programs/temp.ts'
@@ -19,7 +19,7 @@ function withTwo(use: (one: number, other: number) => void): Promise<void> {
 }
 
 describe('tryLock', () => {
-  it('lets one have it alone, or many share it', async () => {
+  test('tryLock gives an exclusive lock once, or shared locks to several holders', async () => {
     await withTwo((one, other) => {
       expect(tryLock(one, 'exclusive')).toBe(true)
       expect(tryLock(other, 'exclusive')).toBe(false)
@@ -31,7 +31,7 @@ describe('tryLock', () => {
     })
   })
 
-  it('says which process has it', async () => {
+  test('lockHolder names the process that holds the lock', async () => {
     await withTwo((one, other) => {
       expect(lockHolder(other)).toBeUndefined()
       tryLock(one, 'exclusive')
@@ -39,13 +39,13 @@ describe('tryLock', () => {
     })
   })
 
-  it('throws for what cannot be locked', () => {
+  test('tryLock throws for a descriptor that cannot be locked', () => {
     expect(() => tryLock(1_000_000, 'shared')).toThrow(/EBADF/)
   })
 })
 
 describe('withFolderLock', () => {
-  it('holds the lock for the time of the action, also one that fails', async () => {
+  test('withFolderLock holds the lock during the action, and releases it if the action fails', async () => {
     await withTempDir((folder) => {
       const fd = openSync(folder, 'r')
       const isFree = (): boolean => {
@@ -63,7 +63,7 @@ describe('withFolderLock', () => {
     })
   })
 
-  it('is for folders, and O_PATH is enough', async () => {
+  test('withFolderLock locks folders only, also by an O_PATH descriptor', async () => {
     await withTempDir((folder) => {
       const fd = openSync(folder, O_PATH)
       writeFileSync(join(folder, 'file'), '')

@@ -1,11 +1,11 @@
 import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { PageCacheProbe } from '../../../src/sys/files/page-cache.ts'
 
 describe('PageCacheProbe', () => {
-  it('finds what was just written, in pieces too, but not what lies past the end', () => {
+  test('the page cache probe finds fresh data, also in pieces, but nothing past the end', () => {
     const folder = mkdtempSync(join(tmpdir(), 'atomfs-test-'))
     const path = join(folder, 'file')
     writeFileSync(path, Buffer.alloc(300_000, 7))

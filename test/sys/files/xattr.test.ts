@@ -30,7 +30,7 @@ function fileWith(name: string, xattrs: Readonly<Record<string, Buffer>>): strin
 }
 
 describe('extended attributes', () => {
-  test('are read with their bytes, by path and by descriptor, O_PATH too', (context) => {
+  test('extended attributes are read as bytes, by path and by descriptor, also by O_PATH', (context) => {
     if (!supported) context.skip('the temporary directory has no user attributes')
     const value = Buffer.from([0, 255, 10, 0])
     const path = fileWith('f', { 'user.b\xe9': value, 'user.empty': Buffer.alloc(0) })
@@ -51,7 +51,7 @@ describe('extended attributes', () => {
     }
   })
 
-  test('longer than the first buffer come whole', (context) => {
+  test('extended attributes longer than the first buffer are read whole', (context) => {
     if (!supported) context.skip('the temporary directory has no user attributes')
     const long = Buffer.alloc(2000, 'z')
     const path = fileWith('long', { 'user.long': long })
@@ -62,7 +62,7 @@ describe('extended attributes', () => {
     expect([...llistxattr(fileWith('many', many))].sort()).toEqual(Object.keys(many).sort())
   })
 
-  test('of a symbolic link are not those of its target', (context) => {
+  test('the extended attributes of a symbolic link are not those of its target', (context) => {
     if (!supported) context.skip('the temporary directory has no user attributes')
     const path = fileWith('target', { 'user.a': Buffer.from('1') })
     symlinkSync(path, join(folder, 'link'))
@@ -75,7 +75,7 @@ describe('extended attributes', () => {
     }
   })
 
-  test('errors carry the errno, and a NUL cannot shorten a path', () => {
+  test('a failed read of attributes carries the errno, and a NUL does not shorten a path', () => {
     expect(() => llistxattr(join(folder, 'absent'))).toThrow(expect.objectContaining({ code: 'ENOENT' }))
     expect(() => lgetxattr(`${folder}\0x`, 'user.a')).toThrow(expect.objectContaining({ code: 'EINVAL' }))
     mkdirSync(join(folder, 'plain'))

@@ -1,13 +1,13 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { explainDeviceError, openFuseDevice } from '../../../src/sys/mounts/device.ts'
 import { fusermountPrograms } from '../../../src/sys/mounts/fusermount.ts'
 import { inheritedFuseFd, userMayAllowOther } from '../../../src/sys/mounts/mount.ts'
 
 describe('openFuseDevice', () => {
-  it('says that the device is missing, and what to do', () => {
+  test('openFuseDevice reports that the device is missing, and what to do', () => {
     expect(() => openFuseDevice('/nonexistent/fuse')).toThrow(
       expect.objectContaining({
         code: 'ENOENT',
@@ -16,13 +16,13 @@ describe('openFuseDevice', () => {
     )
   })
 
-  it.each([
+  test.each([
     ['EACCES', 'EACCES', /chmod 0666/],
     ['EPERM', 'EPERM', /device cgroup.*c 10:229/],
     ['ENXIO', 'ENODEV', /modprobe fuse/],
     ['ENODEV', 'ENODEV', /modprobe fuse/],
     ['EMFILE', 'EIO', /EMFILE/],
-  ])('explains %s', (given, code, remedy) => {
+  ])('openFuseDevice explains %s', (given, code, remedy) => {
     const error = explainDeviceError('/dev/fuse', given)
     expect(error.code).toBe(code)
     expect(error.message).toMatch(remedy)
@@ -31,13 +31,13 @@ describe('openFuseDevice', () => {
 })
 
 describe('inheritedFuseFd', () => {
-  it('takes only the forms of a descriptor for one', () => {
+  test('inheritedFuseFd accepts only the /dev/fd/N form', () => {
     for (const target of ['/mnt', '/dev/fd', '/dev/fd/', '/dev/fd/1x', '/dev/fd/1/x', 'dev/fd/1']) {
       expect(inheritedFuseFd(target)).toBeUndefined()
     }
   })
 
-  it('refuses a descriptor that is closed or no device', () => {
+  test('inheritedFuseFd refuses a descriptor that is closed or no FUSE device', () => {
     expect(() => inheritedFuseFd('/dev/fd/987654')).toThrow(expect.objectContaining({ code: 'EINVAL' }))
     const folder = mkdtempSync(join(tmpdir(), 'atomfs-test-'))
     try {
@@ -53,7 +53,7 @@ describe('inheritedFuseFd', () => {
 })
 
 describe('fusermountPrograms', () => {
-  it('tries the chosen helper first', () => {
+  test('fusermountPrograms tries the chosen helper first', () => {
     expect(fusermountPrograms({})).toEqual(['fusermount3', 'fusermount'])
     expect(fusermountPrograms({ FUSERMOUNT_PROG: '/opt/fm' })).toEqual([
       '/opt/fm',

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import {
   parseMountInfo,
   readMountInfo,
@@ -10,7 +10,7 @@ const LINE =
   '101 29 0:57 /sub /mnt/a\\040b rw,nosuid shared:7 master:2 - fuse.atomfs-fuse oci:x\\134y ro,user_id=0,max_read=4096'
 
 describe('parseMountInfo', () => {
-  it('reads every field of a line with optional fields', () => {
+  test('parseMountInfo reads every field of a line with optional fields', () => {
     expect(parseMountInfo(`${LINE}\n`)).toEqual([
       {
         mountId: 101,
@@ -26,12 +26,12 @@ describe('parseMountInfo', () => {
     ])
   })
 
-  it('reads a line without optional fields and with an empty source', () => {
+  test('parseMountInfo reads a line without optional fields and with an empty source', () => {
     const [mount] = parseMountInfo('1 0 8:1 / / rw - tmpfs  rw')
     expect(mount).toMatchObject({ type: 'tmpfs', source: '', superOptions: ['rw'] })
   })
 
-  it('refuses lines that end early, with their number', () => {
+  test('parseMountInfo refuses a line that ends early, and names its number', () => {
     for (const broken of ['1 2 0:3', '1 2 0:3 / /mnt rw shared:1', '1 2 0:3 / /mnt rw - fuse']) {
       expect(() => parseMountInfo(`${LINE}\n${broken}\n`)).toThrow(
         expect.objectContaining({ code: 'EIO', message: expect.stringContaining('line 2') }),
@@ -39,12 +39,12 @@ describe('parseMountInfo', () => {
     }
   })
 
-  it('undoes exactly the octal escapes of the kernel', () => {
+  test('parseMountInfo decodes exactly the octal escapes of the kernel', () => {
     expect(unescapeOctal('a\\040\\011\\012\\134\\043b')).toBe('a \t\n\\#b')
     expect(unescapeOctal('\\04 \\9 ü')).toBe('\\04 \\9 ü')
   })
 
-  it('reads the mounts of this process', () => {
+  test('parseMountInfo reads the mounts of this process', () => {
     expect(topMountAt(readMountInfo(), '/proc')?.type).toBe('proc')
   })
 })
@@ -57,13 +57,13 @@ describe('topMountAt', () => {
     mountPoint,
   })
 
-  it('finds the mount that covers the others, whatever their order', () => {
+  test('topMountAt finds the mount that covers the others, in any order', () => {
     const stack = [at(10, 1, '/m'), at(11, 10, '/m'), at(12, 11, '/m'), at(13, 12, '/m/inner')]
     expect(topMountAt(stack, '/m')?.mountId).toBe(12)
     expect(topMountAt(stack.toReversed(), '/m')?.mountId).toBe(12)
   })
 
-  it('finds nothing below or above a mount point', () => {
+  test('topMountAt finds no mount below or above a mount point', () => {
     expect(topMountAt([at(10, 1, '/m')], '/m/x')).toBeUndefined()
     expect(topMountAt([at(10, 1, '/m')], '/')).toBeUndefined()
   })

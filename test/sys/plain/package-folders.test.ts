@@ -1,6 +1,6 @@
 import { chmodSync, chownSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
-import { beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { isSafeFolder } from '../../../src/sys/plain/package-folders.ts'
 import { bundleProgram, needs, run, titled, withTempDir } from '../../library/index.ts'
 
@@ -16,28 +16,31 @@ function folder(path: string, mode: number, uid?: number): string {
 }
 
 describe('isSafeFolder', () => {
-  it.each([
+  test.each([
     ['ours, for us alone', 0o755, 0o755, true],
     ['shared by a group', 0o775, 0o2775, true],
     ['open to everybody', 0o755, 0o777, false],
     ['in a folder that is open to everybody', 0o777, 0o755, false],
     ['ours, where only the owner can replace it', 0o1777, 0o755, true],
-  ])('%s', async (_, parent, own, safe) => {
+  ])('isSafeFolder judges a package folder: %s', async (_, parent, own, safe) => {
     await withTempDir((temp) => {
       const above = folder(join(temp, 'above'), parent)
       expect(isSafeFolder(folder(join(above, 'node_modules'), own))).toBe(safe)
     })
   })
 
-  it('one that is missing, where a stranger could make it and where not', async () => {
+  test('a missing package folder is safe only if no other user can create it', async () => {
     await withTempDir((temp) => {
       expect(isSafeFolder(join(folder(join(temp, 'open'), 0o1777), 'node_modules'))).toBe(false)
       expect(isSafeFolder(join(folder(join(temp, 'closed'), 0o755), 'node_modules'))).toBe(true)
     })
   })
 
-  it.skipIf(!needRoot.ok)(
-    titled('one that a stranger has made, or that his link leads to', needRoot),
+  test.skipIf(!needRoot.ok)(
+    titled(
+      'a package folder is unsafe if another user has made it, or a link leads to such a folder',
+      needRoot,
+    ),
     async () => {
       await withTempDir((temp) => {
         const open = folder(join(temp, 'open'), 0o1777)
@@ -71,7 +74,7 @@ describe('searchSafeFoldersOnly', () => {
     writeFileSync(join(root, 'index.js'), `module.exports = ${JSON.stringify(modules)}`)
   }
 
-  it('finds what npm has hoisted, and not what everybody could have put there', async () => {
+  test('the package search finds a hoisted package, but none in a folder that everybody can write to', async () => {
     await withTempDir(async (temp) => {
       const open = folder(join(temp, 'open'), 0o1777)
       const project = folder(join(open, 'project'), 0o755)
@@ -83,7 +86,7 @@ describe('searchSafeFoldersOnly', () => {
     })
   })
 
-  it('looks neither into NODE_PATH nor into HOME', async () => {
+  test('the package search looks neither into NODE_PATH nor into HOME', async () => {
     await withTempDir(async (temp) => {
       install(folder(join(temp, 'path'), 0o755))
       install(folder(join(temp, 'home/.node_modules'), 0o755))

@@ -1,7 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, fstatSync, openSync, readdirSync } from 'node:fs'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { libcFunction } from '../../../src/sys/ffi/libc.ts'
 import { withTimeout } from '../../../src/sys/plain/promises.ts'
 import {
@@ -15,18 +15,18 @@ import {
 describe('parseProcStat', () => {
   const tail = 'S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 987654 20 21'
 
-  it('counts fields after the name, which may hold anything', () => {
+  test('parseProcStat counts fields after the process name, which may hold any text', () => {
     expect(parseProcStat(`42 (a) b) (c d) ${tail}`)).toEqual({ state: 'S', startTime: 987654 })
   })
 
-  it('knows text that is none', () => {
+  test('parseProcStat gives undefined for malformed text', () => {
     expect(parseProcStat('')).toBeUndefined()
     expect(parseProcStat('42 (x) S 1 2')).toBeUndefined()
   })
 })
 
 describe('livenessOf', () => {
-  it('knows this process, and none with another start time, boot or pid', () => {
+  test('livenessOf reports this process as alive, and another start time, boot or pid as gone', () => {
     const own = ownIdentity()
     expect(own.startTime).toBeGreaterThan(0)
     expect(livenessOf(own)).toBe('alive')
@@ -35,12 +35,12 @@ describe('livenessOf', () => {
     expect(livenessOf({ ...own, pid: 2 ** 30 })).toBe('gone')
   })
 
-  it('says nothing of another pid namespace', () => {
+  test('livenessOf reports a process of another pid namespace as foreign', () => {
     const own = ownIdentity()
     expect(livenessOf({ ...own, pidNamespace: own.pidNamespace + 1 })).toBe('foreign')
   })
 
-  it('waits for the end of a process', async () => {
+  test('waitUntilGone waits for the end of a process', async () => {
     const child = spawn('sleep', ['30'])
     await once(child, 'spawn')
     const shown = spawnSync('cat', [`/proc/${child.pid}/stat`], { encoding: 'utf8' }).stdout
@@ -53,7 +53,7 @@ describe('livenessOf', () => {
 })
 
 describe('withTimeout', () => {
-  it('passes results and errors on, and gives up', async () => {
+  test('withTimeout passes on results and errors, and fails after the time limit', async () => {
     expect(await withTimeout(Promise.resolve(7), 1000, 'late')).toBe(7)
     await expect(withTimeout(Promise.reject(new Error('own')), 1000, 'late')).rejects.toThrow('own')
     await expect(withTimeout(new Promise(() => undefined), 10, 'no answer')).rejects.toMatchObject({
@@ -75,7 +75,7 @@ describe('closeInheritedDescriptors', () => {
     }
   }
 
-  it('closes what exec would hand on, spares what Node opened and what is asked for', () => {
+  test('closeInheritedDescriptors closes inherited descriptors, and spares those of Node and the listed ones', () => {
     // What this process got from its own parent is not the test's to close.
     const present = readdirSync('/proc/self/fd').map(Number)
     const [ours, inherited, kept] = [0, 1, 2].map(() => openSync('/dev/null', 'r')) as [

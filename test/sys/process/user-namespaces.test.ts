@@ -1,10 +1,10 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { userNamespaceLimits } from '../../../src/sys/process/user-namespaces.ts'
 
 const reader = (files: Readonly<Record<string, string>>) => (path: string) => files[path]
 
 describe('userNamespaceLimits', () => {
-  it('names what is closed and how to open it', () => {
+  test('userNamespaceLimits names each closed limit and how to open it', () => {
     expect(
       userNamespaceLimits(
         reader({
@@ -20,7 +20,7 @@ describe('userNamespaceLimits', () => {
     ])
   })
 
-  it('is silent where all is open or the kernel has no such limit', () => {
+  test('userNamespaceLimits is empty if all limits are open or unknown to the kernel', () => {
     expect(userNamespaceLimits(reader({}))).toEqual([])
     expect(
       userNamespaceLimits(
