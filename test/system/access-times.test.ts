@@ -38,10 +38,7 @@ function accessTimes(folder: string): Record<string, Date> {
 }
 
 test.skipIf(!need.ok)(
-  titled(
-    'using a mount leaves the times of access of the lower, and copies have them, as in overlayfs',
-    need,
-  ),
+  titled('using a mount keeps the access times of the lower, and copies get them as in overlayfs', need),
   async () => {
     await inScene(async ({ folder, atomfs }) => {
       const [ours, kernels] = [join(folder, 'ours'), join(folder, 'kernels')]

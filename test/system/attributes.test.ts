@@ -18,7 +18,7 @@ const as = (id: number, command: string, ...args: readonly string[]) =>
   })
 
 describe.skipIf(!need.ok)(titled('access lists', need), () => {
-  test('are obeyed wherever they are shown: directories, read-only or not, and an upper that is only shown', async () => {
+  test('access lists are enforced in directories, in read-only and writable mounts, and in an upper that is shown only', async () => {
     await inScene(async ({ folder, target, atomfs }) => {
       chmodSync(folder, 0o755)
       for (const path of ['low', 'low/closed', 'up', 'work', 'tree']) mkdirSync(join(folder, path))
@@ -65,7 +65,7 @@ describe.skipIf(!need.ok)(titled('access lists', need), () => {
     })
   })
 
-  test('name users and groups as owners are shown, in both directions, and so do capabilities', async () => {
+  test('access lists and capabilities name users and groups with the mapping of owners, in both directions', async () => {
     await inScene(async ({ folder, target, atomfs }) => {
       chmodSync(folder, 0o755)
       for (const path of ['low', 'up', 'work']) mkdirSync(join(folder, path))
@@ -105,7 +105,7 @@ describe.skipIf(!need.ok)(titled('access lists', need), () => {
 })
 
 describe.skipIf(!need.ok)(titled('attributes of trusted.', need), () => {
-  const users = 'are named to root of the machine only, who alone can read them'
+  const users = 'attributes of trusted. are listed and readable only for root of the machine'
   test(users, async () => {
     await inScene(async ({ folder, target, atomfs }) => {
       chmodSync(folder, 0o755)
@@ -133,7 +133,7 @@ describe.skipIf(!need.ok)(titled('attributes of trusted.', need), () => {
 })
 
 describe.skipIf(!withKernel.ok)(titled('an image without attributes', withKernel), () => {
-  test('says so once, and programs see what they see with the squashfs of the kernel', async () => {
+  test('the daemon reports an image without attributes once, and programs see what the kernel shows', async () => {
     await inScene(async ({ folder, target, runDir, atomfs }) => {
       mkdirSync(join(folder, 'tree'))
       writeFileSync(join(folder, 'tree/f'), '#!/bin/sh\nexit 7\n', { mode: 0o755 })
@@ -180,7 +180,7 @@ describe.skipIf(!withKernel.ok)(titled('an image without attributes', withKernel
 })
 
 describe.skipIf(!need.ok)(titled('inode numbers', need), () => {
-  test('fit 32 bits in a mount of images and directories, before and after a copy and a remount', async () => {
+  test('inode numbers fit 32 bits in a mount of images and directories, before and after a copy and a remount', async () => {
     await inScene(async ({ folder, target, atomfs }) => {
       for (const path of ['one/d', 'two/d', 'tree/d', 'up', 'work'])
         mkdirSync(join(folder, path), { recursive: true })

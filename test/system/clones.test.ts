@@ -23,7 +23,7 @@ for (const [kind, ...mkfs] of [
 ] as const) {
   const need = needs('root', 'fuse', 'loop', mkfs[0], 'findmnt')
   describe.skipIf(!need.ok)(titled(`on ${kind}`, need), () => {
-    test('copies of files are not synced one by one, and are whole', async () => {
+    test('copies of files by reflink are not synced one by one, and are whole', async () => {
       await inScene(async ({ folder, target, atomfs }) => {
         const [file, disk] = [join(folder, 'file'), join(folder, 'disk')]
         writeFileSync(file, '')

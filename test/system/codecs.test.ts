@@ -72,7 +72,7 @@ describe.skipIf(!need.ok)(titled('blocks of mksquashfs', need), () => {
   })
   afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-  test.each(IMAGES.map((options) => options.join(' ')))('%s', (line) => {
+  test.each(IMAGES.map((options) => options.join(' ')))('blocks of mksquashfs are decoded: %s', (line) => {
     const [name, ...options] = line.split(' ') as [CompressorName, ...string[]]
     const path = join(folder, `${line.replaceAll(/\W/g, '_')}.sqfs`)
     const fixed = ['-noI', '-no-fragments', '-no-xattrs', '-noappend', '-no-progress', '-quiet']

@@ -41,7 +41,7 @@ afterAll(() => {
 })
 
 describe.skipIf(!need.ok)(titled('the environment of a daemon', need), () => {
-  test('holds what is listed, and nothing that decides what code is loaded', async () => {
+  test('the environment of a daemon has the listed variables only, and none that loads code', async () => {
     await inScene(async ({ target, runDir, atomfs }) => {
       const env = {
         ATOMFS_TEST_RUN_DIR: runDir,
@@ -80,7 +80,7 @@ describe.skipIf(!need.ok)(titled('options of mount(8)', need), () => {
     ['relatime,nodiratime', ['relatime', 'nodiratime']],
     ['sync,dirsync', ['sync', 'dirsync', 'relatime']],
     ['async,loop,iversion,defaults,_netdev,subtype=x', ['relatime']],
-  ])('%s', async (list, shown) => {
+  ])('the mount has the options of mount(8): %s', async (list, shown) => {
     await inScene(async ({ target, atomfs }) => {
       expect(await atomfs('mount', '-o', `rw,${list}`, life.image, target)).toMatchObject(SILENT)
       const options = shownOptions(target)
@@ -92,7 +92,7 @@ describe.skipIf(!need.ok)(titled('options of mount(8)', need), () => {
     })
   })
 
-  test('nosymfollow: links are shown and not followed', async () => {
+  test('nosymfollow shows links and does not follow them', async () => {
     await inScene(async ({ folder, target, atomfs }) => {
       const tree = join(folder, 'tree')
       mkdirSync(tree)
@@ -125,7 +125,7 @@ describe.skipIf(!need.ok)(titled('options of mount(8)', need), () => {
 const needMount = needs('root', 'fuse', 'mksquashfs', 'mount.fuse3', 'node-in-place')
 
 describe.skipIf(!needMount.ok)(titled('mount(8)', needMount), () => {
-  test('mounts by mount.fuse3, with the options it adds', async () => {
+  test('mount(8) mounts through mount.fuse3, with the options that it adds', async () => {
     await inScene(async ({ target, runDir }) => {
       const env = { ATOMFS_TEST_RUN_DIR: runDir }
       const options = 'noatime,nosymfollow,_netdev,x-gvfs-hide'
@@ -140,7 +140,7 @@ describe.skipIf(!needMount.ok)(titled('mount(8)', needMount), () => {
 })
 
 describe.skipIf(!need.ok)(titled('a mount that is bound to a second place', need), () => {
-  test('is unmounted at its first, goes on at the second, and ends with that', async () => {
+  test('a bind mount of a mount still works after the mount is unmounted, and the daemon ends with it', async () => {
     await inScene(async ({ folder, target, runDir, atomfs }) => {
       const other = join(folder, 'other')
       mkdirSync(other)
@@ -160,8 +160,8 @@ describe.skipIf(!need.ok)(titled('a mount that is bound to a second place', need
   })
 })
 
-describe.skipIf(!need.ok)(titled('what names an image', need), () => {
-  test('a layout without a tag, by itself and by digest, in every command', async () => {
+describe.skipIf(!need.ok)(titled('the name of an image', need), () => {
+  test('every command accepts a layout without a tag and an image by its digest', async () => {
     await inScene(async ({ folder, target, atomfs }) => {
       const layout = join(folder, 'layout')
       await writeOciLayout(layout, [{ layers: [{ file: life.image }] }])
@@ -186,7 +186,7 @@ describe.skipIf(!need.ok)(titled('what names an image', need), () => {
     })
   })
 
-  test('an offset, wherever an image can be named', async () => {
+  test('every command that names an image accepts --offset', async () => {
     await inScene(async ({ folder, target, atomfs }) => {
       const file = join(folder, 'with-head')
       writeFileSync(file, Buffer.concat([Buffer.alloc(8192, 7), readFileSync(life.image)]))
@@ -200,7 +200,7 @@ describe.skipIf(!need.ok)(titled('what names an image', need), () => {
     })
   })
 
-  test('a root hash that is none is an error, and no corruption', async () => {
+  test('a malformed root hash is an error, and is not reported as corruption', async () => {
     await withTempDir(async (folder) => {
       const file = join(folder, 'image')
       writeFileSync(file, readFileSync(life.image))
@@ -268,23 +268,26 @@ describe.skipIf(!need.ok)(titled('paths that are not UTF-8', need), () => {
     })
   }
 
-  test('name sources, targets, uppers, logs, folders of runtime data and the working directory', async () => {
+  test('every path on the command line may have bytes that are not UTF-8', async () => {
     await inLayout(() => [], SCRIPT)
   })
 
-  test.skipIf(!needHelper.ok)(titled('are handed to fusermount3 as they are', needHelper), async () => {
-    const script = `
+  test.skipIf(!needHelper.ok)(
+    titled('fusermount3 gets a target that is not UTF-8 unchanged', needHelper),
+    async () => {
+      const script = `
       set -e; odd=$(printf 'x\\377\\376y'); mkdir "$odd"
       "$1" mount "$2" "$odd"; test "$(cat "$odd/etc/motd")" = hello; "$1" umount "$odd"; rmdir "$odd"`
-    await inLayout((folder) => {
-      chownSync(folder, uid, uid)
-      return asUser(folder)
-    }, script)
-  })
+      await inLayout((folder) => {
+        chownSync(folder, uid, uid)
+        return asUser(folder)
+      }, script)
+    },
+  )
 })
 
 describe.skipIf(!needHelper.ok)(titled('a writable mount of a plain user', needHelper), () => {
-  test('of an image of root says that it cannot be written to, and what helps', async () => {
+  test('a plain user who mounts an image of root as writable is told that root owns it, and what helps', async () => {
     await inScene(async ({ folder, target, runDir }) => {
       for (const path of [folder, target]) chownSync(path, uid, uid)
       const [program = '', ...words] = asUser(folder)

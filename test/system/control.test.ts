@@ -32,7 +32,7 @@ beforeAll(async () => {
 afterAll(() => removeTempDir(life.folder))
 
 describe('status', () => {
-  test('answers the owner alone; another user is told whose it is', async () => {
+  test('status answers the owner of a mount only, and tells another user who owns it', async () => {
     await inScene(async ({ folder, target, runDir, atomfs }) => {
       await atomfs('mount', life.image, target)
       const [entry] = entries(runDir)
@@ -55,7 +55,7 @@ describe('status', () => {
     })
   })
 
-  test('shows one mount or all, for people and for programs, whatever the length of the names', async () => {
+  test('status shows one mount or all, as text and JSON, with names of any length', async () => {
     await inScene(async ({ folder, runDir, atomfs }) => {
       const long = join(folder, 'x'.repeat(200), 'y'.repeat(200))
       const short = join(folder, 's')
@@ -83,7 +83,7 @@ describe('status', () => {
 })
 
 describe('verify of a target', () => {
-  test('is 0 for a good image, 1 for an unverified one and for one that was damaged', async () => {
+  test('verify of a target exits with 0 for a good image, and with 1 for an unverified or damaged one', async () => {
     await inScene(async ({ folder, target, atomfs }) => {
       await atomfs('mount', '--root-hash', rootHash, life.image, target)
       expect(await atomfs('verify', target)).toMatchObject({ status: 0, stdout: `${life.image}: OK\n` })
@@ -145,7 +145,7 @@ class Manager {
 
 describe('a service manager', () => {
   test.each(['a path', 'an abstract name'])(
-    'is told of start and end at %s, whoever is the main process',
+    'the service manager is notified of start and end at %s, whichever process is the main one',
     async (kind) => {
       await inScene(async ({ folder, target, runDir }) => {
         const address = kind === 'a path' ? join(folder, 'notify') : `@${folder}`
@@ -178,7 +178,7 @@ describe('a service manager', () => {
     },
   )
 
-  test('may wait for a line on a descriptor, which comes only when the mount serves', async () => {
+  test('--ready-fd gets its line only when the mount serves requests', async () => {
     await inScene(async ({ target, runDir, atomfs }) => {
       const script = '"$0" mount --ready-fd 30 "$1" "$2" 30>&1; echo "$?"'
       const env = { ATOMFS_TEST_RUN_DIR: runDir }
@@ -193,7 +193,7 @@ describe('a service manager', () => {
 })
 
 describe('--log', () => {
-  test('goes to a file, at a level, one line an event', async () => {
+  test('--log writes to a file, at the given level, one line for each event', async () => {
     await inScene(async ({ folder, target, runDir, atomfs }) => {
       const log = join(folder, 'a log')
       const image = join(folder, 'image')

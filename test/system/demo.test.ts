@@ -71,7 +71,7 @@ function expectDemo(result: RunResult): void {
 }
 
 describe('the demo', () => {
-  test.skipIf(!fuse.ok)(titled('as root, from another directory', fuse), async () => {
+  test.skipIf(!fuse.ok)(titled('the demo runs as root from another directory', fuse), async () => {
     await inScene(async ({ folder, env, left }) => {
       expectDemo(await run('sh', [DEMO], { cwd: folder, env, timeout: TIMEOUT, allowFailure: true }))
       expect(left()).toEqual([])
@@ -82,7 +82,7 @@ describe('the demo', () => {
     // fusermount3 refuses users that have no name.
     ['in a user namespace', 54_321, true],
     ['through fusermount3', 65_534, !needs('fusermount3').ok],
-  ])(titled('as a plain user, %s', namespaces), async (_, uid, inNamespace) => {
+  ])(titled('the demo runs as a plain user, %s', namespaces), async (_, uid, inNamespace) => {
     await inScene(async ({ folder, env, left }) => {
       for (const path of [env.TMPDIR, env.ATOMFS_TEST_RUN_DIR]) chownSync(path, uid, uid)
       // The device may be closed to users on this machine: a mount namespace gets one that is not.
@@ -99,22 +99,25 @@ describe('the demo', () => {
     })
   })
 
-  test.skipIf(!namespaces.ok)(titled('where nothing can mount, says why', namespaces), async () => {
-    await inScene(async ({ env, left }) => {
-      const script = 'mount --bind /dev/null /dev/fuse && exec sh "$0"'
-      const result = await run('unshare', ['-m', 'sh', '-c', script, DEMO], {
-        env,
-        timeout: TIMEOUT,
-        allowFailure: true,
+  test.skipIf(!namespaces.ok)(
+    titled('the demo explains why if no mount is possible', namespaces),
+    async () => {
+      await inScene(async ({ env, left }) => {
+        const script = 'mount --bind /dev/null /dev/fuse && exec sh "$0"'
+        const result = await run('unshare', ['-m', 'sh', '-c', script, DEMO], {
+          env,
+          timeout: TIMEOUT,
+          allowFailure: true,
+        })
+        expect(result.status).toBe(1)
+        expect(result.stdout).toMatch(/^trial mount +fail +\S/m)
+        expect(result.stderr).toMatch(/^demo: this machine has no way to mount yet/m)
+        expect(left()).toEqual([])
       })
-      expect(result.status).toBe(1)
-      expect(result.stdout).toMatch(/^trial mount +fail +\S/m)
-      expect(result.stderr).toMatch(/^demo: this machine has no way to mount yet/m)
-      expect(left()).toEqual([])
-    })
-  })
+    },
+  )
 
-  test.skipIf(!fuse.ok)(titled('that is interrupted leaves nothing', fuse), async () => {
+  test.skipIf(!fuse.ok)(titled('the demo leaves nothing behind if it is interrupted', fuse), async () => {
     await inScene(async ({ folder, env, left }) => {
       // cat ends the demo at the moment when the image is mounted.
       const bin = join(folder, 'bin')

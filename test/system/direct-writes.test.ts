@@ -7,7 +7,7 @@ const need = needs('root', 'fuse')
 const SIZE = 4 << 20
 
 test.skipIf(!need.ok)(
-  titled('what was written directly and asynchronously is what others read through the page cache', need),
+  titled('direct asynchronous writes are visible to reads through the page cache', need),
   { timeout: 120_000 },
   () =>
     withTempDir(async (folder) => {

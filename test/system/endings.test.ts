@@ -40,7 +40,7 @@ async function expectEnd(name: string, pid: number, runDir: string, target: stri
   expect(entries(runDir)).toEqual([])
 }
 
-describe('a mount in the background ends by', () => {
+describe('the end of a mount in the background', () => {
   test.each([
     ['umount(8)', 'umount', []],
     ['umount -l', 'umount', ['-l']],
@@ -48,7 +48,7 @@ describe('a mount in the background ends by', () => {
     ['fusermount3 -u -z', 'fusermount3', ['-u', '-z']],
     ['atomfs-fuse umount', ATOMFS_FUSE, ['umount']],
     ['atomfs-fuse umount --lazy', ATOMFS_FUSE, ['umount', '--lazy']],
-  ])('%s', async (name, program, args) => {
+  ])('a mount in the background ends by %s', async (name, program, args) => {
     await inScene(async ({ target, runDir, atomfs }) => {
       expect(await atomfs('mount', life.image, target)).toMatchObject(SILENT)
       await run('cat', [join(target, 'big')])
@@ -58,7 +58,7 @@ describe('a mount in the background ends by', () => {
     })
   })
 
-  test('SIGTERM', async () => {
+  test('a mount in the background ends by SIGTERM', async () => {
     await inScene(async ({ target, runDir, atomfs }) => {
       await atomfs('mount', life.image, target)
       const pid = daemonPid(runDir)
@@ -67,7 +67,7 @@ describe('a mount in the background ends by', () => {
     })
   })
 
-  test('not by SIGHUP, SIGINT or SIGUSR1, and not by the end of the session that mounted', async () => {
+  test('a mount in the background survives SIGHUP, SIGINT, SIGUSR1 and the end of its session', async () => {
     await inScene(async ({ target, runDir, atomfs }) => {
       await run('setsid', ['-w', ATOMFS_FUSE, 'mount', life.image, target], {
         env: { ATOMFS_TEST_RUN_DIR: runDir },
@@ -83,7 +83,7 @@ describe('a mount in the background ends by', () => {
   test.each([
     ['a mount namespace of root', ['-m']],
     ['a user and mount namespace', ['-rm']],
-  ])('the end of %s', async (name, flags) => {
+  ])('a mount in the background ends with %s', async (name, flags) => {
     await inScene(async ({ folder, target, runDir }) => {
       const script = '"$0" mount "$1" "$2" && cat "$2/etc/motd" && touch "$3" && read line'
       const pipe = join(folder, 'mounted')
@@ -105,29 +105,32 @@ describe('a mount in the background ends by', () => {
   })
 })
 
-describe('a mount in the foreground ends by', () => {
+describe('the end of a mount in the foreground', () => {
   const start = (command: string, args: readonly string[], runDir: string): ChildProcess =>
     spawn(command, args, {
       stdio: ['pipe', 'pipe', 'inherit'],
       env: { ...process.env, ATOMFS_TEST_RUN_DIR: runDir },
     })
 
-  test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)('%s', async (signal) => {
-    await inScene(async ({ target, runDir }) => {
-      const child = start(ATOMFS_FUSE, ['mount', '-f', life.image, target], runDir)
-      try {
-        await until(() => isMounted(target) && existsSync(join(target, 'big')), 'the mount')
-        const closed = once(child, 'close')
-        child.kill(signal)
-        await expectEnd(`${signal} in the foreground`, child.pid!, runDir, target)
-        expect(await closed).toEqual([0, null])
-      } finally {
-        child.kill('SIGKILL')
-      }
-    })
-  })
+  test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
+    'a mount in the foreground ends by %s',
+    async (signal) => {
+      await inScene(async ({ target, runDir }) => {
+        const child = start(ATOMFS_FUSE, ['mount', '-f', life.image, target], runDir)
+        try {
+          await until(() => isMounted(target) && existsSync(join(target, 'big')), 'the mount')
+          const closed = once(child, 'close')
+          child.kill(signal)
+          await expectEnd(`${signal} in the foreground`, child.pid!, runDir, target)
+          expect(await closed).toEqual([0, null])
+        } finally {
+          child.kill('SIGKILL')
+        }
+      })
+    },
+  )
 
-  test('the closing of its terminal', async () => {
+  test('a mount in the foreground ends when its terminal closes', async () => {
     await inScene(async ({ target, runDir }) => {
       // script(1) gives it a terminal, which goes away with script.
       const line = `exec "${ATOMFS_FUSE}" mount -f "${life.image}" "${target}"`
@@ -145,8 +148,8 @@ describe('a mount in the foreground ends by', () => {
   })
 })
 
-describe('what must not happen is survived:', () => {
-  test('a killed daemon leaves errors, not a hang, and the next mount and umount heal', async () => {
+describe('failures of the daemon and the image', () => {
+  test('a killed daemon leaves errors and no hang, and the next mount and umount clean up', async () => {
     await inScene(async ({ target, runDir, atomfs }) => {
       for (const heal of ['mount', 'umount'] as const) {
         if (heal === 'mount') await atomfs('mount', life.image, target)
@@ -178,7 +181,7 @@ describe('what must not happen is survived:', () => {
     })
   })
 
-  test('a thread without memory ends the mount and says so', async () => {
+  test('a thread without memory ends the mount, and the log reports it', async () => {
     await inScene(async ({ folder, target, runDir, atomfs }) => {
       // Of any thread but the main one: a worker that fills its heap some time after the start, in a copy of the
       // program, because nothing of the caller's environment decides what code a daemon loads.
@@ -218,7 +221,7 @@ describe('what must not happen is survived:', () => {
     })
   })
 
-  test('an image that is deleted is served to the end, one that is cut gives EIO and log lines', async () => {
+  test('a deleted image is served to the end, and a truncated one gives EIO and log lines', async () => {
     await inScene(async ({ folder, target, runDir, atomfs }) => {
       const image = join(folder, 'image')
       copyFileSync(life.image, image)
@@ -242,7 +245,7 @@ describe('what must not happen is survived:', () => {
 })
 
 describe('a writable mount that another mount namespace holds', () => {
-  test('is unmounted here; umount says that its process goes on, instead of waiting for it as for a slow disk', async () => {
+  test('umount of a writable mount held by another namespace returns, and reports that the daemon goes on', async () => {
     await inScene(async ({ folder, target, runDir, atomfs }) => {
       expect(await atomfs('mount', '--persist', join(folder, 'changes'), life.image, target)).toMatchObject(
         SILENT,

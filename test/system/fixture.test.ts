@@ -26,7 +26,7 @@ const veritysetup = needs('veritysetup')
 
 describe('the bundled image', () => {
   test.skipIf(!kernel.ok).each(['demo', 'demo-noverity'])(
-    titled('tag %s: the kernel merges its layers to the golden tree', kernel),
+    titled('the kernel merges the layers of tag %s to the golden tree', kernel),
     async (tag) => {
       const images = readLayout(`${fixtures}/oci`, tag).layers.map((layer) => layer.blobPath)
       const actual = await withTempDir((temp) =>
@@ -40,7 +40,7 @@ describe('the bundled image', () => {
   test.skipIf(!fuse.ok).each([
     ['demo', []],
     ['demo-noverity', ['--allow-missing-verity']],
-  ] as const)(titled('tag %s: atomfs-fuse shows the golden tree', fuse), async (tag, args) => {
+  ] as const)(titled('atomfs-fuse shows the golden tree for tag %s', fuse), async (tag, args) => {
     await withTempDir(async (temp) => {
       const source = `${fixtures}/oci:${tag}`
       const actual = await withAtomfs(
@@ -55,7 +55,7 @@ describe('the bundled image', () => {
   })
 
   test.skipIf(!veritysetup.ok)(
-    titled('veritysetup verifies each layer with its root hash', veritysetup),
+    titled('veritysetup verifies each layer of the bundled image with its root hash', veritysetup),
     async () => {
       for (const layer of readLayout(`${fixtures}/oci`, 'demo').layers) {
         const offset = Math.ceil(bytesUsed(layer.blobPath) / 4096) * 4096

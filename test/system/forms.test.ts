@@ -66,7 +66,7 @@ const base = () =>
   })
 
 describe.skipIf(!need.ok)(titled('whiteouts', need), () => {
-  test('.wh.NAME hides the name below, in lookups and in listings, and is never seen itself', async () => {
+  test('.wh.NAME hides the name below in lookups and listings, and is not shown itself', async () => {
     const upper = await layer((tree) => {
       tree.file('.wh.file')
       tree.file('.wh.gone')
@@ -84,7 +84,7 @@ describe.skipIf(!need.ok)(titled('whiteouts', need), () => {
     expect(shown.find(({ path }) => path === 'keep/one')?.size).toBe(3)
   })
 
-  test('.wh..wh..opq hides all that lower layers have in its directory', async () => {
+  test('.wh..wh..opq hides all names of lower layers in its directory', async () => {
     const upper = await layer((tree) => {
       tree.directory('keep')
       tree.file('keep/.wh..wh..opq')
@@ -99,7 +99,7 @@ describe.skipIf(!need.ok)(titled('whiteouts', need), () => {
     expect(shown).toContain('both/one')
   })
 
-  test('the forms of OCI give the tree that device 0:0 and the opaque attribute give', async () => {
+  test('OCI whiteouts give the tree that device 0:0 and the opaque attribute give', async () => {
     const lower = await base()
     const oci = await layer((tree) => {
       tree.directory('both')
@@ -120,7 +120,7 @@ describe.skipIf(!need.ok)(titled('whiteouts', need), () => {
   })
 
   test.each(['trusted', 'user'] as const)(
-    '%s.overlay.whiteout below opaque=x, as the kernel has it',
+    '%s.overlay.whiteout in a directory with opaque=x hides as in the kernel',
     async (form) => {
       const upper = await layer((tree) => {
         tree.directory('both')
@@ -145,7 +145,7 @@ describe.skipIf(!need.ok)(titled('whiteouts', need), () => {
 })
 
 describe.skipIf(!need.ok)(titled('stacks of layers', need), () => {
-  test('the same layer twice in a manifest', async () => {
+  test('a layer that is twice in a manifest is merged as in the kernel', async () => {
     const lower = await base()
     const hides = await layer((tree) => {
       tree.file('.wh.gone')
@@ -162,7 +162,7 @@ describe.skipIf(!need.ok)(titled('stacks of layers', need), () => {
     ).toEqual([])
   })
 
-  test('one layer of everything', async () => {
+  test('an image with one layer of each kind mounts', async () => {
     const directory = join(temp, 'everything')
     mkdirSync(directory)
     buildSourceTree(directory, { size: 'small' })
@@ -173,7 +173,7 @@ describe.skipIf(!need.ok)(titled('stacks of layers', need), () => {
     ).toEqual([])
   })
 
-  test('200 layers', async () => {
+  test('an image of 200 layers mounts', async () => {
     const images: string[] = []
     for (let i = 0; i < 200; i += 1) {
       images.push(
@@ -192,7 +192,7 @@ describe.skipIf(!need.ok)(titled('stacks of layers', need), () => {
     expect(shown.find(({ path }) => path === 'etc/all')?.size).toBe('layer 199'.length)
   })
 
-  test('inode numbers are unique over the layers, the same in two mounts, and shared by hard links only', async () => {
+  test('inode numbers are unique over the layers, equal in two mounts, and shared by hard links only', async () => {
     const fill = (mark: string) => (tree: TreeBuilder) => {
       tree.directory('d')
       for (let i = 0; i < 30; i += 1) tree.file(`d/${mark}${i}`, mark)
@@ -210,7 +210,7 @@ describe.skipIf(!need.ok)(titled('stacks of layers', need), () => {
 })
 
 describe.skipIf(!need.ok)(titled('mount options', need), () => {
-  test('subdir= shows a directory of the merge as the root, with uid= and gid= for all', async () => {
+  test('subdir= shows a directory of the merge as the root, and uid= and gid= apply to all files', async () => {
     const lower = await base()
     const upper = await layer((tree) => {
       tree.directory('keep')
@@ -245,7 +245,7 @@ describe.skipIf(!need.ok)(titled('mount options', need), () => {
     }
   })
 
-  test.each([1, 4096, 1_000_003])('offset=%i: an image in the middle of a file', async (offset) => {
+  test.each([1, 4096, 1_000_003])('offset=%i mounts an image in the middle of a file', async (offset) => {
     const image = await base()
     const file = join(temp, `offset-${offset}`)
     writeFileSync(file, Buffer.alloc(offset, 'x'))

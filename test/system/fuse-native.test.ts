@@ -63,14 +63,17 @@ describe.skipIf(!withKernel.ok)(
   titled('driver=fuse-native equals the mount of the kernel', withKernel),
   () => {
     // lzma is in no kernel.
-    test.each(COMPRESSORS.filter((name) => name !== 'lzma'))('%s', async (compressor) => {
-      const image = await mksquashfs(small, join(temp, `${compressor}.squashfs`), { compressor })
-      const kernel = await seenByKernel(temp, image)
-      expect(kernel.length).toBeGreaterThan(400)
-      expect(compareTrees(await seen(image), kernel)).toEqual([])
-    })
+    test.each(COMPRESSORS.filter((name) => name !== 'lzma'))(
+      'a mount by fuse-native equals the mount of the kernel: %s',
+      async (compressor) => {
+        const image = await mksquashfs(small, join(temp, `${compressor}.squashfs`), { compressor })
+        const kernel = await seenByKernel(temp, image)
+        expect(kernel.length).toBeGreaterThan(400)
+        expect(compareTrees(await seen(image), kernel)).toEqual([])
+      },
+    )
 
-    test('a large tree: 30 000 names in a directory, 120 levels', async () => {
+    test('a mount by fuse-native equals that of the kernel for 30 000 names in a directory and 120 levels', async () => {
       const full = join(temp, 'full')
       mkdirSync(full)
       // Each page of a hole goes through libfuse: the 5 GiB of `differential.test.ts` would take a minute here.
@@ -84,7 +87,7 @@ describe.skipIf(!withKernel.ok)(
 )
 
 describe.skipIf(!withUnsquashfs.ok)(titled('driver=fuse-native equals unsquashfs', withUnsquashfs), () => {
-  test('lzma', async () => {
+  test('a mount by fuse-native equals unsquashfs for lzma', async () => {
     const image = await mksquashfs(small, join(temp, 'lzma.squashfs'), { compressor: 'lzma' })
     const unpacked = join(temp, 'unpacked')
     await run('unsquashfs', ['-no-progress', '-quiet', '-d', unpacked, image])
@@ -96,7 +99,7 @@ describe.skipIf(!withUnsquashfs.ok)(titled('driver=fuse-native equals unsquashfs
 })
 
 describe.skipIf(!need.ok)(titled('driver=fuse-native', need), () => {
-  test('shows the golden tree of three verified layers, with an inode number for each file', async () => {
+  test('fuse-native shows the golden tree of three verified layers, with an inode number for each file', async () => {
     const golden = JSON.parse(readFileSync(`${fixtures}/oci.demo.tree.json`, 'utf8')) as TreeEntry[]
     await withAtomfs(
       temp,
@@ -113,7 +116,7 @@ describe.skipIf(!need.ok)(titled('driver=fuse-native', need), () => {
     )
   })
 
-  test('leaves out names that are not UTF-8, says so, and shows the rest', async () => {
+  test('fuse-native leaves out names that are not UTF-8, logs this, and shows other names', async () => {
     const tree = join(temp, 'names')
     mkdirSync(tree)
     writeFileSync(join(tree, 'größe'), 'text')
@@ -134,7 +137,7 @@ describe.skipIf(!need.ok)(titled('driver=fuse-native', need), () => {
     })
   })
 
-  test('a damaged block is EIO for its file alone, and found by verify', async () => {
+  test('a damaged block under fuse-native is EIO for its file only, and verify finds it', async () => {
     const tree = join(temp, 'damaged')
     mkdirSync(tree)
     writeFileSync(join(tree, 'bad'), Buffer.alloc(400_000, 'x'))
@@ -155,7 +158,7 @@ describe.skipIf(!need.ok)(titled('driver=fuse-native', need), () => {
     })
   })
 
-  test('nothing can be changed, not even after a remount for writing', async () => {
+  test('a mount by fuse-native cannot be changed, even after a remount for writing', async () => {
     const image = await mksquashfs(small, join(temp, 'ro.squashfs'))
     await played(async ({ target, mount }) => {
       await mount(image)
@@ -176,7 +179,7 @@ describe.skipIf(!need.ok)(titled('driver=fuse-native', need), () => {
     })
   })
 
-  test('is what status shows, in text and JSON, and --debug logs requests', async () => {
+  test('status shows the driver fuse-native as text and JSON, and --debug logs its requests', async () => {
     const image = await mksquashfs(small, join(temp, 'status.squashfs'))
     await played(async ({ target, runDir, mount, atomfs }) => {
       await mount(image, ['--debug'])
@@ -195,7 +198,7 @@ describe.skipIf(!need.ok)(titled('driver=fuse-native', need), () => {
     })
   })
 
-  test('covers what the target holds, and any number of mounts go side by side', async () => {
+  test('fuse-native covers a target with files, and several of its mounts run side by side', async () => {
     const image = await mksquashfs(small, join(temp, 'side.squashfs'))
     await played(async ({ folder, target, mount, atomfs }) => {
       const other = join(folder, 'other')
@@ -214,25 +217,25 @@ describe.skipIf(!need.ok)(titled('driver=fuse-native', need), () => {
   })
 })
 
-describe.skipIf(!need.ok)(titled('a mount of driver=fuse-native ends by', need), () => {
+describe.skipIf(!need.ok)(titled('the end of a mount by fuse-native', need), () => {
   test.each([
     ['umount(8)', 'umount', []],
     ['umount -l', 'umount', ['-l']],
-  ])('%s', async (_, program, args) => {
+  ])('a mount by fuse-native ends by %s', async (_, program, args) => {
     await inPlay(async ({ target, runDir }, pid) => {
       await run(program, [...args, target])
       await expectEnd(pid, runDir, target)
     })
   })
 
-  test('atomfs-fuse umount', async () => {
+  test('a mount by fuse-native ends by atomfs-fuse umount', async () => {
     await inPlay(async ({ target, runDir, atomfs }, pid) => {
       expect(await atomfs('umount', target)).toMatchObject(SILENT)
       await expectEnd(pid, runDir, target)
     })
   })
 
-  test('SIGTERM, and serves whoever has a file open until then', async () => {
+  test('a mount by fuse-native ends by SIGTERM, and serves open files until they are closed', async () => {
     await inPlay(async ({ target, runDir }, pid) => {
       const file = openSync(join(target, 'types/file'), 'r')
       try {
@@ -248,7 +251,7 @@ describe.skipIf(!need.ok)(titled('a mount of driver=fuse-native ends by', need),
     })
   })
 
-  test('kill -9, after which umount cleans up', async () => {
+  test('umount cleans up a mount by fuse-native after kill -9', async () => {
     await inPlay(async ({ target, runDir, atomfs }, pid) => {
       process.kill(pid, 'SIGKILL')
       await until(() => isGone(pid), 'the end of the daemon')
@@ -258,7 +261,7 @@ describe.skipIf(!need.ok)(titled('a mount of driver=fuse-native ends by', need),
     })
   })
 
-  test('umount, in the foreground', async () => {
+  test('a mount by fuse-native in the foreground ends by umount', async () => {
     const image = await mksquashfs(small, join(temp, 'foreground.squashfs'))
     await played(async ({ target, runDir }) => {
       const ended = atomfsFuse(['mount', '-f', ...DRIVER, image, target], { runDir, allowFailure: true })
@@ -271,7 +274,7 @@ describe.skipIf(!need.ok)(titled('a mount of driver=fuse-native ends by', need),
   })
 })
 
-describe.skipIf(!need.ok)(titled('driver=fuse-native refuses in one line', need), () => {
+describe.skipIf(!need.ok)(titled('errors of fuse-native in one line', need), () => {
   const refused = async (scene: Played, result: RunResult, text: RegExp): Promise<void> => {
     expect(result).toMatchObject({ status: 1, stdout: '' })
     expect(result.stderr).toMatch(text)
@@ -280,7 +283,7 @@ describe.skipIf(!need.ok)(titled('driver=fuse-native refuses in one line', need)
     expect(isMounted(scene.target)).toBe(false)
   }
 
-  test('a source that is too long for it, and a target that is a mount point', async () => {
+  test('fuse-native refuses a source that is too long and a target that is a mount point', async () => {
     const image = await mksquashfs(small, join(temp, 'refused.squashfs'))
     await played(async (scene) => {
       const long = await scene.mount(image, ['-o', `fsname=${'n'.repeat(1000)}`])
@@ -296,7 +299,7 @@ describe.skipIf(!need.ok)(titled('driver=fuse-native refuses in one line', need)
     })
   })
 
-  test('a target that the caller has mounted', async () => {
+  test('fuse-native refuses a target that the caller has mounted', async () => {
     const image = join(temp, 'refused.squashfs')
     await played(async (scene) => {
       const args = ['mount', ...DRIVER, image, '/dev/fd/5']

@@ -85,7 +85,7 @@ async function tryImage(
 const hostile = hostileImages()
 
 describe.skipIf(!need.ok)(titled('an image that sets traps', need), () => {
-  test.each([...hostile.keys()])('%s', async (name) => {
+  test.each([...hostile.keys()])('an image that sets a trap gives answers or errors: %s', async (name) => {
     await inScene(temp, async (scene) => {
       await tryImage(scene, hostile.get(name)!)
       // The usual programs come to an end too.
@@ -132,7 +132,7 @@ function mutate(random: Random): Buffer {
 
 describe.skipIf(!need.ok)(titled('an image damaged at random', need), () => {
   test(
-    `${MUTATIONS} times gives answers or errors`,
+    `an image damaged at random ${MUTATIONS} times gives answers or errors`,
     async () => {
       let refused = 0
       let withErrors = 0

@@ -61,7 +61,7 @@ const refused = { status: 1 }
 const attempt = (program: string, ...args: string[]) => run(program, args, { allowFailure: true })
 
 describe.skipIf(!need.ok)(titled('time of birth', need), () => {
-  test('is that of the file of the host where it lies, and none for what lies in an image', async () => {
+  test('the time of birth is that of the host file, and a file in an image has none', async () => {
     await withOverlay(async ({ lower, upper, target }) => {
       writeFileSync(join(target, 'new'), 'new')
       expect(await born(lower, 'old')).toMatch(/^20/)
@@ -76,7 +76,7 @@ describe.skipIf(!need.ok)(titled('time of birth', need), () => {
 })
 
 describe.skipIf(!need.ok)(titled('flags of files', need), () => {
-  test('are shown, set with a copy, and kept by the upper', async () => {
+  test('file flags are shown, set after a copy, and kept by the upper', async () => {
     await withOverlay(async ({ lower, upper, target }) => {
       await run('chattr', ['+d', join(lower, 'old')])
       expect(await flags(target, 'old')).toBe(await flags(lower, 'old'))
@@ -93,7 +93,7 @@ describe.skipIf(!need.ok)(titled('flags of files', need), () => {
     })
   })
 
-  test('make a file immutable, or one that only grows', async () => {
+  test('file flags make a file immutable or append-only', async () => {
     await withOverlay(async ({ target }) => {
       const [path, log] = [join(target, 'old'), join(target, 'log')]
       writeFileSync(log, '1')
@@ -113,7 +113,7 @@ describe.skipIf(!need.ok)(titled('flags of files', need), () => {
     })
   })
 
-  test('are for those who own the file, and `i` for who has the right', async () => {
+  test('only the owner sets file flags, and the flag `i` needs the capability for it', async () => {
     await withOverlay(async ({ target }) => {
       chmodSync(target, 0o777)
       writeFileSync(join(target, 'f'), '')
@@ -133,7 +133,7 @@ describe.skipIf(!need.ok)(titled('copying up', need), () => {
     return () => closeSync(fd)
   }
 
-  test('is done when a file is opened for writing, where that is asked for', async () => {
+  test('a file is copied up when it is opened for writing, if that is asked for', async () => {
     await withOverlay(
       async ({ upper, target }) => {
         open(join(target, 'old'), 'r')()
@@ -150,7 +150,7 @@ describe.skipIf(!need.ok)(titled('copying up', need), () => {
     )
   })
 
-  test('is done for a change otherwise', async () => {
+  test('a file is copied up by its first change otherwise', async () => {
     await withOverlay(async ({ upper, target }) => {
       open(join(target, 'old'), 'r+')()
       expect(readdirSync(upper)).toEqual([])

@@ -173,7 +173,7 @@ function run(command: string, ...args: readonly string[]): void {
 
 const need = needs('root', 'kernel-overlayfs', 'mount', 'umount')
 
-test.skipIf(!need.ok)(titled('layers that stand several times show what copies of them show', need), () => {
+test.skipIf(!need.ok)(titled('repeated layers show what copies of them show', need), () => {
   for (let seed = 1; seed <= 4; seed++) {
     const random = new Random(seed * 77)
     const folder = mkdtempSync(join(tmpdir(), 'atomfs-layers-'))
@@ -214,42 +214,45 @@ test.skipIf(!need.ok)(titled('layers that stand several times show what copies o
 describe('host directories against the overlayfs of the kernel', () => {
   for (const space of ['user', 'trusted'] as const) {
     for (let seed = 1; seed <= 12; seed++) {
-      test.skipIf(!need.ok)(titled(`${space}.overlay attributes, seed ${seed}`, need), () => {
-        const random = new Random(seed * 31 + (space === 'user' ? 0 : 1000))
-        const folder = mkdtempSync(join(tmpdir(), 'atomfs-layers-'))
-        const target = join(folder, 'mnt')
-        const layers: HostDirectoryLayer[] = []
-        let mounted = false
-        try {
-          mkdirSync(target)
-          const paths = Array.from({ length: random.int(2, 5) }, (_, i) => join(folder, `layer${i}`))
-          for (const path of paths) {
-            mkdirSync(path)
-            fillDirectory(path, random, space, 0)
+      test.skipIf(!need.ok)(
+        titled(`host directories with ${space}.overlay attributes match overlayfs, seed ${seed}`, need),
+        () => {
+          const random = new Random(seed * 31 + (space === 'user' ? 0 : 1000))
+          const folder = mkdtempSync(join(tmpdir(), 'atomfs-layers-'))
+          const target = join(folder, 'mnt')
+          const layers: HostDirectoryLayer[] = []
+          let mounted = false
+          try {
+            mkdirSync(target)
+            const paths = Array.from({ length: random.int(2, 5) }, (_, i) => join(folder, `layer${i}`))
+            for (const path of paths) {
+              mkdirSync(path)
+              fillDirectory(path, random, space, 0)
+            }
+            const lower = `lowerdir=${[...paths].reverse().join(':')}`
+            run(
+              'mount',
+              '-t',
+              'overlay',
+              'overlay',
+              '-o',
+              space === 'user' ? `${lower},userxattr` : lower,
+              target,
+            )
+            mounted = true
+            for (const path of paths) layers.push(new HostDirectoryLayer(path))
+            const kernel = seenByKernel(target)
+            const ours = seenByUs(new MergedTree(layers), ROOT_NODE_ID)
+            expect([...ours.keys()].sort()).toEqual([...kernel.keys()].sort())
+            for (const [path, seen] of ours) expect(seen, path).toEqual(kernel.get(path))
+            expect(ours.size).toBeGreaterThan(3)
+          } finally {
+            for (const layer of layers) layer.close()
+            if (mounted) run('umount', target)
+            rmSync(folder, { recursive: true, force: true })
           }
-          const lower = `lowerdir=${[...paths].reverse().join(':')}`
-          run(
-            'mount',
-            '-t',
-            'overlay',
-            'overlay',
-            '-o',
-            space === 'user' ? `${lower},userxattr` : lower,
-            target,
-          )
-          mounted = true
-          for (const path of paths) layers.push(new HostDirectoryLayer(path))
-          const kernel = seenByKernel(target)
-          const ours = seenByUs(new MergedTree(layers), ROOT_NODE_ID)
-          expect([...ours.keys()].sort()).toEqual([...kernel.keys()].sort())
-          for (const [path, seen] of ours) expect(seen, path).toEqual(kernel.get(path))
-          expect(ours.size).toBeGreaterThan(3)
-        } finally {
-          for (const layer of layers) layer.close()
-          if (mounted) run('umount', target)
-          rmSync(folder, { recursive: true, force: true })
-        }
-      })
+        },
+      )
     }
   }
 })

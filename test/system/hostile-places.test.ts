@@ -88,8 +88,8 @@ function give(above: string, path: string): void {
 
 const OWN_RUN = 'mount -t tmpfs -o mode=755 none /run;'
 
-describe.skipIf(!NEED.ok)(titled('what a stranger has prepared', NEED), () => {
-  test('in a runtime folder that root takes over by XDG_RUNTIME_DIR is not swept', async () => {
+describe.skipIf(!NEED.ok)(titled('places prepared by another user', NEED), () => {
+  test('root does not delete files that another user has put into the folder of XDG_RUNTIME_DIR', async () => {
     await withTempDir(async (folder) => {
       chmodSync(folder, 0o755)
       const victim = makeVictim(folder)
@@ -111,7 +111,7 @@ describe.skipIf(!NEED.ok)(titled('what a stranger has prepared', NEED), () => {
     ['--upper p/u', 'p/u.atomfs-work'],
     ['--metadir p', 'p/meta'],
     ['--writeable --metadir p', 'p/changes'],
-  ])('is refused with %s and a link as %s', async (options, link) => {
+  ])('a folder of another user is refused with %s and a link as %s', async (options, link) => {
     await withTempDir(async (folder) => {
       chmodSync(folder, 0o755)
       const victim = makeVictim(folder)
@@ -127,7 +127,7 @@ describe.skipIf(!NEED.ok)(titled('what a stranger has prepared', NEED), () => {
     })
   })
 
-  test('is refused as a work directory, also where the folder is safe', async () => {
+  test('a work directory of another user is refused, even in a safe folder', async () => {
     await withTempDir(async (folder) => {
       chmodSync(folder, 0o755)
       give(folder, 'p/work/work')
@@ -141,7 +141,7 @@ describe.skipIf(!NEED.ok)(titled('what a stranger has prepared', NEED), () => {
   })
 
   test(
-    `in a folder of a group is nothing to be led by, whatever is renamed meanwhile (${SWAPS} rounds)`,
+    `a user who renames folders in a group folder cannot lead root to other places (${SWAPS} rounds)`,
     async () => {
       await withTempDir(async (folder) => {
         chmodSync(folder, 0o755)
@@ -188,8 +188,8 @@ describe.skipIf(!NEED.ok)(titled('what a stranger has prepared', NEED), () => {
   )
 })
 
-describe.skipIf(!NEED.ok)(titled('users of one machine', NEED), () => {
-  test('mount as root of a user namespace after root has, and beside each other', async () => {
+describe.skipIf(!NEED.ok)(titled('several users of one machine', NEED), () => {
+  test('root and two users in user namespaces can mount one after another', async () => {
     await withTempDir(async (folder) => {
       chmodSync(folder, 0o755)
       mkdirSync(join(folder, 'tmp'))
@@ -209,7 +209,7 @@ describe.skipIf(!NEED.ok)(titled('users of one machine', NEED), () => {
     })
   })
 
-  test('find both of two targets with one dashed name', async () => {
+  test('two targets with the same dashed name can both be found', async () => {
     await withTempDir(async (folder) => {
       for (const name of ['a', 'a/b', 'a-b']) mkdirSync(join(folder, name))
       const each = (words: string): string => `for t in a/b a-b; do "$0" ${words} || exit 1; done`
@@ -235,7 +235,7 @@ describe.skipIf(!NEED.ok)(titled('directories of one overlay', NEED), () => {
     ['an upper in a work directory', 'lowerdir=other,upperdir=u/in,workdir=u'],
   ] as const
 
-  test.each(refused)('are refused: %s', async (name, options) => {
+  test.each(refused)('overlapping directories of an overlay are refused: %s', async (name, options) => {
     await withTempDir(async (folder) => {
       for (const one of ['l', 'l/in', 'u', 'u/in', 'w', 'other', 'bound', 'inbound', 'm', 'k'])
         mkdirSync(join(folder, one))
@@ -253,7 +253,7 @@ describe.skipIf(!NEED.ok)(titled('directories of one overlay', NEED), () => {
     })
   })
 
-  test('may lie apart below one folder, and on a mount inside of a lower', async () => {
+  test('directories of an overlay may lie apart in one folder, and on a mount inside of a lower', async () => {
     await withTempDir(async (folder) => {
       for (const name of ['l', 'l/in', 'lx', 'w', 'm']) mkdirSync(join(folder, name))
       writeFileSync(join(folder, 'l/a'), 'keep')
@@ -266,7 +266,7 @@ describe.skipIf(!NEED.ok)(titled('directories of one overlay', NEED), () => {
   })
 })
 
-describe.skipIf(!NEED.ok)(titled('limits', NEED), () => {
+describe.skipIf(!NEED.ok)(titled('limits of processes and files', NEED), () => {
   /** Mounts and unmounts; on failure says in one line whether something is left. */
   const LEFT = `if [ $? = 0 ]; then cat m/a; "$0" umount m; else
     grep " $PWD/m " /proc/self/mountinfo; find run/meta -mindepth 2 2>/dev/null; fi`
@@ -279,7 +279,7 @@ describe.skipIf(!NEED.ok)(titled('limits', NEED), () => {
     ['room for runtime data', 'mount -t tmpfs -o ro none run;'],
     ['a folder below /proc', 'export ATOMFS_TEST_RUN_DIR=/proc/nope;'],
     ['a folder below a file', 'export ATOMFS_TEST_RUN_DIR=$PWD/file/x;'],
-  ])('of %s are one line, and nothing is left: %s', async (_, limit) => {
+  ])('a mount at the limit of %s fails in one line and leaves nothing behind: %s', async (_, limit) => {
     await withTempDir(async (folder) => {
       for (const name of ['m', 'run']) mkdirSync(join(folder, name))
       writeFileSync(join(folder, 'file'), '')

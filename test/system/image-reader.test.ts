@@ -44,7 +44,7 @@ async function walkImage(image: string, rootHash: string): Promise<Partial<TreeE
 
 const need = needs('mksquashfs', 'veritysetup', 'root')
 test.skipIf(!need.ok).each(['gzip', 'zstd'] as const)(
-  titled('the reader shows what was packed with %s, verified', need),
+  titled('the image reader shows and verifies a tree packed with %s', need),
   async (compressor) => {
     await withTempDir(async (directory) => {
       const tree = path.join(directory, 'tree')

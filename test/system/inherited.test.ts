@@ -69,7 +69,7 @@ async function changed(
 }
 
 describe.skipIf(!need.ok)(titled('what is copied or made', need), () => {
-  test('has no access list of the folder that changes are kept in', async () => {
+  test('a copied or new file does not inherit the access list of the folder of the upper', async () => {
     await inScene(async (scene) => {
       const state = join(scene.folder, 'state')
       mkdirSync(state)
@@ -87,7 +87,7 @@ describe.skipIf(!need.ok)(titled('what is copied or made', need), () => {
     })
   })
 
-  test('has no access list of a work directory that is there already', async () => {
+  test('a copied or new file does not inherit the access list of an existing work directory', async () => {
     await inScene(async (scene) => {
       const state = join(scene.folder, 'p')
       for (const path of ['persist', 'work/work']) mkdirSync(join(state, path), { recursive: true })
@@ -105,7 +105,7 @@ describe.skipIf(!need.ok)(titled('what is copied or made', need), () => {
     })
   })
 
-  test('keeps the list that the upper directory itself has', async () => {
+  test('a copied or new file inherits the access list of the upper directory', async () => {
     await inScene(async (scene) => {
       const upper = join(scene.folder, 'u')
       mkdirSync(upper)
@@ -128,7 +128,7 @@ async function flagsOf(path: string): Promise<string> {
 }
 
 describe.skipIf(!withFlags.ok)(titled('flags of the work directory', withFlags), () => {
-  test('are those of the upper directory', async () => {
+  test('the work directory has the file flags of the upper directory', async () => {
     await inScene(async (scene) => {
       const state = join(scene.folder, 'p')
       for (const path of ['persist', 'work/work']) mkdirSync(join(state, path), { recursive: true })
@@ -146,7 +146,7 @@ describe.skipIf(!withFlags.ok)(titled('flags of the work directory', withFlags),
 })
 
 describe.skipIf(!withProjects.ok)(titled('the project of the upper directory', withProjects), () => {
-  test('is that of what comes into it, though the work directory lies beside it', async () => {
+  test('a copied or new file has the project of the upper directory, with the work directory beside it', async () => {
     await inScene(async (scene) => {
       const [disk, file] = [join(scene.folder, 'disk'), join(scene.folder, 'file')]
       mkdirSync(disk)

@@ -67,8 +67,8 @@ async function kill(scene: Scene): Promise<number> {
   return pid
 }
 
-describe.skipIf(!need.ok)(titled('a daemon that was killed', need), () => {
-  test('leaves a mount that our umount cleans up', async () => {
+describe.skipIf(!need.ok)(titled('a killed daemon', need), () => {
+  test('umount of atomfs-fuse cleans up the mount of a killed daemon', async () => {
     await inScene(temp, async (scene) => {
       expect(await scene.mount(image)).toMatchObject(SILENT)
       await kill(scene)
@@ -79,7 +79,7 @@ describe.skipIf(!need.ok)(titled('a daemon that was killed', need), () => {
     })
   })
 
-  test('leaves a mount that plain umount removes, and a runtime entry that the next mount removes', async () => {
+  test('umount(8) removes the mount of a killed daemon, and the next mount removes its runtime entry', async () => {
     await inScene(temp, async (scene) => {
       expect(await scene.mount(image)).toMatchObject(SILENT)
       await kill(scene)
@@ -93,7 +93,7 @@ describe.skipIf(!need.ok)(titled('a daemon that was killed', need), () => {
     })
   })
 
-  test('is replaced by a new mount at the same place, while files of the old one are open', async () => {
+  test('a new mount replaces that of a killed daemon, while files of the old one are open', async () => {
     await inScene(temp, async (scene) => {
       expect(await scene.mount(image)).toMatchObject(SILENT)
       const user = await holdOpen(scene)
@@ -111,7 +111,7 @@ describe.skipIf(!need.ok)(titled('a daemon that was killed', need), () => {
     })
   })
 
-  test('with open files is cleaned up by umount without --lazy: nobody can use them any more', async () => {
+  test('umount without --lazy cleans up the mount of a killed daemon that has open files', async () => {
     await inScene(temp, async (scene) => {
       expect(await scene.mount(image)).toMatchObject(SILENT)
       const user = await holdOpen(scene)
@@ -125,7 +125,7 @@ describe.skipIf(!need.ok)(titled('a daemon that was killed', need), () => {
     })
   })
 
-  test('gives its readers errors, and they end', async () => {
+  test('readers of a killed daemon get errors and end', async () => {
     await inScene(temp, async (scene) => {
       expect(await scene.mount(image)).toMatchObject(SILENT)
       const fd = openSync(join(scene.target, 'a/random'), 'r')
@@ -144,7 +144,7 @@ describe.skipIf(!need.ok)(titled('a daemon that was killed', need), () => {
     })
   })
 
-  test('many times over leaves nothing behind', async () => {
+  test('daemons killed many times leave nothing behind', async () => {
     await inScene(temp, async (scene) => {
       for (let i = 0; i < 4; i += 1) {
         expect(await scene.mount(image)).toMatchObject(SILENT)
@@ -157,8 +157,8 @@ describe.skipIf(!need.ok)(titled('a daemon that was killed', need), () => {
   })
 })
 
-describe.skipIf(!need.ok)(titled('a mount that lives', need), () => {
-  test('is not replaced, whatever is mounted over it', async () => {
+describe.skipIf(!need.ok)(titled('a live mount', need), () => {
+  test('a live mount is not replaced, even under another mount', async () => {
     await inScene(temp, async (scene) => {
       expect(await scene.mount(image)).toMatchObject(SILENT)
       const pid = scene.daemonPid()
@@ -184,7 +184,7 @@ describe.skipIf(!need.ok)(titled('a mount that lives', need), () => {
     'atomfs-fuse umount': (scene) => scene.atomfs('umount', scene.target),
     SIGTERM: async (scene) => process.kill(scene.daemonPid(), 'SIGTERM'),
   }
-  test.each(Object.keys(ends))('ends with its daemon by %s', async (name) => {
+  test.each(Object.keys(ends))('a mount ends with its daemon by %s', async (name) => {
     await inScene(temp, async (scene) => {
       const times: number[] = []
       for (let i = 0; i < 3; i += 1) {
@@ -201,7 +201,7 @@ describe.skipIf(!need.ok)(titled('a mount that lives', need), () => {
     })
   })
 
-  test('that is detached with open files serves them to the end, and then its daemon ends', async () => {
+  test('a detached mount serves open files to the end, and then its daemon ends', async () => {
     await inScene(temp, async (scene) => {
       expect(await scene.mount(image)).toMatchObject(SILENT)
       const pid = scene.daemonPid()
@@ -221,7 +221,7 @@ describe.skipIf(!need.ok)(titled('a mount that lives', need), () => {
     })
   })
 
-  test('that its user asks twice to end does not wait for open files', async () => {
+  test('a second request to end a mount does not wait for open files', async () => {
     await inScene(temp, async (scene) => {
       expect(await scene.mount(image)).toMatchObject(SILENT)
       const pid = scene.daemonPid()
@@ -240,9 +240,9 @@ describe.skipIf(!need.ok)(titled('a mount that lives', need), () => {
   })
 })
 
-describe.skipIf(!need.ok)(titled('a mount that is interrupted', need), () => {
+describe.skipIf(!need.ok)(titled('an interrupted mount', need), () => {
   test.each([0, 100, 180, 260, 400])(
-    'by the death of its caller after %i ms is made or not made, and can be mounted again',
+    'a mount whose caller dies after %i ms is made or not made, and can be made again',
     async (delay) => {
       await inScene(temp, async (scene) => {
         const child = spawn(ATOMFS_FUSE, ['mount', image, scene.target], {
@@ -266,7 +266,7 @@ describe.skipIf(!need.ok)(titled('a mount that is interrupted', need), () => {
     },
   )
 
-  test('by the death of the daemon is an error in one line', async () => {
+  test('mount fails in one line if the daemon dies', async () => {
     await inScene(temp, async (scene) => {
       mkdirSync(scene.runDir)
       let victims = 0

@@ -33,25 +33,28 @@ function seedsOf(text: string): readonly number[] {
 }
 
 describe.skipIf(!need.ok)(titled('random layers: our merge equals the merge of the kernel', need), () => {
-  test.each(seedsOf(process.env['ATOMFS_SEEDS'] ?? DEFAULT_SEEDS))('seed %i', async (seed) => {
-    await withTempDir(async (temp) => {
-      const random = new Random(seed)
-      const form = seed % 2 === 0 ? 'user' : 'trusted'
-      mkdirSync(`${temp}/layers`)
-      // Few changes give layers that seldom meet, many give layers in which little of the lowest is left.
-      const changes = random.pick([15, 40, 90])
-      const directories = buildLayers(`${temp}/layers`, { seed, form, changes })
-      const images: string[] = []
-      for (const directory of directories) {
-        const compressor = random.pick(COMPRESSORS)
-        const blockSize = random.pick([4096, 131_072])
-        images.push(await mksquashfs(directory, `${directory}.squashfs`, { compressor, blockSize }))
-      }
-      const kernel = await mergedByKernel(temp, images, form)
-      const ours = await seenByUs(temp, await ociSource(temp, 'oci', images), UNVERIFIED)
-      expect(images.length).toBeGreaterThanOrEqual(2)
-      expect(kernel.length).toBeGreaterThan(3)
-      expect(compareTrees(ours, kernel)).toEqual([])
-    })
-  })
+  test.each(seedsOf(process.env['ATOMFS_SEEDS'] ?? DEFAULT_SEEDS))(
+    'our merge of random layers equals the merge of the kernel, seed %i',
+    async (seed) => {
+      await withTempDir(async (temp) => {
+        const random = new Random(seed)
+        const form = seed % 2 === 0 ? 'user' : 'trusted'
+        mkdirSync(`${temp}/layers`)
+        // Few changes give layers that seldom meet, many give layers in which little of the lowest is left.
+        const changes = random.pick([15, 40, 90])
+        const directories = buildLayers(`${temp}/layers`, { seed, form, changes })
+        const images: string[] = []
+        for (const directory of directories) {
+          const compressor = random.pick(COMPRESSORS)
+          const blockSize = random.pick([4096, 131_072])
+          images.push(await mksquashfs(directory, `${directory}.squashfs`, { compressor, blockSize }))
+        }
+        const kernel = await mergedByKernel(temp, images, form)
+        const ours = await seenByUs(temp, await ociSource(temp, 'oci', images), UNVERIFIED)
+        expect(images.length).toBeGreaterThanOrEqual(2)
+        expect(kernel.length).toBeGreaterThan(3)
+        expect(compareTrees(ours, kernel)).toEqual([])
+      })
+    },
+  )
 })

@@ -8,7 +8,7 @@ const BUILT = path.join(ROOT, 'dist/index.js')
 
 describe('the library', () => {
   const need = needs('fuse')
-  test.skipIf(!need.ok)(titled('mounts, reads and unmounts an OCI image', need), async () => {
+  test.skipIf(!need.ok)(titled('the library mounts, reads and unmounts an OCI image', need), async () => {
     const { buildMoleculeFromOci, FsError, umountWithMetadir } = (await import(
       BUILT
     )) as typeof import('../../src/index.ts')
@@ -54,7 +54,7 @@ describe('the library', () => {
     })
   })
 
-  test.skipIf(!need.ok)(titled('mounts in the example', need), async () => {
+  test.skipIf(!need.ok)(titled('the library mounts in the documented example', need), async () => {
     await withTempDir(async (directory) => {
       const target = path.join(directory, 'target')
       try {

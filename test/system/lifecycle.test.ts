@@ -66,7 +66,7 @@ function expectFailure(result: RunResult, message: RegExp, scene: Scene): void {
 }
 
 describe('mount', () => {
-  test('is silent, serves when it returns, and umount undoes all of it', async () => {
+  test('mount prints nothing and serves when it returns, and umount removes the mount and its runtime entry', async () => {
     await played(async ({ target, runDir, mount, atomfs }) => {
       expect(await mount()).toMatchObject(SILENT)
       expect((await run('cat', [join(target, 'etc/motd')])).stdout).toBe('hello\n')
@@ -79,7 +79,7 @@ describe('mount', () => {
     })
   })
 
-  test("writes atomfs' config.json where atomfs has it", async () => {
+  test('mount writes the config.json of atomfs to its usual place', async () => {
     await played(async ({ target, runDir, mount }) => {
       await mount('--allow-missing-verity')
       const namespace = /\d+/.exec(readlinkSync('/proc/self/ns/mnt'))![0]
@@ -96,7 +96,7 @@ describe('mount', () => {
     })
   })
 
-  test('leaves a daemon with its own session, no terminal, no descriptors of the caller, in its own folder of descriptors', async () => {
+  test('mount leaves a daemon with its own session, no terminal, and no descriptors or folder of the caller', async () => {
     await played(async ({ folder, runDir, target }) => {
       const secret = join(folder, 'secret')
       writeFileSync(secret, '')
@@ -122,7 +122,7 @@ describe('mount', () => {
     })
   })
 
-  test('mounts with the type, flags and name that the options say', async () => {
+  test('mount sets type, flags and name from the options', async () => {
     await played(async ({ target, mount, atomfs }) => {
       const line = () =>
         readFileSync('/proc/self/mountinfo', 'utf8')
@@ -138,7 +138,7 @@ describe('mount', () => {
     })
   })
 
-  test('takes options before, between and after the names', async () => {
+  test('mount accepts options before, between and after the names', async () => {
     await played(async ({ target, atomfs }) => {
       for (const args of [
         ['--debug', 'mount', '-o', 'ro', image, target],
@@ -151,7 +151,7 @@ describe('mount', () => {
     })
   })
 
-  test('resolves relative names and links, and names longer than a file name', async () => {
+  test('mount resolves relative names and links, and accepts paths longer than a file name', async () => {
     await played(async ({ folder, runDir }) => {
       const long = join(folder, 'x'.repeat(200), 'y'.repeat(200))
       mkdirSync(long, { recursive: true })
@@ -166,7 +166,7 @@ describe('mount', () => {
     })
   })
 
-  test('takes the image as a descriptor of the caller', async () => {
+  test('mount accepts the image as a descriptor of the caller', async () => {
     await played(async ({ target, runDir }) => {
       for (const name of ['/proc/self/fd/9', '/dev/fd/9']) {
         await run('sh', ['-c', 'exec "$0" mount "$1" "$2" 9<"$3"', ATOMFS_FUSE, name, target, image], {
@@ -178,7 +178,7 @@ describe('mount', () => {
     })
   })
 
-  test('tells a FIFO how it went', async () => {
+  test('mount reports success or failure to a FIFO', async () => {
     await played(async ({ folder, target, mount, atomfs }) => {
       const fifo = join(folder, 'fifo')
       await run('mkfifo', [fifo])
@@ -195,8 +195,8 @@ describe('mount', () => {
   })
 })
 
-describe('a failed mount leaves nothing and says why in one line', () => {
-  test('for targets that cannot be mounted on', async () => {
+describe('failed mounts that leave nothing behind', () => {
+  test('mount refuses a target that cannot be mounted on, in one line', async () => {
     await played(async (scene) => {
       const { folder, atomfs } = scene
       writeFileSync(join(folder, 'file'), '')
@@ -208,7 +208,7 @@ describe('a failed mount leaves nothing and says why in one line', () => {
     })
   })
 
-  test('for sources that are none', async () => {
+  test('mount refuses a source that is no image, in one line', async () => {
     await played(async (scene) => {
       const { folder, target, atomfs } = scene
       const broken = join(folder, 'broken')
@@ -220,7 +220,7 @@ describe('a failed mount leaves nothing and says why in one line', () => {
     })
   })
 
-  test('for a command line that makes no sense', async () => {
+  test('mount refuses a wrong command line, in one line', async () => {
     await played(async (scene) => {
       const { atomfs, mount, folder } = scene
       expectFailure(await atomfs(), /--help/, scene)
@@ -232,7 +232,7 @@ describe('a failed mount leaves nothing and says why in one line', () => {
     })
   })
 
-  test('for runtime data that cannot be written', async () => {
+  test('mount fails in one line if it cannot write runtime data', async () => {
     await played(async (scene) => {
       const file = join(scene.folder, 'file')
       writeFileSync(file, '')
@@ -248,7 +248,7 @@ describe('the end of a mount', () => {
     ['umount(8)', 'umount', []],
     ['fusermount3', 'fusermount3', ['-u']],
     ['a lazy umount(8)', 'umount', ['-l']],
-  ])('by %s ends the daemon and its entry', async (_, program, args) => {
+  ])('the end of a mount by %s ends the daemon and its entry', async (_, program, args) => {
     await played(async ({ target, runDir, mount }) => {
       await mount()
       const pid = daemonPid(runDir)
@@ -258,7 +258,7 @@ describe('the end of a mount', () => {
     })
   })
 
-  test('by SIGTERM waits for the users; SIGHUP and SIGINT do nothing', async () => {
+  test('SIGTERM waits until open files are closed, and SIGHUP and SIGINT have no effect', async () => {
     await played(async ({ target, runDir, mount }) => {
       await mount()
       const pid = daemonPid(runDir)
@@ -281,7 +281,7 @@ describe('the end of a mount', () => {
     })
   })
 
-  test('is refused while files are open, unless lazy', async () => {
+  test('umount is refused while files are open, unless it is lazy', async () => {
     await played(async ({ target, runDir, mount, atomfs }) => {
       await mount()
       const pid = daemonPid(runDir)
@@ -307,7 +307,7 @@ describe('the end of a mount', () => {
     })
   })
 
-  test('of something that is not ours is refused', async () => {
+  test('umount of another file system is refused', async () => {
     await played(async (scene) => {
       expectFailure(await scene.atomfs('umount', scene.target), /is not mounted/, scene)
       await run('mount', ['-t', 'tmpfs', 'none', scene.target])
@@ -317,7 +317,7 @@ describe('the end of a mount', () => {
     })
   })
 
-  test('by a crash is healed by the next mount, and by umount', async () => {
+  test('the next mount and umount clean up after a crash', async () => {
     await played(async ({ target, runDir, mount, atomfs }) => {
       await mount()
       for (const heal of [() => mount(), () => atomfs('umount', target)]) {
@@ -334,7 +334,7 @@ describe('the end of a mount', () => {
     })
   })
 
-  test('a second mount on the same target is refused, and the first one lives on', async () => {
+  test('a second mount on the same target is refused, and the first one still works', async () => {
     await played(async ({ target, mount }) => {
       await mount()
       const second = await mount()
@@ -344,7 +344,7 @@ describe('the end of a mount', () => {
     })
   })
 
-  test('of two mounts at once on one target exactly one is made', async () => {
+  test('of two simultaneous mounts on one target exactly one is made', async () => {
     await played(async ({ target, runDir, mount }) => {
       const results = await Promise.all([mount(), mount(), mount()])
       expect(results.map((result) => result.status).sort()).toEqual([0, 1, 1])
@@ -361,29 +361,32 @@ describe('--foreground', () => {
       env: { ...process.env, ATOMFS_TEST_RUN_DIR: runDir },
     })
 
-  test.each(['SIGINT', 'SIGTERM', 'SIGHUP', 'umount'] as const)('serves silently until %s', async (end) => {
-    await played(async ({ target, runDir }) => {
-      const child = start(target, runDir)
-      let output = ''
-      child.stdout?.on('data', (text) => (output += text))
-      child.stderr?.on('data', (text) => (output += text))
-      try {
-        await until(() => isMounted(target), 'the mount')
-        expect((await run('cat', [join(target, 'etc/motd')])).stdout).toBe('hello\n')
-        const closed = once(child, 'close')
-        if (end === 'umount') await run('umount', [target])
-        else child.kill(end)
-        expect(await closed).toEqual([0, null])
-        expect(output).toBe('')
-        expect(isMounted(target)).toBe(false)
-        expect(entries(runDir)).toEqual([])
-      } finally {
-        child.kill('SIGKILL')
-      }
-    })
-  })
+  test.each(['SIGINT', 'SIGTERM', 'SIGHUP', 'umount'] as const)(
+    'a mount with --foreground serves and prints nothing until %s',
+    async (end) => {
+      await played(async ({ target, runDir }) => {
+        const child = start(target, runDir)
+        let output = ''
+        child.stdout?.on('data', (text) => (output += text))
+        child.stderr?.on('data', (text) => (output += text))
+        try {
+          await until(() => isMounted(target), 'the mount')
+          expect((await run('cat', [join(target, 'etc/motd')])).stdout).toBe('hello\n')
+          const closed = once(child, 'close')
+          if (end === 'umount') await run('umount', [target])
+          else child.kill(end)
+          expect(await closed).toEqual([0, null])
+          expect(output).toBe('')
+          expect(isMounted(target)).toBe(false)
+          expect(entries(runDir)).toEqual([])
+        } finally {
+          child.kill('SIGKILL')
+        }
+      })
+    },
+  )
 
-  test('fails as in the background', async () => {
+  test('a mount with --foreground fails like one in the background', async () => {
     await played(async (scene) => {
       expectFailure(await scene.mount('-f', '-o', 'subdir=no/such/folder'), /no\/such\/folder|subdir/, scene)
     })
@@ -442,7 +445,7 @@ describe('without root', () => {
     })
   })
 
-  test('a descriptor that the caller mounted is served', async () => {
+  test('a descriptor that the caller has mounted is served', async () => {
     await played(async ({ target, runDir }) => {
       const fuse = openSync('/dev/fuse', 'r+')
       await run('true', [])
@@ -475,7 +478,7 @@ describe('without root', () => {
 })
 
 describe('doctor', () => {
-  test('finds a way to mount here, for people and for programs', async () => {
+  test('doctor finds a way to mount here, as text and JSON', async () => {
     const text = await atomfsFuse(['doctor'])
     expect(text.stdout).toMatch(/^way: mount\(2\) +ok +a mount was made and undone$/m)
     expect(text.stdout).toMatch(/^way: fusermount3 +ok /m)
@@ -485,7 +488,7 @@ describe('doctor', () => {
     expect(report.checks.map((check: { name: string }) => check.name)).toContain('/dev/fuse')
   })
 
-  test('says no where there is no device', async () => {
+  test('doctor reports that mounts are impossible without a device', async () => {
     const script = 'mount -t tmpfs none /dev && exec "$0" doctor'
     const result = await run('unshare', ['-rm', 'sh', '-c', script, ATOMFS_FUSE], { allowFailure: true })
     expect(result.status).toBe(1)
@@ -495,14 +498,14 @@ describe('doctor', () => {
 })
 
 describe('inspect', () => {
-  test('shows the layers of an image file', async () => {
+  test('inspect shows the layers of an image file', async () => {
     const report = JSON.parse((await atomfsFuse(['inspect', '--json', image])).stdout)
     expect(report.layers).toHaveLength(1)
     expect(report.layers[0]).toMatchObject({ label: image, inodes: 3, verity: 'no' })
     expect((await atomfsFuse(['inspect', image])).stdout).toContain(image)
   })
 
-  test('fails in one line', async () => {
+  test('inspect fails in one line', async () => {
     const result = await atomfsFuse(['inspect', '/nonexistent'], { allowFailure: true })
     expect(result.status).toBe(1)
     expect(result.stderr).toMatch(/^Error: [^\n]+\n$/)

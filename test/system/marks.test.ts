@@ -82,12 +82,12 @@ function seen(target: string): Seen {
   }
 }
 
-describe.skipIf(!need.ok)(titled('marks that a program makes', need), () => {
+describe.skipIf(!need.ok)(titled('marks of an overlay that a program makes in a mount', need), () => {
   for (const [how, options] of [
     ['real owners', ''],
     ['recorded owners', ',xattr_permissions=2'],
   ] as const) {
-    test(`are data at the next mount and in a lower later, with ${how}`, async () => {
+    test(`marks that a program makes are data at the next mount and in a later lower, with ${how}`, async () => {
       await marked(options, async ({ folder, target, atomfs, lower, upper }) => {
         const again = `lowerdir=${lower},upperdir=${upper},workdir=${join(folder, 'w')}${options}`
         expect(await atomfs('overlay', '-o', again, target)).toMatchObject(SILENT)
@@ -113,9 +113,9 @@ describe.skipIf(!need.ok)(titled('marks that a program makes', need), () => {
   }
 })
 
-describe.skipIf(!withKernel.ok)(titled('an upper with such data', withKernel), () => {
+describe.skipIf(!withKernel.ok)(titled('an upper with marks as data under overlayfs', withKernel), () => {
   for (const userxattr of [true, false]) {
-    test(`hides nothing in the kernel's overlayfs, ${userxattr ? 'userxattr' : 'trusted'}`, async () => {
+    test(`marks that are data hide nothing in overlayfs of the kernel, ${userxattr ? 'userxattr' : 'trusted'}`, async () => {
       await marked('', async ({ folder, target, lower, upper }) => {
         await mountKernelOverlay([lower], target, { upper: { upper, work: join(folder, 'w') }, userxattr })
         const names = readdirSync(join(target, 'd'))
@@ -131,8 +131,8 @@ describe.skipIf(!withKernel.ok)(titled('an upper with such data', withKernel), (
   }
 })
 
-describe.skipIf(!withOther.ok)(titled('an upper with such data', withOther), () => {
-  test('hides nothing in fuse-overlayfs', async () => {
+describe.skipIf(!withOther.ok)(titled('an upper with marks as data under fuse-overlayfs', withOther), () => {
+  test('marks that are data hide nothing in fuse-overlayfs', async () => {
     await marked('', async ({ folder, target, lower, upper }) => {
       const list = `lowerdir=${lower},upperdir=${upper},workdir=${join(folder, 'w')}`
       await run('fuse-overlayfs', ['-o', list, target], { timeout: 20_000 })
@@ -142,7 +142,7 @@ describe.skipIf(!withOther.ok)(titled('an upper with such data', withOther), () 
     })
   })
 
-  test('lets a fuse-overlayfs inside a mount delete and copy up', async () => {
+  test('a fuse-overlayfs inside a mount can delete and copy up', async () => {
     await inScene(async ({ folder, target, atomfs }) => {
       for (const path of ['l/l', 'u', 'w', 'inner']) mkdirSync(join(folder, path), { recursive: true })
       for (const name of ['a', 'b']) writeFileSync(join(folder, 'l/l', name), name)

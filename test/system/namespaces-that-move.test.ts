@@ -62,50 +62,62 @@ async function inNamespace(script: string, options: { readonly runDir: string; r
   })
 }
 
-describe('a mount whose namespace makes it the root directory at once', () => {
+describe('a mount that becomes the root directory at once', () => {
   /** As lxc-start does: the daemon's own root directory becomes the mount that it serves. */
   const pivot = 'cd "$2" && mount -t proc proc proc && pivot_root . mnt && umount -l /mnt'
 
-  test.skipIf(!root.ok)(titled('serves what nothing has read before', root), async () => {
-    for (let round = 0; round < ROUNDS; round++) {
-      const runDir = mkdtempSync(join(folder, 'run-'))
-      const work = 'exec /bin/sh -c "ls /deep/er; wc -c </deep/er/file"'
-      const result = await inNamespace(`"$0" mount "$1" "$2" && ${pivot} && ${work}`, { runDir, pids: true })
-      expect(result).toMatchObject({ status: 0, stdout: 'file\n1000000\n', stderr: '' })
-    }
-  })
+  test.skipIf(!root.ok)(
+    titled('a mount that becomes the root directory serves files that were not read before', root),
+    async () => {
+      for (let round = 0; round < ROUNDS; round++) {
+        const runDir = mkdtempSync(join(folder, 'run-'))
+        const work = 'exec /bin/sh -c "ls /deep/er; wc -c </deep/er/file"'
+        const result = await inNamespace(`"$0" mount "$1" "$2" && ${pivot} && ${work}`, {
+          runDir,
+          pids: true,
+        })
+        expect(result).toMatchObject({ status: 0, stdout: 'file\n1000000\n', stderr: '' })
+      }
+    },
+  )
 
-  test.skipIf(!root.ok)(titled('takes changes of every kind', root), async () => {
-    for (let round = 0; round < ROUNDS; round++) {
-      const runDir = mkdtempSync(join(folder, 'run-'))
-      const changes =
-        'echo x >>/deep/er/file; mv /deep /tmp/moved; ls / /tmp/moved/er; wc -c </tmp/moved/er/file'
-      const work = `exec /bin/sh -c "${changes}"`
-      const script = `"$0" mount --writeable "$1" "$2" && ${pivot} && ${work}`
-      const result = await inNamespace(script, { runDir, pids: true })
-      const names = ['bin', 'mnt', 'proc', 'tmp', '', '/tmp/moved/er:', 'file', '1000002', '']
-      expect(result).toMatchObject({ status: 0, stdout: ['/:', ...names].join('\n'), stderr: '' })
-    }
-  })
+  test.skipIf(!root.ok)(
+    titled('a mount that becomes the root directory accepts all kinds of changes', root),
+    async () => {
+      for (let round = 0; round < ROUNDS; round++) {
+        const runDir = mkdtempSync(join(folder, 'run-'))
+        const changes =
+          'echo x >>/deep/er/file; mv /deep /tmp/moved; ls / /tmp/moved/er; wc -c </tmp/moved/er/file'
+        const work = `exec /bin/sh -c "${changes}"`
+        const script = `"$0" mount --writeable "$1" "$2" && ${pivot} && ${work}`
+        const result = await inNamespace(script, { runDir, pids: true })
+        const names = ['bin', 'mnt', 'proc', 'tmp', '', '/tmp/moved/er:', 'file', '1000002', '']
+        expect(result).toMatchObject({ status: 0, stdout: ['/:', ...names].join('\n'), stderr: '' })
+      }
+    },
+  )
 })
 
 describe('a mount that is the root directory of its namespace', () => {
-  test.skipIf(!root.ok)(titled('ends with it, and leaves nothing', root), async () => {
-    const runDir = mkdtempSync(join(folder, 'run-'))
-    const record = 'cat "$ATOMFS_TEST_RUN_DIR"/meta/*/*/daemon.json'
-    const pivot = 'cd "$2" && mount -t proc proc proc && pivot_root . mnt'
-    const work = 'exec /bin/sh -c "umount -l /mnt; echo x >/new"'
-    const script = `"$0" mount --writeable "$1" "$2" && ${record} && ${pivot} && ${work}`
-    const result = await inNamespace(script, { runDir })
-    expect(result).toMatchObject({ status: 0, stderr: '' })
-    const { pid } = (JSON.parse(result.stdout) as { process: { pid: number } }).process
-    await until(() => isGone(pid), 'the end of the daemon')
-    expect([...entries(runDir), ...readdirSync(join(runDir, 'changes'))]).toEqual([])
-  })
+  test.skipIf(!root.ok)(
+    titled('a mount that is the root directory ends with its namespace and leaves nothing behind', root),
+    async () => {
+      const runDir = mkdtempSync(join(folder, 'run-'))
+      const record = 'cat "$ATOMFS_TEST_RUN_DIR"/meta/*/*/daemon.json'
+      const pivot = 'cd "$2" && mount -t proc proc proc && pivot_root . mnt'
+      const work = 'exec /bin/sh -c "umount -l /mnt; echo x >/new"'
+      const script = `"$0" mount --writeable "$1" "$2" && ${record} && ${pivot} && ${work}`
+      const result = await inNamespace(script, { runDir })
+      expect(result).toMatchObject({ status: 0, stderr: '' })
+      const { pid } = (JSON.parse(result.stdout) as { process: { pid: number } }).process
+      await until(() => isGone(pid), 'the end of the daemon')
+      expect([...entries(runDir), ...readdirSync(join(runDir, 'changes'))]).toEqual([])
+    },
+  )
 })
 
 describe('a mount that another mount covers', () => {
-  test.skipIf(!root.ok)(titled('ends with its namespace', root), async () => {
+  test.skipIf(!root.ok)(titled('a mount under another mount ends with its namespace', root), async () => {
     const runDir = mkdtempSync(join(folder, 'run-'))
     const script =
       '"$0" mount "$1" "$2" && cat "$ATOMFS_TEST_RUN_DIR"/meta/*/*/daemon.json && mount -t tmpfs t "$2"'
@@ -116,7 +128,7 @@ describe('a mount that another mount covers', () => {
     expect(entries(runDir)).toEqual([])
   })
 
-  test.skipIf(!root.ok)(titled('ends by one SIGTERM', root), async () => {
+  test.skipIf(!root.ok)(titled('a mount under another mount ends by one SIGTERM', root), async () => {
     const runDir = mkdtempSync(join(folder, 'run-'))
     const target = mkdtempSync(join(folder, 'mnt-'))
     const env = { ATOMFS_TEST_RUN_DIR: runDir }
@@ -136,7 +148,7 @@ describe('a mount that another mount covers', () => {
 
 describe('the daemon', () => {
   test.skipIf(!traced.ok)(
-    titled('is in the session of its caller until it has mounted', traced),
+    titled('the daemon stays in the session of its caller until it has mounted', traced),
     async () => {
       const runDir = mkdtempSync(join(folder, 'run-'))
       const trace = join(folder, 'session.trace')
@@ -152,43 +164,46 @@ describe('the daemon', () => {
     },
   )
 
-  test.skipIf(!traced.ok)(titled('resolves no absolute path once it is ready', traced), async () => {
-    const directory = join(folder, 'lower')
-    mkdirSync(join(directory, 'sub'), { recursive: true })
-    writeFileSync(join(directory, 'sub/file'), 'of the host\n')
-    const upper = mkdtempSync(join(folder, 'upper-'))
-    const read =
-      'ls -laR "$2" >/dev/null; find "$2" -type f -exec cat {} + >/dev/null; "$0" status "$2" >/dev/null'
-    const change =
-      'cd "$2"; echo x >new; find . -type f -exec sh -c \'echo y >>"$1"\' - {} \\; ; mkdir d; mv new d; rm -r d; cd /'
-    const mounts = [
-      ['"$0" mount "$1" "$2"', read],
-      [`"$0" mount --upper ${upper} "$1" "$2"`, `${read}; ${change}; ${read}`],
-      ['"$0" mount --writeable "$1" "$2"', `${read}; ${change}; ${read}`],
-      [`"$0" overlay -o lowerdir=${directory}:$1 "$2"`, read],
-    ] as const
-    for (const [mount, use] of mounts) {
-      const runDir = mkdtempSync(join(folder, 'run-'))
-      const trace = join(folder, 'paths.trace')
-      const script = join(folder, 'script.sh')
-      // What follows "ready" is traced from then on: the daemon is attached to by its process id.
-      const attach = `strace -f -qq -y -s 200 -e trace=%file,connect,bind,sendto,write -e signal=none -o ${trace} -p "$pid" &`
-      const pid = 'pid=$(sed -E \'s/.*"pid":([0-9]+).*/\\1/\' "$ATOMFS_TEST_RUN_DIR"/meta/*/*/daemon.json)'
-      const waited = `until grep -q . /proc/$pid/task/*/status && grep -q 'TracerPid:.[1-9]' /proc/$pid/status; do sleep 0.05; done`
-      writeFileSync(
-        script,
-        [`set -e`, mount, pid, attach, waited, `set +e`, use, 'umount "$2"', 'wait'].join('\n'),
-      )
-      const result = await inNamespace(`. ${script}`, { runDir })
-      expect(result).toMatchObject({ status: 0, stderr: '' })
-      const lines = readFileSync(trace, 'utf8').split('\n')
-      expect(lines.length).toBeGreaterThan(10)
-      expect(
-        lines.filter((line) => /^\d+ +\w+\((?:AT_FDCWD(?:<[^>]*>)?, )?"\/|sun_path="\//.test(line)),
-      ).toEqual([])
-      expect(entries(runDir)).toEqual([])
-    }
-  })
+  test.skipIf(!traced.ok)(
+    titled('the daemon resolves no absolute path after it is ready', traced),
+    async () => {
+      const directory = join(folder, 'lower')
+      mkdirSync(join(directory, 'sub'), { recursive: true })
+      writeFileSync(join(directory, 'sub/file'), 'of the host\n')
+      const upper = mkdtempSync(join(folder, 'upper-'))
+      const read =
+        'ls -laR "$2" >/dev/null; find "$2" -type f -exec cat {} + >/dev/null; "$0" status "$2" >/dev/null'
+      const change =
+        'cd "$2"; echo x >new; find . -type f -exec sh -c \'echo y >>"$1"\' - {} \\; ; mkdir d; mv new d; rm -r d; cd /'
+      const mounts = [
+        ['"$0" mount "$1" "$2"', read],
+        [`"$0" mount --upper ${upper} "$1" "$2"`, `${read}; ${change}; ${read}`],
+        ['"$0" mount --writeable "$1" "$2"', `${read}; ${change}; ${read}`],
+        [`"$0" overlay -o lowerdir=${directory}:$1 "$2"`, read],
+      ] as const
+      for (const [mount, use] of mounts) {
+        const runDir = mkdtempSync(join(folder, 'run-'))
+        const trace = join(folder, 'paths.trace')
+        const script = join(folder, 'script.sh')
+        // What follows "ready" is traced from then on: the daemon is attached to by its process id.
+        const attach = `strace -f -qq -y -s 200 -e trace=%file,connect,bind,sendto,write -e signal=none -o ${trace} -p "$pid" &`
+        const pid = 'pid=$(sed -E \'s/.*"pid":([0-9]+).*/\\1/\' "$ATOMFS_TEST_RUN_DIR"/meta/*/*/daemon.json)'
+        const waited = `until grep -q . /proc/$pid/task/*/status && grep -q 'TracerPid:.[1-9]' /proc/$pid/status; do sleep 0.05; done`
+        writeFileSync(
+          script,
+          [`set -e`, mount, pid, attach, waited, `set +e`, use, 'umount "$2"', 'wait'].join('\n'),
+        )
+        const result = await inNamespace(`. ${script}`, { runDir })
+        expect(result).toMatchObject({ status: 0, stderr: '' })
+        const lines = readFileSync(trace, 'utf8').split('\n')
+        expect(lines.length).toBeGreaterThan(10)
+        expect(
+          lines.filter((line) => /^\d+ +\w+\((?:AT_FDCWD(?:<[^>]*>)?, )?"\/|sun_path="\//.test(line)),
+        ).toEqual([])
+        expect(entries(runDir)).toEqual([])
+      }
+    },
+  )
 
   const signals = [
     'SIGQUIT',
@@ -200,7 +215,7 @@ describe('the daemon', () => {
     'SIGPWR',
     'SIGABRT',
   ] as const
-  test.each(signals)('takes its mount with it when %s comes', async (signal) => {
+  test.each(signals)('the daemon ends with its mount on %s', async (signal) => {
     const runDir = mkdtempSync(join(folder, 'run-'))
     const target = mkdtempSync(join(folder, 'mnt-'))
     await run(ATOMFS_FUSE, ['mount', image, target], { env: { ATOMFS_TEST_RUN_DIR: runDir } })
@@ -211,7 +226,7 @@ describe('the daemon', () => {
     expect(entries(runDir)).toEqual([])
   })
 
-  test('stays where a signal is not meant to end anything', async () => {
+  test('the daemon survives signals that do not ask it to end', async () => {
     const runDir = mkdtempSync(join(folder, 'run-'))
     const target = mkdtempSync(join(folder, 'mnt-'))
     const env = { ATOMFS_TEST_RUN_DIR: runDir }

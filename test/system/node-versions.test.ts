@@ -54,7 +54,7 @@ describe.each(VERSIONS)('Node %i', (version) => {
     : { ok: node !== undefined, missing: [], reason: 'the npm registry is not reachable' }
 
   test.skipIf(!why.ok)(
-    titled('mounts the bundled image, verified, and shows the golden tree', why),
+    titled('this Node version mounts the bundled image with verification and shows the golden tree', why),
     async () => {
       expect((await run(node!, ['-p', 'process.versions.node'])).stdout).toMatch(new RegExp(`^${version}\\.`))
       // The launcher asks for `node` in PATH; the daemon is started with the Node of its parent.
@@ -82,23 +82,26 @@ describe.each(VERSIONS)('Node %i', (version) => {
     },
   )
 
-  test.skipIf(!why.ok)(titled('mounts and verifies from the sources, without a build', why), async () => {
-    const atomfs = (args: readonly string[], runDir: string): Promise<RunResult> =>
-      run(node!, [SOURCES, ...args], { timeout: 120_000, env: { ATOMFS_TEST_RUN_DIR: runDir } })
-    await withTempDir(async (temp) => {
-      await withTarget(temp, async (target) => {
-        const silent = { status: 0, stdout: '', stderr: '' }
-        expect(await atomfs(['mount', `${fixtures}/oci:demo`, target], temp)).toMatchObject(silent)
-        const actual = await walkInChild(target, { timeout: 60_000 })
-        expect(compareTrees(actual, golden, { ignoreDirectoryNlink: true })).toEqual([])
-        expect(await atomfs(['umount', target], temp)).toMatchObject(silent)
+  test.skipIf(!why.ok)(
+    titled('this Node version mounts and verifies from the sources, without a build', why),
+    async () => {
+      const atomfs = (args: readonly string[], runDir: string): Promise<RunResult> =>
+        run(node!, [SOURCES, ...args], { timeout: 120_000, env: { ATOMFS_TEST_RUN_DIR: runDir } })
+      await withTempDir(async (temp) => {
+        await withTarget(temp, async (target) => {
+          const silent = { status: 0, stdout: '', stderr: '' }
+          expect(await atomfs(['mount', `${fixtures}/oci:demo`, target], temp)).toMatchObject(silent)
+          const actual = await walkInChild(target, { timeout: 60_000 })
+          expect(compareTrees(actual, golden, { ignoreDirectoryNlink: true })).toEqual([])
+          expect(await atomfs(['umount', target], temp)).toMatchObject(silent)
+        })
+        const verdicts = (await atomfs(['verify', `${fixtures}/oci:demo`], temp)).stdout
+        expect(verdicts.match(/^sha256:\w+: OK$/gm)).toHaveLength(3)
       })
-      const verdicts = (await atomfs(['verify', `${fixtures}/oci:demo`], temp)).stdout
-      expect(verdicts.match(/^sha256:\w+: OK$/gm)).toHaveLength(3)
-    })
-  })
+    },
+  )
 
-  test.skipIf(!why.ok)(titled('finds a codec for every compressor', why), async () => {
+  test.skipIf(!why.ok)(titled('this Node version finds a codec for every compressor', why), async () => {
     const { stdout } = await run(node!, [ATOMFS_FUSE, 'doctor', '--json'])
     expect(JSON.parse(stdout)).toMatchObject({ canMount: true })
     expect((await run(node!, [ATOMFS_FUSE, 'inspect', `${fixtures}/oci:demo`])).stdout).toContain('sha256:')

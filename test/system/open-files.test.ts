@@ -29,7 +29,7 @@ console.log(fs.readdirSync(target).length)
 `
 
 test.skipIf(!need.ok)(
-  titled('2 000 open files without a name are no matter where 1 024 descriptors are all there are', need),
+  titled('2 000 open unnamed files work with a limit of 1 024 descriptors', need),
   { timeout: 120_000 },
   () =>
     withTempDir(async (folder) => {

@@ -71,7 +71,7 @@ function numbered(numbers: readonly number[]): BuiltImage {
 }
 
 describe.skipIf(!need.ok)(titled('images of other writers, against the kernel', need), () => {
-  test('numbers of entries that wrap', async () => {
+  test('inode numbers that wrap are shown as by the kernel', async () => {
     const image = store(numbered([5, 32_767, 32_768, 40_000, 65_535, 70_000, 98_304, 4_000_000_000]))
     expect(await seenByUs(temp, image)).toEqual(await seenByKernel(temp, image))
     const list = async (target: string) => JSON.parse(await runProgram('trees/listing-main', [target, '20']))
@@ -83,7 +83,7 @@ describe.skipIf(!need.ok)(titled('images of other writers, against the kernel', 
     expect(known(ours)).toEqual(known(theirs))
   })
 
-  test('a number whose 16 bits are 0', async () => {
+  test('an inode number whose low 16 bits are 0 is shown as by the kernel', async () => {
     // The kernel lists it with the number 0, which readdir(3) of glibc takes for a name that was removed.
     const image = store(numbered([65_536, 2]))
     const ask = (target: string) =>
@@ -94,14 +94,14 @@ describe.skipIf(!need.ok)(titled('images of other writers, against the kernel', 
     )
   })
 
-  test('an inode count of 0', async () => {
+  test('an image with an inode count of 0 is shown as by the kernel', async () => {
     const { bytes } = numbered([5, 6])
     bytes.set(u32(0), 4)
     const image = store({ bytes, refs: [], inodeTable: 0 })
     expect(await seenByUs(temp, image)).toEqual(await seenByKernel(temp, image))
   })
 
-  test('symbolic links without a target', async () => {
+  test('symbolic links without a target are shown as by the kernel', async () => {
     const basic = cat(inodeBase(3, 1, 0o777), u32(1), u32(0))
     const extended = cat(inodeBase(10, 2, 0o777), u32(1), u32(0), u32(0xffff_ffff))
     const listing = run(1, [
@@ -117,7 +117,7 @@ describe.skipIf(!need.ok)(titled('images of other writers, against the kernel', 
     expect(await withKernelSquashfs(temp, image, shell)).toBe('\n\nbasic\nextended\n')
   })
 
-  test('a name that stands twice is the first entry, also after a listing with attributes', async () => {
+  test('a name that is listed twice is the first entry, also after a listing with attributes', async () => {
     const data = ['first\n', 'other\n', 'third\n'].map(text)
     const files = data.map((bytes, i) =>
       fileInode(i + 1, { start: 96 + i * 6, size: bytes.length, blocks: [PLAIN | bytes.length] }),

@@ -73,7 +73,7 @@ async function succeed(result: Promise<RunResult>): Promise<void> {
 const WRITABLE = 'lowerdir=a:b,upperdir=u,workdir=w'
 
 describe.skipIf(!need.ok)(titled('an overlay', need), () => {
-  test('merges, takes changes into the upper directory, and shows them again', async () => {
+  test('an overlay merges, stores changes in the upper directory, and shows them at the next mount', async () => {
     await inOverlayScene(async ({ overlay, target, folder, runDir }) => {
       for (const round of [1, 2]) {
         await succeed(overlay('-o', WRITABLE, 'mnt'))
@@ -92,7 +92,7 @@ describe.skipIf(!need.ok)(titled('an overlay', need), () => {
     })
   })
 
-  test('keeps what each of several names of a file showed, and the numbers of all, also of places of one directory', async () => {
+  test('an overlay keeps data of each name of a hard link and the inode numbers of all files', async () => {
     await inOverlayScene(async ({ overlay, target, folder }) => {
       const at = (path: string) => join(folder, path)
       writeFileSync(at('b/one'), 'old')
@@ -144,7 +144,7 @@ describe.skipIf(!need.ok)(titled('an overlay', need), () => {
   })
 
   test.skipIf(!withKernel.ok)(
-    titled('inode numbers beyond 2^53 are as good as any', withKernel),
+    titled('inode numbers beyond 2^53 work in an overlay', withKernel),
     async () => {
       await inOverlayScene(async ({ overlay, target, folder }) => {
         const at = (path: string) => join(folder, path)
@@ -175,7 +175,7 @@ describe.skipIf(!need.ok)(titled('an overlay', need), () => {
     },
   )
 
-  test('is the same by the name of the command, and can rename directories on request', async () => {
+  test('the verb overlay of the command mounts too, and directories are renamed with redirect_dir=on', async () => {
     await inOverlayScene(async ({ atomfs, target, folder }) => {
       const at = (path: string) => join(folder, path)
       const options = `lowerdir=${at('a')}:${at('b')},upperdir=${at('u')},workdir=${at('w')}`
@@ -195,7 +195,7 @@ describe.skipIf(!need.ok)(titled('an overlay', need), () => {
     })
   })
 
-  test('is read-only without an upper directory, and with ro', async () => {
+  test('an overlay is read-only without an upper directory, and with ro', async () => {
     await inOverlayScene(async ({ overlay, target, folder }) => {
       writeFileSync(join(folder, 'u/changed'), 'changed')
       await succeed(overlay('-o', 'lowerdir=a:b', target))
@@ -208,7 +208,7 @@ describe.skipIf(!need.ok)(titled('an overlay', need), () => {
     })
   })
 
-  test('takes the words of its clients: a source, mapped ids with a colon at the start, flags, unknown ones', async () => {
+  test('the overlay command accepts the arguments of its clients: source, mappings, flags and unknown options', async () => {
     await inOverlayScene(async ({ overlay, target, folder }) => {
       chownSync(join(folder, 'b/below/file'), 3, 4)
       const options = `${WRITABLE},uidmapping=:0:1000:10,gidmapping=:0:2000:10,lazytime,dev,suid,xino=on,frob=1`
@@ -226,7 +226,7 @@ describe.skipIf(!need.ok)(titled('an overlay', need), () => {
   test
     .skipIf(!withOther.ok)
     .each(['uidmapping=0:1000:10:20:5000:1,gidmapping=0:2000:10', 'squash_to_root', 'squash_to_uid=7'])(
-    'shows and stores owners as fuse-overlayfs does: %s',
+    'an overlay shows and stores owners as fuse-overlayfs does: %s',
     async (mapping) => {
       const owners = (root: string) =>
         readdirSync(root, { recursive: true, encoding: 'utf8' })
@@ -262,7 +262,7 @@ describe.skipIf(!need.ok)(titled('an overlay', need), () => {
     },
   )
 
-  test('-V and --version say what programs look for', async () => {
+  test('-V and --version print what clients look for', async () => {
     await inOverlayScene(async ({ overlay }) => {
       for (const word of ['-V', '--version']) {
         const { status, stdout } = await overlay(word)
@@ -274,7 +274,7 @@ describe.skipIf(!need.ok)(titled('an overlay', need), () => {
     })
   })
 
-  test('may cover the folder that holds its directories, which it has open from before', async () => {
+  test('an overlay may cover the folder that holds its directories', async () => {
     await inOverlayScene(async ({ overlay, folder }) => {
       const rootfs = join(folder, 'rootfs')
       mkdirSync(rootfs)
@@ -298,7 +298,7 @@ describe.skipIf(!need.ok)(titled('an overlay', need), () => {
     [['-o', 'lowerdir=a', 'a/both'], /target .*a\/both lies in .*\/a, which is part of the mount/],
     [['-o', 'lowerdir=a', 'x', 'y', 'z'], /one directory to mount on/],
     [['-o', 'lowerdir=a'], /missing required argument/],
-  ])('%j is refused in one line', async (args, message) => {
+  ])('the overlay command refuses %j in one line', async (args, message) => {
     await inOverlayScene(async ({ overlay, target, folder, runDir }) => {
       const result = await overlay(...args)
       expect(result.stderr).toMatch(/^Error: [^\n]+\n$/)
@@ -312,7 +312,7 @@ describe.skipIf(!need.ok)(titled('an overlay', need), () => {
 })
 
 describe.skipIf(!need.ok)(titled('squashfs files as lower directories', need), () => {
-  test('by their own name, and as X.squash beside an X that is missing or empty', async () => {
+  test('squashfs files are lower directories by name, and as X.squash beside a missing or empty X', async () => {
     await inOverlayScene(async ({ overlay, target, folder }) => {
       await mksquashfs(join(folder, 'a'), join(folder, 'a.sqfs'))
       await mksquashfs(join(folder, 'b'), join(folder, 'gone.squash'))
@@ -338,7 +338,7 @@ describe.skipIf(!need.ok)(titled('squashfs files as lower directories', need), (
 })
 
 describe.skipIf(!need.ok)(titled('a lower directory with owners in attributes', need), () => {
-  test('is shown and copied as it is meant', async () => {
+  test('a lower directory with recorded owners is shown and copied with them', async () => {
     await inOverlayScene(async ({ overlay, target, folder }) => {
       const record = (path: string, text: string) =>
         setXattr(Buffer.from(join(folder, path)), 'user.containers.override_stat', Buffer.from(text))
@@ -366,7 +366,7 @@ describe.skipIf(!need.ok)(titled('a lower directory with owners in attributes', 
 
 describe.skipIf(!withOther.ok)(titled('fuse-overlayfs and the overlay', withOther), () => {
   test.each(['real owners', 'owners that are written down'])(
-    'go on with each other’s upper directory, with %s',
+    'fuse-overlayfs and our overlay continue on each other’s upper directory, with %s',
     async (how) => {
       await inOverlayScene(async ({ overlay, target, folder }) => {
         const options = how === 'real owners' ? WRITABLE : `${WRITABLE},xattr_permissions=2`
@@ -399,7 +399,7 @@ describe.skipIf(!withOther.ok)(titled('fuse-overlayfs and the overlay', withOthe
 })
 
 describe.skipIf(!withKernel.ok)(titled('the kernel and the overlay', withKernel), () => {
-  test('go on with each other’s upper directory', async () => {
+  test('the kernel and our overlay continue on each other’s upper directory', async () => {
     await inOverlayScene(async ({ overlay, target, folder }) => {
       const paths = { upper: join(folder, 'u'), work: join(folder, 'w') }
       const lowers = [join(folder, 'a'), join(folder, 'b')]

@@ -103,33 +103,36 @@ const PLACES: readonly Place[] = [
   { name: 'a plain user, the image a descriptor', enter: asUser, asUser: true, steps: BY_DESCRIPTOR },
 ]
 
-describe('mount, read, verify and umount in', () => {
-  test.each(PLACES)('$name', async ({ enter, asUser: isUser, steps, env }) => {
-    await inScene(async ({ folder, target, runDir }) => {
-      mkdirSync(runDir)
-      if (isUser === true) for (const path of [folder, target, runDir]) chownSync(path, uid, uid)
-      const command = [
-        ...enter(folder),
-        'sh',
-        '-c',
-        steps ?? STEPS,
-        ATOMFS_FUSE,
-        life.image,
-        target,
-        rootHash,
-      ]
-      const [program = '', ...args] = command
-      const result = await run(program, args, {
-        cwd: folder,
-        env: { ATOMFS_TEST_RUN_DIR: runDir, HOME: folder, ...env },
-        allowFailure: true,
+describe('the places where mount, read, verify and umount work', () => {
+  test.each(PLACES)(
+    'mount, read, verify and umount work in this place: $name',
+    async ({ enter, asUser: isUser, steps, env }) => {
+      await inScene(async ({ folder, target, runDir }) => {
+        mkdirSync(runDir)
+        if (isUser === true) for (const path of [folder, target, runDir]) chownSync(path, uid, uid)
+        const command = [
+          ...enter(folder),
+          'sh',
+          '-c',
+          steps ?? STEPS,
+          ATOMFS_FUSE,
+          life.image,
+          target,
+          rootHash,
+        ]
+        const [program = '', ...args] = command
+        const result = await run(program, args, {
+          cwd: folder,
+          env: { ATOMFS_TEST_RUN_DIR: runDir, HOME: folder, ...env },
+          allowFailure: true,
+        })
+        expect(result).toMatchObject({ stdout: expected, stderr: '', status: 0 })
+        expect(entries(runDir)).toEqual([])
       })
-      expect(result).toMatchObject({ stdout: expected, stderr: '', status: 0 })
-      expect(entries(runDir)).toEqual([])
-    })
-  })
+    },
+  )
 
-  test('a connection that the caller has mounted', async () => {
+  test('a connection that the caller has mounted is served', async () => {
     await inScene(async ({ target, runDir }) => {
       const fuse = openSync('/dev/fuse', 'r+')
       const options = 'fd=3,rootmode=40000,user_id=0,group_id=0,allow_other'
@@ -154,7 +157,7 @@ describe('mount, read, verify and umount in', () => {
   })
 })
 
-describe('where something is missing, mount and doctor say the same, and what helps:', () => {
+describe('places where something is missing', () => {
   /** Prints the error of `mount`, then what `doctor` finds. */
   const BOTH = '"$0" mount "$1" "$2"; "$0" doctor || true'
   const user = (): string => asUser().join(' ')
@@ -197,7 +200,7 @@ describe('where something is missing, mount and doctor say the same, and what he
     },
   ]
 
-  test.each(LACKS)('$name', async ({ make, reason }) => {
+  test.each(LACKS)('mount and doctor report the same cause and remedy: $name', async ({ make, reason }) => {
     await inScene(async ({ folder, target, runDir }) => {
       mkdirSync(runDir)
       chmodSync(folder, 0o755)
@@ -214,7 +217,7 @@ describe('where something is missing, mount and doctor say the same, and what he
     })
   })
 
-  test('allow_other is left out with one warning where it is not allowed', async () => {
+  test('mount leaves out allow_other with one warning if it is not allowed', async () => {
     await inScene(async ({ folder, target, runDir }) => {
       mkdirSync(runDir)
       for (const path of [folder, target, runDir]) chownSync(path, uid, uid)
@@ -238,7 +241,7 @@ describe('owners', () => {
     ['squash_to_uid=5,squash_to_gid=6', '5:6 5:6'],
     ['uidmapping=:0:100000:10:1000:1:1,gidmapping=:0:200000:65536', '100000:200000 1:201000'],
     ['uidmapping=1000:0:1', '65534:0 0:1000'],
-  ])('-o %s', async (options, owners) => {
+  ])('the owners shown follow -o %s', async (options, owners) => {
     await inScene(async ({ folder, target, atomfs }) => {
       const tree = join(folder, 'tree')
       mkdirSync(tree)

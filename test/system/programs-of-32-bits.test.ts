@@ -109,7 +109,7 @@ async function succeed(scene: Scene, ...args: string[]): Promise<void> {
 
 describe('a program of 32 bits', () => {
   test.skipIf(!need.ok)(
-    titled('can look at all of an image, of a merged mount and of changes to it', need),
+    titled('a 32-bit program can read an image, a merged mount and changes to it', need),
     async () => {
       await inScene(async (scene) => {
         const { folder, target } = scene
@@ -133,7 +133,7 @@ describe('a program of 32 bits', () => {
   )
 
   test.skipIf(!withLarge.ok)(
-    titled('can, with ino32_t, where directories have inode numbers beyond 2^32', withLarge),
+    titled('a 32-bit program can read a mount with ino32_t over inode numbers beyond 2^32', withLarge),
     async () => {
       await inScene(async (scene) => {
         const { folder, target } = scene

@@ -67,7 +67,7 @@ describe.skipIf(!need.ok)(titled('reading', need), () => {
     ['with few slots in the cache', ['-o', 'cache_size=1M,threads=2']],
     ['without data workers', ['-o', 'threads=0']],
     ['with short requests', ['-o', 'max_read=4096']],
-  ])('any range, by read, O_DIRECT and mmap, gives the bytes of the source %s', async (_, args) => {
+  ])('reads of any range by read, O_DIRECT and mmap give the bytes of the source %s', async (_, args) => {
     const image = await mksquashfs(tree, join(temp, 'ranges.squashfs'), {
       compressor: 'zstd',
       blockSize: BLOCK,
@@ -97,7 +97,7 @@ describe.skipIf(!need.ok)(titled('reading', need), () => {
   test.each([
     ['gzip', ['-no-fragments']],
     ['zstd', ['-tailends']],
-  ] as const)('SEEK_DATA and SEEK_HOLE tell the stored blocks (%s %j)', async (compressor, extra) => {
+  ] as const)('SEEK_DATA and SEEK_HOLE give the stored blocks (%s %j)', async (compressor, extra) => {
     const options = { compressor, extra, blockSize: BLOCK }
     const image = await mksquashfs(tree, join(temp, `seek-${compressor}.squashfs`), options)
     await withAtomfs(temp, image, async ({ target }) => {
@@ -116,7 +116,7 @@ describe.skipIf(!need.ok)(titled('reading', need), () => {
     })
   })
 
-  test('without holes stored, a file of zeros is one piece of data', async () => {
+  test('a file of zeros without stored holes is one piece of data', async () => {
     const image = await mksquashfs(tree, join(temp, 'no-sparse.squashfs'), { extra: ['-no-sparse'] })
     await withAtomfs(temp, image, async ({ target }) => {
       const { segments } = await readsOf(join(target, 'all-hole'), [])
@@ -124,7 +124,7 @@ describe.skipIf(!need.ok)(titled('reading', need), () => {
     })
   })
 
-  test('statfs counts as the kernel does', async () => {
+  test('statfs gives what the kernel gives', async () => {
     const image = await mksquashfs(tree, join(temp, 'statfs.squashfs'), {
       compressor: 'lz4',
       blockSize: BLOCK,
@@ -136,7 +136,7 @@ describe.skipIf(!need.ok)(titled('reading', need), () => {
     expect(await withAtomfs(temp, image, ({ target }) => statfs(target))).toBe(kernel)
   })
 
-  test('a directory is listed the same by every buffer size, from every cookie, and by two readers at once', async () => {
+  test('a listing is the same for all buffer sizes, from every cookie, and for two readers at once', async () => {
     const lower = join(temp, 'lower')
     mkdirSync(lower)
     buildSourceTree(lower, { size: 'small', seed: 2, noDevices: true })

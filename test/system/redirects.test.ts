@@ -82,55 +82,58 @@ function pathsOfOurs(
 }
 
 describe('renamed directories in layers against overlayfs', () => {
-  test.skipIf(!need.ok)(titled('uppers of both become lowers of both', need), async () => {
-    let redirected = 0
-    for (let seed = 1; seed <= 8; seed++) {
-      const folder = makeTempDir()
-      const random = new Random(seed)
-      const at = (name: string) => join(folder, name)
-      const lowers = [at('base')]
-      const layers: HostDirectoryLayer[] = []
-      const target = at('target')
-      try {
-        fill(at('base'), 0)
-        mkdirSync(target)
-        const rounds = random.int(2, 4)
-        for (let round = 1; round <= rounds; round++) {
-          const [upper, work] = [at(`upper${round}`), at(`work${round}`)]
-          mkdirSync(upper)
-          mkdirSync(work)
-          const directories = `lowerdir=${lowers.toReversed().join(':')},upperdir=${upper},workdir=${work}`
-          const side = random.chance(0.5)
-            ? new KernelSide(target, `${directories},redirect_dir=on,index=off`)
-            : new TreeSide({ lowers, upper, work }, { ...REAL, markers: 'trusted' }, {}, () => false)
-          try {
-            change(side, random, round)
-          } finally {
-            side.close()
+  test.skipIf(!need.ok)(
+    titled('uppers of overlayfs and of our overlay with renamed directories work as lowers of both', need),
+    async () => {
+      let redirected = 0
+      for (let seed = 1; seed <= 8; seed++) {
+        const folder = makeTempDir()
+        const random = new Random(seed)
+        const at = (name: string) => join(folder, name)
+        const lowers = [at('base')]
+        const layers: HostDirectoryLayer[] = []
+        const target = at('target')
+        try {
+          fill(at('base'), 0)
+          mkdirSync(target)
+          const rounds = random.int(2, 4)
+          for (let round = 1; round <= rounds; round++) {
+            const [upper, work] = [at(`upper${round}`), at(`work${round}`)]
+            mkdirSync(upper)
+            mkdirSync(work)
+            const directories = `lowerdir=${lowers.toReversed().join(':')},upperdir=${upper},workdir=${work}`
+            const side = random.chance(0.5)
+              ? new KernelSide(target, `${directories},redirect_dir=on,index=off`)
+              : new TreeSide({ lowers, upper, work }, { ...REAL, markers: 'trusted' }, {}, () => false)
+            try {
+              change(side, random, round)
+            } finally {
+              side.close()
+            }
+            lowers.push(upper)
           }
-          lowers.push(upper)
+          await mountKernelOverlay(lowers.toReversed(), target, { extra: ['redirect_dir=follow'] })
+          const kernel = pathsOfKernel(target).sort()
+          // Parts that are not held are found again each time.
+          for (const heldBytes of [1 << 20, 0]) {
+            for (const path of lowers) layers.push(new HostDirectoryLayer(path, { followsRedirects: true }))
+            const tree = new MergedTree(layers.slice(-lowers.length), { heldBytes })
+            expect(pathsOfOurs(tree).sort(), `seed ${seed}`).toEqual(kernel)
+          }
+          const { stdout } = await run('getfattr', ['-R', '-h', '-m', 'overlay.redirect', ...lowers])
+          redirected += stdout.split('trusted.overlay.redirect').length - 1
+        } finally {
+          for (const layer of layers) layer.close()
+          await unmount(target)
+          removeTempDir(folder)
         }
-        await mountKernelOverlay(lowers.toReversed(), target, { extra: ['redirect_dir=follow'] })
-        const kernel = pathsOfKernel(target).sort()
-        // Parts that are not held are found again each time.
-        for (const heldBytes of [1 << 20, 0]) {
-          for (const path of lowers) layers.push(new HostDirectoryLayer(path, { followsRedirects: true }))
-          const tree = new MergedTree(layers.slice(-lowers.length), { heldBytes })
-          expect(pathsOfOurs(tree).sort(), `seed ${seed}`).toEqual(kernel)
-        }
-        const { stdout } = await run('getfattr', ['-R', '-h', '-m', 'overlay.redirect', ...lowers])
-        redirected += stdout.split('trusted.overlay.redirect').length - 1
-      } finally {
-        for (const layer of layers) layer.close()
-        await unmount(target)
-        removeTempDir(folder)
       }
-    }
-    expect(redirected).toBeGreaterThan(8)
-  })
+      expect(redirected).toBeGreaterThan(8)
+    },
+  )
 
   test.skipIf(!withFuse.ok)(
-    titled('redirect_dir=follow shows what is an error without', withFuse),
+    titled('redirect_dir=follow shows a directory that is an error without it', withFuse),
     async () => {
       await inScene(async ({ atomfs, target, folder }) => {
         const at = (path: string) => join(folder, path)

@@ -46,8 +46,8 @@ function flagsOf(target: string): readonly string[] {
   return [...flags.split(','), file.split(',')[0] ?? '']
 }
 
-describe.skipIf(!need.ok)(titled('a mount that is mounted again with other options', need), () => {
-  test('refuses changes, has its own in the upper directory, and takes changes again', async () => {
+describe.skipIf(!need.ok)(titled('a mount that is remounted with other options', need), () => {
+  test('a mount remounted read-only refuses changes, keeps earlier ones, and accepts changes after another remount', async () => {
     await withMount('', async ({ upper, target, remount }) => {
       writeFileSync(join(target, 'new'), 'new')
       expect(await remount('remount,ro')).toBe('')
@@ -64,7 +64,7 @@ describe.skipIf(!need.ok)(titled('a mount that is mounted again with other optio
     })
   })
 
-  test('stays as it is while a file is open for writing', async () => {
+  test('a remount is refused while a file is open for writing', async () => {
     await withMount('', async ({ target, remount }) => {
       const fd = openSync(join(target, 'old'), 'a')
       expect(await remount('remount,ro')).toMatch(/^Error: remount .*files are open for writing.*\n$/)
@@ -74,7 +74,7 @@ describe.skipIf(!need.ok)(titled('a mount that is mounted again with other optio
     })
   })
 
-  test('takes no changes where it was made without', async () => {
+  test('a mount made without changes accepts none after a remount', async () => {
     await withMount('ro,', async ({ upper, target, remount }) => {
       expect(await remount('remount')).toMatch(/^Error: remount: .* takes no changes: unmount it.*\n$/)
       expect(await remount('remount,ro,noexec')).toBe('')
@@ -84,7 +84,7 @@ describe.skipIf(!need.ok)(titled('a mount that is mounted again with other optio
     })
   })
 
-  test('must be ours', async () => {
+  test('a remount of another file system is refused', async () => {
     const { stderr, status } = await atomfsFuse(['mount', '-o', 'remount,ro', 'none', '/proc'], {
       allowFailure: true,
     })

@@ -58,7 +58,7 @@ const temporaries = (): string[] =>
   readdirSync(join(life.folder, '..')).filter((name) => /^atomfs-(?!test-|\d)/.test(name))
 
 describe('many mounts', () => {
-  test(`${MOUNTS} of the same image live at the same time, apart from each other`, async () => {
+  test(`${MOUNTS} mounts of the same image work at the same time`, async () => {
     await inScene(async ({ folder, runDir }) => {
       const targets = Array.from({ length: MOUNTS }, (_, i) => join(folder, `m${i}`))
       for (const target of targets) mkdirSync(target)
@@ -87,7 +87,7 @@ describe('many mounts', () => {
     })
   })
 
-  test('on the same target in different mount namespaces are different mounts', async () => {
+  test('mounts on the same target in different mount namespaces are independent', async () => {
     await inScene(async ({ target, runDir, atomfs }) => {
       expect(await atomfs('mount', life.image, target)).toMatchObject(SILENT)
       const script =
@@ -104,7 +104,7 @@ describe('many mounts', () => {
     })
   })
 
-  test('cover a directory that is not empty, and give it back', async () => {
+  test('a mount covers a directory that is not empty, and umount shows it again', async () => {
     await inScene(async ({ target, atomfs }) => {
       writeFileSync(join(target, 'own'), 'mine')
       await atomfs('mount', life.image, target)
@@ -115,7 +115,7 @@ describe('many mounts', () => {
   })
 
   test(
-    `${ROUNDS} one after another leave nothing`,
+    `${ROUNDS} mounts one after another leave nothing behind`,
     async () => {
       await inScene(async ({ target, runDir, atomfs }) => {
         const before = temporaries()
@@ -145,7 +145,7 @@ describe('many mounts', () => {
   )
 })
 
-describe('a mount that fails at some step leaves nothing:', () => {
+describe('mounts that fail at some step', () => {
   interface Step {
     readonly name: string
     /** Sets the scene in a mount namespace of its own; $1 image, $2 target, $3 folder. */
@@ -185,7 +185,7 @@ describe('a mount that fails at some step leaves nothing:', () => {
     },
   ]
 
-  test.each(STEPS)('$name', async ({ before, error }) => {
+  test.each(STEPS)('a failed mount leaves nothing behind: $name', async ({ before, error }) => {
     await inScene(async ({ folder, target, runDir }) => {
       const script = `${before}
         image=$1 target=$2 folder=$3; shift 3

@@ -118,12 +118,12 @@ async function checkLargeTree(shape: MillionShape, memoryLimit: number, timeout:
 }
 
 describe.skipIf(!need.ok)(titled('large merged trees', need), () => {
-  test('50 000 files in three layers, in bounded memory', async () => {
+  test('50 000 files in three layers are walked in bounded memory', async () => {
     await checkLargeTree(SMALL, MEMORY_LIMIT, 120_000)
   })
 
   test.skipIf(!STRESS)(
-    '1 000 000 files in three layers, in the same memory (ATOMFS_STRESS=1)',
+    '1 000 000 files in three layers are walked in the same memory (ATOMFS_STRESS=1)',
     async () => {
       await checkLargeTree(MILLION, MEMORY_LIMIT, 900_000)
     },
@@ -172,32 +172,24 @@ async function workTogether(target: string, tree: string, seconds: number): Prom
   return await Promise.all([...readers, start('walk', 0), start('walk', 0)])
 }
 
-describe.skipIf(!needReaders.ok)(
-  titled('8 processes read the same and other files, 2 walk the tree', needReaders),
-  () => {
-    const seconds = STRESS ? 60 : 8
-    // Few slots and several workers; under stress also the fewest slots there can be, and no worker at all.
-    const settings = ['cache_size=4M,threads=3', ...(STRESS ? ['cache_size=1M,threads=1', 'threads=0'] : [])]
-    test.each(settings)(
-      `${seconds} s with %s: every byte right`,
-      async (setting) => {
-        await withTempDir(async (temp) => {
-          const { tree, source } = await makeReadersTree(temp)
-          const args = [...UNVERIFIED, '-o', setting]
-          const work = await withAtomfs(
-            temp,
-            source,
-            ({ target }) => workTogether(target, tree, seconds),
-            args,
-          )
-          const sum = (field: keyof Work) => work.reduce((total, one) => total + one[field], 0)
-          console.info(
-            `${setting}: ${sum('reads')} reads, ${Math.round(sum('bytes') / MIB)} MiB, ${sum('walks')} walks`,
-          )
-          for (const one of work) expect(one.reads + one.walks).toBeGreaterThan(0)
-        })
-      },
-      400_000,
-    )
-  },
-)
+describe.skipIf(!needReaders.ok)(titled('many readers at once', needReaders), () => {
+  const seconds = STRESS ? 60 : 8
+  // Few slots and several workers; under stress also the fewest slots there can be, and no worker at all.
+  const settings = ['cache_size=4M,threads=3', ...(STRESS ? ['cache_size=1M,threads=1', 'threads=0'] : [])]
+  test.each(settings)(
+    `8 readers and 2 walkers get right bytes for ${seconds} s with %s`,
+    async (setting) => {
+      await withTempDir(async (temp) => {
+        const { tree, source } = await makeReadersTree(temp)
+        const args = [...UNVERIFIED, '-o', setting]
+        const work = await withAtomfs(temp, source, ({ target }) => workTogether(target, tree, seconds), args)
+        const sum = (field: keyof Work) => work.reduce((total, one) => total + one[field], 0)
+        console.info(
+          `${setting}: ${sum('reads')} reads, ${Math.round(sum('bytes') / MIB)} MiB, ${sum('walks')} walks`,
+        )
+        for (const one of work) expect(one.reads + one.walks).toBeGreaterThan(0)
+      })
+    },
+    400_000,
+  )
+})

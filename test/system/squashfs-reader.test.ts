@@ -229,7 +229,7 @@ const VARIANTS: readonly (readonly [string, readonly string[]])[] = [
   ['not exportable, no duplicates', ['-no-exports', '-no-duplicates', '-no-sparse']],
 ]
 
-test.each(VARIANTS)('mksquashfs, %s: the same as the kernel shows', (name, args) => {
+test.each(VARIANTS)('the squashfs reader shows what the kernel shows for mksquashfs, %s', (name, args) => {
   // A file of its own for each: a loop device lingers after umount and would show the old content.
   const path = pack(`${name.replace(/\W+/g, '-')}.sqfs`, args)
   const ours = comparable(fromImage(path))
@@ -241,20 +241,23 @@ test.each(VARIANTS)('mksquashfs, %s: the same as the kernel shows', (name, args)
   })
 })
 
-test.each(['lzo', 'xz', 'lz4', 'zstd'])('compressed with %s: the same as with gzip', (compressor) => {
-  const path = pack(`${compressor}.sqfs`, ['-comp', compressor])
-  expect(openImage(path).image.superblock.compressor).toBe(compressor)
-  expect(comparable(fromImage(path))).toEqual(comparable(fromImage(pack('as-gzip.sqfs', []))))
-})
+test.each(['lzo', 'xz', 'lz4', 'zstd'])(
+  'an image compressed with %s has the same content as with gzip',
+  (compressor) => {
+    const path = pack(`${compressor}.sqfs`, ['-comp', compressor])
+    expect(openImage(path).image.superblock.compressor).toBe(compressor)
+    expect(comparable(fromImage(path))).toEqual(comparable(fromImage(pack('as-gzip.sqfs', []))))
+  },
+)
 
-test('an image at an offset', () => {
+test('the squashfs reader finds an image at an offset', () => {
   const path = pack('plain.sqfs', [])
   const shifted = join(work, 'shifted')
   writeFileSync(shifted, Buffer.concat([Buffer.alloc(4096, 7), readFileSync(path)]))
   expect(comparable(fromImage(shifted, 4096))).toEqual(comparable(fromImage(path)))
 })
 
-test('tar2sqfs: the same content as the tree, and as the kernel shows', () => {
+test('an image of tar2sqfs has the content of the tree and of the kernel mount', () => {
   const path = join(work, 'ng.sqfs')
   const archive = execFileSync('tar', ['--xattrs', '--xattrs-include=*', '-C', tree, '-cf', '-', '.'], {
     timeout: TIMEOUT,
@@ -265,7 +268,7 @@ test('tar2sqfs: the same content as the tree, and as the kernel shows', () => {
   withMount(path, 0, (root) => expect(ours).toEqual(comparable(fromMount(root))))
 })
 
-test('appended to by mksquashfs: the root still comes last', () => {
+test('an image that mksquashfs has appended to still has its root last', () => {
   const path = pack('appended.sqfs', [])
   const more = join(work, 'more')
   mkdirSync(join(more, 'new/dir'), { recursive: true })
@@ -277,7 +280,7 @@ test('appended to by mksquashfs: the root still comes last', () => {
   expect(ours.some(([at]) => at === '/old/more/new/dir/file')).toBe(true)
 })
 
-test('names and attributes as unsquashfs lists them', () => {
+test('the squashfs reader gives the names and attributes that unsquashfs lists', () => {
   const path = pack('listed.sqfs', [])
   const listed = new Map<string, string>()
   for (const line of sh('unsquashfs', ['-lln', '-d', '', path]).split('\n')) {
@@ -300,7 +303,7 @@ test('names and attributes as unsquashfs lists them', () => {
   }
 })
 
-test('sizes and flags of the summary, and seeking in a sparse file', () => {
+test('the squashfs reader gives sizes and flags of the summary, and seeks in a sparse file', () => {
   const path = pack('options.sqfs', ['-Xcompression-level', '3', '-Xwindow-size', '12'])
   const { image, source } = openImage(path)
   expect(readCompressorOptions(source, image.superblock)).toEqual({

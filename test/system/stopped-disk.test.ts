@@ -41,7 +41,7 @@ afterAll(() => removeTempDir(life.folder))
 const IN_TIME = { timeout: 20_000 }
 
 describe('metadata on a disk that does not answer', () => {
-  test('hold up who lists the directory, not the others', async () => {
+  test('a disk that does not answer for metadata delays readers of that directory only', async () => {
     await inScene(async (scene) => {
       const { target, runDir, atomfs } = scene
       const { image, disk, innerRun, env, outer } = await imageOnMount(wide, scene)
@@ -94,7 +94,7 @@ describe('metadata on a disk that does not answer', () => {
 })
 
 describe('metadata on a disk that fails', () => {
-  test('are an input/output error for who wants them, each time, and nothing for the others', async () => {
+  test('a disk that fails for metadata is EIO for each read of it, and other reads still work', async () => {
     await inScene(async (scene) => {
       const { target, runDir, atomfs } = scene
       const { image, disk, innerRun, env, outer } = await imageOnMount(wide, scene)
@@ -120,7 +120,7 @@ describe('metadata on a disk that fails', () => {
 })
 
 describe('metadata on a disk that does not answer, below a writable mount', () => {
-  test('hold up who changes what they describe, not other changes', async () => {
+  test('a disk that does not answer for metadata delays changes of those files only', async () => {
     await inScene(async (scene) => {
       const { folder, target, runDir, atomfs } = scene
       const { image, disk, innerRun, env, outer } = await imageOnMount(wide, scene)
@@ -167,7 +167,7 @@ describe('metadata on a disk that does not answer, below a writable mount', () =
 })
 
 describe('a disk that does not answer', () => {
-  test('holds up one file, not the others, and status shows it', async () => {
+  test('a disk that does not answer for data delays readers of that file only, and status shows it', async () => {
     await inScene(async (scene) => {
       const { target, runDir, atomfs } = scene
       const { image, disk, innerRun, env, outer } = await imageOnMount(life.image, scene)
@@ -216,7 +216,7 @@ describe('a disk that does not answer', () => {
 })
 
 describe('a disk that does not answer, below a writable mount', () => {
-  test('holds up who changes a file that lies on it, not the others', async () => {
+  test('a disk that does not answer for data delays changes of that file only', async () => {
     await inScene(async (scene) => {
       const { folder, target, runDir, atomfs } = scene
       const { image, disk, innerRun, env, outer } = await imageOnMount(life.image, scene)
@@ -259,7 +259,7 @@ describe('a disk that does not answer, below a writable mount', () => {
 })
 
 describe('a disk that fails', () => {
-  test('is an input/output error for each reader, one log line each, and the daemon lives on', async () => {
+  test('a failed disk is EIO for each reader with one log line each, and the daemon survives', async () => {
     await inScene(async (scene) => {
       const { target, runDir, atomfs } = scene
       // The daemon that stands for the disk is killed: every read of the image then fails with ENOTCONN.

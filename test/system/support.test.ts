@@ -83,7 +83,7 @@ describe.skipIf(!need.ok)(titled('packers, mounts and oracles of the tests', nee
     [5, 'trusted'],
     [6, 'user'],
   ] as const)(
-    'overlayfs over the images of random layers shows what it shows over their directories (seed %i, %s)',
+    'overlayfs over images of random layers equals overlayfs over their directories (seed %i, %s)',
     async (seed, form) => {
       const parent = `${temp}/layers${seed}`
       mkdirSync(parent)
@@ -108,7 +108,7 @@ describe.skipIf(!need.ok)(titled('packers, mounts and oracles of the tests', nee
     },
   )
 
-  test('a mount is gone after a block that fails', async () => {
+  test('the mount helper unmounts after its block fails', async () => {
     const image = `${temp}/m2.squashfs`
     await mksquashfs(`${temp}/source/types`, image)
     let used = ''

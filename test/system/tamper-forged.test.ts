@@ -141,13 +141,13 @@ const FORGED: Readonly<Record<string, readonly [(bytes: Buffer) => Buffer | unde
   ],
 }
 
-describe.skipIf(!need.ok)(titled('forged verity data is refused', need), () => {
-  test.each(Object.keys(FORGED))('%s', async (name) => {
+describe.skipIf(!need.ok)(titled('forged verity data', need), () => {
+  test.each(Object.keys(FORGED))('forged verity data is refused: %s', async (name) => {
     const [change, reason] = FORGED[name]!
     await expectRefused(change, reason)
   })
 
-  test('a changed image with a new tree of its own', async () => {
+  test('a changed image with a new hash tree of its own is refused', async () => {
     await inScene(temp, async (scene) => {
       const file = join(scene.folder, 'forged')
       writeFileSync(file, original)
@@ -164,7 +164,7 @@ describe.skipIf(!need.ok)(titled('forged verity data is refused', need), () => {
   })
 })
 
-describe.skipIf(!need.ok)(titled('a root hash that is none is refused', need), () => {
+describe.skipIf(!need.ok)(titled('malformed root hashes', need), () => {
   test.each([
     ['too short', (): string => rootHash.slice(2), /62 hex digits are no root hash/],
     ['too long', (): string => `${rootHash}00`, /66 hex digits are no root hash/],
@@ -174,11 +174,11 @@ describe.skipIf(!need.ok)(titled('a root hash that is none is refused', need), (
     ['empty', (): string => '', /0 hex digits are no root hash/],
     ['zeros', (): string => '00'.repeat(32), /root hash does not match/],
     ['that of another layer', (): string => image.layers[1]!.rootHash, /root hash does not match/],
-  ] as const)('%s', async (_, hash, reason) => {
+  ] as const)('a malformed root hash is refused: %s', async (_, hash, reason) => {
     await expectRefused(() => undefined, reason, hash())
   })
 
-  test('in capital letters it is the same hash', async () => {
+  test('a root hash in capital letters is the same hash', async () => {
     await inScene(temp, async (scene) => {
       const result = await scene.mount(image.layers[0]!.path, '--root-hash', rootHash.toUpperCase())
       expect(result).toMatchObject({ status: 0, stderr: '' })
@@ -187,7 +187,7 @@ describe.skipIf(!need.ok)(titled('a root hash that is none is refused', need), (
   })
 })
 
-describe.skipIf(!need.ok)(titled('what the manifest says', need), () => {
+describe.skipIf(!need.ok)(titled('the root hash in the manifest', need), () => {
   /** Mounts the lower layer with these annotations. */
   async function withAnnotations(
     annotations: Readonly<Record<string, string>>,
@@ -207,18 +207,18 @@ describe.skipIf(!need.ok)(titled('what the manifest says', need), () => {
   const allow = ['--allow-missing-verity']
   const other = 'ab'.repeat(32)
 
-  test('no root hash: refused, unless that is allowed', async () => {
+  test('a manifest without a root hash is refused, unless that is allowed', async () => {
     await withAnnotations({}, [], /has no root hash .*--allow-missing-verity/)
     await withAnnotations({}, allow, undefined)
   })
 
-  test('a wrong root hash: refused, also where a missing one is allowed', async () => {
+  test('a wrong root hash is refused, even if a missing one is allowed', async () => {
     for (const args of [[], allow, [...allow, '--verify=lazy']]) {
       await withAnnotations({ [ROOT_HASH_ANNOTATION]: other }, args, /root hash does not match/)
     }
   })
 
-  test('the older annotation counts as well, both only where they agree', async () => {
+  test('the older root hash annotation counts too, and both must agree', async () => {
     await withAnnotations({ [OLD_ANNOTATION]: rootHash }, [], undefined)
     await withAnnotations({ [OLD_ANNOTATION]: other }, allow, /root hash does not match/)
     const both = (older: string): Record<string, string> => ({
@@ -229,7 +229,7 @@ describe.skipIf(!need.ok)(titled('what the manifest says', need), () => {
     await withAnnotations(both(other), allow, /name different root hashes/)
   })
 
-  test('text that is no root hash: refused, not taken for a missing one', async () => {
+  test('a malformed root hash annotation is refused, and is not taken for a missing one', async () => {
     const texts = {
       '': /is empty/,
       no: /is not hex/,
@@ -242,7 +242,7 @@ describe.skipIf(!need.ok)(titled('what the manifest says', need), () => {
     }
   })
 
-  test('another root hash on the command line: refused', async () => {
+  test('a different root hash on the command line is refused', async () => {
     await withAnnotations(
       { [ROOT_HASH_ANNOTATION]: rootHash },
       ['--root-hash', other],

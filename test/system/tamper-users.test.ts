@@ -105,8 +105,8 @@ function change(path: string, position: number): void {
   }
 }
 
-describe.skipIf(!need.ok)(titled('the same verdicts', need), () => {
-  test.each(Object.keys(USERS))('for %s', async (user) => {
+describe.skipIf(!need.ok)(titled('tampered images for other users', need), () => {
+  test.each(Object.keys(USERS))('the verdicts on tampered images are the same for %s', async (user) => {
     const random = new Random(99)
     await inSceneOf(user, async (scene) => {
       const golden = (await look(scene, user, 'lazy', [])).found!

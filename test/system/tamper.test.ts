@@ -127,7 +127,7 @@ async function tryFlip(scene: Scene, flip: Flip, mode: Mode, wrong: string[]): P
 }
 
 describe.skipIf(!need.ok)(titled('a verified image', need), () => {
-  test('that is intact shows what its layers were made of', () => {
+  test('an intact verified image shows the content of its layers', () => {
     expect(JSON.stringify(golden)).not.toContain('"!')
     const [lower, upper] = image.trees.map((tree) =>
       survey(tree, [], { entries: 1e5, fileBytes: 1e9, depth: 99 }),
@@ -147,7 +147,7 @@ describe.skipIf(!need.ok)(titled('a verified image', need), () => {
   })
 
   test(
-    `with one byte changed, ${FLIPS} times, never gives a wrong answer`,
+    `a verified image with one changed byte never gives a wrong answer (${FLIPS} times)`,
     async () => {
       const wrong: string[] = []
       const counts: Tally = new Map()
@@ -193,7 +193,7 @@ describe.skipIf(!need.ok)(titled('a verified image', need), () => {
     Math.max(300_000, FLIPS * 2500),
   )
 
-  test('changed while it is mounted: caught at the next read, everything else goes on', async () => {
+  test('a change of a mounted verified image is found by the next read, and other reads still work', async () => {
     await inScene(temp, async (scene) => {
       const layer = image.layers[0]!
       const data = layer.regions.find((region) => region.name === 'data')!
@@ -238,7 +238,7 @@ describe.skipIf(!need.ok)(titled('a verified image', need), () => {
     })
   })
 
-  test('cut short while it is mounted gives errors, not zeros', async () => {
+  test('a verified image truncated while mounted gives errors, not zeros', async () => {
     await inScene(temp, async (scene) => {
       const path = image.layers[1]!.path
       const copy = join(scene.folder, 'copy')

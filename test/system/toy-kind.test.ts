@@ -87,7 +87,7 @@ async function withMount(
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
 
 describe('an image kind that only this test knows', () => {
-  test('mounts as a bare file, known by its content, with every byte of its files', async () => {
+  test('an added image kind is recognized as a bare file by its content, and shows every byte', async () => {
     const file = join(temp, 'image')
     writeFileSync(file, ARCHIVE)
     await withMount([file], async (target) => {
@@ -108,7 +108,7 @@ describe('an image kind that only this test knows', () => {
     })
   })
 
-  test('is verified block by block: a changed byte is an input/output error, and verify finds it', async () => {
+  test('an added image kind is verified by block: a changed byte is EIO, and verify finds it', async () => {
     const file = join(temp, 'verified')
     writeFileSync(file, ARCHIVE)
     const { rootHash } = appendVerityData(file)
@@ -132,7 +132,7 @@ describe('an image kind that only this test knows', () => {
     expect((await program('mount', file, temp)).stderr).toMatch(/^Error: .*\n$/)
   })
 
-  test('merges with squashfs layers in an OCI image, and inspect shows both', async () => {
+  test('an added image kind merges with squashfs layers in an OCI image, and inspect shows both', async () => {
     const lower = join(temp, 'lower')
     mkdirSync(join(lower, 'etc'), { recursive: true })
     writeFileSync(join(lower, 'etc/both'), 'lower one\n')

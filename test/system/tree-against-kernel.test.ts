@@ -180,7 +180,7 @@ beforeAll(() => {
 })
 
 describe.skipIf(!need.ok)(titled('against kernel overlayfs', need), () => {
-  test.each(seeds())('random operations, seed %i', (seed) => {
+  test.each(seeds())('random operations on our tree match kernel overlayfs, seed %i', (seed) => {
     const variant = variantOf(seed)
     const scene = new Scene(variant)
     try {
@@ -220,39 +220,42 @@ function makeReadableLower(random: Random, root: string): void {
 }
 
 describe.skipIf(!plain.ok)(titled('as a plain user, against kernel overlayfs as root', plain), () => {
-  test.each([1, 2, 3])('random operations, seed %i', async (seed) => {
-    const folder = makeTempDir()
-    let kernel: KernelSide | undefined
-    try {
-      chmodSync(folder, 0o755)
-      for (const name of ['lower', 'upper', 'work', 'kupper', 'kwork', 'mnt']) {
-        mkdirSync(join(folder, name), { mode: 0o755 })
-        chmodSync(join(folder, name), 0o755)
+  test.each([1, 2, 3])(
+    'random operations as a plain user match kernel overlayfs as root, seed %i',
+    async (seed) => {
+      const folder = makeTempDir()
+      let kernel: KernelSide | undefined
+      try {
+        chmodSync(folder, 0o755)
+        for (const name of ['lower', 'upper', 'work', 'kupper', 'kwork', 'mnt']) {
+          mkdirSync(join(folder, name), { mode: 0o755 })
+          chmodSync(join(folder, name), 0o755)
+        }
+        makeReadableLower(new Random(seed), join(folder, 'lower'))
+        for (const name of ['upper', 'work']) chownSync(join(folder, name), 65_534, 65_534)
+        setUmask0()
+        const program = await bundleProgram(
+          fileURLToPath(new URL('../overlay/upper/support/plain-tree-main.ts', import.meta.url)),
+        )
+        const user = ['--reuid', '65534', '--regid', '65534', '--clear-groups']
+        const command = [process.execPath, program, folder, `${seed}`, `${STEPS}`]
+        const { stdout } = await run('setpriv', [...user, ...command])
+        const printed = JSON.parse(stdout)
+        expect(printed.policy).toMatchObject({ owners: 'override', markers: 'user' })
+        const [lower, upper, work] = ['lower', 'kupper', 'kwork'].map((name) => join(folder, name))
+        const options = `lowerdir=${lower},upperdir=${upper},workdir=${work},userxattr,index=off`
+        kernel = new KernelSide(join(folder, 'mnt'), options)
+        expect(printed.outcomes).toEqual(runRandom(kernel, new Random(seed), STEPS))
+        const tree = new Map(describeTree(kernel))
+        // The root of the upper is the user's own.
+        tree.delete('/')
+        const ours = new Map(printed.tree)
+        ours.delete('/')
+        expect(ours).toEqual(tree)
+      } finally {
+        kernel?.close()
+        removeTempDir(folder)
       }
-      makeReadableLower(new Random(seed), join(folder, 'lower'))
-      for (const name of ['upper', 'work']) chownSync(join(folder, name), 65_534, 65_534)
-      setUmask0()
-      const program = await bundleProgram(
-        fileURLToPath(new URL('../overlay/upper/support/plain-tree-main.ts', import.meta.url)),
-      )
-      const user = ['--reuid', '65534', '--regid', '65534', '--clear-groups']
-      const command = [process.execPath, program, folder, `${seed}`, `${STEPS}`]
-      const { stdout } = await run('setpriv', [...user, ...command])
-      const printed = JSON.parse(stdout)
-      expect(printed.policy).toMatchObject({ owners: 'override', markers: 'user' })
-      const [lower, upper, work] = ['lower', 'kupper', 'kwork'].map((name) => join(folder, name))
-      const options = `lowerdir=${lower},upperdir=${upper},workdir=${work},userxattr,index=off`
-      kernel = new KernelSide(join(folder, 'mnt'), options)
-      expect(printed.outcomes).toEqual(runRandom(kernel, new Random(seed), STEPS))
-      const tree = new Map(describeTree(kernel))
-      // The root of the upper is the user's own.
-      tree.delete('/')
-      const ours = new Map(printed.tree)
-      ours.delete('/')
-      expect(ours).toEqual(tree)
-    } finally {
-      kernel?.close()
-      removeTempDir(folder)
-    }
-  })
+    },
+  )
 })

@@ -128,13 +128,13 @@ function load(path: string): MemorySource {
 const ALL = combinations()
 const NEED = needs('veritysetup')
 
-test('there are enough combinations', () => {
+test('the combinations for veritysetup cover enough cases', () => {
   expect(ALL.length).toBeGreaterThan(60)
 })
 
 describe.skipIf(!NEED.ok)(titled('against veritysetup', NEED), () => {
   test.each(ALL.map((combination, i) => ({ ...combination, i })))(
-    '$i: $algorithm type $hashType, blocks $dataBlockSize/$hashBlockSize, salt $saltSize, $size bytes',
+    'veritysetup agrees on $i: $algorithm type $hashType, blocks $dataBlockSize/$hashBlockSize, salt $saltSize, $size bytes',
     (combination) => {
       const { algorithm, hashType, dataBlockSize, hashBlockSize, size, i } = combination
       const data = content(size, i)
@@ -198,32 +198,35 @@ describe.skipIf(!NEED.ok)(titled('against veritysetup', NEED), () => {
 })
 
 describe.skipIf(!NEED.ok)(titled('a tree in a file of its own', NEED), () => {
-  test.each([0, 1] as const)('with a superblock, hash type %i', (hashType) => {
-    const combination = {
-      algorithm: 'sha256',
-      hashType,
-      dataBlockSize: 1024,
-      hashBlockSize: 4096,
-      saltSize: 16,
-    }
-    const data = content(1024 * 333, 5)
-    const [dataPath, hashPath] = [join(folder, 'separate.data'), join(folder, 'separate.hash')]
-    writeFileSync(dataPath, data)
-    const format = formatArguments({ ...combination, size: data.byteLength }, content(16, 6))
-    const rootHash = rootHashOf(veritysetup('format', dataPath, hashPath, ...format))
-    const options = {
-      source: load(dataPath),
-      hashSource: load(hashPath),
-      rootHash,
-      dataLength: data.byteLength,
-    }
-    const all = new Uint8Array(data.byteLength)
-    openVerity({ ...options, hashOffset: 0 }).readInto(0, all)
-    expect(Buffer.compare(all, data)).toBe(0)
-    rmSync(hashPath)
-  })
+  test.each([0, 1] as const)(
+    'veritysetup agrees on a tree in its own file with a superblock, hash type %i',
+    (hashType) => {
+      const combination = {
+        algorithm: 'sha256',
+        hashType,
+        dataBlockSize: 1024,
+        hashBlockSize: 4096,
+        saltSize: 16,
+      }
+      const data = content(1024 * 333, 5)
+      const [dataPath, hashPath] = [join(folder, 'separate.data'), join(folder, 'separate.hash')]
+      writeFileSync(dataPath, data)
+      const format = formatArguments({ ...combination, size: data.byteLength }, content(16, 6))
+      const rootHash = rootHashOf(veritysetup('format', dataPath, hashPath, ...format))
+      const options = {
+        source: load(dataPath),
+        hashSource: load(hashPath),
+        rootHash,
+        dataLength: data.byteLength,
+      }
+      const all = new Uint8Array(data.byteLength)
+      openVerity({ ...options, hashOffset: 0 }).readInto(0, all)
+      expect(Buffer.compare(all, data)).toBe(0)
+      rmSync(hashPath)
+    },
+  )
 
-  test('without a superblock', () => {
+  test('veritysetup agrees on a tree in its own file without a superblock', () => {
     const combination: Combination = {
       algorithm: 'sha512',
       hashType: 1,

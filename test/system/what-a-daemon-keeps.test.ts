@@ -76,9 +76,9 @@ const RUNTIME_THREADS = 7
 
 const root = needs('root')
 
-describe('rights of threads', () => {
+describe('capabilities of threads', () => {
   test.skipIf(!root.ok).each(KINDS)(
-    titled('$what: as SECURITY.md says', root),
+    titled('each thread has the capabilities that SECURITY.md lists: $what', root),
     async ({ words, main, dispatcher }) => {
       await inScene(async ({ folder, target, runDir, atomfs }) => {
         const own = BigInt(`0x${/^CapEff:\s*(.*)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]}`)
@@ -114,34 +114,37 @@ describe('the file system of the layers', () => {
       'directories',
       (layers: string, target: string) => ['overlay', '-o', `lowerdir=${layers}/one:${layers}/two`, target],
     ],
-  ])(titled('can be unmounted before the daemon has ended: %s', traced), async (_, words) => {
-    await inScene(async ({ folder, target, runDir }) => {
-      const layers = join(folder, 'layers')
-      mkdirSync(layers)
-      await run('mount', ['-t', 'tmpfs', 'layers', layers])
-      for (const name of ['one', 'two']) mkdirSync(join(layers, name, 'deep'), { recursive: true })
-      writeFileSync(join(layers, 'two/deep/file'), 'x')
-      copyFileSync(life.image, join(layers, 'image'))
-      await run(ATOMFS_FUSE, words(layers, target), { env: { ATOMFS_TEST_RUN_DIR: runDir } })
-      const pid = daemonPid(runDir)
-      await run('find', [target, '-type', 'f', '-exec', 'cat', '{}', '+'])
-      // The process is held where it ends: whatever it has not let go of by then stays in use.
-      const hold = ['-f', '-qq', '-e', 'trace=exit_group', '-e', 'inject=exit_group:delay_enter=5000000']
-      const tracer = spawn('strace', [...hold, '-o', '/dev/null', '-p', String(pid)], { stdio: 'ignore' })
-      try {
-        const isTraced = (): boolean =>
-          /^TracerPid:\s*[1-9]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
-        await until(isTraced, 'the tracer')
-        await run('umount', [target])
-        let isFree = false
-        while (!isFree && !isGone(pid)) {
-          isFree = (await run('umount', [layers], { allowFailure: true })).status === 0
+  ])(
+    titled('the file system of the layers can be unmounted before the daemon has ended: %s', traced),
+    async (_, words) => {
+      await inScene(async ({ folder, target, runDir }) => {
+        const layers = join(folder, 'layers')
+        mkdirSync(layers)
+        await run('mount', ['-t', 'tmpfs', 'layers', layers])
+        for (const name of ['one', 'two']) mkdirSync(join(layers, name, 'deep'), { recursive: true })
+        writeFileSync(join(layers, 'two/deep/file'), 'x')
+        copyFileSync(life.image, join(layers, 'image'))
+        await run(ATOMFS_FUSE, words(layers, target), { env: { ATOMFS_TEST_RUN_DIR: runDir } })
+        const pid = daemonPid(runDir)
+        await run('find', [target, '-type', 'f', '-exec', 'cat', '{}', '+'])
+        // The process is held where it ends: whatever it has not let go of by then stays in use.
+        const hold = ['-f', '-qq', '-e', 'trace=exit_group', '-e', 'inject=exit_group:delay_enter=5000000']
+        const tracer = spawn('strace', [...hold, '-o', '/dev/null', '-p', String(pid)], { stdio: 'ignore' })
+        try {
+          const isTraced = (): boolean =>
+            /^TracerPid:\s*[1-9]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
+          await until(isTraced, 'the tracer')
+          await run('umount', [target])
+          let isFree = false
+          while (!isFree && !isGone(pid)) {
+            isFree = (await run('umount', [layers], { allowFailure: true })).status === 0
+          }
+          expect({ isFree, isGone: isGone(pid) }).toEqual({ isFree: true, isGone: false })
+        } finally {
+          tracer.kill('SIGKILL')
+          await until(() => isGone(pid), 'the end of the daemon')
         }
-        expect({ isFree, isGone: isGone(pid) }).toEqual({ isFree: true, isGone: false })
-      } finally {
-        tracer.kill('SIGKILL')
-        await until(() => isGone(pid), 'the end of the daemon')
-      }
-    })
-  })
+      })
+    },
+  )
 })

@@ -23,7 +23,7 @@ async function prepare({ folder }: Scene): Promise<void> {
 }
 
 describe.skipIf(!withKernel.ok)(titled('an upper on an overlay', withKernel), () => {
-  test('takes deletions of long names, too, and others see them', async () => {
+  test('an upper on an overlay accepts deletions of long names, and other programs see them', async () => {
     await inScene(async (scene) => {
       const { folder, target, atomfs } = scene
       await prepare(scene)
@@ -48,7 +48,7 @@ describe.skipIf(!withKernel.ok)(titled('an upper on an overlay', withKernel), ()
 })
 
 describe.skipIf(!withOther.ok)(titled('an upper on a mount of fuse-overlayfs', withOther), () => {
-  test('is refused in one line that says what cannot be done there, and nothing is left', async () => {
+  test('an upper on fuse-overlayfs is refused in one line that names the cause, and nothing is left behind', async () => {
     await inScene(async ({ folder, target, atomfs }) => {
       for (const path of ['l', 'fl', 'fu', 'fw', 'f']) mkdirSync(join(folder, path))
       const list = `lowerdir=${folder}/fl,upperdir=${folder}/fu,workdir=${folder}/fw`
@@ -71,7 +71,7 @@ describe.skipIf(!withOther.ok)(titled('an upper on a mount of fuse-overlayfs', w
 })
 
 describe.skipIf(!need.ok)(titled('FUSE_OVERLAYFS_DISABLE_OVL_WHITEOUT', need), () => {
-  test('makes deletions files .wh.NAME, as with fuse-overlayfs', async () => {
+  test('FUSE_OVERLAYFS_DISABLE_OVL_WHITEOUT makes deletions files .wh.NAME, as in fuse-overlayfs', async () => {
     await inScene(async ({ folder, target, runDir }) => {
       for (const path of ['l/d', 'u', 'w']) mkdirSync(join(folder, path), { recursive: true })
       for (const name of ['a', 'd/b']) writeFileSync(join(folder, 'l', name), 'x')

@@ -161,22 +161,26 @@ async function crash(scene: Scene, random: Random, rounds: number, delayed: bool
   return steps
 }
 
-describe.skipIf(!need.ok)(titled('the daemon is killed at any moment', need), () => {
-  test.each(VARIANTS)('$name', { timeout: 60_000 + ROUNDS * 20_000 }, async ({ options, delayed }) => {
-    await withTempDir(async (folder) => {
-      const image = await makeImage(folder)
-      const random = new Random(options.length)
-      for (let done = 0; done < ROUNDS; done += ROUNDS_OF_AN_UPPER) {
-        const place = join(folder, `scene-${done}`)
-        const scene = new Scene(place, image, options)
-        const rounds = Math.min(ROUNDS_OF_AN_UPPER, ROUNDS - done)
-        try {
-          // Nothing is shown by a daemon that had nothing to do.
-          expect(await crash(scene, random, rounds, delayed)).toBeGreaterThan(rounds * 4)
-        } finally {
-          await unmount(scene.target)
+describe.skipIf(!need.ok)(titled('a daemon that is killed at any moment', need), () => {
+  test.each(VARIANTS)(
+    'the upper is consistent after the daemon is killed: $name',
+    { timeout: 60_000 + ROUNDS * 20_000 },
+    async ({ options, delayed }) => {
+      await withTempDir(async (folder) => {
+        const image = await makeImage(folder)
+        const random = new Random(options.length)
+        for (let done = 0; done < ROUNDS; done += ROUNDS_OF_AN_UPPER) {
+          const place = join(folder, `scene-${done}`)
+          const scene = new Scene(place, image, options)
+          const rounds = Math.min(ROUNDS_OF_AN_UPPER, ROUNDS - done)
+          try {
+            // Nothing is shown by a daemon that had nothing to do.
+            expect(await crash(scene, random, rounds, delayed)).toBeGreaterThan(rounds * 4)
+          } finally {
+            await unmount(scene.target)
+          }
         }
-      }
-    })
-  })
+      })
+    },
+  )
 })

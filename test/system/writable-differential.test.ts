@@ -201,7 +201,7 @@ async function killAfterSync(target: string, runDir: string): Promise<void> {
 }
 
 describe.skipIf(!need.ok)(titled('random changes: our mount and the overlay of the kernel', need), () => {
-  test.each(SEEDS)('seed %i', async (seed) => {
+  test.each(SEEDS)('random changes in our mount match the overlay of the kernel, seed %i', async (seed) => {
     await withTempDir(async (temp) => {
       const scene = await Scene.make(seed, temp)
       const { namespace, aside } = scene
@@ -245,7 +245,7 @@ const peerNeed = needs('root', 'fuse', 'mksquashfs', 'fuse-overlayfs')
 describe.skipIf(!peerNeed.ok)(
   titled('random changes: our uppers and those of fuse-overlayfs', peerNeed),
   () => {
-    test.each(SEEDS)('seed %i', async (seed) => {
+    test.each(SEEDS)('random changes in our upper match those of fuse-overlayfs, seed %i', async (seed) => {
       await withTempDir(async (temp) => {
         // It follows no redirects, breaks hard links of the layers, and counts no links of symbolic links. A file that has its
         // name below as well has the number of that one there, which its other names do not have.
@@ -267,27 +267,31 @@ describe.skipIf(!peerNeed.ok)(
 )
 
 describe.skipIf(!need.ok)(titled('random changes by several programs at once', need), () => {
-  test.each(SEEDS)('seed %i: what is shown is what is there', async (seed) => {
-    await withTempDir(async (temp) => {
-      const scene = await Scene.make(seed, temp, { namespace: 'trusted', hardLinks: false })
-      const upper = scene.upper('ours')
-      const shown = await scene.ours(upper, async (target) => {
-        // They cannot look meanwhile: names go while somebody walks.
-        const runs = [1, 2, 3].map((segment) =>
-          scene.changes(target, { segment, every: STEPS + 1, blind: true }),
-        )
-        await Promise.all(runs)
-        const cached = await see(target)
-        await dropCaches()
-        expect(compareTrees(await see(target), cached, LATE), 'without caches').toEqual([])
-        return cached
+  test.each(SEEDS)(
+    'random changes by several programs at once are shown and stored alike, seed %i',
+    async (seed) => {
+      await withTempDir(async (temp) => {
+        const scene = await Scene.make(seed, temp, { namespace: 'trusted', hardLinks: false })
+        const upper = scene.upper('ours')
+        const shown = await scene.ours(upper, async (target) => {
+          // They cannot look meanwhile: names go while somebody walks.
+          const runs = [1, 2, 3].map((segment) =>
+            scene.changes(target, { segment, every: STEPS + 1, blind: true }),
+          )
+          await Promise.all(runs)
+          const cached = await see(target)
+          await dropCaches()
+          expect(compareTrees(await see(target), cached, LATE), 'without caches').toEqual([])
+          return cached
+        })
+        expect(shown.length).toBeGreaterThan(1)
+        expect(compareTrees(await scene.ours(upper, see), shown, LATE), 'after a remount').toEqual([])
+        const byKernel = await scene.kernel(upper, see)
+        expect(
+          compareChanged(byKernel, shown, { ignoreXattr: isForeign }),
+          'the kernel on our upper',
+        ).toEqual([])
       })
-      expect(shown.length).toBeGreaterThan(1)
-      expect(compareTrees(await scene.ours(upper, see), shown, LATE), 'after a remount').toEqual([])
-      const byKernel = await scene.kernel(upper, see)
-      expect(compareChanged(byKernel, shown, { ignoreXattr: isForeign }), 'the kernel on our upper').toEqual(
-        [],
-      )
-    })
-  })
+    },
+  )
 })

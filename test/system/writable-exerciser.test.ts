@@ -30,7 +30,7 @@ const VARIANTS = [
 
 describe.skipIf(!need.ok)(titled('all ways to the data of one file', need), () => {
   test.each(VARIANTS)(
-    '$name',
+    'all ways to the data of one file agree: $name',
     { timeout: 60_000 + (seeds.to - seeds.from + 1) * 60_000 },
     async ({ options }) => {
       await withTempDir(async (temp) => {

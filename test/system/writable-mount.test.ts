@@ -96,7 +96,7 @@ function configOf(runDir: string): Record<string, unknown> {
 }
 
 describe.skipIf(!need.ok)(titled('the layouts', need), () => {
-  test('--persist DIR: DIR/persist and DIR/work, made when missing, used again', async () => {
+  test('--persist DIR makes DIR/persist and DIR/work if missing, and uses them again', async () => {
     await inScene(async (scene) => {
       const { target, runDir, atomfs } = scene
       const place = join(scene.folder, 'new/place')
@@ -117,7 +117,7 @@ describe.skipIf(!need.ok)(titled('the layouts', need), () => {
     })
   })
 
-  test('--upper DIR: changes in DIR itself, the work directory beside what it really is', async () => {
+  test('--upper DIR puts changes into DIR, and the work directory beside the folder it resolves to', async () => {
     await inScene(async (scene) => {
       const { target, runDir, atomfs } = scene
       mkdirSync(join(scene.folder, 'real'))
@@ -134,7 +134,7 @@ describe.skipIf(!need.ok)(titled('the layouts', need), () => {
   })
 
   test.each(['--writeable', '--writable'])(
-    '%s: in the runtime folder, and gone with the mount',
+    '%s puts changes into the runtime folder, and they are gone with the mount',
     async (word) => {
       await inScene(async (scene) => {
         const { target, runDir, atomfs } = scene
@@ -158,7 +158,7 @@ describe.skipIf(!need.ok)(titled('the layouts', need), () => {
     },
   )
 
-  test('the root of a new upper directory has the attributes of the image, that of a given one its own', async () => {
+  test('a new upper directory has the root attributes of the image, and a given one keeps its own', async () => {
     await inScene(async (scene) => {
       const { target, atomfs } = scene
       await succeed(mountOn(scene)('--persist', join(scene.folder, 'p')))
@@ -180,7 +180,7 @@ function leftAside(runDir: string): string[] {
 }
 
 describe.skipIf(!need.ok)(titled('the command line of lxc-oci', need), () => {
-  test('with its `..` in the path, over several layers, and again as a start hook', async () => {
+  test('the command line of lxc-oci mounts with `..` in the path, over several layers, and again as a start hook', async () => {
     await inScene(async (scene) => {
       const { target, atomfs } = scene
       const source = await ociSource(scene.folder, 'oci', layers)
@@ -203,8 +203,8 @@ describe.skipIf(!need.ok)(titled('the command line of lxc-oci', need), () => {
   })
 })
 
-describe.skipIf(!need.ok)(titled('is refused', need), () => {
-  test('a second mount of the same upper directory, whatever layout it comes in, with the name of the first', async () => {
+describe.skipIf(!need.ok)(titled('refused writable mounts', need), () => {
+  test('a second mount of an upper directory in any layout is refused, and the error names the first', async () => {
     await inScene(async (scene) => {
       const { target, atomfs, folder: own } = scene
       const place = join(own, 'p')
@@ -233,7 +233,7 @@ describe.skipIf(!need.ok)(titled('is refused', need), () => {
     })
   })
 
-  test('a target that contains, is, or lies in the upper or work directory', async () => {
+  test('a target that contains, is, or lies in the upper or work directory is refused', async () => {
     await inScene(async (scene) => {
       const { target, atomfs, folder: own } = scene
       mkdirSync(join(own, 'u/in/side'), { recursive: true })
@@ -255,7 +255,7 @@ describe.skipIf(!need.ok)(titled('is refused', need), () => {
     })
   })
 
-  test('an upper directory that is a file, in a file, or on another file system than its work directory', async () => {
+  test('an upper that is a file, in a file, or on another file system than its work directory is refused', async () => {
     await inScene(async (scene) => {
       const own = scene.folder
       writeFileSync(join(own, 'file'), '')
@@ -273,7 +273,7 @@ describe.skipIf(!need.ok)(titled('is refused', need), () => {
     })
   })
 
-  test('what the options do not fit to', async () => {
+  test('options that do not fit each other are refused', async () => {
     await inScene(async (scene) => {
       const upper = join(scene.folder, 'u')
       const mount = mountOn(scene)
@@ -297,7 +297,7 @@ describe.skipIf(!need.ok)(titled('is refused', need), () => {
     })
   })
 
-  test('and a mount that fails leaves nothing that it made, and what was there as it was', async () => {
+  test('a failed writable mount removes what it made and keeps what was there', async () => {
     await inScene(async (scene) => {
       const own = scene.folder
       const broken = ['-o', 'subdir=no/such']
@@ -318,8 +318,8 @@ describe.skipIf(!need.ok)(titled('is refused', need), () => {
   })
 })
 
-describe.skipIf(!need.ok)(titled('the end', need), () => {
-  test('after SIGKILL the left-overs are cleaned, the mount is replaced, and the changes are there', async () => {
+describe.skipIf(!need.ok)(titled('the end of a writable mount', need), () => {
+  test('a mount after SIGKILL cleans left-overs, replaces the old mount and shows its changes', async () => {
     await inScene(async (scene) => {
       const { target, runDir } = scene
       const place = join(scene.folder, 'p')
@@ -360,7 +360,7 @@ describe.skipIf(!need.ok)(titled('the end', need), () => {
   })
 
   test.each(['SIGTERM', 'umount'])(
-    'by %s open files of temporary changes live on, then all is removed',
+    'open files of temporary changes still work after %s, and then all is removed',
     async (how) => {
       await inScene(async (scene) => {
         const { target, runDir } = scene
@@ -385,7 +385,7 @@ describe.skipIf(!need.ok)(titled('the end', need), () => {
     },
   )
 
-  test('in the foreground by SIGINT, silently, and temporary changes are gone', async () => {
+  test('a foreground mount ends by SIGINT without output, and its temporary changes are gone', async () => {
     await inScene(async (scene) => {
       const { target, runDir } = scene
       const script = `
@@ -403,7 +403,7 @@ describe.skipIf(!need.ok)(titled('the end', need), () => {
     })
   })
 
-  test('-o volatile leaves the sign of overlayfs, which has to be removed', async () => {
+  test('-o volatile leaves the sign of overlayfs, and the next mount is refused until it is removed', async () => {
     await inScene(async (scene) => {
       const { target, atomfs } = scene
       const upper = join(scene.folder, 'u')
@@ -422,7 +422,7 @@ describe.skipIf(!need.ok)(titled('the end', need), () => {
 })
 
 describe.skipIf(!need.ok)(titled('ro with an upper directory', need), () => {
-  test('shows it on a read-only file system, changes nothing, and makes no work directory', async () => {
+  test('ro with an upper directory shows it on a read-only file system, and makes no work directory', async () => {
     await inScene(async (scene) => {
       const { target, atomfs, folder: own } = scene
       const disk = join(own, 'disk')
@@ -457,7 +457,7 @@ describe.skipIf(!need.ok)(titled('ro with an upper directory', need), () => {
     })
   })
 
-  test('leaves an empty one empty, and --writeable with ro is a mount of the image', async () => {
+  test('ro leaves an empty upper directory empty, and --writeable with ro mounts the image only', async () => {
     await inScene(async (scene) => {
       const upper = join(scene.folder, 'u')
       mkdirSync(upper)
@@ -472,9 +472,9 @@ describe.skipIf(!need.ok)(titled('ro with an upper directory', need), () => {
   })
 })
 
-describe.skipIf(!need.ok)(titled('trouble below', need), () => {
+describe.skipIf(!need.ok)(titled('failures of the file system of the upper', need), () => {
   test.each(['writeback=1', 'writeback=0'])(
-    'a file system without room, %s: ENOSPC, and what was there before is whole',
+    'a full file system, %s, gives ENOSPC, and earlier files stay whole',
     async (option) => {
       await inScene(async (scene) => {
         const { target, atomfs } = scene
@@ -510,7 +510,7 @@ describe.skipIf(!need.ok)(titled('trouble below', need), () => {
     },
   )
 
-  test('an upper directory that becomes read-only: EROFS, and reading goes on', async () => {
+  test('an upper that becomes read-only gives EROFS, and reads still work', async () => {
     await inScene(async (scene) => {
       const { target } = scene
       const disk = join(scene.folder, 'disk')
@@ -532,7 +532,7 @@ describe.skipIf(!need.ok)(titled('trouble below', need), () => {
     })
   })
 
-  test('an upper directory that is removed: errors for what was in it, and no hang', async () => {
+  test('an upper directory that is removed gives errors for its files and no hang', async () => {
     await inScene(async (scene) => {
       const { target, atomfs, runDir } = scene
       const place = join(scene.folder, 'p')
@@ -550,7 +550,7 @@ describe.skipIf(!need.ok)(titled('trouble below', need), () => {
 })
 
 describe.skipIf(!need.ok)(titled('status', need), () => {
-  test('tells where changes go and how they are kept', async () => {
+  test('status shows where changes go and how they are kept', async () => {
     await inScene(async (scene) => {
       const upper = join(scene.folder, 'u')
       await succeed(mountOn(scene)('--upper', upper, '-o', 'xattr=trusted,redirect_dir=off'))
@@ -574,7 +574,7 @@ describe.skipIf(!need.ok)(titled('status', need), () => {
     })
   })
 
-  test('the process keeps the rights that changes need, and no others', async () => {
+  test('the daemon of a writable mount keeps only the capabilities that changes need', async () => {
     await inScene(async (scene) => {
       await succeed(mountOn(scene)('--writeable'))
       const pid = daemonPid(scene.runDir)
@@ -597,7 +597,7 @@ describe.skipIf(!need.ok)(titled('status', need), () => {
 })
 
 describe.skipIf(!need.ok)(titled('without root', need), () => {
-  test('a plain user changes everything through fusermount3, and owners are written down', async () => {
+  test('a plain user makes all kinds of changes through fusermount3, and owners are recorded', async () => {
     await inScene(async (scene) => {
       const uid = 65534
       const { folder: own, target, runDir } = scene
@@ -640,7 +640,7 @@ describe.skipIf(!need.ok)(titled('without root', need), () => {
     })
   })
 
-  test('root of a user namespace with a range of ids has real owners in it', async () => {
+  test('root of a user namespace with a range of ids gets real owners', async () => {
     await inScene(async (scene) => {
       const { folder: own, target, runDir } = scene
       const [first, count] = [200_000, 65_536]
@@ -680,7 +680,7 @@ describe.skipIf(!need.ok)(titled('without root', need), () => {
 })
 
 describe.skipIf(!need.ok)(titled('device files', need), () => {
-  test('are kept, and their mode is what the caller asked for', async () => {
+  test('device files in a writable mount keep their number and the requested mode', async () => {
     await inScene(async (scene) => {
       await succeed(mountOn(scene)('--writeable'))
       const null2 = join(scene.target, 'null')

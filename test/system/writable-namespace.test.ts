@@ -188,7 +188,7 @@ const PLACES: readonly Place[] = [
   { place: 'one id', ids: SINGLE_ID, options: '', works: 2 },
 ]
 
-describe.each(PLACES)('in a user namespace with $place', ({ ids, options, works }) => {
+describe.each(PLACES)('programs in a user namespace with $place', ({ ids, options, works }) => {
   const count = process.env['ATOMFS_STRESS'] === '1' ? ALL : works
   for (const { name, programs, script, output } of WORKS.slice(0, count)) {
     const need = needs(...NEEDS, ...programs)
@@ -220,7 +220,7 @@ describe.each(PLACES)('in a user namespace with $place', ({ ids, options, works 
 
 const need = needs('root', 'fuse', 'mksquashfs', 'userns', 'unshare', 'nsenter')
 test.skipIf(!need.ok)(
-  titled('in a user namespace that has a number for root of the machine', need),
+  titled('a writable mount works in a user namespace that maps root of the machine', need),
   async () => {
     await withTempDir(async (temp) => {
       chmodSync(temp, 0o755)

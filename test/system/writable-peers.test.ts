@@ -78,21 +78,24 @@ const EXPECTED: Readonly<Record<string, object>> = {
 }
 
 describe.skipIf(!need.ok)(titled('what other overlays get wrong', need), () => {
-  test.each(Object.entries(EXPECTED))('%s', async (name, expected) => {
-    await withPlace(async ({ temp, tree, image, args }) => {
-      await withAtomfs(
-        temp,
-        image,
-        async ({ target }) => {
-          expect(await runCase(name, target), 'ours').toMatchObject(expected)
-        },
-        args,
-      )
-      expect(await runCase(name, tree), 'a plain directory').toMatchObject(expected)
-    })
-  })
+  test.each(Object.entries(EXPECTED))(
+    'our overlay does right what other overlays get wrong: %s',
+    async (name, expected) => {
+      await withPlace(async ({ temp, tree, image, args }) => {
+        await withAtomfs(
+          temp,
+          image,
+          async ({ target }) => {
+            expect(await runCase(name, target), 'ours').toMatchObject(expected)
+          },
+          args,
+        )
+        expect(await runCase(name, tree), 'a plain directory').toMatchObject(expected)
+      })
+    },
+  )
 
-  test('inode numbers stay over a remount after changes', async () => {
+  test('inode numbers stay the same over a remount after changes', async () => {
     await withPlace(async ({ temp, image, args }) => {
       const before = await withAtomfs(temp, image, ({ target }) => readInodes(target), args)
       const changed = await withAtomfs(
@@ -111,7 +114,7 @@ describe.skipIf(!need.ok)(titled('what other overlays get wrong', need), () => {
     })
   })
 
-  test('programs with different masks at the same time each get their own modes', async () => {
+  test('programs with different umasks at the same time get their own modes', async () => {
     await withPlace(async ({ temp, image, args }) => {
       await withAtomfs(
         temp,
@@ -138,7 +141,7 @@ describe.skipIf(!need.ok)(titled('what other overlays get wrong', need), () => {
 
   const sqlite = needs('sqlite3')
   test.skipIf(!sqlite.ok).each(['DELETE', 'WAL'])(
-    titled('SQLite writes and checks, journal mode %s', sqlite),
+    titled('SQLite writes and checks a database in a mount, journal mode %s', sqlite),
     async (mode) => {
       await withPlace(async ({ temp, image, args }) => {
         await withAtomfs(

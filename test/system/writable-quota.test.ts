@@ -114,7 +114,7 @@ if (kinds.length === 0) {
 }
 
 describe.each(kinds)('a quota of $name', (kind) => {
-  test.each(VARIANTS)('more data than allowed, $name', async ({ options, synced, closed }) => {
+  test.each(VARIANTS)('data beyond a quota fails with EDQUOT, $name', async ({ options, synced, closed }) => {
     await withScene(kind, async ({ upper, mounted, limit, settle }) => {
       const full = await mounted(
         async (target) => {
@@ -138,7 +138,7 @@ describe.each(kinds)('a quota of $name', (kind) => {
     })
   })
 
-  test('more names than allowed', async () => {
+  test('names beyond a quota fail with EDQUOT', async () => {
     await withScene(kind, async ({ upper, mounted, limit, settle }) => {
       const full = await mounted(async (target) => {
         await limit(kind.countsInodes ? MUCH : LIMIT / 16, 50)
@@ -169,7 +169,7 @@ describe.each(kinds)('a quota of $name', (kind) => {
   })
 
   const mapped = needs('userns', 'unshare', 'nsenter')
-  test.skipIf(!mapped.ok)(titled('the same in a user namespace', mapped), async () => {
+  test.skipIf(!mapped.ok)(titled('a quota works in a user namespace', mapped), async () => {
     await withTempDir(async (temp) => {
       chmodSync(temp, 0o755)
       const image = await makeImage(temp)

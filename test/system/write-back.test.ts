@@ -233,8 +233,8 @@ const CHANGES: Readonly<Record<string, Change>> = {
     }),
 }
 
-describe.skipIf(!need.ok).each(MODES)(titled('%s the cache', need), (_, writeback) => {
-  test('mtime is to the nanosecond what stat(2) said, when the kernel has forgotten the file, and in the upper', async () => {
+describe.skipIf(!need.ok).each(MODES)(titled('writes %s the cache', need), (_, writeback) => {
+  test('mtime stays the same to the nanosecond after the kernel has forgotten the file, and in the upper', async () => {
     await withUpper(writeback, async (target, upper, scene) => {
       for (const [name, change] of Object.entries(CHANGES)) change(join(target, name))
       const open = openSync(join(target, 'open'), O_CREAT | O_RDWR)
@@ -258,7 +258,7 @@ describe.skipIf(!need.ok).each(MODES)(titled('%s the cache', need), (_, writebac
     })
   })
 
-  test('two processes append, and every line is whole', async () => {
+  test('lines appended by two processes are all whole', async () => {
     await withUpper(writeback, async (target, upper) => {
       const script = 'for i in $(seq 300); do echo "$1 $i" >> "$2"; done'
       const append = (name: string) => run('sh', ['-c', script, 'sh', name, join(target, 'log')])
@@ -272,7 +272,7 @@ describe.skipIf(!need.ok).each(MODES)(titled('%s the cache', need), (_, writebac
     })
   })
 
-  test('a part of a page is changed by somebody who may not read the file', async () => {
+  test('a user who may write but not read a file can change a part of a page', async () => {
     await withUpper(writeback, async (target, upper) => {
       const change = (name: string) =>
         asNobody(
@@ -295,7 +295,7 @@ describe.skipIf(!need.ok).each(MODES)(titled('%s the cache', need), (_, writebac
     })
   })
 
-  test('setuid goes with the first write by somebody else', async () => {
+  test('setuid is removed by the first write of another user', async () => {
     await withUpper(writeback, async (target, upper) => {
       const file = join(target, 'program')
       writeFileSync(file, 'x'.repeat(5000))
@@ -310,7 +310,7 @@ describe.skipIf(!need.ok).each(MODES)(titled('%s the cache', need), (_, writebac
     })
   })
 
-  test('what is dirty comes along when a file is cut, renamed, replaced, removed, or synced by another descriptor', async () => {
+  test('unwritten data is kept when a file is truncated, renamed, replaced, removed, or synced by another descriptor', async () => {
     await withUpper(writeback, async (target, upper) => {
       const at = (name: string) => join(target, name)
       withFd(at('cut'), O_CREAT | O_RDWR, (fd) => {
@@ -344,7 +344,7 @@ describe.skipIf(!need.ok).each(MODES)(titled('%s the cache', need), (_, writebac
     })
   })
 
-  test('a file of a layer is copied up by a write that comes from nobody any more, and keeps its owner', async () => {
+  test('a write by the kernel without a calling process copies a file up and keeps its owner', async () => {
     await withUpper(writeback, async (target, upper) => {
       const writer = spawn('setpriv', [...AS_NOBODY, 'sh', '-c', STAYS_OPEN, 'sh', join(target, 'low2')])
       try {
@@ -360,7 +360,7 @@ describe.skipIf(!need.ok).each(MODES)(titled('%s the cache', need), (_, writebac
     })
   })
 
-  test('a file with holes is read as such, also while it is written', async () => {
+  test('a file with holes reads correctly, also while it is written', async () => {
     await withUpper(writeback, async (target) => {
       const file = join(target, 'sparse')
       withFd(file, O_CREAT | O_RDWR, (fd) => {
@@ -426,7 +426,7 @@ describe.skipIf(!need.ok).each([
 ] as const)(titled('a full disk of %s, %s', need), (kind, options) => {
   const isDelayed = options === 'writeback=1'
 
-  test('the error comes in time, what was whole stays so, and with room all goes on', async () => {
+  test('a full disk is reported in time, written data stays whole, and writes work again after room is made', async () => {
     await withSmallDisk(kind, options, async (target, upper, scene) => {
       const at = (name: string) => join(target, name)
       const small = 'small'.repeat(1000)

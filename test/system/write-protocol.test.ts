@@ -75,7 +75,7 @@ const play = (target: string, name: string) =>
   run(process.execPath, [client, target, name], { timeout: 60_000 })
 
 describe.skipIf(!need.ok)(titled('in a directory of the host', need), () => {
-  test.each(NAMES)('%s', async (name) => {
+  test.each(NAMES)('the write scenario works in a directory of the host: %s', async (name) => {
     await play(folder, name)
   })
 })
@@ -89,11 +89,11 @@ describe.skipIf(!need.ok).each([
     served = await serve(mode, words)
   })
 
-  test.each(NAMES)('%s', async (name) => {
+  test.each(NAMES)('the write scenario works through our mount: %s', async (name) => {
     await play(served.target, name)
   })
 
-  test('ends without an error logged and without inodes that nobody knows', async () => {
+  test('the server of the write protocol ends without an error logged and without leaked inodes', async () => {
     const lines = await end(served)
     expect(lines.filter((line) => line.startsWith('error'))).toEqual([])
     expect(lines.at(-1)).toBe('left ')

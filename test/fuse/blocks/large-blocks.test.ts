@@ -83,22 +83,25 @@ function expectBytes(offset: number, payload: Buffer): void {
 }
 
 describe('a block of 16 MiB in 16 parts', () => {
-  test.each([0, 1])('costs one decode where it is read from front to back, with %i workers', (workers) => {
-    const { store, read, drain } = pool(workers)
-    const SIZE = 256 << 10
-    for (let offset = 0; offset < LARGE_BLOCK; offset += SIZE) read(offset, SIZE)
-    const worker = workers === 0 ? store : new PartReader()
-    if (workers > 0) drain(worker)
-    const sent = [...replies()]
-    expect(sent).toHaveLength(LARGE_BLOCK / SIZE)
-    for (const { offset, error, payload } of sent) {
-      expect([error, payload.length]).toEqual([0, SIZE])
-      expectBytes(offset, payload)
-    }
-    expect([worker.decodes, worker.decoded]).toEqual([1, LARGE_BLOCK])
-  })
+  test.each([0, 1])(
+    'a large block is decoded once when it is read from front to back, with %i workers',
+    (workers) => {
+      const { store, read, drain } = pool(workers)
+      const SIZE = 256 << 10
+      for (let offset = 0; offset < LARGE_BLOCK; offset += SIZE) read(offset, SIZE)
+      const worker = workers === 0 ? store : new PartReader()
+      if (workers > 0) drain(worker)
+      const sent = [...replies()]
+      expect(sent).toHaveLength(LARGE_BLOCK / SIZE)
+      for (const { offset, error, payload } of sent) {
+        expect([error, payload.length]).toEqual([0, SIZE])
+        expectBytes(offset, payload)
+      }
+      expect([worker.decodes, worker.decoded]).toEqual([1, LARGE_BLOCK])
+    },
+  )
 
-  test('is passed over up to the part that is asked for, and begun anew for one that lies before it', () => {
+  test('a large block is decoded up to the requested part, and decoded anew for an earlier part', () => {
     const { store, read } = pool(0)
     read(9 * MAX_BLOCK_SIZE + 5, 100)
     expect([store.decodes, store.decoded]).toEqual([1, 10 * MAX_BLOCK_SIZE])
@@ -112,7 +115,7 @@ describe('a block of 16 MiB in 16 parts', () => {
     for (const { offset, payload } of replies()) expectBytes(offset, payload)
   })
 
-  test('has a slot for each part; neighbours in one READ are not decoded by two workers', () => {
+  test('each part of a large block has a slot, and one READ of neighbouring parts uses one worker', () => {
     const { pool: workers, read, drain } = pool(4)
     const idle = new Int32Array(workers.shared.queue)
     // As if all workers waited: the header of the queue counts them.
@@ -134,8 +137,8 @@ describe('a block of 16 MiB in 16 parts', () => {
   })
 })
 
-describe('slots', () => {
-  test('are never larger than the largest block', () => {
+describe('the slots of decoded blocks', () => {
+  test('a slot is never larger than the largest block', () => {
     expect(() => allocateShared(MAX_BLOCK_SIZE + 1, 64 << 20, 1)).toThrow(RangeError)
   })
 
@@ -144,7 +147,7 @@ describe('slots', () => {
     ['many layers', 4000, 4096, 3],
     ['a position beyond 1 TiB', 1, 2 ** 45, 3],
     ['many bits of the kind', 1, 4096, 2 ** 30],
-  ])('tell blocks apart by all that names them: %s', (_, source, position, kindBits) => {
+  ])('slots distinguish blocks by every part of their key: %s', (_, source, position, kindBits) => {
     const slots = new Slots(allocateShared(4096, 16 * 4096, 0))
     const index = new BlockIndex(slots)
     const block = { source, position, storedSize: 10, kindBits, maxSize: 4096 }

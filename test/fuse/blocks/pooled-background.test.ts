@@ -78,44 +78,50 @@ function isRung(): boolean {
 }
 
 describe('data workers with files of the host', () => {
-  test.each([false, true])('write decoded blocks and holes where they belong (to the disk: %s)', (toDisk) => {
-    const { background: workers, drain, isNothingPinned } = background()
-    const transfer = workers.transfer(file, toDisk)
-    const far = 2 ** 33 + 5
-    expect(transfer.write(describeThree, 100, LENGTH)).toBe('taken')
-    expect(transfer.write(describeThree, far, LENGTH)).toBe('taken')
-    expect(transfer.pending()).toBe(2)
-    expect(isRung()).toBe(false)
-    drain()
-    expect(isRung()).toBe(true)
-    expect(transfer.pending()).toBe(0)
-    expect(transfer.error).toBe(undefined)
-    for (const offset of [100, far]) {
-      const bytes = Buffer.alloc(LENGTH)
-      expect(fs.readSync(file, bytes, 0, LENGTH, offset)).toBe(LENGTH)
-      expect(bytes).toEqual(expected())
-    }
-    expect(isNothingPinned()).toBe(true)
-  })
+  test.each([false, true])(
+    'data workers write decoded blocks and holes to their positions in a host file (to the disk: %s)',
+    (toDisk) => {
+      const { background: workers, drain, isNothingPinned } = background()
+      const transfer = workers.transfer(file, toDisk)
+      const far = 2 ** 33 + 5
+      expect(transfer.write(describeThree, 100, LENGTH)).toBe('taken')
+      expect(transfer.write(describeThree, far, LENGTH)).toBe('taken')
+      expect(transfer.pending()).toBe(2)
+      expect(isRung()).toBe(false)
+      drain()
+      expect(isRung()).toBe(true)
+      expect(transfer.pending()).toBe(0)
+      expect(transfer.error).toBe(undefined)
+      for (const offset of [100, far]) {
+        const bytes = Buffer.alloc(LENGTH)
+        expect(fs.readSync(file, bytes, 0, LENGTH, offset)).toBe(LENGTH)
+        expect(bytes).toEqual(expected())
+      }
+      expect(isNothingPinned()).toBe(true)
+    },
+  )
 
-  test.each(['all', 'data', 'file system'] as const)('sync (%s), and tell what the kernel says', (kind) => {
-    const good = background()
-    const transfer = good.background.transfer(file, true)
-    expect(transfer.sync(kind)).toBe('taken')
-    expect(pendingAges(good.shared).length).toBe(1)
-    good.drain()
-    expect([transfer.pending(), transfer.error]).toEqual([0, undefined])
-    const bad = background()
-    const closed = fs.openSync(folder, 'r')
-    fs.closeSync(closed)
-    const failing = bad.background.transfer(closed, true)
-    failing.sync(kind)
-    bad.drain()
-    expect(failing.pending()).toBe(0)
-    expect(failing.error?.code).toBe('EBADF')
-  })
+  test.each(['all', 'data', 'file system'] as const)(
+    'data workers sync a host file (%s), and report the result of the kernel',
+    (kind) => {
+      const good = background()
+      const transfer = good.background.transfer(file, true)
+      expect(transfer.sync(kind)).toBe('taken')
+      expect(pendingAges(good.shared).length).toBe(1)
+      good.drain()
+      expect([transfer.pending(), transfer.error]).toEqual([0, undefined])
+      const bad = background()
+      const closed = fs.openSync(folder, 'r')
+      fs.closeSync(closed)
+      const failing = bad.background.transfer(closed, true)
+      failing.sync(kind)
+      bad.drain()
+      expect(failing.pending()).toBe(0)
+      expect(failing.error?.code).toBe('EBADF')
+    },
+  )
 
-  test('ask for what follows in the image before they read', () => {
+  test('data workers request the following data of the image before they read', () => {
     const { background: workers, drain, store } = background()
     const asked: unknown[] = []
     Object.assign(store, {
@@ -130,7 +136,7 @@ describe('data workers with files of the host', () => {
     expect(asked).toEqual([[0, BLOCK + 10, 8 << 20, 0]])
   })
 
-  test('tell of a full disk', () => {
+  test('data workers report a full disk', () => {
     const { background: workers, drain, isNothingPinned } = background()
     const full = fs.openSync('/dev/full', 'w')
     try {
@@ -145,7 +151,7 @@ describe('data workers with files of the host', () => {
     }
   })
 
-  test('write nothing of a piece with a damaged block, and log it', () => {
+  test('data workers write no part of a piece with a damaged block, and log the damage', () => {
     const { background: workers, drain, store, log, isNothingPinned } = background()
     store.damaged.add(BLOCK)
     const transfer = workers.transfer(file, false)
@@ -158,14 +164,14 @@ describe('data workers with files of the host', () => {
     expect(isNothingPinned()).toBe(true)
   })
 
-  test('are busy with as many pieces as they are, and one more', () => {
+  test('data workers report that they are busy beyond one piece each and one more', () => {
     const { background: workers } = background(16, 2)
     const transfer = workers.transfer(file, false)
     const outcomes = Array.from({ length: 4 }, (_, i) => transfer.write(describeThree, i * LENGTH, LENGTH))
     expect(outcomes).toEqual(['taken', 'taken', 'taken', 'busy'])
   })
 
-  test('are unable to take what is no block, or more than the cache holds, and busy while it is in use', () => {
+  test('data workers refuse what is no block or exceeds the cache, and report busy while the cache is in use', () => {
     const { background: workers, isNothingPinned } = background(8)
     const transfer = workers.transfer(file, false)
     expect(transfer.write((sink) => sink.file(3, 0, 10), 0, 10)).toBe('unable')
@@ -178,7 +184,7 @@ describe('data workers with files of the host', () => {
     expect(transfer.write(many, 0, 9 * BLOCK)).toBe('busy')
   })
 
-  test('are not asked where a file describes less than it should', () => {
+  test('data workers are not used for a file that describes less data than it should', () => {
     const { background: workers, isNothingPinned } = background()
     const transfer = workers.transfer(file, false)
     expect(() => transfer.write(describeThree, 0, LENGTH + 1)).toThrow(FsError)
@@ -188,7 +194,7 @@ describe('data workers with files of the host', () => {
 })
 
 describe('JobTable', () => {
-  test('gives out each place once, and again when it is free', () => {
+  test('JobTable gives out each place once, and again when it is free', () => {
     const jobs = new JobTable(allocateShared(BLOCK, 8 * BLOCK, 1))
     const taken = Array.from({ length: MAX_JOBS }, () => {
       const job = jobs.take()
@@ -204,7 +210,7 @@ describe('JobTable', () => {
     expect(jobs.take()).toBe(5)
   })
 
-  test('keeps what a job is', () => {
+  test('JobTable keeps the description of a job', () => {
     const jobs = new JobTable(allocateShared(BLOCK, 8 * BLOCK, 1))
     const segments = Int32Array.of(-1, 0, 7, 3, 4, 5)
     const token = { low: 0xffff_fffe, high: 7 }
@@ -219,7 +225,7 @@ describe('JobTable', () => {
 })
 
 describe('a bell', () => {
-  test('is rung until it is cleared', () => {
+  test('a bell stays rung until it is cleared', () => {
     clearBell(bell)
     expect(isRung()).toBe(false)
     ringBell(bell)

@@ -84,7 +84,7 @@ function pool(workers: number, slots: number, inlineLimit = 0, fileBlocks = 4) {
 }
 
 describe('PooledDataPath', () => {
-  test('gives the same bytes as the inline path, through workers and from the cache', () => {
+  test('the pooled data path gives the bytes of the inline path, through workers and from the cache', () => {
     const { fileSystem, read, drain, shared, store } = pool(1, 16)
     const ranges = [
       [0, 100],
@@ -111,7 +111,7 @@ describe('PooledDataPath', () => {
     expect(readCounters(shared).cacheHits).toBe(ranges.length + 1) // the hole alone never misses
   })
 
-  test('decodes one lone small block on the dispatcher only while the workers are idle', () => {
+  test('the dispatcher decodes a single small block itself only while the workers are idle', () => {
     const busy = pool(1, 16, BLOCK)
     busy.read(1, 0, 10)
     expect(replies().length).toBe(0)
@@ -120,7 +120,7 @@ describe('PooledDataPath', () => {
     expect(replies().map((reply) => reply.unique)).toEqual([2])
   })
 
-  test('answers a failed block with EIO, the others with their bytes, and leaves nothing pinned', () => {
+  test('a failed block is answered with EIO, other blocks with their bytes, and no slot stays pinned', () => {
     const { read, drain, store, log, slots } = pool(1, 16)
     store.damaged.add(BLOCK)
     read(1, 0, 3 * BLOCK)
@@ -134,7 +134,7 @@ describe('PooledDataPath', () => {
     for (let slot = 0; slot < slots.count; slot++) expect(slots.isPinned(slot)).toBe(false)
   })
 
-  test('answers a block that failed for another reader at once, while that one still waits', () => {
+  test('a block that failed for a waiting reader is answered at once for another reader', () => {
     const { read, slots } = pool(1, 16)
     read(1, 0, BLOCK)
     slots.setState(slots.count - 16, SLOT_FAILED)
@@ -142,7 +142,7 @@ describe('PooledDataPath', () => {
     expect(replies().map(({ unique, error }) => [unique, error])).toEqual([[2, -5]])
   })
 
-  test('forgets a failure that nobody waits for', () => {
+  test('a failed block without a waiting reader is forgotten', () => {
     const { read, store } = pool(0, 16)
     store.damaged.add(0)
     expect(() => read(1, 0, 10)).toThrow(FsError)
@@ -151,7 +151,7 @@ describe('PooledDataPath', () => {
     expect(replies().map(({ unique, error }) => [unique, error])).toEqual([[2, 0]])
   })
 
-  test('serves a READ that needs more slots than there are from the fallback', () => {
+  test('a READ that needs more slots than there are is served by the fallback', () => {
     const { read, reply, fileSystem, slots } = pool(1, 8, 0, 12)
     reply.begin()
     expect(read(1, 0, 1 << 20)).toBe('reply')
@@ -169,7 +169,7 @@ describe('BlockIndex', () => {
     maxSize: BLOCK,
   })
 
-  test('gives up the block that was used longest ago, never a pinned one', () => {
+  test('BlockIndex evicts the least recently used block, and never a pinned one', () => {
     const slots = new Slots(allocateShared(BLOCK, 8 * BLOCK, 0))
     const index = new BlockIndex(slots)
     const used = Array.from({ length: 8 }, (_, i) => index.acquire(block(i * 100))!)
@@ -183,14 +183,14 @@ describe('BlockIndex', () => {
     expect(index.has(block(0))).toBe(true)
   })
 
-  test('has no slot when all are pinned', () => {
+  test('BlockIndex gives no slot when all are pinned', () => {
     const slots = new Slots(allocateShared(BLOCK, 8 * BLOCK, 0))
     const index = new BlockIndex(slots)
     for (let i = 0; i < 8; i++) expect(index.acquire(block(i))).toBeDefined()
     expect(index.acquire(block(8))).toBeUndefined()
   })
 
-  test('does not mistake a block of another size at the same position for the same block', () => {
+  test('BlockIndex distinguishes blocks of different size at the same position', () => {
     const slots = new Slots(allocateShared(BLOCK, 8 * BLOCK, 0))
     const index = new BlockIndex(slots)
     const slot = index.acquire(block(0, 10))!
@@ -202,7 +202,7 @@ describe('BlockIndex', () => {
     expect(slots.block(other).storedSize).toBe(11)
   })
 
-  test('reuses first the slot of a block that was handed out as a whole, before it touches new memory', () => {
+  test('BlockIndex reuses the slot of a wholly read block before it takes new memory', () => {
     const slots = new Slots(allocateShared(BLOCK, 8 * BLOCK, 0))
     const index = new BlockIndex(slots)
     const store = new MemoryBlockStore()
@@ -222,7 +222,7 @@ describe('BlockIndex', () => {
     expect([read(3 * BLOCK, 1), read(4 * BLOCK, 1)].sort()).toEqual([half, whole].sort())
   })
 
-  describe('with room for 512 blocks of 128 KiB', () => {
+  describe('an index with room for 512 blocks of 128 KiB', () => {
     const SIZE = 128 << 10
     const setUp = () => {
       const slots = new Slots(allocateShared(SIZE, 512 * SIZE, 0))
@@ -239,12 +239,12 @@ describe('BlockIndex', () => {
       return { index, slots, read }
     }
 
-    test('a scan that leaves pieces of blocks unread takes the first 6 MiB only', () => {
+    test('a scan that leaves parts of blocks unread uses the first 6 MiB only', () => {
       const { read } = setUp()
       expect(read(Array.from({ length: 2000 }, (_, i) => i)).size).toBe(48)
     })
 
-    test('readers who come back to what was given up get all of it', () => {
+    test('readers that return to evicted blocks get all of their data', () => {
       const { read } = setUp()
       const again = Array.from({ length: 400 }, (_, i) => i)
       for (let round = 0; round < 3; round++) read(again)
@@ -252,7 +252,7 @@ describe('BlockIndex', () => {
       expect(read(Array.from({ length: 2000 }, (_, i) => 5000 + i)).size).toBeLessThanOrEqual(512)
     })
 
-    test('takes new memory beyond that where everything else is pinned', () => {
+    test('BlockIndex takes new memory beyond its first part when all other slots are pinned', () => {
       const { index } = setUp()
       const all = Array.from({ length: 512 }, (_, i) => index.acquire({ ...block(i), maxSize: SIZE }))
       expect(new Set(all).size).toBe(512)

@@ -43,7 +43,7 @@ function scene(workers = 2, images = 2) {
 }
 
 describe('a piece of an image', () => {
-  test('comes with what follows it, as much as there is', () => {
+  test('a fetched piece includes as much of the following data as there is', () => {
     const { fetcher, drain, reads } = scene()
     const middle = fetcher.fetch(1, 4096, 100)
     const end = fetcher.fetch(0, SIZE - 200, 100)
@@ -59,7 +59,7 @@ describe('a piece of an image', () => {
     expect(reads).toEqual([`1:4096+${FETCH_SIZE}`, `0:${SIZE - 200}+200`])
   })
 
-  test('is read without what follows where that is damaged', () => {
+  test('a piece is fetched alone if the following data is damaged', () => {
     const { fetcher, drain, bad } = scene()
     bad.add(5000)
     const piece = fetcher.fetch(0, 4096, 100)
@@ -68,7 +68,7 @@ describe('a piece of an image', () => {
     expect(piece.poll()?.content).toEqual(new Uint8Array(100).fill(1))
   })
 
-  test('that cannot be read says why', () => {
+  test('a piece that cannot be read reports the error', () => {
     const { fetcher, drain, bad } = scene()
     bad.add(4100)
     const piece = fetcher.fetch(0, 4096, 100)
@@ -82,7 +82,7 @@ describe('a piece of an image', () => {
     expect(short.poll()?.content).toMatchObject({ message: expect.stringContaining('file ends') })
   })
 
-  test('is read once for all who want it at the same time, and again for those who come later', () => {
+  test('a piece is read once for all requests at the same time, and again for later requests', () => {
     const { fetcher, drain, reads } = scene()
     const all = [fetcher.fetch(0, 4096, 4096), fetcher.fetch(0, 4096, 4096), fetcher.fetch(0, 5000, 10)]
     for (const one of all) one.poll()
@@ -96,7 +96,7 @@ describe('a piece of an image', () => {
     expect(reads.length).toBe(2)
   })
 
-  test('waits where pieces of its image hold all workers but one; other images do not', () => {
+  test('a piece waits while pieces of its image occupy all workers but one, and other images do not wait', () => {
     const { fetcher, drain, reads } = scene(3)
     const of = (source: number, place: number) => fetcher.fetch(source, place * 100_000, 10)
     const pieces = [of(0, 0), of(0, 1), of(0, 2), of(1, 0)]
@@ -108,7 +108,7 @@ describe('a piece of an image', () => {
     expect(pieces[2]?.poll()?.position).toBe(200_000)
   })
 
-  test('is collected when nobody waits for it any more: nothing runs out', () => {
+  test('a piece that no request waits for any more is collected and frees its place', () => {
     const { fetcher, drain, pool } = scene(2, 1)
     for (let round = 0; round < 4 * MAX_FETCHES; round++) {
       fetcher.fetch(0, round * 1000, 10).poll()

@@ -72,19 +72,19 @@ describe('Prefetcher', () => {
     return done
   }
 
-  test('does nothing after a single READ', () => {
+  test('the prefetcher does nothing after a single READ', () => {
     read(100, 0, BLOCK)
     expect(queue.length).toBe(0)
   })
 
-  test('decodes the rest of a file that is read from front to back', () => {
+  test('the prefetcher decodes the rest of a file that is read in order', () => {
     read(100, 0, BLOCK)
     read(100, BLOCK, BLOCK)
     expect(work()).toBeGreaterThan(0)
     expect(read(100, 2 * BLOCK, BLOCK)).toBe(0)
   })
 
-  test('decodes the files behind one that is read in order, and stays a bounded number of blocks ahead', () => {
+  test('the prefetcher decodes the files after one that is read in order, within a bounded distance', () => {
     read(100, 0, 1 << 20)
     let missed = 0
     for (let node = 101; node < 100 + FILES; node++) {
@@ -96,7 +96,7 @@ describe('Prefetcher', () => {
     expect(missed).toBe(3)
   })
 
-  test('does not guess for a reader that jumps', () => {
+  test('the prefetcher does nothing for a reader that jumps', () => {
     for (const node of [100, 117, 104, 131, 109]) {
       read(node, BLOCK, BLOCK)
       read(node, 0, BLOCK)
@@ -104,7 +104,7 @@ describe('Prefetcher', () => {
     }
   })
 
-  test('goes on when the reader comes back in order, although earlier guesses were never read', () => {
+  test('the prefetcher continues when a reader returns to sequential reads, although earlier blocks were not read', () => {
     read(100, 0, 1 << 20)
     read(101, 0, 1 << 20)
     work()
@@ -114,7 +114,7 @@ describe('Prefetcher', () => {
     expect(read(132, 0, BLOCK)).toBe(0)
   })
 
-  test('leaves nothing pinned and ends where the files end', () => {
+  test('the prefetcher leaves no block pinned and stops where the files end', () => {
     for (let node = 100; node < 100 + FILES; node++) {
       read(node, 0, 1 << 20)
       work()
@@ -124,7 +124,7 @@ describe('Prefetcher', () => {
     for (let slot = 0; slot < slots.count; slot++) expect(slots.isPinned(slot)).toBe(false)
   })
 
-  test('passes over a file that cannot be described', () => {
+  test('the prefetcher skips a file that cannot be described', () => {
     const broken = fileSystem.read.bind(fileSystem)
     fileSystem.read = (node, offset, length, sink) => {
       if (node === 102) fileSystem.getattr(node)

@@ -13,7 +13,7 @@ function deviceOn(fd: number): Device {
 }
 
 describe('receive', () => {
-  test('tells a request with its length from nothing to read', () => {
+  test('receive distinguishes a request with its length from an empty device', () => {
     // An eventfd does not block either, and gives 8 bytes once it was rung.
     const fd = openBell()
     try {
@@ -28,7 +28,7 @@ describe('receive', () => {
     }
   })
 
-  test('throws what no connection of FUSE gives', () => {
+  test('receive throws an error that no FUSE connection returns', () => {
     const fd = openSync(tmpdir(), 'r')
     try {
       expect(() => deviceOn(fd).receive()).toThrow(DeviceError)

@@ -65,7 +65,7 @@ const writeIn = (offset: number, data: string): Buffer =>
   Buffer.concat([u64(0, offset), u32(data.length, 0), u64(0), u32(0, 0), Buffer.from(data)])
 
 describe('a request that is postponed', () => {
-  test('is handled again, as it came, when its work has ended; others are served meanwhile', () => {
+  test('a postponed request is handled again unchanged after its work, and other requests are served meanwhile', () => {
     const handle = new Handle()
     const written: string[] = []
     const { protocol, ask, proceed } = server({
@@ -92,7 +92,7 @@ describe('a request that is postponed', () => {
     expect(protocol.postponed).toBe(0)
   })
 
-  test('may be postponed again', () => {
+  test('a postponed request may be postponed again', () => {
     const handles = [new Handle('more'), new Handle('more')]
     const { ask, proceed } = server({
       removexattr: () => {
@@ -108,7 +108,7 @@ describe('a request that is postponed', () => {
     expect(proceed().replies).toEqual([{ unique: 5, error: 0, payload: Buffer.alloc(0) }])
   })
 
-  test('is answered with the end of its work where that is the answer', () => {
+  test('a postponed request is answered by the end of its work if the work is its answer', () => {
     const good = new Handle()
     const bad = new Handle()
     bad.failure = new FsError('ENOSPC', 'full')
@@ -129,7 +129,7 @@ describe('a request that is postponed', () => {
     expect(calls).toBe(2)
   })
 
-  test('gets EIO and a line in the log for damage that its work met', () => {
+  test('a postponed request gets EIO and a log line if its work finds damage', () => {
     const handle = new Handle()
     handle.failure = new FsError('EIO', 'block 7 is damaged')
     const { ask, proceed, log } = server({
@@ -144,7 +144,7 @@ describe('a request that is postponed', () => {
     expect(log.join()).toContain('block 7 is damaged')
   })
 
-  test('gets EINTR once it is interrupted, where only reads are waited for', () => {
+  test('a postponed request gets EINTR after an interrupt if its work only reads', () => {
     const [reading, copying] = [new Handle(), new Handle()]
     const { protocol, ask, proceed } = server({
       removexattr: (_, name) => {

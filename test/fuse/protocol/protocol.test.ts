@@ -34,7 +34,7 @@ function server(options: { attributes?: AttributeKinds; namesTrusted?: boolean; 
 }
 
 describe('INIT', () => {
-  test('answers with our minor version, no more flags than were offered, and 1 MiB reads', () => {
+  test('INIT is answered with our minor version, no more flags than offered, and 1 MiB reads', () => {
     const { ask } = server()
     const offered = 0xffff_ffff - 2 ** 13
     const reply = ask(abi.FUSE_INIT, 0, u32(7, 99, 131072, offered, ...new Array(12).fill(0)))!
@@ -48,7 +48,7 @@ describe('INIT', () => {
     expect(reply.payload.readUInt16LE(28)).toBe(256)
   })
 
-  test('asks for access lists exactly where there may be some', () => {
+  test('INIT enables access lists only if the layers may have some', () => {
     for (const [attributes, expected] of [
       ['none', 0],
       ['no-acls', 0],
@@ -60,14 +60,14 @@ describe('INIT', () => {
     }
   })
 
-  test('does not claim a newer version than the kernel speaks', () => {
+  test('INIT does not claim a newer version than the kernel speaks', () => {
     const { ask } = server()
     const reply = ask(abi.FUSE_INIT, 0, u32(7, 31, 131072, 0, ...new Array(12).fill(0)))!
     expect(reply.payload.readUInt32LE(4)).toBe(31)
     expect(reply.payload.readUInt32LE(12)).toBe(0)
   })
 
-  test('offers version 7 to a kernel of a newer major version and refuses an old one', () => {
+  test('INIT offers version 7 to a kernel of a newer major version and refuses an old one', () => {
     const { ask, log } = server()
     const newer = ask(abi.FUSE_INIT, 0, u32(8, 0, 0, 0))!
     expect(newer.error).toBe(0)
@@ -79,7 +79,7 @@ describe('INIT', () => {
 })
 
 describe('LOOKUP, GETATTR, STATX', () => {
-  test('encodes an entry field by field', () => {
+  test('a LOOKUP reply encodes an entry field by field', () => {
     const { ask } = server()
     const { error, payload } = ask(abi.FUSE_LOOKUP, 1, cString('file'))!
     expect(error).toBe(0)
@@ -101,7 +101,7 @@ describe('LOOKUP, GETATTR, STATX', () => {
     expect(payload.readUInt32LE(120)).toBe(4096)
   })
 
-  test('answers an absent name with a cached negative entry', () => {
+  test('a LOOKUP of an absent name is answered with a cached negative entry', () => {
     const { ask } = server()
     const { error, payload } = ask(abi.FUSE_LOOKUP, 1, cString('absent'))!
     expect(error).toBe(0)
@@ -109,7 +109,7 @@ describe('LOOKUP, GETATTR, STATX', () => {
     expect(payload.readBigUInt64LE(16)).toBeGreaterThan(10n ** 9n)
   })
 
-  test('gives attributes and statx of the same node alike', () => {
+  test('GETATTR and STATX give the same attributes of a node', () => {
     const { ask } = server()
     const attr = ask(abi.FUSE_GETATTR, FILE_NODE, Buffer.alloc(16))!.payload
     const statx = ask(abi.FUSE_STATX, FILE_NODE, Buffer.alloc(24))!.payload
@@ -123,14 +123,14 @@ describe('LOOKUP, GETATTR, STATX', () => {
 })
 
 describe('errors', () => {
-  test('gives the errno of an FsError, negative', () => {
+  test('an FsError is answered with its negative errno', () => {
     const { ask, log } = server()
     expect(ask(abi.FUSE_GETATTR, 99, Buffer.alloc(16))!.error).toBe(-116)
     expect(ask(abi.FUSE_LOOKUP, FILE_NODE, cString('x'))!.error).toBe(-20)
     expect(log).toEqual([])
   })
 
-  test('logs damage with its message, and a bug with its stack, both EIO', () => {
+  test('damage is logged with its message and a bug with its stack, and both are answered with EIO', () => {
     const { ask, log } = server()
     expect(ask(abi.FUSE_LOOKUP, 1, cString('damaged'))!.error).toBe(-5)
     expect(log[0]).toContain('inode at 7: damaged')
@@ -139,7 +139,7 @@ describe('errors', () => {
     expect(ask(abi.FUSE_LOOKUP, 1, cString('file'))!.error).toBe(0)
   })
 
-  test('answers unknown opcodes with ENOSYS and every write with EROFS', () => {
+  test('an unknown opcode is answered with ENOSYS, and every write with EROFS', () => {
     const { ask } = server()
     expect(ask(9999, 1)!.error).toBe(-38)
     for (const opcode of [4, 6, 8, 9, 10, 11, 12, 13, 16, 21, 24, 35, 43, 45, 47, 51]) {
@@ -150,7 +150,7 @@ describe('errors', () => {
     }
   })
 
-  test('answers every proper prefix of a request with an error, or with nothing where none is due', () => {
+  test('every proper prefix of a request is answered with an error, or with nothing if it needs no reply', () => {
     const { send } = server()
     const samples: [number, Buffer][] = [
       [abi.FUSE_LOOKUP, cString('file')],
@@ -168,7 +168,7 @@ describe('errors', () => {
     }
   })
 
-  test('answers a message whose header lies about its length with EIO', () => {
+  test('a message whose header gives a wrong length is answered with EIO', () => {
     const { send } = server()
     const bytes = message(abi.FUSE_STATFS, 1, Buffer.alloc(0))
     bytes.writeUInt32LE(48, 0)
@@ -177,7 +177,7 @@ describe('errors', () => {
 })
 
 describe('READDIR and READDIRPLUS', () => {
-  test('packs entries padded to 8 bytes and stops where the buffer is full', () => {
+  test('READDIR pads entries to 8 bytes and stops where the buffer is full', () => {
     const { ask } = server()
     const whole = ask(abi.FUSE_READDIR, 1, readIn(0, 4096))!.payload
     expect(whole.length).toBe(4 * 32)
@@ -189,7 +189,7 @@ describe('READDIR and READDIRPLUS', () => {
     expect(ask(abi.FUSE_READDIR, 1, readIn(4, 4096))!.payload.length).toBe(0)
   })
 
-  test('gives no node for the dots and the same entry as LOOKUP for the rest', () => {
+  test('READDIRPLUS gives no node for . and .., and the entry of LOOKUP for other names', () => {
     const { ask } = server()
     const plus = ask(abi.FUSE_READDIRPLUS, 1, readIn(0, 4096))!.payload
     expect(plus.readBigUInt64LE(0)).toBe(0n)
@@ -199,7 +199,7 @@ describe('READDIR and READDIRPLUS', () => {
 })
 
 describe('the other operations', () => {
-  test('reads across blocks, holes and the end of the file', () => {
+  test('READ crosses blocks, holes and the end of the file', () => {
     const { ask, fileSystem } = server()
     const content = fileSystem.content()
     for (const [offset, size] of [
@@ -215,7 +215,7 @@ describe('the other operations', () => {
     }
   })
 
-  test('answers EIO for a damaged block, and the others still read', () => {
+  test('READ of a damaged block is answered with EIO, and other blocks are still read', () => {
     const { ask, store } = server()
     store.damaged.add(4096)
     expect(ask(abi.FUSE_READ, FILE_NODE, readIn(0, 4096))!.error).toBe(0)
@@ -224,7 +224,7 @@ describe('the other operations', () => {
     expect(ask(abi.FUSE_READ, FILE_NODE, readIn(0, 8192))!.error).toBe(0)
   })
 
-  test('follows the size convention of extended attributes', () => {
+  test('GETXATTR and LISTXATTR follow the size convention of extended attributes', () => {
     const { ask } = server()
     const get = (size: number, name: string) =>
       ask(abi.FUSE_GETXATTR, FILE_NODE, Buffer.concat([u32(size, 0), cString(name)]))!
@@ -237,7 +237,7 @@ describe('the other operations', () => {
     expect(ask(abi.FUSE_LISTXATTR, FILE_NODE, u32(14, 0))!.error).toBe(-34)
   })
 
-  test('names attributes of trusted. to uid 0 of a mount of root alone', () => {
+  test('attributes of trusted. are listed only for uid 0 of a mount by root', () => {
     for (const namesTrusted of [false, true]) {
       for (const uid of [0, 1000]) {
         const { send, fileSystem } = server({ namesTrusted })
@@ -252,7 +252,7 @@ describe('the other operations', () => {
     }
   })
 
-  test('says that there are no attributes where there can be none, and lists none', () => {
+  test('GETXATTR is answered with EOPNOTSUPP, and LISTXATTR with an empty list, for an image without attributes', () => {
     const { ask, fileSystem, log } = server({ attributes: 'none' })
     fileSystem.names = []
     expect(ask(abi.FUSE_GETXATTR, FILE_NODE, Buffer.concat([u32(0, 0), cString('user.a')]))!.error).toBe(-38)
@@ -260,7 +260,7 @@ describe('the other operations', () => {
     expect(log).toEqual([])
   })
 
-  test('forgets without a reply', () => {
+  test('FORGET gets no reply', () => {
     const { ask, fileSystem } = server()
     expect(ask(abi.FUSE_FORGET, FILE_NODE, u64(3))).toBeUndefined()
     expect(
@@ -273,7 +273,7 @@ describe('the other operations', () => {
     ])
   })
 
-  test('reads links, seeks, and tells of the file system', () => {
+  test('READLINK, LSEEK and STATFS are answered', () => {
     const { ask } = server()
     expect(ask(abi.FUSE_READLINK, LINK_NODE)!.payload.toString()).toBe('goal')
     const seek = (whence: number) =>
@@ -288,7 +288,7 @@ describe('the other operations', () => {
     expect(ask(abi.FUSE_DESTROY, 1)!.error).toBe(0)
   })
 
-  test('with --debug, shows the arguments as the handler got them, and the outcome', () => {
+  test('--debug logs the decoded arguments and the outcome of a request', () => {
     const { ask, log } = server({ debug: true, attributes: 'all' })
     const getxattrIn = Buffer.concat([u32(0, 0), cString('user.a\nb')])
     ask(abi.FUSE_LOOKUP, 1, cString('file'))
@@ -317,7 +317,7 @@ describe('the other operations', () => {
     ])
   })
 
-  test('names every opcode once', () => {
+  test('every opcode has a name of its own', () => {
     const names = [...OPERATIONS.values()].map((operation) => operation.name)
     expect(new Set(names).size).toBe(names.length)
   })

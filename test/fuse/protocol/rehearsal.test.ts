@@ -31,7 +31,7 @@ function stepsOf(rehearsal: Rehearsal): number {
 }
 
 describe('rehearsal', () => {
-  test('lists the tree, looks up every name, reads no data, and ends', () => {
+  test('the rehearsal lists the tree, looks up every name, reads no data, and ends', () => {
     const fileSystem = new WatchedFileSystem()
     expect(stepsOf(new Rehearsal(fileSystem))).toBeGreaterThan(0)
     const names: Name[] = []
@@ -49,7 +49,7 @@ describe('rehearsal', () => {
     expect(fileSystem.reads).toBe(0)
   })
 
-  test('ends silently where the tree is damaged, or a handler has a bug', () => {
+  test('the rehearsal ends without an error if the tree is damaged or a handler has a bug', () => {
     for (const error of [new FsError('EIO', 'damaged'), new TypeError('bug')]) {
       class Broken extends MemoryFileSystem {
         override readdir(): void {
@@ -60,14 +60,14 @@ describe('rehearsal', () => {
     }
   })
 
-  test('is over where the image cannot be opened any more', () => {
+  test('the rehearsal ends if the image cannot be opened any more', () => {
     const work = rehearse(() => {
       throw new FsError('EIO', 'file ends')
     })
     expect(work()).toBe(false)
   })
 
-  test('is over when everything was seen, and begins anew for nobody', () => {
+  test('the rehearsal ends when it has seen everything, and does not start again', () => {
     let opened = 0
     const work = rehearse(() => {
       opened += 1
@@ -79,7 +79,7 @@ describe('rehearsal', () => {
     expect(opened).toBe(1)
   })
 
-  test('ends in a tree without end, and never takes long for one step', () => {
+  test('the rehearsal ends in an endless tree, and each of its steps is short', () => {
     let listed = 0
     class Endless extends MemoryFileSystem {
       override readdir(node: NodeId, cookie: number, sink: Parameters<MemoryFileSystem['readdir']>[2]): void {

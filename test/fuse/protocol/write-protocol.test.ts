@@ -198,22 +198,25 @@ function codeOf(call: () => unknown): string | undefined {
 }
 
 describe('requests that change something', () => {
-  test.each(REQUESTS)('%s is handed on field by field', (_, opcode, body, call) => {
+  test.each(REQUESTS)('the request %s is passed on field by field', (_, opcode, body, call) => {
     const { ask, calls, log } = server()
     expect(ask(opcode, body).error).toBe(0)
     expect(calls).toEqual([call])
     expect(log).toEqual([])
   })
 
-  test.each(REQUESTS)('every proper prefix of %s is EIO and changes nothing', (_, opcode, body) => {
-    const { ask, calls } = server()
-    for (let length = 0; length < body.length; length++) {
-      expect(ask(opcode, body.subarray(0, length)).error, `${length} bytes`).toBe(-5)
-    }
-    expect(calls).toEqual([])
-  })
+  test.each(REQUESTS)(
+    'every proper prefix of the request %s is EIO and changes nothing',
+    (_, opcode, body) => {
+      const { ask, calls } = server()
+      for (let length = 0; length < body.length; length++) {
+        expect(ask(opcode, body.subarray(0, length)).error, `${length} bytes`).toBe(-5)
+      }
+      expect(calls).toEqual([])
+    },
+  )
 
-  test('are shown with their arguments by --debug', () => {
+  test('--debug logs write requests with their arguments', () => {
     const { ask, log } = server({ debug: true })
     for (const [, opcode, body] of REQUESTS) ask(opcode, body)
     const lines = log.filter((line) => line.startsWith('debug'))
@@ -224,7 +227,7 @@ describe('requests that change something', () => {
     )
   })
 
-  test('have a row each in place of EROFS, under the same name', () => {
+  test('every operation that is EROFS in a read-only mount has a write operation of the same name', () => {
     for (const [opcode, { name }] of WRITE_OPERATIONS) {
       expect(OPERATIONS.get(opcode)?.name ?? name).toBe(name)
     }
@@ -247,7 +250,7 @@ describe('SETATTR', () => {
     [abi.FATTR_SIZE + abi.FATTR_KILL_SUIDGID, { size: 0x1_1213_1415, killPrivileges: true }],
     [abi.FATTR_ATIME + abi.FATTR_ATIME_NOW, { atime: 'now' }],
     [abi.FATTR_MTIME + abi.FATTR_MTIME_NOW, { mtime: 'now' }],
-  ])('valid %i changes %j', (valid, changes) => {
+  ])('SETATTR with valid %i changes %j', (valid, changes) => {
     const { ask, calls } = server()
     const { payload } = ask(abi.FUSE_SETATTR, setattrIn(valid))
     expect(calls).toEqual([['setattr', NODE, changes]])
@@ -258,7 +261,7 @@ describe('SETATTR', () => {
   // What remains of taking setuid away before a write, with and without the file's handle.
   // And of chown(2) without ids; with the write-back cache the kernel tells the time of change along with it.
   test.each([0, 2 ** 6, abi.FATTR_CTIME])(
-    'valid %i takes privileges away for the owner and for who may write',
+    'SETATTR with valid %i removes privileges for the owner and for a caller with write access',
     (valid) => {
       const file = statOf(77, MODE, 5)
       const asked = (stat: Stat) => {
@@ -280,7 +283,7 @@ describe('SETATTR', () => {
     },
   )
 
-  test('answers a size that no file can have with EFBIG, and says nothing in the log', () => {
+  test('a size that no file can have is answered with EFBIG, without a log line', () => {
     const { ask, calls, log } = server()
     expect(ask(abi.FUSE_SETATTR, setattrIn(abi.FATTR_SIZE, 2n ** 62n)).error).toBe(-27)
     expect(ask(abi.FUSE_WRITE, writeIn(2n ** 60n, 0, 0)).error).toBe(-27)
@@ -291,7 +294,7 @@ describe('SETATTR', () => {
 })
 
 describe('replies', () => {
-  test('give the new entry, after TMPFILE with an open file that has no handle', () => {
+  test('MKDIR is answered with the new entry, and TMPFILE with the entry and an open file without a handle', () => {
     const { ask } = server()
     const entry = ask(abi.FUSE_MKDIR, Buffer.concat([u32(0, 0), cString('d')])).payload
     expect(entry.length).toBe(128)
@@ -301,7 +304,7 @@ describe('replies', () => {
     expect(made.subarray(128)).toEqual(Buffer.concat([u64(0), u32(2, 0)]))
   })
 
-  test('count bytes', () => {
+  test('WRITE and COPY_FILE_RANGE are answered with the number of bytes', () => {
     const { ask } = server()
     expect(ask(abi.FUSE_WRITE, writeIn(0, 0, 0)).payload).toEqual(u32(321, 0))
     const copy = u64(0, 0, 1, 0, 0, 1, 0)
@@ -309,7 +312,7 @@ describe('replies', () => {
     expect(ask(abi.FUSE_COPY_FILE_RANGE_64, copy).payload).toEqual(u64(123))
   })
 
-  test('leave opening and closing to the kernel', () => {
+  test('OPEN, OPENDIR, CREATE, FLUSH and ACCESS are left to the kernel', () => {
     const { ask, calls } = server()
     for (const opcode of [
       abi.FUSE_OPEN,
@@ -325,13 +328,13 @@ describe('replies', () => {
   })
 })
 
-describe('what a host cannot do', () => {
-  test('is never answered with ENOSYS, which the kernel would remember for the whole mount', () => {
+describe('a host without an operation', () => {
+  test('an operation that the host lacks is never answered with ENOSYS, which the kernel would remember', () => {
     const { ask } = server({ failure: new FsError('ENOSYS', 'not on this host') })
     for (const [name, opcode, body] of REQUESTS) expect(ask(opcode, body).error, name).toBe(-95)
   })
 
-  test('is no attribute where attributes are asked for', () => {
+  test('GETXATTR is answered with ENODATA on a host without attributes', () => {
     const { ask } = server({ failure: new FsError('EOPNOTSUPP', 'no attributes here') })
     const acl = Buffer.concat([u32(4096, 0), cString('system.posix_acl_access')])
     expect(ask(abi.FUSE_GETXATTR, acl).error).toBe(-61)
@@ -340,7 +343,7 @@ describe('what a host cannot do', () => {
 })
 
 describe('WRITE', () => {
-  test('takes 1 MiB at once', () => {
+  test('WRITE accepts 1 MiB in one request', () => {
     const { ask, calls } = server()
     const data = Buffer.alloc(MAX_WRITE, 'pattern')
     expect(ask(abi.FUSE_WRITE, Buffer.concat([writeIn(7, data.length, 0), data])).error).toBe(0)
@@ -355,7 +358,7 @@ describe('IOCTL', () => {
   const ioctlIn = (command: number, data: Buffer, room = data.length): Buffer =>
     Buffer.concat([u64(0), u32(0, command), u64(0), u32(data.length, room), data])
 
-  test('reads and sets the flags of chattr(1) in both forms', () => {
+  test('IOCTL reads and sets the flags of chattr(1) in both forms', () => {
     const { ask, calls } = server({ flags: Uint8Array.of(0x10, 0x20, 0x30, 0x40) })
     const got = ask(abi.FUSE_IOCTL, ioctlIn(abi.FS_IOC_GETFLAGS, Buffer.alloc(0), 4)).payload
     expect(got).toEqual(Buffer.concat([u32(0, 0, 0, 0), u32(0x4030_2010)]))
@@ -369,7 +372,7 @@ describe('IOCTL', () => {
     ])
   })
 
-  test('refuses all others, and what is too short', () => {
+  test('IOCTL refuses other commands and arguments that are too short', () => {
     const { ask, calls } = server()
     // TCGETS: isatty(3).
     expect(ask(abi.FUSE_IOCTL, ioctlIn(0x5401, Buffer.alloc(0))).error).toBe(-25)
@@ -382,10 +385,10 @@ describe('IOCTL', () => {
   })
 })
 
-describe('OPEN where files are copied up when they are opened', () => {
+describe('OPEN with copy-up on open', () => {
   const open = (flags: number) => u32(flags, 0)
 
-  test('copies for those who write, and is answered without a handle', () => {
+  test('OPEN for writing copies a file up, and is answered without a handle', () => {
     const { ask, calls } = server({ copyUpAtOpen: true })
     for (const flags of [0, 0x8000]) expect(ask(abi.FUSE_OPEN, open(flags)).error).toBe(0)
     expect(calls).toEqual([])
@@ -402,7 +405,7 @@ describe('OPEN where files are copied up when they are opened', () => {
 })
 
 describe('COPY_FILE_RANGE', () => {
-  test('copies so much at once that others do not wait long', () => {
+  test('COPY_FILE_RANGE copies a limited amount in one request', () => {
     const { ask, calls } = server()
     ask(abi.FUSE_COPY_FILE_RANGE_64, u64(0, 0, 1, 0, 0, 2n ** 63n - 1n, 0))
     expect(calls).toEqual([['copyFileRange', NODE, 0, 1, 0, 16 << 20]])
@@ -416,13 +419,13 @@ describe('RENAME2', () => {
     [1, 'noreplace', false],
     [2, 'exchange', false],
     [4, 'replace', true],
-  ])('flags %i', (flags, mode, whiteout) => {
+  ])('RENAME2 passes on the flags %i', (flags, mode, whiteout) => {
     const { ask, calls } = server()
     ask(abi.FUSE_RENAME2, Buffer.concat([u64(5), u32(flags, 0), cString('a'), cString('b')]))
     expect(calls).toEqual([['rename', NODE, 'a', 5, 'b', mode, whiteout]])
   })
 
-  test.each([3, 6, 8, 0x8000_0001])('refuses flags %i', (flags) => {
+  test.each([3, 6, 8, 0x8000_0001])('RENAME2 refuses the flags %i', (flags) => {
     const { ask, calls } = server()
     const body = Buffer.concat([u64(5), u32(flags, 0), cString('a'), cString('b')])
     expect(ask(abi.FUSE_RENAME2, body).error).toBe(-22)
@@ -435,14 +438,14 @@ describe('SETXATTR', () => {
   const extended = (flags: number, extension: number, name: string) =>
     Buffer.concat([u32(2, flags, extension, 0), cString(name), Buffer.from('ab')])
 
-  test('has a longer structure once that was agreed on', () => {
+  test('SETXATTR has its longer structure after INIT has agreed on it', () => {
     const { ask, calls } = server({ offered: abi.FUSE_SETXATTR_EXT })
     expect(ask(abi.FUSE_SETXATTR, extended(2, 0, 'user.x')).error).toBe(0)
     expect(calls).toEqual([['setxattr', NODE, 'user.x', Buffer.from('ab'), 'replace']])
     expect(ask(abi.FUSE_SETXATTR, extended(3, 0, 'user.x')).error).toBe(-22)
   })
 
-  test('takes setgid away where an access list is set from outside of the group', () => {
+  test('SETXATTR of an access list removes setgid for a caller outside of the group', () => {
     const { ask, calls } = server({ offered: abi.FUSE_SETXATTR_EXT })
     expect(ask(abi.FUSE_SETXATTR, extended(0, 1, ACL)).error).toBe(0)
     expect(calls).toEqual([
@@ -452,7 +455,7 @@ describe('SETXATTR', () => {
     ])
   })
 
-  test('leaves a mode without setgid alone', () => {
+  test('SETXATTR of an access list keeps a mode without setgid', () => {
     const { ask, calls } = server({ offered: abi.FUSE_SETXATTR_EXT, stat: statOf(1, 0o100755, 0) })
     ask(abi.FUSE_SETXATTR, extended(0, 1, ACL))
     expect(calls.map(([name]) => name)).toEqual(['setxattr', 'getattr'])
@@ -463,7 +466,7 @@ describe('INIT of a writable mount', () => {
   const ALL = 0xffff_ffff
   const flagsOf = (options: Options) => server({ offered: ALL, ...options }).init!.readUInt32LE(12)
 
-  test('asks for 1 MiB writes and for what the write side needs', () => {
+  test('INIT of a writable mount enables 1 MiB writes and the flags for changes', () => {
     const { init } = server({ offered: ALL })
     expect(init!.readUInt32LE(20)).toBe(1 << 20)
     expect(init!.readUInt16LE(28)).toBe(256)
@@ -476,7 +479,7 @@ describe('INIT of a writable mount', () => {
     for (const bit of [1, 3, 4, 10, 12, 14, 15, 19]) expect((flags >>> bit) & 1, `bit ${bit}`).toBe(0)
   })
 
-  test('asks for the write-back cache unless told otherwise, and tells the file system that it has it', () => {
+  test('INIT enables the write-back cache unless it is switched off, and the file system learns of it', () => {
     expect((flagsOf({ writebackCache: true }) >>> 16) & 1).toBe(1)
     expect((flagsOf({ writebackCache: false }) >>> 16) & 1).toBe(0)
     expect(server({ offered: ALL }).calls).toEqual([['clientKeepsTimes']])
@@ -484,7 +487,7 @@ describe('INIT of a writable mount', () => {
     expect(server({ offered: ALL - 2 ** 16 }).calls).toEqual([])
   })
 
-  test('leaves holes to the kernel where that has data of its own', () => {
+  test('LSEEK is left to the kernel if the kernel has a write-back cache', () => {
     const lseek = (writebackCache: boolean): number => {
       const { ask } = server({ offered: ALL, writebackCache })
       return ask(abi.FUSE_LSEEK, Buffer.concat([u64(0, 5), u32(3, 0)])).error
@@ -493,7 +496,7 @@ describe('INIT of a writable mount', () => {
     expect(lseek(false)).toBe(0)
   })
 
-  test('takes no flag that was not offered', () => {
+  test('INIT of a writable mount sets no flag that was not offered', () => {
     expect(flagsOf({ offered: 2 ** 20, writebackCache: true })).toBe(2 ** 20)
   })
 })
@@ -520,11 +523,11 @@ describe('a host file that ends early', () => {
     return { error: reply.readInt32LE(4), payload: reply.subarray(16), log }
   }
 
-  test('is a short answer where it may be changed', () => {
+  test('READ of a host file that ends early is short if short reads are allowed', () => {
     expect(ask(true)).toEqual({ error: 0, payload: Buffer.alloc(50, 100), log: [] })
   })
 
-  test('is damage where it may not', () => {
+  test('READ of a host file that ends early is EIO if short reads are not allowed', () => {
     const { error, log } = ask(false)
     expect(error).toBe(-5)
     expect(log[0]).toContain('file ends at 150, expected 50 more bytes')

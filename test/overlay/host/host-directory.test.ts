@@ -68,7 +68,7 @@ function bytesOf({ fd, position, length }: Extent): string {
 
 const coded = (code: string) => expect.objectContaining({ code })
 
-test('names are bytes, listed in byte order, and a position leads on', () => {
+test('names of a host directory are bytes in byte order, and a listing resumes at a position', () => {
   for (const name of ['b', 'a', '\xff\xfe', 'c'])
     writeFileSync(Buffer.from(`${folder}/${name}`, 'latin1'), name)
   const layer = hostLayer()
@@ -81,7 +81,7 @@ test('names are bytes, listed in byte order, and a position leads on', () => {
   expect(layer.lookup(layer.root, 'none')).toBeUndefined()
 })
 
-test('hard links share the inode, and refs stay what they were', () => {
+test('hard links in a host directory share the inode, and their refs do not change', () => {
   mkdirSync(join(folder, 'd'))
   writeFileSync(join(folder, 'f'), 'x')
   linkSync(join(folder, 'f'), join(folder, 'd', 'g'))
@@ -93,7 +93,7 @@ test('hard links share the inode, and refs stay what they were', () => {
   expect(layer.lookup(layer.root, 'f')).toEqual(f)
 })
 
-test('data comes as open descriptors, clipped at the end', () => {
+test('data of a host file comes as open descriptors, clipped at the end of the file', () => {
   writeFileSync(join(folder, 'f'), '0123456789')
   const layer = hostLayer()
   expect(extents(layer, 'f', 2, 5).map(bytesOf)).toEqual(['23456'])
@@ -101,7 +101,7 @@ test('data comes as open descriptors, clipped at the end', () => {
   expect(extents(layer, 'f', 10, 1)).toEqual([])
 })
 
-test('a descriptor that was given out never comes to mean another file', () => {
+test('a descriptor that was handed out never refers to another file later', () => {
   const count = 9
   for (let i = 0; i < count; i++) writeFileSync(join(folder, `f${i}`), `content ${i}`)
   const layer = hostLayer({ openFiles: 3 })
@@ -116,7 +116,7 @@ test('a descriptor that was given out never comes to mean another file', () => {
   expect(extents(layer, 'f0', 0, 9).map(bytesOf)).toEqual(['content 0'])
 })
 
-test('data and holes are those of the host file', () => {
+test('data and holes of a layer file are those of the host file', () => {
   const fd = openSync(join(folder, 'sparse'), 'w')
   ftruncateSync(fd, 3 << 20)
   writeSync(fd, 'x', 1 << 20)
@@ -132,7 +132,7 @@ test('data and holes are those of the host file', () => {
   expect(() => layer.seek(ref, 3 << 20, 'hole')).toThrow(coded('ENXIO'))
 })
 
-test('paths longer than 4 095 characters work', () => {
+test('a host directory resolves paths longer than 4 095 characters', () => {
   const part = 'p'.repeat(200)
   const home = process.cwd()
   try {
@@ -153,7 +153,7 @@ test('paths longer than 4 095 characters work', () => {
   expect(layer.openDirectory(at, 0).next()?.name).toBe('deep')
 })
 
-test('more directories than are kept open, deeper than they are, still resolve', () => {
+test('a host directory resolves more and deeper directories than it keeps open', () => {
   const parts = Array.from({ length: 150 }, (_, i) => `d${i}`)
   mkdirSync(join(folder, ...parts), { recursive: true })
   const layer = hostLayer()
@@ -164,7 +164,7 @@ test('more directories than are kept open, deeper than they are, still resolve',
   expect(layer.openDirectory(refs[0]!, 0).next()?.name).toBe('d1')
 })
 
-test('a file that was replaced is stale, not another file', () => {
+test('a host file that was replaced is ESTALE', () => {
   writeFileSync(join(folder, 'f'), 'old')
   writeFileSync(join(folder, 'g'), 'new')
   const layer = hostLayer()
@@ -175,7 +175,7 @@ test('a file that was replaced is stale, not another file', () => {
   expect(() => layer.stat(999)).toThrow(coded('ESTALE'))
 })
 
-test('what is no directory, link or file says so', () => {
+test('an operation on a host file of the wrong type fails with the errno for that type', () => {
   writeFileSync(join(folder, 'f'), '')
   symlinkSync('/nonexistent', join(folder, 'l'))
   const layer = hostLayer()
@@ -192,7 +192,7 @@ test('what is no directory, link or file says so', () => {
   expect(() => new HostDirectoryLayer(join(folder, 'none'))).toThrow(coded('ENOENT'))
 })
 
-test('merges with other layers', () => {
+test('a host directory merges with other layers', () => {
   mkdirSync(join(folder, 'd'))
   writeFileSync(join(folder, 'd', 'host'), 'x')
   writeFileSync(join(folder, '.wh.gone'), '')

@@ -19,7 +19,7 @@ function makeLink(path: string, size: number): void {
 /** More than PATH_MAX; more than memory; more than an array can have. */
 const SIZES = [0, 4097, 2 ** 31, 60 * 2 ** 30]
 
-test('a recorded link whose file is no target is EIO, and takes no memory for its size', async () => {
+test('a recorded link whose file holds no valid target is EIO, and allocates no memory for its size', async () => {
   await withTempDir((folder) => {
     const root = join(folder, 'l')
     mkdirSync(root)
@@ -38,7 +38,7 @@ test('a recorded link whose file is no target is EIO, and takes no memory for it
   })
 })
 
-test('so it is in an upper directory', () => {
+test('a recorded link without a valid target is EIO in an upper directory too', () => {
   withTree(
     ['d/'],
     (scene) => {

@@ -18,7 +18,7 @@ function build(heldBytes?: number) {
 
 const EXPECTED = Array.from({ length: LAYERS }, (_, index) => `of${index}`).sort()
 
-test('a layer that stands thousands of times costs as much as one', () => {
+test('a layer that appears thousands of times costs as much memory as one', () => {
   const one = layer('one', 'd/e/f\nd/g')
   const before = { ...one.calls }
   const tree = new MergedTree(Array.from({ length: 4096 }, () => one))
@@ -29,7 +29,7 @@ test('a layer that stands thousands of times costs as much as one', () => {
   for (const count of calls) expect(count).toBeLessThan(40)
 })
 
-test('known directories hold no more than the bound, and are found again with all that they show', () => {
+test('the tree holds no more directories than its bound, and finds dropped ones again unchanged', () => {
   const { tree } = build(HELD)
   const nodes: NodeId[] = []
   for (let i = 0; i < DIRECTORIES; i++) {
@@ -46,7 +46,7 @@ test('known directories hold no more than the bound, and are found again with al
   })
 })
 
-test('what is held is not read again, and what is not costs one look into each layer for each name of the path', () => {
+test('a held directory is not read again, and a dropped one costs one lookup per layer and path component', () => {
   for (const [heldBytes, lookups] of [
     [8 << 20, LAYERS],
     [0, LAYERS * 3],
@@ -60,7 +60,7 @@ test('what is held is not read again, and what is not costs one look into each l
   }
 })
 
-test('a directory outlives its parent that the kernel forgets first, and both are gone in the end', () => {
+test('a directory outlives a parent that the kernel forgets first, and both are freed in the end', () => {
   for (const heldBytes of [8 << 20, 0]) {
     const { tree } = build(heldBytes)
     const parent = tree.lookup(1, 'd3')!.nodeId
@@ -76,7 +76,7 @@ test('a directory outlives its parent that the kernel forgets first, and both ar
   }
 })
 
-test('a directory below many that are not held any more is found again without recursion', () => {
+test('a directory below many dropped directories is found again without recursion', () => {
   const path = Array.from({ length: 3000 }, () => 'd').join('/')
   const others = Array.from({ length: 60 }, (_, i) => `o${i}`)
   const layers = ['one', 'two'].map((name) =>

@@ -98,7 +98,7 @@ class Comparison {
   }
 }
 
-test(`${SEEDS} random stacks are what applying layer upon layer gives`, () => {
+test(`${SEEDS} random stacks of layers match the model that applies layer after layer`, () => {
   let seen = 0
   let merged = 0
   const kinds = new Set<number>()
@@ -125,7 +125,7 @@ test(`${SEEDS} random stacks are what applying layer upon layer gives`, () => {
   expect(kinds.has(S_IFCHR) && kinds.has(S_IFREG)).toBe(true)
 }, 120_000)
 
-test('stacks in which layers stand several times are what applying layer upon layer gives', () => {
+test('stacks with repeated layers match the model that applies layer after layer', () => {
   let seen = 0
   for (let seed = 1; seed <= 120; seed++) {
     const random = new Random(seed * 7 + 1)

@@ -10,7 +10,7 @@ const failsWith = (code: string, message: RegExp) =>
 describe('node ids and inode numbers', () => {
   const build = () => [layer('low', 'd/a\nf\nonly/x'), layer('mid', 'd/b'), layer('top', 'd/c\ng')]
 
-  test('are the same at every mount and do not depend on the order of lookups', () => {
+  test('node ids are the same at every mount and do not depend on the order of lookups', () => {
     const one = new MergedTree(build())
     const two = new MergedTree(build())
     const all = ['f', 'g', 'd', 'd/a', 'd/b', 'd/c', 'only', 'only/x']
@@ -20,7 +20,7 @@ describe('node ids and inode numbers', () => {
     expect(ids.every((id) => id > ROOT_NODE_ID)).toBe(true)
   })
 
-  test('st_ino is the number in the layer after those of the layers below, in stat and in listings', () => {
+  test('st_ino continues after the numbers of the layers below, in stat and in listings', () => {
     const layers = build()
     const tree = new MergedTree(layers)
     const shown = (index: number, path: string) => index * 1_000_000 + layers[index]!.at(path) + 1
@@ -41,7 +41,7 @@ describe('node ids and inode numbers', () => {
     expect(entryAt(tree, 'a')?.stat.nlink).toBe(2)
   })
 
-  test('the same layer standing twice gives distinct nodes, and its lower copy adds nothing', () => {
+  test('a layer that appears twice has distinct nodes, and its lower copy adds no names', () => {
     const twice = layer('twice', 'd/f\nd/.wh.f\nw c 0 0\ng')
     const tree = new MergedTree([twice, layer('between', 'd/k\nw'), twice])
     expect(paths(tree)).toEqual(['d/^', 'd/f', 'd/k', 'g'])
@@ -64,7 +64,7 @@ describe('node ids and inode numbers', () => {
     expect(names(tree)).toEqual(['d', 'same'])
   })
 
-  test('layers that need more than 2^53 ids are refused, and so is a ref outside its span', () => {
+  test('layers that need more than 2^53 ids are refused, and so is a ref outside of its span', () => {
     const wide = layer('wide', 'f')
     wide.refSpan = 2 ** 51
     expect(() => new MergedTree([wide])).not.toThrow()
@@ -76,7 +76,7 @@ describe('node ids and inode numbers', () => {
     expect(() => tree.lookup(ROOT_NODE_ID, 'b')).toThrow(failsWith('EIO', /layer narrow: inode reference 2/))
   })
 
-  test('ids that nobody has are stale', () => {
+  test('an unknown node id is ESTALE', () => {
     const tree = new MergedTree(build())
     for (const id of [0, 2, 15, -1, 2 ** 52, Number.NaN, 1.5]) {
       expect(() => tree.getattr(id)).toThrow(expect.objectContaining({ code: 'ESTALE' }))
@@ -84,8 +84,8 @@ describe('node ids and inode numbers', () => {
   })
 })
 
-describe('what is kept in memory', () => {
-  test('only merged directories that the kernel knows, and nothing after the last forget', () => {
+describe('nodes in memory', () => {
+  test('only merged directories known to the kernel are held, and none after the last forget', () => {
     const tree = new MergedTree([layer('low', 'a/b/x\nu/v/w'), layer('top', 'a/b/y')])
     const a = nodeAt(tree, 'a')
     const b = nodeAt(tree, 'a/b')
@@ -106,7 +106,7 @@ describe('what is kept in memory', () => {
     expect(nodeAt(tree, 'a/b')).toBe(b)
   })
 
-  test('a taken READDIRPLUS entry counts as a lookup, a refused one does not', () => {
+  test('a READDIRPLUS entry counts as a lookup only if the sink takes it', () => {
     const tree = new MergedTree([layer('low', 'a/x\nb/x'), layer('top', 'a/y\nb/y')])
     let room = 3
     tree.readdir(ROOT_NODE_ID, 0, { plus: true, add: () => room-- > 0 })
@@ -115,7 +115,7 @@ describe('what is kept in memory', () => {
     expect(tree.state.directories).toBe(0)
   })
 
-  test("'.' is the node again, '..' its parent where that is known", () => {
+  test("'.' is the node itself, and '..' is its parent if the parent is known", () => {
     const tree = new MergedTree([layer('low', 'a/b/x\nu/f'), layer('top', 'a/b/y')])
     const [a, b, u] = [nodeAt(tree, 'a'), nodeAt(tree, 'a/b'), nodeAt(tree, 'u')]
     expect(tree.lookup(b, '.')?.nodeId).toBe(b)
@@ -130,7 +130,7 @@ describe('what is kept in memory', () => {
     expect(tree.state.directories).toBe(0)
   })
 
-  test('a directory met on two paths with different parts is EIO on the second', () => {
+  test('a directory found on two paths with different parts is EIO on the second path', () => {
     const low = layer('low', 'a/x\nb/y')
     const top = new MemoryLayer('top')
     const shared = top.add(0, 'a', { mode: S_IFDIR | 0o755 })
@@ -151,7 +151,7 @@ describe('what is kept in memory', () => {
 })
 
 describe('attributes', () => {
-  test('of a merged directory are those of the topmost layer, with one link', () => {
+  test('a merged directory has the attributes of the topmost layer, with one link', () => {
     const tree = new MergedTree([
       layer('low', 'd/ {mode=777 uid=1 user.a=low user.low=1}\nd/s/'),
       layer('top', 'd/ {mode=700 uid=2 user.a=top}'),
@@ -164,13 +164,13 @@ describe('attributes', () => {
     expect(entryAt(tree, 'd/s')?.stat.nlink).toBe(2)
   })
 
-  test('owner can be overridden for everything', () => {
+  test('the owner option overrides the owner of every file', () => {
     const tree = new MergedTree([layer('one', 'd/f {uid=7}')], { uid: 1000, gid: 0 })
     for (const path of ['', 'd', 'd/f'])
       expect(entryAt(tree, path)?.stat).toMatchObject({ uid: 1000, gid: 0 })
   })
 
-  test('overlay attributes are hidden, escaped ones come out one level', () => {
+  test('overlay attributes are hidden, and escaped ones lose one level of escape', () => {
     const stored = [
       'user.plain',
       'user.overlay.origin',
@@ -201,24 +201,27 @@ describe('attributes', () => {
     )
   })
 
-  test.each(['user', 'trusted'])('%s.overlay.metacopy on a file is EIO, never zeros', (space) => {
-    const layers = [
-      layer('low', 'f = data'),
-      layer('top', `f = \0\0\0\0 {${space}.overlay.metacopy=}\ng = ok`),
-    ]
-    const tree = new MergedTree(layers)
-    const message = failsWith('EIO', /layer top: inode 1 has overlay\.metacopy/)
-    expect(() => tree.lookup(ROOT_NODE_ID, 'f')).toThrow(message)
-    // The id can be guessed, so that every way to the file is shut.
-    const id = nodeAt(tree, 'g') - 2
-    expect(() => tree.getattr(id)).toThrow(message)
-    expect(() => tree.seek(id, 0, 'data')).toThrow(message)
-    const sink: ExtentSink = { hole: () => {}, block: () => {}, file: () => {} }
-    expect(() => tree.read(id, 0, 4, sink)).toThrow(message)
-    expect(names(tree)).toEqual(['f', 'g'])
-  })
+  test.each(['user', 'trusted'])(
+    'a file with the attribute %s.overlay.metacopy is EIO, never zeros',
+    (space) => {
+      const layers = [
+        layer('low', 'f = data'),
+        layer('top', `f = \0\0\0\0 {${space}.overlay.metacopy=}\ng = ok`),
+      ]
+      const tree = new MergedTree(layers)
+      const message = failsWith('EIO', /layer top: inode 1 has overlay\.metacopy/)
+      expect(() => tree.lookup(ROOT_NODE_ID, 'f')).toThrow(message)
+      // The id can be guessed, so that every way to the file is shut.
+      const id = nodeAt(tree, 'g') - 2
+      expect(() => tree.getattr(id)).toThrow(message)
+      expect(() => tree.seek(id, 0, 'data')).toThrow(message)
+      const sink: ExtentSink = { hole: () => {}, block: () => {}, file: () => {} }
+      expect(() => tree.read(id, 0, 4, sink)).toThrow(message)
+      expect(names(tree)).toEqual(['f', 'g'])
+    },
+  )
 
-  test('a file without attributes is asked for them once, not at every read', () => {
+  test('a file without attributes is searched for them once, not at every read', () => {
     const one = layer('one', 'f = data')
     const tree = new MergedTree([one])
     const f = nodeAt(tree, 'f')
@@ -232,7 +235,7 @@ describe('attributes', () => {
     expect(tree.seek(f, 1, 'hole')).toBe(4)
   })
 
-  test('an entry whose type differs from its inode is EIO', () => {
+  test('an entry of a layer whose type differs from its inode is EIO', () => {
     const one = layer('one', 'f\nd/')
     one.wrongTypes.set('f', S_IFDIR >>> 12).set('d', S_IFREG >>> 12)
     const tree = new MergedTree([one])
@@ -242,7 +245,7 @@ describe('attributes', () => {
     expect(() => tree.lookup(ROOT_NODE_ID, 'd')).toThrow(failsWith('EIO', /"d" has type 8/))
   })
 
-  test('lookups that cannot succeed say why', () => {
+  test('a lookup that cannot succeed fails with the errno for its reason', () => {
     const tree = new MergedTree([layer('one', 'f\nl -> f')])
     expect(tree.lookup(ROOT_NODE_ID, 'absent')).toBeUndefined()
     expect(() => tree.lookup(nodeAt(tree, 'f'), 'x')).toThrow(failsWith('ENOTDIR', /./))
@@ -254,7 +257,7 @@ describe('attributes', () => {
     expect(Buffer.from(tree.readlink(nodeAt(tree, 'l'))).toString()).toBe('f')
   })
 
-  test('statfs sums over the layers, one that stands twice counted once', () => {
+  test('statfs adds up the layers, and counts a repeated layer once', () => {
     const [a, b] = [layer('a', 'x\ny'), layer('b', 'z')]
     expect(new MergedTree([a, b, a]).statfs()).toEqual({
       blockSize: 1024,

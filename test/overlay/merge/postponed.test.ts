@@ -113,5 +113,8 @@ function compare(seed: number): void {
 }
 
 describe('requests of a read-only mount that are postponed once at each read of a layer', () => {
-  test.each([1, 2, 3, 4, 5, 6, 7, 8])('get the reply that they would get at once, seed %i', compare)
+  test.each([1, 2, 3, 4, 5, 6, 7, 8])(
+    'requests that are postponed at each read get the reply of requests that are not, seed %i',
+    compare,
+  )
 })

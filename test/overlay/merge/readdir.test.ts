@@ -37,7 +37,7 @@ describe('listing', () => {
     layer('top', 'a\ns/y\nz'),
   ]
 
-  test.each([1, 2, 3, 5])('a sink with room for %i loses nothing and repeats nothing', (room) => {
+  test.each([1, 2, 3, 5])('a listing into a sink with room for %i loses no name and repeats none', (room) => {
     const tree = new MergedTree(merged())
     const all = ['.', '..', 'a', 'c', 'e', 'f', 's', 'z']
     for (const plus of [false, true]) expect(stepwise(tree, ROOT_NODE_ID, () => room, plus)).toEqual(all)
@@ -45,7 +45,7 @@ describe('listing', () => {
     expect(stepwise(single, ROOT_NODE_ID, () => room)).toEqual(['.', '..', 'a', 'c', 'e'])
   })
 
-  test('every cookie that was ever given leads on from its entry, in any order', () => {
+  test('every cookie of a listing resumes after its entry, in any order', () => {
     const tree = new MergedTree(merged())
     for (const path of ['/', 's']) {
       const node = nodeAt(tree, path)
@@ -63,14 +63,14 @@ describe('listing', () => {
     }
   })
 
-  test('READDIRPLUS gives what lookup gives', () => {
+  test('READDIRPLUS of a merged directory gives the entries of lookup', () => {
     const tree = new MergedTree(merged())
     const listed = listAll(tree, ROOT_NODE_ID, true)
     expect(listed.slice(0, 2).map(({ entry }) => entry)).toEqual([undefined, undefined])
     for (const { name, entry } of listed.slice(2)) expect(entry).toEqual(tree.lookup(ROOT_NODE_ID, name))
   })
 
-  test('a damaged child is listed without entry, and its lookup is EIO', () => {
+  test('a damaged child is listed without an entry, and its lookup is EIO', () => {
     const [low, top] = [layer('low', 'a\nbad\nd/x\ndev c 1 1'), layer('top', 'd/y\nz')]
     for (const path of ['bad', 'dev']) low.damage(path)
     const tree = new MergedTree([low, top])
@@ -87,7 +87,7 @@ describe('listing', () => {
     }
   })
 
-  test('a directory that breaks gives what stands before the damage, then EIO', () => {
+  test('a directory that is damaged in the middle gives the names before the damage, then EIO', () => {
     for (const layers of [[layer('low', 'a\nb\nc\nd')], [layer('low', 'a\nb\nc\nd'), layer('top', 'b')]]) {
       layers[0]!.brokenNames.add('c')
       const tree = new MergedTree(layers)
@@ -117,14 +117,14 @@ describe('listing', () => {
   })
 })
 
-describe('cost', () => {
+describe('the cost of a listing', () => {
   const big = (label: string, prefix: string, count: number) => {
     const made = new MemoryLayer(label)
     for (const name of lettered(prefix, count)) made.add(0, name, { mode: S_IFREG | 0o644 })
     return made
   }
 
-  test('listing 100 000 + 100 000 names asks each entry once, and inodes not at all', () => {
+  test('a listing of 100 000 + 100 000 names reads each entry once and no inode', () => {
     const layers = [big('low', 'a', 100_000), big('top', 'b', 100_000)]
     const tree = new MergedTree(layers)
     const stats = layers.map(({ calls }) => calls.stat)
@@ -138,7 +138,7 @@ describe('cost', () => {
     expect(layers.map(({ calls }) => calls.stat)).toEqual([stats[0], stats[1]! + 1])
   })
 
-  test('two listings of one directory at the same time do not start over at every step', () => {
+  test('two listings of a directory at the same time do not restart each other', () => {
     const layers = [big('low', 'a', 2000), big('top', 'b', 2000)]
     const tree = new MergedTree(layers)
     const cookies = [0, 0]
@@ -153,7 +153,7 @@ describe('cost', () => {
     expect(layers[0]!.calls.next + layers[1]!.calls.next).toBeLessThan(2 * 4000 + 400)
   })
 
-  test('parked cursors are bounded, and a dropped one is walked again to the same place', () => {
+  test('parked cursors are bounded, and a dropped cursor resumes at the same place', () => {
     const layers = [big('low', 'a', 50), big('top', 'b', 50)]
     const directory = rootDirectory(stackOf(layers), '')
     const parked = new ParkedCursors(10)
@@ -172,7 +172,7 @@ describe('cost', () => {
     expect(parked.size).toBe(0)
   })
 
-  test('a lookup found in the top layer asks no other', () => {
+  test('a name found in the top layer is not looked up in other layers', () => {
     const layers = [layer('low', 'f'), layer('top', 'f')]
     const tree = new MergedTree(layers)
     const before = layers[0]!.calls.lookup

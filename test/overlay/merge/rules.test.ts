@@ -210,15 +210,15 @@ function treeOf(topFirst: readonly string[]): MergedTree {
 }
 
 describe('the rules of the merge', () => {
-  test.each(RULES)('$rule ($source)', ({ layers, shows }) => {
+  test.each(RULES)('the merge follows the rule: $rule ($source)', ({ layers, shows }) => {
     expect(paths(treeOf(layers))).toEqual(shows)
   })
 
-  test('names with high bytes sort as bytes', () => {
+  test('names with high bytes sort as bytes in a merge', () => {
     expect(names(treeOf(['\xff\n\xc3\xa9\na', '\x80\nz']))).toEqual(['a', 'z', '\x80', '\xc3\xa9', '\xff'])
   })
 
-  test('more marks in a directory than are remembered still all delete', () => {
+  test('all marks of a directory delete, also beyond the number that is remembered', () => {
     const many = Array.from({ length: 3000 }, (_, i) => `n${i}`)
     const top = many.map((name) => `d/.wh.${name}`).join('\n')
     const tree = treeOf([
@@ -228,14 +228,14 @@ describe('the rules of the merge', () => {
     expect(paths(tree)).toEqual(['d/^', 'd/other'])
   })
 
-  test('a layer without marks shows devices, names and attributes as it has them', () => {
+  test('a layer without marks shows devices, names and attributes unchanged', () => {
     const text = 'd/ {user.overlay.opaque=y}\nd/w c 0 0\n.wh.a\na\nm {user.overlay.metacopy=}'
     const tree = new MergedTree([adapted(layer('plain', text), NO_MARKS)])
     expect(paths(tree)).toEqual(['.wh.a', 'a', 'd/', 'd/w', 'm'])
     expect(tree.listxattr(tree.lookup(1, 'd')!.nodeId)).toEqual(['user.overlay.opaque'])
   })
 
-  test('a subdirectory becomes the root, with the merge it has in the whole', () => {
+  test('a subdirectory as the root has the content that it has in the whole merge', () => {
     const layers = [layer('low', 'a/b/x\na/f'), layer('top', 'a/b/y\na/b/.wh.z')]
     expect(paths(new MergedTree(layers, { subdir: '/a/b/' }))).toEqual(['x', 'y'])
     expect(() => new MergedTree(layers, { subdir: 'a/c' })).toThrow(
@@ -249,7 +249,7 @@ describe('the rules of the merge', () => {
     )
   })
 
-  test('a directory that was renamed in an overlay is an error, unless nothing can lie below it', () => {
+  test('a directory that was renamed in an overlay is an error, unless no layer below can have it', () => {
     const failure = expect.objectContaining({
       code: 'EIO',
       message: expect.stringMatching(/"d" was renamed/),
@@ -325,19 +325,22 @@ describe('the rules of the merge', () => {
       [`p/ {trusted.overlay.opaque=y}\np/d/ ${moved('/e')}`, 'e/c/f\np/no', 'e/c/g'],
       ['e/^', 'e/c/^', 'e/c/f', 'e/c/g', 'p/', 'p/d/^', 'p/d/c/^', 'p/d/c/f', 'p/d/c/g'],
     ],
-  ])('a redirect is followed where that is wanted: %s', (_, specs, shows) => {
+  ])('a redirect is followed with redirect_dir=follow: %s', (_, specs, shows) => {
     expect(paths(following(...specs))).toEqual(shows)
   })
 
-  test.each(['..', '.', '/a/../b', '/a//b', '/', '', 'a/b'])('a redirect %j is an error', (redirect) => {
-    const top = layer('top', 'd/a')
-    top.followsRedirects = true
-    const tree = new MergedTree([layer('low', 'a/b/'), top])
-    top.setXattr(top.at('d'), 'trusted.overlay.redirect', redirect)
-    expect(() => tree.lookup(ROOT_NODE_ID, 'd')).toThrow(expect.objectContaining({ code: 'EIO' }))
-  })
+  test.each(['..', '.', '/a/../b', '/a//b', '/', '', 'a/b'])(
+    'a malformed redirect %j is an error',
+    (redirect) => {
+      const top = layer('top', 'd/a')
+      top.followsRedirects = true
+      const tree = new MergedTree([layer('low', 'a/b/'), top])
+      top.setXattr(top.at('d'), 'trusted.overlay.redirect', redirect)
+      expect(() => tree.lookup(ROOT_NODE_ID, 'd')).toThrow(expect.objectContaining({ code: 'EIO' }))
+    },
+  )
 
-  test('no layers is an error', () => {
+  test('a merge of no layers is an error', () => {
     expect(() => new MergedTree([])).toThrow(expect.objectContaining({ code: 'EINVAL' }))
   })
 })

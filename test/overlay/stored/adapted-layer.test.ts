@@ -15,7 +15,7 @@ function without(marks: Partial<typeof ALL_MARKS>, text: string): MemoryLayer {
 }
 
 describe('a layer whose marks are data', () => {
-  test('keeps its names in a merge, and a layer above deletes and covers them by those names', () => {
+  test('a layer whose marks are data keeps its names in a merge, and an upper layer deletes and covers them', () => {
     const low = without({ names: false }, 'd/.wh.a\nd/.wh.b\nd/..wh.c\nd/.x\nd/z\nd/a')
     const top = layer('top', 'd/.wh...wh.a\nd/..wh.b\nd/y')
     const tree = new MergedTree([low, top])
@@ -25,7 +25,7 @@ describe('a layer whose marks are data', () => {
     expect(tree.lookup(d, '..wh.c')).toBeDefined()
   })
 
-  test('deletes nothing by its names', () => {
+  test('a layer whose marks are data deletes no name by its .wh. names', () => {
     const top = without({ names: false }, 'd/.wh.a\nd/.wh..wh..opq')
     expect(paths(new MergedTree([layer('low', 'd/a\nd/b'), top]))).toEqual([
       'd/^',
@@ -36,14 +36,14 @@ describe('a layer whose marks are data', () => {
     ])
   })
 
-  test('shows devices 0:0, and deletes nothing by them', () => {
+  test('a layer whose devices are data shows devices 0:0 and deletes no name by them', () => {
     const top = without({ devices: false }, 'n c 0 0\nd c 0 0')
     const tree = new MergedTree([layer('low', 'n\nm\nd/x'), top])
     expect(paths(tree)).toEqual(['d', 'm', 'n'])
     expect(tree.lookup(ROOT_NODE_ID, 'n')!.stat.rdev).toBe(0)
   })
 
-  test('has attributes of overlayfs as data: shown, and without effect', () => {
+  test('a layer whose attributes are data shows those of overlayfs without their effect', () => {
     const top = without({ attributes: false }, 'd/ {user.overlay.opaque=y}\nm {user.overlay.metacopy=}')
     const tree = new MergedTree([layer('low', 'd/a'), top])
     expect(paths(tree)).toEqual(['d/^', 'd/a', 'm'])
@@ -53,20 +53,20 @@ describe('a layer whose marks are data', () => {
     expect(tree.getxattr(d, 'user.overlay.overlay.opaque')).toBeUndefined()
   })
 
-  test('may have names of 255 bytes that need an escape', () => {
+  test('a layer whose marks are data may have names of 255 bytes that need an escape', () => {
     const long = `.wh.${'x'.repeat(251)}`
     const tree = new MergedTree([adapted(layer('a', `${long}\nb`), NO_MARKS)])
     expect(names(tree)).toContain(long)
     expect(tree.lookup(ROOT_NODE_ID, long)).toBeDefined()
   })
 
-  test('of tar deletes by names and by nothing else', () => {
+  test('a tar layer deletes by .wh. names only', () => {
     const top = without({ ...NAMES_ONLY }, '.wh.a\nb c 0 0\nd/ {user.overlay.opaque=y}')
     expect(paths(new MergedTree([layer('low', 'a\nb\nd/x'), top]))).toEqual(['b', 'd/^', 'd/x'])
   })
 })
 
-describe('a layer in an order of its own', () => {
+describe('an unsorted layer', () => {
   function unsorted(text: string): MemoryLayer {
     const one = new MemoryLayer('ext', { unsorted: true })
     one.sorted = false
@@ -74,12 +74,12 @@ describe('a layer in an order of its own', () => {
     return one
   }
 
-  test('is merged in the order of names, each name once', () => {
+  test('an unsorted layer is merged in the order of names, each name once', () => {
     const tree = new MergedTree([unsorted('m z a k'), layer('top', 'b\nz\n.wh.k')])
     expect(names(tree)).toEqual(['a', 'b', 'm', 'z'])
   })
 
-  test('deletes by names wherever they stand', () => {
+  test('an unsorted layer deletes by .wh. names at any position', () => {
     expect(names(new MergedTree([layer('low', 'a\nb\nc'), unsorted('z .wh.c q .wh.a')]))).toEqual([
       'b',
       'q',
@@ -87,7 +87,7 @@ describe('a layer in an order of its own', () => {
     ])
   })
 
-  test('is read and sorted once for a merge, and listed in its own order alone', () => {
+  test('an unsorted directory is read and sorted once for a merge, and keeps its order if it is not merged', () => {
     const low = unsorted('m z a k')
     const tree = new MergedTree([low, layer('top', 'b')])
     names(tree)
@@ -96,7 +96,7 @@ describe('a layer in an order of its own', () => {
     expect(names(new MergedTree([unsorted('m z a k')]))).toEqual(['m', 'z', 'a', 'k'])
   })
 
-  test('of more than a million names in one directory cannot be merged, which says where', () => {
+  test('an unsorted directory of more than a million names is EIO in a merge, and the error names it', () => {
     const low = unsorted('a')
     let given = 0
     low.openDirectory = () => ({ next: () => ({ name: `${++given}`, ref: 1, ino: 2, type: 8 }), position: 0 })

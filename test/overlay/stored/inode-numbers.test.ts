@@ -22,21 +22,21 @@ function layersOf(...sources: readonly InodeSource[]) {
 }
 
 describe('inode numbers', () => {
-  test('of images follow each other below 2^32', () => {
+  test('the inode numbers of images follow each other below 2^32', () => {
     const numbers = new InodeNumbers(layersOf({ count: 70 }, { count: 5 }, { count: 2 ** 31 }), 7)
     expect([numbers.ofLayer(0, 1), numbers.ofLayer(0, 70), numbers.ofLayer(1, 1)]).toEqual([1, 70, 71])
     expect(numbers.ofLayer(2, 2 ** 31)).toBe(75 + 2 ** 31)
     expect(numbers.ofUpper(7, 12)).toBe(75 + 2 ** 31 + 12)
   })
 
-  test('of host directories are those of the file system, in turns where there are several', () => {
+  test('the inode numbers of host directories are those of the file system, interleaved for several file systems', () => {
     const one = new InodeNumbers(layersOf({ device: 7 }, { device: 7 }), 7)
     expect([one.ofLayer(0, 11), one.ofLayer(1, 11), one.ofUpper(7, 12)]).toEqual([11, 11, 12])
     const two = new InodeNumbers(layersOf({ device: 7 }, { count: 100 }, { device: 9 }), 7)
     expect([two.ofLayer(0, 11), two.ofLayer(2, 11), two.ofUpper(7, 12)]).toEqual([122, 123, 124])
   })
 
-  test('that a layer counts wrongly take none of another layer', () => {
+  test('a layer with a wrong inode count does not take numbers of another layer', () => {
     const numbers = new InodeNumbers(layersOf({ count: 10 }, { count: 10 }))
     expect(numbers.ofLayer(0, 11)).toBeGreaterThan(NARROW)
     expect(numbers.ofLayer(1, 11)).not.toBe(numbers.ofLayer(0, 11))
@@ -44,11 +44,11 @@ describe('inode numbers', () => {
     expect(() => numbers.ofLayer(0, 0)).toThrow(expect.objectContaining({ code: 'EIO' }))
   })
 
-  test('of a layer that is alone are those that it has', () => {
+  test('a single layer keeps its own inode numbers', () => {
     expect(new InodeNumbers(layersOf({ count: 10 })).ofLayer(0, NARROW - 1)).toBe(NARROW - 1)
   })
 
-  test('are one for each file, whatever the layers count, and below 2^32 where there are fewer', () => {
+  test('each file has one inode number for any layer counts, below 2^32 if there are fewer files', () => {
     const random = new Random(41)
     const [many, some] = [2 ** 31, 5_000_000]
     for (let round = 0; round < 40; round++) {
@@ -91,7 +91,7 @@ describe('inode numbers', () => {
     }
   })
 
-  test('more file systems than can be told apart are refused', () => {
+  test('more file systems than can be distinguished are refused', () => {
     const sources = Array.from({ length: 1025 }, (_, device) => ({ device }))
     expect(() => new InodeNumbers(layersOf(...sources))).toThrow(
       expect.objectContaining({ code: 'EOVERFLOW', message: expect.stringContaining('1025 file systems') }),
@@ -99,7 +99,7 @@ describe('inode numbers', () => {
   })
 })
 
-test('files of host directories have their own numbers, at every mount and in whatever order they are met', () => {
+test('files of host directories keep their inode numbers at every mount and in any order of lookups', () => {
   const folder = mkdtempSync(join(tmpdir(), 'atomfs-inodes-'))
   const [low, top] = [join(folder, 'low'), join(folder, 'top')]
   for (const path of [low, top]) mkdirSync(join(path, 'd'), { recursive: true })
@@ -127,7 +127,7 @@ test('files of host directories have their own numbers, at every mount and in wh
   }
 })
 
-test('a copy of a file keeps its number while it is mounted, whatever the upper calls it', () => {
+test('a copied-up file keeps its inode number during the mount', () => {
   const numbers = new InodeNumbers(layersOf({ device: 7 }), 9)
   const [original, large] = [numbers.ofLayer(0, HOST_NUMBERS + 3), 2n ** 60n + 5n]
   numbers.keep(12, original)

@@ -4,7 +4,7 @@ import { Random } from '../../library/trees/random.ts'
 
 const NARROW = 2 ** 32
 
-test('small numbers are shown as they are, others below 2^32, each the same every time', () => {
+test('ino32_t keeps small inode numbers and maps others below 2^32, always to the same number', () => {
   const numbers = new NarrowInodes()
   for (const ino of [1, 2, 77, 2 ** 31, NARROW - 2 ** 24]) expect(numbers.shown(ino)).toBe(ino)
   const random = new Random(41)
@@ -24,7 +24,7 @@ test('small numbers are shown as they are, others below 2^32, each the same ever
   expect(new Set(shown.values()).size).toBe(shown.size)
 })
 
-test('numbers beyond those that can be handed out are above 2^32, and still one for each file', () => {
+test('inode numbers beyond the supply of ino32_t are above 2^32, and still unique', () => {
   const numbers = new NarrowInodes(10)
   const wide = Array.from({ length: 20 }, (_, i) => 2 ** 40 + i)
   const own = Array.from({ length: 20 }, (_, i) => NARROW - 1 - i)

@@ -32,8 +32,8 @@ const RANGES = {
 }
 const NO_RULE = { uid: undefined, gid: undefined }
 
-describe('values that hold ids', () => {
-  test('follow the rule for owners: users that for users, groups that for groups', () => {
+describe('attribute values with ids', () => {
+  test('ids in access lists and capabilities follow the mapping of owners, users and groups apart', () => {
     const [stored, shown] = [list([0x02, 4, 3], [0x08, 5, 3]), list([0x02, 4, 1003], [0x08, 5, 2003])]
     for (const name of [ACCESS_ACL, DEFAULT_ACL]) {
       expect(shownValue(RANGES, name, stored)).toEqual(shown)
@@ -46,7 +46,7 @@ describe('values that hold ids', () => {
     expect(storedValue(RANGES, 'security.capability', capability(1003))).toEqual(capability(3))
   })
 
-  test('lose ids that the mount does not have, and take none', () => {
+  test('an unmapped id is removed from a shown access list, and is EINVAL in a new value', () => {
     const shown = shownValue(RANGES, ACCESS_ACL, list([0x02, 7, 77], [0x02, 4, 3]))
     expect(shown).toEqual(list([0x02, 4, 1003]))
     // As the host shows an id to a user namespace that does not map it.
@@ -57,7 +57,7 @@ describe('values that hold ids', () => {
     expect(() => storedValue(RANGES, 'security.capability', capability(3))).toThrow(refused)
   })
 
-  test('are as they are without a rule, and other attributes always', () => {
+  test('attribute values are unchanged without a mapping, and values without ids always are', () => {
     const value = list([0x02, 4, 3])
     expect(shownValue(NO_RULE, ACCESS_ACL, value)).toBe(value)
     expect(storedValue(NO_RULE, ACCESS_ACL, value)).toBe(value)

@@ -40,7 +40,7 @@ function decoded(record: string, hostMode = S_IFREG | 0o600): Owner {
   return decodeOwner(Buffer.from(`xx${record}`, 'latin1').subarray(2), hostMode)
 }
 
-test('the mode beside a record is the one that is meant, with nothing that means more on the real file', () => {
+test('the host mode beside an owner record is the recorded mode without bits that would grant more on the host', () => {
   const cases = [
     [S_IFREG | 0o644, 22, 0o644],
     [S_IFREG | 0o640, 22, 0o640],
@@ -57,7 +57,7 @@ test('the mode beside a record is the one that is meant, with nothing that means
   for (const [mode, hostGid, expected] of cases) expect(hostMode(owner(mode), hostGid)).toBe(expected)
 })
 
-describe('the text', () => {
+describe('the text of an owner record', () => {
   const RECORDS: readonly (readonly [string, Owner])[] = [
     ['1:22:0644:file', owner(S_IFREG | 0o644)],
     ['1:22:0000:file', owner(S_IFREG)],
@@ -70,13 +70,13 @@ describe('the text', () => {
     ['1:22:0666:char-0-256', owner(S_IFCHR | 0o666, 0x0010_0000)],
   ]
 
-  test.each(RECORDS)('%s is written and read', (record, one) => {
+  test.each(RECORDS)('the owner record %s is encoded and decoded', (record, one) => {
     expect(text(encodeOwner(one))).toBe(record)
     const hostMode = (one.mode & S_IFMT) === S_IFDIR ? S_IFDIR | 0o700 : S_IFREG | 0o600
     expect(decoded(record, hostMode)).toEqual(one)
   })
 
-  test('of other programs is understood: no type, more fields, more parts, no leading zero', () => {
+  test('owner records of other programs are decoded: no type, more fields, more parts, no leading zero', () => {
     expect(decoded('0:0:755')).toEqual({ uid: 0, gid: 0, mode: S_IFREG | 0o755, rdev: 0 })
     expect(decoded('0:0:755', S_IFDIR)).toEqual({ uid: 0, gid: 0, mode: S_IFDIR | 0o755, rdev: 0 })
     expect(decoded('1:2:0644:file:new:newer').mode).toBe(S_IFREG | 0o644)
@@ -85,7 +85,7 @@ describe('the text', () => {
     expect(decoded('4294967294:4294967294:0').uid).toBe(0xffff_fffe)
   })
 
-  test('that is no record, or does not fit the file, is EIO', () => {
+  test('an owner record that is malformed or does not fit the file is EIO', () => {
     const bad = [
       ...[
         '',
@@ -119,14 +119,14 @@ describe('the text', () => {
   })
 })
 
-describe('files', () => {
+describe('files with and without owner records', () => {
   let scene: Scene
   beforeEach(() => {
     scene = new Scene()
   })
   afterEach(() => scene.close())
 
-  test('of all types are kept in files and directories, and shown as they are meant', () => {
+  test('objects of all types are stored as files and directories with a record, and shown with their type', () => {
     const target = Buffer.from('to\xff', 'latin1')
     for (const type of [S_IFREG, S_IFDIR, S_IFLNK, S_IFIFO, S_IFSOCK, S_IFCHR, S_IFBLK]) {
       const rdev = type === S_IFCHR || type === S_IFBLK ? 0x0502 : 0
@@ -145,7 +145,7 @@ describe('files', () => {
     }
   })
 
-  test('without a record are shown as they are, with a damaged one not at all', () => {
+  test('a file without a record is shown unchanged, and one with a damaged record is EIO', () => {
     const fd = scene.kept(makeObject(scene.upperFd, 'f', { mode: S_IFREG, rdev: 0 }, OVERRIDE))
     const host = statFd(fd)
     expect(presentUpperStat(fd, host, OVERRIDE)).toEqual(host)
@@ -154,20 +154,23 @@ describe('files', () => {
     expect(presentUpperStat(fd, host, REAL)).toEqual(host)
   })
 
-  test.skipIf(!root.ok)(titled('with real owners have them, and setuid after the owner', root), () => {
-    const meant = { uid: 5, gid: 6, mode: S_IFREG | 0o6755, rdev: 0 }
-    const fd = scene.kept(makeObject(scene.upperFd, 'f', meant, REAL))
-    expect(statFd(fd).mode & 0o7777).toBe(0o600)
-    writeOwner(fd, meant, REAL)
-    expect(statFd(fd)).toMatchObject({ uid: 5, gid: 6, mode: S_IFREG | 0o6755 })
-    expect(getxattrFd(fd, RECORD)).toBeUndefined()
-    const target = Buffer.from('t')
-    const link = scene.kept(makeObject(scene.upperFd, 'l', { mode: S_IFLNK, rdev: 0, target }, REAL))
-    writeOwner(link, { ...meant, mode: S_IFLNK | 0o777 }, REAL)
-    expect(statFd(link)).toMatchObject({ uid: 5, gid: 6, mode: S_IFLNK | 0o777 })
-  })
+  test.skipIf(!root.ok)(
+    titled('a file with real owners gets owner and group, and setuid after them', root),
+    () => {
+      const meant = { uid: 5, gid: 6, mode: S_IFREG | 0o6755, rdev: 0 }
+      const fd = scene.kept(makeObject(scene.upperFd, 'f', meant, REAL))
+      expect(statFd(fd).mode & 0o7777).toBe(0o600)
+      writeOwner(fd, meant, REAL)
+      expect(statFd(fd)).toMatchObject({ uid: 5, gid: 6, mode: S_IFREG | 0o6755 })
+      expect(getxattrFd(fd, RECORD)).toBeUndefined()
+      const target = Buffer.from('t')
+      const link = scene.kept(makeObject(scene.upperFd, 'l', { mode: S_IFLNK, rdev: 0, target }, REAL))
+      writeOwner(link, { ...meant, mode: S_IFLNK | 0o777 }, REAL)
+      expect(statFd(link)).toMatchObject({ uid: 5, gid: 6, mode: S_IFLNK | 0o777 })
+    },
+  )
 
-  test('that exist already are EEXIST for every type, and stay', () => {
+  test('creating an object of any type over an existing name is EEXIST, and the old one stays', () => {
     for (const policy of [REAL, OVERRIDE]) {
       const existing = `there ${policy.owners}`
       const fd = scene.kept(makeObject(scene.upperFd, existing, { mode: S_IFREG, rdev: 0 }, policy))

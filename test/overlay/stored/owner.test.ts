@@ -2,11 +2,11 @@ import { describe, expect, test } from 'vitest'
 import { OVERFLOW_ID, shownId } from '../../../overlay/stored/owner.ts'
 
 describe('shownId', () => {
-  test('shows the stored id where no rule is given, and a fixed one for all', () => {
+  test('shownId gives the stored id without a rule, and a fixed id for all with one', () => {
     expect([shownId(undefined, 7), shownId(9, 7), shownId(0, 7)]).toEqual([7, 9, 0])
   })
 
-  test('maps ranges by their first match, to the last id of each, and all else to nobody', () => {
+  test('shownId maps ranges by their first match, up to the last id of each, and other ids to nobody', () => {
     const ranges = [
       { stored: 0, shown: 100_000, count: 10 },
       { stored: 5, shown: 7, count: 20 },

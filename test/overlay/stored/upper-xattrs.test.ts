@@ -12,14 +12,14 @@ const NAMES = [
 ]
 
 describe('names of attributes in the upper', () => {
-  test('are their own where owners are real', () => {
+  test('attribute names in the upper are unchanged if owners are real', () => {
     for (const name of [...NAMES, OVERRIDE.ownerRecord]) {
       expect(nameInUpper(name, REAL)).toBe(name)
       expect(nameFromUpper(name, REAL)).toBe(name)
     }
   })
 
-  test('are in the user namespace where owners are written down, and come back', () => {
+  test('attribute names are stored in the user namespace if owners are recorded, and are decoded again', () => {
     for (const name of NAMES) {
       const stored = nameInUpper(name, OVERRIDE)!
       expect(stored.startsWith('user.')).toBe(true)
@@ -29,7 +29,7 @@ describe('names of attributes in the upper', () => {
     expect(nameInUpper('security.capability', OVERRIDE)).toBe('user.containers.override_security.capability')
   })
 
-  test('of the records themselves cannot be asked for', () => {
+  test('the attributes that hold owner records cannot be read through the mount', () => {
     for (const name of [OVERRIDE.ownerRecord, 'user.containers.override_security.capability']) {
       expect(nameInUpper(name, OVERRIDE)).toBeUndefined()
     }
@@ -41,12 +41,12 @@ describe('names of attributes in the upper', () => {
     expect(nameFromUpper('user.containers.override_user.a', OVERRIDE)).toBeUndefined()
   })
 
-  test('of the real file are not those of the file that is shown', () => {
+  test('attributes of the host file itself are not shown', () => {
     expect(nameFromUpper('security.selinux', OVERRIDE)).toBeUndefined()
     expect(nameFromUpper('system.posix_acl_access', OVERRIDE)).toBeUndefined()
   })
 
-  test('that become too long are EOPNOTSUPP', () => {
+  test('an attribute name that becomes too long in the upper is EOPNOTSUPP', () => {
     expect(nameInUpper(`trusted.${'x'.repeat(222)}`, OVERRIDE)).toHaveLength(255)
     expect(() => nameInUpper(`trusted.${'x'.repeat(223)}`, OVERRIDE)).toThrow(
       expect.objectContaining({ code: 'EOPNOTSUPP' }),

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { escapedFileName, unescapedFileName } from '../../../overlay/stored/file-names.ts'
 import { namesOf, shownName, shownNames, storedName } from '../../../overlay/stored/xattr-names.ts'
 
-describe('an attribute that says something to an overlay', () => {
+describe('an attribute with a meaning for overlays', () => {
   const pairs = [
     ['user.overlay.opaque', 'user.overlay.overlay.opaque'],
     ['trusted.overlay.overlay.redirect', 'trusted.overlay.overlay.overlay.redirect'],
@@ -14,7 +14,7 @@ describe('an attribute that says something to an overlay', () => {
     ['security.fuseoverlayfs.override_stat', 'security.fuseoverlayfs.overlay.override_stat'],
   ] as const
 
-  test.each(pairs)('%s is stored as %s', (shown, stored) => {
+  test.each(pairs)('the attribute %s is stored as %s', (shown, stored) => {
     expect(storedName(shown)).toBe(stored)
     expect(shownName(stored)).toBe(shown)
   })
@@ -25,13 +25,13 @@ describe('an attribute that says something to an overlay', () => {
     'user.containers.overlay.x',
     'user.overlay',
     'security.capability',
-  ])('%s is none', (name) => {
+  ])('the attribute %s has no meaning for overlays', (name) => {
     expect(storedName(name)).toBe(name)
     expect(shownName(name)).toBe(name)
     expect(namesOf(name)).toEqual([name])
   })
 
-  test('is hidden where an overlay wrote it; an owner record that nobody follows is shown once', () => {
+  test('an overlay attribute is hidden, and an owner record that is not in use is shown once', () => {
     expect(shownName('user.overlay.opaque')).toBeUndefined()
     expect(shownName('user.fuseoverlayfs.origin')).toBeUndefined()
     const record = 'user.containers.override_stat'
@@ -42,14 +42,14 @@ describe('an attribute that says something to an overlay', () => {
     expect(namesOf(record)).toEqual([storedName(record), record])
   })
 
-  test('has a length that can be too long', () => {
+  test('an escaped attribute name can be too long', () => {
     const longest = `user.overlay.${'x'.repeat(255 - 'user.overlay.overlay.'.length)}`
     expect(storedName(longest)).toHaveLength(255)
     expect(() => storedName(`${longest}x`)).toThrow(expect.objectContaining({ code: 'EOPNOTSUPP' }))
   })
 })
 
-test('a file name that would be a mark is stored with one dot more, and others as they are', () => {
+test('a file name that would be a mark is stored with one more dot, and other names unchanged', () => {
   const pairs = [
     ['.wh.x', '..wh.x'],
     ['..wh.x', '...wh.x'],

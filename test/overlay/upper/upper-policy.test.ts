@@ -34,8 +34,8 @@ beforeEach(() => {
 })
 afterEach(() => scene.close())
 
-describe.skipIf(!root.ok)(titled('as root the policy', root), () => {
-  test('is real owners, devices and attributes, and the probe leaves nothing', () => {
+describe.skipIf(!root.ok)(titled('the upper policy as root', root), () => {
+  test('root gets real owners, devices and attributes, and the probe leaves no file behind', () => {
     expect(probeUpper(scene.work, scene.upperFd)).toEqual({
       owners: 'real',
       ownerRecord: USER_RECORD,
@@ -49,7 +49,7 @@ describe.skipIf(!root.ok)(titled('as root the policy', root), () => {
     expect(readdirSync(scene.path('upper'))).toEqual([])
   })
 
-  test('follows what is asked for', () => {
+  test('the policy follows the options for owners, markers and syncing', () => {
     const probe = (wished: Parameters<typeof probeUpper>[2]) => probeUpper(scene.work, scene.upperFd, wished)
     expect(probe({ markers: 'trusted' }).markers).toBe('trusted')
     expect(probe({ owners: 0 }).owners).toBe('real')
@@ -62,7 +62,7 @@ describe.skipIf(!root.ok)(titled('as root the policy', root), () => {
     expect(probe({ fsync: 'strict' }).fsync).toBe('strict')
   })
 
-  test('goes on with the records of an earlier mount', () => {
+  test('an upper with owner records of an earlier mount keeps using records', () => {
     setxattrFd(scene.upperFd, USER_RECORD, Buffer.from('0:0:0755'), 'create')
     for (const owners of [undefined, 0] as const) {
       const wished = owners === undefined ? {} : { owners }
@@ -70,7 +70,7 @@ describe.skipIf(!root.ok)(titled('as root the policy', root), () => {
     }
   })
 
-  test('goes on with the records of an old fuse-overlayfs', () => {
+  test('an upper with owner records of an old fuse-overlayfs keeps using them', () => {
     setxattrFd(scene.upperFd, OLD_RECORD, Buffer.from('0:0:40755'), 'create')
     const policy = probeUpper(scene.work, scene.upperFd)
     expect(policy).toMatchObject({ owners: 'override', ownerRecord: OLD_RECORD })
@@ -78,7 +78,7 @@ describe.skipIf(!root.ok)(titled('as root the policy', root), () => {
     expect(shown).toMatchObject({ uid: 0, gid: 0, mode: S_IFDIR | 0o755 })
   })
 
-  test('is refused over two file systems, or two mounts of one', async () => {
+  test('an upper and a work directory on two file systems or two mounts are refused', async () => {
     mkdirSync(scene.path('mount'))
     const options = { bind: ['--bind', scene.path('upper')], tmpfs: ['-t', 'tmpfs', 'tmpfs'] }
     for (const args of Object.values(options)) {
@@ -94,7 +94,7 @@ describe.skipIf(!root.ok)(titled('as root the policy', root), () => {
     expect(readdirSync(scene.path('upper'))).toEqual([])
   })
 
-  test('on a file system that became read-only says so', async () => {
+  test('an upper on a file system that became read-only is EROFS', async () => {
     mkdirSync(scene.path('mount'))
     await run('mount', ['-t', 'tmpfs', 'tmpfs', scene.path('mount')])
     try {
@@ -179,8 +179,8 @@ function giveAway(): void {
   }
 }
 
-describe.skipIf(!plain.ok)(titled('as a plain user', plain), () => {
-  test('owners are written down, and files of all types and modes are shown as they are meant', async () => {
+describe.skipIf(!plain.ok)(titled('the upper policy as a plain user', plain), () => {
+  test('a plain user gets recorded owners, and files of all types and modes are shown with them', async () => {
     giveAway()
     const list = sources()
     const { policy, copies, left } = await copyAs(NOBODY, list)
@@ -215,7 +215,7 @@ describe.skipIf(!plain.ok)(titled('as a plain user', plain), () => {
   })
 
   test.skipIf(!fuseOverlayfs.ok)(
-    titled('fuse-overlayfs shows what we wrote down', fuseOverlayfs),
+    titled('fuse-overlayfs shows the owners that we recorded', fuseOverlayfs),
     async () => {
       giveAway()
       mkdirSync(scene.path('lower'))
@@ -247,8 +247,8 @@ describe.skipIf(!plain.ok)(titled('as a plain user', plain), () => {
   )
 })
 
-describe.skipIf(!mapped.ok)(titled('in a user namespace', mapped), () => {
-  test('with a range of ids owners are real, and the whiteout device can be made', async () => {
+describe.skipIf(!mapped.ok)(titled('the upper policy in a user namespace', mapped), () => {
+  test('a user namespace with a range of ids gets real owners and the whiteout device', async () => {
     const list = sources().filter(({ stat }) => stat.rdev === 0)
     const { policy, copies } = await copyAs(['sh', '-c', WITH_RANGE, scene.path('go')], list)
     expect(policy).toMatchObject({ owners: 'real', markers: 'user', whiteouts: 'device' })
@@ -258,7 +258,7 @@ describe.skipIf(!mapped.ok)(titled('in a user namespace', mapped), () => {
     }
   })
 
-  test('with one id they are written down', async () => {
+  test('a user namespace with one id gets recorded owners', async () => {
     giveAway()
     const { policy } = await copyAs([...NOBODY, 'unshare', '-Ur'], sources())
     expect(policy.owners).toBe('override')

@@ -13,8 +13,8 @@ import { failsWith, ME, withTree } from './support/tree-scene.ts'
 const asRoot = needs('root')
 const bytes = (text: string) => Buffer.from(text, 'latin1')
 
-describe('what is new', () => {
-  test('appears with owner, umask, times and a number of its own, also after a remount', () => {
+describe('new files', () => {
+  test('a new file has owner, umask, times and an inode number of its own, also after a remount', () => {
     withTree(['d/a = x'], (scene) => {
       const entry = scene.tree.mknod(scene.node('d'), 'new', S_IFREG | 0o666, 0, ME)
       expect(entry.stat).toMatchObject({ mode: S_IFREG | 0o644, uid: ME.uid, gid: ME.gid, nlink: 1, size: 0 })
@@ -28,7 +28,7 @@ describe('what is new', () => {
     })
   })
 
-  test('names are bytes, up to 255 of them', () => {
+  test('a new name may have any bytes, up to 255 of them', () => {
     withTree(['a'], (scene) => {
       const odd = '\xff\x01 \n'
       const long = 'n'.repeat(255)
@@ -42,7 +42,7 @@ describe('what is new', () => {
     })
   })
 
-  test('an existing name is EEXIST, a device 0:0 EPERM, another layer below none', () => {
+  test('creating an existing name is EEXIST, a device 0:0 EPERM, and a name in a file ENOTDIR', () => {
     withTree(['a = x\nd/'], (scene) => {
       for (const name of ['a', 'd']) {
         expect(() => scene.create(name)).toThrow(failsWith('EEXIST'))
@@ -59,7 +59,7 @@ describe('what is new', () => {
   })
 
   test.skipIf(!asRoot.ok)(
-    titled('owners shown by ranges are stored as the layers store theirs', asRoot),
+    titled('owners shown by ranges are stored with the ids of the layers', asRoot),
     () => {
       const range = [{ stored: 0, shown: 1000, count: 10 }]
       withTree(
@@ -89,7 +89,7 @@ describe('what is new', () => {
     },
   )
 
-  test('a client that tells the time of change beside an mtime that is known changes nothing', () => {
+  test('a setattr of a known mtime and ctime changes nothing', () => {
     withTree(['a = x\nb = x'], (scene) => {
       const [known, other] = [scene.node('a'), scene.node('b')]
       const { mtime: seconds, mtimeNsec: nanoseconds } = scene.tree.getattr(known)
@@ -105,7 +105,7 @@ describe('what is new', () => {
     })
   })
 
-  test('a directory of other users hands on its group, and new directories hand on setgid', () => {
+  test('a setgid directory gives its group to new files and setgid to new directories', () => {
     withTree(['d/'], (scene) => {
       const directory = scene.node('d')
       scene.tree.setattr(directory, { mode: 0o2775 })
@@ -116,7 +116,7 @@ describe('what is new', () => {
   })
 
   test.each(['real', 'override'] as const)(
-    'a default list takes the place of the umask, owners %s',
+    'a default access list replaces the umask, owners %s',
     (owners) => {
       // Read and write for the owner, read for user 5, and a mask.
       const entry = (tag: number, permissions: number, id = 0xffff_ffff) => {
@@ -154,7 +154,7 @@ describe('what is new', () => {
 })
 
 describe('copy-up', () => {
-  test('keeps number, node, data and parents as they are', () => {
+  test('copy-up keeps inode number, node, data and parents', () => {
     withTree(['d/e/f = old text', 'd/x'], (scene) => {
       const node = scene.node('d/e/f')
       const before = scene.tree.getattr(node)
@@ -183,7 +183,7 @@ describe('copy-up', () => {
     })
   })
 
-  test('an open file sees what is written by another name or after it was cut', () => {
+  test('an open file sees what is written by another name and after it was truncated', () => {
     withTree(['f = 0123456789'], (scene) => {
       const node = scene.node('f')
       scene.tree.setattr(node, { size: 4 })
@@ -196,7 +196,7 @@ describe('copy-up', () => {
     })
   })
 
-  test('a write takes setuid away only where the kernel says so', () => {
+  test('a write removes setuid only if the kernel asks for it', () => {
     withTree(['f = x'], (scene) => {
       const node = scene.node('f')
       scene.tree.setattr(node, { mode: 0o6755 })
@@ -212,30 +212,27 @@ describe('copy-up', () => {
 })
 
 describe('files without a name', () => {
-  test.each([true, false])(
-    'one that was removed lives until it is forgotten, written before: %s',
-    (written) => {
-      withTree(['d/f = below'], (scene) => {
-        const node = scene.node('d/f')
-        if (written) scene.tree.write(node, 0, bytes('B'), false)
-        scene.unlink('d/f')
-        expect(scene.tree.getattr(node)).toMatchObject({ nlink: 0, size: 5 })
-        scene.tree.write(node, 5, bytes('!'), false)
-        scene.tree.setattr(node, { mode: 0o600 })
-        expect(scene.read(node)).toBe(written ? 'Below!' : 'below!')
-        expect(scene.tree.getattr(node)).toMatchObject({ nlink: 0, mode: S_IFREG | 0o600 })
-        expect(() => scene.tree.link(node, ROOT_NODE_ID, 'again')).toThrow(failsWith('ENOENT'))
-        // Its name is free for another file, which is another node.
-        expect(scene.create('d/f', 'new')).not.toBe(node)
-        expect(scene.read(node)).toBe(written ? 'Below!' : 'below!')
-        scene.tree.forget(node, 9)
-        expect(() => scene.tree.getattr(node)).toThrow(failsWith('ESTALE'))
-        expect(scene.read('d/f')).toBe('new')
-      })
-    },
-  )
+  test.each([true, false])('a removed file lives until it is forgotten, written before: %s', (written) => {
+    withTree(['d/f = below'], (scene) => {
+      const node = scene.node('d/f')
+      if (written) scene.tree.write(node, 0, bytes('B'), false)
+      scene.unlink('d/f')
+      expect(scene.tree.getattr(node)).toMatchObject({ nlink: 0, size: 5 })
+      scene.tree.write(node, 5, bytes('!'), false)
+      scene.tree.setattr(node, { mode: 0o600 })
+      expect(scene.read(node)).toBe(written ? 'Below!' : 'below!')
+      expect(scene.tree.getattr(node)).toMatchObject({ nlink: 0, mode: S_IFREG | 0o600 })
+      expect(() => scene.tree.link(node, ROOT_NODE_ID, 'again')).toThrow(failsWith('ENOENT'))
+      // Its name is free for another file, which is another node.
+      expect(scene.create('d/f', 'new')).not.toBe(node)
+      expect(scene.read(node)).toBe(written ? 'Below!' : 'below!')
+      scene.tree.forget(node, 9)
+      expect(() => scene.tree.getattr(node)).toThrow(failsWith('ESTALE'))
+      expect(scene.read('d/f')).toBe('new')
+    })
+  })
 
-  test('one that was made without gets a name by link', () => {
+  test('an unnamed file gets a name by link', () => {
     withTree(['d/w', 'd/w'], (scene) => {
       const { nodeId, stat } = scene.tree.tmpfile(scene.node('d'), 0o640, ME)
       expect(stat).toMatchObject({ nlink: 0, mode: S_IFREG | 0o640, size: 0 })
@@ -250,7 +247,7 @@ describe('files without a name', () => {
     })
   })
 
-  test('a directory that was removed shows nothing and takes nothing', () => {
+  test('a removed directory lists no names and accepts none', () => {
     withTree(['d/e/'], (scene) => {
       const [lower, upper] = [scene.node('d/e'), scene.mkdir('new')]
       scene.rmdir('d/e')
@@ -266,7 +263,7 @@ describe('files without a name', () => {
 })
 
 describe('deletions', () => {
-  test('leave a whiteout only where something lies below that would show', () => {
+  test('a deletion leaves a whiteout only if a name below would show', () => {
     withTree(['d/a\nd/b\ndir/x'], (scene) => {
       scene.create('d/c')
       scene.mkdir('pure')
@@ -290,7 +287,7 @@ describe('deletions', () => {
     })
   })
 
-  test('rmdir of what still shows a name is ENOTEMPTY, of a file ENOTDIR, unlink of a directory EISDIR', () => {
+  test('rmdir of a directory with visible names is ENOTEMPTY, of a file ENOTDIR, and unlink of a directory EISDIR', () => {
     withTree(['d/a\nf'], (scene) => {
       expect(() => scene.rmdir('d')).toThrow(failsWith('ENOTEMPTY'))
       expect(() => scene.rmdir('f')).toThrow(failsWith('ENOTDIR'))
@@ -300,7 +297,7 @@ describe('deletions', () => {
     })
   })
 
-  test('by `.wh.` names where devices are impossible', () => {
+  test('deletions use `.wh.` names if devices are impossible', () => {
     const long = 'n'.repeat(252)
     withTree(
       [`d/a\nd/b\n${long}`],
@@ -320,7 +317,7 @@ describe('deletions', () => {
     )
   })
 
-  test('of long names where devices are impossible, by attribute', () => {
+  test('deletions of long names use an attribute if devices are impossible', () => {
     const [a, b, c, d] = ['a', 'b', 'c', 'd'].map((letter) => letter.repeat(255)) as [
       string,
       string,
@@ -358,7 +355,7 @@ describe('deletions', () => {
   })
 
   for (const whiteouts of ['device', 'wh'] as const) {
-    test(`names that would be marks are names like others, where deletions are of the form ${whiteouts}`, () => {
+    test(`names that look like marks are ordinary names with deletions of the form ${whiteouts}`, () => {
       withTree(
         ['d/a\nd/b\nd/c\nx'],
         (scene) => {
@@ -396,7 +393,7 @@ describe('deletions', () => {
 })
 
 describe('rename', () => {
-  test('of a directory with something below writes where it was, or is EXDEV', () => {
+  test('rename of a directory with layers below writes a redirect, or is EXDEV', () => {
     withTree(['d/e/f = x\nother/'], (scene) => {
       const ino = scene.stat('d/e').ino
       scene.rename('d/e', 'd/g')
@@ -413,7 +410,7 @@ describe('rename', () => {
     })
   })
 
-  test('of a directory whose path is too long for overlayfs is EXDEV, and changes nothing', () => {
+  test('rename of a directory whose path is too long for overlayfs is EXDEV, and changes nothing', () => {
     const [one, two] = ['a'.repeat(200), 'b'.repeat(200)]
     withTree([`${one}/${two}/f = x`], (scene) => {
       expect(() => scene.rename(`${one}/${two}`, 'short')).toThrow(failsWith('EXDEV'))
@@ -422,7 +419,7 @@ describe('rename', () => {
     })
   })
 
-  test('over things, to itself, and into itself', () => {
+  test('rename replaces names, and handles the same name and a target below the source', () => {
     withTree(['a = A\nb = B\nfull/x\nempty/w\nd/e/'], (scene) => {
       const target = scene.node('b')
       scene.rename('a', 'b')
@@ -455,7 +452,7 @@ describe('rename', () => {
     })
   })
 
-  test('a new directory that comes to where one was deleted does not merge with it', () => {
+  test('a directory that is renamed to a deleted name does not merge with the deleted directory', () => {
     withTree(['d/old\nplace/'], (scene) => {
       scene.mkdir('new')
       scene.create('new/n')
@@ -469,7 +466,7 @@ describe('rename', () => {
 })
 
 describe('hard links of the layers', () => {
-  test('each name is a file of its own from its first change, and shows the same at the next mount', () => {
+  test('each name of a hard link in a layer is a file of its own after a change, also at the next mount', () => {
     withTree(['a = one\nd/b == a\nd/c == a\nd/e == a\nsingle'], (scene) => {
       const [node, other] = [scene.node('a'), scene.node('d/b')]
       expect(other).not.toBe(node)
@@ -494,7 +491,7 @@ describe('hard links of the layers', () => {
     })
   })
 
-  test('one of them goes to the place of another', () => {
+  test('one name of a hard link in a layer can be renamed over another', () => {
     withTree(['a = one\nb == a\nc == a'], (scene) => {
       scene.rename('a', 'b')
       scene.link('c', 'more')
@@ -510,7 +507,7 @@ describe('hard links of the layers', () => {
     })
   })
 
-  test('what is written through a name that is gone shows nowhere else', () => {
+  test('data written through a removed name does not show by another name', () => {
     withTree(['a = one\nd/b == a'], (scene) => {
       const node = scene.node('a')
       scene.unlink('a')
@@ -523,7 +520,7 @@ describe('hard links of the layers', () => {
     })
   })
 
-  test('names that were met in any order, and forgotten, are found again', () => {
+  test('names of a hard link that were forgotten are found again, in any order', () => {
     withTree(['a = one\nb == a\nc == a'], (scene) => {
       const [first, second] = [scene.node('a'), scene.node('b')]
       scene.tree.forget(first, 1)
@@ -537,7 +534,7 @@ describe('hard links of the layers', () => {
 })
 
 describe('attributes', () => {
-  test.each(['real', 'override'] as const)('of users come back, owners %s', (owners) => {
+  test.each(['real', 'override'] as const)('attributes set by users are read back, owners %s', (owners) => {
     withTree(
       ['f = x\nd/'],
       (scene) => {
@@ -565,7 +562,7 @@ describe('attributes', () => {
   })
 
   test.each(['real', 'override'] as const)(
-    'to remove an access list that is not there succeeds and copies nothing up, owners %s',
+    'removing an absent access list succeeds without a copy-up, owners %s',
     (owners) => {
       withTree(
         ['d/'],
@@ -581,54 +578,60 @@ describe('attributes', () => {
     },
   )
 
-  test('to remove one that is not there copies nothing up', () => {
+  test('removing an absent attribute copies nothing up', () => {
     withTree(['f = x'], (scene) => {
       expect(() => scene.tree.removexattr(scene.node('f'), 'user.x')).toThrow(failsWith('ENODATA'))
       expect(readdirSync(scene.upper())).toEqual([])
     })
   })
 
-  test.each(['real', 'override'] as const)('a new owner leaves a directory its bits, owners %s', (owners) => {
-    withTree(
-      ['d/\na = x'],
-      (scene) => {
-        const [directory, file] = [scene.node('d'), scene.node('a')]
-        for (const node of [directory, file]) {
-          scene.tree.setattr(node, { mode: 0o6775 })
-          scene.tree.setattr(node, { uid: ME.uid, gid: ME.gid, killPrivileges: true })
-        }
-        expect(scene.stat('d').mode & 0o7777).toBe(0o6775)
-        expect(scene.stat('a').mode & 0o7777).toBe(0o775)
-      },
-      { owners },
-    )
-  })
-
-  test.skipIf(!asRoot.ok)(titled('records of ours are in the namespace of the markers', asRoot), () => {
-    for (const [markers, other] of [
-      ['user', 'trusted'],
-      ['trusted', 'user'],
-    ] as const) {
+  test.each(['real', 'override'] as const)(
+    'a change of owner keeps the mode bits of a directory, owners %s',
+    (owners) => {
       withTree(
-        ['a = x\nl -> a'],
+        ['d/\na = x'],
         (scene) => {
-          const numbers = ['a', 'l'].map((name) => scene.stat(name).ino)
-          scene.tree.setattr(scene.node('a'), { mode: 0o600 })
-          scene.tree.setattr(scene.node('l'), { mtime: 'now' })
-          const names = (path: string) => Object.keys(readXattrs(Buffer.from(scene.upper(path)))).sort()
-          expect(names('a')).toEqual([`${markers}.overlay.atomfs.ino`])
-          // Symbolic links have no attributes of users.
-          expect(names('l')).toEqual(['trusted.overlay.atomfs.ino'])
-          // Another mount may want the other kind.
-          scene.remount({}, { markers: other })
-          expect(['a', 'l'].map((name) => scene.stat(name).ino)).toEqual(numbers)
+          const [directory, file] = [scene.node('d'), scene.node('a')]
+          for (const node of [directory, file]) {
+            scene.tree.setattr(node, { mode: 0o6775 })
+            scene.tree.setattr(node, { uid: ME.uid, gid: ME.gid, killPrivileges: true })
+          }
+          expect(scene.stat('d').mode & 0o7777).toBe(0o6775)
+          expect(scene.stat('a').mode & 0o7777).toBe(0o775)
         },
-        { markers },
+        { owners },
       )
-    }
-  })
+    },
+  )
 
-  test('a request without any change takes privileges away, as chown without owners', () => {
+  test.skipIf(!asRoot.ok)(
+    titled('our own records are stored in the namespace of the markers', asRoot),
+    () => {
+      for (const [markers, other] of [
+        ['user', 'trusted'],
+        ['trusted', 'user'],
+      ] as const) {
+        withTree(
+          ['a = x\nl -> a'],
+          (scene) => {
+            const numbers = ['a', 'l'].map((name) => scene.stat(name).ino)
+            scene.tree.setattr(scene.node('a'), { mode: 0o600 })
+            scene.tree.setattr(scene.node('l'), { mtime: 'now' })
+            const names = (path: string) => Object.keys(readXattrs(Buffer.from(scene.upper(path)))).sort()
+            expect(names('a')).toEqual([`${markers}.overlay.atomfs.ino`])
+            // Symbolic links have no attributes of users.
+            expect(names('l')).toEqual(['trusted.overlay.atomfs.ino'])
+            // Another mount may want the other kind.
+            scene.remount({}, { markers: other })
+            expect(['a', 'l'].map((name) => scene.stat(name).ino)).toEqual(numbers)
+          },
+          { markers },
+        )
+      }
+    },
+  )
+
+  test('a setattr without any change removes privileges, as chown without owners does', () => {
     for (const owners of ['real', 'override'] as const) {
       withTree(
         ['f = x\nl -> f\np/'],
@@ -656,7 +659,7 @@ describe('attributes', () => {
 })
 
 describe('data', () => {
-  test('is copied between layers and upper, with holes and ends found', () => {
+  test('data is copied between layers and upper, and its holes and end are found', () => {
     withTree(['f = 0123456789'], (scene) => {
       const from = scene.node('f')
       const to = scene.create('to')
@@ -677,7 +680,7 @@ describe('data', () => {
     })
   })
 
-  test('a client that keeps the times finds them as it told them, whatever changes', () => {
+  test('a client that keeps times reads back the times that it set, after any change', () => {
     withTree(['f = 0123456789'], (scene) => {
       const told = { seconds: -5, nanoseconds: 123_456_789 }
       const file = scene.create('new', 'x'.repeat(9000))
@@ -722,7 +725,7 @@ describe('data', () => {
     })
   })
 
-  test('a change of nothing but the time of change takes setuid away, as chown(2) does', () => {
+  test('a setattr of ctime alone removes setuid, as chown(2) does', () => {
     withTree([''], (scene) => {
       const file = scene.create('f', 'x', 0o4755)
       const ctime = { seconds: 9, nanoseconds: 9 }

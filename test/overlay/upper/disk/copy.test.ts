@@ -69,7 +69,7 @@ const MODES = [
 ]
 
 describe.skipIf(!root.ok)(titled('owner, mode and times', root), () => {
-  test('every mode of files, directories, fifos and devices, of another owner', () => {
+  test('a copy keeps every mode of files, directories, fifos and devices of another owner', () => {
     for (const mode of MODES) {
       for (const type of [S_IFREG, S_IFDIR, S_IFIFO, S_IFSOCK, S_IFCHR, S_IFBLK]) {
         const rdev = type === S_IFCHR || type === S_IFBLK ? 0x0103 : 0
@@ -79,7 +79,7 @@ describe.skipIf(!root.ok)(titled('owner, mode and times', root), () => {
     }
   })
 
-  test('times of all types to the nanosecond, before 1970 too', () => {
+  test('a copy keeps the times of all types to the nanosecond, also before 1970', () => {
     for (const type of [S_IFREG, S_IFDIR, S_IFIFO, S_IFSOCK, S_IFCHR, S_IFBLK, S_IFLNK]) {
       const source = statOf({ mode: type | 0o777, rdev: type === S_IFCHR || type === S_IFBLK ? 0x0103 : 0 })
       const { atime, atimeNsec, mtime, mtimeNsec } = source
@@ -88,7 +88,7 @@ describe.skipIf(!root.ok)(titled('owner, mode and times', root), () => {
     }
   })
 
-  test('setuid and capabilities outlive data and owner', () => {
+  test('a copy keeps setuid and capabilities after data and owner are written', () => {
     // vfs_cap_data of revision 2: cap_net_raw, permitted and effective.
     const capability = Buffer.from('0100000200200000000000000000000000000000', 'hex')
     const bytes = Buffer.from('#!/bin/true\n')
@@ -101,12 +101,12 @@ describe.skipIf(!root.ok)(titled('owner, mode and times', root), () => {
     expect(attributes(fd)).toEqual({ 'security.capability': capability.toString('hex') })
   })
 
-  test('devices keep all bits of their number', () => {
+  test('a copy of a device keeps all bits of its number', () => {
     const rdev = (0x12 | (0xabc << 8) | (0xfed << 20)) >>> 0
     expect(copied({ stat: statOf({ mode: S_IFBLK | 0o660, rdev }) }).stat.rdev).toBe(rdev)
   })
 
-  test('a link keeps its owner and its bytes', () => {
+  test('a copy of a link keeps its owner and its target bytes', () => {
     const target = Buffer.from([0xff, 0x2f, 0x0a, 0x2e])
     const { stat, path } = copied({ stat: statOf({ mode: S_IFLNK | 0o777, uid: 7, gid: 8 }), target })
     expect(stat).toMatchObject({ uid: 7, gid: 8, size: 4 })
@@ -115,8 +115,8 @@ describe.skipIf(!root.ok)(titled('owner, mode and times', root), () => {
   })
 })
 
-describe('rights on the way', () => {
-  test('are for the daemon alone while data come', () => {
+describe('permissions during a copy', () => {
+  test('a copy is accessible to the daemon only until its data is complete', () => {
     const seen: number[] = []
     const bytes = Buffer.alloc(3_000_000, 'x')
     const memory = new MemoryData(bytes)
@@ -139,7 +139,7 @@ describe('rights on the way', () => {
 describe('data', () => {
   const random = new Random(6)
 
-  test('of every size around the chunk come whole, and no chunk is read in pieces', () => {
+  test('a copy of any size around the chunk size is whole, and each chunk is read at once', () => {
     const MiB = 2 ** 20
     for (const size of [1, 4095, MiB - 1, MiB, MiB + 1, 3 * MiB + 17]) {
       const bytes = random.bytes(size)
@@ -151,13 +151,13 @@ describe('data', () => {
     }
   })
 
-  test('an empty file is not read', () => {
+  test('a copy of an empty file reads no data', () => {
     const data = new MemoryData(new Uint8Array(0))
     expect(copied({ data }).stat.size).toBe(0)
     expect(data.reads).toEqual([])
   })
 
-  test('holes stay holes: at the start, in the middle, at the end, beyond 4 GiB', () => {
+  test('a copy keeps holes at the start, in the middle, at the end and beyond 4 GiB', () => {
     const MiB = 2 ** 20
     const size = 6 * 2 ** 30
     const piece = random.bytes(MiB)
@@ -172,13 +172,13 @@ describe('data', () => {
     expect([...dataSegments(fd, size)]).toEqual(positions.map((at) => [at, at + MiB]))
   })
 
-  test('a file that is one hole has no block', () => {
+  test('a copy of a file that is one hole uses no block', () => {
     const size = 2 ** 40 + 1
     const { stat } = copied({ stat: statOf({ size }), data: new SparseData(size, []) })
     expect(stat).toMatchObject({ size, blocks: 0 })
   })
 
-  test('by a descriptor are the same, holes too', () => {
+  test('a copy from a descriptor has the same data and holes', () => {
     const MiB = 2 ** 20
     writeFileSync(scene.path('source'), '')
     const from = scene.kept(openSync(scene.path('source'), constants.O_RDWR))
@@ -202,7 +202,7 @@ describe('data', () => {
     expect([...dataSegments(scene.kept(openSync(path, 'r')), size)]).toEqual([[2 * MiB, 3 * MiB]])
   })
 
-  test('are read by hand where the kernel cannot copy', () => {
+  test('a copy reads the data itself if the kernel cannot copy', () => {
     const bytes = random.bytes(5000)
     const memory = new MemoryData(bytes)
     const { path } = copied({
@@ -213,7 +213,7 @@ describe('data', () => {
     expect(readFileSync(path).equals(bytes)).toBe(true)
   })
 
-  test('damage of the source is EIO, and nothing is left', () => {
+  test('a copy of a damaged source is EIO and leaves no file behind', () => {
     failsWith('EIO', () => copied({ stat: statOf({ size: 10 }), data: new MemoryData(Buffer.alloc(9)) }))
     failsWith('EIO', () => copied({ stat: statOf({ size: 10 }) }))
     for (const seek of [() => -1, () => 0]) {
@@ -236,7 +236,7 @@ describe('data', () => {
 })
 
 describe('attributes', () => {
-  test('with odd names and bytes come along', () => {
+  test('a copy keeps attributes with unusual names and bytes', () => {
     const { fd } = copied({
       xattrs: [
         ['user.b\xe9', Buffer.from([0, 255])],
@@ -253,7 +253,7 @@ describe('attributes', () => {
     })
   })
 
-  test('that a file cannot have are left out where they are not needed', () => {
+  test('a copy drops an attribute of our own that its file type cannot have', () => {
     const { fd } = copied({
       stat: statOf({ mode: S_IFLNK | 0o777 }),
       target: Buffer.from('t'),
@@ -262,12 +262,12 @@ describe('attributes', () => {
     expect(attributes(fd)).toEqual({})
   })
 
-  test('that are needed fail the copy', () => {
+  test('a copy fails if an attribute of the source cannot be set, and leaves no file behind', () => {
     failsWith('EINVAL', () => copied({ xattrs: [['security.capability', Buffer.from('nonsense')]] }))
     expect(leftOver()).toEqual([])
   })
 
-  test.skipIf(!withAcl.ok)(titled('access lists, also with setgid', withAcl), async () => {
+  test.skipIf(!withAcl.ok)(titled('a copy keeps access lists, also with setgid', withAcl), async () => {
     const entry = (tag: number, permissions: number, id = 0xffff_ffff): Buffer => {
       const bytes = Buffer.alloc(8)
       bytes.writeUInt16LE(tag, 0)
@@ -304,7 +304,7 @@ describe('attributes', () => {
 })
 
 describe('syncing', () => {
-  test('works for all types and policies', () => {
+  test('a copy succeeds for all types with every sync policy', () => {
     for (const fsync of ['auto', 'strict', 'volatile'] as const) {
       for (const type of [S_IFREG, S_IFDIR, S_IFLNK, S_IFIFO]) {
         const size = type === S_IFREG ? 5 : 0
@@ -322,7 +322,7 @@ describe('syncing', () => {
   })
 })
 
-describe.skipIf(!root.ok)(titled('a full disk', root), () => {
+describe.skipIf(!root.ok)(titled('a copy on a full disk', root), () => {
   async function onTinyDisk(use: (tiny: Scene) => void): Promise<void> {
     const folder = makeTempDir()
     try {
@@ -344,7 +344,7 @@ describe.skipIf(!root.ok)(titled('a full disk', root), () => {
     return 'scene'
   }
 
-  test('in the middle of data is ENOSPC, leaves nothing and keeps no descriptor', async () => {
+  test('a copy on a disk that fills up is ENOSPC, and leaves no file and no open descriptor', async () => {
     await onTinyDisk((tiny) => {
       const before = readdirSync('/proc/self/fd').length
       const bytes = Buffer.alloc(5_000_000, 'x')
@@ -366,7 +366,7 @@ describe.skipIf(!root.ok)(titled('a full disk', root), () => {
     })
   })
 
-  test('without inodes is ENOSPC for every type', async () => {
+  test('a copy on a disk without inodes is ENOSPC for every type', async () => {
     await onTinyDisk((tiny) => {
       const fill: number[] = []
       try {

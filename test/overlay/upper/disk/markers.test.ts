@@ -52,7 +52,7 @@ const PRESENT: Readonly<Record<string, (path: string) => void>> = {
 
 describe('a whiteout', () => {
   for (const [what, make] of Object.entries(PRESENT)) {
-    test(`takes the place of ${what} as a device`, () => {
+    test(`a whiteout device replaces ${what}`, () => {
       make(scene.path('upper/name'))
       whiteout(scene.upperFd, 'name', scene.work, REAL)
       expect(readdirSync(scene.path('upper'))).toEqual(['name'])
@@ -60,7 +60,7 @@ describe('a whiteout', () => {
       expect(readdirSync(scene.path('work/work'))).toEqual([])
     })
 
-    test(`takes the place of ${what} as a file .wh.`, () => {
+    test(`a .wh. file replaces ${what}`, () => {
       make(scene.path('upper/name'))
       whiteout(scene.upperFd, 'name', scene.work, WH)
       expect(readdirSync(scene.path('upper'))).toEqual(['.wh.name'])
@@ -70,14 +70,14 @@ describe('a whiteout', () => {
     })
   }
 
-  test('stays where there is one, in both forms', () => {
+  test('a second whiteout of a name keeps the first, in both forms', () => {
     for (const policy of [REAL, WH]) {
       for (let i = 0; i < 3; i++) whiteout(scene.upperFd, policy.whiteouts, scene.work, policy)
     }
     expect(readdirSync(scene.path('upper')).sort()).toEqual(['.wh.wh', 'device'])
   })
 
-  test('of a long name has no room as a file, and then nothing is deleted', () => {
+  test('a .wh. file for a name that is too long fails, and the name is not deleted', () => {
     const name = 'x'.repeat(252)
     writeFileSync(scene.path(`upper/${name}`), 'content')
     expect(() => whiteout(scene.upperFd, name, scene.work, WH)).toThrow(
@@ -91,7 +91,7 @@ describe('a whiteout', () => {
     expect(isMarkedDeleted(scene.upperFd, 'z'.repeat(251))).toBe(true)
   })
 
-  test('of a long name is an empty file with an attribute, where there are attributes', () => {
+  test('a whiteout of a long name is an empty file with an attribute, if attributes are possible', () => {
     const name = 'x'.repeat(252)
     for (const make of Object.values(PRESENT)) {
       make(scene.path(`upper/${name}`))
@@ -105,7 +105,7 @@ describe('a whiteout', () => {
     expect(whiteout(scene.upperFd, 'short', scene.work, WH_OR_ATTRIBUTE)).toBe('wh')
   })
 
-  test('goes in both forms, and nothing else goes with it', () => {
+  test('removing a whiteout removes both forms of it and no other name', () => {
     whiteout(scene.upperFd, 'name', scene.work, REAL)
     whiteout(scene.upperFd, 'mark', scene.work, WH)
     writeFileSync(scene.path('upper/mark'), 'new')
@@ -114,20 +114,20 @@ describe('a whiteout', () => {
     expect(readFileSync(scene.path('upper/mark'), 'latin1')).toBe('new')
   })
 
-  test('is told from devices and from bookkeeping of AUFS', () => {
+  test('a whiteout is distinguished from other devices and from the bookkeeping of AUFS', () => {
     expect(isDeviceWhiteout({ ...statAt(scene.upperFd, 'x')!, mode: S_IFCHR, rdev: 0x0103 })).toBe(false)
     writeFileSync(scene.path('upper/.wh..wh.plnk'), '')
     expect(isMarkedDeleted(scene.upperFd, '.wh.plnk')).toBe(false)
   })
 
-  test('may be a device 0:0 named .wh.NAME, as fuse-overlayfs has it', () => {
+  test('a device 0:0 named .wh.NAME is a whiteout, as in fuse-overlayfs', () => {
     mknodAt(scene.upperFd, '.wh.name', S_IFCHR, 0)
     expect(isMarkedDeleted(scene.upperFd, 'name')).toBe(true)
     removeWhiteout(scene.upperFd, 'name')
     expect(readdirSync(scene.path('upper'))).toEqual([])
   })
 
-  test('by attribute counts for an empty file in a directory that says so', () => {
+  test('an empty file with the whiteout attribute is a whiteout only in a directory marked for it', () => {
     writeFileSync(scene.path('upper/empty'), '')
     writeFileSync(scene.path('upper/plain'), '')
     writeFileSync(scene.path('upper/full'), 'x')
@@ -145,7 +145,7 @@ describe('a whiteout', () => {
 })
 
 describe('an opaque directory', () => {
-  test('is marked by attribute, or by a file where there are none', () => {
+  test('an opaque directory is marked by an attribute, or by a file if attributes are impossible', () => {
     for (const policy of [REAL, WH]) {
       const name = policy.whiteouts
       mkdirSync(scene.path(`upper/${name}`))
@@ -159,7 +159,7 @@ describe('an opaque directory', () => {
     expect(readdirSync(scene.path('upper/wh'))).toEqual(['.wh..wh..opq'])
   })
 
-  test('is known by all attributes that others write, of exactly one byte', () => {
+  test('an opaque directory is recognized by the attributes of other programs with a value of exactly one byte', () => {
     const cases = [
       ['user.overlay.opaque', 'y', 'y'],
       ['user.fuseoverlayfs.opaque', 'y', 'y'],
@@ -175,13 +175,13 @@ describe('an opaque directory', () => {
     }
   })
 
-  test('is not made by a mark that was deleted', () => {
+  test('a deleted opaque mark does not make a directory opaque', () => {
     mknodAt(scene.upperFd, '.wh..wh..opq', S_IFCHR, 0)
     expect(isOpaque(scene.upperFd)).toBe(false)
   })
 })
 
-describe('others', () => {
+describe('other overlay programs on our upper', () => {
   function makeLower(): void {
     for (const name of ['gone', 'kept', 'hidden', 'dir-gone']) {
       mkdirSync(scene.path(`lower/${name}`), { recursive: true })
@@ -197,22 +197,25 @@ describe('others', () => {
     for (const name of ['gone', 'file', 'dir-gone']) whiteout(scene.upperFd, name, scene.work, policy)
   }
 
-  test.skipIf(!overlayfs.ok)(titled('overlayfs sees the same', overlayfs), async () => {
-    makeLower()
-    mark(REAL)
-    await withTarget(scene.folder, async (target) => {
-      await mountKernelOverlay([scene.path('lower')], target, {
-        userxattr: true,
-        upper: { upper: scene.path('upper'), work: scene.path('work') },
+  test.skipIf(!overlayfs.ok)(
+    titled('overlayfs shows our whiteouts and opaque directories as we do', overlayfs),
+    async () => {
+      makeLower()
+      mark(REAL)
+      await withTarget(scene.folder, async (target) => {
+        await mountKernelOverlay([scene.path('lower')], target, {
+          userxattr: true,
+          upper: { upper: scene.path('upper'), work: scene.path('work') },
+        })
+        expect(readdirSync(target).sort()).toEqual(['hidden', 'kept'])
+        expect(readdirSync(`${target}/hidden`)).toEqual([])
+        expect(readdirSync(`${target}/kept`)).toEqual(['below'])
       })
-      expect(readdirSync(target).sort()).toEqual(['hidden', 'kept'])
-      expect(readdirSync(`${target}/hidden`)).toEqual([])
-      expect(readdirSync(`${target}/kept`)).toEqual(['below'])
-    })
-  })
+    },
+  )
 
   test.skipIf(!overlayfs.ok)(
-    titled('overlayfs with an index takes our work directory', overlayfs),
+    titled('overlayfs with an index accepts our work directory', overlayfs),
     async () => {
       makeLower()
       await withTarget(scene.folder, async (target) => {
@@ -227,7 +230,7 @@ describe('others', () => {
   )
 
   test.skipIf(!fuseOverlayfs.ok)(
-    titled('fuse-overlayfs sees the same in both forms', fuseOverlayfs),
+    titled('fuse-overlayfs shows both forms of our whiteouts as we do', fuseOverlayfs),
     async () => {
       makeLower()
       for (const policy of [REAL, WH]) {

@@ -25,14 +25,14 @@ function inside(): string[] {
 }
 
 describe('a work directory', () => {
-  test('is for its owner alone, also where overlayfs left it without any rights', () => {
+  test('a work directory is accessible to its owner only, also if overlayfs left it without any permission', () => {
     expect(statSync(scene.path('work/work')).mode & 0o7777).toBe(0o700)
     chmodSync(scene.path('work/work'), 0)
     new WorkDirectory(scene.open('work'), 'w').close()
     expect(statSync(scene.path('work/work')).mode & 0o7777).toBe(0o700)
   })
 
-  test('that cannot be made names its path', () => {
+  test('the error for a work directory that cannot be made names its path', () => {
     mkdirSync(scene.path('other'))
     writeFileSync(scene.path('other/work'), '')
     expect(() => new WorkDirectory(scene.open('other'), '/the/path')).toThrow(
@@ -40,14 +40,14 @@ describe('a work directory', () => {
     )
   })
 
-  test('gives each name once', () => {
+  test('a work directory gives out each temporary name once', () => {
     const names = Array.from({ length: 1000 }, () => scene.work.temporaryName())
     expect(new Set(names).size).toBe(1000)
   })
 })
 
-describe('cleaning', () => {
-  test('removes all kinds of left-overs, and nothing that a link leads to', () => {
+describe('the cleaning of a work directory', () => {
+  test('cleaning removes left-overs of all types, and does not follow links', () => {
     writeFileSync(scene.path('precious'), 'p')
     mkdirSync(scene.path('dear'))
     writeFileSync(scene.path('dear/file'), 'd')
@@ -67,7 +67,7 @@ describe('cleaning', () => {
     expect(readdirSync(scene.path('dear'))).toEqual(['file'])
   })
 
-  test('goes deeper than any path and any table of descriptors', () => {
+  test('cleaning works deeper than the limits of paths and descriptors', () => {
     // Made from the bottom up: a path of 5000 levels cannot be named.
     const work = scene.open('work/work')
     for (let level = 0; level < 5000; level++) {
@@ -84,7 +84,7 @@ describe('cleaning', () => {
     expect(inside()).toEqual([])
   })
 
-  test('does not stumble over names that it gives itself', () => {
+  test('cleaning does not collide with its own temporary names', () => {
     for (let i = 0; i < 20; i++) {
       mkdirSync(scene.path(`work/work/#${i.toString(16)}/#0/#1`), { recursive: true })
     }
@@ -96,7 +96,7 @@ describe('cleaning', () => {
     expect(scene.work.temporaryName()).toBe('#0')
   })
 
-  test('is refused after a volatile mount, and removes nothing, until somebody takes the mark away', () => {
+  test('cleaning is refused after a volatile mount until the user removes the mark', () => {
     writeFileSync(scene.path('work/work/#0'), '')
     scene.work.markVolatile()
     scene.work.markVolatile()
@@ -110,14 +110,14 @@ describe('cleaning', () => {
     expect(inside()).toEqual([])
   })
 
-  test('is refused for a feature that is not known', () => {
+  test('cleaning is refused for an unknown feature', () => {
     mkdirSync(scene.path('work/work/incompat/future'), { recursive: true })
     expect(() => scene.work.clean()).toThrow(expect.objectContaining({ code: 'EINVAL' }))
   })
 })
 
 describe('discarding', () => {
-  test('takes one name and all below it; what is gone is fine', () => {
+  test('discarding removes a name and all below it, and accepts a name that is gone', () => {
     mkdirSync(scene.path('work/work/a/b/c'), { recursive: true })
     writeFileSync(scene.path('work/work/other'), '')
     scene.work.discard('a')

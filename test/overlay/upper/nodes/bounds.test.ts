@@ -8,7 +8,7 @@ import { failsWith, ME, TreeScene, withTree } from '../support/tree-scene.ts'
 const openDescriptors = () => readdirSync('/proc/self/fd').length
 
 describe('what a writable tree holds', () => {
-  test('is given back: descriptors at the end, nodes when they are forgotten', () => {
+  test('a writable tree closes its descriptors at the end, and frees nodes when they are forgotten', () => {
     const before = openDescriptors()
     const scene = new TreeScene(['d/e/f = x\nd/g'])
     const entry = scene.tree.lookup(ROOT_NODE_ID, 'd')
@@ -29,7 +29,7 @@ describe('what a writable tree holds', () => {
     expect(openDescriptors()).toBe(before)
   })
 
-  test('a parent is known as long as one of its children', () => {
+  test('a parent stays known as long as one of its children is', () => {
     withTree(['a/b/c/d = x'], ({ tree }) => {
       const taken = [ROOT_NODE_ID]
       for (const name of ['a', 'b', 'c', 'd']) taken.push(tree.lookup(taken.at(-1) ?? 0, name)?.nodeId ?? 0)
@@ -43,7 +43,7 @@ describe('what a writable tree holds', () => {
     })
   })
 
-  test('READDIRPLUS counts what was taken only', () => {
+  test('READDIRPLUS of a writable tree counts only entries that the sink takes', () => {
     withTree([Array.from({ length: 20 }, (_, i) => `d/f${i}`).join('\n')], ({ tree }) => {
       const directory = tree.lookup(ROOT_NODE_ID, 'd')?.nodeId ?? 0
       const sink = new ListSink(true, 7)
@@ -54,7 +54,7 @@ describe('what a writable tree holds', () => {
     })
   })
 
-  test('directories may be nested deeper than descriptors are held', () => {
+  test('directories may be nested deeper than the number of held descriptors', () => {
     withTree([], (scene) => {
       const depth = 600
       const nodes = [ROOT_NODE_ID]
@@ -75,7 +75,7 @@ describe('what a writable tree holds', () => {
     })
   })
 
-  test('many files that are written hold few descriptors', () => {
+  test('writing many files holds a bounded number of descriptors', () => {
     withTree([], (scene) => {
       for (let i = 0; i < 700; i++) scene.create(`f${i}`, `${i}`)
       expect(scene.tree.state.descriptors).toBeLessThan(600)
@@ -84,13 +84,13 @@ describe('what a writable tree holds', () => {
   })
 })
 
-describe('files in use that have no name any more', () => {
+describe('removed files in use', () => {
   const MANY = 30
   const few = { mostHeld: 3 }
   const lower = Array.from({ length: MANY }, (_, i) => `low${i} = low ${i}`).join('\n')
   const left = (scene: TreeScene) => readdirSync(join(scene.folder, 'w/work'))
 
-  test('hold few descriptors, and are what they were', () => {
+  test('removed files in use hold few descriptors, and keep data and attributes', () => {
     withTree(
       [lower],
       (scene) => {
@@ -122,7 +122,7 @@ describe('files in use that have no name any more', () => {
     )
   })
 
-  test('may get a name, if they never had one', () => {
+  test('an unnamed file may get a name, and a removed one may not', () => {
     withTree(
       [],
       (scene) => {
@@ -143,7 +143,7 @@ describe('files in use that have no name any more', () => {
     )
   })
 
-  test('directories too', () => {
+  test('removed directories in use hold few descriptors', () => {
     withTree(
       [],
       (scene) => {
@@ -158,7 +158,7 @@ describe('files in use that have no name any more', () => {
     )
   })
 
-  test('are gone with the mount, or with the next one after a crash', () => {
+  test('removed files are deleted at the end of the mount, or by the next mount after a crash', () => {
     withTree(
       [],
       (scene) => {
@@ -178,13 +178,13 @@ describe('files in use that have no name any more', () => {
 })
 
 describe('errors of a writable tree', () => {
-  test('name the upper directory where it cannot be used', () => {
+  test('the error for an unusable upper directory names it', () => {
     expect(() => new TreeScene(['a'], {}, { subdir: 'none' })).toThrow(
       expect.objectContaining({ code: 'ENOENT', message: expect.stringMatching(/upper directory .*none/) }),
     )
   })
 
-  test('a subdirectory of the layers may be the root', () => {
+  test('a subdirectory of the layers may be the root of a writable tree', () => {
     withTree(
       ['sub/d/a = x\nother'],
       (scene) => {
@@ -198,7 +198,7 @@ describe('errors of a writable tree', () => {
     )
   })
 
-  test('a file that somebody else replaced in the upper is ESTALE, not another file', () => {
+  test('a file that another program replaced in the upper is ESTALE', () => {
     withTree([], (scene) => {
       const caller = { ...ME, umask: 0 }
       const { nodeId } = scene.tree.mknod(ROOT_NODE_ID, 'f', S_IFIFO | 0o600, 0, caller)

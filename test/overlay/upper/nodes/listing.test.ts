@@ -29,7 +29,7 @@ function listWith(
 }
 
 describe('listing a writable directory', () => {
-  test('gives every name once, whatever comes and goes meanwhile', () => {
+  test('a listing gives every name once while names are added and removed', () => {
     withTree([lines('d/low', 100).join('\n')], (scene) => {
       const node = scene.node('d')
       for (const name of lines('d/up', 100)) scene.create(name)
@@ -53,7 +53,7 @@ describe('listing a writable directory', () => {
     })
   })
 
-  test('removing everything that is listed leaves an empty directory, as rm -r needs it', () => {
+  test('removing all listed names leaves an empty directory, as rm -r needs it', () => {
     withTree([lines('d/low', 300).join('\n')], (scene) => {
       const node = scene.node('d')
       for (const name of lines('d/up', 300)) scene.create(name)
@@ -67,7 +67,7 @@ describe('listing a writable directory', () => {
     })
   })
 
-  test('numbers in listings are those of stat, and `..` is the parent', () => {
+  test('the inode numbers in a listing are those of stat, and `..` is the parent', () => {
     withTree(['d/low = x\nd/sub/\ne/f'], (scene) => {
       scene.create('d/up')
       scene.tree.setattr(scene.node('d/low'), { mode: 0o600 })
@@ -89,7 +89,7 @@ describe('listing a writable directory', () => {
     })
   })
 
-  test('a cookie leads to the same place after the list was dropped', () => {
+  test('a cookie resumes at the same place after the list was dropped', () => {
     withTree([lines('d/low', 50).join('\n')], (scene) => {
       for (const name of lines('d/up', 50)) scene.create(name)
       const node = scene.node('d')
@@ -111,7 +111,7 @@ describe('listing a writable directory', () => {
     })
   })
 
-  test('attributes come with names that the kernel does not know, or may ask for again', () => {
+  test('a listing gives attributes for names that the kernel does not know or may ask for again', () => {
     withTree(['d/low = x\nd/seen = x'], (scene) => {
       const node = scene.node('d')
       const withAttributes = (): string[] => {
@@ -133,11 +133,11 @@ describe('listing a writable directory', () => {
     })
   })
 
-  test('a listing that is kept up to date shows what a new one shows', () => {
+  test('a listing that is kept up to date equals a new one', () => {
     for (let seed = 0; seed < 6; seed++) playChanges(new Random(seed))
   })
 
-  test('more changes than are noted are seen as well', () => {
+  test('a listing is complete after more changes than are recorded', () => {
     withTree([lines('d/low', 3).join('\n')], (scene) => {
       scene.create('d/a')
       expect(scene.names('d')).toHaveLength(4)

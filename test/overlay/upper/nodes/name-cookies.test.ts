@@ -58,11 +58,14 @@ function play(seed: number, places: number): number {
 }
 
 describe('cookies of names in the upper', () => {
-  test.each([1, 2, 9, 1009])('give every name that stays once, where %i places are tried first', (places) => {
-    for (let seed = 0; seed < 6; seed++) expect(play(seed, places)).toBeGreaterThan(0)
-  })
+  test.each([1, 2, 9, 1009])(
+    'cookies give every remaining name once, with %i places tried first',
+    (places) => {
+      for (let seed = 0; seed < 6; seed++) expect(play(seed, places)).toBeGreaterThan(0)
+    },
+  )
 
-  test('are unique, in order, and fit into 31 bits', () => {
+  test('cookies are unique, in order, and fit into 31 bits', () => {
     const names = new UpperNames(randomHash(), new Map())
     // Of so many, some hashes are taken by another name already.
     const all = Array.from({ length: 200_000 }, (_, i) => `name${i}`)

@@ -100,8 +100,8 @@ function shared(found: Record<string, number>): string[][] {
   return [...byNumber.values()].filter((paths) => paths.length > 1)
 }
 
-describe.skipIf(!asRoot.ok)(titled('an upper directory that is a layer later', asRoot), () => {
-  test('its copies, and the directories around them, keep their numbers for as many rounds as there are', () => {
+describe.skipIf(!asRoot.ok)(titled('an upper directory that becomes a layer', asRoot), () => {
+  test('copies and the directories around them keep their inode numbers over several rounds as a layer', () => {
     write('l', 'f', 'd/f', 'd/other', 'd/e/deep', 'whole')
     symlinkSync('f', at('l', 'link'))
     const change = (tree: OpenTree['tree'], paths: readonly string[]) => {
@@ -128,7 +128,7 @@ describe.skipIf(!asRoot.ok)(titled('an upper directory that is a layer later', a
     expect(shared(first)).toEqual([])
   })
 
-  test('a file that was made anew has a number of its own', () => {
+  test('a file that was created anew has an inode number of its own', () => {
     write('l', 'f', 'd/f')
     const made = session(['l'], 'u1', ({ tree }) => {
       const before = numbers(tree)
@@ -142,7 +142,7 @@ describe.skipIf(!asRoot.ok)(titled('an upper directory that is a layer later', a
     expect(readOnly(['l', 'u1'])).toEqual(made)
   })
 
-  test('a record is believed where the copy hides what has that number, and nowhere else', () => {
+  test('an inode record counts only if the copy hides the file with that number', () => {
     write('l', 'a', 'b', 'c', 'linked')
     linkSync(at('l', 'linked'), at('l', 'linked2'))
     write('u', 'a', 'b', 'c', 'x', 'linked', 'two')
@@ -175,7 +175,7 @@ describe.skipIf(!asRoot.ok)(titled('an upper directory that is a layer later', a
     })
   })
 
-  test('without a mark at its root nobody looks for records', () => {
+  test('an upper without the mark at its root is not searched for inode records', () => {
     write('l', 'a')
     write('u', 'a')
     const below = readOnly(['l'])

@@ -10,11 +10,11 @@ function noteSync(cost: SyncCost, milliseconds: number, node?: Node): void {
   cost.noteSync(performance.now() - milliseconds, node)
 }
 
-test('nothing is known before the first sync', () => {
+test('the sync cost is unknown before the first sync', () => {
   expect(new SyncCost().isShort(0)).toBe(false)
 })
 
-test('a sync is as short as the last one, of few bytes', () => {
+test('a sync of few bytes counts as short if the last sync was short', () => {
   const cost = new SyncCost()
   noteSync(cost, 0)
   expect([cost.isShort(0), cost.isShort(MIB), cost.isShort(MIB + 1)]).toEqual([true, true, false])
@@ -22,7 +22,7 @@ test('a sync is as short as the last one, of few bytes', () => {
   expect(cost.isShort(0)).toBe(false)
 })
 
-test('what was written to a file counts until that file is synced', () => {
+test('bytes written to a file count until that file is synced', () => {
   const cost = new SyncCost()
   cost.noteWrite(FILE, MIB)
   cost.noteWrite(FILE, 5)

@@ -117,9 +117,13 @@ function compareRandom(seed: number, each: boolean): void {
 }
 
 describe.skipIf(!need.ok)(titled('operations that are postponed at any read of a layer', need), () => {
-  test.each([1, 2, 3, 4, 5, 6])('end as if all had been at hand, seed %i', (seed) =>
-    compareRandom(seed, false),
+  test.each([1, 2, 3, 4, 5, 6])(
+    'operations that are postponed at random reads end like operations that are not, seed %i',
+    (seed) => compareRandom(seed, false),
   )
 
-  test.each([11, 12, 13])('at each read once, too, seed %i', (seed) => compareRandom(seed, true))
+  test.each([11, 12, 13])(
+    'operations that are postponed once at each read end like operations that are not, seed %i',
+    (seed) => compareRandom(seed, true),
+  )
 })

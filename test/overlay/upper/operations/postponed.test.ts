@@ -33,8 +33,8 @@ function copies(scene: TreeScene): string[] {
 
 const openDescriptors = () => readdirSync('/proc/self/fd').length
 
-describe('copy-up that other threads help with', () => {
-  test('shows the old file until it is done, and is then what was asked for', () => {
+describe('copy-up with the help of other threads', () => {
+  test('a postponed copy-up shows the old file until it is done, then the requested change', () => {
     inBackground(['d/a = before'], (scene, background) => {
       const node = scene.node('d/a')
       const descriptors = openDescriptors()
@@ -58,7 +58,7 @@ describe('copy-up that other threads help with', () => {
     })
   })
 
-  test('goes to the place that the file has by then', () => {
+  test('a postponed copy-up goes to the place that the file has at its end', () => {
     inBackground(['d/a = text'], (scene, background) => {
       const node = scene.node('d/a')
       const write = () => scene.tree.write(node, 4, bytes('+'), false)
@@ -71,7 +71,7 @@ describe('copy-up that other threads help with', () => {
     })
   })
 
-  test('of a file that was removed meanwhile is for those who have it open', () => {
+  test('a postponed copy-up of a file removed meanwhile serves those who have the file open', () => {
     inBackground(['a = text'], (scene, background) => {
       const node = scene.node('a')
       const write = () => scene.tree.write(node, 4, bytes('+'), false)
@@ -85,7 +85,7 @@ describe('copy-up that other threads help with', () => {
     })
   })
 
-  test('copies each name of a file by itself', () => {
+  test('each name of a hard-linked file is copied up by itself', () => {
     inBackground(['a = text\nb == a'], (scene, background) => {
       const [first, second] = [scene.node('a'), scene.node('b')]
       const write = () => scene.tree.write(first, 4, bytes('+'), false)
@@ -98,7 +98,7 @@ describe('copy-up that other threads help with', () => {
     })
   })
 
-  test('begun for a part of the file is begun again for who needs more', () => {
+  test('a copy-up of a part of a file is started anew if another change needs more of it', () => {
     inBackground(['a = a long text'], (scene, background) => {
       const node = scene.node('a')
       const first = postponedBy(() => scene.tree.setattr(node, { size: 1 }))
@@ -112,7 +112,7 @@ describe('copy-up that other threads help with', () => {
     })
   })
 
-  test('under way is waited for by who needs nothing of the file', () => {
+  test('a change that needs no data of the file waits for the copy-up under way', () => {
     inBackground(['a = text'], (scene, background) => {
       const node = scene.node('a')
       const write = () => scene.tree.write(node, 4, bytes('+'), false)
@@ -127,7 +127,7 @@ describe('copy-up that other threads help with', () => {
     })
   })
 
-  test('that nobody comes back for is gone when the file is forgotten', () => {
+  test('a finished copy-up that is not used is removed when the file is forgotten', () => {
     inBackground(['a = text'], (scene, background) => {
       const { nodeId } = scene.tree.lookup(ROOT_NODE_ID, 'a')!
       const link = () => scene.tree.link(nodeId, ROOT_NODE_ID, 'b')
@@ -141,7 +141,7 @@ describe('copy-up that other threads help with', () => {
     })
   })
 
-  test('that fails leaves nothing, and may be tried again', () => {
+  test('a copy-up that fails leaves no file behind, and may be tried again', () => {
     inBackground(['a = text'], (scene, background) => {
       const node = scene.node('a')
       const descriptors = openDescriptors()
@@ -159,7 +159,7 @@ describe('copy-up that other threads help with', () => {
     })
   })
 
-  test('is begun for a short file, too, where its data are not at hand', () => {
+  test('a copy-up of a short file is postponed if its data is not at hand', () => {
     const background = new HeldBackground()
     const store: BlockStore = {
       readBlock: () => {
@@ -181,7 +181,7 @@ describe('copy-up that other threads help with', () => {
     )
   })
 
-  test('is none for what is empty or has no data', () => {
+  test('a file that is empty or has no data is copied up without being postponed', () => {
     inBackground(['a\nd/\nl -> a'], (scene, background) => {
       for (const path of ['a', 'd', 'l'])
         scene.tree.setattr(scene.node(path), { uid: process.geteuid?.() ?? 0 })
@@ -195,33 +195,36 @@ describe('syncing in other threads', () => {
   test.each([
     ['all', false],
     ['data', true],
-  ] as const)('is the answer (%s), of files and directories that were changed', (kind, dataOnly) => {
-    inBackground(['a = text\nd/b = text'], (scene, background) => {
-      const made = scene.create('d/new', 'text')
-      scene.tree.write(made, 0, Buffer.alloc(2 << 20), false)
-      const descriptors = openDescriptors()
-      // Neither is done at once: of the first nothing is known yet, and for the second much was written.
-      for (const path of ['d', 'd/new']) {
-        const postponed = postponedBy(() => scene.tree.fsync(scene.node(path), dataOnly))
-        expect(postponed.isAnswer).toBe(true)
-        background.workOff(postponed)
-        expect(() => postponed.work.finish()).not.toThrow()
-      }
-      // What is in the layers is on the disk.
-      scene.tree.fsync(scene.node('a'), dataOnly)
-      expect(background.syncs).toEqual([kind, kind])
-      expect(openDescriptors()).toBe(descriptors)
-    })
-  })
+  ] as const)(
+    'fsync in another thread (%s) is answered for files and directories that were changed',
+    (kind, dataOnly) => {
+      inBackground(['a = text\nd/b = text'], (scene, background) => {
+        const made = scene.create('d/new', 'text')
+        scene.tree.write(made, 0, Buffer.alloc(2 << 20), false)
+        const descriptors = openDescriptors()
+        // Neither is done at once: of the first nothing is known yet, and for the second much was written.
+        for (const path of ['d', 'd/new']) {
+          const postponed = postponedBy(() => scene.tree.fsync(scene.node(path), dataOnly))
+          expect(postponed.isAnswer).toBe(true)
+          background.workOff(postponed)
+          expect(() => postponed.work.finish()).not.toThrow()
+        }
+        // What is in the layers is on the disk.
+        scene.tree.fsync(scene.node('a'), dataOnly)
+        expect(background.syncs).toEqual([kind, kind])
+        expect(openDescriptors()).toBe(descriptors)
+      })
+    },
+  )
 
-  test('of everything, too', () => {
+  test('syncfs is done in another thread', () => {
     inBackground(['a = text'], (scene, background) => {
       background.workOff(postponedBy(() => scene.tree.syncfs()))
       expect(background.syncs).toEqual(['file system'])
     })
   })
 
-  test('tells its error', () => {
+  test('fsync in another thread reports its error', () => {
     inBackground(['a = text'], (scene, background) => {
       scene.create('new', 'text')
       background.failure = new FsError('EDQUOT', 'quota')
