@@ -260,8 +260,8 @@ export class MergedTree implements FileSystem {
    * @throws FsError EIO
    */
   #assertWhole(node: NodeId, part: Part): void {
-    if (this.#whole.get(node) !== undefined) return
     const layer = this.#layer(part)
+    if (!layer.marks.attributes || this.#whole.get(node) !== undefined) return
     if (isMetacopy(layer, part.ref)) {
       throw new FsError(
         'EIO',

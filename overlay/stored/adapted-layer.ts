@@ -8,7 +8,7 @@ import type {
   StatFs,
   Whence,
 } from '../../src/base/index.ts'
-import { escapedFileName, isEscaped, unescapedFileName } from './file-names.ts'
+import { escapedFileName, unescapedFileName } from './file-names.ts'
 import {
   type DirectoryCursor,
   type InodeSource,
@@ -62,11 +62,11 @@ class AdaptedLayer implements Layer {
   }
 
   lookup(directory: Ref, name: Name): LayerEntry | undefined {
-    if (this.marks.names || !name.startsWith('.')) return this.#layer.lookup(directory, name)
+    if (this.marks.names) return this.#layer.lookup(directory, name)
     if (name.startsWith(MARK_PREFIX)) return undefined
-    if (!isEscaped(name)) return this.#layer.lookup(directory, name)
-    const entry = this.#layer.lookup(directory, unescapedFileName(name))
-    return entry && { ...entry, name }
+    const own = unescapedFileName(name)
+    const entry = this.#layer.lookup(directory, own)
+    return entry === undefined || own === name ? entry : { ...entry, name }
   }
 
   openDirectory(directory: Ref, position: number): DirectoryCursor {

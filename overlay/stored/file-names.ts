@@ -18,8 +18,3 @@ export function escapedFileName(shown: Name): Name {
 export function unescapedFileName(stored: Name): Name {
   return stored.charCodeAt(0) === DOT && STORED.test(stored) ? stored.slice(1) : stored
 }
-
-/** Whether a stored name is the escaped form of another one. */
-export function isEscaped(stored: Name): boolean {
-  return unescapedFileName(stored) !== stored
-}
