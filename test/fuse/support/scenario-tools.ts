@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { execFileSync, spawnSync } from 'node:child_process'
 import { closeSync, constants, openSync } from 'node:fs'
-import { lastErrno, openLibrary } from '../../../src/sys/ffi/ffi.ts'
+import { lastErrno } from '../../../src/sys/ffi/ffi.ts'
+import { libcFunction } from '../../../src/sys/ffi/libc.ts'
 
 /** What the scenarios of `write-client.ts` share: they run in a process of their own, in a directory of their own. */
 
@@ -57,15 +58,13 @@ export function statusOf(command: string, ...args: string[]): number | null {
   return spawnSync(command, args, { timeout: 20_000, stdio: 'ignore' }).status
 }
 
-const libc = openLibrary(['libc.so.6', 'libc.musl-x86_64.so.1', 'libc.musl-aarch64.so.1'])
-assert(libc !== undefined)
-const mmap = libc.bind(
+const mmap = libcFunction(
   'uintptr_t mmap(uintptr_t address, size_t length, int protection, int flags, int fd, int64_t offset)',
 )
-const munmap = libc.bind('int munmap(uintptr_t address, size_t length)')
-const msync = libc.bind('int msync(uintptr_t address, size_t length, int flags)')
-const memcpyTo = libc.bind('uintptr_t memcpy(uintptr_t to, const uint8_t *from, size_t length)')
-const memcpyFrom = libc.bind('uintptr_t memcpy(uint8_t *to, uintptr_t from, size_t length)')
+const munmap = libcFunction('int munmap(uintptr_t address, size_t length)')
+const msync = libcFunction('int msync(uintptr_t address, size_t length, int flags)')
+const memcpyTo = libcFunction('uintptr_t memcpy(uintptr_t to, const uint8_t *from, size_t length)')
+const memcpyFrom = libcFunction('uintptr_t memcpy(uint8_t *to, uintptr_t from, size_t length)')
 
 const [PROT_READ, PROT_WRITE, MAP_SHARED, MS_SYNC] = [1, 2, 1, 4]
 

@@ -1,15 +1,13 @@
-import { openLibrary, systemError } from '../../../src/sys/ffi/ffi.ts'
+import { systemError } from '../../../src/sys/ffi/ffi.ts'
+import { libcFunction } from '../../../src/sys/ffi/libc.ts'
 
 /** Writing to files through shared memory maps; see `direct-io.ts` for reading. */
-const libc = openLibrary(['libc.so.6', 'libc.musl-x86_64.so.1', 'libc.musl-aarch64.so.1'])
-if (libc === undefined) throw new Error('no C library for the tests')
-
-const mmap = libc.bind(
+const mmap = libcFunction(
   'intptr_t mmap(uintptr_t at, size_t length, int protection, int flags, int fd, int64_t o)',
 )
-const munmap = libc.bind('int munmap(uintptr_t at, size_t length)')
-const msync = libc.bind('int msync(uintptr_t at, size_t length, int flags)')
-const memcpy = libc.bind('uintptr_t memcpy(uintptr_t to, const uint8_t *from, size_t length)')
+const munmap = libcFunction('int munmap(uintptr_t at, size_t length)')
+const msync = libcFunction('int msync(uintptr_t at, size_t length, int flags)')
+const memcpy = libcFunction('uintptr_t memcpy(uintptr_t to, const uint8_t *from, size_t length)')
 
 const PROT_READ = 1
 const PROT_WRITE = 2

@@ -1,17 +1,15 @@
-import { lastErrno, openLibrary } from '../../../src/sys/ffi/ffi.ts'
+import { lastErrno } from '../../../src/sys/ffi/ffi.ts'
+import { libcFunction } from '../../../src/sys/ffi/libc.ts'
 
 /** Ways to read a file and a directory that Node does not offer, for the child programs of the tests. */
-const libc = openLibrary(['libc.so.6', 'libc.musl-x86_64.so.1', 'libc.musl-aarch64.so.1'])
-if (libc === undefined) throw new Error('no C library for the tests')
-
-const getdents64 = libc.bind('int64_t getdents64(int fd, uint8_t *buffer, size_t size)')
-const lseek = libc.bind('int64_t lseek(int fd, int64_t offset, int whence)')
-const mmap = libc.bind(
+const getdents64 = libcFunction('int64_t getdents64(int fd, uint8_t *buffer, size_t size)')
+const lseek = libcFunction('int64_t lseek(int fd, int64_t offset, int whence)')
+const mmap = libcFunction(
   'intptr_t mmap(intptr_t at, size_t length, int prot, int flags, int fd, int64_t offset)',
 )
-const munmap = libc.bind('int munmap(intptr_t at, size_t length)')
-const memcpy = libc.bind('intptr_t memcpy(uint8_t *target, intptr_t source, size_t length)')
-const posixFadvise = libc.bind('int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)')
+const munmap = libcFunction('int munmap(intptr_t at, size_t length)')
+const memcpy = libcFunction('intptr_t memcpy(uint8_t *target, intptr_t source, size_t length)')
+const posixFadvise = libcFunction('int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)')
 
 const PROT_READ = 1
 const MAP_SHARED = 1

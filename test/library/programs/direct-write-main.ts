@@ -1,6 +1,7 @@
 import { closeSync, constants, openSync, readSync } from 'node:fs'
 import { isMainThread, Worker, workerData } from 'node:worker_threads'
-import { addressOf, lastErrno, openLibrary } from '../../../src/sys/ffi/ffi.ts'
+import { addressOf, lastErrno } from '../../../src/sys/ffi/ffi.ts'
+import { libcFunction } from '../../../src/sys/ffi/libc.ts'
 
 /**
  * Writes a file by asynchronous direct I/O (io_submit(2)) while another thread reads it through the page cache, and
@@ -24,9 +25,7 @@ function readForever(): void {
 }
 
 function writeAndCompare(): number {
-  const libc = openLibrary(['libc.so.6', 'libc.musl-x86_64.so.1', 'libc.musl-aarch64.so.1'])
-  if (libc === undefined) throw new Error('no C library for the tests')
-  const syscall = libc.bind(
+  const syscall = libcFunction(
     'int64_t syscall(int64_t number, int64_t a, int64_t b, int64_t c, int64_t d, int64_t e)',
   )
   const call = (what: string, ...args: number[]): void => {

@@ -1,19 +1,17 @@
-import { lastErrno, openLibrary } from '../../../src/sys/ffi/ffi.ts'
+import { lastErrno } from '../../../src/sys/ffi/ffi.ts'
+import { libcFunction } from '../../../src/sys/ffi/libc.ts'
 
 /**
  * The few system calls that tests need and Node lacks. Paths are bytes without a NUL at the end; nothing follows
  * a symbolic link at the end of a path.
  */
-const libc = openLibrary(['libc.so.6', 'libc.musl-x86_64.so.1', 'libc.musl-aarch64.so.1'])
-if (libc === undefined) throw new Error('no C library for the tests')
-
-const lgetxattr = libc.bind('int64_t lgetxattr(uint8_t *path, uint8_t *name, uint8_t *value, size_t size)')
-const llistxattr = libc.bind('int64_t llistxattr(uint8_t *path, uint8_t *list, size_t size)')
-const lsetxattr = libc.bind(
+const lgetxattr = libcFunction('int64_t lgetxattr(uint8_t *path, uint8_t *name, uint8_t *value, size_t size)')
+const llistxattr = libcFunction('int64_t llistxattr(uint8_t *path, uint8_t *list, size_t size)')
+const lsetxattr = libcFunction(
   'int lsetxattr(uint8_t *path, uint8_t *name, uint8_t *value, size_t size, int flags)',
 )
-const mknod = libc.bind('int mknod(uint8_t *path, uint32_t mode, uint64_t dev)')
-const lseek = libc.bind('int64_t lseek(int fd, int64_t offset, int whence)')
+const mknod = libcFunction('int mknod(uint8_t *path, uint32_t mode, uint64_t dev)')
+const lseek = libcFunction('int64_t lseek(int fd, int64_t offset, int whence)')
 
 /** linux/limits.h XATTR_SIZE_MAX and XATTR_LIST_MAX. */
 const XATTR_MAX = 65536
