@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { omitUndefined } from '../../src/base/index.ts'
 
-test('undefined fields are left out; null, 0, false and empty text stay', () => {
+test('undefined fields are left out, and null, 0, false and empty text stay', () => {
   const fields: { a: number | undefined; b: string | undefined; c: boolean; d: number; e: null } = {
     a: undefined,
     b: '',

@@ -16,7 +16,7 @@ afterEach(() => {
 })
 
 describe('openCodec', () => {
-  test.each(COMPRESSOR_NAMES)('%s has a decoder, and a portable one on demand', (name) => {
+  test.each(COMPRESSOR_NAMES)('openCodec finds a decoder for %s, and a portable one on demand', (name) => {
     expect(openCodec(name).name).toBe(name)
     vi.stubEnv('ATOMFS_CODECS', 'portable')
     expect(openCodec(name)).toMatchObject({ name, tier: 'portable' })

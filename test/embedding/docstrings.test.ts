@@ -97,14 +97,14 @@ function methodsOf({ name, file, line }: Exported): Exported[] {
 }
 
 describe('docstrings', () => {
-  test('are looked for in every part', () => {
+  test('docstrings are checked in every part of the package', () => {
     expect(ENTRIES.map(([name]) => name)).toEqual(['.', './squashfs', './overlay', './verity', './fuse'])
     const script = fs.readFileSync(path.join(ROOT, 'scripts/api.mjs'), 'utf8')
     const listed = [...script.matchAll(/^ {2}'([\w/-]+\.ts)',$/gm)].map((match) => match[1])
     expect(listed).toEqual(ENTRIES.map(([, file]) => file))
   })
 
-  test.each(ENTRIES)('are there for each name of %s', (_part, file) => {
+  test.each(ENTRIES)('every exported name of %s has a docstring', (_part, file) => {
     const exported = exportsOf(file)
     expect(exported.length).toBeGreaterThan(10)
     const missing = exported.filter((one) => !hasDocstring(one))
@@ -112,7 +112,7 @@ describe('docstrings', () => {
   })
 
   test.each(ENTRIES.filter(([name]) => ['.', './squashfs'].includes(name)))(
-    'are there for each method of %s',
+    'every method of the exported classes of %s has a docstring',
     (_part, file) => {
       const missing = exportsOf(file)
         .flatMap(methodsOf)
@@ -121,7 +121,7 @@ describe('docstrings', () => {
     },
   )
 
-  test.each(Object.entries(NAMES))('are those of names that stay: %s', (name, names) => {
+  test.each(Object.entries(NAMES))('the exported names are the listed ones: %s', (name, names) => {
     const file = ENTRIES.find(([one]) => one === name)![1]
     // Whoever changes the list changes what programs of others can import.
     expect(
@@ -131,7 +131,7 @@ describe('docstrings', () => {
     ).toEqual([...names].sort())
   })
 
-  test.each(ENTRIES)('tell what %s is for', (name, file) => {
+  test.each(ENTRIES)('the module comment of %s names its module', (name, file) => {
     const specifier = path.posix.join('atomfs-fuse', name)
     expect(linesOf(file).slice(0, 4).join('\n')).toContain(`@module ${specifier}`)
   })

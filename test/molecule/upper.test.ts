@@ -90,7 +90,7 @@ describe('openUpper', () => {
     })
   })
 
-  test('keeps nothing of their file system in use once its user lets go', async () => {
+  test('letGo frees every descriptor on the file system of the upper', async () => {
     await withTempDir((folder) => {
       const standIn = openSync('/dev/null', 'r')
       try {

@@ -125,7 +125,7 @@ test.each(INODES)(
   },
 )
 
-test.each(INODES)('%s: every proper prefix of the fixed fields is EIO', (name, record) => {
+test.each(INODES)('every proper prefix of the fixed fields is EIO in a %s', (name, record) => {
   // The block list is read when it is needed; its absence shows there.
   const fixed = name.endsWith('file') ? (name.startsWith('basic') ? 32 : 56) : record.length
   for (let length = 1; length < fixed; length++) {

@@ -92,7 +92,7 @@ function expectSame(actual: readonly TreeEntry[], expected: readonly TreeEntry[]
   expect(compareTrees(actual, expected)).toEqual([])
 }
 
-describe.skipIf(!need.ok)(titled('our mount equals the mount of the kernel', need), () => {
+describe.skipIf(!need.ok)(titled('our mount beside the mount of the kernel', need), () => {
   test.each(CASES)('our mount equals the mount of the kernel for mksquashfs: %s', async (_, options) => {
     const image = await mksquashfs(small, newImage(), options)
     expectSame(await seenByUs(temp, image), await seenByKernel(temp, image))

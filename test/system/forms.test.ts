@@ -145,7 +145,7 @@ describe.skipIf(!need.ok)(titled('whiteouts', need), () => {
 })
 
 describe.skipIf(!need.ok)(titled('stacks of layers', need), () => {
-  test('a layer that is twice in a manifest is merged as in the kernel', async () => {
+  test('the lower copy of a layer that is twice in an image adds nothing', async () => {
     const lower = await base()
     const hides = await layer((tree) => {
       tree.file('.wh.gone')
@@ -162,7 +162,7 @@ describe.skipIf(!need.ok)(titled('stacks of layers', need), () => {
     ).toEqual([])
   })
 
-  test('an image with one layer of each kind mounts', async () => {
+  test('a layer with every type of file is shown like its source', async () => {
     const directory = join(temp, 'everything')
     mkdirSync(directory)
     buildSourceTree(directory, { size: 'small' })
@@ -173,7 +173,7 @@ describe.skipIf(!need.ok)(titled('stacks of layers', need), () => {
     ).toEqual([])
   })
 
-  test('an image of 200 layers mounts', async () => {
+  test('an image of 200 layers shows the merge of all of them', async () => {
     const images: string[] = []
     for (let i = 0; i < 200; i += 1) {
       images.push(

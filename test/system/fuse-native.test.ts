@@ -60,7 +60,7 @@ function seen(image: string, args: readonly string[] = []): Promise<TreeEntry[]>
 }
 
 describe.skipIf(!withKernel.ok)(
-  titled('driver=fuse-native equals the mount of the kernel', withKernel),
+  titled('driver=fuse-native beside the mount of the kernel', withKernel),
   () => {
     // lzma is in no kernel.
     test.each(COMPRESSORS.filter((name) => name !== 'lzma'))(
@@ -86,7 +86,7 @@ describe.skipIf(!withKernel.ok)(
   },
 )
 
-describe.skipIf(!withUnsquashfs.ok)(titled('driver=fuse-native equals unsquashfs', withUnsquashfs), () => {
+describe.skipIf(!withUnsquashfs.ok)(titled('driver=fuse-native beside unsquashfs', withUnsquashfs), () => {
   test('a mount by fuse-native equals unsquashfs for lzma', async () => {
     const image = await mksquashfs(small, join(temp, 'lzma.squashfs'), { compressor: 'lzma' })
     const unpacked = join(temp, 'unpacked')

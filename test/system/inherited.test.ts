@@ -68,7 +68,7 @@ async function changed(
   await use(folder)
 }
 
-describe.skipIf(!need.ok)(titled('what is copied or made', need), () => {
+describe.skipIf(!need.ok)(titled('copied and new files', need), () => {
   test('a copied or new file does not inherit the access list of the folder of the upper', async () => {
     await inScene(async (scene) => {
       const state = join(scene.folder, 'state')
@@ -105,7 +105,7 @@ describe.skipIf(!need.ok)(titled('what is copied or made', need), () => {
     })
   })
 
-  test('a copied or new file inherits the access list of the upper directory', async () => {
+  test('a new file inherits the access list of the upper directory, and a copied file does not', async () => {
     await inScene(async (scene) => {
       const upper = join(scene.folder, 'u')
       mkdirSync(upper)

@@ -266,7 +266,7 @@ describe.skipIf(!need.ok)(titled('an interrupted mount', need), () => {
     },
   )
 
-  test('mount fails in one line if the daemon dies', async () => {
+  test('mount prints at most one line if the daemon dies', async () => {
     await inScene(temp, async (scene) => {
       mkdirSync(scene.runDir)
       let victims = 0

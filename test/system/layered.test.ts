@@ -32,7 +32,7 @@ function seedsOf(text: string): readonly number[] {
   return Array.from({ length }, (_, i) => first + i)
 }
 
-describe.skipIf(!need.ok)(titled('random layers: our merge equals the merge of the kernel', need), () => {
+describe.skipIf(!need.ok)(titled('random layers in our merge and in that of the kernel', need), () => {
   test.each(seedsOf(process.env['ATOMFS_SEEDS'] ?? DEFAULT_SEEDS))(
     'our merge of random layers equals the merge of the kernel, seed %i',
     async (seed) => {

@@ -393,7 +393,7 @@ describe('--foreground', () => {
   })
 })
 
-describe('without root', () => {
+describe('mounts without root', () => {
   test('a plain user mounts and unmounts through fusermount3', async () => {
     await played(async ({ folder, target, runDir }) => {
       // fusermount3 wants a user that has a name.

@@ -179,7 +179,7 @@ beforeAll(() => {
   if (need.ok) ownMounts()
 })
 
-describe.skipIf(!need.ok)(titled('against kernel overlayfs', need), () => {
+describe.skipIf(!need.ok)(titled('our tree beside kernel overlayfs', need), () => {
   test.each(seeds())('random operations on our tree match kernel overlayfs, seed %i', (seed) => {
     const variant = variantOf(seed)
     const scene = new Scene(variant)
@@ -219,7 +219,7 @@ function makeReadableLower(random: Random, root: string): void {
   }
 }
 
-describe.skipIf(!plain.ok)(titled('as a plain user, against kernel overlayfs as root', plain), () => {
+describe.skipIf(!plain.ok)(titled('our tree of a plain user beside kernel overlayfs of root', plain), () => {
   test.each([1, 2, 3])(
     'random operations as a plain user match kernel overlayfs as root, seed %i',
     async (seed) => {

@@ -132,7 +132,7 @@ test('the combinations for veritysetup cover enough cases', () => {
   expect(ALL.length).toBeGreaterThan(60)
 })
 
-describe.skipIf(!NEED.ok)(titled('against veritysetup', NEED), () => {
+describe.skipIf(!NEED.ok)(titled('hash trees beside veritysetup', NEED), () => {
   test.each(ALL.map((combination, i) => ({ ...combination, i })))(
     'veritysetup agrees on $i: $algorithm type $hashType, blocks $dataBlockSize/$hashBlockSize, salt $saltSize, $size bytes',
     (combination) => {

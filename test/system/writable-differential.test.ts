@@ -200,50 +200,53 @@ async function killAfterSync(target: string, runDir: string): Promise<void> {
   process.kill(daemonPid(runDir), 'SIGKILL')
 }
 
-describe.skipIf(!need.ok)(titled('random changes: our mount and the overlay of the kernel', need), () => {
-  test.each(SEEDS)('random changes in our mount match the overlay of the kernel, seed %i', async (seed) => {
-    await withTempDir(async (temp) => {
-      const scene = await Scene.make(seed, temp)
-      const { namespace, aside } = scene
-      const [ourUpper, kernelUpper] = [scene.upper('ours'), scene.upper('kernel')]
-      let inodes: ReadonlyMap<string, string> | undefined
-      let seen: readonly TreeEntry[] | undefined
-      for (let segment = 0; segment < SEGMENTS; segment += 1) {
-        const ours = await scene.ours(ourUpper, async (target, runDir) => {
-          if (seen !== undefined) {
-            // What is written late is copied late.
-            const differences = compareTrees(await see(target), seen, { ...LATE, ignore: aside })
-            expect(differences, `before segment ${segment}`).toEqual([])
-            // Numbers of files outlast the mount.
-            expect(await readInodes(target, 'stat')).toEqual(inodes)
-          }
-          const log = await scene.changes(target, { segment, namespace, skipGhosts: false })
-          seen = await see(target)
-          // A file with several names has another number once it is copied, and that may be as late as it is written.
-          await run('sync', ['-f', target])
-          inodes = await readInodes(target, 'stat')
-          if ((seed + segment) % 2 === 0) await killAfterSync(target, runDir)
-          return log
-        })
-        const kernel = await scene.kernel(kernelUpper, (target) =>
-          scene.changes(target, { segment, namespace }),
-        )
-        expect(compareChanges(ours, kernel, { ignore: aside }), `segment ${segment}`).toEqual([])
-      }
-      expect(seen?.length).toBeGreaterThan(1)
-      const options = { ignore: aside, ignoreXattr: isForeign }
-      const byKernel = await scene.kernel(ourUpper, see)
-      expect(compareChanged(byKernel, seen ?? [], options), 'the kernel on our upper').toEqual([])
-      const byKernelBefore = await scene.kernel(kernelUpper, see)
-      const byUs = await scene.ours(kernelUpper, see)
-      expect(compareChanged(byUs, byKernelBefore, options), 'ours on the upper of the kernel').toEqual([])
+describe.skipIf(!need.ok)(
+  titled('random changes in our mount and in the overlay of the kernel', need),
+  () => {
+    test.each(SEEDS)('random changes in our mount match the overlay of the kernel, seed %i', async (seed) => {
+      await withTempDir(async (temp) => {
+        const scene = await Scene.make(seed, temp)
+        const { namespace, aside } = scene
+        const [ourUpper, kernelUpper] = [scene.upper('ours'), scene.upper('kernel')]
+        let inodes: ReadonlyMap<string, string> | undefined
+        let seen: readonly TreeEntry[] | undefined
+        for (let segment = 0; segment < SEGMENTS; segment += 1) {
+          const ours = await scene.ours(ourUpper, async (target, runDir) => {
+            if (seen !== undefined) {
+              // What is written late is copied late.
+              const differences = compareTrees(await see(target), seen, { ...LATE, ignore: aside })
+              expect(differences, `before segment ${segment}`).toEqual([])
+              // Numbers of files outlast the mount.
+              expect(await readInodes(target, 'stat')).toEqual(inodes)
+            }
+            const log = await scene.changes(target, { segment, namespace, skipGhosts: false })
+            seen = await see(target)
+            // A file with several names has another number once it is copied, and that may be as late as it is written.
+            await run('sync', ['-f', target])
+            inodes = await readInodes(target, 'stat')
+            if ((seed + segment) % 2 === 0) await killAfterSync(target, runDir)
+            return log
+          })
+          const kernel = await scene.kernel(kernelUpper, (target) =>
+            scene.changes(target, { segment, namespace }),
+          )
+          expect(compareChanges(ours, kernel, { ignore: aside }), `segment ${segment}`).toEqual([])
+        }
+        expect(seen?.length).toBeGreaterThan(1)
+        const options = { ignore: aside, ignoreXattr: isForeign }
+        const byKernel = await scene.kernel(ourUpper, see)
+        expect(compareChanged(byKernel, seen ?? [], options), 'the kernel on our upper').toEqual([])
+        const byKernelBefore = await scene.kernel(kernelUpper, see)
+        const byUs = await scene.ours(kernelUpper, see)
+        expect(compareChanged(byUs, byKernelBefore, options), 'ours on the upper of the kernel').toEqual([])
+      })
     })
-  })
-})
+  },
+)
 
 const peerNeed = needs('root', 'fuse', 'mksquashfs', 'fuse-overlayfs')
 describe.skipIf(!peerNeed.ok)(
-  titled('random changes: our uppers and those of fuse-overlayfs', peerNeed),
+  titled('random changes in our uppers and in those of fuse-overlayfs', peerNeed),
   () => {
     test.each(SEEDS)('random changes in our upper match those of fuse-overlayfs, seed %i', async (seed) => {
       await withTempDir(async (temp) => {

@@ -596,7 +596,7 @@ describe.skipIf(!need.ok)(titled('status', need), () => {
   })
 })
 
-describe.skipIf(!need.ok)(titled('without root', need), () => {
+describe.skipIf(!need.ok)(titled('mounts without root', need), () => {
   test('a plain user makes all kinds of changes through fusermount3, and owners are recorded', async () => {
     await inScene(async (scene) => {
       const uid = 65534

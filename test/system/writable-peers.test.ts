@@ -77,7 +77,7 @@ const EXPECTED: Readonly<Record<string, object>> = {
   shell: ['FROM BELOWFROM BELOWlocked', 'a b c removed', ''],
 }
 
-describe.skipIf(!need.ok)(titled('what other overlays get wrong', need), () => {
+describe.skipIf(!need.ok)(titled('known faults of other overlays', need), () => {
   test.each(Object.entries(EXPECTED))(
     'our overlay does right what other overlays get wrong: %s',
     async (name, expected) => {

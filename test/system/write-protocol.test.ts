@@ -74,7 +74,7 @@ const NAMES = [nameScenarios, dataScenarios, rightsScenarios, randomScenarios].f
 const play = (target: string, name: string) =>
   run(process.execPath, [client, target, name], { timeout: 60_000 })
 
-describe.skipIf(!need.ok)(titled('in a directory of the host', need), () => {
+describe.skipIf(!need.ok)(titled('the write scenarios in a directory of the host', need), () => {
   test.each(NAMES)('the write scenario works in a directory of the host: %s', async (name) => {
     await play(folder, name)
   })
@@ -83,7 +83,7 @@ describe.skipIf(!need.ok)(titled('in a directory of the host', need), () => {
 describe.skipIf(!need.ok).each([
   ['write-through', []],
   ['write-back', ['write-back']],
-])(titled('with %s', need), (mode, words) => {
+])(titled('the write scenarios in a mount with %s', need), (mode, words) => {
   let served: Served
   beforeAll(async () => {
     served = await serve(mode, words)

@@ -164,7 +164,7 @@ describe('data workers with files of the host', () => {
     expect(isNothingPinned()).toBe(true)
   })
 
-  test('data workers report that they are busy beyond one piece each and one more', () => {
+  test('data workers accept one piece each and one more, then report busy', () => {
     const { background: workers } = background(16, 2)
     const transfer = workers.transfer(file, false)
     const outcomes = Array.from({ length: 4 }, (_, i) => transfer.write(describeThree, i * LENGTH, LENGTH))

@@ -112,7 +112,7 @@ function compare(seed: number): void {
   expect(far.tree.state.directories).toBe(0)
 }
 
-describe('requests of a read-only mount that are postponed once at each read of a layer', () => {
+describe('postponed requests of a read-only mount', () => {
   test.each([1, 2, 3, 4, 5, 6, 7, 8])(
     'requests that are postponed at each read get the reply of requests that are not, seed %i',
     compare,

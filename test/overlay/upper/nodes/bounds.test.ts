@@ -7,7 +7,7 @@ import { failsWith, ME, TreeScene, withTree } from '../support/tree-scene.ts'
 
 const openDescriptors = () => readdirSync('/proc/self/fd').length
 
-describe('what a writable tree holds', () => {
+describe('descriptors and nodes of a writable tree', () => {
   test('a writable tree closes its descriptors at the end, and frees nodes when they are forgotten', () => {
     const before = openDescriptors()
     const scene = new TreeScene(['d/e/f = x\nd/g'])

@@ -116,7 +116,7 @@ function compareRandom(seed: number, each: boolean): void {
   }
 }
 
-describe.skipIf(!need.ok)(titled('operations that are postponed at any read of a layer', need), () => {
+describe.skipIf(!need.ok)(titled('postponed operations of a writable tree', need), () => {
   test.each([1, 2, 3, 4, 5, 6])(
     'operations that are postponed at random reads end like operations that are not, seed %i',
     (seed) => compareRandom(seed, false),
