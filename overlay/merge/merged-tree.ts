@@ -166,10 +166,10 @@ export class MergedTree implements FileSystem {
     return this.#layer(part).seek(part.ref, offset, whence)
   }
 
-  read(node: NodeId, offset: number, length: number, sink: ExtentSink): void {
+  read(node: NodeId, offset: number, size: number, sink: ExtentSink): void {
     const part = this.#part(node)
     this.#assertWhole(node, part)
-    this.#layer(part).extents(part.ref, offset, length, sink)
+    this.#layer(part).extents(part.ref, offset, size, sink)
   }
 
   /** In the order of the layer: whether the merge shows that file does not matter for a hint. */

@@ -202,15 +202,15 @@ export class WritableTree implements WritableFileSystem {
     return this.#data.seek(this.#upper.table.get(node), offset, whence)
   }
 
-  read(id: NodeId, offset: number, length: number, sink: ExtentSink): void {
+  read(id: NodeId, offset: number, size: number, sink: ExtentSink): void {
     const { table } = this.#upper
     if (table.has(id)) {
-      this.#data.read(table.get(id), offset, length, sink)
+      this.#data.read(table.get(id), offset, size, sink)
       return
     }
     // Not looked up yet, but read ahead of the reader (`following`).
     const part = table.partOfId(id)
-    layerOf(this.#upper, part).extents(part.ref, offset, length, sink)
+    layerOf(this.#upper, part).extents(part.ref, offset, size, sink)
   }
 
   /** In the order of the layer: whether the tree still shows that file does not matter for a hint. */

@@ -79,8 +79,8 @@ export interface FileSystem {
   listxattr(node: NodeId): readonly Name[]
   /** Start of the next data or hole at or after `offset`. @throws ENXIO past the end */
   seek(node: NodeId, offset: number, whence: Whence): number
-  /** Describes up to `length` bytes of content from `offset`, clipped at the end of the file. @throws EISDIR, EINVAL */
-  read(node: NodeId, offset: number, length: number, sink: ExtentSink): void
+  /** Describes up to `size` bytes of content from `offset`, clipped at the end of the file. @throws EISDIR, EINVAL */
+  read(node: NodeId, offset: number, size: number, sink: ExtentSink): void
   /** Inode flags of a regular file or directory; absent: none has any. @throws ENOTTY, EOPNOTSUPP */
   inodeFlags?(node: NodeId, form: FlagsForm): Uint8Array
   /**

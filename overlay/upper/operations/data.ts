@@ -43,15 +43,15 @@ export class FileData {
   }
 
   /** @throws FsError EISDIR, EINVAL */
-  read(node: Node, offset: number, length: number, sink: ExtentSink): void {
+  read(node: Node, offset: number, size: number, sink: ExtentSink): void {
     assertRegular(node)
     if (!node.inUpper) {
       const part = partOf(node)
-      layerOf(this.#upper, part).extents(part.ref, offset, length, sink)
+      layerOf(this.#upper, part).extents(part.ref, offset, size, sink)
       return
     }
     const fd = this.#upper.files.data(node, false)
-    const clipped = Math.min(length, statFd(fd).size - offset)
+    const clipped = Math.min(size, statFd(fd).size - offset)
     if (clipped > 0) sink.file(fd, offset, clipped)
   }
 
