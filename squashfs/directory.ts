@@ -228,15 +228,19 @@ export class DirectoryListing {
     return this.#cursor?.bytes[this.#nameAt] ?? 0
   }
 
-  /** The current entry, checked. @throws FsError EIO */
-  entry(): DirectoryEntry {
+  /**
+   * The current entry, checked.
+   * @param known its name, where the caller has it already
+   * @throws FsError EIO
+   */
+  entry(known?: string): DirectoryEntry {
     const type = DIRENT_TYPES[this.#entryType - 1]
     if (type === undefined) throw this.#damage(`entry type ${this.#entryType}, expected 1..7`)
     const ref = refOf(this.#inodeBlock, this.#entryOffset)
     if (this.#entryOffset >= METADATA_SIZE || ref >= this.#context.refSpan) {
       throw this.#damage(`inode reference ${this.#inodeBlock}:${this.#entryOffset} outside the inode table`)
     }
-    const name = this.#name()
+    const name = this.#name(known)
     if (type === DT_DIR) this.#context.order.check(this.#inode, this.#place, ref)
     // The sum wraps, as in the kernel (fs/squashfs/dir.c): a writer that puts 0 into the header and numbers above
     // 32767 into the entries is read. No file has the number 0; there the inode itself is asked.
@@ -251,7 +255,7 @@ export class DirectoryListing {
     return refOf(cursor.blockPosition - this.#table.start, cursor.offset)
   }
 
-  #name(): string {
+  #name(known: string | undefined): string {
     const bytes = this.#cursor?.bytes
     const start = this.#nameAt
     const size = this.#nameSize
@@ -263,7 +267,7 @@ export class DirectoryListing {
     if (bytes[start] === DOT && (size === 1 || (size === 2 && bytes[start + 1] === DOT))) {
       throw this.#damage('entry is named "." or ".."')
     }
-    return bytes.toString('latin1', start, start + size)
+    return known ?? bytes.toString('latin1', start, start + size)
   }
 
   #readHeader(): boolean {

@@ -170,14 +170,14 @@ export class SquashfsImage implements Layer {
   lookup(directory: number, name: string): DirectoryEntry | undefined {
     const inode = this.#directory(directory)
     if (name.length === 0 || name.length > SQUASHFS_NAME_LEN) return undefined
-    const wanted = Buffer.from(name, 'latin1')
+    const wanted = bytesOf(name)
     const range = this.#rangeOfName(inode, wanted)
     const listing = this.#listing(inode, range.start)
     const firstByte = wanted[0] ?? 0
     while (listing.position < range.limit && listing.advance()) {
       // The kernel gives up at a greater first byte too (fs/squashfs/namei.c:squashfs_lookup).
       if (listing.firstByte > firstByte) return undefined
-      if (listing.compareName(wanted) === 0) return listing.entry()
+      if (listing.compareName(wanted) === 0) return listing.entry(name)
     }
     return undefined
   }
@@ -194,7 +194,7 @@ export class SquashfsImage implements Layer {
 
   openDirectoryAt(directory: number, name: string): DirectoryListing {
     const inode = this.#directory(directory)
-    const wanted = Buffer.from(name, 'latin1')
+    const wanted = bytesOf(name)
     const listing = this.#listing(inode, this.#rangeOfName(inode, wanted).start)
     listing.seekName(wanted)
     this.#remember(listing)
@@ -349,4 +349,16 @@ export class SquashfsImage implements Layer {
     }
     return cursor.blockPosition === this.#tables.inodes.end
   }
+}
+
+let lastName = ''
+let lastBytes = Buffer.alloc(0)
+
+/** The bytes of a name. One look-up asks every layer for the same name, so the last one is kept. */
+function bytesOf(name: string): Buffer {
+  if (name !== lastName) {
+    lastBytes = Buffer.from(name, 'latin1')
+    lastName = name
+  }
+  return lastBytes
 }

@@ -23,11 +23,9 @@ import { readFlags } from '../../src/sys/files/inode-flags.ts'
 import { lgetxattr, llistxattr } from '../../src/sys/files/xattr.ts'
 import { descriptorPath } from '../../src/sys/plain/proc.ts'
 import type { DirectoryCursor, InodeSource, Layer, LayerEntry, Ref } from '../stored/layer-flags.ts'
+import { LISTED_NAMES } from '../stored/listed-names.ts'
 import { bytesOf, HostFiles, type HostFilesOptions } from './host-files.ts'
 import { hostStat } from './host-stat.ts'
-
-/** Names of listed directories kept, summed; the directory listed last is kept whatever its size. */
-const LISTED_NAMES = 200_000
 
 /** How a directory of this machine is read as a layer. */
 export interface HostDirectoryOptions extends HostFilesOptions {

@@ -1,10 +1,46 @@
-import { FsError, type Name, type NodeId, unlessFailed } from '../../src/base/index.ts'
+import {
+  type DirectorySink,
+  DT_DIR,
+  FsError,
+  type Name,
+  type NodeId,
+  unlessFailed,
+} from '../../src/base/index.ts'
+import { unescapedFileName } from '../stored/file-names.ts'
 import type { DirectoryCursor, Layer, LayerEntry, Ref } from '../stored/layer-flags.ts'
 import type { Candidate, Directory, Found } from './directory.ts'
 import type { ParkedCursors } from './parked-cursors.ts'
 
-/** Cookies 1 and 2 are `.` and `..`; the rest counts from here. */
-const FIRST_COOKIE = 2
+const COOKIE_SELF = 1
+/** The cookie of `..`; those of names come after it. */
+export const COOKIE_PARENT = 2
+
+/**
+ * Lists into a sink, under the names that are shown. What the sink took counts as looked up and must reach the kernel: an
+ * error after that ends the answer, and the next call meets it again.
+ * @throws what `list` throws before the sink took anything
+ */
+export function listShown(sink: DirectorySink, list: (sink: DirectorySink) => void): void {
+  let taken = false
+  try {
+    list({
+      plus: sink.plus,
+      add: (stored, ino, type, cookie, entry) => {
+        const took = sink.add(unescapedFileName(stored), ino, type, cookie, entry)
+        taken ||= took
+        return took
+      },
+    })
+  } catch (error) {
+    if (!taken) throw error
+  }
+}
+
+/** Gives `.` and `..` to the sink, as far as they come after the cookie. @returns false where it has no more room */
+export function listDots(sink: DirectorySink, cookie: number, self: number, parent: () => number): boolean {
+  if (cookie < COOKIE_SELF && !sink.add('.', self, DT_DIR, COOKIE_SELF, undefined)) return false
+  return cookie >= COOKIE_PARENT || sink.add('..', parent(), DT_DIR, COOKIE_PARENT, undefined)
+}
 
 /**
  * Takes one visible name; false where there is no room, and then it was not taken.
@@ -29,13 +65,13 @@ export type AddName = (
 export function listSingle(directory: Directory, cookie: number, plus: boolean, add: AddName): void {
   const part = directory.top
   // Positions begin at 0 and cookie 2 is taken by `..`, so the cookie of a position is 3 more.
-  const start = cookie <= FIRST_COOKIE ? 0 : cookie - FIRST_COOKIE - 1
+  const start = cookie <= COOKIE_PARENT ? 0 : cookie - COOKIE_PARENT - 1
   const cursor = openUnordered(directory.layerAt(0), part.ref, start)
   for (let entry = cursor.next(); entry !== undefined; entry = cursor.next()) {
     const shown = show(directory, [{ depth: 0, entry }], plus)
     if (shown === 'hidden') continue
-    const next = cursor.position + FIRST_COOKIE + 1
-    if (!Number.isSafeInteger(next) || next <= FIRST_COOKIE) {
+    const next = cursor.position + COOKIE_PARENT + 1
+    if (!Number.isSafeInteger(next) || next <= COOKIE_PARENT) {
       throw new FsError(
         'EIO',
         `layer ${directory.layerAt(0).label}: directory ${part.ref}: position ${cursor.position}`,
@@ -61,12 +97,12 @@ export function listMerged(
   parked: ParkedCursors,
 ): void {
   const parts = directory.parts()
-  const cursor = parked.resume(node, directory, Math.max(cookie - FIRST_COOKIE, 0))
+  const cursor = parked.resume(node, directory, Math.max(cookie - COOKIE_PARENT, 0))
   for (let group = cursor.peek(); group[0] !== undefined; group = cursor.peek()) {
     const { depth, entry } = group[0]
     const shown = show(directory, group, plus)
     if (shown !== 'hidden') {
-      const next = cursor.ordinal + 1 + FIRST_COOKIE
+      const next = cursor.ordinal + 1 + COOKIE_PARENT
       if (!add(entry.name, parts.layerIndex(depth), entry, shown, next)) break
     }
     // An error in here leaves the cursor behind, unparked: the next call starts from a place before the damage.

@@ -1,7 +1,6 @@
 import {
   type AttributeKinds,
   type DirectorySink,
-  DT_DIR,
   type Entry,
   type ExtentSink,
   type FileSystem,
@@ -19,14 +18,14 @@ import {
   unlessFailed,
   type Whence,
 } from '../../src/base/index.ts'
-import { escapedFileName, unescapedFileName } from '../stored/file-names.ts'
+import { escapedFileName } from '../stored/file-names.ts'
 import { type Layer, type LayerEntry, layerFlags } from '../stored/layer-flags.ts'
 import { shownValue } from '../stored/owned-values.ts'
 import type { IdRule } from '../stored/owner.ts'
-import { isMetacopy, statEntry } from '../stored/whiteout.ts'
+import { assertWhole, statEntry } from '../stored/whiteout.ts'
 import { firstOf, namesOf, shownNames } from '../stored/xattr-names.ts'
 import { Directory, type Found, numberOf, numberOfPart, type Part, type Stack, stackOf } from './directory.ts'
-import { listMerged, listSingle } from './listing.ts'
+import { COOKIE_PARENT, listDots, listMerged, listShown, listSingle } from './listing.ts'
 import { MergedDirectories } from './merged-directories.ts'
 import { NodeIds } from './node-ids.ts'
 import { ParkedCursors } from './parked-cursors.ts'
@@ -44,11 +43,16 @@ export interface MergedTreeOptions {
   readonly heldBytes?: number
 }
 
+/** Where a node lies. */
+interface Place {
+  /** The inode that gives its attributes: of a directory the topmost. */
+  readonly part: Part
+  /** Given for the root and for merged directories. */
+  readonly directory: Directory | undefined
+}
+
 /** Files known to hold their own data, so that reading one does not look at its attributes again. */
 const WHOLE_FILES = 4096
-
-const COOKIE_SELF = 1
-const COOKIE_PARENT = 2
 
 /**
  * The read-only merge of layers, with the rules of overlayfs and of OCI layers (docs/adr/0004-merge.md). A tree of
@@ -64,6 +68,7 @@ export class MergedTree implements FileSystem {
   /** Numbers of copies that earlier mounts made in a layer, once they are met. */
   readonly #copies = new Map<NodeId, number>()
   readonly #whole = new LruCache<NodeId, true>(WHOLE_FILES)
+  #single: { readonly node: NodeId; readonly directory: Directory } | undefined
   readonly #owner: { readonly uid: IdRule | undefined; readonly gid: IdRule | undefined }
 
   /**
@@ -106,10 +111,10 @@ export class MergedTree implements FileSystem {
   }
 
   getattr(node: NodeId): Stat {
-    const part = this.#part(node)
+    const { part, directory } = this.#place(node)
     const stat = this.#layer(part).stat(part.ref)
     if (isRegular(stat.mode)) this.#assertWhole(node, part)
-    return this.#present(this.#number(node, part, stat), stat, this.#isMerged(node))
+    return this.#present(this.#number(node, part, stat, directory), stat, isMerge(directory))
   }
 
   readlink(node: NodeId): Uint8Array {
@@ -119,25 +124,13 @@ export class MergedTree implements FileSystem {
 
   readdir(node: NodeId, cookie: number, sink: DirectorySink): void {
     const directory = this.#directory(node)
-    let taken = 0
-    const counting: DirectorySink = {
-      plus: sink.plus,
-      add: (...args) => {
-        const took = sink.add(...args)
-        if (took) taken += 1
-        return took
-      },
-    }
-    try {
-      if (cookie < COOKIE_PARENT && !this.#listDots(node, cookie, counting)) return
+    listShown(sink, (shown) => {
+      if (cookie < COOKIE_PARENT && !this.#listDots(node, cookie, shown)) return
       const rest = Math.max(cookie, COOKIE_PARENT)
-      const add = this.#adder(node, counting)
+      const add = this.#adder(node, shown)
       if (directory.count === 1) listSingle(directory, rest, sink.plus, add)
       else listMerged(directory, rest, sink.plus, add, node, this.#parked)
-    } catch (error) {
-      // What was taken counts as looked up and must reach the kernel: the error is met again at the next call.
-      if (taken === 0) throw error
-    }
+    })
   }
 
   statfs(): StatFs {
@@ -176,23 +169,32 @@ export class MergedTree implements FileSystem {
   following(node: NodeId): NodeId | undefined {
     const { layer, ref } = this.#part(node)
     const next = this.#layer({ layer, ref }).following?.(ref)
-    return next === undefined ? undefined : this.#ids.encode(this.#stack.layers, layer, next, false)
+    return next === undefined ? undefined : this.#ids.encode(layer, next, false)
   }
 
   /** @throws FsError ESTALE */
   #directory(node: NodeId): Directory {
-    if (node === ROOT_NODE_ID) return this.#root
-    const { layer, ref, merged } = this.#ids.decode(node)
-    return merged ? this.#merged.get(node).directory : new Directory(this.#stack, [{ layer, ref }])
+    const { part, directory } = this.#place(node)
+    if (directory !== undefined) return directory
+    // The last one: names of one directory are asked for one after the other.
+    if (this.#single?.node !== node) {
+      this.#single = { node, directory: new Directory(this.#stack, [part]) }
+    }
+    return this.#single.directory
   }
 
-  /** The inode that gives a node its attributes: of a directory the topmost. @throws FsError ESTALE */
+  /** @throws FsError ESTALE */
+  #place(node: NodeId): Place {
+    if (node === ROOT_NODE_ID) return { part: this.#root.top, directory: this.#root }
+    const { layer, ref, merged } = this.#ids.decode(node)
+    if (!merged) return { part: { layer, ref }, directory: undefined }
+    const { directory } = this.#merged.get(node)
+    return { part: directory.top, directory }
+  }
+
+  /** @throws FsError ESTALE */
   #part(node: NodeId): Part {
-    if (node !== ROOT_NODE_ID) {
-      const { layer, ref, merged } = this.#ids.decode(node)
-      if (!merged) return { layer, ref }
-    }
-    return this.#directory(node).top
+    return this.#place(node).part
   }
 
   #layer(part: Part): Layer {
@@ -202,7 +204,7 @@ export class MergedTree implements FileSystem {
   }
 
   #isMerged(node: NodeId): boolean {
-    return node === ROOT_NODE_ID ? this.#root.count > 1 : this.#ids.decode(node).merged
+    return isMerge(this.#place(node).directory)
   }
 
   /** @throws FsError ESTALE where a directory of one layer is asked: nothing is remembered of how it was reached */
@@ -232,7 +234,7 @@ export class MergedTree implements FileSystem {
   /** @throws FsError EIO */
   #entry(found: Found): Entry {
     const { top, entry, merged } = found
-    const nodeId = this.#ids.encode(this.#stack.layers, top.layer, top.ref, merged !== undefined)
+    const nodeId = this.#ids.encode(top.layer, top.ref, merged !== undefined)
     if (merged !== undefined) this.#merged.check(nodeId, merged)
     const stat = statEntry(this.#layer(top), entry)
     if (isRegular(stat.mode)) this.#assertWhole(nodeId, top)
@@ -241,11 +243,10 @@ export class MergedTree implements FileSystem {
     return { nodeId, stat: this.#present(number, stat, merged !== undefined) }
   }
 
-  /** The number to show for a node. @param stat of its part */
-  #number(node: NodeId, part: Part, stat: Stat): number {
-    if (this.#isMerged(node)) {
-      const { top, numbered } = this.#directory(node)
-      if (numbered !== top) return numberOfPart(this.#stack, numbered)
+  /** The number to show for a node. @param stat of its part. @param directory see `Place` */
+  #number(node: NodeId, part: Part, stat: Stat, directory: Directory | undefined): number {
+    if (directory !== undefined && directory.numbered !== directory.top) {
+      return numberOfPart(this.#stack, directory.numbered)
     }
     return this.#copies.get(node) ?? this.#stack.inodes.ofLayer(part.layer, stat.ino)
   }
@@ -262,20 +263,14 @@ export class MergedTree implements FileSystem {
   #assertWhole(node: NodeId, part: Part): void {
     const layer = this.#layer(part)
     if (!layer.marks.attributes || this.#whole.get(node) !== undefined) return
-    if (isMetacopy(layer, part.ref)) {
-      throw new FsError(
-        'EIO',
-        `layer ${layer.label}: inode ${part.ref} has overlay.metacopy: its data is not in this layer`,
-      )
-    }
+    assertWhole(layer, part.ref)
     this.#whole.set(node, true, 1)
   }
 
   #listDots(node: NodeId, cookie: number, sink: DirectorySink): boolean {
     const self = this.getattr(node)
     if (!isDirectory(self.mode)) throw new FsError('ENOTDIR', `node ${node}: mode 0${self.mode.toString(8)}`)
-    if (cookie < COOKIE_SELF && !sink.add('.', self.ino, DT_DIR, COOKIE_SELF, undefined)) return false
-    return sink.add('..', this.#parentIno(node, self.ino), DT_DIR, COOKIE_PARENT, undefined)
+    return listDots(sink, cookie, self.ino, () => this.#parentIno(node, self.ino))
   }
 
   /** Where the parent is not known any more, its own number stands in: the kernel resolves `..` itself. */
@@ -296,9 +291,13 @@ export class MergedTree implements FileSystem {
       const ino =
         found === undefined ? this.#stack.inodes.ofLayer(top, shown.ino) : numberOf(this.#stack, found)
       const entry = sink.plus && found !== undefined ? unlessFailed(() => this.#entry(found)) : undefined
-      if (!sink.add(unescapedFileName(name), ino, shown.type, cookie, entry)) return false
+      if (!sink.add(name, ino, shown.type, cookie, entry)) return false
       if (entry !== undefined) this.#retain(entry.nodeId, found?.merged, parent, name)
       return true
     }
   }
+}
+
+function isMerge(directory: Directory | undefined): boolean {
+  return directory !== undefined && directory.count > 1
 }

@@ -17,6 +17,7 @@ export interface DecodedNodeId {
  * nor the size of the image costs any memory here, and a restarted server gives the same ids.
  */
 export class NodeIds {
+  readonly #layers: readonly Layer[]
   /** `#bases[i]` is where layer i begins; one more entry for the end. */
   readonly #bases: readonly number[]
 
@@ -34,6 +35,7 @@ export class NodeIds {
       }
       bases.push(base)
     }
+    this.#layers = layers
     this.#bases = bases
   }
 
@@ -43,9 +45,9 @@ export class NodeIds {
   }
 
   /** @throws FsError EIO where the layer gave a reference outside its own span */
-  encode(layers: readonly Layer[], layer: number, ref: Ref, merged: boolean): NodeId {
+  encode(layer: number, ref: Ref, merged: boolean): NodeId {
     const base = this.#bases[layer]
-    const owner = layers[layer]
+    const owner = this.#layers[layer]
     if (base === undefined || owner === undefined) throw new FsError('ESTALE', `no layer ${layer}`)
     if (!Number.isSafeInteger(ref) || ref < 0 || ref >= owner.refSpan) {
       throw new FsError('EIO', `layer ${owner.label}: inode reference ${ref} outside 0..${owner.refSpan}`)

@@ -79,11 +79,19 @@ export function isWhiteout(layer: Layer, entry: LayerEntry, opacity: () => Opaci
   return attributes.includes('trusted.overlay.whiteout') || attributes.includes('user.overlay.whiteout')
 }
 
-/** True for a file that has attributes only, its data being in another layer: read as it is, it is zeros. */
-export function isMetacopy(layer: Layer, ref: Ref): boolean {
-  const attributes = layer.listxattr(ref)
+/** Whether a file with these attributes has its data in another layer: read as it is, it is zeros. */
+export function isMetacopy(attributes: readonly Name[]): boolean {
   if (attributes.length === 0) return false
   return attributes.includes('trusted.overlay.metacopy') || attributes.includes('user.overlay.metacopy')
+}
+
+/** @throws FsError EIO for a file whose data is not in its layer */
+export function assertWhole(layer: Layer, ref: Ref): void {
+  if (!isMetacopy(layer.listxattr(ref))) return
+  throw new FsError(
+    'EIO',
+    `layer ${layer.label}: inode ${ref} has overlay.metacopy: its data is not in this layer`,
+  )
 }
 
 /** The `.wh.` names of one directory of one layer. They act on the layers below only. */

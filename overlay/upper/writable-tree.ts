@@ -30,8 +30,9 @@ import { readlinkFd } from '../../src/sys/files/at.ts'
 import { statfsFd } from '../../src/sys/files/file-io.ts'
 import { statFd } from '../../src/sys/files/statx.ts'
 import { numberOfPart, stackOf } from '../merge/directory.ts'
+import { listShown } from '../merge/listing.ts'
 import { rootDirectory } from '../merge/root.ts'
-import { escapedFileName, unescapedFileName } from '../stored/file-names.ts'
+import { escapedFileName } from '../stored/file-names.ts'
 import type { Layer } from '../stored/layer-flags.ts'
 import { shownValue, storedValue } from '../stored/owned-values.ts'
 import type { IdRule } from '../stored/owner.ts'
@@ -168,21 +169,8 @@ export class WritableTree implements WritableFileSystem {
   }
 
   readdir(node: NodeId, cookie: number, sink: DirectorySink): void {
-    let taken = 0
-    const counting: DirectorySink = {
-      plus: sink.plus,
-      add: (stored, ...args) => {
-        const took = sink.add(unescapedFileName(stored), ...args)
-        if (took) taken += 1
-        return took
-      },
-    }
-    try {
-      this.#lister.read(this.#upper.table.directory(node), cookie, counting)
-    } catch (error) {
-      // What was taken counts as looked up and must reach the kernel: the error is met again at the next call.
-      if (taken === 0) throw error
-    }
+    const directory = this.#upper.table.directory(node)
+    listShown(sink, (shown) => this.#lister.read(directory, cookie, shown))
   }
 
   statfs(): StatFs {

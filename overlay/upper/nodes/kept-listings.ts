@@ -1,11 +1,9 @@
 import type { Name } from '../../../src/base/index.ts'
 import type { Numbered } from '../../merge/originals.ts'
 import type { LayerEntry } from '../../stored/layer-flags.ts'
+import { LISTED_NAMES } from '../../stored/listed-names.ts'
 import type { Shown, UpperNames } from './name-cookies.ts'
 import type { DirectoryNode } from './nodes.ts'
-
-/** Names of listed directories kept, summed; the directory listed last is kept whatever its size. */
-const LISTED_NAMES = 200_000
 
 /** A name that the layers have. */
 export interface LowerName {

@@ -9,7 +9,7 @@ import {
 import { listEntries } from '../../../src/sys/files/directory-entries.ts'
 import type { HostInode } from '../../../src/sys/files/statx.ts'
 import { type Found, numberOf } from '../../merge/directory.ts'
-import { listMerged, listSingle } from '../../merge/listing.ts'
+import { COOKIE_PARENT, listDots, listMerged, listSingle } from '../../merge/listing.ts'
 import { ParkedCursors } from '../../merge/parked-cursors.ts'
 import type { LayerEntry } from '../../stored/layer-flags.ts'
 import { MARK_PREFIX } from '../../stored/whiteout.ts'
@@ -20,10 +20,8 @@ import { toldStat } from './present.ts'
 import type { Resolver } from './resolve.ts'
 import type { Upper } from './upper.ts'
 
-const COOKIE_SELF = 1
-const COOKIE_PARENT = 2
 /** Names that the layers have are numbered in their order, which never changes; there are fewer than 2^30. */
-const FIRST_LOWER = 3
+const FIRST_LOWER = COOKIE_PARENT + 1
 
 /** A name in the upper, and its inode number there as the directory says it; 0 where it does not. */
 interface HostName {
@@ -57,9 +55,7 @@ export class Lister {
 
   /** As `FileSystem.readdir`. */
   read(node: DirectoryNode, cookie: number, sink: DirectorySink): void {
-    if (cookie < COOKIE_SELF && !sink.add('.', node.ino, DT_DIR, COOKIE_SELF, undefined)) return
-    const parent = node.place?.parent ?? node
-    if (cookie < COOKIE_PARENT && !sink.add('..', parent.ino, DT_DIR, COOKIE_PARENT, undefined)) return
+    if (!listDots(sink, cookie, node.ino, () => (node.place?.parent ?? node).ino)) return
     if (node.dead) return
     const listing = this.#listing(node, cookie <= COOKIE_PARENT)
     if (cookie < FIRST_UPPER) {

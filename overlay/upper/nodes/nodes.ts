@@ -115,7 +115,6 @@ export type OnGone = (node: Node) => void
  */
 export class NodeTable {
   readonly root: DirectoryNode
-  readonly #layers: readonly Layer[]
   readonly #ids: NodeIds
   readonly #onGone: OnGone
   readonly #nodes = new Map<NodeId, Node>()
@@ -127,7 +126,6 @@ export class NodeTable {
   #nextId: NodeId
 
   constructor(layers: readonly Layer[], root: DirectoryNode, onGone: OnGone) {
-    this.#layers = layers
     this.#ids = new NodeIds(layers)
     this.#nextId = this.#ids.end
     this.#onGone = onGone
@@ -174,7 +172,7 @@ export class NodeTable {
    * lookups (`FileSystem.following`).
    */
   idOfPart(part: Part): NodeId {
-    return this.#ids.encode(this.#layers, part.layer, part.ref, false)
+    return this.#ids.encode(part.layer, part.ref, false)
   }
 
   /** The inode below that has this id, whether it is known or not. @throws FsError ESTALE */

@@ -13,10 +13,8 @@ import { type HostStat, statAt, statFd } from '../../../src/sys/files/statx.ts'
 import { getxattrFd, listxattrFd, llistxattr } from '../../../src/sys/files/xattr.ts'
 import { descriptorPath } from '../../../src/sys/plain/proc.ts'
 import { Directory, type Found, numberOf, numberOfPart } from '../../merge/directory.ts'
-import type { Part } from '../../merge/parts.ts'
-import type { Layer } from '../../stored/layer-flags.ts'
 import { presentUpperStat } from '../../stored/owner-record.ts'
-import { isMetacopy, MARK_PREFIX, statEntry } from '../../stored/whiteout.ts'
+import { assertWhole, isMetacopy, MARK_PREFIX, statEntry } from '../../stored/whiteout.ts'
 import { readInode } from '../disk/inode-record.ts'
 import { isMarkedDeleted, isUpperWhiteout, upperOpacity } from '../disk/markers.ts'
 import { DirectoryNode, isDirectoryNode, Node } from './nodes.ts'
@@ -91,7 +89,7 @@ export class Resolver {
     if (known !== undefined) return known
     const layer = layerOf(this.#upper, found.top)
     const stat = statEntry(layer, found.entry)
-    if (isRegular(stat.mode)) assertWhole(layer, found.top)
+    if (isRegular(stat.mode)) assertWhole(layer, found.top.ref)
     const ino = numberOf(stack, found)
     const node = new Node(table.freshId(found.top), direntType(stat.mode), ino, found.top)
     table.add(node, { parent, name })
@@ -129,7 +127,7 @@ export class Resolver {
     try {
       if (statFd(fd).inode !== host.inode) throw changed(name)
       // One that overlayfs made, with its data still in a layer.
-      if (listxattrFd(fd).some(isMetacopyAttribute)) {
+      if (isMetacopy(listxattrFd(fd))) {
         throw new FsError('EIO', `upper: ${JSON.stringify(name)} has overlay.metacopy: its data is not here`)
       }
       const type = direntType(presentUpperStat(fd, host, policy).mode)
@@ -176,15 +174,6 @@ export class Resolver {
   }
 }
 
-/** @throws FsError EIO for a file that has no data in its layer: read as it is, it would be zeros */
-function assertWhole(layer: Layer, part: Part): void {
-  if (!isMetacopy(layer, part.ref)) return
-  throw new FsError(
-    'EIO',
-    `layer ${layer.label}: inode ${part.ref} has overlay.metacopy: its data is not in this layer`,
-  )
-}
-
 function bareNode({ table, inodes }: Upper, host: HostStat): Node {
   const ino = inodes.ofUpper(host.dev, host.inode)
   return new Node(table.freshId(undefined), direntType(host.mode), ino, undefined)
@@ -193,10 +182,6 @@ function bareNode({ table, inodes }: Upper, host: HostStat): Node {
 /** All others, such as labels of security modules, say nothing of how a file is to be shown. */
 function isOfInterest(name: Name): boolean {
   return name.startsWith('user.') || name.startsWith('trusted.')
-}
-
-function isMetacopyAttribute(name: Name): boolean {
-  return name === 'trusted.overlay.metacopy' || name === 'user.overlay.metacopy'
 }
 
 function changed(name: Name): FsError {
