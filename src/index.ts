@@ -5,7 +5,6 @@
 
 import { join } from 'node:path'
 import { omitUndefined } from './base/index.ts'
-import { buildMountRequest } from './cli/commands/mount.ts'
 import { startDaemon } from './daemon/client/start-daemon.ts'
 import { umount as umountTarget } from './daemon/client/umount.ts'
 import {
@@ -13,9 +12,10 @@ import {
   type MountOciOptions,
   metadataPathOf,
   readAtoms,
-  sourceOf,
 } from './library/atomfs/index.ts'
-import { inspectSource, type LayerReport } from './molecule/index.ts'
+import { inspectSource, type LayerReport, ociSource } from './molecule/index.ts'
+import { parseMountOptions } from './request/mount-options.ts'
+import { buildMountRequest } from './request/mount-request.ts'
 
 export { DamageError, FsError, UsageError } from './base/index.ts'
 export type { MountStatus } from './daemon/serve/control-protocol.ts'
@@ -82,11 +82,15 @@ export class Molecule {
   async mount(target: string = this.#options.target): Promise<readonly string[]> {
     const { ociDir, tag, allowMissingVerityData, metadataDir } = this.#options
     const { writeableOverlayPath, addWriteableOverlay = writeableOverlayPath !== undefined } = this.#options
-    const request = buildMountRequest(sourceOf(ociDir, tag), target, {
-      allowMissingVerity: allowMissingVerityData ?? false,
-      writeable: addWriteableOverlay,
-      ...(addWriteableOverlay && writeableOverlayPath ? { persist: writeableOverlayPath } : {}),
-      ...omitUndefined({ metadir: metadataDir }),
+    const request = buildMountRequest({
+      source: ociSource(ociDir, tag),
+      name: tag === '' ? `oci:${ociDir}` : `oci:${ociDir}:${tag}`,
+      target,
+      allowMissingVerity: allowMissingVerityData,
+      writable: addWriteableOverlay,
+      persist: addWriteableOverlay && writeableOverlayPath ? writeableOverlayPath : undefined,
+      metadataDir,
+      parsed: parseMountOptions([]),
     })
     return await startDaemon(request)
   }
@@ -100,7 +104,8 @@ export class Molecule {
 /** Reads an image as far as is needed to mount it. @throws FsError with one line */
 export function buildMoleculeFromOci(options: MountOciOptions): Molecule {
   const { ociDir, tag } = options
-  return new Molecule(options, readAtoms(ociDir, tag), inspectSource(sourceOf(ociDir, tag)).layers)
+  const source = ociSource(ociDir, tag)
+  return new Molecule(options, readAtoms(ociDir, tag), inspectSource(source).layers)
 }
 
 /** Unmounts one of our mounts. @throws FsError EINVAL where nothing of ours is mounted, EBUSY while files are open */

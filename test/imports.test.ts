@@ -35,8 +35,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ],
   // Who speaks to the kernel: siblings, chosen in `index.ts`.
   'src/drivers': ['src/threads.ts', 'src/molecule', 'src/fuse', 'src/sys', 'src/base'],
-  'src/daemon': ['src/threads.ts', 'src/drivers', 'src/molecule', 'src/sys', 'src/base'],
-  'src/cli': ['src/daemon', 'src/drivers', 'src/molecule', 'src/sys', 'src/base'],
+  // What a mount is asked for: the same for the command line and the library, and checked where the daemon gets it.
+  'src/request': ['src/drivers', 'src/molecule', 'src/fuse', 'src/sys', 'src/base'],
+  'src/daemon': ['src/threads.ts', 'src/request', 'src/drivers', 'src/molecule', 'src/sys', 'src/base'],
+  'src/cli': ['src/daemon', 'src/request', 'src/drivers', 'src/molecule', 'src/sys', 'src/base'],
   // What is for those who embed, and for nobody inside.
   'src/library': [
     'src/daemon',
@@ -48,7 +50,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'src/sys',
     'src/base',
   ],
-  'src/index.ts': ['src/library', 'src/cli', 'src/daemon', 'src/molecule', 'src/base'],
+  'src/index.ts': ['src/library', 'src/request', 'src/daemon', 'src/molecule', 'src/base'],
 }
 
 const ROOT = path.resolve(import.meta.dirname, '..')

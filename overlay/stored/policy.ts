@@ -25,11 +25,13 @@ export interface UpperPolicy {
   readonly fsync: FsyncPolicy
 }
 
+/** Where owners are kept: in the inodes alone, or in records in `security.` or `user.containers.` */
+export type RecordOwners = 'never' | 'security' | 'user'
+
 /** What the user asks for; what is absent is found out. */
 export interface WishedPolicy {
-  /** The option `xattr_permissions`: 0 real owners, 1 records in `security.`, 2 in `user.containers.` */
-  readonly owners?: 0 | 1 | 2
-  readonly markers?: 'user' | 'trusted'
+  readonly recordOwners?: RecordOwners | undefined
+  readonly markers?: 'user' | 'trusted' | undefined
   readonly fsync?: FsyncPolicy
   /** Deletions are not devices, as with FUSE_OVERLAYFS_DISABLE_OVL_WHITEOUT of fuse-overlayfs. */
   readonly avoidsDevices?: boolean

@@ -8,6 +8,7 @@ import { getxattrFd, setxattrFd } from '../../src/sys/files/xattr.ts'
 import {
   NAMES_FORM,
   OLD_RECORD,
+  type RecordOwners,
   SECURITY_RECORD,
   type UpperPolicy,
   USER_RECORD,
@@ -36,7 +37,8 @@ export function probeUpper(work: WorkDirectory, upperFd: number, wished: WishedP
   try {
     const userXattrs = canSet(fd, 'user.overlay.probe')
     const markers = chooseMarkers(fd, userXattrs, wished.markers)
-    const record = recordInUse(upperFd) ?? wishedRecord(wished.owners) ?? neededRecord(fd, wished.owners)
+    const record =
+      recordInUse(upperFd) ?? wishedRecord(wished.recordOwners) ?? neededRecord(fd, wished.recordOwners)
     if (record !== undefined && !canSet(fd, record)) {
       throw new FsError(
         record === SECURITY_RECORD ? 'EPERM' : 'EOPNOTSUPP',
@@ -46,7 +48,7 @@ export function probeUpper(work: WorkDirectory, upperFd: number, wished: WishedP
     return {
       owners: record === undefined ? 'real' : 'override',
       ownerRecord: record ?? USER_RECORD,
-      modes: wished.owners === undefined ? 'real' : 'private',
+      modes: wished.recordOwners === undefined ? 'real' : 'private',
       markers: markers ?? 'user',
       whiteouts: chooseWhiteouts(work, markers !== undefined, wished.avoidsDevices ?? false),
       xattrs: markers !== undefined,
@@ -107,12 +109,12 @@ export function recordInUse(upperFd: number): Name | undefined {
   return [SECURITY_RECORD, USER_RECORD, OLD_RECORD].find((name) => getxattrFd(upperFd, name) !== undefined)
 }
 
-function wishedRecord(wished: 0 | 1 | 2 | undefined): Name | undefined {
-  return wished === 1 ? SECURITY_RECORD : wished === 2 ? USER_RECORD : undefined
+function wishedRecord(wished: RecordOwners | undefined): Name | undefined {
+  return wished === 'security' ? SECURITY_RECORD : wished === 'user' ? USER_RECORD : undefined
 }
 
-function neededRecord(fd: number, wished: 0 | 1 | 2 | undefined): Name | undefined {
-  if (wished === 0 || ignoring(IMPOSSIBLE, () => chownFd(fd, OTHER_ID, OTHER_ID))) return undefined
+function neededRecord(fd: number, wished: RecordOwners | undefined): Name | undefined {
+  if (wished === 'never' || ignoring(IMPOSSIBLE, () => chownFd(fd, OTHER_ID, OTHER_ID))) return undefined
   return USER_RECORD
 }
 

@@ -382,6 +382,6 @@ function assemble(options: WritableTreeOptions, onGone: (node: Node) => void): U
     background: options.background,
     owner: { uid: options.uid, gid: options.gid },
     marks,
-    redirects: options.redirectDir ?? true,
+    redirectDir: options.redirectDir ?? true,
   }
 }

@@ -1,5 +1,5 @@
 import type { Log } from '../base/index.ts'
-import type { Counter } from '../fuse/index.ts'
+import type { Counter, KernelOptions } from '../fuse/index.ts'
 import type { MoleculeSpec } from '../molecule/index.ts'
 import type { FuseMount, FuseMountOptions } from '../sys/mounts/mount.ts'
 import type { LayerStatus } from './layer-status.ts'
@@ -32,17 +32,11 @@ export interface ServeOptions {
   /** Bytes. */
   readonly cacheSize: number
   /** Data workers; 0 for a server of one thread. */
-  readonly threads: number
-  readonly debug: boolean
-  /** Of a writable mount: the kernel collects written data in its page cache. */
-  readonly writeback: boolean
-  /** Files are copied up when they are opened for writing. */
-  readonly copyUpAtOpen: boolean
-  /** Shows inode numbers below 2^32, whatever those of the file system are. */
-  readonly ino32: boolean
+  readonly workers: number
+  readonly kernel: KernelOptions
   readonly log: Log
   /** Folders that hold the package of a driver; absent: a `node_modules` above this program. */
-  readonly driverPath?: readonly string[]
+  readonly driverPath?: readonly string[] | undefined
 }
 
 /** Why serving is over: the kernel ended the connection (ENODEV), or a fault of this program. */

@@ -3,7 +3,7 @@
  * same time; everything above sees this list.
  */
 
-export type { IdRange, IdRule, UpperPolicy } from '../../overlay/index.ts'
+export type { IdRange, IdRule, RecordOwners, UpperPolicy } from '../../overlay/index.ts'
 export { NarrowInodes } from '../../overlay/index.ts'
 export { Patience } from '../transforms/postponing-source.ts'
 export { type CodecReport, listCodecs } from './codecs.ts'
@@ -21,6 +21,14 @@ export {
 export { prepareRehearsal } from './rehearsal.ts'
 export { resolveMolecule } from './resolve.ts'
 export type {
+  DirectoriesSource,
+  FileSource,
+  MountSource,
+  NamedSource,
+  OciSource,
+} from './source.ts'
+export { ociSource, parseSource, withOffset } from './source.ts'
+export type {
   ChangesPlace,
   ImageSpec,
   MoleculeRequest,
@@ -36,6 +44,7 @@ export {
   HeldError,
   type OpenUpper,
   openUpper,
+  shownPaths,
   type UpperPaths,
   upperPaths,
   viewUpper,

@@ -4,21 +4,25 @@ import { findVeritySuperblock } from '../verity/index.ts'
 import { closeImage, type ImageFile, imageSource, openImage, rawSource, verityOf } from './image-file.ts'
 import type { InspectReport, LayerReport, VerityReport } from './inspect-report.ts'
 import { findFiles } from './resolve.ts'
+import { type NamedSource, namedSource, withOffset } from './source.ts'
 import type { ImageSpec } from './spec.ts'
 
 /**
  * Describes an image without mounting it. Root hashes are taken from the manifest and are checked as far as the
  * image is read through them.
- * @throws FsError with one line
+ * @param source as on the command line, or one that is not read as text any more
+ * @param offset byte position of the image in its file
+ * @throws FsError with one line; UsageError for an offset in an OCI image
  */
-export function inspectSource(source: string, offset?: number): InspectReport {
-  const found = findFiles({ source, options: offset === undefined ? {} : { offset } })
+export function inspectSource(source: string | NamedSource, offset?: number): InspectReport {
+  const [named, name] = namedSource(source)
+  const found = findFiles({ source: withOffset(named, offset), name })
   const layers = found.files.map((file, i): LayerReport => {
     const mediaType = found.mediaTypes[i]
     return { ...inspectFile(file), ...omitUndefined({ mediaType }) }
   })
   const { manifestDigest } = found
-  return { source, layers, ...omitUndefined({ manifestDigest }) }
+  return { source: name, layers, ...omitUndefined({ manifestDigest }) }
 }
 
 function inspectFile(file: ImageFile): LayerReport {

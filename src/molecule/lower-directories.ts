@@ -4,6 +4,7 @@ import { errnoCodeOf, FsError, omitUndefined, type PathText, systemPath } from '
 import { O_PATH } from '../sys/files/at.ts'
 import { realPathOrItself } from '../sys/files/real-path.ts'
 import { closeImage, openImage } from './image-file.ts'
+import type { DirectoriesSource } from './source.ts'
 import type { DirectorySpec, ImageSpec, LayerSpec, MoleculeSpec } from './spec.ts'
 
 /** What podman-hpc calls the image of a whole store of layers, which stands beside an empty folder. */
@@ -14,11 +15,9 @@ const NO_BLOCKS = 128 << 10
 /**
  * Opens the lower directories of an overlay. One that is a file is an image, and so is `X.squash` beside an
  * X that is missing or empty.
- * @param lowers as `lowerdir` has them, the topmost first
- * @param followsRedirects of directories that were renamed in an overlay
  * @throws FsError ENOENT, EACCES, EIO naming the path; nothing stays open then
  */
-export function resolveLowers(lowers: readonly PathText[], followsRedirects: boolean): MoleculeSpec {
+export function resolveLowers({ lowers, followsRedirects }: DirectoriesSource): MoleculeSpec {
   const images: ImageSpec[] = []
   const layers: LayerSpec[] = []
   try {
@@ -40,7 +39,7 @@ export function resolveLowers(lowers: readonly PathText[], followsRedirects: boo
     layers,
     plain: false,
     blockSize: Math.max(NO_BLOCKS, ...images.map(({ facts }) => facts.blockSize)),
-    paths: [],
+    imagePaths: [],
   }
 }
 

@@ -1,8 +1,9 @@
-import { FsError, omitUndefined } from '../base/index.ts'
+import { FsError, omitUndefined, type PathText } from '../base/index.ts'
 import { LAYER_TYPES } from '../kinds/kinds.ts'
-import { openLayer, parseSource, readImage } from '../oci/index.ts'
+import { openLayer, readImage } from '../oci/index.ts'
 import { closeImage, type ImageFile, openImage, verifyAtMount } from './image-file.ts'
 import { resolveLowers } from './lower-directories.ts'
+import { type FileSource, type NamedSource, type OciSource, referenceOf } from './source.ts'
 import type { ImageSpec, MoleculeRequest, MoleculeSpec } from './spec.ts'
 
 /** The files of a source, bottom layer first; a repeated layer stands in the list again. */
@@ -10,31 +11,38 @@ export interface SourceFiles {
   readonly files: readonly ImageFile[]
   readonly plain: boolean
   /** What the mount point must not cover. */
-  readonly paths: readonly string[]
+  readonly imagePaths: readonly PathText[]
   readonly manifestDigest?: string
   readonly mediaTypes: readonly (string | undefined)[]
 }
 
-/** Reads what SOURCE names, down to the files of its layers. @throws FsError with one line */
-export function findFiles(request: Pick<MoleculeRequest, 'source' | 'rootHash' | 'options'>): SourceFiles {
-  const source = parseSource(request.source)
-  if (source.kind === 'file') {
-    const file: ImageFile = {
-      label: source.path,
-      path: source.path,
-      ...omitUndefined({ offset: request.options.offset, rootHash: request.rootHash }),
-    }
-    return { files: [file], plain: true, paths: [source.path], mediaTypes: [undefined] }
+/** An image, and what is known of it beside its place. */
+export interface ImageRequest extends Pick<MoleculeRequest, 'name' | 'rootHash'> {
+  readonly source: NamedSource
+}
+
+/** Finds what a source names, down to the files of its layers. @throws FsError with one line */
+export function findFiles(request: ImageRequest): SourceFiles {
+  const { source } = request
+  return source.container === 'file' ? oneFile(source, request) : filesOfLayout(source, request)
+}
+
+function oneFile({ path, offset }: FileSource, { rootHash }: ImageRequest): SourceFiles {
+  const file: ImageFile = {
+    label: path,
+    path,
+    ...omitUndefined({ offset, rootHash }),
   }
-  if (request.options.offset !== undefined) {
-    throw new FsError('EINVAL', 'offset= is for an image file; the layers of an OCI image begin at byte 0')
-  }
-  const image = readImage(source.ociDir, source.reference, { mediaTypes: LAYER_TYPES })
+  return { files: [file], plain: true, imagePaths: [path], mediaTypes: [undefined] }
+}
+
+function filesOfLayout(source: OciSource, request: ImageRequest): SourceFiles {
+  const image = readImage(source.path, referenceOf(source), { mediaTypes: LAYER_TYPES })
   if (request.rootHash !== undefined && image.layers.length > 1) {
     const { length } = image.layers
     throw new FsError(
       'EINVAL',
-      `--root-hash is for one layer, ${request.source} has ${length}: their root hashes belong in the manifest`,
+      `--root-hash is for one layer, ${request.name} has ${length}: their root hashes belong in the manifest`,
     )
   }
   const files = image.layers.map((layer): ImageFile => {
@@ -51,7 +59,7 @@ export function findFiles(request: Pick<MoleculeRequest, 'source' | 'rootHash' |
   return {
     files,
     plain: false,
-    paths: [source.ociDir, ...files.map((file) => file.path)],
+    imagePaths: [image.ociDir, ...files.map((file) => file.path)],
     manifestDigest: image.manifestDigest,
     mediaTypes: image.layers.map((layer) => layer.mediaType),
   }
@@ -62,17 +70,16 @@ export function findFiles(request: Pick<MoleculeRequest, 'source' | 'rootHash' |
  * @throws FsError with one line that says what is wrong and where; nothing stays open then
  */
 export function resolveMolecule(request: MoleculeRequest): MoleculeSpec {
-  const { uid, gid, subdir, followRedirects = false } = request.options
+  const { source } = request
+  const { uid, gid, subdir } = request.options
   return {
-    ...(request.lowers === undefined
-      ? resolveSource(request)
-      : resolveLowers(request.lowers, followRedirects)),
+    ...(source.container === 'directories' ? resolveLowers(source) : resolveImages({ ...request, source })),
     ...omitUndefined({ uid, gid, subdir }),
   }
 }
 
-function resolveSource(request: MoleculeRequest): MoleculeSpec {
-  const { files, plain, paths } = findFiles(request)
+function resolveImages(request: ImageRequest & MoleculeRequest): MoleculeSpec {
+  const { files, plain, imagePaths } = findFiles(request)
   if (!plain && !request.allowMissingVerity) refuseMissing(files)
   const opened = new Map<string, ImageSpec>()
   try {
@@ -93,7 +100,7 @@ function resolveSource(request: MoleculeRequest): MoleculeSpec {
     layers: files.map((file) => labels.indexOf(file.label)),
     plain,
     blockSize: Math.max(...images.map(({ facts }) => facts.blockSize)),
-    paths,
+    imagePaths,
   }
 }
 

@@ -1,6 +1,7 @@
-import type { IdRule, UpperPolicy } from '../../overlay/index.ts'
-import type { ImageFacts } from '../base/index.ts'
+import type { IdRule, RecordOwners, UpperPolicy } from '../../overlay/index.ts'
+import type { ImageFacts, PathText } from '../base/index.ts'
 import type { SourceSpec, TransformSpec } from '../transforms/transforms.ts'
+import type { MountSource } from './source.ts'
 
 /** When the blocks of a layer with a root hash are compared with it; a mismatch is fatal whenever it shows. */
 export type VerifyMode =
@@ -13,25 +14,20 @@ export type VerifyMode =
 
 /** What is to be mounted, as the user named it. */
 export interface MoleculeRequest {
-  /** `OCIDIR:TAG`, `oci:OCIDIR:TAG`, or an image file. */
-  readonly source: string
-  /** Directories and images to merge, the topmost first, instead of what `source` names. */
-  readonly lowers?: readonly string[]
+  readonly source: MountSource
+  /** What the user calls the source, for messages. */
+  readonly name: PathText
   /** Mounts layers without a root hash unverified. Never excuses a mismatch. */
   readonly allowMissingVerity: boolean
   /** Hex; for an image file, or an OCI image of one layer. */
-  readonly rootHash?: string
+  readonly rootHash?: string | undefined
   readonly verify: VerifyMode
   readonly options: {
     /** Owner to show: one for everything, or by ranges. */
-    readonly uid?: IdRule
-    readonly gid?: IdRule
-    /** Byte position of the image in its file. */
-    readonly offset?: number
+    readonly uid?: IdRule | undefined
+    readonly gid?: IdRule | undefined
     /** Directory of the image to show as the root. */
-    readonly subdir?: string
-    /** Renamed directories of `lowers` are continued where their redirects lead. */
-    readonly followRedirects?: boolean
+    readonly subdir?: PathText | undefined
   }
 }
 
@@ -42,14 +38,10 @@ export interface UpperOptions {
   readonly volatileSign: boolean
   /** Directories that lie in a layer can be renamed. */
   readonly redirectDir: boolean
-  /** `xattr_permissions=`: 0 real owners, 1 and 2 written down in attributes of `security.` and `user.containers.` */
-  readonly owners?: 0 | 1 | 2
+  /** `xattr_permissions=`: owners are those of the files, or written down in attributes; found out where absent. */
+  readonly recordOwners?: RecordOwners | undefined
   /** `xattr=`: namespace of the overlay's own attributes. */
-  readonly markers?: 'user' | 'trusted'
-  /** The kernel collects written data in its page cache. */
-  readonly writeback: boolean
-  /** Files are copied up when they are opened for writing, not when they are changed. */
-  readonly copyUpAtOpen: boolean
+  readonly markers?: 'user' | 'trusted' | undefined
 }
 
 /** Where the changes of a writable mount go. Paths are absolute. */
@@ -58,8 +50,8 @@ export type ChangesPlace =
   | { readonly kind: 'persist'; readonly folder: string }
   /** This directory; its work directory lies beside it. */
   | { readonly kind: 'upper'; readonly upper: string }
-  /** Two directories that exist: the layout of overlayfs. */
-  | { readonly kind: 'pair'; readonly upper: string; readonly work: string }
+  /** Two directories that exist: the layout of overlayfs. An upper that is only shown needs no work directory. */
+  | { readonly kind: 'pair'; readonly upper: PathText; readonly work?: PathText | undefined }
   /** In the runtime entry, for the time of the mount. */
   | { readonly kind: 'temporary' }
 
@@ -103,8 +95,8 @@ export interface MoleculeSpec {
   readonly subdir?: string
   /** Largest block size of the images. */
   readonly blockSize: number
-  /** Files that the mount point must not cover, absolute. */
-  readonly paths: readonly string[]
+  /** Files and folders of the images, absolute: the mount point must not cover them. */
+  readonly imagePaths: readonly PathText[]
   /** Where changes go; absent in a read-only mount. */
   readonly upper?: UpperSpec
 }

@@ -1,7 +1,13 @@
 import { closeSync, fstatSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { probeUpper, readPolicy, removeAccessLists, WorkDirectory } from '../../overlay/index.ts'
-import { type ErrnoCode, FsError, isErrno, omitUndefined, type PathText } from '../base/index.ts'
+import {
+  probeUpper,
+  readPolicy,
+  removeAccessLists,
+  type WishedPolicy,
+  WorkDirectory,
+} from '../../overlay/index.ts'
+import { type ErrnoCode, FsError, isErrno, type PathText } from '../base/index.ts'
 import { reopenDirectory } from '../sys/files/at.ts'
 import { duplicateDescriptor, replaceDescriptor } from '../sys/files/descriptor.ts'
 import { syncFd } from '../sys/files/file-io.ts'
@@ -29,7 +35,10 @@ export interface UpperPaths {
 /** Follows the name of an upper directory that stands alone. Visible on purpose: hiding it does not help. */
 const WORK_SUFFIX = '.atomfs-work'
 
-/** @param temporary folder for changes that go away with the mount */
+/**
+ * @param temporary folder for changes that go away with the mount
+ * @throws FsError EINVAL for a pair without a work directory, which can only be shown
+ */
 export function upperPaths(place: ChangesPlace, temporary: string): UpperPaths {
   switch (place.kind) {
     case 'persist':
@@ -37,6 +46,9 @@ export function upperPaths(place: ChangesPlace, temporary: string): UpperPaths {
     case 'temporary':
       return { ...inFolder(temporary), makes: true, temporary: true }
     case 'pair':
+      if (place.work === undefined) {
+        throw new FsError('EINVAL', `upper directory ${place.upper}: changes need a work directory`)
+      }
       return { upper: place.upper, work: place.work, makes: false, temporary: false }
     case 'upper': {
       // Beside the directory itself, not beside a symbolic link to it: only there rename(2) works.
@@ -47,7 +59,15 @@ export function upperPaths(place: ChangesPlace, temporary: string): UpperPaths {
   }
 }
 
-function inFolder(folder: string): Pick<UpperPaths, 'upper' | 'work'> {
+/** What of them is needed to show an upper directory. */
+export type ShownPaths = Pick<UpperPaths, 'upper' | 'named'>
+
+/** @param temporary as for `upperPaths` */
+export function shownPaths(place: ChangesPlace, temporary: PathText): ShownPaths {
+  return place.kind === 'pair' ? { upper: place.upper } : upperPaths(place, temporary)
+}
+
+function inFolder(folder: PathText): { readonly upper: PathText; readonly work: PathText } {
   return { upper: join(folder, 'persist'), work: join(folder, 'work') }
 }
 
@@ -183,7 +203,7 @@ function removeSign(opened: readonly OpenDirectory[]): void {
  * @param lowers as for `openUpper`
  * @throws FsError as `openUpper`
  */
-export function viewUpper(paths: UpperPaths, lowers: readonly NamedDirectory[]): OpenUpper {
+export function viewUpper(paths: ShownPaths, lowers: readonly NamedDirectory[]): OpenUpper {
   const opened: number[] = []
   try {
     const upperFd = openDirectory(paths.named ?? paths.upper, 'upper').fd
@@ -210,12 +230,8 @@ export function viewUpper(paths: UpperPaths, lowers: readonly NamedDirectory[]):
 /** Of fuse-overlayfs, whose callers set it where device files make trouble (enroot). */
 const NO_DEVICES = 'FUSE_OVERLAYFS_DISABLE_OVL_WHITEOUT'
 
-function wishedOf({ owners, markers, fsync }: UpperOptions): Parameters<typeof probeUpper>[2] {
-  return {
-    fsync,
-    avoidsDevices: process.env[NO_DEVICES] !== undefined,
-    ...omitUndefined({ owners, markers }),
-  }
+function wishedOf({ recordOwners, markers, fsync }: UpperOptions): WishedPolicy {
+  return { recordOwners, markers, fsync, avoidsDevices: process.env[NO_DEVICES] !== undefined }
 }
 
 /** A directory that is open for reading. */
@@ -278,7 +294,7 @@ function removeAgain({ fd, path, made }: OpenDirectory): void {
   removeMade(made)
 }
 
-function asNamed({ upper }: UpperPaths, fd: number): NamedDirectory {
+function asNamed({ upper }: ShownPaths, fd: number): NamedDirectory {
   return { what: `upper directory ${upper}`, fd }
 }
 
@@ -309,7 +325,7 @@ export class HeldError extends FsError {
 }
 
 /** The errors of probing say what is wrong, but not with which directory. */
-function named(error: unknown, { upper, work }: UpperPaths): unknown {
+function named(error: unknown, { upper, work = upper }: ShownPaths & { readonly work?: PathText }): unknown {
   if (!(error instanceof FsError) || error instanceof HeldError) return error
   if (error.message.includes(upper) || error.message.includes(work)) return error
   return new FsError(error.code, `${upper}: ${error.message}`, { cause: error })

@@ -7,7 +7,8 @@ import { type DamagedRange, type DamageReport, nameDamage } from './damage.ts'
 import { closeImage, type ImageFile, openImage, verityOf } from './image-file.ts'
 import { findFiles } from './resolve.ts'
 import type { ScanData, ScanMessage } from './scan-thread.ts'
-import type { ImageSpec, MoleculeRequest } from './spec.ts'
+import { type NamedSource, namedSource, withOffset } from './source.ts'
+import type { ImageSpec } from './spec.ts'
 
 /** Verdict on one layer. */
 export interface LayerVerdict {
@@ -34,6 +35,17 @@ export interface VerifyReport {
   readonly seconds: number
 }
 
+export interface VerifyRequest {
+  /** As on the command line, or one that is not read as text any more. */
+  readonly source: string | NamedSource
+  /** Hex; for an image file, or an OCI image of one layer. */
+  readonly rootHash?: string | undefined
+  readonly options?: {
+    /** Byte position of the image in its file. */
+    readonly offset?: number | undefined
+  }
+}
+
 /** Called with the bytes done and with all bytes that will be read. */
 export type VerifyProgress = (done: number, total: number) => void
 
@@ -42,12 +54,15 @@ export type VerifyProgress = (done: number, total: number) => void
  * @throws FsError where the source cannot be read at all
  */
 export async function verifySource(
-  request: Pick<MoleculeRequest, 'source' | 'rootHash' | 'options'>,
+  request: VerifyRequest,
   onProgress: VerifyProgress = () => undefined,
 ): Promise<VerifyReport> {
   const start = process.hrtime.bigint()
-  const files = distinct(findFiles(request).files)
-  const opened = files.map((file) => tryOpen(file, request.rootHash !== undefined))
+  const { rootHash } = request
+  const [named, name] = namedSource(request.source)
+  const source = withOffset(named, request.options?.offset)
+  const files = distinct(findFiles({ source, name, rootHash }).files)
+  const opened = files.map((file) => tryOpen(file, rootHash !== undefined))
   try {
     const total = opened.reduce((sum, image) => sum + (isOpen(image) ? coveredBytes(image) : 0), 0)
     let done = 0

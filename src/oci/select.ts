@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { FsError, type PathText, systemPath } from '../base/index.ts'
 import { DOCUMENT_LIMIT, readDocument, readDocumentBlob, readSmallFile } from './blob.ts'
 import { looksLikeDigest, parseDigest, quote } from './digest.ts'
+import { isLayout } from './layout.ts'
 import { INDEX_TYPE, isIndexType, isManifestType, MANIFEST_TYPE } from './media-type.ts'
 import { formatPlatform, matchesPlatform, type Platform } from './platform.ts'
 import {
@@ -44,11 +45,6 @@ export function readLayoutIndex(ociDir: PathText): ImageIndex {
     )
   }
   return parseIndex(readSmallFile(ociDir, ['index.json'], DOCUMENT_LIMIT, 'index.json'), 'index.json')
-}
-
-/** Whether a directory says that it is an image layout. */
-export function isLayout(directory: PathText): boolean {
-  return existsSync(systemPath(`${directory}/oci-layout`))
 }
 
 /** The tags of a layout in byte order, each once. */

@@ -1,7 +1,6 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { parseOverlayOptions } from '../../src/cli/options/overlay-options.ts'
 import {
   atomsPath,
   buildMoleculeFromOci,
@@ -15,6 +14,7 @@ import {
   TEST_OVERRIDE_RUNTIME_DIR_KEY,
   writeToFile,
 } from '../../src/index.ts'
+import { parseOverlayOptions } from '../../src/request/overlay-options.ts'
 import { makeTempDir, removeTempDir } from '../library/index.ts'
 
 const OCI = path.resolve(import.meta.dirname, '../../fixtures/oci')
@@ -71,13 +71,20 @@ describe('a molecule', () => {
     expect(fs.existsSync(metadataDir)).toBe(false)
   })
 
-  test('a molecule is refused if its directory and tag name another image', () => {
-    const layout = path.join(folder, 'one')
+  test('a molecule is the tag of its directory, although OCIDIR:TAG can be read in another way', () => {
+    const layout = path.join(folder, 'img')
     fs.cpSync(OCI, layout, { recursive: true })
-    fs.cpSync(OCI, `${layout}:demo`, { recursive: true })
-    const molecule = buildMoleculeFromOci({ ociDir: layout, tag: 'demo-noverity', target: folder })
+    fs.cpSync(OCI, `${layout}:b`, { recursive: true })
+    const index = path.join(layout, 'index.json')
+    fs.writeFileSync(index, fs.readFileSync(index, 'utf8').replace('"demo"', '"b:demo"'))
+    // The other reading, the tag `demo` of `img:b`, would fail.
+    fs.rmSync(path.join(`${layout}:b`, 'blobs'), { recursive: true })
+    const molecule = buildMoleculeFromOci({ ociDir: layout, tag: 'b:demo', target: folder })
     expect(molecule.atoms.length).toBe(3)
-    expect(codeOf(() => buildMoleculeFromOci({ ociDir: layout, tag: 'demo', target: folder }))).toBe('EINVAL')
+    expect(molecule.layers.length).toBe(3)
+    expect(codeOf(() => buildMoleculeFromOci({ ociDir: `${layout}:b`, tag: 'demo', target: folder }))).toBe(
+      'ENOENT',
+    )
   })
 })
 

@@ -100,7 +100,7 @@ describe('openUpper', () => {
           { ...upperPaths(place, ''), named: join(folder, 'new/persist') },
         ]) {
           const upper = openUpper(of, OPTIONS, [])
-          const images = { images: [], layers: [], plain: false, paths: [], blockSize: 4096 }
+          const images = { images: [], layers: [], plain: false, imagePaths: [], blockSize: 4096 }
           const molecule = openWithUpper(images, upper.spec)
           molecule.closeLayers()
           molecule.closeUpper()

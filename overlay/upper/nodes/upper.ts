@@ -29,5 +29,5 @@ export interface Upper {
   /** Names that begin with `.wh.` may be marks in this upper; where not, they mean nothing. They are never shown. */
   readonly marks: boolean
   /** Directories that have something below may be renamed. */
-  readonly redirects: boolean
+  readonly redirectDir: boolean
 }

@@ -119,7 +119,7 @@ export class Renamer {
 
   /** @throws FsError EXDEV: the caller copies then, as between file systems */
   #assertMovable(node: Node): void {
-    if (this.#upper.redirects || !isDirectoryNode(node) || node.lower === undefined) return
+    if (this.#upper.redirectDir || !isDirectoryNode(node) || node.lower === undefined) return
     throw new FsError('EXDEV', 'rename: the directory has something below (redirect_dir=off)')
   }
 

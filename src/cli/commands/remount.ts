@@ -1,7 +1,7 @@
 import { type PathText, UsageError } from '../../base/index.ts'
 import { remount as remountTarget } from '../../daemon/client/remount.ts'
+import { splitOptions } from '../../request/mount-options.ts'
 import { absolutePath, anchoredPath } from '../../sys/files/working-directory.ts'
-import { splitOptions } from '../options/mount-options.ts'
 
 /** Options that take another one back (mount(8)). */
 const OPPOSITES: Readonly<Record<string, string>> = {

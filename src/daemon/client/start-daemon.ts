@@ -1,14 +1,14 @@
 import { access, constants, stat } from 'node:fs/promises'
 import type { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { codeOf, FsError, messageOf, systemPath } from '../../base/index.ts'
+import { codeOf, FsError, messageOf, type PathText, systemPath } from '../../base/index.ts'
+import type { MountRequest } from '../../request/request.ts'
 import { descriptorOf } from '../../sys/plain/proc.ts'
 import { withTimeout } from '../../sys/plain/promises.ts'
 import type { DaemonAnswer } from '../life/channel.ts'
 import { limitHint } from '../life/failure.ts'
 import { notifyManager, writeReadyFd } from '../life/notify.ts'
 import { removeRemains } from '../life/remains.ts'
-import type { MountRequest } from '../request.ts'
 import { type DaemonProcess, spawnDaemon } from './spawn.ts'
 
 /** The root of the mount answers within this time, or the mount is undone. */
@@ -22,11 +22,12 @@ const END_TIMEOUT_MS = 5000
  * @throws FsError why there is no mount; then no process, mount or runtime entry is left
  */
 export async function startDaemon(request: MountRequest, early?: DaemonProcess): Promise<readonly string[]> {
-  const { child, channel, exit, handed } = early ?? spawnDaemon([request.source, request.target])
+  const { child, channel, exit, handed } = early ?? spawnDaemon(descriptorPaths(request))
+  const { source } = request
   const answered = readAnswer(channel)
   const daemonRequest: MountRequest = {
     ...request,
-    source: asHanded(request.source, handed),
+    source: source.container === 'file' ? { ...source, path: asHanded(source.path, handed) } : source,
     target: asHanded(request.target, handed),
   }
   channel.write(`${JSON.stringify(daemonRequest)}\n`)
@@ -69,12 +70,16 @@ export async function startDaemon(request: MountRequest, early?: DaemonProcess):
   return warnings
 }
 
+function descriptorPaths({ source, target }: MountRequest): readonly PathText[] {
+  return source.container === 'file' ? [source.path, target] : [target]
+}
+
 /**
  * A plain user who mounts the image of a root file system cannot write where its permissions do not let him, although
  * all changes would be his own. Asked here, because the process that serves must not touch its own mount.
  */
 async function warnOfOwner({ target, changes, options }: MountRequest): Promise<readonly string[]> {
-  if (changes === undefined || options.readOnly) return []
+  if (changes === undefined || options.showsOnly) return []
   try {
     await withTimeout(access(systemPath(target), constants.W_OK), ROOT_TIMEOUT_MS, 'no answer')
     return []

@@ -1,8 +1,9 @@
 import { readSync } from 'node:fs'
 import { FsError, type Log, messageOf } from '../../base/index.ts'
+import type { MountRequest } from '../../request/request.ts'
+import { decodeRequest } from '../../request/schema.ts'
 import { closeInheritedDescriptors } from '../../sys/process/process.ts'
 import { startSession } from '../../sys/process/session.ts'
-import type { MountRequest } from '../request.ts'
 import { CHANNEL_FD, sendAnswer, sendFailure } from './channel.ts'
 import { openLogSink } from './log-sink.ts'
 import { namespaceEnd, TITLE } from './namespace-watch.ts'
@@ -16,9 +17,9 @@ const MAX_REQUEST_BYTES = 1 << 20
 export async function runInBackground(): Promise<number> {
   // Numbers below these were marked at the start of the process and not inherited at all.
   closeInheritedDescriptors([CHANNEL_FD])
-  const request = readRequest()
-  process.title = `${TITLE} ${request.source} ${request.target}`
   try {
+    const request = readRequest()
+    process.title = `${TITLE} ${request.name} ${request.target}`
     const sink = openLogSink(request)
     const end = await serveMount(request, {
       ...sink,
@@ -52,5 +53,5 @@ function readRequest(): MountRequest {
       throw new FsError('EIO', 'no request from the parent')
     text += chunk.toString('latin1', 0, length)
   }
-  return JSON.parse(Buffer.from(text, 'latin1').toString('utf8')) as MountRequest
+  return decodeRequest(Buffer.from(text, 'latin1').toString('utf8'))
 }

@@ -1,6 +1,6 @@
 import { FsError } from '../../base/index.ts'
+import type { MountRequest } from '../../request/request.ts'
 import { openFilesLimit, raiseOpenFiles } from '../../sys/process/limits.ts'
-import type { MountRequest } from '../request.ts'
 
 /**
  * Descriptors of a mount that serves, as they were counted (Node 20 and 24): 29 in all with `threads=0`, 4 more for each
@@ -15,9 +15,9 @@ const FOR_CHANGES = 16
  * Makes sure, before anything is made, that a mount has enough descriptors.
  * @throws FsError EMFILE with what is missing
  */
-export function assertDescriptors({ options, changes, lowers }: MountRequest): void {
-  const needed =
-    BASE + PER_THREAD * options.threads + (changes === undefined ? 0 : FOR_CHANGES) + (lowers?.length ?? 0)
+export function assertDescriptors({ options, changes, source }: MountRequest): void {
+  const lowers = source.container === 'directories' ? source.lowers.length : 0
+  const needed = BASE + PER_THREAD * options.workers + (changes === undefined ? 0 : FOR_CHANGES) + lowers
   if (openFilesLimit() >= needed) return
   // Root may have more than it was given.
   raiseOpenFiles()

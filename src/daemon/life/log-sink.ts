@@ -1,10 +1,10 @@
 import { closeSync, constants, openSync, statSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
 import { codeOf, FsError, type Log, type PathText, systemPath } from '../../base/index.ts'
+import type { MountRequest } from '../../request/request.ts'
 import { Folder } from '../../sys/files/folder.ts'
 import { realPath } from '../../sys/files/real-path.ts'
 import { sendDatagram } from '../../sys/process/unix-datagram.ts'
-import type { MountRequest } from '../request.ts'
 import { LOG_FILE, type OwnEntry } from '../runtime/entries.ts'
 import { formatSyslog, LogFile, type LogPlace, limitLog, logToStderr } from './log.ts'
 

@@ -1,5 +1,6 @@
 import { closeSync, fstatSync, writeSync } from 'node:fs'
 import { type Log, type LogLevel, printable } from '../../base/index.ts'
+import { isJournal } from '../../sys/process/journal.ts'
 
 /** Severities of syslog(3), which the journal reads from the start of a line (sd-daemon(3)). */
 const SEVERITY: Readonly<Record<LogLevel, number>> = { error: 3, warn: 4, info: 6, debug: 7 }
@@ -29,21 +30,6 @@ export const logToStderr: Log = (level, message) => {
     writeSync(2, line)
   } catch {
     // Nowhere left to say it.
-  }
-}
-
-/**
- * Whether a descriptor leads to the journal, which keeps the time itself and takes a severity for each line:
- * `JOURNAL_STREAM` names device and inode of the stream (systemd.exec(5)).
- */
-export function isJournal(fd: number, environment: NodeJS.ProcessEnv = process.env): boolean {
-  const stream = environment['JOURNAL_STREAM']
-  if (stream === undefined) return false
-  try {
-    const { dev, ino } = fstatSync(fd)
-    return stream === `${dev}:${ino}`
-  } catch {
-    return false
   }
 }
 

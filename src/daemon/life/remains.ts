@@ -1,10 +1,10 @@
 import type { PathText } from '../../base/index.ts'
+import type { MountRequest } from '../../request/request.ts'
 import { fusermountUnmount } from '../../sys/mounts/fusermount.ts'
 import { MOUNT_TYPE, readMountInfo, topMountAt } from '../../sys/mounts/mountinfo.ts'
 import { unmountFuse } from '../../sys/mounts/unmount.ts'
 import { descriptorOf } from '../../sys/plain/proc.ts'
 import { livenessOf } from '../../sys/process/process.ts'
-import type { MountRequest } from '../request.ts'
 import { findEntry, removeEntry } from '../runtime/entries.ts'
 import { canonicalTarget, isDead } from '../runtime/target.ts'
 

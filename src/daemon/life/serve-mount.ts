@@ -3,15 +3,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { FsError, type Log, messageOf, omitUndefined, type PathText, stackOf } from '../../base/index.ts'
 import { driverNamed, type EndReason, type RunningServer } from '../../drivers/index.ts'
 import { type MoleculeSpec, type OpenUpper, resolveMolecule, takesChanges } from '../../molecule/index.ts'
+import type { MountRequest } from '../../request/request.ts'
 import { residentBytes } from '../../sys/ffi/memory.ts'
-import { absolutePath } from '../../sys/files/working-directory.ts'
 import type { FuseMount, FuseMountOptions } from '../../sys/mounts/mount.ts'
 import { readMountInfo, topMountAt } from '../../sys/mounts/mountinfo.ts'
 import { unmountFuse } from '../../sys/mounts/unmount.ts'
 import { descriptorOf, holdDescriptors } from '../../sys/plain/proc.ts'
 import { withTimeout } from '../../sys/plain/promises.ts'
 import { ownIdentity } from '../../sys/process/process.ts'
-import type { MountRequest } from '../request.ts'
 import {
   changesFolder,
   closeChanges,
@@ -137,10 +136,10 @@ async function bringUp(
   const isDescriptor = descriptorOf(request.target) !== undefined
   const target = isDescriptor ? request.target : canonicalTarget(request.target, readMountInfo())
   const images = resolveMolecule(request)
-  await prepareTarget(target, images.paths)
-  refuseInside(target, request.lowers ?? [])
+  await prepareTarget(target, images.imagePaths)
+  if (request.source.container === 'directories') refuseInside(target, request.source.lowers)
   const record = { process: ownIdentity(), state: 'starting' } as const
-  const entry = createEntry(configOf(request, images, target), record, isStillMounted)
+  const entry = createEntry(configOf(request, target), record, isStillMounted)
   progress.entry = entry
   host.entryCreated(entry)
   sweepAllChanges(request.metadataDir, host.log)
@@ -158,7 +157,7 @@ async function bringUp(
     : withTimeout(ready, READY_TIMEOUT_MS, 'the kernel did not start the file system'))
   const status = (): MountStatus => ({
     target,
-    source: request.source,
+    source: request.name,
     pid: process.pid,
     uptimeSeconds: Math.round(process.uptime()),
     driver: request.options.driver,
@@ -191,10 +190,10 @@ async function mountAndServe(
 ): Promise<{ readonly mount: FuseMount; readonly server: RunningServer }> {
   const { fsname, nosuid, nodev, noexec, flags, allowOther, defaultPermissions, maxRead, context } =
     request.options
-  const { driver: name, cacheSize, threads, ino32 = false } = request.options
+  const { driver: name, cacheSize, workers, kernel } = request.options
   const options: FuseMountOptions = {
     target: what.target,
-    fsname: fsname ?? request.source,
+    fsname: fsname ?? request.name,
     readOnly: !takesChanges(what.spec.upper),
     nosuid,
     nodev,
@@ -204,12 +203,14 @@ async function mountAndServe(
     defaultPermissions,
     ...omitUndefined({ maxRead, context }),
   }
-  const { writeback, copyUpAtOpen } = request.options.upper
-  const { debug } = request
   const driver = await driverNamed(name)
   const { mount, serve } = await driver.mount(options, {
-    ...{ spec: what.spec, cacheSize, threads, debug, writeback, copyUpAtOpen, ino32, log: host.log },
-    ...omitUndefined({ driverPath: request.driverPath }),
+    spec: what.spec,
+    cacheSize,
+    workers,
+    kernel,
+    log: host.log,
+    driverPath: request.driverPath,
   })
   host.mounted()
   progress.mount = mount
@@ -219,28 +220,26 @@ async function mountAndServe(
   return { mount, server }
 }
 
-function configOf(request: MountRequest, spec: MoleculeSpec, target: string): MoleculeConfig {
-  const path = spec.paths[0] ?? ''
+function configOf(request: MountRequest, target: PathText): MoleculeConfig {
   return {
-    OCIDir: spec.plain ? '' : path,
-    Tag: spec.plain ? path : tagOf(request.source, path),
+    ...imageOf(request),
     Target: target,
-    AddWriteableOverlay: request.changes !== undefined && !request.options.readOnly,
+    AddWriteableOverlay: request.changes !== undefined && !request.options.showsOnly,
     WriteableOverlayPath: changesFolder(request.changes),
     AllowMissingVerityData: request.allowMissingVerity,
     MetadataDir: request.metadataDir ?? '',
   }
 }
 
-/** What follows the folder in `[oci:]OCIDIR[:TAG]` or `[oci:]OCIDIR@DIGEST`; both may hold colons themselves. */
-export function tagOf(source: PathText, ociDir: PathText): string {
-  for (let end = source.length; end > 0; end--) {
-    if (end < source.length && !':@'.includes(source.charAt(end))) continue
-    const folder = source.slice(0, end)
-    const isFolder = [folder, folder.replace(/^oci:/, '')].some((text) => absolutePath(text) === ociDir)
-    if (isFolder) return source.slice(end + 1)
+function imageOf({ source, name }: MountRequest): Pick<MoleculeConfig, 'OCIDir' | 'Tag'> {
+  switch (source.container) {
+    case 'oci':
+      return { OCIDir: source.path, Tag: source.digest ?? source.tag ?? '' }
+    case 'file':
+      return { OCIDir: '', Tag: source.path }
+    case 'directories':
+      return { OCIDir: '', Tag: name }
   }
-  return source
 }
 
 async function waitForEnd(progress: Progress, host: DaemonHost): Promise<EndReason> {

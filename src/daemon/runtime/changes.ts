@@ -1,21 +1,23 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { FsError, type Log, messageOf, type PathText } from '../../base/index.ts'
 import {
+  type ChangesPlace,
   HeldError,
   type MoleculeSpec,
   type OpenUpper,
   openUpper,
   removeChanges,
+  shownPaths,
   takesChanges,
   type UpperSpec,
   upperPaths,
   viewUpper,
 } from '../../molecule/index.ts'
+import type { MountRequest } from '../../request/request.ts'
 import type { Folder } from '../../sys/files/folder.ts'
 import { readMountInfo } from '../../sys/mounts/mountinfo.ts'
 import { raiseOpenFiles } from '../../sys/process/limits.ts'
 import { setUmask0 } from '../../sys/process/session.ts'
-import type { ChangesPlace, MountRequest } from '../request.ts'
 import type { MountStatus } from '../serve/control-protocol.ts'
 import { forEachAside, forEachRunDir, listEntries, type OwnEntry, TEMPORARY_CHANGES } from './entries.ts'
 import { refuseInside, refuseOver } from './target.ts'
@@ -47,12 +49,14 @@ export async function openChanges(
   const lowers = layers
     .filter((layer) => typeof layer !== 'number')
     .map(({ label, fd }) => ({ what: `lower directory ${label}`, fd }))
-  const paths = upperPaths(changes, folder.pathOf(TEMPORARY_CHANGES))
-  if (options.readOnly) {
-    const view = await whenFree(() => viewUpper(paths, lowers), request.metadataDir)
-    refuseOverlap(target, [paths.upper], changes)
+  const temporary = folder.pathOf(TEMPORARY_CHANGES)
+  if (options.showsOnly) {
+    const shown = shownPaths(changes, temporary)
+    const view = await whenFree(() => viewUpper(shown, lowers), request.metadataDir)
+    refuseOverlap(target, [shown.upper], changes)
     return view
   }
+  const paths = upperPaths(changes, temporary)
   // Modes come from the kernel with the umask of the caller taken away, and copies have those of their layer.
   setUmask0()
   raiseOpenFiles()

@@ -48,8 +48,7 @@ function tell(message: ThreadMessage): void {
   parentPort?.postMessage(message)
 }
 
-const { spec, shared, fuseFd, bell, tally, debug, writeback, copyUpAtOpen, ino32 } =
-  workerData as DispatcherData
+const { spec, shared, fuseFd, bell, tally, kernel } = workerData as DispatcherData
 descriptorsAreHeld()
 const log: Log = (level, message) => tell({ type: 'log', level, message })
 
@@ -83,16 +82,16 @@ try {
     inlineLimit: INLINE_LIMIT,
     prefetch: true,
   })
-  const numbers = ino32 ? new NarrowInodes() : undefined
+  const numbers = kernel.ino32 ? new NarrowInodes() : undefined
   const protocol = new Protocol({
     fileSystem,
     dataPath,
-    ...(writable === undefined ? {} : { writable, writebackCache: writeback, copyUpAtOpen }),
+    ...(writable === undefined ? {} : { writable }),
     namesTrusted: isHostRoot(),
     turn,
     ...(numbers === undefined ? {} : { shownInode: (ino) => numbers.shown(ino) }),
     log,
-    debug,
+    kernel,
     counters,
     onInit: () => tell({ type: 'ready' }),
   })

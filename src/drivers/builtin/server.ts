@@ -21,14 +21,14 @@ const HEAP_LIMITS = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 512 }
 const STOP_TIMEOUT_MS = 400
 
 /**
- * Starts the threads that serve one mount: a dispatcher and `threads` data workers over shared buffers. The
+ * Starts the threads that serve one mount: a dispatcher and `workers` data workers over shared buffers. The
  * calling thread keeps its event loop for signals and the control channel.
  * @param fuseFd connection to the kernel; `stop` closes it
  */
 export function startServer(fuseFd: number, options: ServeOptions): RunningServer {
-  const { spec, threads } = options
+  const { spec, workers } = options
   const log = tellOnce(options.log)
-  const shared = allocateShared(spec.blockSize, options.cacheSize, threads)
+  const shared = allocateShared(spec.blockSize, options.cacheSize, workers)
   const ready = deferred<void>()
   const loaded = deferred<void>()
   const ended = deferred<EndReason>()
@@ -79,23 +79,22 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
 
   // For the threads: their code is small and soon compiled, and memory is what many mounts pay for many times.
   setFlagsFromString('--optimize-for-size')
-  const tally = allocateTally(threads + 1, spec.images.length)
-  const bell = threads === 0 ? undefined : openBell()
+  const tally = allocateTally(workers + 1, spec.images.length)
+  const bell = workers === 0 ? undefined : openBell()
   const data = { spec, shared, fuseFd, bell, tally }
-  const { debug, writeback, copyUpAtOpen, ino32 } = options
-  let loading = threads
+  let loading = workers
   const workerIsReady = (): void => {
     loading -= 1
     if (loading === 0) loaded.resolve()
   }
   // Until the first request is answered the dispatcher needs the CPUs; reads wait in the queue that long.
   const startWorkers = (): void => {
-    for (let thread = 1; thread <= threads && !stopping; thread++) {
+    for (let thread = 1; thread <= workers && !stopping; thread++) {
       start('data-worker', `data worker ${thread}`, { ...data, thread }, workerIsReady)
     }
-    if (threads === 0) loaded.resolve()
+    if (workers === 0) loaded.resolve()
   }
-  start('dispatcher', 'dispatcher', { ...data, debug, writeback, copyUpAtOpen, ino32 }, () => {
+  start('dispatcher', 'dispatcher', { ...data, kernel: options.kernel }, () => {
     ready.resolve()
     startWorkers()
   })

@@ -1,5 +1,5 @@
 import type { LogLevel } from '../../base/index.ts'
-import type { SharedBuffers } from '../../fuse/index.ts'
+import type { KernelOptions, SharedBuffers } from '../../fuse/index.ts'
 import type { MoleculeSpec } from '../../molecule/index.ts'
 
 /** What both kinds of thread are started with. */
@@ -14,13 +14,7 @@ export interface ThreadData {
 }
 
 export interface DispatcherData extends ThreadData {
-  readonly debug: boolean
-  /** Of a writable mount: the kernel collects written data in its page cache. */
-  readonly writeback: boolean
-  /** Files are copied up when they are opened for writing. */
-  readonly copyUpAtOpen: boolean
-  /** Shows inode numbers below 2^32, whatever those of the file system are. */
-  readonly ino32: boolean
+  readonly kernel: KernelOptions
 }
 
 export interface DataWorkerData extends ThreadData {

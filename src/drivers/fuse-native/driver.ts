@@ -33,13 +33,19 @@ export const fuseNative: Driver = {
     const { text, warnings } = libfuseOptions(options)
     // Tells in words what libfuse would not.
     closeSync(openFuseDevice())
-    const { spec, debug, cacheSize } = served
+    const { spec, cacheSize } = served
     const log = tellOnce(served.log)
     const tally = allocateTally(1, spec.images.length)
     const watch = watchImages(tally, 0, spec.images.length, (message) => log('error', message))
     // The package does not tell who asks.
     const namesTrusted = isHostRoot() && !options.allowOther
-    const operations = new Operations({ ...openMolecule(spec, watch), cacheSize, log, debug, namesTrusted })
+    const operations = new Operations({
+      ...openMolecule(spec, watch),
+      cacheSize,
+      log,
+      debug: served.kernel.debug,
+      namesTrusted,
+    })
     const mount = new Package(options.target, operations.table(), { timeout: false })
     operations.answerAttributes(mount)
     mount._fuseOptions = () => text

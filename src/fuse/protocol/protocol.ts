@@ -17,6 +17,7 @@ import { decodeInterruptIn, Request } from './decode.ts'
 import { describeArguments } from './describe.ts'
 import { Reply } from './encode.ts'
 import { hasFlag, MAX_WRITE, type MountKind, type Negotiated, negotiate } from './init.ts'
+import { DEFAULT_KERNEL_OPTIONS, type KernelOptions } from './kernel-options.ts'
 import { OPERATIONS } from './opcodes.ts'
 import type { Operation, OperationContext, Outcome } from './operation.ts'
 import { PostponedRequests } from './postponed-requests.ts'
@@ -37,10 +38,6 @@ export interface ProtocolOptions {
   readonly dataPath: DataPath
   /** The same file system, where the mount is writable; absent for a read-only mount. */
   readonly writable?: WritableFileSystem
-  /** Lets the kernel collect written data in its page cache, for a writable mount. Default true. */
-  readonly writebackCache?: boolean
-  /** Tells the file system of each file that is opened for writing, for a writable mount. Default false. */
-  readonly copyUpAtOpen?: boolean
   /** Root of the machine made the mount: it is told the names of `trusted.` attributes, nobody else is. Default false. */
   readonly namesTrusted?: boolean
   /** Told which request is handled, where reads of layers may postpone it. */
@@ -48,8 +45,8 @@ export interface ProtocolOptions {
   /** The inode number to show for one of the file system, the same for both each time. Default: that number. */
   readonly shownInode?: (ino: number) => number
   readonly log: Log
-  /** Logs every request with its outcome. */
-  readonly debug?: boolean
+  /** `ino32` is done by `shownInode`. */
+  readonly kernel?: Partial<KernelOptions>
   readonly counters?: RequestCounter
   /** Told once, when INIT was answered. */
   readonly onInit?: (negotiated: Negotiated) => void
@@ -68,6 +65,7 @@ export class Protocol {
   readonly #request = new Request(this.requestBytes)
   readonly #reply: Reply
   readonly #options: ProtocolOptions
+  readonly #debug: boolean
   readonly #kind: MountKind
   readonly #operations: ReadonlyMap<number, Operation>
   readonly #postponed: PostponedRequests
@@ -75,15 +73,17 @@ export class Protocol {
   #replySize = 0
 
   constructor(options: ProtocolOptions) {
-    const { fileSystem, dataPath, writable, copyUpAtOpen, namesTrusted = false } = options
+    const { fileSystem, dataPath, writable, namesTrusted = false } = options
+    const { debug, writeback, copyUpAtOpen } = { ...DEFAULT_KERNEL_OPTIONS, ...options.kernel }
     this.#options = options
+    this.#debug = debug
     this.#reply = new Reply(MAX_READ, options.shownInode)
     this.#postponed = new PostponedRequests(options.turn)
-    this.#kind = kindOf(options)
+    this.#kind = kindOf(options, writeback)
     this.#operations =
       writable === undefined
         ? OPERATIONS
-        : new Map([...OPERATIONS, ...WRITE_OPERATIONS, ...(copyUpAtOpen === true ? OPEN_OPERATIONS : [])])
+        : new Map([...OPERATIONS, ...WRITE_OPERATIONS, ...(copyUpAtOpen ? OPEN_OPERATIONS : [])])
     this.#context = { fileSystem, dataPath, writable, namesTrusted, negotiated: { minor: 0, flags: 0 } }
   }
 
@@ -147,13 +147,13 @@ export class Protocol {
       if (!isForget(request.opcode)) turn?.begin(baggage)
       const outcome = operation.handle(this.#context, request, reply, args)
       if (outcome === 'reply') this.#finish()
-      if (this.#options.debug === true) {
+      if (this.#debug) {
         this.#trace(operation, args, outcome === 'reply' ? `${this.#replySize} bytes` : outcome)
       }
       return outcome
     } catch (error) {
       if (error instanceof Postponed) {
-        if (this.#options.debug === true && operation !== undefined) this.#trace(operation, args, 'postponed')
+        if (this.#debug && operation !== undefined) this.#trace(operation, args, 'postponed')
         this.#postponed.add(error, this.requestBytes.subarray(0, length), turn?.baggage)
         return 'taken'
       }
@@ -170,10 +170,10 @@ export class Protocol {
     request.decodeHeader(length)
     const operation = this.#operations.get(request.opcode)
     // It was decoded without an error before.
-    const args = this.#options.debug === true ? operation?.decode(request, this.#context) : undefined
+    const args = this.#debug ? operation?.decode(request, this.#context) : undefined
     try {
       work.finish()
-      if (this.#options.debug === true && operation !== undefined) this.#trace(operation, args, 'done')
+      if (this.#debug && operation !== undefined) this.#trace(operation, args, 'done')
       return this.#finish()
     } catch (error) {
       return this.#fail(operation, args, error)
@@ -201,7 +201,7 @@ export class Protocol {
     const name = operation?.name ?? `opcode ${opcode}`
     const { code, complaint } = outcomeOf(error, `${name} node ${nodeId}`)
     if (complaint !== undefined) this.#options.log('error', complaint)
-    if (this.#options.debug === true && operation !== undefined) this.#trace(operation, args, code)
+    if (this.#debug && operation !== undefined) this.#trace(operation, args, code)
     if (isForget(opcode)) return 'no-reply'
     return this.#refuse(code)
   }
@@ -225,7 +225,7 @@ export class Protocol {
   #interrupt(): Outcome {
     const token = decodeInterruptIn(this.#request)
     const isOver = this.#postponed.giveUp(token)
-    if (this.#options.debug === true) {
+    if (this.#debug) {
       this.#options.log('debug', `INTERRUPT of #${token.low} -> ${isOver ? 'EINTR' : 'no-reply'}`)
     }
     if (!isOver) return 'no-reply'
@@ -245,7 +245,7 @@ function isForget(opcode: number): boolean {
   return opcode === abi.FUSE_FORGET || opcode === abi.FUSE_BATCH_FORGET
 }
 
-function kindOf({ fileSystem, writable, writebackCache }: ProtocolOptions): MountKind {
+function kindOf({ fileSystem, writable }: ProtocolOptions, writeback: boolean): MountKind {
   if (writable === undefined) return fileSystem.attributes === 'all' ? 'read-only-acls' : 'read-only'
-  return writebackCache === false ? 'write-through' : 'write-back'
+  return writeback ? 'write-back' : 'write-through'
 }

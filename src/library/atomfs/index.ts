@@ -1,6 +1,6 @@
 /** The names of atomfs' Go packages `molecule` and `common`; docs/atomfs-names.md compares them one by one. */
 
-export { type AtomDescriptor, readAtoms, sourceOf } from './atoms.ts'
+export { type AtomDescriptor, readAtoms } from './atoms.ts'
 export { ensureDir, pathExists } from './files.ts'
 export { atomsPath, type MountOciOptions, OVERLAY_MOUNT_OPTIONS, writeToFile } from './options.ts'
 export {

@@ -4,7 +4,6 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { LogFile, limitLog } from '../../../src/daemon/life/log.ts'
 import { placeIn } from '../../../src/daemon/life/log-sink.ts'
-import { tagOf } from '../../../src/daemon/life/serve-mount.ts'
 import { canonicalTarget, prepareTarget } from '../../../src/daemon/runtime/target.ts'
 import { Folder } from '../../../src/sys/files/folder.ts'
 import { parseMountInfo } from '../../../src/sys/mounts/mountinfo.ts'
@@ -53,23 +52,6 @@ describe('prepareTarget', () => {
       await expect(prepareTarget(target, [image])).rejects.toMatchObject({ code: 'EINVAL' })
     }
     await prepareTarget(join(folder, 'store2'), [image, join(folder, 'store')])
-  })
-})
-
-describe('tagOf', () => {
-  test.each([
-    ['/images:web', '/images', 'web'],
-    ['oci:/images:web', '/images', 'web'],
-    ['/images:web:1.2', '/images', 'web:1.2'],
-    ['/a:b:web', '/a:b', 'web'],
-    ['oci:web', `${process.cwd()}/oci`, 'web'],
-    ['/x/../images/:web', '/images', 'web'],
-    ['/images', '/images', ''],
-    ['oci:/images:', '/images', ''],
-    ['/images@sha256:ab', '/images', 'sha256:ab'],
-    ['/images:sha256:ab', '/images', 'sha256:ab'],
-  ])('the tag of %s in %s is %s', (source, ociDir, tag) => {
-    expect(tagOf(source, ociDir)).toBe(tag)
   })
 })
 

@@ -15,7 +15,7 @@ function server(options: { attributes?: AttributeKinds; namesTrusted?: boolean; 
     fileSystem,
     dataPath,
     ...(options.namesTrusted === undefined ? {} : { namesTrusted: options.namesTrusted }),
-    debug: options.debug ?? false,
+    kernel: { debug: options.debug ?? false },
     log: (level, text) => {
       log.push(`${level}: ${text}`)
     },

@@ -1,6 +1,13 @@
 import { describe, expect, test } from 'vitest'
 import { type FileSystem, FsError, type Stat, type WritableFileSystem } from '../../../src/base/index.ts'
-import { InlineDataPath, MAX_WRITE, OPERATIONS, Protocol, WRITE_OPERATIONS } from '../../../src/fuse/index.ts'
+import {
+  InlineDataPath,
+  type KernelOptions,
+  MAX_WRITE,
+  OPERATIONS,
+  Protocol,
+  WRITE_OPERATIONS,
+} from '../../../src/fuse/index.ts'
 import * as abi from '../../../src/fuse/protocol/abi.ts'
 import { MemoryBlockStore, statOf } from '../support/memory-file-system.ts'
 import { cString, message, readIn, u32, u64 } from '../support/messages.ts'
@@ -10,9 +17,7 @@ const CALLER = { uid: 1000, gid: 1001 }
 const MODE = 0o106755
 
 interface Options {
-  readonly writebackCache?: boolean
-  readonly copyUpAtOpen?: boolean
-  readonly debug?: boolean
+  readonly kernel?: Partial<KernelOptions>
   /** What `inodeFlags` gives. */
   readonly flags?: Uint8Array
   /** INIT flags that the kernel offers; no INIT is sent where absent. */
@@ -57,10 +62,8 @@ function server(options: Options = {}) {
   const protocol = new Protocol({
     fileSystem,
     writable: fileSystem,
-    ...(options.copyUpAtOpen === undefined ? {} : { copyUpAtOpen: options.copyUpAtOpen }),
-    ...(options.writebackCache === undefined ? {} : { writebackCache: options.writebackCache }),
     dataPath: new InlineDataPath(fileSystem, new MemoryBlockStore(), () => 0, 0),
-    debug: options.debug ?? false,
+    kernel: options.kernel ?? {},
     log: (level, text) => {
       log.push(`${level}: ${text}`)
     },
@@ -217,7 +220,7 @@ describe('requests that change something', () => {
   )
 
   test('--debug logs write requests with their arguments', () => {
-    const { ask, log } = server({ debug: true })
+    const { ask, log } = server({ kernel: { debug: true } })
     for (const [, opcode, body] of REQUESTS) ask(opcode, body)
     const lines = log.filter((line) => line.startsWith('debug'))
     expect(lines).toHaveLength(REQUESTS.length)
@@ -389,7 +392,7 @@ describe('OPEN with copy-up on open', () => {
   const open = (flags: number) => u32(flags, 0)
 
   test('OPEN for writing copies a file up, and is answered without a handle', () => {
-    const { ask, calls } = server({ copyUpAtOpen: true })
+    const { ask, calls } = server({ kernel: { copyUpAtOpen: true } })
     for (const flags of [0, 0x8000]) expect(ask(abi.FUSE_OPEN, open(flags)).error).toBe(0)
     expect(calls).toEqual([])
     for (const flags of [1, 0x8002]) {
@@ -480,16 +483,16 @@ describe('INIT of a writable mount', () => {
   })
 
   test('INIT enables the write-back cache unless it is switched off, and the file system learns of it', () => {
-    expect((flagsOf({ writebackCache: true }) >>> 16) & 1).toBe(1)
-    expect((flagsOf({ writebackCache: false }) >>> 16) & 1).toBe(0)
+    expect((flagsOf({ kernel: { writeback: true } }) >>> 16) & 1).toBe(1)
+    expect((flagsOf({ kernel: { writeback: false } }) >>> 16) & 1).toBe(0)
     expect(server({ offered: ALL }).calls).toEqual([['clientKeepsTimes']])
-    expect(server({ offered: ALL, writebackCache: false }).calls).toEqual([])
+    expect(server({ offered: ALL, kernel: { writeback: false } }).calls).toEqual([])
     expect(server({ offered: ALL - 2 ** 16 }).calls).toEqual([])
   })
 
   test('LSEEK is left to the kernel if the kernel has a write-back cache', () => {
-    const lseek = (writebackCache: boolean): number => {
-      const { ask } = server({ offered: ALL, writebackCache })
+    const lseek = (writeback: boolean): number => {
+      const { ask } = server({ offered: ALL, kernel: { writeback } })
       return ask(abi.FUSE_LSEEK, Buffer.concat([u64(0, 5), u32(3, 0)])).error
     }
     expect(lseek(true)).toBe(-38)
@@ -497,7 +500,7 @@ describe('INIT of a writable mount', () => {
   })
 
   test('INIT of a writable mount sets no flag that was not offered', () => {
-    expect(flagsOf({ offered: 2 ** 20, writebackCache: true })).toBe(2 ** 20)
+    expect(flagsOf({ offered: 2 ** 20, kernel: { writeback: true } })).toBe(2 ** 20)
   })
 })
 

@@ -37,10 +37,9 @@ const protocol = new Protocol({
   namesTrusted: true,
   fileSystem: tree,
   writable: tree,
-  writebackCache: words.includes('write-back'),
+  kernel: { writeback: words.includes('write-back'), debug: words.includes('debug') },
   dataPath: new InlineDataPath(tree, store, pread, 1 << 20, { shortReads: true }),
   log: (level, message) => say(`${level}: ${message}`),
-  debug: words.includes('debug'),
   onInit: ({ minor, flags }) => say(`ready minor=${minor} flags=${flags.toString(16)}`),
 })
 runDeviceLoop({ fd: fuseFd, protocol, log: (level, message) => say(`${level}: ${message}`), spins: 20 })

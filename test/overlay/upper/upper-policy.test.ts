@@ -52,9 +52,12 @@ describe.skipIf(!root.ok)(titled('the upper policy as root', root), () => {
   test('the policy follows the options for owners, markers and syncing', () => {
     const probe = (wished: Parameters<typeof probeUpper>[2]) => probeUpper(scene.work, scene.upperFd, wished)
     expect(probe({ markers: 'trusted' }).markers).toBe('trusted')
-    expect(probe({ owners: 0 }).owners).toBe('real')
-    expect(probe({ owners: 1 })).toMatchObject({ owners: 'override', ownerRecord: SECURITY_RECORD })
-    expect(probe({ owners: 2 })).toMatchObject({
+    expect(probe({ recordOwners: 'never' }).owners).toBe('real')
+    expect(probe({ recordOwners: 'security' })).toMatchObject({
+      owners: 'override',
+      ownerRecord: SECURITY_RECORD,
+    })
+    expect(probe({ recordOwners: 'user' })).toMatchObject({
       owners: 'override',
       ownerRecord: USER_RECORD,
       modes: 'private',
@@ -64,8 +67,8 @@ describe.skipIf(!root.ok)(titled('the upper policy as root', root), () => {
 
   test('an upper with owner records of an earlier mount keeps using records', () => {
     setxattrFd(scene.upperFd, USER_RECORD, Buffer.from('0:0:0755'), 'create')
-    for (const owners of [undefined, 0] as const) {
-      const wished = owners === undefined ? {} : { owners }
+    for (const recordOwners of [undefined, 'never'] as const) {
+      const wished = recordOwners === undefined ? {} : { recordOwners }
       expect(probeUpper(scene.work, scene.upperFd, wished).owners).toBe('override')
     }
   })

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { parseRootHash } from '../../../src/cli/options/root-hash.ts'
+import { parseRootHash } from '../../src/request/root-hash.ts'
 
 describe('parseRootHash', () => {
   test('a root hash may have every digest length that dm-verity knows, in upper or lower case', () => {

@@ -1,16 +1,14 @@
-import { omitUndefined, UsageError } from '../../base/index.ts'
-import { isKnownOption } from './mount-options.ts'
+import { type PathText, UsageError } from '../base/index.ts'
+import { isKnownOption, MountOptionWords, nameAndValue, type ParsedMountOptions } from './mount-options.ts'
 
 /** What the options of an overlay name, as fuse-overlayfs and the kernel's overlayfs take them. */
 export interface OverlayOptions {
   /** The topmost first. */
-  readonly lowers: readonly string[]
-  readonly upper?: string
-  readonly work?: string
-  /** For `parseMountOptions`. */
-  readonly others: readonly string[]
-  /** Never syncs, but leaves no sign of it: `fsync=0`. */
-  readonly neverSyncs: boolean
+  readonly lowers: readonly PathText[]
+  readonly upper?: PathText | undefined
+  readonly work?: PathText | undefined
+  /** What the options say that are the same for every mount. */
+  readonly parsed: ParsedMountOptions
   /** What is not done, one line each: unknown options, and options that would switch off what is always on. */
   readonly ignored: readonly string[]
 }
@@ -34,11 +32,10 @@ const KEPT: Readonly<Record<string, string>> = {
 }
 
 interface Draft {
-  lowers: readonly string[]
-  upper: string | undefined
-  work: string | undefined
-  neverSyncs: boolean
-  readonly others: string[]
+  lowers: readonly PathText[]
+  upper?: PathText
+  work?: PathText
+  readonly words: MountOptionWords
   readonly ignored: string[]
 }
 
@@ -55,72 +52,48 @@ const SETTERS: Readonly<Record<string, Setter>> = {
   workdir: (draft, value) => {
     draft.work = unescapeColon(value)
   },
-  fsync: (draft, value) => {
-    if (value === '0') draft.neverSyncs = true
-    else if (value !== '1') draft.others.push(`fsync=${value}`)
+  fsync: ({ words }, value) => {
+    if (value === '0') words.neverSync()
+    else words.add('fsync', value === '1' ? 'auto' : value)
   },
-  sync: (draft, value) => {
-    if (value === '0') draft.neverSyncs = true
+  sync: ({ words }, value) => {
+    if (value === '0') words.neverSync()
   },
-  writeback: (draft, value) => {
-    draft.others.push(`writeback=${value === '0' ? '0' : '1'}`)
-  },
-  ino32_t: (draft, value) => {
-    if (value !== '0') draft.others.push('ino32_t')
-  },
-  userxattr: (draft) => {
-    draft.others.push('xattr=user')
-  },
-  redirect_dir: (draft, value) => {
-    draft.others.push(`redirect_dir=${['on', 'follow'].includes(value) ? value : 'off'}`)
-  },
+  ino32_t: ({ words }, value) => words.showNarrowInodes(value !== '0'),
+  writeback: ({ words }, value) => words.add('writeback', value === '0' ? '0' : '1'),
+  userxattr: ({ words }) => words.add('xattr', 'user'),
+  redirect_dir: ({ words }, value) =>
+    words.add('redirect_dir', ['on', 'follow'].includes(value) ? value : 'off'),
 }
 
 /**
- * Parses the values of all `-o` of an overlay.
+ * Parses the values of all `-o` of an overlay, in their order; the last word counts.
  * @throws UsageError where a directory is missing that is needed
  */
 export function parseOverlayOptions(lists: readonly string[]): OverlayOptions {
-  const draft: Draft = {
-    lowers: [],
-    upper: undefined,
-    work: undefined,
-    neverSyncs: false,
-    // Programs that store what lies in the upper expect a directory to be complete there.
-    others: ['redirect_dir=off'],
-    ignored: [],
-  }
-  for (const option of lists.flatMap(splitOverlayOptions)) applyOption(draft, option)
-  const { upper, work, lowers, others, neverSyncs, ignored } = draft
+  const draft: Draft = { lowers: [], words: new MountOptionWords(), ignored: [] }
+  // Programs that store what lies in the upper expect a directory to be complete there.
+  draft.words.add('redirect_dir', 'off')
+  for (const word of lists.flatMap(splitOverlayOptions)) applyOption(draft, word)
+  const { upper, work, lowers, words, ignored } = draft
+  // The root of a container is expected to run its setuid programs (fuse-overlayfs asks for `suid` then).
+  const parsed = words.result({ rootRunsSetuid: true })
   if (lowers.length === 0) throw new UsageError('no lower directory: give -o lowerdir=DIR[:DIR...]')
-  if (upper !== undefined && work === undefined && !others.includes('ro')) {
+  if (upper !== undefined && work === undefined && !parsed.options.showsOnly) {
     throw new UsageError('upperdir= needs workdir=DIR, on the same file system')
   }
-  return {
-    lowers,
-    others,
-    neverSyncs,
-    ignored,
-    ...omitUndefined({ upper, work }),
-  }
+  return { lowers, upper, work, parsed, ignored }
 }
 
-function applyOption(draft: Draft, option: string): void {
-  const equals = option.indexOf('=')
-  const name = equals < 0 ? option : option.slice(0, equals)
-  const value = equals < 0 ? '1' : option.slice(equals + 1)
+function applyOption(draft: Draft, word: string): void {
+  const [name, value] = nameAndValue(word)
   const setter = Object.hasOwn(SETTERS, name) ? SETTERS[name] : undefined
-  if (setter !== undefined) setter(draft, value)
+  if (setter !== undefined) setter(draft, value ?? '1')
   else if (WITHOUT_EFFECT.has(name)) return
   else if (Object.hasOwn(KEPT, name)) {
     if (value !== '0') draft.ignored.push(`argument ignored: ${name}: ${KEPT[name]}`)
-  } else if (isKnownOption(name)) draft.others.push(escapeCommas(option))
-  else draft.ignored.push(`unknown argument ignored: ${option}`)
-}
-
-/** `parseMountOptions` splits again. */
-function escapeCommas(option: string): string {
-  return option.replace(/[\\,]/g, '\\$&')
+  } else if (isKnownOption(name)) draft.words.add(name, value)
+  else draft.ignored.push(`unknown argument ignored: ${word}`)
 }
 
 /**

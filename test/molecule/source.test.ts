@@ -1,8 +1,8 @@
 import { closeSync, mkdirSync, openSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { FsError } from '../../src/base/index.ts'
-import { parseSource } from '../../src/oci/index.ts'
+import { FsError, UsageError } from '../../src/base/index.ts'
+import { describeSource, ociSource, parseSource, withOffset } from '../../src/molecule/source.ts'
 import { createLayout, makeTempDir, putImage, removeTempDir, writeIndex } from '../library/index.ts'
 
 let temp = ''
@@ -19,7 +19,7 @@ beforeAll(async () => {
 })
 afterAll(() => removeTempDir(temp))
 
-const oci = (name: string, tag: string) => ({ kind: 'oci', ociDir: join(temp, name), reference: tag })
+const oci = (name: string, tag: string) => ({ container: 'oci', path: join(temp, name), tag })
 
 describe('parseSource', () => {
   test('an OCI source is split at the last colon that leaves a directory', () => {
@@ -39,25 +39,26 @@ describe('parseSource', () => {
 
   test('a source may be a layout alone, or an image by its digest', () => {
     const digest = `sha256:${'0a'.repeat(32)}`
+    const byDigest = (name: string) => ({ container: 'oci', path: join(temp, name), digest })
     for (const text of [`${temp}/image`, `oci:${temp}/image`, `${temp}/image:`, `oci:${temp}/image:`]) {
-      expect(parseSource(text)).toEqual(oci('image', ''))
+      expect(parseSource(text)).toEqual({ container: 'oci', path: join(temp, 'image') })
     }
-    expect(parseSource(`${temp}/image@${digest}`)).toEqual(oci('image', digest))
-    expect(parseSource(`oci:${temp}/image@${digest}`)).toEqual(oci('image', digest))
-    expect(parseSource(`${temp}/image:${digest}`)).toEqual(oci('image', digest))
-    expect(parseSource(`${temp}/with:colon@${digest}`)).toEqual(oci('with:colon', digest))
+    expect(parseSource(`${temp}/image@${digest}`)).toEqual(byDigest('image'))
+    expect(parseSource(`oci:${temp}/image@${digest}`)).toEqual(byDigest('image'))
+    expect(parseSource(`${temp}/image:${digest}`)).toEqual(byDigest('image'))
+    expect(parseSource(`${temp}/with:colon@${digest}`)).toEqual(byDigest('with:colon'))
   })
 
   test('a source may be a file, also by descriptor', () => {
-    expect(parseSource(`${temp}/layer`)).toEqual({ kind: 'file', path: join(temp, 'layer') })
+    expect(parseSource(`${temp}/layer`)).toEqual({ container: 'file', path: join(temp, 'layer') })
     expect(parseSource(`${temp}/image:as-file`)).toEqual({
-      kind: 'file',
+      container: 'file',
       path: join(temp, 'image:as-file'),
     })
     const fd = openSync(join(temp, 'layer'), 'r')
     try {
       for (const path of [`/proc/self/fd/${fd}`, `/dev/fd/${fd}`]) {
-        expect(parseSource(path)).toEqual({ kind: 'file', path, fd })
+        expect(parseSource(path)).toEqual({ container: 'file', path })
       }
     } finally {
       closeSync(fd)
@@ -87,5 +88,35 @@ describe('parseSource', () => {
       return
     }
     expect.unreachable()
+  })
+})
+
+describe('ociSource', () => {
+  test('an OCI source by its parts is not split: tag and directory may have colons', () => {
+    expect(ociSource('/img', 'b:demo')).toEqual({ container: 'oci', path: '/img', tag: 'b:demo' })
+    expect(ociSource('/img:b', 'demo')).toEqual({ container: 'oci', path: '/img:b', tag: 'demo' })
+    expect(ociSource('img', '')).toEqual({ container: 'oci', path: `${process.cwd()}/img` })
+  })
+
+  test('an OCI source refuses a directory without a name', () => {
+    expect(() => ociSource('', 'demo')).toThrow(UsageError)
+  })
+})
+
+describe('describeSource', () => {
+  test('the description of a source is read as the same source', () => {
+    for (const text of [`${temp}/image:v1`, `${temp}/image`, `${temp}/layer`, `${temp}/with:colon:a:b`]) {
+      const source = parseSource(text)
+      expect(parseSource(describeSource(source))).toEqual(source)
+    }
+  })
+})
+
+describe('withOffset', () => {
+  test('an offset is for image files alone', () => {
+    const file = { container: 'file', path: '/a' } as const
+    expect(withOffset(file, 4096)).toEqual({ ...file, offset: 4096 })
+    expect(withOffset(file, undefined)).toEqual(file)
+    expect(() => withOffset(ociSource('/img', 'demo'), 0)).toThrow(/^offset= is for an image file/)
   })
 })

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { parseIdRanges } from '../../../src/cli/options/id-mapping.ts'
-import { parseMountOptions } from '../../../src/cli/options/mount-options.ts'
+import { parseIdRanges } from '../../src/request/id-mapping.ts'
+import { parseMountOptions } from '../../src/request/mount-options.ts'
 
 const parse = (...lists: string[]) => parseMountOptions(lists).options
 

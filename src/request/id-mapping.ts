@@ -1,5 +1,5 @@
-import { UsageError } from '../../base/index.ts'
-import type { IdRange, IdRule } from '../../daemon/request.ts'
+import { UsageError } from '../base/index.ts'
+import type { IdRange, IdRule } from '../molecule/index.ts'
 
 /** Ids are 32 bits and the last one means "none" (chown(2)). */
 export const MAX_ID = 2 ** 32 - 2

@@ -1,26 +1,80 @@
 import { type Stats, statSync } from 'node:fs'
-import { codeOf, FsError, type PathText, systemPath } from '../base/index.ts'
+import { codeOf, FsError, type PathText, systemPath, UsageError } from '../base/index.ts'
+import { looksLikeDigest, quote } from '../oci/digest.ts'
+import { isLayout } from '../oci/layout.ts'
 import { absolutePath } from '../sys/files/working-directory.ts'
 import { descriptorOf } from '../sys/plain/proc.ts'
-import { looksLikeDigest, quote } from './digest.ts'
-import { isLayout } from './select.ts'
 
-/** What a SOURCE of the command line names. */
-export type ImageSource =
-  | {
-      readonly kind: 'oci'
-      /** Absolute. */
-      readonly ociDir: PathText
-      /** As `readImage` takes it: a tag, a digest, or nothing. */
-      readonly reference: string
-    }
-  | {
-      readonly kind: 'file'
-      /** Absolute; for an inherited descriptor as it was given. */
-      readonly path: PathText
-      /** Set where the path names a descriptor of this process: another process must be handed the descriptor. */
-      readonly fd?: number
-    }
+/**
+ * What is to be mounted, and what holds it: from the command line or the library to the end of the mount. Text of a
+ * user is read once, by `parseSource`; a path or a tag may hold any character.
+ */
+export type MountSource = OciSource | FileSource | DirectoriesSource
+
+/** An image of an OCI layout. Without tag and digest: the only one. */
+export interface OciSource {
+  readonly container: 'oci'
+  /** Absolute. */
+  readonly path: PathText
+  /** As the layout has it. */
+  readonly tag?: string
+  /** `algorithm:hex` of a manifest or an index. */
+  readonly digest?: string
+}
+
+/** One image in a file or on a block device. */
+export interface FileSource {
+  readonly container: 'file'
+  /** Absolute; of an inherited descriptor `/dev/fd/N` or `/proc/self/fd/N`. */
+  readonly path: PathText
+  /** Byte position of the image; 0 where absent. */
+  readonly offset?: number
+}
+
+/** Directories and images to merge, with the rules of overlayfs. */
+export interface DirectoriesSource {
+  readonly container: 'directories'
+  /** Absolute, the topmost first. */
+  readonly lowers: readonly PathText[]
+  /** Directories that were renamed in an overlay are continued where their redirects lead. */
+  readonly followsRedirects: boolean
+}
+
+/** What SOURCE of the command line may name. */
+export type NamedSource = OciSource | FileSource
+
+/**
+ * An image of a layout by the two parts of its name: nothing in them is split.
+ * @param reference a tag or a digest; empty for the only image
+ */
+export function ociSource(ociDir: PathText, reference: string): OciSource {
+  if (ociDir === '') throw new UsageError('the name of the image directory is empty')
+  const path = absolutePath(ociDir)
+  if (reference === '') return { container: 'oci', path }
+  return looksLikeDigest(reference)
+    ? { container: 'oci', path, digest: reference }
+    : { container: 'oci', path, tag: reference }
+}
+
+/** As a user would write it, for messages. */
+export function describeSource(source: NamedSource): PathText {
+  if (source.container === 'file') return source.path
+  const { path, tag, digest } = source
+  if (digest !== undefined) return `${path}@${digest}`
+  return tag === undefined ? path : `${path}:${tag}`
+}
+
+/** @param offset byte position of the image in its file. @throws UsageError for what is no file */
+export function withOffset(source: NamedSource, offset: number | undefined): NamedSource {
+  if (offset === undefined) return source
+  if (source.container === 'file') return { ...source, offset }
+  throw new UsageError('offset= is for an image file; the layers of an OCI image begin at byte 0')
+}
+
+/** Tag or digest as `readImage` takes them. */
+export function referenceOf({ tag, digest }: OciSource): string {
+  return digest ?? tag ?? ''
+}
 
 /**
  * Reads SOURCE: `OCIDIR:TAG`, `OCIDIR@DIGEST` (also `OCIDIR:DIGEST`), `OCIDIR` alone, each also with `oci:` before it,
@@ -28,7 +82,7 @@ export type ImageSource =
  * existing directory separates them.
  * @throws FsError ENOENT or EINVAL, saying what was tried.
  */
-export function parseSource(text: string): ImageSource {
+export function parseSource(text: string): NamedSource {
   if (text === '') throw new FsError('EINVAL', 'the source is empty: give OCIDIR:TAG or a squashfs file')
   if (text.includes('\0')) throw new FsError('EINVAL', `source ${quote(text)}: contains a NUL character`)
   const file = parseFile(text)
@@ -42,7 +96,12 @@ export function parseSource(text: string): ImageSource {
   throw notFound(text, readings)
 }
 
-function parseFile(text: string): ImageSource | undefined {
+/** @param source as `parseSource` takes it, or parsed. @returns it, and what the user calls it */
+export function namedSource(source: string | NamedSource): [source: NamedSource, name: PathText] {
+  return typeof source === 'string' ? [parseSource(source), source] : [source, describeSource(source)]
+}
+
+function parseFile(text: string): FileSource | undefined {
   const stat = statOf(text)
   const fd = descriptorOf(text)
   if (stat === undefined) {
@@ -53,14 +112,14 @@ function parseFile(text: string): ImageSource | undefined {
   if (!stat.isFile() && !stat.isBlockDevice()) {
     throw new FsError('EINVAL', `source ${quote(text)} is neither a regular file nor a block device`)
   }
-  return fd === undefined ? { kind: 'file', path: absolutePath(text) } : { kind: 'file', path: text, fd }
+  return { container: 'file', path: fd === undefined ? absolutePath(text) : text }
 }
 
-function parseReference(text: string): ImageSource | undefined {
+function parseReference(text: string): OciSource | undefined {
   for (const [directory, reference] of splits(text)) {
     if (!isDirectory(directory)) continue
     if (!isLayout(directory)) throw notALayout(text, directory)
-    return { kind: 'oci', ociDir: absolutePath(directory), reference }
+    return ociSource(directory, reference)
   }
   return undefined
 }

@@ -1,4 +1,4 @@
-import { UsageError } from '../../base/index.ts'
+import { UsageError } from '../base/index.ts'
 
 /** Bytes of the digests that dm-verity can use: SHA-1 to SHA-512 and their kin. */
 const DIGEST_SIZES = [20, 28, 32, 48, 64]

@@ -1,0 +1,135 @@
+import type { DaemonProcess } from '../daemon/client/spawn.ts'
+import type { InspectFlags } from './commands/inspect.ts'
+import type { MountFlags } from './commands/mount.ts'
+import type { StatusFlags } from './commands/status.ts'
+import type { UmountFlags } from './commands/umount.ts'
+import type { VerifyFlags } from './commands/verify.ts'
+import { MOUNT_OPTIONS_HELP, OVERLAY_OPTIONS_HELP } from './help.ts'
+
+/** All options of the program: each is described once, whichever commands take it. */
+export const OPTIONS = {
+  debug: ['--debug', 'log every request and decision'],
+  shortDebug: ['-d, --debug', 'log every request and decision'],
+  mountWords: ['-o <options>', 'mount options, separated by commas; may be repeated'],
+  overlayWords: ['-o <options>', 'options of fuse-overlayfs, separated by commas; may be repeated'],
+  foreground: ['-f, --foreground', 'serve from this process and end with the mount'],
+  allowMissingVerity: [
+    '--allow-missing-verity',
+    'accept layers without a root hash; a wrong hash is always refused',
+  ],
+  rootHash: ['--root-hash <hex>', 'trusted dm-verity root hash of a single image'],
+  offset: ['--offset <bytes>', 'where the squashfs image starts in the file'],
+  verify: ['--verify <mode>', 'when to verify: auto, lazy or eager (default: auto)'],
+  newMetadir: ['--metadir <dir>', 'folder for runtime data instead of /run/atomfs'],
+  metadir: ['--metadir <dir>', 'folder for runtime data, as at the mount'],
+  log: ['--log <file>', 'log there instead of the runtime folder; "syslog": to the system log'],
+  logLevel: ['--log-level <level>', 'error, warn, info or debug (default: info; warn with -f)'],
+  readyFd: ['--ready-fd <fd>', 'descriptor that gets a line when the mount serves'],
+  driverPath: [
+    '--driver-path <dirs>',
+    'folders that hold the package of driver=, as NODE_PATH would name them',
+  ],
+  persist: ['--persist <dir>', 'writable: changes are kept in DIR/persist'],
+  upper: ['--upper <dir>', 'writable: changes are kept in DIR'],
+  writeable: ['--writeable', 'writable: changes are thrown away at the end'],
+  writable: ['--writable', 'the same as --writeable'],
+  lazy: ['-l, --lazy', 'detach now and end when the last file is closed'],
+  json: ['--json', 'print JSON'],
+} as const satisfies Readonly<Record<string, readonly [flags: string, text: string]>>
+
+/** What commander makes of the options of any command. */
+export type Flags = MountFlags & UmountFlags & VerifyFlags & StatusFlags & InspectFlags
+
+export interface CommandRow {
+  readonly name: string
+  readonly alias?: string
+  readonly description: string
+  readonly arguments: readonly string[]
+  readonly options: readonly (readonly [flags: string, text: string])[]
+  /** Behind the options in `--help`. */
+  readonly help?: string
+  /** @param args as many as there are. @returns the exit code */
+  readonly run: (args: readonly string[], flags: Flags, early?: DaemonProcess) => Promise<number>
+}
+
+// The code of a command is loaded when it runs.
+export const COMMANDS: readonly CommandRow[] = [
+  {
+    name: 'mount',
+    description:
+      'mount SOURCE (OCIDIR:TAG, OCIDIR@DIGEST, OCIDIR or a squashfs file) on the directory TARGET',
+    arguments: ['<source>', '<target>'],
+    options: [
+      OPTIONS.mountWords,
+      OPTIONS.foreground,
+      OPTIONS.allowMissingVerity,
+      OPTIONS.rootHash,
+      OPTIONS.offset,
+      OPTIONS.verify,
+      OPTIONS.newMetadir,
+      OPTIONS.log,
+      OPTIONS.logLevel,
+      OPTIONS.readyFd,
+      OPTIONS.driverPath,
+      OPTIONS.persist,
+      OPTIONS.upper,
+      OPTIONS.writeable,
+      OPTIONS.writable,
+      OPTIONS.debug,
+    ],
+    help: MOUNT_OPTIONS_HELP,
+    run: async ([source = '', target = ''], flags, early) =>
+      (await import('./commands/mount.ts')).mount(source, target, flags, early),
+  },
+  {
+    name: 'overlay',
+    description: 'merge directories: -o lowerdir=A:B[,upperdir=U,workdir=W] on the directory TARGET',
+    arguments: ['<target...>'],
+    options: [
+      OPTIONS.overlayWords,
+      OPTIONS.foreground,
+      OPTIONS.newMetadir,
+      OPTIONS.log,
+      OPTIONS.logLevel,
+      OPTIONS.shortDebug,
+    ],
+    help: OVERLAY_OPTIONS_HELP,
+    run: async (words, flags, early) => (await import('./commands/overlay.ts')).overlay(words, flags, early),
+  },
+  {
+    name: 'umount',
+    alias: 'unmount',
+    description: 'unmount TARGET and wait until its process has ended',
+    arguments: ['<target>'],
+    options: [OPTIONS.lazy, OPTIONS.metadir],
+    run: async ([target = ''], flags) => (await import('./commands/umount.ts')).umount(target, flags),
+  },
+  {
+    name: 'verify',
+    description: 'compare with the root hashes: what a mounted TARGET has found so far, or a whole SOURCE',
+    arguments: ['<target|source>'],
+    options: [OPTIONS.rootHash, OPTIONS.offset, OPTIONS.metadir, OPTIONS.json],
+    run: async ([what = ''], flags) => (await import('./commands/verify.ts')).verify(what, flags),
+  },
+  {
+    name: 'status',
+    description: 'show the mount at TARGET, or all mounts: layers, verification, requests, memory',
+    arguments: ['[target]'],
+    options: [OPTIONS.metadir, OPTIONS.json],
+    run: async ([target], flags) => (await import('./commands/status.ts')).status(target, flags),
+  },
+  {
+    name: 'inspect',
+    description: 'show the layers of SOURCE: sizes, compression, verity',
+    arguments: ['<source>'],
+    options: [OPTIONS.offset, OPTIONS.json],
+    run: async ([source = ''], flags) => (await import('./commands/inspect.ts')).inspect(source, flags),
+  },
+  {
+    name: 'doctor',
+    description: 'check what mounts need on this machine; exit 0 if some way to mount works',
+    arguments: [],
+    options: [OPTIONS.json],
+    run: async (_, { json = false }) => (await import('./commands/doctor.ts')).doctor(json),
+  },
+]
