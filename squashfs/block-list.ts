@@ -1,7 +1,7 @@
-import { FsError } from '../src/base/index.ts'
-import { type BlockIndex, BlockIndexes, type Checkpoint, FIRST_STRIDE } from './block-index.ts'
+import { FsError, Postponed } from '../src/base/index.ts'
+import { type BlockIndex, BlockIndexes, type Checkpoint } from './block-index.ts'
 import { blockCount, type Inode } from './inode.ts'
-import { MetadataCursor, type MetadataTable } from './metadata.ts'
+import { MetadataCursor, type MetadataTable } from './metadata/metadata.ts'
 
 /** Bit 24 of a stored size: the block is not compressed. */
 const UNCOMPRESSED_SHIFT = 24
@@ -37,26 +37,23 @@ export class BlockIndexMemo {
     block: number,
     blockSize: number,
     limits: DataLimits,
+    pause: () => void,
   ): BlockListWalk {
     const latest = this.#latest
     // Dropped until the walk has succeeded: after an error it would stand in the middle of nowhere.
     this.#latest = undefined
     let walk = latest
-    if (
-      latest?.inode.ref !== inode.ref ||
-      !latest.usable ||
-      latest.block > block ||
-      latest.block + FIRST_STRIDE < block
-    ) {
+    if (latest?.inode.ref !== inode.ref || !latest.usable || latest.block > block) {
       if (latest !== undefined) this.#indexes.keep(latest.inode.ref, latest.index)
-      walk = new BlockListWalk(table, inode, blockSize, limits, this.#indexes.get(inode.ref))
+      walk = new BlockListWalk(table, inode, blockSize, limits, this.#indexes.get(inode.ref), pause)
     }
     if (walk === undefined) throw new FsError('EIO', `${table.what}: no walk`)
     try {
       walk.skipTo(block)
     } catch (error) {
-      // How far it came is worth keeping: the next one meets the damage at once.
+      // How far it came is worth keeping: the next one meets the damage at once, or goes on.
       this.#indexes.keep(inode.ref, walk.index)
+      if (error instanceof Postponed) this.#latest = walk
       throw error
     }
     this.#latest = walk
@@ -81,20 +78,29 @@ export class BlockListWalk {
   readonly #blockSize: number
   readonly #limits: DataLimits
   readonly index: BlockIndex
-  /** False after an error, and while a step is under way. */
+  readonly #pause: () => void
+  /** False after damage, and while a step is under way. A `Postponed` leaves it where it was. */
   usable = true
   #holes = 0
   #position: number
   #cursor: MetadataCursor | undefined
 
   /** @throws FsError EIO where the list is longer than BLOCK_LIST_MAX */
-  constructor(table: MetadataTable, inode: Inode, blockSize: number, limits: DataLimits, index: BlockIndex) {
+  constructor(
+    table: MetadataTable,
+    inode: Inode,
+    blockSize: number,
+    limits: DataLimits,
+    index: BlockIndex,
+    pause: () => void,
+  ) {
     this.#table = table
     this.inode = inode
     this.#blockSize = blockSize
     this.#count = blockCount(inode, blockSize)
     this.#limits = limits
     this.index = index
+    this.#pause = pause
     this.#position = inode.blocksStart
     if (this.#count * ENTRY_SIZE > BLOCK_LIST_MAX) {
       throw this.#damage(`${this.#count} blocks, at most ${BLOCK_LIST_MAX / ENTRY_SIZE} are read`)
@@ -107,6 +113,7 @@ export class BlockListWalk {
     if (checkpoint !== undefined && checkpoint.block > this.block) this.#goTo(checkpoint)
     while (this.block < block) {
       if (this.#pass(block - this.block, undefined) === 0) this.next()
+      this.#pause()
     }
   }
 
@@ -116,7 +123,10 @@ export class BlockListWalk {
       const checkpoint = this.index.skippable({ block: this.block, holes: this.#holes }, hole)
       if (checkpoint !== undefined) this.#goTo(checkpoint)
       const limit = this.#count - this.block
-      if (this.#pass(limit, hole) > 0) continue
+      if (this.#pass(limit, hole) > 0) {
+        this.#pause()
+        continue
+      }
       const { block } = this
       if ((this.next().storedSize === 0) === hole) return block
     }
@@ -126,9 +136,16 @@ export class BlockListWalk {
   /** The next block; the object is reused by the following call. @throws FsError EIO */
   next(): DataBlock {
     if (this.block >= this.#count) throw this.#damage(`the file has only ${this.#count} blocks`)
-    this.usable = false
     const cursor = this.#open()
-    const at = cursor.take(ENTRY_SIZE)
+    cursor.mark()
+    let at: number
+    try {
+      at = cursor.take(ENTRY_SIZE)
+    } catch (error) {
+      cursor.back()
+      throw error
+    }
+    this.usable = false
     const stored = cursor.view.getUint32(at, true)
     const current = this.current
     current.position = this.#position
@@ -147,8 +164,8 @@ export class BlockListWalk {
    * and `limit` allow, and not past the first of the kind that is sought. @returns how many
    */
   #pass(limit: number, sought: boolean | undefined): number {
-    this.usable = false
     const cursor = this.#open()
+    this.usable = false
     const toMark = this.index.stride - (this.block % this.index.stride)
     const ahead = cursor.recordsAhead(ENTRY_SIZE, Math.min(limit, toMark))
     const { view, offset } = cursor

@@ -14,8 +14,8 @@ import type { DirectoryOrder } from './directory-order.ts'
 import type { Inode } from './inode.ts'
 import type { ListingPoints } from './listing-points.ts'
 import { LISTING_SURPLUS, type ListingPoint, SQUASHFS_NAME_LEN } from './listing-points.ts'
-import { MetadataCursor, type MetadataTable } from './metadata.ts'
-import { METADATA_SIZE, refOf } from './metadata-reference.ts'
+import { MetadataCursor, type MetadataTable } from './metadata/metadata.ts'
+import { METADATA_SIZE, refOf } from './metadata/metadata-reference.ts'
 
 const HEADER_SIZE = 12
 const ENTRY_SIZE = 8
@@ -57,10 +57,9 @@ export interface ListingContext {
 
 /**
  * Walks the listing of one directory in stored order (squashfs: Directory Table). `advance` steps without making
- * an object, for searching; `entry` makes one of where it stands. Of entries with the same name the first counts, as in
- * a search.
+ * an object, for searching; `entry` makes one of where it stands. After a `Postponed` it stands where it was.
  */
-export class DirectoryListing {
+export class ListingWalk {
   readonly #context: ListingContext
   readonly #table: MetadataTable
   readonly #inode: Inode
@@ -87,8 +86,6 @@ export class DirectoryListing {
   // The current entry against that name: above 0 where it is greater, 0 where it is the same once more.
   #rise = 1
   #unsorted = 0
-  // Set where the cursor stands on an entry that `next` has not given yet.
-  #pending = false
 
   /**
    * @param start a header, from which the walk begins
@@ -114,9 +111,24 @@ export class DirectoryListing {
     return this.#inode
   }
 
-  /** Offset in the listing of the entry that `next` will give. */
+  /** Offset in the listing of what follows the current entry. */
   get position(): number {
-    return this.#pending ? this.#entryStart : this.#position
+    return this.#position
+  }
+
+  /** Offset in the listing from which the current entry is reached: of its header where it is the first of a run. */
+  get entryStart(): number {
+    return this.#entryStart
+  }
+
+  /** Whether a header follows: some 256 entries apart, a place for what should not be done at each entry. */
+  get isAtHeader(): boolean {
+    return this.#left === 0
+  }
+
+  /** Whether the current entry has the same name as the greatest before it. Of such entries the first counts. */
+  get isRepeated(): boolean {
+    return this.#rise === 0
   }
 
   /** The latest known header before `position`, from which a listing can be read again. */
@@ -125,39 +137,28 @@ export class DirectoryListing {
     return this.#previousPoint.position < position ? this.#previousPoint : undefined
   }
 
-  /** The next entry, or undefined at the end. @throws FsError EIO */
-  next(): DirectoryEntry | undefined {
-    if (!this.#pending) {
-      do {
-        if (!this.advance()) return undefined
-      } while (this.#rise === 0)
-    }
-    this.#pending = false
-    return this.entry()
-  }
-
-  /** Goes forward until `position` is the next entry. @throws FsError EINVAL where no entry begins there */
-  seek(position: number): void {
-    while (this.#position < position && this.advance());
-    if (this.#position !== position) {
-      throw new FsError('EINVAL', `${this.#what}: no entry at position ${position}`)
-    }
-  }
-
-  /** Goes forward to the first entry whose name is `name` or greater. */
-  seekName(name: Buffer): void {
-    while (this.advance()) {
-      if (this.compareName(name) <= 0) {
-        this.#pending = true
-        return
-      }
-    }
-  }
-
-  /** Steps to the next entry; false at the end. */
+  /** Steps to the next entry; false at the end. @throws FsError EIO, Postponed */
   advance(): boolean {
     this.#keepGreatest()
+    const [cursor, left, point, previousPoint] = [this.#cursor, this.#left, this.#point, this.#previousPoint]
     this.#entryStart = this.#position
+    cursor?.mark()
+    try {
+      return this.#step()
+    } catch (error) {
+      cursor?.back()
+      this.#cursor = cursor
+      this.#position = this.#entryStart
+      this.#left = left
+      this.#point = point
+      this.#previousPoint = previousPoint
+      // There is no current entry that could be the greatest; the greatest so far is known.
+      this.#nameSize = 0
+      throw error
+    }
+  }
+
+  #step(): boolean {
     const isFirst = this.#left === 0
     if (isFirst && !this.#readHeader()) return false
     const cursor = this.#cursor
@@ -296,12 +297,12 @@ export class DirectoryListing {
     return true
   }
 
-  get #what(): string {
+  get what(): string {
     return `${this.#table.what}: directory ${this.#inode.inodeNumber}`
   }
 
   #damage(message: string): FsError {
-    return new FsError('EIO', `${this.#what} at ${this.#position}: ${message}`)
+    return new FsError('EIO', `${this.what} at ${this.#position}: ${message}`)
   }
 }
 

@@ -1,4 +1,11 @@
-import { type BlockRef, type ExtentSink, FsError, type Whence } from '../src/base/index.ts'
+import {
+  type BlockRef,
+  type ExtentSink,
+  FsError,
+  LruCache,
+  Postponed,
+  type Whence,
+} from '../src/base/index.ts'
 import {
   BlockIndexMemo,
   blockProblem,
@@ -9,10 +16,13 @@ import {
 } from './block-list.ts'
 import { blockCount, type Inode, NO_INDEX } from './inode.ts'
 import type { LookupTable } from './lookup-table.ts'
-import type { MetadataTable } from './metadata.ts'
-import { u64At } from './metadata-reference.ts'
+import type { MetadataTable } from './metadata/metadata.ts'
+import { u64At } from './metadata/metadata-reference.ts'
 
 export const FRAGMENT_ENTRY_SIZE = 16
+
+/** Searches for data or holes that may go on later. */
+const SEARCHES_MAX = 16
 
 /** The parts of an image that its files need. */
 export interface FileContext {
@@ -23,12 +33,16 @@ export interface FileContext {
   readonly limits: DataLimits
   /** BlockRef.source of the image. */
   readonly sourceId: number
+  /** Called by long walks where they can go on later. @throws Postponed */
+  readonly pause: () => void
 }
 
 /** Describes the content of files: blocks, holes and tail ends (squashfs: Data and Fragment Blocks). */
 export class FileReader {
   readonly #context: FileContext
   readonly #memo = new BlockIndexMemo()
+  /** Stretches of files without what was sought there, of searches that were postponed. */
+  readonly #sought = new LruCache<string, { readonly from: number; readonly to: number }>(SEARCHES_MAX)
 
   constructor(context: FileContext) {
     this.#context = context
@@ -63,7 +77,7 @@ export class FileReader {
     const blocks = blockCount(inode, blockSize)
     const block = Math.floor(offset / blockSize)
     if (block < blocks) {
-      const found = this.#walkAt(inode, block).find(whence === 'hole')
+      const found = this.#find(inode, block, whence)
       if (found !== undefined) return Math.max(offset, found * blockSize)
     }
     // What is left is the tail end, which is data; behind it lies the hole that every file ends with.
@@ -72,9 +86,26 @@ export class FileReader {
     return Math.max(offset, blocks * blockSize)
   }
 
+  /** The first block of the kind that is sought, from `block` on. A search that is postponed goes on where it was. */
+  #find(inode: Inode, block: number, whence: Whence): number | undefined {
+    const key = `${inode.ref}:${whence}`
+    const known = this.#sought.get(key)
+    const isKnown = known !== undefined && block >= known.from && block <= known.to
+    const from = isKnown ? known.to : block
+    const walk = this.#walkAt(inode, from)
+    try {
+      return walk.find(whence === 'hole')
+    } catch (error) {
+      if (error instanceof Postponed) {
+        this.#sought.set(key, { from: isKnown ? known.from : block, to: walk.block }, 1)
+      }
+      throw error
+    }
+  }
+
   #walkAt(inode: Inode, block: number): ReturnType<BlockIndexMemo['walkAt']> {
-    const { inodeTable, blockSize, limits } = this.#context
-    return this.#memo.walkAt(inodeTable, inode, block, blockSize, limits)
+    const { inodeTable, blockSize, limits, pause } = this.#context
+    return this.#memo.walkAt(inodeTable, inode, block, blockSize, limits, pause)
   }
 
   /** @returns `end` */

@@ -11,7 +11,7 @@ import {
 } from '../src/base/index.ts'
 import type { Codec, CompressorName } from '../src/codecs/index.ts'
 import { type CompressorOptions, readCompressorOptions } from './compressor-options.ts'
-import { type DirectoryEntry, DirectoryListing, type ListingContext } from './directory.ts'
+import { type DirectoryEntry, type ListingContext, ListingWalk } from './directory.ts'
 import { DirectoryOrder } from './directory-order.ts'
 import { FileReader } from './file.ts'
 import {
@@ -24,18 +24,20 @@ import {
   isSymlinkInode,
   NO_INDEX,
 } from './inode.ts'
+import { DirectoryListing, ListingHelp } from './listing.ts'
 import {
   firstPoint,
+  IndexSearch,
   type ListingPoint,
   ListingPointsMemo,
   type ListingRange,
-  rangeOfName,
-  rangeOfPosition,
   SQUASHFS_NAME_LEN,
+  wholeListing,
 } from './listing-points.ts'
-import { MetadataCursor, MetadataReader } from './metadata.ts'
-import { MetadataCache } from './metadata-cache.ts'
-import { blockOf, offsetOf, refOf } from './metadata-reference.ts'
+import { MetadataCursor, MetadataReader } from './metadata/metadata.ts'
+import { MetadataCache } from './metadata/metadata-cache.ts'
+import { blockOf, offsetOf, refOf } from './metadata/metadata-reference.ts'
+import { ResumableWalks } from './resumable-walks.ts'
 import { readSuperblock, SUPERBLOCK_SIZE, type Superblock } from './superblock.ts'
 import { openTables, type Tables } from './tables.ts'
 
@@ -50,6 +52,16 @@ export interface SquashfsOptions {
   readonly codec: Codec | ((compressor: CompressorName) => Codec)
   /** Shared by all images of a mount; a cache of its own where absent. */
   readonly metadataCache?: MetadataCache
+  /** Called by long walks where they can go on later. It may throw `Postponed`. Absent: walks are not interrupted. */
+  readonly pause?: () => void
+}
+
+/** A name that is looked for in a listing. */
+interface Search {
+  readonly walk: ListingWalk
+  /** Offset in the listing, at which it must have been met. */
+  readonly limit: number
+  isFound: boolean
 }
 
 const INODE_CACHE_SLOTS = 4093
@@ -74,7 +86,11 @@ export class SquashfsImage implements Layer {
   readonly #context: InodeContext
   readonly #files: FileReader
   readonly #listings: ListingContext
+  readonly #help: ListingHelp
   readonly #points = new ListingPointsMemo()
+  readonly #ranges = new ResumableWalks<IndexSearch, ListingRange>()
+  readonly #lookups = new ResumableWalks<Search, DirectoryEntry | undefined>()
+  readonly #opened = new ResumableWalks<DirectoryListing, DirectoryListing>(false)
   readonly #inodeCursor: MetadataCursor
   // Direct-mapped: lookup, getattr and read of one file decode its inode once.
   readonly #inodes: (Inode | undefined)[] = new Array<Inode | undefined>(INODE_CACHE_SLOTS).fill(undefined)
@@ -83,8 +99,9 @@ export class SquashfsImage implements Layer {
 
   /** Reads superblock, ids and the root inode. @throws FsError EINVAL: no squashfs 4.0 image; EIO: damaged */
   constructor(options: SquashfsOptions) {
-    const { source, sourceId, label } = options
+    const { source, sourceId, label, pause = () => {} } = options
     this.label = label
+    this.#help = new ListingHelp(pause)
     const superblock = readSuperblock(source)
     this.superblock = superblock
     const codec = typeof options.codec === 'function' ? options.codec(superblock.compressor) : options.codec
@@ -96,7 +113,7 @@ export class SquashfsImage implements Layer {
     }
     this.options = readCompressorOptions(source, superblock)
     const reader = new MetadataReader(source, codec, options.metadataCache ?? new MetadataCache(), label)
-    this.#tables = openTables(source, reader, superblock)
+    this.#tables = openTables(source, reader, superblock, pause)
     this.#context = { ids: this.#tables.ids, blockSize: superblock.blockSize }
     this.root = refOf(superblock.rootBlock, superblock.rootOffset)
     // The format has numbers for `user.`, `trusted.` and `security.` only (fs/squashfs/xattr.c:squashfs_xattr_handler).
@@ -109,6 +126,7 @@ export class SquashfsImage implements Layer {
       blockSize: superblock.blockSize,
       limits: { start: SUPERBLOCK_SIZE, end: superblock.inodeTable },
       sourceId,
+      pause,
     })
     this.#inodeCursor = new MetadataCursor(
       this.#tables.inodes,
@@ -171,32 +189,62 @@ export class SquashfsImage implements Layer {
     const inode = this.#directory(directory)
     if (name.length === 0 || name.length > SQUASHFS_NAME_LEN) return undefined
     const wanted = bytesOf(name)
-    const range = this.#rangeOfName(inode, wanted)
-    const listing = this.#listing(inode, range.start)
+    return this.#lookups.run(
+      () => `${directory}:${name}`,
+      () => {
+        const range = this.#rangeOfName(inode, wanted)
+        return { walk: this.#walk(inode, range.start), limit: range.limit, isFound: false }
+      },
+      (search) => this.#search(search, wanted, name),
+    )
+  }
+
+  #search(search: Search, wanted: Buffer, name: string): DirectoryEntry | undefined {
+    const { walk, limit } = search
     const firstByte = wanted[0] ?? 0
-    while (listing.position < range.limit && listing.advance()) {
+    while (!search.isFound) {
+      if (walk.position >= limit || !walk.advance()) return undefined
       // The kernel gives up at a greater first byte too (fs/squashfs/namei.c:squashfs_lookup).
-      if (listing.firstByte > firstByte) return undefined
-      if (listing.compareName(wanted) === 0) return listing.entry(name)
+      if (walk.firstByte > firstByte) return undefined
+      if (walk.compareName(wanted) === 0) search.isFound = true
+      else if (walk.isAtHeader) this.#help.pause()
     }
-    return undefined
+    return walk.entry(name)
   }
 
   openDirectory(directory: number, position: number): DirectoryListing {
     const inode = this.#directory(directory)
-    let start = firstPoint(inode)
-    if (position > 0) start = this.#resumePoint(inode, position)
-    const listing = this.#listing(inode, start)
-    listing.seek(position)
-    this.#remember(listing)
-    return listing
+    return this.#open(
+      () => `${directory}@${position}`,
+      () => this.#walk(inode, position > 0 ? this.#resumePoint(inode, position) : firstPoint(inode)),
+      (listing) => listing.seek(position),
+    )
   }
 
   openDirectoryAt(directory: number, name: string): DirectoryListing {
     const inode = this.#directory(directory)
     const wanted = bytesOf(name)
-    const listing = this.#listing(inode, this.#rangeOfName(inode, wanted).start)
-    listing.seekName(wanted)
+    return this.#open(
+      () => `${directory}:${name}`,
+      () => this.#walk(inode, this.#rangeOfName(inode, wanted).start),
+      (listing) => listing.seekName(wanted),
+    )
+  }
+
+  /** A listing that stands where it is wanted. */
+  #open(
+    key: () => string,
+    begin: () => ListingWalk,
+    seek: (listing: DirectoryListing) => void,
+  ): DirectoryListing {
+    const listing = this.#opened.run(
+      key,
+      () => new DirectoryListing(begin(), this.#help),
+      (walk) => {
+        seek(walk)
+        return walk
+      },
+    )
     this.#remember(listing)
     return listing
   }
@@ -293,13 +341,20 @@ export class SquashfsImage implements Layer {
     throw new FsError(code, `${this.label}: inode ${ref} is no regular file`)
   }
 
-  #listing(inode: Inode, start: ListingPoint): DirectoryListing {
-    return new DirectoryListing(this.#listings, inode, start, this.#points.of(inode.ref, inode.size))
+  #walk(inode: Inode, start: ListingPoint): ListingWalk {
+    return new ListingWalk(this.#listings, inode, start, this.#points.of(inode.ref, inode.size))
   }
 
   /** Where in the listing the name must be, by the index of the directory and by what earlier walks met. */
   #rangeOfName(inode: Inode, name: Buffer): ListingRange {
-    const range = rangeOfName(this.#tables.inodes, inode, name)
+    const range =
+      inode.indexCount === 0
+        ? wholeListing(inode)
+        : this.#ranges.run(
+            () => `${inode.ref}:${name.toString('latin1')}`,
+            () => IndexSearch.ofName(this.#tables.inodes, inode, name),
+            (search) => search.run(this.#help.pause),
+          )
     return this.#points.of(inode.ref, inode.size)?.narrowToName(range, name) ?? range
   }
 
@@ -308,7 +363,14 @@ export class SquashfsImage implements Layer {
    * there has the name of the one before it only that one tells.
    */
   #resumePoint(inode: Inode, position: number): ListingPoint {
-    const range = rangeOfPosition(this.#tables.inodes, inode, position)
+    const range =
+      inode.indexCount === 0
+        ? wholeListing(inode)
+        : this.#ranges.run(
+            () => `${inode.ref}@${position}`,
+            () => IndexSearch.ofPosition(this.#tables.inodes, inode, position),
+            (search) => search.run(this.#help.pause),
+          )
     let best = (this.#points.of(inode.ref, inode.size)?.narrowToPosition(range, position) ?? range).start
     for (const listing of this.#recent) {
       if (listing.directory.ref !== inode.ref) continue

@@ -9,8 +9,8 @@ import {
   S_IFREG,
   S_IFSOCK,
 } from '../src/base/index.ts'
-import type { MetadataCursor } from './metadata.ts'
-import { describeRef, METADATA_SIZE, u64At } from './metadata-reference.ts'
+import type { MetadataCursor } from './metadata/metadata.ts'
+import { describeRef, METADATA_SIZE, u64At } from './metadata/metadata-reference.ts'
 import { metadataCapacity } from './superblock.ts'
 
 /** Inode types as stored (squashfs: Common Inode Header). An extended type is the basic one plus 7. */

@@ -13,7 +13,7 @@ import type {
 import { type CompressorName, openCodec } from '../src/codecs/index.ts'
 import { BlockScratch, SquashfsBlockReader } from './block-reader.ts'
 import { SquashfsImage } from './image.ts'
-import { MetadataCache } from './metadata-cache.ts'
+import { MetadataCache } from './metadata/metadata-cache.ts'
 import { summarize } from './summary.ts'
 import { NO_TABLE, readSuperblock, SUPERBLOCK_SIZE } from './superblock.ts'
 
@@ -86,9 +86,16 @@ class SquashfsSession implements KindSession {
     for (const compressor of details) openCodec(compressor as CompressorName)
   }
 
-  openLayer({ source, sourceId, label, detail }: OpenOptions): Layer {
+  openLayer({ source, sourceId, label, detail, pause }: OpenOptions): Layer {
     const codec = openCodec(detail as CompressorName)
-    return new SquashfsImage({ source, sourceId, label, codec, metadataCache: this.#metadataCache })
+    return new SquashfsImage({
+      source,
+      sourceId,
+      label,
+      codec,
+      metadataCache: this.#metadataCache,
+      ...(pause === undefined ? {} : { pause }),
+    })
   }
 
   openBlocks({ source, detail }: OpenOptions): BlockReader {

@@ -1,7 +1,7 @@
 import { FsError, LruCache } from '../src/base/index.ts'
 import type { Inode } from './inode.ts'
-import { MetadataCursor, type MetadataTable } from './metadata.ts'
-import { METADATA_SIZE } from './metadata-reference.ts'
+import { MetadataCursor, type MetadataTable } from './metadata/metadata.ts'
+import { METADATA_SIZE } from './metadata/metadata-reference.ts'
 
 export const SQUASHFS_NAME_LEN = 256
 /** A directory's `file_size` counts three bytes more than the listing (fs/squashfs/dir.c, "." and ".."). */
@@ -27,47 +27,87 @@ export function firstPoint(inode: Inode): ListingPoint {
   return { position: 0, block: inode.directoryBlock, offset: inode.directoryOffset }
 }
 
+export function wholeListing(inode: Inode): ListingRange {
+  return { start: firstPoint(inode), limit: Math.max(0, inode.size - LISTING_SURPLUS) }
+}
+
+/** Negative where what is sought lies before an index entry, positive where it lies after its header. */
+type Compare = (position: number, bytes: Buffer, nameStart: number, nameEnd: number) => number
+
+/** Entries of an index between two places where its search may pause. */
+const INDEX_STRIDE = 64
+
 /**
  * Searches the index of an extended directory (squashfs: Directory Index). An index entry holds the name of the
  * first entry after its header, so a name that is sought lies before the first index entry with a greater name. Where
- * the names are equal it may lie before that header too, if a writer stored it twice: the first one counts.
+ * the names are equal it may lie before that header too, if a writer stored it twice: the first one counts. After a
+ * `Postponed` the search can go on.
  */
-export function rangeOfName(inodeTable: MetadataTable, inode: Inode, name: Buffer): ListingRange {
-  return search(inodeTable, inode, (_position, bytes, from, to) => name.compare(bytes, from, to))
-}
+export class IndexSearch {
+  readonly #table: MetadataTable
+  readonly #inode: Inode
+  readonly #compare: Compare
+  #cursor: MetadataCursor | undefined
+  #start: ListingPoint
+  #passed = 0
+  #previous = 0
 
-/** The same by offset in the listing. */
-export function rangeOfPosition(inodeTable: MetadataTable, inode: Inode, position: number): ListingRange {
-  return search(inodeTable, inode, (entryPosition) => position - entryPosition)
-}
-
-/** Negative where what is sought lies before the index entry, positive where it lies after its header. */
-type Compare = (position: number, bytes: Buffer, nameStart: number, nameEnd: number) => number
-
-function search(inodeTable: MetadataTable, inode: Inode, compare: Compare): ListingRange {
-  const end = Math.max(0, inode.size - LISTING_SURPLUS)
-  let start = firstPoint(inode)
-  if (inode.indexCount === 0) return { start, limit: end }
-  const cursor = new MetadataCursor(inodeTable, inode.tailPosition, inode.tailOffset)
-  let previous = 0
-  for (let i = 0; i < inode.indexCount; i++) {
-    const at = cursor.take(12)
-    const position = cursor.view.getUint32(at, true)
-    const block = cursor.view.getUint32(at + 4, true)
-    const nameSize = cursor.view.getUint32(at + 8, true) + 1
-    if (nameSize > SQUASHFS_NAME_LEN || position >= end || position < previous) {
-      throw new FsError(
-        'EIO',
-        `${inodeTable.what}: directory ${inode.inodeNumber}: index entry ${i} has position ${position} of ${end} and a name of ${nameSize} bytes`,
-      )
-    }
-    previous = position
-    const nameAt = cursor.take(nameSize)
-    const order = compare(position, cursor.bytes, nameAt, nameAt + nameSize)
-    if (order < 0) return { start, limit: position }
-    if (order > 0) start = { position, block, offset: (position + inode.directoryOffset) % METADATA_SIZE }
+  constructor(inodeTable: MetadataTable, inode: Inode, compare: Compare) {
+    this.#table = inodeTable
+    this.#inode = inode
+    this.#compare = compare
+    this.#start = firstPoint(inode)
   }
-  return { start, limit: end }
+
+  static ofName(inodeTable: MetadataTable, inode: Inode, name: Buffer): IndexSearch {
+    return new IndexSearch(inodeTable, inode, (_position, bytes, from, to) => name.compare(bytes, from, to))
+  }
+
+  /** The same by offset in the listing. */
+  static ofPosition(inodeTable: MetadataTable, inode: Inode, position: number): IndexSearch {
+    return new IndexSearch(inodeTable, inode, (entryPosition) => position - entryPosition)
+  }
+
+  /** @param pause is called now and then. @throws FsError EIO, Postponed */
+  run(pause: () => void): ListingRange {
+    const { indexCount, tailPosition, tailOffset } = this.#inode
+    const end = wholeListing(this.#inode).limit
+    while (this.#passed < indexCount) {
+      this.#cursor ??= new MetadataCursor(this.#table, tailPosition, tailOffset)
+      const limit = this.#step(this.#cursor, end)
+      if (limit !== undefined) return { start: this.#start, limit }
+      this.#passed += 1
+      if (this.#passed % INDEX_STRIDE === 0) pause()
+    }
+    return { start: this.#start, limit: end }
+  }
+
+  /** Looks at one entry. @returns its position where what is sought lies before it */
+  #step(cursor: MetadataCursor, end: number): number | undefined {
+    cursor.mark()
+    try {
+      const at = cursor.take(12)
+      const position = cursor.view.getUint32(at, true)
+      const block = cursor.view.getUint32(at + 4, true)
+      const nameSize = cursor.view.getUint32(at + 8, true) + 1
+      if (nameSize > SQUASHFS_NAME_LEN || position >= end || position < this.#previous) {
+        throw new FsError(
+          'EIO',
+          `${this.#table.what}: directory ${this.#inode.inodeNumber}: index entry ${this.#passed} has position ${position} of ${end} and a name of ${nameSize} bytes`,
+        )
+      }
+      const nameAt = cursor.take(nameSize)
+      this.#previous = position
+      const order = this.#compare(position, cursor.bytes, nameAt, nameAt + nameSize)
+      if (order < 0) return position
+      const offset = (position + this.#inode.directoryOffset) % METADATA_SIZE
+      if (order > 0) this.#start = { position, block, offset }
+      return undefined
+    } catch (error) {
+      cursor.back()
+      throw error
+    }
+  }
 }
 
 /** Bytes of a listing between two points, at first. */

@@ -1,6 +1,6 @@
 import { type ByteSource, FsError, viewOf } from '../src/base/index.ts'
-import { MetadataCursor, type MetadataReader, MetadataTable } from './metadata.ts'
-import { METADATA_SIZE, u64At } from './metadata-reference.ts'
+import { MetadataCursor, type MetadataReader, MetadataTable } from './metadata/metadata.ts'
+import { METADATA_SIZE, u64At } from './metadata/metadata-reference.ts'
 
 const LOCATION_SIZE = 8
 const LOCATIONS_PER_READ = 512

@@ -1,6 +1,6 @@
 import { ByteReader, type ByteSource, DamageError, FsError, viewOf } from '../src/base/index.ts'
 import type { CompressorName } from '../src/codecs/index.ts'
-import { METADATA_SIZE, REFERENCE_SIZE, referenceAt } from './metadata-reference.ts'
+import { METADATA_SIZE, REFERENCE_SIZE, referenceAt } from './metadata/metadata-reference.ts'
 
 /** Bytes of the superblock; the data area may begin right after it. */
 export const SUPERBLOCK_SIZE = 96

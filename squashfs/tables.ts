@@ -1,7 +1,7 @@
 import type { ByteSource } from '../src/base/index.ts'
 import { FRAGMENT_ENTRY_SIZE } from './file.ts'
 import { LookupTable } from './lookup-table.ts'
-import { type MetadataReader, MetadataTable } from './metadata.ts'
+import { type MetadataReader, MetadataTable } from './metadata/metadata.ts'
 import { NO_TABLE, type Superblock } from './superblock.ts'
 import { XattrTable } from './xattr.ts'
 
@@ -20,12 +20,18 @@ export interface Tables {
 /**
  * Opens them from the last to the first, because each ends where the next begins, and where that is only the
  * next one's list of blocks tells (fs/squashfs/super.c:squashfs_fill_super goes the same way).
+ * @param pause for long walks of requests
  * @throws FsError EIO
  */
-export function openTables(source: ByteSource, reader: MetadataReader, superblock: Superblock): Tables {
+export function openTables(
+  source: ByteSource,
+  reader: MetadataReader,
+  superblock: Superblock,
+  pause: () => void,
+): Tables {
   const { bytesUsed, inodeTable, directoryTable, fragmentTable, exportTable, idTable, xattrTable } =
     superblock
-  const xattrs = xattrTable === NO_TABLE ? undefined : new XattrTable(source, reader, superblock)
+  const xattrs = xattrTable === NO_TABLE ? undefined : new XattrTable(source, reader, superblock, pause)
   const idList = new LookupTable(source, reader, 'id table', {
     count: superblock.idCount,
     recordSize: ID_ENTRY_SIZE,

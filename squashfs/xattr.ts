@@ -1,7 +1,13 @@
 import { ByteReader, type ByteSource, FsError, XATTR_NAME_MAX } from '../src/base/index.ts'
 import { LookupTable } from './lookup-table.ts'
-import { MetadataCursor, type MetadataReader, MetadataTable } from './metadata.ts'
-import { METADATA_SIZE, type MetadataReference, REFERENCE_SIZE, referenceAt } from './metadata-reference.ts'
+import { MetadataCursor, type MetadataReader, MetadataTable } from './metadata/metadata.ts'
+import {
+  METADATA_SIZE,
+  type MetadataReference,
+  REFERENCE_SIZE,
+  referenceAt,
+} from './metadata/metadata-reference.ts'
+import { ResumableWalks } from './resumable-walks.ts'
 import type { Superblock } from './superblock.ts'
 
 const PREFIXES = ['user.', 'trusted.', 'security.']
@@ -25,16 +31,41 @@ interface XattrSet extends MetadataReference {
   readonly size: number
 }
 
+/** A walk over the pairs of one set. */
+interface PairsWalk {
+  readonly index: number
+  readonly cursor: MetadataCursor | undefined
+  readonly count: number
+  passed: number
+  /** Bytes of names and values passed. */
+  walked: number
+}
+
+interface NamesWalk extends PairsWalk {
+  readonly names: string[]
+  listSize: number
+}
+
+interface Pair {
+  readonly name: string | undefined
+  readonly value?: Uint8Array
+}
+
 /** Extended attributes (squashfs: Extended Attribute Table; fs/squashfs/xattr.c). Everything is read on demand. */
 export class XattrTable {
   readonly #ids: LookupTable
   readonly #pairs: MetadataTable
+  readonly #pause: () => void
+  readonly #lists = new ResumableWalks<NamesWalk, string[]>()
+  readonly #searches = new ResumableWalks<PairsWalk, Uint8Array | undefined>()
 
   constructor(
     source: ByteSource,
     reader: MetadataReader,
     superblock: Pick<Superblock, 'xattrTable' | 'idTable' | 'bytesUsed'>,
+    pause: () => void,
   ) {
+    this.#pause = pause
     const { xattrTable, idTable, bytesUsed } = superblock
     const bytes = new Uint8Array(Math.min(HEADER_SIZE, bytesUsed - xattrTable))
     source.readInto(xattrTable, bytes)
@@ -70,59 +101,99 @@ export class XattrTable {
 
   /** Full names in stored order. Prefixes that we do not know are left out, as in the kernel. */
   names(index: number): string[] {
-    const names: string[] = []
-    let listSize = 0
-    this.#walk(index, (name) => {
-      listSize += name.length + 1
-      if (listSize > XATTR_LIST_MAX) {
-        throw new FsError(
-          'E2BIG',
-          `${this.#pairs.what}: names of set ${index} exceed ${XATTR_LIST_MAX} bytes`,
-        )
-      }
-      names.push(name)
-      return false
-    })
-    return names
+    return this.#lists.run(
+      () => `${index}`,
+      () => ({ ...this.#begin(index), names: [], listSize: 0 }),
+      (walk) => {
+        for (let pair = this.#next(walk); pair !== undefined; pair = this.#next(walk)) {
+          if (pair.name !== undefined) this.#addName(walk, pair.name)
+          this.#pause()
+        }
+        return walk.names
+      },
+    )
   }
 
   value(index: number, wanted: string): Uint8Array | undefined {
-    let value: Uint8Array | undefined
-    this.#walk(index, (name, cursor, outOfLine) => {
-      if (name !== wanted) return false
-      value = outOfLine ? this.#readOutOfLine(cursor) : this.#readValue(cursor)
-      return true
-    })
-    return value
+    return this.#searches.run(
+      () => `${index}:${wanted}`,
+      () => this.#begin(index),
+      (walk) => {
+        for (let pair = this.#next(walk, wanted); pair !== undefined; pair = this.#next(walk, wanted)) {
+          if (pair.value !== undefined) return pair.value
+          this.#pause()
+        }
+        return undefined
+      },
+    )
   }
 
-  /** Calls `visit` with the cursor before each value; true ends the walk. */
-  #walk(index: number, visit: (name: string, cursor: MetadataCursor, outOfLine: boolean) => boolean): void {
-    const { block, offset, count } = this.#set(index)
-    if (count === 0) return
-    const cursor = new MetadataCursor(this.#pairs, this.#pairs.start + block, offset)
-    let walked = 0
-    for (let i = 0; i < count; i++) {
-      const at = cursor.take(4)
-      const type = cursor.view.getUint16(at, true)
-      const nameSize = cursor.view.getUint16(at + 2, true)
-      const prefix = (type & ~(PREFIX_MASK | OUT_OF_LINE)) === 0 ? PREFIXES[type & PREFIX_MASK] : undefined
-      if (prefix === undefined) cursor.skip(nameSize)
-      else {
-        if (nameSize === 0 || prefix.length + nameSize > XATTR_NAME_MAX) {
-          throw new FsError('EIO', `${this.#pairs.what}: set ${index}, pair ${i}: name of ${nameSize} bytes`)
-        }
-        const nameAt = cursor.take(nameSize)
-        const name = prefix + cursor.bytes.toString('latin1', nameAt, nameAt + nameSize)
-        if (visit(name, cursor, (type & OUT_OF_LINE) !== 0)) return
-      }
-      const size = this.#valueSize(cursor)
-      walked += nameSize + size
-      if (walked > XATTR_SET_MAX) {
-        throw new FsError('EIO', `${this.#pairs.what}: set ${index} has more than ${XATTR_SET_MAX} bytes`)
-      }
-      cursor.skip(size)
+  #addName(walk: NamesWalk, name: string): void {
+    walk.listSize += name.length + 1
+    if (walk.listSize > XATTR_LIST_MAX) {
+      throw new FsError(
+        'E2BIG',
+        `${this.#pairs.what}: names of set ${walk.index} exceed ${XATTR_LIST_MAX} bytes`,
+      )
     }
+    walk.names.push(name)
+  }
+
+  #begin(index: number): PairsWalk {
+    const { block, offset, count } = this.#set(index)
+    const cursor =
+      count === 0 ? undefined : new MetadataCursor(this.#pairs, this.#pairs.start + block, offset)
+    return { index, cursor, count, passed: 0, walked: 0 }
+  }
+
+  /** The next pair, with its value where its name is the wanted one. After a `Postponed` it is the next one again. */
+  #next(walk: PairsWalk, wanted?: string): Pair | undefined {
+    const { cursor, count } = walk
+    if (cursor === undefined || walk.passed >= count) return undefined
+    cursor.mark()
+    try {
+      const pair = this.#pair(walk, cursor, wanted)
+      walk.passed += 1
+      return pair
+    } catch (error) {
+      cursor.back()
+      throw error
+    }
+  }
+
+  #pair(walk: PairsWalk, cursor: MetadataCursor, wanted: string | undefined): Pair {
+    const at = cursor.take(4)
+    const type = cursor.view.getUint16(at, true)
+    const nameSize = cursor.view.getUint16(at + 2, true)
+    const name = this.#name(walk, cursor, type, nameSize)
+    if (name !== undefined && name === wanted) {
+      const isOutOfLine = (type & OUT_OF_LINE) !== 0
+      return { name, value: isOutOfLine ? this.#readOutOfLine(cursor) : this.#readValue(cursor) }
+    }
+    const size = this.#valueSize(cursor)
+    if (walk.walked + nameSize + size > XATTR_SET_MAX) {
+      throw new FsError('EIO', `${this.#pairs.what}: set ${walk.index} has more than ${XATTR_SET_MAX} bytes`)
+    }
+    cursor.skip(size)
+    walk.walked += nameSize + size
+    return { name }
+  }
+
+  /** @returns undefined for a prefix that we do not know */
+  #name(walk: PairsWalk, cursor: MetadataCursor, type: number, nameSize: number): string | undefined {
+    const prefix = (type & ~(PREFIX_MASK | OUT_OF_LINE)) === 0 ? PREFIXES[type & PREFIX_MASK] : undefined
+    if (prefix === undefined) {
+      cursor.skip(nameSize)
+      return undefined
+    }
+    if (nameSize === 0 || prefix.length + nameSize > XATTR_NAME_MAX) {
+      throw new FsError(
+        'EIO',
+        `${this.#pairs.what}: set ${walk.index}, pair ${walk.passed}: name of ${nameSize} bytes`,
+      )
+    }
+    const nameAt = cursor.take(nameSize)
+    return prefix + cursor.bytes.toString('latin1', nameAt, nameAt + nameSize)
   }
 
   #readOutOfLine(cursor: MetadataCursor): Uint8Array {

@@ -63,6 +63,12 @@ export interface OpenOptions {
   /** Digest or path, for messages. */
   readonly label: string
   readonly detail: string
+  /**
+   * Of a layer whose requests can be postponed: a walk that may take long calls it now and then, where it can go on later.
+   * It throws `Postponed` when others have waited long enough. The next call of the layer that needs this walk must go on
+   * where it was, not begin again.
+   */
+  readonly pause?: () => void
 }
 
 /** All images of one kind in one thread: what they share (caches, decoders, scratch memory) is bounded once. */

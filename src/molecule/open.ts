@@ -20,6 +20,7 @@ import {
   NO_MARKS,
   omitUndefined,
   type SessionOptions,
+  type Turn,
 } from '../base/index.ts'
 import { kindNamed } from '../kinds/kinds.ts'
 import { pread } from '../sys/files/file-io.ts'
@@ -46,7 +47,7 @@ export type ImageWatch = (image: number) => VerityWatch
  * @throws FsError EIO
  */
 export function openMolecule(spec: MoleculeSpec, watch?: ImageWatch, patience?: Patience): OpenMolecule {
-  const layers = openLayers(spec, watchedSources(spec, watch, patience))
+  const layers = openLayers(spec, watchedSources(spec, watch, patience), patience)
   const fileSystem = mergeLayers(spec, layers)
   return { fileSystem, store: openBlockStore(spec, watch), closeLayers: () => closeDirectories(layers) }
 }
@@ -64,7 +65,7 @@ function watchedSources(spec: MoleculeSpec, watch?: ImageWatch, patience?: Patie
 
 /** @param metadataBytes of decoded metadata to keep; a sensible default where absent. @throws FsError EIO */
 export function openTree(spec: MoleculeSpec, sourceOf: SourceOf, metadataBytes?: number): MergedTree {
-  return mergeLayers(spec, openLayers(spec, sourceOf, metadataBytes))
+  return mergeLayers(spec, openLayers(spec, sourceOf, metadataBytes === undefined ? {} : { metadataBytes }))
 }
 
 function mergeLayers(spec: MoleculeSpec, layers: readonly Layer[]): MergedTree {
@@ -98,7 +99,7 @@ export function openWithUpper(
 ): UpperMolecule {
   const { work } = upper
   const store = openBlockStore(spec, watch)
-  const layers = openLayers(spec, watchedSources(spec, watch, patience))
+  const layers = openLayers(spec, watchedSources(spec, watch, patience), patience)
   const workDirectory = new WorkDirectory(work?.fd, work?.label ?? '')
   const fileSystem = new WritableTree({
     layers,
@@ -120,12 +121,22 @@ export function openWithUpper(
   return { fileSystem, store, closeLayers: () => closeDirectories(layers), closeUpper }
 }
 
-function openLayers(spec: MoleculeSpec, sourceOf: SourceOf, metadataBytes?: number): readonly Layer[] {
+function openLayers(
+  spec: MoleculeSpec,
+  sourceOf: SourceOf,
+  { metadataBytes, turn }: { readonly metadataBytes?: number; readonly turn?: Turn } = {},
+): readonly Layer[] {
   const sessionOf = openSessions(spec, metadataBytes === undefined ? {} : { metadataBytes })
   const images = spec.images.map((image, sourceId): Layer => {
     const { label, facts } = image
     const source = sourceOf(image, sourceId)
-    return sessionOf(image).openLayer({ source, sourceId, label, detail: facts.detail })
+    return sessionOf(image).openLayer({
+      source,
+      sourceId,
+      label,
+      detail: facts.detail,
+      ...(turn === undefined ? {} : { pause: () => turn.pause() }),
+    })
   })
   return spec.layers.map((layer) => {
     if (typeof layer !== 'number') return openDirectoryLayer(layer)

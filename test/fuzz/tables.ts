@@ -1,11 +1,12 @@
 import { BlockIndexMemo } from '../../squashfs/block-list.ts'
-import { DirectoryListing } from '../../squashfs/directory.ts'
+import { ListingWalk } from '../../squashfs/directory.ts'
 import { DirectoryOrder } from '../../squashfs/directory-order.ts'
 import { decodeInode, type Inode } from '../../squashfs/inode.ts'
-import { firstPoint, ListingPoints, rangeOfName, rangeOfPosition } from '../../squashfs/listing-points.ts'
+import { DirectoryListing, ListingHelp } from '../../squashfs/listing.ts'
+import { firstPoint, IndexSearch, ListingPoints } from '../../squashfs/listing-points.ts'
 import { LookupTable } from '../../squashfs/lookup-table.ts'
-import { MetadataCursor, MetadataReader, MetadataTable } from '../../squashfs/metadata.ts'
-import { MetadataCache } from '../../squashfs/metadata-cache.ts'
+import { MetadataCursor, MetadataReader, MetadataTable } from '../../squashfs/metadata/metadata.ts'
+import { MetadataCache } from '../../squashfs/metadata/metadata-cache.ts'
 import { XattrTable } from '../../squashfs/xattr.ts'
 import { metadata, run } from '../squashfs/support/builder.ts'
 import { cat, text, u16, u32, u64 } from '../squashfs/support/bytes.ts'
@@ -49,7 +50,8 @@ const LISTING: FuzzTarget = {
     const order = new DirectoryOrder(8191, true)
     const inode = inodeOf({ ref: 8190, size: bytes.length + 1, directoryBlock: 0, directoryOffset: 0 })
     const context = { table, refSpan: 8192, order, inodeNumber: () => 7 }
-    const listing = new DirectoryListing(context, inode, firstPoint(inode), new ListingPoints())
+    const walk = new ListingWalk(context, inode, firstPoint(inode), new ListingPoints())
+    const listing = new DirectoryListing(walk, new ListingHelp(NO_PAUSE))
     while (listing.next() !== undefined);
   },
 }
@@ -60,10 +62,12 @@ const INDEXED: FuzzTarget = {
   run: (bytes) => {
     const inode = inodeOf({ size: 20_000, indexCount: 5, tailPosition: 0, tailOffset: 0 })
     const table = tableOf(bytes)
-    for (const name of NAMES) rangeOfName(table, inode, name)
-    for (const position of [0, 9, 9999]) rangeOfPosition(table, inode, position)
+    for (const name of NAMES) IndexSearch.ofName(table, inode, name).run(NO_PAUSE)
+    for (const position of [0, 9, 9999]) IndexSearch.ofPosition(table, inode, position).run(NO_PAUSE)
   },
 }
+
+const NO_PAUSE = () => undefined
 
 const stored = [0, (1 << 24) | 4096, 0, 0, 77, (1 << 24) | 1, 4096, 0]
 const BLOCKS: FuzzTarget = {
@@ -72,7 +76,8 @@ const BLOCKS: FuzzTarget = {
   run: (bytes) => {
     const inode = inodeOf({ size: 16 * 4096, blocksStart: 96, tailPosition: 0, tailOffset: 0 })
     const memo = new BlockIndexMemo()
-    const at = (block: number) => memo.walkAt(tableOf(bytes), inode, block, 4096, { start: 96, end: 20_000 })
+    const at = (block: number) =>
+      memo.walkAt(tableOf(bytes), inode, block, 4096, { start: 96, end: 20_000 }, NO_PAUSE)
     at(15).next()
     at(0).find(true)
     at(3).find(false)
@@ -112,7 +117,7 @@ const XATTRS: FuzzTarget = {
     const source = new MemorySource(bytes)
     const reader = new MetadataReader(source, NO_CODEC, new MetadataCache(), 'fuzz')
     const place = { xattrTable: Math.max(0, bytes.length - 24), idTable: 0, bytesUsed: bytes.length }
-    const table = new XattrTable(source, reader, place)
+    const table = new XattrTable(source, reader, place, NO_PAUSE)
     for (const index of [0, 1]) for (const name of table.names(index)) table.value(index, name)
   },
   codes: ['EIO', 'E2BIG'],

@@ -1,8 +1,14 @@
 import { deflateSync, inflateSync } from 'node:zlib'
 import { expect, test } from 'vitest'
-import { MetadataCursor, MetadataReader, MetadataTable, TAKE_MAX } from '../../squashfs/metadata.ts'
-import { MetadataCache } from '../../squashfs/metadata-cache.ts'
-import { blockOf, describeRef, offsetOf, referenceAt, refOf } from '../../squashfs/metadata-reference.ts'
+import { MetadataCursor, MetadataReader, MetadataTable, TAKE_MAX } from '../../squashfs/metadata/metadata.ts'
+import { MetadataCache } from '../../squashfs/metadata/metadata-cache.ts'
+import {
+  blockOf,
+  describeRef,
+  offsetOf,
+  referenceAt,
+  refOf,
+} from '../../squashfs/metadata/metadata-reference.ts'
 import { FsError, viewOf } from '../../src/base/index.ts'
 import type { Codec } from '../../src/codecs/index.ts'
 import { cat, u16, u32 } from './support/bytes.ts'

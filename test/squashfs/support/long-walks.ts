@@ -103,6 +103,46 @@ export function manyNames(count: number): BuiltImage {
   return rootOf(blocks, decoded)
 }
 
+/** As `manyNames`, with an index that has an entry for each name, which is more than any writer makes. */
+export function indexedNames(count: number): BuiltImage {
+  const listing: Uint8Array[] = []
+  const index: Uint8Array[] = []
+  let position = 0
+  for (let at = 0; at < count; at++) {
+    const name = String(at).padStart(9, '0')
+    const one = run(1, [{ name, offset: 0, type: 2 }])
+    // The block is that of the position, as if nothing were compressed.
+    const block = Math.floor(position / METADATA_SIZE) * (METADATA_SIZE + 2)
+    index.push(cat(u32(position), u32(block), u32(name.length - 1), text(name)))
+    listing.push(one)
+    position += one.length
+  }
+  const file = metadata(cat(inodeBase(2, 1), u32(96), u32(NONE), u32(0), u32(0)))
+  const root = cat(extendedDirectory(2, position + 3, count), ...index)
+  return assemble({
+    inodeCount: 2,
+    refs: [0, file.length * METADATA_SIZE],
+    root: file.length * METADATA_SIZE,
+    inodeTable: cat(file, metadata(root)),
+    directoryTable: metadata(cat(...listing)),
+  })
+}
+
+/** One file with so many attributes, `user.0` and on, of so many bytes each. */
+export function manyValues(count: number, size: number): BuiltImage {
+  const file = cat(inodeBase(9, 1), u64(96), u64(0), u64(0), u32(1), u32(NONE), u32(0), u32(0))
+  const listing = run(1, [{ name: 'f', offset: 0, type: 2 }])
+  const pairs = Array.from({ length: count }, (_, i) => {
+    const name = text(String(i))
+    return cat(u16(0), u16(name.length), name, u32(size), new Uint8Array(size).fill(i))
+  })
+  return assemble({
+    ...withTail(file, new Uint8Array(0), extendedDirectory(2, listing.length + 3)),
+    directoryTable: metadata(listing),
+    xattrs: { pairs: metadata(cat(...pairs)), sets: [[0n, count, 100]] },
+  })
+}
+
 /** A root that says that its listing has so many bytes; few of them are there. */
 export function longListing(bytes: number): BuiltImage {
   const block = run(1, [{ name: 'a', offset: 0, type: 2 }])

@@ -1,5 +1,5 @@
-import { type ByteSource, DamageError, FsError, messageOf, viewOf } from '../src/base/index.ts'
-import type { Codec } from '../src/codecs/index.ts'
+import { type ByteSource, DamageError, FsError, messageOf, viewOf } from '../../src/base/index.ts'
+import type { Codec } from '../../src/codecs/index.ts'
 import type { MetadataBlock, MetadataCache, MetadataShelf } from './metadata-cache.ts'
 import { METADATA_SIZE } from './metadata-reference.ts'
 
@@ -172,6 +172,8 @@ export class MetadataCursor {
   bytes: Buffer
   #block: MetadataBlock
   #offset: number
+  #markedBlock: MetadataBlock
+  #markedOffset: number
   #scratch: Buffer | undefined
   #scratchView: DataView | undefined
 
@@ -183,8 +185,22 @@ export class MetadataCursor {
     this.table = table
     this.#block = this.#open(position, offset)
     this.#offset = offset
+    this.#markedBlock = this.#block
+    this.#markedOffset = offset
     this.view = this.#block.view
     this.bytes = this.#block.bytes
+  }
+
+  /** Remembers where the cursor stands, for `back`. */
+  mark(): void {
+    this.#markedBlock = this.#block
+    this.#markedOffset = this.#offset
+  }
+
+  /** Goes back to the last `mark`, after a record that was not read to its end. */
+  back(): void {
+    this.#block = this.#markedBlock
+    this.#offset = this.#markedOffset
   }
 
   /** Where the next byte lies; where a block is used up, that is the start of its successor. */
