@@ -1,7 +1,8 @@
 import { FsError, Postponed } from '../src/base/index.ts'
 import { type BlockIndex, BlockIndexes, type Checkpoint } from './block-index.ts'
-import { blockCount, type Inode } from './inode.ts'
-import { MetadataCursor, type MetadataTable } from './metadata/metadata.ts'
+import { blockCount, type Inode } from './metadata/inode.ts'
+import { MetadataCursor } from './metadata/metadata-cursor.ts'
+import type { MetadataTable } from './metadata/metadata-table.ts'
 
 /** Bit 24 of a stored size: the block is not compressed. */
 const UNCOMPRESSED_SHIFT = 24

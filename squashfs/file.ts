@@ -14,10 +14,10 @@ import {
   kindBitsOf,
   storedSizeOf,
 } from './block-list.ts'
-import { blockCount, type Inode, NO_INDEX } from './inode.ts'
 import type { LookupTable } from './lookup-table.ts'
-import type { MetadataTable } from './metadata/metadata.ts'
+import { blockCount, type Inode, NO_INDEX } from './metadata/inode.ts'
 import { u64At } from './metadata/metadata-reference.ts'
+import type { MetadataTable } from './metadata/metadata-table.ts'
 
 export const FRAGMENT_ENTRY_SIZE = 16
 

@@ -11,8 +11,11 @@ import {
 } from '../src/base/index.ts'
 import type { Codec, CompressorName } from '../src/codecs/index.ts'
 import { type CompressorOptions, readCompressorOptions } from './compressor-options.ts'
-import { type DirectoryEntry, type ListingContext, ListingWalk } from './directory.ts'
-import { DirectoryOrder } from './directory-order.ts'
+import type { DirectoryEntry } from './directories/directory-entry.ts'
+import { DirectoryOrder } from './directories/directory-order.ts'
+import { DirectoryReader } from './directories/directory-reader.ts'
+import type { DirectoryListing } from './directories/listing.ts'
+import { SQUASHFS_NAME_LEN } from './directories/listing-range.ts'
 import { FileReader } from './file.ts'
 import {
   blockCount,
@@ -23,21 +26,11 @@ import {
   isFileInode,
   isSymlinkInode,
   NO_INDEX,
-} from './inode.ts'
-import { DirectoryListing, ListingHelp } from './listing.ts'
-import {
-  firstPoint,
-  IndexSearch,
-  type ListingPoint,
-  ListingPointsMemo,
-  type ListingRange,
-  SQUASHFS_NAME_LEN,
-  wholeListing,
-} from './listing-points.ts'
-import { MetadataCursor, MetadataReader } from './metadata/metadata.ts'
+} from './metadata/inode.ts'
 import { MetadataCache } from './metadata/metadata-cache.ts'
+import { MetadataCursor } from './metadata/metadata-cursor.ts'
+import { MetadataReader } from './metadata/metadata-reader.ts'
 import { blockOf, offsetOf, refOf } from './metadata/metadata-reference.ts'
-import { ResumableWalks } from './resumable-walks.ts'
 import { readSuperblock, SUPERBLOCK_SIZE, type Superblock } from './superblock.ts'
 import { openTables, type Tables } from './tables.ts'
 
@@ -56,16 +49,7 @@ export interface SquashfsOptions {
   readonly pause?: () => void
 }
 
-/** A name that is looked for in a listing. */
-interface Search {
-  readonly walk: ListingWalk
-  /** Offset in the listing, at which it must have been met. */
-  readonly limit: number
-  isFound: boolean
-}
-
 const INODE_CACHE_SLOTS = 4093
-const RECENT_LISTINGS = 16
 // Inodes passed over, and blocks of one file, until `following` gives up: a hint must stay cheap.
 const FOLLOWING_LIMIT = 64
 
@@ -85,23 +69,15 @@ export class SquashfsImage implements Layer {
   readonly #tables: Tables
   readonly #context: InodeContext
   readonly #files: FileReader
-  readonly #listings: ListingContext
-  readonly #help: ListingHelp
-  readonly #points = new ListingPointsMemo()
-  readonly #ranges = new ResumableWalks<IndexSearch, ListingRange>()
-  readonly #lookups = new ResumableWalks<Search, DirectoryEntry | undefined>()
-  readonly #opened = new ResumableWalks<DirectoryListing, DirectoryListing>(false)
+  readonly #directories: DirectoryReader
   readonly #inodeCursor: MetadataCursor
   // Direct-mapped: lookup, getattr and read of one file decode its inode once.
   readonly #inodes: (Inode | undefined)[] = new Array<Inode | undefined>(INODE_CACHE_SLOTS).fill(undefined)
-  readonly #recent: DirectoryListing[] = []
-  #recentNext = 0
 
   /** Reads superblock, ids and the root inode. @throws FsError EINVAL: no squashfs 4.0 image; EIO: damaged */
   constructor(options: SquashfsOptions) {
     const { source, sourceId, label, pause = () => {} } = options
     this.label = label
-    this.#help = new ListingHelp(pause)
     const superblock = readSuperblock(source)
     this.superblock = superblock
     const codec = typeof options.codec === 'function' ? options.codec(superblock.compressor) : options.codec
@@ -135,12 +111,16 @@ export class SquashfsImage implements Layer {
     )
     const root = this.inode(this.root)
     if (!isDirectoryInode(root)) throw new FsError('EIO', `${label}: root inode is no directory`)
-    this.#listings = {
-      table: this.#tables.directories,
-      refSpan: this.refSpan,
-      order: new DirectoryOrder(this.root, this.#isLast(root)),
-      inodeNumber: (ref) => this.inode(ref).inodeNumber,
-    }
+    this.#directories = new DirectoryReader(
+      {
+        table: this.#tables.directories,
+        refSpan: this.refSpan,
+        order: new DirectoryOrder(this.root, this.#isLast(root)),
+        inodeNumber: (ref) => this.inode(ref).inodeNumber,
+      },
+      this.#tables.inodes,
+      pause,
+    )
   }
 
   /** @throws FsError EIO */
@@ -186,67 +166,15 @@ export class SquashfsImage implements Layer {
   }
 
   lookup(directory: number, name: string): DirectoryEntry | undefined {
-    const inode = this.#directory(directory)
-    if (name.length === 0 || name.length > SQUASHFS_NAME_LEN) return undefined
-    const wanted = bytesOf(name)
-    return this.#lookups.run(
-      () => `${directory}:${name}`,
-      () => {
-        const range = this.#rangeOfName(inode, wanted)
-        return { walk: this.#walk(inode, range.start), limit: range.limit, isFound: false }
-      },
-      (search) => this.#search(search, wanted, name),
-    )
-  }
-
-  #search(search: Search, wanted: Buffer, name: string): DirectoryEntry | undefined {
-    const { walk, limit } = search
-    const firstByte = wanted[0] ?? 0
-    while (!search.isFound) {
-      if (walk.position >= limit || !walk.advance()) return undefined
-      // The kernel gives up at a greater first byte too (fs/squashfs/namei.c:squashfs_lookup).
-      if (walk.firstByte > firstByte) return undefined
-      if (walk.compareName(wanted) === 0) search.isFound = true
-      else if (walk.isAtHeader) this.#help.pause()
-    }
-    return walk.entry(name)
+    return this.#directories.lookup(this.#directory(directory), name)
   }
 
   openDirectory(directory: number, position: number): DirectoryListing {
-    const inode = this.#directory(directory)
-    return this.#open(
-      () => `${directory}@${position}`,
-      () => this.#walk(inode, position > 0 ? this.#resumePoint(inode, position) : firstPoint(inode)),
-      (listing) => listing.seek(position),
-    )
+    return this.#directories.open(this.#directory(directory), position)
   }
 
   openDirectoryAt(directory: number, name: string): DirectoryListing {
-    const inode = this.#directory(directory)
-    const wanted = bytesOf(name)
-    return this.#open(
-      () => `${directory}:${name}`,
-      () => this.#walk(inode, this.#rangeOfName(inode, wanted).start),
-      (listing) => listing.seekName(wanted),
-    )
-  }
-
-  /** A listing that stands where it is wanted. */
-  #open(
-    key: () => string,
-    begin: () => ListingWalk,
-    seek: (listing: DirectoryListing) => void,
-  ): DirectoryListing {
-    const listing = this.#opened.run(
-      key,
-      () => new DirectoryListing(begin(), this.#help),
-      (walk) => {
-        seek(walk)
-        return walk
-      },
-    )
-    this.#remember(listing)
-    return listing
+    return this.#directories.openAt(this.#directory(directory), name)
   }
 
   readlink(ref: number): Uint8Array {
@@ -341,50 +269,6 @@ export class SquashfsImage implements Layer {
     throw new FsError(code, `${this.label}: inode ${ref} is no regular file`)
   }
 
-  #walk(inode: Inode, start: ListingPoint): ListingWalk {
-    return new ListingWalk(this.#listings, inode, start, this.#points.of(inode.ref, inode.size))
-  }
-
-  /** Where in the listing the name must be, by the index of the directory and by what earlier walks met. */
-  #rangeOfName(inode: Inode, name: Buffer): ListingRange {
-    const range =
-      inode.indexCount === 0
-        ? wholeListing(inode)
-        : this.#ranges.run(
-            () => `${inode.ref}:${name.toString('latin1')}`,
-            () => IndexSearch.ofName(this.#tables.inodes, inode, name),
-            (search) => search.run(this.#help.pause),
-          )
-    return this.#points.of(inode.ref, inode.size)?.narrowToName(range, name) ?? range
-  }
-
-  /**
-   * The nearest place before `position` at which a header is known to stand. Never the place itself: whether the entry
-   * there has the name of the one before it only that one tells.
-   */
-  #resumePoint(inode: Inode, position: number): ListingPoint {
-    const range =
-      inode.indexCount === 0
-        ? wholeListing(inode)
-        : this.#ranges.run(
-            () => `${inode.ref}@${position}`,
-            () => IndexSearch.ofPosition(this.#tables.inodes, inode, position),
-            (search) => search.run(this.#help.pause),
-          )
-    let best = (this.#points.of(inode.ref, inode.size)?.narrowToPosition(range, position) ?? range).start
-    for (const listing of this.#recent) {
-      if (listing.directory.ref !== inode.ref) continue
-      const point = listing.pointBefore(position)
-      if (point !== undefined && point.position > best.position) best = point
-    }
-    return best
-  }
-
-  #remember(listing: DirectoryListing): void {
-    this.#recent[this.#recentNext] = listing
-    this.#recentNext = (this.#recentNext + 1) % RECENT_LISTINGS
-  }
-
   #blocks(inode: Inode): number {
     let blocks = isFileInode(inode) ? Math.ceil(Math.max(0, inode.size - inode.sparse) / 512) : 0
     const table = this.#tables.xattrs
@@ -411,16 +295,4 @@ export class SquashfsImage implements Layer {
     }
     return cursor.blockPosition === this.#tables.inodes.end
   }
-}
-
-let lastName = ''
-let lastBytes = Buffer.alloc(0)
-
-/** The bytes of a name. One look-up asks every layer for the same name, so the last one is kept. */
-function bytesOf(name: string): Buffer {
-  if (name !== lastName) {
-    lastBytes = Buffer.from(name, 'latin1')
-    lastName = name
-  }
-  return lastBytes
 }

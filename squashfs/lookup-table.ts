@@ -1,6 +1,8 @@
 import { type ByteSource, FsError, viewOf } from '../src/base/index.ts'
-import { MetadataCursor, type MetadataReader, MetadataTable } from './metadata/metadata.ts'
+import { MetadataCursor } from './metadata/metadata-cursor.ts'
+import type { MetadataReader } from './metadata/metadata-reader.ts'
 import { METADATA_SIZE, u64At } from './metadata/metadata-reference.ts'
+import { MetadataTable } from './metadata/metadata-table.ts'
 
 const LOCATION_SIZE = 8
 const LOCATIONS_PER_READ = 512

@@ -1,6 +1,11 @@
 import { ByteReader, type ByteSource, DamageError, FsError, viewOf } from '../src/base/index.ts'
 import type { CompressorName } from '../src/codecs/index.ts'
-import { METADATA_SIZE, REFERENCE_SIZE, referenceAt } from './metadata/metadata-reference.ts'
+import {
+  METADATA_SIZE,
+  metadataCapacity,
+  REFERENCE_SIZE,
+  referenceAt,
+} from './metadata/metadata-reference.ts'
 
 /** Bytes of the superblock; the data area may begin right after it. */
 export const SUPERBLOCK_SIZE = 96
@@ -12,8 +17,7 @@ const MAGIC_BIG_ENDIAN = 0x6873_7173
 const MAGIC_SIZE = 4
 const VERSION_OFFSET = 28
 const COMPRESSORS: readonly CompressorName[] = ['gzip', 'lzma', 'lzo', 'xz', 'lz4', 'zstd']
-// A stored metadata block is two bytes of header and at least one of content; an inode has 20 bytes or more.
-const SMALLEST_STORED_METADATA = 3
+/** Bytes of the shortest inode, one of a fifo or socket. */
 const SMALLEST_INODE = 20
 
 /** Bits of the superblock's `flags` (squashfs: The Superblock). */
@@ -55,11 +59,6 @@ export interface Superblock {
   readonly fragmentTable: number
   /** NO_TABLE where the image is not exportable. */
   readonly exportTable: number
-}
-
-/** Most decoded bytes that `stored` bytes of consecutive metadata blocks can hold. */
-export function metadataCapacity(stored: number): number {
-  return Math.ceil(stored / SMALLEST_STORED_METADATA) * METADATA_SIZE
 }
 
 /**

@@ -1,7 +1,8 @@
 import type { ByteSource } from '../src/base/index.ts'
 import { FRAGMENT_ENTRY_SIZE } from './file.ts'
 import { LookupTable } from './lookup-table.ts'
-import { type MetadataReader, MetadataTable } from './metadata/metadata.ts'
+import type { MetadataReader } from './metadata/metadata-reader.ts'
+import { MetadataTable } from './metadata/metadata-table.ts'
 import { NO_TABLE, type Superblock } from './superblock.ts'
 import { XattrTable } from './xattr.ts'
 

@@ -1,13 +1,15 @@
 import { ByteReader, type ByteSource, FsError, XATTR_NAME_MAX } from '../src/base/index.ts'
 import { LookupTable } from './lookup-table.ts'
-import { MetadataCursor, type MetadataReader, MetadataTable } from './metadata/metadata.ts'
+import { MetadataCursor } from './metadata/metadata-cursor.ts'
+import type { MetadataReader } from './metadata/metadata-reader.ts'
 import {
   METADATA_SIZE,
   type MetadataReference,
   REFERENCE_SIZE,
   referenceAt,
 } from './metadata/metadata-reference.ts'
-import { ResumableWalks } from './resumable-walks.ts'
+import { MetadataTable } from './metadata/metadata-table.ts'
+import { ResumableWalks } from './metadata/resumable-walks.ts'
 import type { Superblock } from './superblock.ts'
 
 const PREFIXES = ['user.', 'trusted.', 'security.']

@@ -1,6 +1,14 @@
 /** Decoded bytes of a metadata block, at most. */
 export const METADATA_SIZE = 8192
 
+/** Two bytes of header and at least one of content. */
+const SMALLEST_STORED_METADATA = 3
+
+/** Most decoded bytes that `stored` bytes of consecutive metadata blocks can hold. */
+export function metadataCapacity(stored: number): number {
+  return Math.ceil(stored / SMALLEST_STORED_METADATA) * METADATA_SIZE
+}
+
 /** Bytes of a stored reference. */
 export const REFERENCE_SIZE = 8
 

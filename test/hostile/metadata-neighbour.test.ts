@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { MetadataWindow } from '../../squashfs/metadata/metadata.ts'
+import { MetadataWindow } from '../../squashfs/metadata/metadata-reader.ts'
 import { type ByteSource, FsError } from '../../src/base/index.ts'
 
 /** 64 KiB of which the bytes from `from` to `to` cannot be read, as where a block does not verify. */

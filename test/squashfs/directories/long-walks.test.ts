@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest'
-import { BLOCK_LIST_MAX } from '../../squashfs/block-list.ts'
-import { LISTING_MAX, UNSORTED_MAX } from '../../squashfs/directory.ts'
-import type { SquashfsImage } from '../../squashfs/image.ts'
-import type { BlockRef } from '../../src/base/index.ts'
-import { type BuiltImage, open } from './support/builder.ts'
+import { BLOCK_LIST_MAX } from '../../../squashfs/block-list.ts'
+import { LISTING_MAX, UNSORTED_MAX } from '../../../squashfs/directories/listing-walk.ts'
+import type { SquashfsImage } from '../../../squashfs/image.ts'
+import type { BlockRef } from '../../../src/base/index.ts'
+import { type BuiltImage, open } from '../support/builder.ts'
 import {
   CountingCodec,
   equalNames,
@@ -12,7 +12,7 @@ import {
   longIndex,
   longListing,
   manyNames,
-} from './support/long-walks.ts'
+} from '../support/long-walks.ts'
 
 /** The image, and what it decodes for one request. */
 function counted(built: BuiltImage): {

@@ -1,21 +1,12 @@
-import {
-  DT_DIR,
-  direntType,
-  FsError,
-  S_IFBLK,
-  S_IFCHR,
-  S_IFDIR,
-  S_IFIFO,
-  S_IFLNK,
-  S_IFREG,
-  S_IFSOCK,
-} from '../src/base/index.ts'
+import { DT_DIR, FsError } from '../../src/base/index.ts'
+import type { Inode } from '../metadata/inode.ts'
+import { MetadataCursor } from '../metadata/metadata-cursor.ts'
+import { METADATA_SIZE, refOf } from '../metadata/metadata-reference.ts'
+import type { MetadataTable } from '../metadata/metadata-table.ts'
+import { compareNames, DIRENT_TYPES, type DirectoryEntry } from './directory-entry.ts'
 import type { DirectoryOrder } from './directory-order.ts'
-import type { Inode } from './inode.ts'
 import type { ListingPoints } from './listing-points.ts'
-import { LISTING_SURPLUS, type ListingPoint, SQUASHFS_NAME_LEN } from './listing-points.ts'
-import { MetadataCursor, type MetadataTable } from './metadata/metadata.ts'
-import { METADATA_SIZE, refOf } from './metadata/metadata-reference.ts'
+import { LISTING_SURPLUS, type ListingPoint, SQUASHFS_NAME_LEN } from './listing-range.ts'
 
 const HEADER_SIZE = 12
 const ENTRY_SIZE = 8
@@ -32,19 +23,6 @@ export const LISTING_MAX = 65536 * METADATA_SIZE
 export const UNSORTED_MAX = 65536
 const SLASH = 0x2f
 const DOT = 0x2e
-
-/** DT_* of the basic inode types 1..7; an entry never holds an extended type. */
-const DIRENT_TYPES = [S_IFDIR, S_IFREG, S_IFLNK, S_IFBLK, S_IFCHR, S_IFIFO, S_IFSOCK].map(direntType)
-
-/** One name of a directory. Names are "binary" strings, one character for each byte; `type` is DT_*. */
-export interface DirectoryEntry {
-  readonly name: string
-  readonly ref: number
-  readonly ino: number
-  readonly type: number
-  /** Set where a greater name was met before, so that this one may have stood before that: `lookup` tells. */
-  readonly unsorted?: true
-}
 
 /** What a listing must know of its image. */
 export interface ListingContext {
@@ -304,21 +282,4 @@ export class ListingWalk {
   #damage(message: string): FsError {
     return new FsError('EIO', `${this.what} at ${this.#position}: ${message}`)
   }
-}
-
-/** In byte order. Mostly decided by the first bytes: a loop is faster than a call into Buffer.compare. */
-function compareNames(
-  a: Uint8Array,
-  aStart: number,
-  aSize: number,
-  b: Uint8Array,
-  bStart: number,
-  bSize: number,
-): number {
-  const common = Math.min(aSize, bSize)
-  for (let i = 0; i < common; i++) {
-    const difference = (a[aStart + i] ?? 0) - (b[bStart + i] ?? 0)
-    if (difference !== 0) return difference
-  }
-  return aSize - bSize
 }

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
-import type { SquashfsImage } from '../../squashfs/image.ts'
-import { type ByteSource, Postponed, Work } from '../../src/base/index.ts'
-import { Random } from '../library/trees/random.ts'
-import { type BuiltImage, open } from './support/builder.ts'
+import type { SquashfsImage } from '../../../squashfs/image.ts'
+import { type ByteSource, Postponed, Work } from '../../../src/base/index.ts'
+import { Random } from '../../library/trees/random.ts'
+import { type BuiltImage, open } from '../support/builder.ts'
 import {
   CountingCodec,
   equalNames,
@@ -10,8 +10,8 @@ import {
   indexedNames,
   manyNames,
   manyValues,
-} from './support/long-walks.ts'
-import { MemorySource } from './support/sources.ts'
+} from '../support/long-walks.ts'
+import { MemorySource } from '../support/sources.ts'
 
 const MOST_TRIES = 100_000
 

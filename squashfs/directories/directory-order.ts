@@ -1,7 +1,7 @@
-import { DirectoryParents } from '../src/base/directory-parents.ts'
-import { FsError } from '../src/base/index.ts'
-import type { Inode } from './inode.ts'
-import { describeRef } from './metadata/metadata-reference.ts'
+import { DirectoryParents } from '../../src/base/directory-parents.ts'
+import { FsError } from '../../src/base/index.ts'
+import type { Inode } from '../metadata/inode.ts'
+import { describeRef } from '../metadata/metadata-reference.ts'
 
 /** Directories of which the entry is remembered, per layer: 8 to 22 bytes each. */
 const RECORDED_DIRECTORIES_MAX = 1 << 20

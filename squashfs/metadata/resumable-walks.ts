@@ -1,4 +1,4 @@
-import { LruCache, Postponed } from '../src/base/index.ts'
+import { LruCache, Postponed } from '../../src/base/index.ts'
 
 /** Walks kept for requests that come back, and results of such walks: a request may take several walks each time. */
 const WALKS_MAX = 16

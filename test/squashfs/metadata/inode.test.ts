@@ -1,11 +1,13 @@
 import { expect, test } from 'vitest'
-import { decodeInode, type Inode } from '../../squashfs/inode.ts'
-import { MetadataCursor, MetadataReader, MetadataTable } from '../../squashfs/metadata/metadata.ts'
-import { MetadataCache } from '../../squashfs/metadata/metadata-cache.ts'
-import { FsError } from '../../src/base/index.ts'
-import { metadata } from './support/builder.ts'
-import { cat, text, u16, u32, u64 } from './support/bytes.ts'
-import { MemorySource, NO_CODEC } from './support/sources.ts'
+import { decodeInode, type Inode } from '../../../squashfs/metadata/inode.ts'
+import { MetadataCache } from '../../../squashfs/metadata/metadata-cache.ts'
+import { MetadataCursor } from '../../../squashfs/metadata/metadata-cursor.ts'
+import { MetadataReader } from '../../../squashfs/metadata/metadata-reader.ts'
+import { MetadataTable } from '../../../squashfs/metadata/metadata-table.ts'
+import { FsError } from '../../../src/base/index.ts'
+import { metadata } from '../support/builder.ts'
+import { cat, text, u16, u32, u64 } from '../support/bytes.ts'
+import { MemorySource, NO_CODEC } from '../support/sources.ts'
 
 const IDS = Uint32Array.of(1000, 70_000)
 

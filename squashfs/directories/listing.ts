@@ -1,8 +1,9 @@
-import { FsError } from '../src/base/index.ts'
-import type { DirectoryEntry, ListingWalk } from './directory.ts'
-import type { Inode } from './inode.ts'
-import type { ListingPoint } from './listing-points.ts'
-import { ResumableWalks } from './resumable-walks.ts'
+import { FsError } from '../../src/base/index.ts'
+import type { Inode } from '../metadata/inode.ts'
+import { ResumableWalks } from '../metadata/resumable-walks.ts'
+import type { DirectoryEntry } from './directory-entry.ts'
+import type { ListingPoint } from './listing-range.ts'
+import type { ListingWalk } from './listing-walk.ts'
 
 /** What the listings of one image share. */
 export class ListingHelp {

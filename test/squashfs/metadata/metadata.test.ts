@@ -1,18 +1,20 @@
 import { deflateSync, inflateSync } from 'node:zlib'
 import { expect, test } from 'vitest'
-import { MetadataCursor, MetadataReader, MetadataTable, TAKE_MAX } from '../../squashfs/metadata/metadata.ts'
-import { MetadataCache } from '../../squashfs/metadata/metadata-cache.ts'
+import { MetadataCache } from '../../../squashfs/metadata/metadata-cache.ts'
+import { MetadataCursor, TAKE_MAX } from '../../../squashfs/metadata/metadata-cursor.ts'
+import { MetadataReader } from '../../../squashfs/metadata/metadata-reader.ts'
 import {
   blockOf,
   describeRef,
   offsetOf,
   referenceAt,
   refOf,
-} from '../../squashfs/metadata/metadata-reference.ts'
-import { FsError, viewOf } from '../../src/base/index.ts'
-import type { Codec } from '../../src/codecs/index.ts'
-import { cat, u16, u32 } from './support/bytes.ts'
-import { MemorySource } from './support/sources.ts'
+} from '../../../squashfs/metadata/metadata-reference.ts'
+import { MetadataTable } from '../../../squashfs/metadata/metadata-table.ts'
+import { FsError, viewOf } from '../../../src/base/index.ts'
+import type { Codec } from '../../../src/codecs/index.ts'
+import { cat, u16, u32 } from '../support/bytes.ts'
+import { MemorySource } from '../support/sources.ts'
 
 const ZLIB: Codec = {
   name: 'gzip',

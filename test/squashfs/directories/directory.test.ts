@@ -1,12 +1,21 @@
 import { describe, expect, test } from 'vitest'
-import type { Layer } from '../../overlay/stored/layer-flags.ts'
-import { DirectoryOrder } from '../../squashfs/directory-order.ts'
-import type { SquashfsImage } from '../../squashfs/image.ts'
-import type { Inode } from '../../squashfs/inode.ts'
-import { DirectoryParents } from '../../src/base/directory-parents.ts'
-import { FsError } from '../../src/base/index.ts'
-import { build, directoryInode, fileInode, inodeBase, open, refOf, run, withRoot } from './support/builder.ts'
-import { cat, text, u16, u32 } from './support/bytes.ts'
+import type { Layer } from '../../../overlay/stored/layer-flags.ts'
+import { DirectoryOrder } from '../../../squashfs/directories/directory-order.ts'
+import type { SquashfsImage } from '../../../squashfs/image.ts'
+import type { Inode } from '../../../squashfs/metadata/inode.ts'
+import { DirectoryParents } from '../../../src/base/directory-parents.ts'
+import { FsError } from '../../../src/base/index.ts'
+import {
+  build,
+  directoryInode,
+  fileInode,
+  inodeBase,
+  open,
+  refOf,
+  run,
+  withRoot,
+} from '../support/builder.ts'
+import { cat, text, u16, u32 } from '../support/bytes.ts'
 
 const FILE = fileInode(1, { size: 0 })
 

@@ -8,10 +8,9 @@ import {
   S_IFLNK,
   S_IFREG,
   S_IFSOCK,
-} from '../src/base/index.ts'
-import type { MetadataCursor } from './metadata/metadata.ts'
-import { describeRef, METADATA_SIZE, u64At } from './metadata/metadata-reference.ts'
-import { metadataCapacity } from './superblock.ts'
+} from '../../src/base/index.ts'
+import type { MetadataCursor } from './metadata-cursor.ts'
+import { describeRef, METADATA_SIZE, metadataCapacity, u64At } from './metadata-reference.ts'
 
 /** Inode types as stored (squashfs: Common Inode Header). An extended type is the basic one plus 7. */
 export const INODE_TYPE = {
