@@ -1,9 +1,9 @@
 import { constants, inflateSync } from 'node:zlib'
 import { messageOf } from '../base/index.ts'
-import { type Candidate, type Codec, damaged } from './codec.ts'
+import { type Candidate, type Codec, damaged } from './common/codec.ts'
+import { loadPackage, packageLabel, SizeCell, systemLibrary } from './common/native.ts'
+import { retiring } from './common/retiring.ts'
 import { LIBZ_CANDIDATE } from './libz.ts'
-import { loadPackage, packageLabel, SizeCell, systemLibrary } from './native.ts'
-import { retiring } from './retiring.ts'
 
 /**
  * gzip in squashfs is a zlib stream (RFC 1950) with its Adler-32, which every tier checks. The window size in

@@ -1,2 +1,2 @@
-export { COMPRESSOR_NAMES, type Codec, type CompressorName, type Tier } from './codec.ts'
+export { COMPRESSOR_NAMES, type Codec, type CompressorName, type Tier } from './common/codec.ts'
 export { type CodecReport, listCodecs, openCodec } from './registry.ts'

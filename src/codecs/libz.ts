@@ -1,6 +1,6 @@
 import { addressOf, type SharedLibrary } from '../sys/ffi/ffi.ts'
-import { type Candidate, type Codec, damaged } from './codec.ts'
-import { systemLibrary } from './native.ts'
+import { type Candidate, type Codec, damaged } from './common/codec.ts'
+import { systemLibrary } from './common/native.ts'
 
 /** zlib's own interface (zlib.h). One stream is kept and started anew for each block. */
 

@@ -1,7 +1,7 @@
 import { messageOf } from '../base/index.ts'
-import { type Candidate, type Codec, damaged } from './codec.ts'
+import { type Candidate, type Codec, damaged } from './common/codec.ts'
+import { loadPackage, packageLabel, systemLibrary } from './common/native.ts'
 import { decodeLz4Block } from './lz4-block.ts'
-import { loadPackage, packageLabel, systemLibrary } from './native.ts'
 
 const LIBLZ4 = 'liblz4.so.1'
 

@@ -1,6 +1,6 @@
-import { type Candidate, type Codec, damaged } from './codec.ts'
+import { type Candidate, type Codec, damaged } from './common/codec.ts'
+import { SizeCell, systemLibrary } from './common/native.ts'
 import { Lzo1xDecoder, LzoError } from './lzo1x.ts'
-import { SizeCell, systemLibrary } from './native.ts'
 
 const LIBLZO2 = 'liblzo2.so.2'
 /** lzo/lzoconf.h */

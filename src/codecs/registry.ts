@@ -1,5 +1,11 @@
 import { FsError } from '../base/index.ts'
-import { type Candidate, COMPRESSOR_NAMES, type Codec, type CompressorName, type Tier } from './codec.ts'
+import {
+  type Candidate,
+  COMPRESSOR_NAMES,
+  type Codec,
+  type CompressorName,
+  type Tier,
+} from './common/codec.ts'
 import { GZIP } from './gzip.ts'
 import { LZ4 } from './lz4.ts'
 import { LZMA, XZ } from './lzma/lzma.ts'

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs'
 import * as zlib from 'node:zlib'
 import { messageOf } from '../base/index.ts'
-import { type Candidate, type Codec, damaged } from './codec.ts'
-import { loadPackage, packageFile, packageLabel, systemLibrary } from './native.ts'
-import { retiring } from './retiring.ts'
+import { type Candidate, type Codec, damaged } from './common/codec.ts'
+import { loadPackage, packageFile, packageLabel, systemLibrary } from './common/native.ts'
+import { retiring } from './common/retiring.ts'
 import { zstdFrameLength } from './zstd-frame.ts'
 
 type Identity = Pick<Codec, 'name' | 'tier' | 'library'>

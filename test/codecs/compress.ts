@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { deflateSync } from 'node:zlib'
+import { systemLibrary } from '../../src/codecs/common/native.ts'
 import type { CompressorName } from '../../src/codecs/index.ts'
-import { systemLibrary } from '../../src/codecs/native.ts'
 import type { ForeignFunction } from '../../src/sys/ffi/ffi.ts'
 
 /** The other direction, for tests only: the compressors of the same libraries, and the `xz` tool. */

@@ -1,6 +1,6 @@
 import { addressOf, type SharedLibrary } from '../../sys/ffi/ffi.ts'
-import { type Codec, damaged } from '../codec.ts'
-import { systemLibrary } from '../native.ts'
+import { type Codec, damaged } from '../common/codec.ts'
+import { systemLibrary } from '../common/native.ts'
 import { decodeLzmaAloneHeader, LZMA_ALONE_HEADER_SIZE } from './alone.ts'
 
 /** liblzma's streams (lzma/base.h, lzma/container.h). One stream is kept and started anew for each block. */

@@ -1,5 +1,5 @@
 import { FsError } from '../../base/index.ts'
-import { type Candidate, type Codec, type CompressorName, damaged } from '../codec.ts'
+import { type Candidate, type Codec, type CompressorName, damaged } from '../common/codec.ts'
 import { decodeLzmaAlone } from './alone.ts'
 import { LzmaDecoder, LzmaError } from './decoder.ts'
 import { LIBLZMA, openLiblzmaAlone, openLiblzmaXz } from './liblzma.ts'

@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module'
-import { openLibraryDeeply } from '../sys/ffi/deep-library.ts'
-import type { SharedLibrary } from '../sys/ffi/ffi.ts'
+import { openLibraryDeeply } from '../../sys/ffi/deep-library.ts'
+import type { SharedLibrary } from '../../sys/ffi/ffi.ts'
 
 const requireHere = createRequire(import.meta.url)
 const libraries = new Map<string, SharedLibrary | undefined>()

@@ -1,4 +1,4 @@
-import { FsError } from '../base/index.ts'
+import { FsError } from '../../base/index.ts'
 
 /** The compressors of squashfs, by the names mksquashfs gives them (squashfs: Superblock, compression id). */
 export type CompressorName = 'gzip' | 'lzma' | 'lzo' | 'xz' | 'lz4' | 'zstd'
