@@ -14,11 +14,10 @@ import {
   readAtoms,
 } from './library/atomfs/index.ts'
 import { inspectSource, type LayerReport, ociSource } from './molecule/index.ts'
-import { parseMountOptions } from './request/mount-options.ts'
-import { buildMountRequest } from './request/mount-request.ts'
+import { buildMountRequest, parseMountOptions } from './request/index.ts'
 
 export { DamageError, FsError, UsageError } from './base/index.ts'
-export type { MountStatus } from './daemon/serve/control-protocol.ts'
+export type { MountStatus } from './daemon/client/control-client.ts'
 export {
   type AtomDescriptor,
   atomsPath,

@@ -1,5 +1,4 @@
-import { DirectoryParents } from '../../src/base/directory-parents.ts'
-import { FsError } from '../../src/base/index.ts'
+import { DirectoryParents, FsError } from '../../src/base/index.ts'
 import type { Inode } from '../metadata/inode.ts'
 import { describeRef } from '../metadata/metadata-reference.ts'
 

@@ -20,7 +20,7 @@ import {
   type TransformSpec,
   transformed,
   type VerityWatch,
-} from '../transforms/transforms.ts'
+} from '../transforms/index.ts'
 import { openVerity, type ScanReport, type VerityTable, verifyRange } from '../verity/index.ts'
 import type { ImageSpec, VerifyMode } from './spec.ts'
 

@@ -5,8 +5,8 @@
 
 export type { IdRange, IdRule, RecordOwners, UpperPolicy } from '../../overlay/index.ts'
 export { NarrowInodes } from '../../overlay/index.ts'
-export { Patience } from '../transforms/postponing-source.ts'
-export { type CodecReport, listCodecs } from './codecs.ts'
+export { type CodecReport, listCodecs } from '../codecs/index.ts'
+export { Patience } from '../transforms/index.ts'
 export type { DamageReport } from './damage.ts'
 export { inspectSource } from './inspect.ts'
 export type { InspectReport, LayerReport, VerityReport } from './inspect-report.ts'

@@ -1,6 +1,6 @@
 import type { IdRule, RecordOwners, UpperPolicy } from '../../overlay/index.ts'
 import type { ImageFacts, PathText } from '../base/index.ts'
-import type { SourceSpec, TransformSpec } from '../transforms/transforms.ts'
+import type { SourceSpec, TransformSpec } from '../transforms/index.ts'
 import type { MountSource } from './source.ts'
 
 /** When the blocks of a layer with a root hash are compared with it; a mismatch is fatal whenever it shows. */

@@ -62,12 +62,3 @@ export interface MountRequest {
   readonly changes?: ChangesPlace | undefined
   readonly options: MountOptions
 }
-
-/**
- * `/proc/self/fd/N` and `/dev/fd/N` name a descriptor of the process that reads the name, so it has to be handed
- * on when another process serves. @returns N
- */
-export function descriptorOf(path: PathText): number | undefined {
-  const digits = /^\/(?:proc\/self|dev)\/fd\/(\d{1,9})$/.exec(path)?.[1]
-  return digits === undefined ? undefined : Number(digits)
-}

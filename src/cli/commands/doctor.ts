@@ -1,5 +1,5 @@
 import { type DoctorReport, examine } from '../../daemon/client/doctor.ts'
-import { type CodecReport, listCodecs } from '../../molecule/codecs.ts'
+import { type CodecReport, listCodecs } from '../../molecule/index.ts'
 import { formatTable } from '../print/table.ts'
 
 /** Runs `doctor`. @returns 0 if some way to mount works here */

@@ -1,5 +1,5 @@
 import type { InspectReport, LayerReport, VerityReport } from '../../molecule/index.ts'
-import { parseOffset } from '../../request/values.ts'
+import { parseOffset } from '../../request/index.ts'
 import { formatBytes, formatLines, shortLabel } from '../print/format.ts'
 import { formatTable } from '../print/table.ts'
 

@@ -2,10 +2,15 @@ import { type LogLevel, type PathText, UsageError } from '../../base/index.ts'
 import type { DaemonProcess } from '../../daemon/client/spawn.ts'
 import { announce } from '../../daemon/life/readiness.ts'
 import { parseSource } from '../../molecule/source.ts'
-import { parseMountOptions } from '../../request/mount-options.ts'
-import { buildMountRequest, type CommonWish, type MountWish } from '../../request/mount-request.ts'
-import type { MountRequest } from '../../request/request.ts'
-import { parseOffset, parseVerifyMode } from '../../request/values.ts'
+import {
+  buildMountRequest,
+  type CommonWish,
+  type MountRequest,
+  type MountWish,
+  parseMountOptions,
+  parseOffset,
+  parseVerifyMode,
+} from '../../request/index.ts'
 import { formatWarnings } from '../print/format.ts'
 import { remount, remountWords } from './remount.ts'
 

@@ -1,6 +1,6 @@
 import { type PathText, UsageError } from '../../base/index.ts'
 import { remount as remountTarget } from '../../daemon/client/remount.ts'
-import { splitOptions } from '../../request/mount-options.ts'
+import { splitOptions } from '../../request/index.ts'
 import { absolutePath, anchoredPath } from '../../sys/files/working-directory.ts'
 
 /** Options that take another one back (mount(8)). */

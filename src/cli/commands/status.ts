@@ -1,5 +1,4 @@
-import { askAll, askStatus } from '../../daemon/client/control-client.ts'
-import type { MountStatus } from '../../daemon/serve/control-protocol.ts'
+import { askAll, askStatus, type MountStatus } from '../../daemon/client/control-client.ts'
 import type { LayerStatus } from '../../drivers/index.ts'
 import { absolutePath } from '../../sys/files/working-directory.ts'
 import { formatBytes, formatLines, shortLabel } from '../print/format.ts'

@@ -1,13 +1,10 @@
 import { existsSync, statSync } from 'node:fs'
 import { type PathText, systemPath } from '../../base/index.ts'
-import { askStatus } from '../../daemon/client/control-client.ts'
-import { canonicalTarget } from '../../daemon/runtime/target.ts'
+import { askStatus, isMount } from '../../daemon/client/control-client.ts'
 import type { LayerState } from '../../drivers/index.ts'
 import type { LayerVerdict, VerifyReport } from '../../molecule/index.ts'
-import { parseRootHash } from '../../request/root-hash.ts'
-import { parseOffset } from '../../request/values.ts'
+import { parseOffset, parseRootHash } from '../../request/index.ts'
 import { absolutePath } from '../../sys/files/working-directory.ts'
-import { MOUNT_TYPE, readMountInfo, topMountAt } from '../../sys/mounts/mountinfo.ts'
 import { formatBytes, formatLines } from '../print/format.ts'
 import { startProgress } from '../print/progress.ts'
 
@@ -37,9 +34,7 @@ export async function verify(what: string, flags: VerifyFlags): Promise<number> 
 function isTarget(what: PathText): boolean {
   const path = systemPath(what)
   try {
-    // The mount table first: a mount whose server is dead or hangs must not be touched.
-    const mounts = readMountInfo()
-    if (topMountAt(mounts, canonicalTarget(absolutePath(what), mounts))?.type === MOUNT_TYPE) return true
+    if (isMount(absolutePath(what))) return true
     return statSync(path).isDirectory() && !existsSync(systemPath(`${what}/oci-layout`))
   } catch {
     return false

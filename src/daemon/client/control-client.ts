@@ -1,6 +1,6 @@
 import { connect } from 'node:net'
-import { codeOf, FsError, messageOf, S_IFMT, S_IFSOCK } from '../../base/index.ts'
-import { readMountInfo } from '../../sys/mounts/mountinfo.ts'
+import { codeOf, FsError, messageOf, type PathText, S_IFMT, S_IFSOCK } from '../../base/index.ts'
+import { MOUNT_TYPE, readMountInfo, topMountAt } from '../../sys/mounts/mountinfo.ts'
 import { descriptorPath } from '../../sys/plain/proc.ts'
 import { CONTROL_SOCKET, listEntries, openEntry, type RuntimeEntry } from '../runtime/entries.ts'
 import { entryAt } from '../runtime/mounted-entry.ts'
@@ -12,6 +12,18 @@ import {
   MAX_LINE_BYTES,
   type MountStatus,
 } from '../serve/control-protocol.ts'
+
+export type { MountStatus } from '../serve/control-protocol.ts'
+
+/**
+ * Whether a mount of this program lies at a place, by the mount table alone: one whose process is dead or hangs is not
+ * touched.
+ * @param target absolute path
+ */
+export function isMount(target: PathText): boolean {
+  const mounts = readMountInfo()
+  return topMountAt(mounts, canonicalTarget(target, mounts))?.type === MOUNT_TYPE
+}
 
 /**
  * Asks the daemon that serves a target.

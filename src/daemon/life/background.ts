@@ -1,6 +1,6 @@
 import { readSync } from 'node:fs'
 import { FsError, type Log, messageOf } from '../../base/index.ts'
-import type { MountRequest } from '../../request/request.ts'
+import type { MountRequest } from '../../request/index.ts'
 import { decodeRequest } from '../../request/schema.ts'
 import { closeInheritedDescriptors } from '../../sys/process/process.ts'
 import { startSession } from '../../sys/process/session.ts'

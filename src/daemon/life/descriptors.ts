@@ -1,5 +1,5 @@
 import { FsError } from '../../base/index.ts'
-import type { MountRequest } from '../../request/request.ts'
+import type { MountRequest } from '../../request/index.ts'
 import { openFilesLimit, raiseOpenFiles } from '../../sys/process/limits.ts'
 
 /**

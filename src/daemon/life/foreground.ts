@@ -1,4 +1,4 @@
-import type { MountRequest } from '../../request/request.ts'
+import type { MountRequest } from '../../request/index.ts'
 import { openLogSink } from './log-sink.ts'
 import { notifyManager, writeReadyFd } from './notify.ts'
 import { processEvents } from './process-events.ts'

@@ -1,7 +1,7 @@
 import { closeSync, constants, openSync, statSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
 import { codeOf, FsError, type Log, type PathText, systemPath } from '../../base/index.ts'
-import type { MountRequest } from '../../request/request.ts'
+import type { MountRequest } from '../../request/index.ts'
 import { Folder } from '../../sys/files/folder.ts'
 import { realPath } from '../../sys/files/real-path.ts'
 import { sendDatagram } from '../../sys/process/unix-datagram.ts'

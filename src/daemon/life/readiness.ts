@@ -1,7 +1,7 @@
 import { closeSync, constants, fstatSync, openSync, writeSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { codeOf, type Log, type PathText, systemPath } from '../../base/index.ts'
-import type { MountOptions } from '../../request/request.ts'
+import type { MountOptions } from '../../request/index.ts'
 
 /** Tells the reader of `notify_pipe` whether the mount serves or failed. Telling never fails a mount. */
 export async function announce(options: MountOptions, succeeded: boolean, log: Log): Promise<void> {

@@ -1,5 +1,5 @@
 import type { PathText } from '../../base/index.ts'
-import type { MountRequest } from '../../request/request.ts'
+import type { MountRequest } from '../../request/index.ts'
 import { fusermountUnmount } from '../../sys/mounts/fusermount.ts'
 import { MOUNT_TYPE, readMountInfo, topMountAt } from '../../sys/mounts/mountinfo.ts'
 import { unmountFuse } from '../../sys/mounts/unmount.ts'

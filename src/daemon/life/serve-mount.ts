@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { FsError, type Log, messageOf, omitUndefined, type PathText, stackOf } from '../../base/index.ts'
 import { driverNamed, type EndReason, type RunningServer } from '../../drivers/index.ts'
 import { type MoleculeSpec, type OpenUpper, resolveMolecule, takesChanges } from '../../molecule/index.ts'
-import type { MountRequest } from '../../request/request.ts'
+import type { MountRequest } from '../../request/index.ts'
 import { residentBytes } from '../../sys/ffi/memory.ts'
 import type { FuseMount, FuseMountOptions } from '../../sys/mounts/mount.ts'
 import { readMountInfo, topMountAt } from '../../sys/mounts/mountinfo.ts'
@@ -17,7 +17,6 @@ import {
   openChanges,
   sweepAllChanges,
   sweepChanges,
-  upperStatus,
 } from '../runtime/changes.ts'
 import {
   createEntry,
@@ -31,6 +30,7 @@ import {
 import { canonicalTarget, prepareTarget, refuseInside } from '../runtime/target.ts'
 import type { MountStatus } from '../serve/control-protocol.ts'
 import { type ControlServer, openControl } from '../serve/control-server.ts'
+import { upperStatus } from '../serve/upper-status.ts'
 import { assertDescriptors } from './descriptors.ts'
 import { notifyManager } from './notify.ts'
 import { dropPrivileges } from './privileges.ts'

@@ -8,17 +8,14 @@ import {
   openUpper,
   removeChanges,
   shownPaths,
-  takesChanges,
-  type UpperSpec,
   upperPaths,
   viewUpper,
 } from '../../molecule/index.ts'
-import type { MountRequest } from '../../request/request.ts'
+import type { MountRequest } from '../../request/index.ts'
 import type { Folder } from '../../sys/files/folder.ts'
 import { readMountInfo } from '../../sys/mounts/mountinfo.ts'
 import { raiseOpenFiles } from '../../sys/process/limits.ts'
 import { setUmask0 } from '../../sys/process/session.ts'
-import type { MountStatus } from '../serve/control-protocol.ts'
 import { forEachAside, forEachRunDir, listEntries, type OwnEntry, TEMPORARY_CHANGES } from './entries.ts'
 import { refuseInside, refuseOver } from './target.ts'
 
@@ -80,25 +77,6 @@ export async function openChanges(
 function refuseOverlap(target: string, directories: readonly string[], place: ChangesPlace): void {
   refuseInside(target, directories)
   if (place.kind !== 'pair') refuseOver(target, directories)
-}
-
-/** What `status` tells of it. */
-export function upperStatus(
-  { changes }: MountRequest,
-  upper: UpperSpec | undefined,
-): Pick<MountStatus, 'writable' | 'upper'> {
-  if (upper === undefined) return { writable: false }
-  const { label, work, policy } = upper
-  const isWritable = takesChanges(upper)
-  return {
-    writable: isWritable,
-    upper: {
-      path: label,
-      ...(work === undefined ? {} : { work: work.label }),
-      temporary: changes?.kind === 'temporary',
-      policy,
-    },
-  }
 }
 
 /** The end of a mount: everything is on the disk before its process ends. Never throws. */

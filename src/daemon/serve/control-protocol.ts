@@ -32,7 +32,6 @@ export interface MountStatus extends ServerStats {
   /** Resident memory of the daemon, bytes. */
   readonly rss: number
 }
-/** Bottom first, as in the manifest, images before directories; a repeated image stands once. */
 
 /** Longest line of either side. */
 export const MAX_LINE_BYTES = 4 << 20

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type PathText, systemPath } from '../../base/index.ts'
-import type { MoleculeConfig } from '../../daemon/runtime/entries.ts'
+import type { MoleculeConfig } from '../../daemon/client/places.ts'
 import { asFsError } from './files.ts'
 
 /** What atomfs calls `MountOCIOpts`, with the same names. */

@@ -1,15 +1,10 @@
-import { accessSync, constants, lstatSync } from 'node:fs'
-import { dirname, join } from 'node:path'
-import { FsError, type PathText, systemPath } from '../../base/index.ts'
-import { entryName } from '../../daemon/runtime/entry-name.ts'
-import { openRunDir, type RunDirCandidate, runDirCandidates } from '../../daemon/runtime/folders.ts'
-import { entryAt } from '../../daemon/runtime/mounted-entry.ts'
-import { canonicalTarget } from '../../daemon/runtime/target.ts'
+import { join } from 'node:path'
+import { FsError, type PathText } from '../../base/index.ts'
+import { entryPlace, nextRunDir } from '../../daemon/client/places.ts'
 import { anchoredPath } from '../../sys/files/working-directory.ts'
-import { readMountInfo } from '../../sys/mounts/mountinfo.ts'
 import { namespaceNumber } from '../../sys/plain/namespaces.ts'
 
-export { TEST_OVERRIDE_RUNTIME_DIR_KEY } from '../../daemon/runtime/folders.ts'
+export { TEST_OVERRIDE_RUNTIME_DIR_KEY } from '../../daemon/client/places.ts'
 
 /**
  * The folder for runtime data that the next mount tries first: the one that the environment names
@@ -19,23 +14,7 @@ export { TEST_OVERRIDE_RUNTIME_DIR_KEY } from '../../daemon/runtime/folders.ts'
  * answer is `/run/atomfs`.
  */
 export function runtimeDir(metadataDir?: PathText): PathText {
-  const candidates = runDirCandidates(metadataDir || undefined)
-  const best = candidates.find(isUsable) ?? candidates[0]
-  return best?.path ?? '/run/atomfs'
-}
-
-function isUsable(candidate: RunDirCandidate): boolean {
-  if (candidate.named) return true
-  const folder = openRunDir(candidate)
-  folder?.close()
-  if (folder !== undefined) return true
-  try {
-    if (lstatSync(systemPath(candidate.path), { throwIfNoEntry: false }) !== undefined) return false
-    accessSync(systemPath(dirname(candidate.path)), constants.W_OK | constants.X_OK)
-    return true
-  } catch {
-    return false
-  }
+  return nextRunDir(metadataDir || undefined) ?? '/run/atomfs'
 }
 
 /**
@@ -63,8 +42,6 @@ export function replacePathSeparators(path: PathText): PathText {
  * @throws FsError ENOENT, ENOTDIR, EACCES, ELOOP for the folder that holds the target
  */
 export function metadataPathOf(target: PathText, metadataDir?: PathText): PathText {
-  const mounts = readMountInfo()
-  const path = canonicalTarget(anchoredPath(target), mounts)
-  const entry = entryAt(path, mounts, metadataDir || undefined)
-  return entry?.folder ?? join(runtimeDir(metadataDir), 'meta', getMountNamespaceName(), entryName(path))
+  const { folder, name } = entryPlace(anchoredPath(target), metadataDir || undefined)
+  return folder ?? join(runtimeDir(metadataDir), 'meta', getMountNamespaceName(), name)
 }

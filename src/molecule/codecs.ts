@@ -1,2 +1,0 @@
-/** For `doctor`: what decodes on this machine. */
-export { type CodecReport, listCodecs } from '../codecs/index.ts'

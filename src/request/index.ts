@@ -1,0 +1,11 @@
+/**
+ * What a mount is asked for, as the command line and the library say it. What the daemon gets is checked by `schema.ts`,
+ * which a command does not load.
+ */
+
+export { type ParsedMountOptions, parseMountOptions, splitOptions } from './mount-options.ts'
+export { buildMountRequest, type CommonWish, type MountWish } from './mount-request.ts'
+export { buildOverlayRequest, type OverlayRequest, type OverlayWish } from './overlay-request.ts'
+export type { MountOptions, MountRequest } from './request.ts'
+export { parseRootHash } from './root-hash.ts'
+export { parseOffset, parseVerifyMode } from './values.ts'
