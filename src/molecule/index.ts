@@ -39,7 +39,7 @@ export type {
 } from './spec.ts'
 export { hasHostDirectories, isVerified, layerDescriptors, takesChanges } from './spec.ts'
 export { allocateTally, type ImageTally, readTally, watchImages } from './tally.ts'
-export { removeChanges } from './temporary-changes.ts'
+export { isInUse, removeChanges } from './temporary-changes.ts'
 export {
   HeldError,
   type OpenUpper,

@@ -12,6 +12,22 @@ import { upperPaths } from './upper.ts'
 const { upper: UPPER, work: WORK } = upperPaths({ kind: 'temporary' }, '/')
 
 /**
+ * Whether a mount has the lock of a folder of changes.
+ * @param name of that folder in `parent`
+ * @throws FsError EACCES, EIO; EOPNOTSUPP on file systems without such locks
+ */
+export function isInUse(parent: Folder, name: PathText): boolean {
+  const folder = parent.find(name)
+  const work = folder?.find(basename(WORK))
+  try {
+    return work !== undefined && !withLock(work, () => undefined)
+  } finally {
+    work?.close()
+    folder?.close()
+  }
+}
+
+/**
  * Removes a folder of changes that go away with their mount: its upper directory, which may be deeper than a path can
  * say, with names of any bytes, and its work directory.
  * @param name of that folder in `parent`; no symbolic link is followed in it
@@ -23,21 +39,25 @@ export function removeChanges(parent: Folder, name: PathText): boolean {
   // The upper comes first when they are made, and last when they are removed.
   const work = folder.find(basename(WORK))
   try {
-    if (work !== undefined) {
-      const fd = reopenDirectory(work.fd)
-      try {
-        if (!tryLock(fd, 'exclusive')) return false
-        emptyBoth(fd, work, folder)
-      } finally {
-        closeSync(fd)
-      }
-    }
+    if (work !== undefined && !withLock(work, (fd) => emptyBoth(fd, work, folder))) return false
   } finally {
     work?.close()
     folder.close()
   }
   parent.remove(name)
   return true
+}
+
+/** @returns false where a mount has the lock of its work directory; nothing is done then */
+function withLock(work: Folder, use: (fd: number) => void): boolean {
+  const fd = reopenDirectory(work.fd)
+  try {
+    if (!tryLock(fd, 'exclusive')) return false
+    use(fd)
+    return true
+  } finally {
+    closeSync(fd)
+  }
 }
 
 function emptyBoth(workFd: number, work: Folder, folder: Folder): void {

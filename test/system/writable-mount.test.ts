@@ -359,6 +359,25 @@ describe.skipIf(!need.ok)(titled('the end of a writable mount', need), () => {
     })
   })
 
+  test('temporary changes of a daemon that ended with its container are removed by the next mount', async () => {
+    await inScene(async (scene) => {
+      const { runDir, target } = scene
+      const inContainer = ['-m', '--propagation', 'private', '-p', '-f', '--kill-child', '--mount-proc']
+      const script = '"$0" mount --writeable "$1" "$2" && echo x >"$2/x"'
+      await run('unshare', [...inContainer, 'sh', '-c', script, ATOMFS_FUSE, image, target], {
+        env: { ATOMFS_TEST_RUN_DIR: runDir },
+      })
+      expect(entries(runDir)).toHaveLength(1)
+      await succeed(mountOn(scene)('--writeable'))
+      expect(entries(runDir)).toHaveLength(1)
+      expect(configOf(runDir)).toMatchObject({ Target: target })
+      expect(existsSync(join(target, 'x'))).toBe(false)
+      await succeed(scene.atomfs('umount', target))
+      expect(entries(runDir)).toEqual([])
+      expect(leftAside(runDir)).toEqual([])
+    })
+  })
+
   test.each(['SIGTERM', 'umount'])(
     'open files of temporary changes still work after %s, and then all is removed',
     async (how) => {

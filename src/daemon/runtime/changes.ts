@@ -3,6 +3,7 @@ import { FsError, type Log, messageOf, type PathText } from '../../base/index.ts
 import {
   type ChangesPlace,
   HeldError,
+  isInUse,
   type MoleculeSpec,
   type OpenUpper,
   openUpper,
@@ -16,6 +17,7 @@ import type { Folder } from '../../sys/files/folder.ts'
 import { readMountInfo } from '../../sys/mounts/mountinfo.ts'
 import { raiseOpenFiles } from '../../sys/process/limits.ts'
 import { setUmask0 } from '../../sys/process/session.ts'
+import { setAsideElsewhere } from './elsewhere.ts'
 import { forEachAside, forEachRunDir, listEntries, type OwnEntry, TEMPORARY_CHANGES } from './entries.ts'
 import { refuseInside, refuseOver } from './target.ts'
 
@@ -124,7 +126,14 @@ export function sweepChanges(runDir: Folder, log: Log): void {
   })
 }
 
-/** As `sweepChanges`, wherever a mount of this user may have left some. */
+/** As `sweepChanges`, wherever a mount of this user may have left some, in other mount namespaces, too. */
 export function sweepAllChanges(metadataDir: PathText | undefined, log: Log): void {
-  forEachRunDir(metadataDir, (runDir) => sweepChanges(runDir, log))
+  forEachRunDir(metadataDir, (runDir) => {
+    try {
+      setAsideElsewhere(runDir, isInUse)
+    } catch (error) {
+      log('debug', `${runDir.path}: ${messageOf(error)}`)
+    }
+    sweepChanges(runDir, log)
+  })
 }

@@ -188,7 +188,8 @@ function removeFrom(
   }
 }
 
-function removeFolder(runDir: Folder, entries: Folder, name: PathText): void {
+/** Removes an entry whose folder is locked by the caller, and sets its temporary changes aside. @throws FsError EACCES, … */
+export function removeFolder(runDir: Folder, entries: Folder, name: PathText): void {
   const entry = entries.find(name)
   if (entry !== undefined) {
     setChangesAside(runDir, entry)
@@ -307,7 +308,8 @@ function readEntry(entries: Folder, name: PathText, candidate: RunDirCandidate):
   }
 }
 
-function readDaemon(entries: Folder, name: PathText): DaemonRecord | undefined {
+/** Who serves the mount of an entry; undefined where nothing whole says so. */
+export function readDaemon(entries: Folder, name: PathText): DaemonRecord | undefined {
   const folder = entries.find(name)
   try {
     return folder && daemonIn(folder)

@@ -179,7 +179,8 @@ function temporaryFolders(): readonly PathText[] {
   }
 }
 
-function namespaceFolder(): string {
+/** Name of the folder with the entries of this mount namespace. */
+export function namespaceFolder(): string {
   return String(namespaceNumber('mnt') ?? 0)
 }
 
