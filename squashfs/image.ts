@@ -4,6 +4,7 @@ import {
   type ByteSource,
   type ExtentSink,
   FsError,
+  fingerprint,
   type Layer,
   type Stat,
   type StatFs,
@@ -66,6 +67,7 @@ export class SquashfsImage implements Layer {
   readonly refSpan: number
   readonly inodes: { readonly count: number }
   readonly attributes: AttributeKinds
+  readonly #generation: number
   readonly #tables: Tables
   readonly #context: InodeContext
   readonly #files: FileReader
@@ -80,6 +82,8 @@ export class SquashfsImage implements Layer {
     this.label = label
     const superblock = readSuperblock(source)
     this.superblock = superblock
+    // It has the time at which the image was made, and the places of all tables.
+    this.#generation = fingerprint(Object.values(superblock).filter((value) => typeof value === 'number'))
     const codec = typeof options.codec === 'function' ? options.codec(superblock.compressor) : options.codec
     if (codec.name !== superblock.compressor) {
       throw new FsError(
@@ -121,6 +125,10 @@ export class SquashfsImage implements Layer {
       this.#tables.inodes,
       pause,
     )
+  }
+
+  generation(): number {
+    return this.#generation
   }
 
   /** @throws FsError EIO */

@@ -8,6 +8,7 @@ import type { MicroCase } from './timer.ts'
 
 /** A power of two. */
 const VARIANTS = 64
+const GENERATION = 0x9e37_79b1
 const NAMES = [
   'a',
   'lib',
@@ -61,7 +62,8 @@ function encodeEntryCase(stats: readonly Stat[]): MicroCase {
     run: (count) =>
       repeat(count, (i) => {
         reply.begin()
-        encodeEntry(reply, 2 ** 33 + i, stats[i % VARIANTS])
+        const stat = stats[i % VARIANTS]
+        encodeEntry(reply, stat && { nodeId: 2 ** 33 + i, stat, generation: GENERATION })
         token.low = i
         return reply.finish(token)
       }),
@@ -79,7 +81,7 @@ function encodeDirentCase(stats: readonly Stat[]): MicroCase {
         const stat = stats[i % VARIANTS]
         const name = NAMES[i % NAMES.length] ?? ''
         if (stat === undefined) return 0
-        if (!packer.add(name, stat.ino, 8, i + 1, { nodeId: 2 ** 33 + i, stat })) {
+        if (!packer.add(name, stat.ino, 8, i + 1, { nodeId: 2 ** 33 + i, stat, generation: GENERATION })) {
           reply.begin()
           packer = new DirentPacker(reply, 1 << 17, true)
         }

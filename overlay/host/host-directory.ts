@@ -35,15 +35,15 @@ export interface HostDirectoryOptions extends HostFilesOptions {
 
 /**
  * A directory of this machine as a read-only layer. It must not be changed while it is in use, as with the lower
- * directories of overlayfs: a file that was replaced is ESTALE. Inode numbers are those of the file system; refs are
- * given in the order in which files are met, so unlike those of an image they are stable within a mount only, and cost
- * memory per file met.
+ * directories of overlayfs: a file that was replaced is ESTALE. Inode numbers are those of the file system, and so
+ * are refs where they are below 2^32. A ref is good once its file was met, and costs memory from then on.
  */
 export class HostDirectoryLayer implements Layer {
   readonly marks = ALL_MARKS
   readonly label: string
   readonly root: Ref = 0
-  readonly refSpan = 2 ** 32 - 1
+  /** Inode numbers below 2^32, and as many that are counted. */
+  readonly refSpan = 2 ** 33 - 1
   readonly inodes: InodeSource
   readonly attributes = 'all'
   readonly followsRedirects: boolean
@@ -71,6 +71,10 @@ export class HostDirectoryLayer implements Layer {
 
   stat(ref: Ref): Stat {
     return hostStat(this.#files.stats(ref), this.#files.number(ref))
+  }
+
+  generation(ref: Ref): number | undefined {
+    return this.#files.generation(ref)
   }
 
   inodeFlags(ref: Ref, form: FlagsForm): Uint8Array {

@@ -1,10 +1,12 @@
 import { type BigIntStats, closeSync, constants, fstatSync, lstatSync, openSync } from 'node:fs'
-import { FsError, type Name, packNodeDevice, withFsError } from '../../src/base/index.ts'
+import { FsError, fingerprint, type Name, packNodeDevice, withFsError } from '../../src/base/index.ts'
 import { O_PATH, unnoticed } from '../../src/sys/files/at.ts'
 import { replaceDescriptor } from '../../src/sys/files/descriptor.ts'
 import { descriptorPath } from '../../src/sys/plain/proc.ts'
 import { HOST_NUMBERS } from '../stored/inode-numbers.ts'
 import type { Ref } from '../stored/layer-flags.ts'
+
+const NANO = 1_000_000_000n
 
 const { O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants
 
@@ -24,9 +26,11 @@ export interface HostFilesOptions {
 }
 
 const OPEN_DIRECTORIES = 64
+/** Refs below this are inode numbers of the file system of the root. Others are counted from here as they are met. */
+const MET = 2 ** 32
 
 /**
- * The inodes of a host directory tree, numbered as they are met, and the descriptors to get at them. Every path is
+ * The inodes of a host directory tree, and the descriptors to get at them. Every path is
  * `<descriptor of the directory>/<name>` (`descriptorPath`): depth does not matter, and no path is walked that somebody could bend.
  *
  * A data descriptor is given to others (`ExtentSink.file`) who do not say when they are done. The rule: it is open
@@ -36,8 +40,10 @@ const OPEN_DIRECTORIES = 64
  */
 export class HostFiles {
   readonly #label: string
-  readonly #inodes: HostInode[] = []
-  readonly #refs = new Map<string, Ref>()
+  /** What was met. */
+  readonly #inodes = new Map<Ref, HostInode>()
+  /** Refs of what has no number that could be one. */
+  readonly #counted = new Map<string, Ref>()
   readonly #rootFd: number
   readonly #directories = new Map<Ref, number>()
   readonly #files = new Map<Ref, number>()
@@ -52,7 +58,8 @@ export class HostFiles {
     this.#openFiles = options.openFiles ?? 256
     this.#rootFd = withFsError(this.#label, () => openSync(path, O_PATH | O_DIRECTORY))
     const stats = fstatSync(this.#rootFd, { bigint: true })
-    this.ref(stats, 0, '')
+    this.#inodes.set(0, { dev: stats.dev, ino: stats.ino, parent: 0, name: '' })
+    this.#seen = { ref: 0, stats }
   }
 
   close(): void {
@@ -63,17 +70,37 @@ export class HostFiles {
     closeSync(this.#rootFd)
   }
 
-  /** Number of an inode, given at its first sight; hard links share it. */
+  /** The ref of an inode that is met; hard links share it. 0 is the root. */
   ref(stats: BigIntStats, parent: Ref, name: Name): Ref {
-    const key = `${stats.dev}:${stats.ino}`
-    let ref = this.#refs.get(key)
-    if (ref === undefined) {
-      ref = this.#inodes.length
-      this.#inodes.push({ dev: stats.dev, ino: stats.ino, parent, name })
-      this.#refs.set(key, ref)
-    }
+    const { dev, ino } = stats
+    const ref = this.#refOf(dev, ino)
+    if (!this.#inodes.has(ref)) this.#inodes.set(ref, { dev, ino, parent, name })
     this.#seen = { ref, stats }
     return ref
+  }
+
+  #refOf(dev: bigint, ino: bigint): Ref {
+    const root = this.#inode(0)
+    if (dev === root.dev) {
+      if (ino === root.ino) return 0
+      if (ino > 0n && ino < MET) return Number(ino)
+    }
+    const key = `${dev}:${ino}`
+    const ref = this.#counted.get(key) ?? MET + 1 + this.#counted.size
+    this.#counted.set(key, ref)
+    return ref
+  }
+
+  /**
+   * The time of its birth stands for the generation that its file system gives an inode: one that has the number of another
+   * was born later. @throws FsError as `stats`
+   */
+  generation(ref: Ref): number | undefined {
+    if (ref >= MET) return undefined
+    const { birthtimeNs } = this.stats(ref)
+    return birthtimeNs > 0n
+      ? fingerprint([Number(birthtimeNs / NANO), Number(birthtimeNs % NANO)])
+      : undefined
   }
 
   /** The file system of the root, as `new_encode_dev` packs it. */
@@ -87,7 +114,9 @@ export class HostFiles {
    */
   number(ref: Ref): number {
     const { dev, ino } = this.#inode(ref)
-    return dev === this.#inode(0).dev && ino > 0n && ino < HOST_NUMBERS ? Number(ino) : HOST_NUMBERS + ref
+    return dev === this.#inode(0).dev && ino > 0n && ino < HOST_NUMBERS
+      ? Number(ino)
+      : HOST_NUMBERS + (ref % MET)
   }
 
   /** @throws FsError ENOENT; ESTALE for a number that was never given or whose file was replaced */
@@ -185,7 +214,7 @@ export class HostFiles {
   }
 
   #inode(ref: Ref): HostInode {
-    const inode = this.#inodes[ref]
+    const inode = this.#inodes.get(ref)
     if (inode === undefined) throw new FsError('ESTALE', `layer ${this.#label}: inode ${ref} was never met`)
     return inode
   }

@@ -28,6 +28,10 @@ export class MergedDirectories {
     return this.#records.size
   }
 
+  has(node: NodeId): boolean {
+    return this.#records.has(node)
+  }
+
   /** @throws FsError ESTALE for a directory that was forgotten or never looked up */
   get(node: NodeId): MergedDirectory {
     const record = this.#records.get(node)

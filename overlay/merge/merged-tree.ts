@@ -31,6 +31,7 @@ import { NodeIds } from './node-ids.ts'
 import { ParkedCursors } from './parked-cursors.ts'
 import { rootDirectory } from './root.ts'
 import { presentStat, sumStatFs } from './stat.ts'
+import { type Walked, Whereabouts } from './whereabouts.ts'
 
 /** What a merge shows of its layers, and how much memory it takes. */
 export interface MergedTreeOptions {
@@ -59,12 +60,15 @@ const WHOLE_FILES = 4096
  * one layer, or of hundreds; the same layer may stand in it twice. State is kept only for merged directories that
  * the kernel knows; node ids and inode numbers are the same at every mount of the same layers.
  */
-export class MergedTree implements FileSystem {
+export class MergedTree implements FileSystem, Walked {
   readonly #stack: Stack
   readonly #ids: NodeIds
   readonly #root: Directory
   readonly #merged = new MergedDirectories((node) => this.#parked.forget(node))
   readonly #parked = new ParkedCursors()
+  readonly #whereabouts = new Whereabouts(this)
+  /** Of nodes whose id may be another file's at the next mount. */
+  readonly #generationOfMount = Math.floor(Math.random() * 2 ** 32)
   /** Numbers of copies that earlier mounts made in a layer, once they are met. */
   readonly #copies = new Map<NodeId, number>()
   readonly #whole = new LruCache<NodeId, true>(WHOLE_FILES)
@@ -95,8 +99,8 @@ export class MergedTree implements FileSystem {
   }
 
   lookup(parent: NodeId, name: Name): Entry | undefined {
-    if (name === '.') return this.#again(parent)
-    if (name === '..') return this.#again(this.#parentOf(parent))
+    if (name === '.') return this.#whereabouts.find(parent)
+    if (name === '..') return this.#parentEntry(parent)
     if (name.length > NAME_MAX) throw new FsError('ENAMETOOLONG', `name of ${name.length} bytes`)
     const stored = escapedFileName(name)
     const found = this.#directory(parent).lookup(stored)
@@ -207,24 +211,33 @@ export class MergedTree implements FileSystem {
     return isMerge(this.#place(node).directory)
   }
 
-  /** @throws FsError ESTALE where a directory of one layer is asked: nothing is remembered of how it was reached */
-  #parentOf(node: NodeId): NodeId {
-    if (node === ROOT_NODE_ID) return ROOT_NODE_ID
-    if (this.#isMerged(node)) return this.#merged.get(node).parent
-    const part = this.#part(node)
-    const layer = this.#layer(part)
-    const code = isDirectory(layer.stat(part.ref).mode) ? 'ESTALE' : 'ENOTDIR'
-    throw new FsError(code, `layer ${layer.label}: parent of inode ${part.ref} is not known`)
+  /** Nothing is remembered of how a file, or a directory of one layer, was reached. */
+  isKnown(node: NodeId): boolean {
+    return node === ROOT_NODE_ID || this.#merged.has(node)
   }
 
-  /** One more lookup of a node that is known already. */
-  #again(node: NodeId): Entry {
+  mayExist(node: NodeId): boolean {
+    return node === ROOT_NODE_ID || this.#ids.has(node)
+  }
+
+  /** See `Walked`. */
+  again(node: NodeId): Entry {
     const stat = this.getattr(node)
-    if (!isDirectory(stat.mode)) throw new FsError('ENOTDIR', `node ${node}: mode 0${stat.mode.toString(8)}`)
-    if (node !== ROOT_NODE_ID && this.#isMerged(node)) {
-      this.#merged.retainAgain(node)
-    }
-    return { nodeId: node, stat }
+    if (node === ROOT_NODE_ID) return { nodeId: node, stat }
+    if (this.#isMerged(node)) this.#merged.retainAgain(node)
+    return { nodeId: node, stat, generation: this.#generation(this.#part(node)) }
+  }
+
+  #parentEntry(node: NodeId): Entry {
+    if (node === ROOT_NODE_ID) return this.again(node)
+    if (this.isKnown(node)) return this.again(this.#merged.get(node).parent)
+    const { mode } = this.getattr(node)
+    if (!isDirectory(mode)) throw new FsError('ENOTDIR', `node ${node}: mode 0${mode.toString(8)}`)
+    return this.#whereabouts.findParent(node)
+  }
+
+  #generation({ layer, ref }: Part): number {
+    return this.#ids.generation(layer, ref) ?? this.#generationOfMount
   }
 
   #retain(node: NodeId, merged: Directory | undefined, parent: NodeId, name: Name): void {
@@ -240,7 +253,8 @@ export class MergedTree implements FileSystem {
     if (isRegular(stat.mode)) this.#assertWhole(nodeId, top)
     const number = numberOf(this.#stack, found)
     if (found.original !== undefined) this.#copies.set(nodeId, number)
-    return { nodeId, stat: this.#present(number, stat, merged !== undefined) }
+    const generation = this.#generation(top)
+    return { nodeId, stat: this.#present(number, stat, merged !== undefined), generation }
   }
 
   /** The number to show for a node. @param stat of its part. @param directory see `Place` */

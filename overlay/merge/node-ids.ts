@@ -1,4 +1,4 @@
-import { FsError, type NodeId } from '../../src/base/index.ts'
+import { FsError, fingerprint, type NodeId } from '../../src/base/index.ts'
 import type { Layer, Ref } from '../stored/layer-flags.ts'
 
 /** Ids below this are left for the root and for whatever the protocol may reserve one day. */
@@ -20,6 +20,8 @@ export class NodeIds {
   readonly #layers: readonly Layer[]
   /** `#bases[i]` is where layer i begins; one more entry for the end. */
   readonly #bases: readonly number[]
+  /** Of each layer: what its place adds to generations. */
+  readonly #places: readonly number[]
 
   /** @throws FsError EOVERFLOW where the layers together need more than 2^53 ids; EINVAL for a senseless span */
   constructor(layers: readonly Layer[]) {
@@ -37,6 +39,7 @@ export class NodeIds {
     }
     this.#layers = layers
     this.#bases = bases
+    this.#places = bases.map((begin) => fingerprint([begin]))
   }
 
   /** The first id above those of all layers. */
@@ -55,14 +58,27 @@ export class NodeIds {
     return base + ref * 2 + (merged ? 1 : 0)
   }
 
+  /**
+   * The generation that goes with the id of an inode: it differs where another layer, or another file, may have the id at a
+   * later mount.
+   * @returns undefined where the id tells nothing beyond this mount
+   */
+  generation(layer: number, ref: Ref): number | undefined {
+    const own = this.#layers[layer]?.generation?.(ref)
+    return own === undefined ? undefined : (own ^ (this.#places[layer] ?? 0)) >>> 0
+  }
+
+  /** Whether a layer has the id. */
+  has(id: NodeId): boolean {
+    return Number.isSafeInteger(id) && id >= FIRST_NODE_ID && id < this.end
+  }
+
   /** @throws FsError ESTALE for an id that no layer has */
   decode(id: NodeId): DecodedNodeId {
     const bases = this.#bases
     let low = 0
     let high = bases.length - 1
-    if (!Number.isSafeInteger(id) || id < FIRST_NODE_ID || id >= (bases[high] ?? 0)) {
-      throw new FsError('ESTALE', `node ${id}: no layer has this id`)
-    }
+    if (!this.has(id)) throw new FsError('ESTALE', `node ${id}: no layer has this id`)
     // Invariant: bases[low] <= id < bases[high].
     while (high - low > 1) {
       const middle = (low + high) >>> 1

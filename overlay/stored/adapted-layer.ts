@@ -117,6 +117,10 @@ class AdaptedLayer implements Layer {
     return layerFlags(this.#layer, ref, form)
   }
 
+  generation(ref: Ref): number | undefined {
+    return this.#layer.generation?.(ref)
+  }
+
   following(ref: Ref): Ref | undefined {
     return this.#layer.following?.(ref)
   }

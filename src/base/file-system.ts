@@ -19,6 +19,11 @@ export const ROOT_NODE_ID: NodeId = 1
 export interface Entry {
   readonly nodeId: NodeId
   readonly stat: Stat
+  /**
+   * With the node id it tells a file from all others that a mount of the same tree shows, now or later: both together are
+   * the handle of name_to_handle_at(2). 32 bits; 0 where absent. The same as long as the kernel knows the node.
+   */
+  readonly generation?: number
 }
 
 /** Receives directory entries; returns false when it has no room, and then has not taken the entry. */

@@ -98,8 +98,31 @@ export interface Layer {
   seek(ref: Ref, offset: number, whence: Whence): number
   /** What statfs(2) would tell of the layer alone. */
   statfs(): StatFs
+  /**
+   * A number of 32 bits that another file which has this ref at a later mount does not have; undefined where nothing tells
+   * the two apart.
+   */
+  generation?(ref: Ref): number | undefined
   /** Flags as chattr(1) sets them; absent where a layer of this kind has none. @throws ENOTTY, EOPNOTSUPP */
   inodeFlags?(ref: Ref, form: FlagsForm): Uint8Array
   /** The regular file stored after this one, a hint for prefetch; undefined where there is none or none near. */
   following?(ref: Ref): Ref | undefined
+}
+
+/**
+ * A number of 32 bits that differs for other values, but for one case of 2^32: for `Layer.generation`. No secret: who
+ * tries finds two values with the same number.
+ */
+export function fingerprint(values: Iterable<number>): number {
+  let hash = 0x811c9dc5
+  const mix = (word: number) => {
+    hash = Math.imul(hash ^ word, 0x85ebca6b)
+    hash ^= hash >>> 13
+  }
+  for (const value of values) {
+    mix((value % 2 ** 32) | 0)
+    mix(Math.floor(value / 2 ** 32) | 0)
+  }
+  hash = Math.imul(hash ^ (hash >>> 16), 0xc2b2ae35)
+  return (hash ^ (hash >>> 16)) >>> 0
 }

@@ -25,7 +25,7 @@ export class DirentPacker implements DirectorySink {
     if (reply.length + size > this.#capacity) return false
     if (this.plus) {
       if (entry === undefined) reply.zeros(ENTRY_OUT_SIZE)
-      else encodeEntry(reply, entry.nodeId, entry.stat)
+      else encodeEntry(reply, entry)
     }
     reply.inode(ino)
     reply.u64(cookie)

@@ -1,5 +1,6 @@
 import {
   type AnswerBuffer,
+  type Entry,
   ERRNO,
   type ErrnoCode,
   majorOf,
@@ -146,16 +147,17 @@ export function encodeAttr(reply: Reply, stat: Stat): void {
   reply.u32(0)
 }
 
-/** `struct fuse_entry_out`, 128 bytes. Without `stat` it is a cached negative entry (nodeid 0). */
-export function encodeEntry(reply: Reply, nodeId: number, stat: Stat | undefined): void {
-  reply.u64(nodeId)
-  reply.u64(0)
+/** `struct fuse_entry_out`, 128 bytes. Without an entry it is a cached negative one (nodeid 0). */
+export function encodeEntry(reply: Reply, entry: Entry | undefined): void {
+  reply.u64(entry?.nodeId ?? 0)
+  reply.u32(entry?.generation ?? 0)
+  reply.u32(0)
   reply.u64(FOREVER_SECONDS)
-  reply.u64(stat === undefined ? 0 : FOREVER_SECONDS)
+  reply.u64(entry === undefined ? 0 : FOREVER_SECONDS)
   reply.u32(0)
   reply.u32(0)
-  if (stat === undefined) reply.zeros(ATTR_SIZE)
-  else encodeAttr(reply, stat)
+  if (entry === undefined) reply.zeros(ATTR_SIZE)
+  else encodeAttr(reply, entry.stat)
 }
 
 /** `struct fuse_attr_out`, 104 bytes. */

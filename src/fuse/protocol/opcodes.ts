@@ -32,7 +32,7 @@ const readDirectory =
 
 const lookup = row('LOOKUP', onlyName, ({ fileSystem }, { nodeId }, reply, name) => {
   const entry = fileSystem.lookup(nodeId, name)
-  encodeEntry(reply, entry?.nodeId ?? 0, entry?.stat)
+  encodeEntry(reply, entry)
   return 'reply'
 })
 

@@ -55,7 +55,7 @@ function changes<Args>(
 }
 
 function replyEntry(reply: Reply, entry: Entry): Outcome {
-  encodeEntry(reply, entry.nodeId, entry.stat)
+  encodeEntry(reply, entry)
   return 'reply'
 }
 

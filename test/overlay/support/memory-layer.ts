@@ -174,6 +174,11 @@ export class MemoryLayer implements Layer {
     return whence === 'data' ? offset : length
   }
 
+  /** The layer is the same whenever it is made. */
+  generation(): number {
+    return 7
+  }
+
   statfs(): StatFs {
     const blocks = 10
     const files = this.#nodes.length
