@@ -4,6 +4,7 @@ import {
   FsError,
   LruCache,
   Postponed,
+  type SourceId,
   type Whence,
 } from '../src/base/index.ts'
 import {
@@ -32,7 +33,7 @@ export interface FileContext {
   readonly blockSize: number
   readonly limits: DataLimits
   /** BlockRef.source of the image. */
-  readonly sourceId: number
+  readonly sourceId: SourceId
   /** Called by long walks where they can go on later. @throws Postponed */
   readonly pause: () => void
 }

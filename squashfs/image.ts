@@ -6,6 +6,7 @@ import {
   FsError,
   fingerprint,
   type Layer,
+  type SourceId,
   type Stat,
   type StatFs,
   type Whence,
@@ -39,7 +40,7 @@ import { openTables, type Tables } from './tables.ts'
 export interface SquashfsOptions {
   readonly source: ByteSource
   /** `BlockRef.source` of the blocks that `extents` describes. */
-  readonly sourceId: number
+  readonly sourceId: SourceId
   /** Digest or path, for messages. */
   readonly label: string
   /** The codec of the image's compressor, or how to open it (`openCodec`). */

@@ -1,4 +1,5 @@
 import {
+  type Cookie,
   type DirectorySink,
   DT_DIR,
   FsError,
@@ -37,7 +38,7 @@ export function listShown(sink: DirectorySink, list: (sink: DirectorySink) => vo
 }
 
 /** Gives `.` and `..` to the sink, as far as they come after the cookie. @returns false where it has no more room */
-export function listDots(sink: DirectorySink, cookie: number, self: number, parent: () => number): boolean {
+export function listDots(sink: DirectorySink, cookie: Cookie, self: number, parent: () => number): boolean {
   if (cookie < COOKIE_SELF && !sink.add('.', self, DT_DIR, COOKIE_SELF, undefined)) return false
   return cookie >= COOKIE_PARENT || sink.add('..', parent(), DT_DIR, COOKIE_PARENT, undefined)
 }
@@ -52,7 +53,7 @@ export type AddName = (
   top: number,
   shown: LayerEntry,
   found: Found | undefined,
-  cookie: number,
+  cookie: Cookie,
 ) => boolean
 
 /**
@@ -62,7 +63,7 @@ export type AddName = (
  * @param plus false where the names will do: then nothing is resolved beyond them
  * @throws FsError EIO, ENOTDIR
  */
-export function listSingle(directory: Directory, cookie: number, plus: boolean, add: AddName): void {
+export function listSingle(directory: Directory, cookie: Cookie, plus: boolean, add: AddName): void {
   const part = directory.top
   // Positions begin at 0 and cookie 2 is taken by `..`, so the cookie of a position is 3 more.
   const start = cookie <= COOKIE_PARENT ? 0 : cookie - COOKIE_PARENT - 1
@@ -90,7 +91,7 @@ export function listSingle(directory: Directory, cookie: number, plus: boolean, 
  */
 export function listMerged(
   directory: Directory,
-  cookie: number,
+  cookie: Cookie,
   plus: boolean,
   add: AddName,
   node: NodeId,

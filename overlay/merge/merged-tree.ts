@@ -1,5 +1,6 @@
 import {
   type AttributeKinds,
+  type Cookie,
   type DirectorySink,
   type Entry,
   type ExtentSink,
@@ -126,7 +127,7 @@ export class MergedTree implements FileSystem, Walked {
     return this.#layer(part).readlink(part.ref)
   }
 
-  readdir(node: NodeId, cookie: number, sink: DirectorySink): void {
+  readdir(node: NodeId, cookie: Cookie, sink: DirectorySink): void {
     const directory = this.#directory(node)
     listShown(sink, (shown) => {
       if (cookie < COOKIE_PARENT && !this.#listDots(node, cookie, shown)) return
@@ -281,7 +282,7 @@ export class MergedTree implements FileSystem, Walked {
     this.#whole.set(node, true, 1)
   }
 
-  #listDots(node: NodeId, cookie: number, sink: DirectorySink): boolean {
+  #listDots(node: NodeId, cookie: Cookie, sink: DirectorySink): boolean {
     const self = this.getattr(node)
     if (!isDirectory(self.mode)) throw new FsError('ENOTDIR', `node ${node}: mode 0${self.mode.toString(8)}`)
     return listDots(sink, cookie, self.ino, () => this.#parentIno(node, self.ino))
@@ -300,7 +301,7 @@ export class MergedTree implements FileSystem, Walked {
       top: number,
       shown: LayerEntry,
       found: Found | undefined,
-      cookie: number,
+      cookie: Cookie,
     ): boolean => {
       const ino =
         found === undefined ? this.#stack.inodes.ofLayer(top, shown.ino) : numberOf(this.#stack, found)

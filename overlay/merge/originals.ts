@@ -1,4 +1,4 @@
-import { DT_DIR, FsError } from '../../src/base/index.ts'
+import { DT_DIR, FsError, type InodeNumber } from '../../src/base/index.ts'
 import { HOST_NUMBERS, type InodeNumbers } from '../stored/inode-numbers.ts'
 import { claimedNumber } from '../stored/number-record.ts'
 import type { Candidate, Parts } from './parts.ts'
@@ -7,7 +7,7 @@ import type { Candidate, Parts } from './parts.ts'
 export interface Numbered {
   /** Index of the layer, bottom 0. */
   readonly layer: number
-  readonly ino: number
+  readonly ino: InodeNumber
 }
 
 /**

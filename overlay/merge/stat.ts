@@ -1,4 +1,4 @@
-import { isDirectory, type Stat, type StatFs } from '../../src/base/index.ts'
+import { type InodeNumber, isDirectory, type Stat, type StatFs } from '../../src/base/index.ts'
 import type { Layer } from '../stored/layer-flags.ts'
 import { type OwnerRule, shownId } from '../stored/owner.ts'
 
@@ -7,7 +7,7 @@ import { type OwnerRule, shownId } from '../stored/owner.ts'
  * that is also what tells find(1) not to count (fs/overlayfs/inode.c:ovl_getattr).
  * @param ino number to show
  */
-export function presentStat(stat: Stat, ino: number, merged: boolean, owner: OwnerRule): Stat {
+export function presentStat(stat: Stat, ino: InodeNumber, merged: boolean, owner: OwnerRule): Stat {
   return {
     ...stat,
     ino,

@@ -1,3 +1,4 @@
+import type { InodeNumber } from '../../src/base/index.ts'
 import { NARROW, SPILL } from './inode-numbers.ts'
 
 /** Numbers that can be handed out: fewer than a Map can hold. */
@@ -21,7 +22,7 @@ export class NarrowInodes {
   }
 
   /** @returns the number that is shown for `ino` and for no other one */
-  shown(ino: number): number {
+  shown(ino: InodeNumber): number {
     if (ino < FIRST) return ino
     const place = this.#met.get(ino) ?? this.#met.size
     if (place < this.#count) {

@@ -1,5 +1,6 @@
 import {
   direntType,
+  type InodeNumber,
   S_IFBLK,
   S_IFCHR,
   S_IFDIR,
@@ -16,7 +17,7 @@ export const DIRENT_TYPES = [S_IFDIR, S_IFREG, S_IFLNK, S_IFBLK, S_IFCHR, S_IFIF
 export interface DirectoryEntry {
   readonly name: string
   readonly ref: number
-  readonly ino: number
+  readonly ino: InodeNumber
   readonly type: number
   /** Set where a greater name was met before, so that this one may have stood before that: `lookup` tells. */
   readonly unsorted?: true

@@ -2,6 +2,7 @@ import type { Piece } from './byte-source.ts'
 import type { FsError } from './errno.ts'
 import type { ExtentSink } from './extent.ts'
 import type { SyncKind } from './file-system.ts'
+import type { SourceId } from './id.ts'
 
 /** What is left of a piece of work: more to do here, something to wait for that another thread does, or nothing. */
 export type Progress = 'more' | 'waiting' | 'done'
@@ -158,7 +159,7 @@ export interface Fetcher {
    * @param position byte position in its file
    * @param length bytes that must be read
    */
-  fetch(source: number, position: number, length: number): Fetch
+  fetch(source: SourceId, position: number, length: number): Fetch
 }
 
 /** Waits until all parts have ended, also failed ones: only then may the descriptor be closed. */

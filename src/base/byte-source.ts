@@ -1,4 +1,5 @@
 import { FsError } from './errno.ts'
+import type { SourceId } from './id.ts'
 
 /**
  * Bytes that can be read by position: a file, a file behind dm-verity, memory in tests. Image formats and transforms
@@ -42,7 +43,7 @@ export function checkRange(source: ByteSource, position: number, length: number)
 /** Bytes of an image as they lie there, below all transforms. */
 export interface Piece {
   /** Index of the image among those of the mount. */
-  readonly source: number
+  readonly source: SourceId
   /** Byte position in the image's file. */
   readonly position: number
   /** Bytes that were asked for. */
@@ -54,7 +55,7 @@ export interface Piece {
 /** The piece that answers a read. A failure stands for reads from the same place that need no less. */
 export function pieceFor(
   pieces: Iterable<Piece>,
-  source: number,
+  source: SourceId,
   position: number,
   length: number,
 ): Piece | undefined {

@@ -1,4 +1,4 @@
-import type { NodeId } from './file-system.ts'
+import type { NodeId } from './id.ts'
 
 /** Largest READ, bytes: 256 pages, the most that a kernel allows without a sysctl. */
 export const MAX_READ = 1 << 20

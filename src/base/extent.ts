@@ -1,4 +1,5 @@
 import { FsError } from './errno.ts'
+import type { SourceId } from './id.ts'
 import { LruCache } from './lru.ts'
 
 /** Most bytes that a block of the cache may decode to, whatever the kind of its image: the size of the largest slot. */
@@ -12,8 +13,7 @@ export const MAX_BLOCK_SIZE = 1 << 20
  * `position` and `storedSize`, each with its own `kindBits` and at most that size (see `BlockReader`).
  */
 export interface BlockRef {
-  /** Index of the image among the sources of the mount; chosen by the molecule when it opens the layers. */
-  readonly source: number
+  readonly source: SourceId
   /** Byte position in the image. Together with `source` and `kindBits` it identifies the block. */
   readonly position: number
   /** Bytes on disk. */
@@ -55,12 +55,12 @@ export interface BlockStore {
   /** Whether `readBlock` would not have to wait for a disk; a thread that must not wait asks. Absent: not known. */
   isAtHand?(block: BlockRef): boolean
   /** Begins to read what will be asked for soon, without waiting for it. @param length bytes of the image, from `position` */
-  willNeed?(source: number, position: number, length: number): void
+  willNeed?(source: SourceId, position: number, length: number): void
   /**
    * Reads bytes of an image as they lie in its file, unverified: for a thread that reads and verifies them again in memory.
    * @throws FsError EIO
    */
-  readRaw?(source: number, position: number, target: Uint8Array): void
+  readRaw?(source: SourceId, position: number, target: Uint8Array): void
 }
 
 /** Two blocks with the same key are the same block. */

@@ -1,4 +1,5 @@
 import type { ExtentSink } from './extent.ts'
+import type { Cookie, InodeNumber, NodeId } from './id.ts'
 import type { Stat, StatFs } from './stat.ts'
 
 /**
@@ -6,12 +7,6 @@ import type { Stat, StatFs } from './stat.ts'
  * `buffer.toString('latin1')`. Names are bytes, often not UTF-8; this form is exact, and compares in byte order.
  */
 export type Name = string
-
-/**
- * Names a node in the kernel protocol. A safe integer; `ROOT_NODE_ID` is the root. In read-only mounts it is
- * derived from layer and inode reference, so that a restarted server gives the same ids.
- */
-export type NodeId = number
 
 /** FUSE_ROOT_ID (include/uapi/linux/fuse.h). */
 export const ROOT_NODE_ID: NodeId = 1
@@ -36,7 +31,7 @@ export interface DirectorySink {
    * @param cookie where to go on after this entry; never 0
    * @param entry given only where `plus`; absent for `.` and `..`. Taking it counts as one lookup of the node.
    */
-  add(name: Name, ino: number, type: number, cookie: number, entry: Entry | undefined): boolean
+  add(name: Name, ino: InodeNumber, type: number, cookie: Cookie, entry: Entry | undefined): boolean
 }
 
 /** Two ways to say what chattr(1) changes: FS_IOC_GETFLAGS, 4 bytes, and `struct fsxattr`, 28 bytes (linux/fs.h). */
@@ -57,8 +52,33 @@ export type AttributeKinds = 'none' | 'no-acls' | 'all'
 export type Whence = 'data' | 'hole'
 
 /**
- * What the FUSE server serves. Synchronous: it is called on the dispatcher thread, which owns its state.
- * Every method throws FsError with the errno to answer; `EIO` for damage, `ESTALE` for an unknown node.
+ * The tree that the users of a mount see, whatever it is made of. `MergedTree` merges layers, `WritableTree` puts an upper
+ * above them (overlay/); src/fuse/ turns the requests of the kernel into calls of these methods. `WritableFileSystem` adds
+ * the methods that change something.
+ *
+ * **Who calls, on which thread.** The dispatcher thread, or the main thread with the optional driver; never two threads.
+ * It handles one request after the other, so an implementation needs no locks and keeps its state in plain objects. While
+ * a method runs nobody else is answered. So a method does not wait for a disk that holds an image, and no walk in it
+ * takes longer than a slice: a layer throws `Postponed`, the method lets it pass, and the dispatcher calls the method
+ * again from its start once the bytes are there (docs/adr/0024). A method that looks something up may run many times for
+ * one request, and gives the same answer each time. What a method may do before it lets `Postponed` pass is stated at
+ * `Postponed`.
+ *
+ * **Nodes.** The kernel knows a file by its node id. An id becomes known with the `Entry` that `lookup` returns or a
+ * READDIRPLUS sink takes; each of them is one lookup. It stays known until `forget` has taken back as many. Until then the
+ * kernel may ask for it at any time, also when its last name is gone, and never means another file. The root is always
+ * known.
+ *
+ * **What may be kept.** The caller reads a result before its next call and does not change it, so a method may return an
+ * object that it keeps. A sink is valid during the call that it was given to. Bytes that a caller passes in are copied
+ * where they are needed longer. Data of files never pass through here: `read` describes where they lie, and the data path
+ * fetches, verifies and decodes them.
+ *
+ * **After an error.** An `FsError` is the answer to the request: its errno goes to the kernel, its message to the log. `EIO`
+ * stands for damage and for a disk that fails, never ENOENT; `ESTALE` for a node that is not known. A failed method has
+ * changed nothing, and the same call may succeed later. `readdir` is the exception: names that a sink has taken must reach
+ * the kernel, so after the first of them it ends without an error, and meets the error at the next call. Any other
+ * exception is a bug: the request is answered with EIO, the log gets the stack, and the mount goes on.
  */
 export interface FileSystem {
   readonly attributes: AttributeKinds
@@ -75,7 +95,7 @@ export interface FileSystem {
    * the directory ends. Cookies are stable for the life of the mount.
    * @throws ENOTDIR, EIO
    */
-  readdir(node: NodeId, cookie: number, sink: DirectorySink): void
+  readdir(node: NodeId, cookie: Cookie, sink: DirectorySink): void
   /** What statfs(2) tells of the mount. */
   statfs(): StatFs
   /** @returns undefined where there is no such attribute (ENODATA) */

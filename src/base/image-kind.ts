@@ -1,5 +1,6 @@
 import type { ByteSource } from './byte-source.ts'
 import type { BlockRef } from './extent.ts'
+import type { SourceId } from './id.ts'
 import type { Layer } from './layer.ts'
 
 /**
@@ -59,7 +60,7 @@ export interface SessionOptions {
 export interface OpenOptions {
   readonly source: ByteSource
   /** `BlockRef.source` of the blocks that the layer describes. */
-  readonly sourceId: number
+  readonly sourceId: SourceId
   /** Digest or path, for messages. */
   readonly label: string
   readonly detail: string

@@ -1,12 +1,7 @@
 import type { ExtentSink } from './extent.ts'
 import type { AttributeKinds, FlagsForm, Name, Whence } from './file-system.ts'
+import type { InodeNumber, Ref } from './id.ts'
 import type { Stat, StatFs } from './stat.ts'
-
-/**
- * Identifies an inode within its layer: a safe integer, 0 ≤ ref < `refSpan` of the layer, the same at every
- * mount. For squashfs it is the inode reference; two hard links have the same ref.
- */
-export type Ref = number
 
 /**
  * Where the inode numbers of a layer come from. `count`: the layer has its own, below 2^32, and those of a well-made one
@@ -36,7 +31,7 @@ export interface LayerEntry {
   readonly name: Name
   readonly ref: Ref
   /** Inode number within the layer, see `Layer.inodes`. */
-  readonly ino: number
+  readonly ino: InodeNumber
   /** DT_* of the entry (`direntType`). */
   readonly type: number
   /** Set in a listing out of order, where another entry of this name may come first: `lookup` tells. */
@@ -52,9 +47,29 @@ export interface DirectoryCursor {
 }
 
 /**
- * One read-only directory tree: a squashfs image or a host directory. Attributes, names and extended
- * attributes come out as stored; all rules of merging live in this folder, none in a layer.
- * Every method throws FsError: EIO for damage, and the errno named at the method.
+ * One read-only directory tree, as one image or one directory of this machine holds it. `SquashfsImage` and
+ * `HostDirectory` implement it; the overlay merges any number of them. An image kind makes layers of its images
+ * (`KindSession.openLayer`).
+ *
+ * Attributes, names and extended attributes come out as they are stored. What they mean in a merge (whiteouts, opaque
+ * directories, redirects, owners to show) is decided in overlay/ alone, and `marks` says which of them the format has.
+ *
+ * **Who calls, on which thread.** The thread that opened the layer: the dispatcher, or a thread that verifies or lists an
+ * image. Calls are synchronous and come one after the other. On the dispatcher a layer reads through a `ByteSource` that
+ * throws `Postponed` for bytes that are not at hand, and calls `OpenOptions.pause` in long walks, which may throw it too.
+ * A layer lets it pass. The same call comes again later, and must get further each time: decoded blocks stay in a cache,
+ * and a long walk goes on where it was.
+ *
+ * **Refs.** A ref names an inode of this layer, in this mount and the next one. It stays valid for the life of the layer:
+ * nobody says when it is not used any more. A caller may pass any number below `refSpan`, such as one that the kernel made
+ * up. A layer checks it and throws EIO, or describes some inode of its own image, and never reads outside of it.
+ *
+ * **What may be kept.** The caller keeps results as long as it wants and does not change them; a layer may return the same
+ * object again. Cursors belong to the caller, need no end, and must stand any number of others beside them.
+ *
+ * **After an error.** An `FsError` tells the errno: EIO for damage, or the one that is named at the method. The layer is as
+ * it was, other inodes can still be read, and a cursor that threw an `FsError` is not used again. Every size, count and offset from
+ * the image is checked before it is used, and memory is bounded whatever the image says.
  */
 export interface Layer {
   /** Digest or path, for messages. */

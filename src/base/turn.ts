@@ -1,5 +1,6 @@
 import { mayPostpone, ReadPostponed, type Steps, Work } from './background.ts'
 import { type Piece, pieceFor } from './byte-source.ts'
+import type { SourceId } from './id.ts'
 
 /** Pieces that one request keeps. Older ones were used long ago: walks go on from where they came to. */
 const PIECES_MAX = 64
@@ -19,12 +20,12 @@ export class Baggage {
     if (oldest !== undefined) this.#dropped.add(`${oldest.source}:${oldest.position}`)
   }
 
-  find(source: number, position: number, length: number): Piece | undefined {
+  find(source: SourceId, position: number, length: number): Piece | undefined {
     return pieceFor(this.#pieces, source, position, length)
   }
 
   /** Whether a piece from there was brought once and had to make room: whoever wants it again reads it himself. */
-  wasDropped(source: number, position: number): boolean {
+  wasDropped(source: SourceId, position: number): boolean {
     return this.#dropped.has(`${source}:${position}`)
   }
 

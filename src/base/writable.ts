@@ -1,4 +1,5 @@
-import type { Entry, FileSystem, FlagsForm, Name, NodeId, XattrMode } from './file-system.ts'
+import type { Entry, FileSystem, FlagsForm, Name, XattrMode } from './file-system.ts'
+import type { NodeId } from './id.ts'
 import type { Stat } from './stat.ts'
 
 /** Who asks for a new file: it becomes the owner, and its umask holds unless a default ACL does. */

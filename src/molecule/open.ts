@@ -20,6 +20,7 @@ import {
   NO_MARKS,
   omitUndefined,
   type SessionOptions,
+  type SourceId,
   type Turn,
 } from '../base/index.ts'
 import { kindNamed } from '../kinds/kinds.ts'
@@ -52,7 +53,7 @@ export function openMolecule(spec: MoleculeSpec, watch?: ImageWatch, patience?: 
 }
 
 /** Gives the bytes of an image, verified where it has a root hash. */
-export type SourceOf = (image: ImageSpec, sourceId: number) => ByteSource
+export type SourceOf = (image: ImageSpec, sourceId: SourceId) => ByteSource
 
 function watchedSources(spec: MoleculeSpec, watch?: ImageWatch, patience?: Patience): SourceOf {
   return (image, sourceId) => {
@@ -192,12 +193,12 @@ export function openBlockStore(spec: MoleculeSpec, watch?: ImageWatch): BlockSto
   // Now as well, because opening asks for the file system below (`PageCacheProbe`): a dead disk would not answer later.
   const files = spec.images.map(({ source, label }) => openSource(source, label))
   const opened: (OpenBlocks | undefined)[] = spec.images.map(() => undefined)
-  const fileOf = (sourceId: number): ByteSource => {
+  const fileOf = (sourceId: SourceId): ByteSource => {
     const file = files[sourceId]
     if (file === undefined) throw new FsError('EIO', `block of unknown image ${sourceId}`)
     return file
   }
-  const blocksOf = (sourceId: number): OpenBlocks => {
+  const blocksOf = (sourceId: SourceId): OpenBlocks => {
     const present = opened[sourceId]
     if (present !== undefined) return present
     const image = spec.images[sourceId]

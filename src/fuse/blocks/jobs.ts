@@ -1,4 +1,4 @@
-import type { ReplyToken, SyncKind } from '../../base/index.ts'
+import type { ReplyToken, SourceId, SyncKind } from '../../base/index.ts'
 import type { SharedBuffers } from './shared-buffers.ts'
 
 /** Pieces of one job: 256 blocks of 4 KiB (the smallest block size) and a partial one at each end. */
@@ -44,7 +44,7 @@ export type JobKind = (typeof KINDS)[number]
 /** A piece of an image for the dispatcher. */
 export interface FetchJob {
   /** Index of the image. */
-  readonly source: number
+  readonly source: SourceId
   readonly position: number
   /** Bytes that must be read. */
   readonly length: number

@@ -1,11 +1,18 @@
-import { codeOfErrno, type Fetch, type Fetcher, FsError, type Piece } from '../../base/index.ts'
+import {
+  codeOfErrno,
+  type Fetch,
+  type Fetcher,
+  FsError,
+  type Piece,
+  type SourceId,
+} from '../../base/index.ts'
 import { fetchBuffer } from './fetch-jobs.ts'
 import { FETCH_SIZE, MAX_FETCHES } from './shared-buffers.ts'
 import type { WorkerPool } from './worker-pool.ts'
 
 /** What a worker is reading. */
 interface UnderWay {
-  readonly source: number
+  readonly source: SourceId
   readonly position: number
   readonly length: number
   readonly room: number
@@ -38,7 +45,7 @@ export class PooledFetcher implements Fetcher {
     return this.#ready
   }
 
-  fetch(source: number, position: number, length: number): Fetch {
+  fetch(source: SourceId, position: number, length: number): Fetch {
     if (length > FETCH_SIZE) throw new RangeError(`a piece of ${length} bytes`)
     let own: UnderWay | undefined
     return {
@@ -51,7 +58,7 @@ export class PooledFetcher implements Fetcher {
   }
 
   /** A piece on its way, for somebody else, in which this one lies. */
-  #joined(source: number, position: number, length: number): UnderWay | undefined {
+  #joined(source: SourceId, position: number, length: number): UnderWay | undefined {
     for (const one of this.#underWay) {
       if (one.source !== source || position < one.position) continue
       // Only what the other one must read is sure to come.
@@ -61,7 +68,7 @@ export class PooledFetcher implements Fetcher {
   }
 
   /** @returns undefined where too much is under way */
-  #begin(source: number, position: number, length: number): UnderWay | undefined {
+  #begin(source: SourceId, position: number, length: number): UnderWay | undefined {
     let ofSource = 0
     for (const one of this.#underWay) if (one.source === source) ofSource += 1
     if (ofSource >= this.#mostOfOne) return undefined

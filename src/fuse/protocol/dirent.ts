@@ -1,4 +1,4 @@
-import type { DirectorySink, Entry } from '../../base/index.ts'
+import type { Cookie, DirectorySink, Entry, InodeNumber } from '../../base/index.ts'
 import { DIRENT_SIZE, ENTRY_OUT_SIZE } from './abi.ts'
 import { encodeEntry, type Reply } from './encode.ts'
 
@@ -18,7 +18,7 @@ export class DirentPacker implements DirectorySink {
   }
 
   /** An entry without `Entry` in READDIRPLUS has node id 0: the kernel then looks it up by itself. */
-  add(name: string, ino: number, type: number, cookie: number, entry: Entry | undefined): boolean {
+  add(name: string, ino: InodeNumber, type: number, cookie: Cookie, entry: Entry | undefined): boolean {
     const reply = this.#reply
     const padding = -name.length & 7
     const size = (this.plus ? ENTRY_OUT_SIZE : 0) + DIRENT_SIZE + name.length + padding

@@ -3,6 +3,7 @@ import {
   type Entry,
   ERRNO,
   type ErrnoCode,
+  type InodeNumber,
   majorOf,
   minorOf,
   type ReplyToken,
@@ -21,14 +22,14 @@ export const FOREVER_SECONDS = 0x7fff_ffff
 export class Reply implements AnswerBuffer {
   readonly bytes: Buffer
   readonly #view: DataView
-  readonly #shownInode: (ino: number) => number
+  readonly #shownInode: (ino: InodeNumber) => number
   #position = OUT_HEADER_SIZE
 
   /**
    * @param capacity most payload bytes of any reply
    * @param shownInode the inode number to show for one of the file system
    */
-  constructor(capacity: number, shownInode = (ino: number) => ino) {
+  constructor(capacity: number, shownInode = (ino: InodeNumber) => ino) {
     this.#shownInode = shownInode
     this.bytes = Buffer.alloc(OUT_HEADER_SIZE + capacity)
     this.#view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.byteLength)
@@ -63,7 +64,7 @@ export class Reply implements AnswerBuffer {
     this.#view.setUint32(at + 4, Math.floor(value / 2 ** 32), true)
   }
 
-  inode(ino: number): void {
+  inode(ino: InodeNumber): void {
     this.u64(this.#shownInode(ino))
   }
 

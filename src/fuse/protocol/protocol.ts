@@ -4,6 +4,7 @@ import {
   type ErrnoCode,
   type FileSystem,
   FsError,
+  type InodeNumber,
   type Log,
   MAX_READ,
   outcomeOf,
@@ -43,7 +44,7 @@ export interface ProtocolOptions {
   /** Told which request is handled, where reads of layers may postpone it. */
   readonly turn?: Turn
   /** The inode number to show for one of the file system, the same for both each time. Default: that number. */
-  readonly shownInode?: (ino: number) => number
+  readonly shownInode?: (ino: InodeNumber) => number
   readonly log: Log
   /** `ino32` is done by `shownInode`. */
   readonly kernel?: Partial<KernelOptions>

@@ -63,7 +63,7 @@ test('a directory that damage shows within itself is walked once', () => {
     readdir: (node, cookie, sink) => {
       if (cookie > 0) return
       listings += 1
-      sink.add('self', node, DT_DIR, 1, { nodeId: node, stat })
+      sink.add('self', 7, DT_DIR, 1, { nodeId: node, stat })
       sink.add('sub', 50, DT_DIR, 2, { nodeId: 50, stat })
     },
   }
