@@ -33,6 +33,22 @@ export interface ByteSource {
   willNeed?(position: number, length: number): void
 }
 
+/**
+ * Further files of one image, each opened when it is first needed. They are numbered in the order in which the kind named
+ * them (`ImageKind.blobs`).
+ *
+ * Called by the thread that it was made for. The main thread opens the files, so a call may wait for it.
+ */
+export interface Blobs {
+  /**
+   * Fills the whole of `target` from `position` of a blob. May wait for the main thread and for a disk.
+   * @throws FsError EIO where the blob cannot be opened or read, or ends early
+   */
+  readInto(blob: number, position: number, target: Uint8Array): void
+  /** Whether `readInto` would not have to wait: the blob is open, and the page cache has the bytes. */
+  isAtHand(blob: number, position: number, length: number): boolean
+}
+
 /** @throws FsError EIO where a range of bytes does not lie within a source */
 export function checkRange(source: ByteSource, position: number, length: number): void {
   if (!(position >= 0) || position + length > source.size) {

@@ -1,4 +1,4 @@
-import type { ByteSource } from './byte-source.ts'
+import type { Blobs, ByteSource } from './byte-source.ts'
 import type { BlockRef } from './extent.ts'
 import type { SourceId } from './id.ts'
 import type { Layer } from './layer.ts'
@@ -30,6 +30,11 @@ export interface ImageKind {
    * where the hash tree lies, and on the verified bytes, which must say the same.
    */
   describe(source: ByteSource): ImageFacts
+  /**
+   * Digests of the other blobs of its layout that the image may need, `algorithm:hex`, all of one algorithm. Absent where
+   * the images of this kind are single files. The kind verifies what it reads from them.
+   */
+  blobs?(source: ByteSource): readonly string[]
   /** Begins a session of one thread. Opens what opening images will need, as long as the thread has the right to. */
   open(options: SessionOptions): KindSession
   /** What `inspect` tells of an image. */
@@ -64,6 +69,8 @@ export interface OpenOptions {
   /** Digest or path, for messages. */
   readonly label: string
   readonly detail: string
+  /** The blobs that `ImageKind.blobs` named. */
+  readonly blobs?: Blobs
   /**
    * Of a layer whose requests can be postponed: a walk that may take long calls it now and then, where it can go on later.
    * It throws `Postponed` when others have waited long enough. The next call of the layer that needs this walk must go on
@@ -91,6 +98,8 @@ export interface BlockReader {
    * @throws FsError EIO on damage; the content of `target` is then undefined
    */
   readBlock(block: BlockRef, target: Uint8Array): number
+  /** Whether `readBlock` would not have to wait. Absent: the block lies in the source of the image, where it says. */
+  isAtHand?(block: BlockRef): boolean
 }
 
 /** What is known of an image without mounting it. Sizes in bytes, counts in pieces. */

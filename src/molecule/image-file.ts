@@ -14,7 +14,10 @@ import {
   systemPath,
 } from '../base/index.ts'
 import { kindNamed, probeKind } from '../kinds/kinds.ts'
+import { type Digest, parseDigest } from '../oci/index.ts'
 import {
+  allocateBlobs,
+  type BlobsSpec,
   openSource,
   type SourceSpec,
   type TransformSpec,
@@ -38,6 +41,8 @@ export interface ImageFile {
   readonly rootHash?: string
   /** What the manifest says that it is; a file without one is known by its content. */
   readonly kind?: string
+  /** Opens the folder of its layout in which a blob lies; absent for a file that is in no layout. */
+  readonly openBlobFolder?: (digest: Digest) => number
 }
 
 /**
@@ -54,11 +59,31 @@ export function openImage(file: ImageFile): ImageSpec {
     const { facts, table } = describe(kind, raw, file.rootHash)
     const transforms =
       table === undefined ? window : [...window, { kind: 'verity', table } satisfies TransformSpec]
-    return { label: file.label, kind: kind.name, source, transforms, facts }
+    const blobs = openBlobs(kind, transformed(raw, transforms.slice(window.length)), file)
+    return { label: file.label, kind: kind.name, source, transforms, facts, ...omitUndefined({ blobs }) }
   } catch (error) {
     fs.closeSync(fd)
     throw error
   }
+}
+
+/** The other blobs that an image names. @param source verified where there is a root hash */
+function openBlobs(kind: ImageKind, source: ByteSource, file: ImageFile): BlobsSpec | undefined {
+  // The image says them, so each is checked: it becomes the name of a file.
+  const digests = kind.blobs?.(source).map((digest) => parseDigest(digest, `${file.label}: blob`))
+  const [first] = digests ?? []
+  if (digests === undefined || first === undefined) return undefined
+  if (file.openBlobFolder === undefined) {
+    throw new FsError(
+      'EINVAL',
+      `${file.path}: ${kind.title} needs other blobs of its layout: give OCIDIR:TAG`,
+    )
+  }
+  const other = digests.find(({ algorithm }) => algorithm !== first.algorithm)
+  if (other !== undefined)
+    throw new FsError('EIO', `${file.label}: digests of two algorithms: ${first.text}, ${other.text}`)
+  const names = digests.map(({ hex }) => hex)
+  return allocateBlobs(file.openBlobFolder(first), names)
 }
 
 function windowOf({ path, offset = 0 }: ImageFile, fileSize: number): readonly TransformSpec[] {
@@ -103,8 +128,9 @@ export function rawSource({ source, transforms, label }: ImageSpec): ByteSource 
 }
 
 /** Ends the use of an image in this process. */
-export function closeImage({ source }: ImageSpec): void {
+export function closeImage({ source, blobs }: ImageSpec): void {
   fs.closeSync(source.fd)
+  if (blobs !== undefined) fs.closeSync(blobs.folder)
 }
 
 /**

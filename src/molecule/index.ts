@@ -7,6 +7,7 @@ export type { IdRange, IdRule, RecordOwners, UpperPolicy } from '../../overlay/i
 export { NarrowInodes } from '../../overlay/index.ts'
 export { type CodecReport, listCodecs } from '../codecs/index.ts'
 export { Patience } from '../transforms/index.ts'
+export { type AskForBlob, BlobKeepers } from './blobs-of-images.ts'
 export type { DamageReport } from './damage.ts'
 export { inspectSource } from './inspect.ts'
 export type { InspectReport, LayerReport, VerityReport } from './inspect-report.ts'

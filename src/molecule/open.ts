@@ -21,12 +21,12 @@ import {
   omitUndefined,
   type SessionOptions,
   type SourceId,
-  type Turn,
 } from '../base/index.ts'
 import { kindNamed } from '../kinds/kinds.ts'
 import { pread } from '../sys/files/file-io.ts'
 import { descriptorPath } from '../sys/plain/proc.ts'
 import { openSource, type Patience, PostponingSource, type VerityWatch } from '../transforms/index.ts'
+import { type AskForBlob, blobsOfImages } from './blobs-of-images.ts'
 import { imageOver, imageSource } from './image-file.ts'
 import { copyRoot } from './root-attributes.ts'
 import type { DirectorySpec, ImageSpec, MoleculeSpec, UpperSpec } from './spec.ts'
@@ -41,21 +41,32 @@ export interface OpenMolecule {
 /** Gives the watch over an image of the mount by its index. */
 export type ImageWatch = (image: number) => VerityWatch
 
+/** What the thread that opens a molecule has around it. */
+export interface Surroundings {
+  /** Counts and reports what verification finds. */
+  readonly watch?: ImageWatch | undefined
+  /** Of a dispatcher: its requests are postponed where metadata are not at hand. Absent: it waits for them. */
+  readonly patience?: Patience | undefined
+  /** Other threads for what takes long. */
+  readonly background?: Background | undefined
+  /** Asks the main thread to open a blob (`Keepers`). Absent: this thread opens it. */
+  readonly askForBlob?: AskForBlob | undefined
+}
+
 /**
  * Builds the file system of a mount as it is without its upper directory, in the thread that will own it.
- * @param patience of a dispatcher: its requests are postponed where metadata are not at hand. Absent: it waits for them
  * @throws FsError EIO
  */
-export function openMolecule(spec: MoleculeSpec, watch?: ImageWatch, patience?: Patience): OpenMolecule {
-  const layers = openLayers(spec, watchedSources(spec, watch, patience), patience)
+export function openMolecule(spec: MoleculeSpec, around: Surroundings = {}): OpenMolecule {
+  const layers = openLayers(spec, watchedSources(spec, around), around)
   const fileSystem = mergeLayers(spec, layers)
-  return { fileSystem, store: openBlockStore(spec, watch), closeLayers: () => closeDirectories(layers) }
+  return { fileSystem, store: openBlockStore(spec, around), closeLayers: () => closeDirectories(layers) }
 }
 
 /** Gives the bytes of an image, verified where it has a root hash. */
 export type SourceOf = (image: ImageSpec, sourceId: SourceId) => ByteSource
 
-function watchedSources(spec: MoleculeSpec, watch?: ImageWatch, patience?: Patience): SourceOf {
+function watchedSources(spec: MoleculeSpec, { watch, patience }: Surroundings): SourceOf {
   return (image, sourceId) => {
     const guard = (source: ByteSource): ByteSource =>
       patience === undefined ? source : new PostponingSource(source, sourceId, patience)
@@ -65,7 +76,7 @@ function watchedSources(spec: MoleculeSpec, watch?: ImageWatch, patience?: Patie
 
 /** @param metadataBytes of decoded metadata to keep; a sensible default where absent. @throws FsError EIO */
 export function openTree(spec: MoleculeSpec, sourceOf: SourceOf, metadataBytes?: number): MergedTree {
-  return mergeLayers(spec, openLayers(spec, sourceOf, metadataBytes === undefined ? {} : { metadataBytes }))
+  return mergeLayers(spec, openLayers(spec, sourceOf, {}, metadataBytes))
 }
 
 function mergeLayers(spec: MoleculeSpec, layers: readonly Layer[]): MergedTree {
@@ -86,20 +97,17 @@ export interface UpperMolecule extends OpenMolecule {
 
 /**
  * Builds the file system of a mount with its upper directory, in the thread that will own it and do all of its changes.
- * @param background other threads for what takes long
- * @param patience as `openMolecule`
  * @throws FsError as `openMolecule`; EROFS, EACCES, ENOSPC of the upper directory
  */
 export function openWithUpper(
   spec: MoleculeSpec,
   upper: UpperSpec,
-  watch?: ImageWatch,
-  background?: Background,
-  patience?: Patience,
+  around: Surroundings = {},
 ): UpperMolecule {
   const { work } = upper
-  const store = openBlockStore(spec, watch)
-  const layers = openLayers(spec, watchedSources(spec, watch, patience), patience)
+  const { background } = around
+  const store = openBlockStore(spec, around)
+  const layers = openLayers(spec, watchedSources(spec, around), around)
   const workDirectory = new WorkDirectory(work?.fd, work?.label ?? '')
   const fileSystem = new WritableTree({
     layers,
@@ -124,8 +132,11 @@ export function openWithUpper(
 function openLayers(
   spec: MoleculeSpec,
   sourceOf: SourceOf,
-  { metadataBytes, turn }: { readonly metadataBytes?: number; readonly turn?: Turn } = {},
+  { patience, askForBlob }: Surroundings,
+  metadataBytes?: number,
 ): readonly Layer[] {
+  const turn = patience?.turn
+  const blobsOf = blobsOfImages(spec, askForBlob)
   const sessionOf = openSessions(spec, metadataBytes === undefined ? {} : { metadataBytes })
   const images = spec.images.map((image, sourceId): Layer => {
     const { label, facts } = image
@@ -135,6 +146,7 @@ function openLayers(
       sourceId,
       label,
       detail: facts.detail,
+      ...omitUndefined({ blobs: blobsOf(sourceId) }),
       ...(turn === undefined ? {} : { pause: () => turn.pause() }),
     })
   })
@@ -187,11 +199,12 @@ interface OpenBlocks {
 }
 
 /** Decodes data blocks of all images of a mount: all that a data worker needs. One for each thread. */
-export function openBlockStore(spec: MoleculeSpec, watch?: ImageWatch): BlockStore {
+export function openBlockStore(spec: MoleculeSpec, { watch, askForBlob }: Surroundings = {}): BlockStore {
   // Now, because the thread may give up the right to open the files of decoders.
   const sessionOf = openSessions(spec)
   // Now as well, because opening asks for the file system below (`PageCacheProbe`): a dead disk would not answer later.
   const files = spec.images.map(({ source, label }) => openSource(source, label))
+  const blobsOf = blobsOfImages(spec, askForBlob)
   const opened: (OpenBlocks | undefined)[] = spec.images.map(() => undefined)
   const fileOf = (sourceId: SourceId): ByteSource => {
     const file = files[sourceId]
@@ -205,16 +218,28 @@ export function openBlockStore(spec: MoleculeSpec, watch?: ImageWatch): BlockSto
     if (image === undefined) throw new FsError('EIO', `block of unknown image ${sourceId}`)
     const { label, facts } = image
     const source = imageOver(fileOf(sourceId), image, watch?.(sourceId), hashCache(spec))
-    const reader = sessionOf(image).openBlocks({ source, sourceId, label, detail: facts.detail })
+    const reader = sessionOf(image).openBlocks({
+      source,
+      sourceId,
+      label,
+      detail: facts.detail,
+      ...omitUndefined({ blobs: blobsOf(sourceId) }),
+    })
     const blocks = { source, reader }
     opened[sourceId] = blocks
     return blocks
   }
   return {
     readBlock: (block, target) => blocksOf(block.source).reader.readBlock(block, target),
-    isAtHand: ({ source, position, storedSize }) =>
-      blocksOf(source).source.isAtHand?.(position, storedSize) !== false,
-    willNeed: (source, position, length) => blocksOf(source).source.willNeed?.(position, length),
+    isAtHand: (block) => {
+      const { source, reader } = blocksOf(block.source)
+      if (reader.isAtHand !== undefined) return reader.isAtHand(block)
+      return source.isAtHand?.(block.position, block.storedSize) !== false
+    },
+    willNeed: (sourceId, position, length) => {
+      // Blocks of other files: their positions mean nothing here.
+      if (spec.images[sourceId]?.blobs === undefined) blocksOf(sourceId).source.willNeed?.(position, length)
+    },
     readRaw: (source, position, target) => fileOf(source).readInto(position, target),
   }
 }

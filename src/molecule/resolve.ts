@@ -1,6 +1,6 @@
 import { FsError, omitUndefined, type PathText } from '../base/index.ts'
 import { LAYER_TYPES } from '../kinds/kinds.ts'
-import { openLayer, readImage } from '../oci/index.ts'
+import { openBlobFolder, openLayer, readImage } from '../oci/index.ts'
 import { closeImage, type ImageFile, openImage, verifyAtMount } from './image-file.ts'
 import { resolveLowers } from './lower-directories.ts'
 import { type FileSource, type NamedSource, type OciSource, referenceOf } from './source.ts'
@@ -53,6 +53,7 @@ function filesOfLayout(source: OciSource, request: ImageRequest): SourceFiles {
       path,
       kind,
       open: () => openLayer(image, layer),
+      openBlobFolder: (digest) => openBlobFolder(image, digest),
       ...omitUndefined({ rootHash }),
     }
   })

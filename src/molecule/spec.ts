@@ -1,6 +1,6 @@
 import type { IdRule, RecordOwners, UpperPolicy } from '../../overlay/index.ts'
 import type { ImageFacts, PathText } from '../base/index.ts'
-import type { SourceSpec, TransformSpec } from '../transforms/index.ts'
+import { type BlobsSpec, blobDescriptors, type SourceSpec, type TransformSpec } from '../transforms/index.ts'
 import type { MountSource } from './source.ts'
 
 /** When the blocks of a layer with a root hash are compared with it; a mismatch is fatal whenever it shows. */
@@ -65,6 +65,8 @@ export interface ImageSpec {
   /** What stands over the source, the lowest first. */
   readonly transforms: readonly TransformSpec[]
   readonly facts: ImageFacts
+  /** Other files that belong to it; absent for most kinds. */
+  readonly blobs?: BlobsSpec
 }
 
 /** A directory of this machine, open, as a layer. */
@@ -126,7 +128,11 @@ export interface WorkSpec {
 /** Descriptors of what lies below the upper directory, of images and of directories. */
 export function layerDescriptors({ images, layers }: MoleculeSpec): readonly number[] {
   const directories = layers.filter((layer) => typeof layer !== 'number')
-  return [...images.map(({ source }) => source.fd), ...directories.map(({ fd }) => fd)]
+  const files = images.flatMap(({ source, blobs }) => [
+    source.fd,
+    ...(blobs === undefined ? [] : blobDescriptors(blobs)),
+  ])
+  return [...files, ...directories.map(({ fd }) => fd)]
 }
 
 /** Whether every read of an image is compared with a root hash. */

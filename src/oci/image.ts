@@ -2,8 +2,8 @@ import { closeSync } from 'node:fs'
 import { FsError, type PathText } from '../base/index.ts'
 import { absolutePath } from '../sys/files/working-directory.ts'
 import { openLayerBlob, readDocumentBlob } from './blob.ts'
-import { parseDigest, quote } from './digest.ts'
-import { blobPathOf, pathIn } from './layout-file.ts'
+import { type Digest, parseDigest, quote } from './digest.ts'
+import { blobPathOf, openLayoutFolder, pathIn } from './layout-file.ts'
 import { isManifestType, layerKind } from './media-type.ts'
 import { hostPlatform, parsePlatform } from './platform.ts'
 import { rootHashOf } from './root-hash.ts'
@@ -127,4 +127,9 @@ function readLayer(
   const blobPath = pathIn(ociDir, blobPathOf(digest))
   const layer = { digest: digest.text, mediaType, kind, size, blobPath, annotations }
   return rootHash === undefined ? layer : { ...layer, rootHash }
+}
+
+/** Opens the folder in which a blob of a layout lies. @returns an O_PATH descriptor; the caller closes it */
+export function openBlobFolder({ ociDir }: Pick<OciImage, 'ociDir'>, digest: Digest): number {
+  return openLayoutFolder(ociDir, blobPathOf(digest).slice(0, -1), `blobs of ${ociDir}`)
 }

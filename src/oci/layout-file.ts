@@ -32,22 +32,36 @@ export function pathIn(ociDir: PathText, path: LayoutPath): PathText {
  * @throws FsError ENOENT, EACCES, EPERM for a link, EIO for what is no regular file
  */
 export function openLayoutFile(ociDir: PathText, path: LayoutPath, what: string): number {
-  let at = ociDir
+  const folder = openLayoutFolder(ociDir, path.slice(0, -1), what)
+  const at = pathIn(ociDir, path)
   try {
-    let folder = openSync(systemPath(ociDir), O_PATH | O_DIRECTORY)
-    try {
-      for (const name of path.slice(0, -1)) {
-        at = `${at}/${name}`
-        const next = openFolder(folder, name, at)
-        closeSync(folder)
-        folder = next
-      }
-      at = pathIn(ociDir, path)
-      return openFile(folder, path.at(-1) ?? '', at)
-    } finally {
-      closeSync(folder)
-    }
+    return openFile(folder, path.at(-1) ?? '', at)
   } catch (error) {
+    throw layoutError(what, at, error)
+  } finally {
+    closeSync(folder)
+  }
+}
+
+/**
+ * Opens a folder of a layout, with the rules of `openLayoutFile`.
+ * @returns an O_PATH descriptor; the caller closes it
+ * @throws FsError as `openLayoutFile`
+ */
+export function openLayoutFolder(ociDir: PathText, folders: readonly string[], what: string): number {
+  let at = ociDir
+  let folder: number | undefined
+  try {
+    folder = openSync(systemPath(ociDir), O_PATH | O_DIRECTORY)
+    for (const name of folders) {
+      at = `${at}/${name}`
+      const next = openFolder(folder, name, at)
+      closeSync(folder)
+      folder = next
+    }
+    return folder
+  } catch (error) {
+    if (folder !== undefined) closeSync(folder)
     throw layoutError(what, at, error)
   }
 }

@@ -1,5 +1,7 @@
 /** What stands between the bytes of a source and the reader of an image. */
 
+export { BlobKeeper } from './blob-keeper.ts'
+export { allocateBlobs, type BlobsSpec, blobDescriptors, SharedBlobs } from './blobs.ts'
 export { Patience, PostponingSource } from './postponing-source.ts'
 export {
   openSource,

@@ -1,15 +1,29 @@
 import { S_IFDIR, S_IFLNK, S_IFREG } from '../../src/base/index.ts'
 
-/** What a test puts into a cpio archive: a directory (undefined), the content of a file, or where a symlink leads. */
-export type ToyTree = Readonly<Record<string, Uint8Array | { readonly link: string } | undefined>>
+/** A file of an archive whose content is another blob of the layout. */
+export interface ToyBlob {
+  readonly digest: string
+  readonly size: number
+}
+
+/**
+ * What a test puts into a cpio archive: a directory (undefined), the content of a file or the blob that has it, or where a
+ * symlink leads.
+ */
+export type ToyTree = Readonly<Record<string, Uint8Array | { readonly link: string } | ToyBlob | undefined>>
+
+/** Set on a file whose content is another blob: the archive has its digest and its size. */
+export const STICKY = 0o1000
 
 /** A cpio archive in the `newc` format (cpio(5)). Parents come before their children. */
 export function toyArchive(tree: ToyTree): Buffer {
   const all: ToyTree = { '.': undefined, ...tree }
   const entries = Object.entries(all).map(([path, content], i) => {
     if (content === undefined) return member(path, i + 1, S_IFDIR | 0o755, Buffer.alloc(0))
-    if (!(content instanceof Uint8Array))
-      return member(path, i + 1, S_IFLNK | 0o777, Buffer.from(content.link))
+    if ('link' in content) return member(path, i + 1, S_IFLNK | 0o777, Buffer.from(content.link))
+    if ('digest' in content) {
+      return member(path, i + 1, S_IFREG | STICKY | 0o644, Buffer.from(`${content.digest} ${content.size}`))
+    }
     return member(path, i + 1, S_IFREG | 0o644, content)
   })
   return Buffer.concat([...entries, member('TRAILER!!!', 0, 0, Buffer.alloc(0))])

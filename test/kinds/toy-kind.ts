@@ -9,6 +9,7 @@ import {
   type ImageKind,
   type InodeSource,
   isDirectory,
+  isRegular,
   isSymlink,
   type KindSession,
   type Layer,
@@ -17,9 +18,11 @@ import {
   type Stat,
 } from '../../src/base/index.ts'
 import { registerKind } from '../../src/kinds/kinds.ts'
+import { STICKY } from './toy-archive.ts'
 
 /**
- * A whole image kind for tests: cpio archives in the `newc` format (cpio(5)), each entry an inode, read into memory.
+ * A whole image kind for tests: cpio archives in the `newc` format (cpio(5)), each entry an inode, read into memory. The
+ * content of a file may be another blob of the layout.
  * Importing this file adds the kind to the thread that imports it; nothing else knows of it.
  */
 
@@ -30,18 +33,31 @@ const TRAILER = 'TRAILER!!!'
 
 interface Member {
   readonly stat: Stat
+  /** Where its content begins, in the archive or in the blob. */
   readonly data: number
+  /** Index of the blob that has its content. */
+  readonly blob?: number
   readonly children: LayerEntry[]
 }
 
-/** All members; the root is the first. @returns bytes of the archive as well. @throws FsError EIO */
-function readMembers(source: ByteSource): { readonly members: readonly Member[]; readonly end: number } {
+interface Members {
+  /** The root is the first. */
+  readonly members: readonly Member[]
+  /** Digests. */
+  readonly blobs: readonly string[]
+  /** Bytes of the archive. */
+  readonly end: number
+}
+
+/** @throws FsError EIO */
+function readMembers(source: ByteSource): Members {
   const read = (at: number, length: number): string => {
     const bytes = Buffer.alloc(length)
     source.readInto(at, bytes)
     return bytes.toString('latin1')
   }
   const members: Member[] = []
+  const blobs: string[] = []
   const byPath = new Map<string, Member>()
   for (let at = 0; ; ) {
     const header = read(at, HEADER)
@@ -49,7 +65,7 @@ function readMembers(source: ByteSource): { readonly members: readonly Member[];
     const field = (i: number): number => Number.parseInt(header.slice(6 + 8 * i, 14 + 8 * i), 16)
     const path = read(at + HEADER, field(11) - 1)
     const data = (at + HEADER + field(11) + 3) & ~3
-    if (path === TRAILER) return { members, end: data }
+    if (path === TRAILER) return { members, blobs, end: data }
     const [mode, size, time] = [field(1), field(6), field(5)]
     const ino = members.length + 1
     const times = { atime: time, mtime: time, ctime: time, atimeNsec: 0, mtimeNsec: 0, ctimeNsec: 0 }
@@ -63,7 +79,8 @@ function readMembers(source: ByteSource): { readonly members: readonly Member[];
       size,
       ...times,
     }
-    const member = { stat: { ...stat, blocks: Math.ceil(size / 512), blksize: 4096 }, data, children: [] }
+    const stored = { stat: { ...stat, blocks: Math.ceil(size / 512), blksize: 4096 }, data, children: [] }
+    const member: Member = isBlob(mode) ? inBlob(stored, read(data, size), blobs) : stored
     const slash = path.lastIndexOf('/')
     const parent = byPath.get(slash < 0 ? '.' : path.slice(0, slash))
     members.push(member)
@@ -71,6 +88,17 @@ function readMembers(source: ByteSource): { readonly members: readonly Member[];
     parent?.children.push({ name: path.slice(slash + 1), ref: ino - 1, ino, type: direntType(mode) })
     at = (data + size + 3) & ~3
   }
+}
+
+function isBlob(mode: number): boolean {
+  return isRegular(mode) && (mode & STICKY) !== 0
+}
+
+function inBlob(member: Member, text: string, blobs: string[]): Member {
+  const [digest = '', size = ''] = text.split(' ')
+  blobs.push(digest)
+  const stat = { ...member.stat, mode: member.stat.mode & ~STICKY, size: Number(size) }
+  return { ...member, stat, data: 0, blob: blobs.length - 1 }
 }
 
 class ToyLayer implements Layer {
@@ -112,7 +140,7 @@ class ToyLayer implements Layer {
   listxattr = (): readonly string[] => []
   getxattr = (): undefined => undefined
   extents(ref: number, offset: number, length: number, sink: ExtentSink): void {
-    const { stat, data } = this.#member(ref)
+    const { stat, data, blob = -1 } = this.#member(ref)
     const end = Math.min(offset + length, stat.size)
     for (let at = offset; at < end; ) {
       const start = at - (at % BLOCK)
@@ -120,7 +148,7 @@ class ToyLayer implements Layer {
       const take = Math.min(end, start + storedSize) - at
       const { sourceId: source } = this.#image
       sink.block(
-        { source, position: data + start, storedSize, kindBits: 0, maxSize: BLOCK },
+        { source, position: data + start, storedSize, kindBits: blob + 1, maxSize: BLOCK },
         at - start,
         take,
       )
@@ -175,13 +203,20 @@ export const TOY: ImageKind = {
     metadataStart: 0,
     detail: '',
   }),
+  blobs: (source) => readMembers(source).blobs,
   open: (): KindSession => ({
     openLayer: (image): Layer => new ToyLayer(image),
-    openBlocks: ({ source }): BlockReader => ({
-      readBlock({ position, storedSize }, target) {
-        source.readInto(position, target.subarray(0, storedSize))
+    openBlocks: ({ source, blobs }): BlockReader => ({
+      readBlock({ position, storedSize, kindBits }, target) {
+        const place = target.subarray(0, storedSize)
+        if (kindBits === 0) source.readInto(position, place)
+        else blobs?.readInto(kindBits - 1, position, place)
         return storedSize
       },
+      isAtHand: ({ position, storedSize, kindBits }) =>
+        (kindBits === 0
+          ? source.isAtHand?.(position, storedSize)
+          : blobs?.isAtHand(kindBits - 1, position, storedSize)) !== false,
     }),
   }),
   summarize(source) {

@@ -1,5 +1,15 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { mkdirSync, readFileSync, readlinkSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
@@ -84,6 +94,15 @@ async function withMount(
   })
 }
 
+/** Where a descriptor leads; empty where it was closed meanwhile. */
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path)
+  } catch {
+    return ''
+  }
+}
+
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
 
 describe('an image kind that only this test knows', () => {
@@ -130,6 +149,46 @@ describe('an image kind that only this test knows', () => {
     })
     truncateSync(file, 100)
     expect((await program('mount', file, temp)).stderr).toMatch(/^Error: .*\n$/)
+  })
+
+  test('an image of many blobs opens each when it is first read, and keeps at most 128 of them open', async () => {
+    const oci = join(temp, 'blobs')
+    const contents = Array.from({ length: 400 }, (_, i) => Buffer.concat([randomBytes(5000 + i), LARGE]))
+    const digests = contents.map(sha256)
+    const tree = contents.map(
+      ({ length: size }, i) => [`f${i}`, { digest: `sha256:${digests[i]}`, size }] as const,
+    )
+    const toy = join(temp, 'blobs.cpio')
+    writeFileSync(toy, toyArchive(Object.fromEntries(tree)))
+    const layer = { file: toy, mediaType: TOY_MEDIA_TYPE, rootHash: appendVerityData(toy).rootHash }
+    await writeOciLayout(oci, [{ tag: 'many', layers: [layer] }])
+    const folder = join(oci, 'blobs/sha256')
+    contents.forEach((content, i) => {
+      if (i !== 7) writeFileSync(join(folder, digests[i] ?? ''), content)
+    })
+    rmSync(join(folder, digests[8] ?? ''))
+    symlinkSync('/etc/passwd', join(folder, digests[8] ?? ''))
+    expect((await program('mount', toy, temp)).stderr).toMatch(/^Error: .*: give OCIDIR:TAG\n$/)
+    await withMount([`${oci}:many`], async (target) => {
+      const [{ pid }] = JSON.parse((await program('status', '--json')).stdout)
+      const openBlobs = (): number =>
+        readdirSync(`/proc/${pid}/fd`).filter((fd) =>
+          linkOf(`/proc/${pid}/fd/${fd}`).startsWith(`${folder}/`),
+        ).length
+      const before = openBlobs()
+      for (const round of ['once', 'again']) {
+        const names = contents.map((_, i) => i).filter((i) => i !== 7 && i !== 8)
+        const read = await Promise.all(names.map((i) => readFile(join(target, `f${i}`))))
+        expect(read.map(sha256), round).toEqual(names.map((i) => digests[i]))
+        expect(openBlobs() - before).toBeGreaterThan(64)
+        expect(openBlobs() - before).toBeLessThanOrEqual(128)
+      }
+      // A blob that is missing and one that leads out of the layout are errors of their files alone.
+      await expect(readFile(join(target, 'f7'))).rejects.toThrow('EIO')
+      await expect(readFile(join(target, 'f8'))).rejects.toThrow('EIO')
+      writeFileSync(join(folder, digests[7] ?? ''), contents[7] ?? '')
+      expect(sha256(await readFile(join(target, 'f7')))).toBe(digests[7])
+    })
   })
 
   test('an added image kind merges with squashfs layers in an OCI image, and inspect shows both', async () => {

@@ -2,7 +2,7 @@ import { type Log, omitUndefined } from '../../base/index.ts'
 import '../../sys/plain/own-packages.ts'
 import { parentPort, workerData } from 'node:worker_threads'
 import { GatherReply, runDataWorker } from '../../fuse/index.ts'
-import { openBlockStore, watchImages } from '../../molecule/index.ts'
+import { type AskForBlob, openBlockStore, watchImages } from '../../molecule/index.ts'
 import { descriptorsAreHeld } from '../../sys/plain/proc.ts'
 import type { DataWorkerData, ThreadMessage } from './thread-messages.ts'
 import { dropThreadPrivileges } from './thread-privileges.ts'
@@ -18,7 +18,8 @@ descriptorsAreHeld()
 const log: Log = (level, message) => tell({ type: 'log', level, message })
 const watch = watchImages(tally, thread, spec.images.length, (message) => log('error', message))
 
-const store = openBlockStore(spec, watch)
+const askForBlob: AskForBlob = (image, blob) => tell({ type: 'blob', image, blob })
+const store = openBlockStore(spec, { watch, askForBlob })
 dropThreadPrivileges(log)
 tell({ type: 'ready' })
 const target = new GatherReply(fuseFd, shared)

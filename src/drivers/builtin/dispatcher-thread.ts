@@ -15,6 +15,7 @@ import {
   WorkerPool,
 } from '../../fuse/index.ts'
 import {
+  type AskForBlob,
   hasHostDirectories,
   layerDescriptors,
   NarrowInodes,
@@ -63,9 +64,10 @@ try {
     spec.images.map(({ source }) => source.size),
   )
   const patience = hasWorkers ? new Patience(turn, fetcher) : undefined
-  const layered =
-    spec.upper === undefined ? undefined : openWithUpper(spec, spec.upper, watch, background, patience)
-  const { fileSystem, store, closeLayers } = layered ?? openMolecule(spec, watch, patience)
+  const askForBlob: AskForBlob = (image, blob) => tell({ type: 'blob', image, blob })
+  const around = { watch, patience, background, askForBlob }
+  const layered = spec.upper === undefined ? undefined : openWithUpper(spec, spec.upper, around)
+  const { fileSystem, store, closeLayers } = layered ?? openMolecule(spec, around)
   const writable = takesChanges(spec.upper) ? layered?.fileSystem : undefined
   const counters = new Counters(shared, 0)
   const fallback = new InlineDataPath(fileSystem, store, readHostFile, FALLBACK_CACHE, {

@@ -1,9 +1,9 @@
 import fs from 'node:fs'
 import { setFlagsFromString } from 'node:v8'
 import { Worker } from 'node:worker_threads'
-import { FsError } from '../../base/index.ts'
+import { FsError, messageOf, type SourceId } from '../../base/index.ts'
 import { allocateShared, pendingAges, readCounters, TaskQueue } from '../../fuse/index.ts'
-import { allocateTally } from '../../molecule/index.ts'
+import { allocateTally, BlobKeepers } from '../../molecule/index.ts'
 import { deferred } from '../../sys/plain/promises.ts'
 import { openBell } from '../../sys/process/bell.ts'
 import { type EntryName, entryUrl } from '../../threads.ts'
@@ -33,6 +33,7 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
   const loaded = deferred<void>()
   const ended = deferred<EndReason>()
   const exits: Promise<void>[] = []
+  const keepers = new BlobKeepers(spec)
   let stopping = false
 
   function end(reason: EndReason): void {
@@ -42,6 +43,14 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
     ready.reject(new FsError('EIO', why))
     if (reason.reason === 'failed') loaded.reject(new FsError('EIO', why))
     else loaded.resolve()
+  }
+
+  function openBlob(image: SourceId, blob: number): void {
+    try {
+      keepers.open(image, blob)
+    } catch (error) {
+      log('error', `${spec.images[image]?.label}: ${messageOf(error)}`)
+    }
   }
 
   function start(
@@ -60,6 +69,7 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
     worker.on('message', (message: ThreadMessage) => {
       if (message.type === 'log') log(message.level, message.message)
       else if (message.type === 'ready') onReady()
+      else if (message.type === 'blob') openBlob(message.image, message.blob)
       else if (message.type === 'unmounted') end({ reason: 'unmounted' })
       else end({ reason: 'failed', message: message.message })
     })

@@ -1,4 +1,4 @@
-import type { LogLevel } from '../../base/index.ts'
+import type { LogLevel, SourceId } from '../../base/index.ts'
 import type { KernelOptions, SharedBuffers } from '../../fuse/index.ts'
 import type { MoleculeSpec } from '../../molecule/index.ts'
 
@@ -27,6 +27,8 @@ export type ThreadMessage =
   | { readonly type: 'log'; readonly level: LogLevel; readonly message: string }
   /** The dispatcher has answered INIT; a data worker has loaded all of its code and libraries. */
   | { readonly type: 'ready' }
+  /** The thread waits until this blob of an image is open. */
+  | { readonly type: 'blob'; readonly image: SourceId; readonly blob: number }
   /** The kernel ended the connection. */
   | { readonly type: 'unmounted' }
   | { readonly type: 'failed'; readonly message: string }

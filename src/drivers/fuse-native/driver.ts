@@ -40,7 +40,7 @@ export const fuseNative: Driver = {
     // The package does not tell who asks.
     const namesTrusted = isHostRoot() && !options.allowOther
     const operations = new Operations({
-      ...openMolecule(spec, watch),
+      ...openMolecule(spec, { watch }),
       cacheSize,
       log,
       debug: served.kernel.debug,

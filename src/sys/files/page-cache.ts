@@ -28,17 +28,21 @@ export class PageCacheProbe {
   /** Asked for now, because later statfs(2) itself could wait for a dead disk. */
   readonly #liesInMemory: boolean
 
-  /** @param fd open for reading; stays the caller's */
+  /** @param fd open for reading, or a folder whose files will be asked about; stays the caller's */
   constructor(fd: number) {
     this.#fd = fd
     this.#liesInMemory = liesInMemory(fd)
   }
 
-  /** @param position byte position, @param length bytes: any number, asked for in pieces */
-  isAtHand(position: number, length: number): boolean {
+  /**
+   * @param position byte position
+   * @param length bytes: any number, asked for in pieces
+   * @param fd another file of the same file system
+   */
+  isAtHand(position: number, length: number, fd = this.#fd): boolean {
     try {
       for (let done = 0; done < length; done += PIECE) {
-        if (!this.#has(position + done, Math.min(PIECE, length - done))) return false
+        if (!this.#has(fd, position + done, Math.min(PIECE, length - done))) return false
       }
       return true
     } catch {
@@ -47,10 +51,10 @@ export class PageCacheProbe {
     }
   }
 
-  #has(position: number, length: number): boolean {
+  #has(fd: number, position: number, length: number): boolean {
     const { vector } = roomOfThread()
     vector.writeBigUInt64LE(BigInt(length), 8)
-    const count = Number(preadv2(this.#fd, vector, 1, position, RWF_NOWAIT))
+    const count = Number(preadv2(fd, vector, 1, position, RWF_NOWAIT))
     // EAGAIN is the answer of a page cache without the bytes; any other error that of a file system that cannot say.
     return count >= 0 ? count === length : lastErrno() !== EAGAIN && this.#liesInMemory
   }
