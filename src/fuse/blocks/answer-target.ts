@@ -2,8 +2,8 @@ import type { ErrnoCode, ReplyToken } from '../../base/index.ts'
 import { HOLE } from './jobs.ts'
 
 /**
- * Where a transport takes an answer that was read into the shared cache. One answer at a time: `begin`, the pieces in
- * file order, then `send` or `fail`. Each thread has its own.
+ * Where the answer to a READ goes from the shared cache. One answer at a time: `begin`, the pieces in file order, then
+ * `send` or `fail`. Each thread has its own target.
  */
 export interface AnswerTarget {
   /** Begins the answer to one READ. */
@@ -12,7 +12,7 @@ export interface AnswerTarget {
   place(slot: number, from: number, length: number): void
   /** `length` zero bytes, at most `ZEROS_SIZE`. */
   zeros(length: number): void
-  /** Never throws for what the receiver refuses: it then gets EIO, where it still waits. */
+  /** Sends the answer. If the receiver refuses it but still waits, it gets EIO; nothing is thrown. */
   send(): void
   /** Drops the pieces and answers with an error. */
   fail(code: ErrnoCode): void

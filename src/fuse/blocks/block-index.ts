@@ -1,12 +1,15 @@
 import type { BlockRef } from '../../base/index.ts'
 import { SLOT_FAILED, SLOT_QUEUED, SLOT_READY, type Slots } from './slots.ts'
 
-/** What fits into one number, which is a cheaper key than a string: 1 TiB a layer, 512 layers, 4 bits of the kind. */
+/**
+ * Limits within which a key is one number, which is cheaper than a string: 1 TiB a layer, 512 layers, 4 bits of the
+ * kind.
+ */
 const POSITIONS = 2 ** 40
 const SOURCES = 2 ** 9
 const KIND_BITS = 2 ** 4
 
-/** Memory of decoded blocks that a mount uses before it has shown that it needs more, bytes; but so many slots. */
+/** First value of `#target`: as many slots as hold so many bytes of decoded blocks, but at least MIN_SLOTS. */
 const FIRST_TARGET_BYTES = 6 << 20
 const MIN_SLOTS = 24
 
@@ -17,25 +20,26 @@ function keyOf({ source, position, kindBits }: BlockRef): number | string {
 }
 
 /**
- * Which block lies in which slot. Owned by the dispatcher alone, so it needs no lock: the workers see only
- * slots. A pinned slot is never given up. Otherwise first goes a block that was handed out as a whole: the kernel
- * has its pages now, and a second copy here would only cost memory (so a reader of the whole image touches few
- * slots). Then come slots that were never used, up to a target, then the block that was used longest ago. The target is
- * small at first and grows by one each time a block is asked for that was given up before its time: a scan of an image
- * never fills the cache, whatever pieces of blocks it leaves unread, and readers who come back get all of it.
+ * Which block lies in which slot. Only the dispatcher uses it, so it needs no lock: workers see only slots.
+ *
+ * A pinned slot is never given up. A new block gets, in this order: (1) the slot of a block that was handed out as a
+ * whole: the kernel has its pages, and a copy here would only cost memory; (2) a slot that was never used, while fewer
+ * than `#target` are in use; (3) the slot of the block that was used longest ago; (4) any slot that was never used.
+ * `#target` starts small and grows by one for each request of a block that was recently given up. So a scan of an image
+ * never fills the cache, and readers who come back get all of it.
  */
 export class BlockIndex {
   readonly #slots: Slots
-  /** Key to slot, in order of use. */
+  /** Key to slot, least recently used first. */
   readonly #slotOf = new Map<number | string, number>()
   readonly #keyOf: (number | string | undefined)[]
   readonly #free: number[]
   /** Bytes handed out of each slot since it was filled. */
   readonly #delivered: Float64Array
-  /** Slots handed out from since the last look, and those found to be handed out as a whole. */
+  /** Slots read since the last `#findSpent`, and slots whose block was handed out as a whole. */
   readonly #read: number[] = []
   readonly #spent = new Set<number>()
-  /** Slots that may be in use before blocks are given up. */
+  /** Slots in use above which blocks are given up. */
   #target: number
   /** Keys of blocks that were given up, oldest first. */
   readonly #givenUp = new Set<number | string>()
@@ -49,8 +53,8 @@ export class BlockIndex {
   }
 
   /**
-   * The slot of a block, pinned once: it is either there already or now QUEUED to be filled.
-   * @returns undefined where every slot is pinned, or the position is in use as a block of another size
+   * Returns the slot of a block, pinned once. The slot holds the block already, or is QUEUED to be filled.
+   * @returns undefined where every slot is pinned, or a block of another size at this position is in use
    */
   acquire(block: BlockRef): number | undefined {
     const key = keyOf(block)
@@ -89,13 +93,13 @@ export class BlockIndex {
     return this.#delivered[slot] === 0
   }
 
-  /** True where the block has a slot: it is there, under way or failed. */
+  /** True where the block has a slot: filled, under way or failed. */
   has(block: BlockRef): boolean {
     return this.#slotOf.has(keyOf(block))
   }
 
   /**
-   * A failed slot is tried anew, unless someone still has to answer with the failure. A damaged image may name
+   * A failed slot is tried again, unless a pin shows that an answer still needs the failure. A damaged image may name
    * the same position with another size: that is another block.
    */
   #isUsable(slot: number, block: BlockRef): boolean {
@@ -116,12 +120,15 @@ export class BlockIndex {
     return undefined
   }
 
-  /** Looks through what was handed out: the length of a block is known only once it is decoded. */
+  /**
+   * Moves slots from `#read` to `#spent`. It runs later than `deliver`, because a block has no known length before it
+   * is decoded.
+   */
   #findSpent(): void {
     let waiting = 0
     for (const slot of this.#read) {
       if (this.#slots.state(slot) !== SLOT_READY) {
-        // A worker is at it: look again later. A slot that failed is not pinned for long and then drops out.
+        // A worker is filling it: look again later. A failed slot is not pinned for long, and then leaves the list.
         if (this.#slots.isPinned(slot)) this.#read[waiting++] = slot
       } else if ((this.#delivered[slot] ?? 0) >= this.#slots.length(slot)) this.#spent.add(slot)
     }

@@ -1,6 +1,6 @@
 import type { SharedBuffers } from './shared-buffers.ts'
 
-/** Counters, one row of 64-bit floats for each thread; a row is written by its thread only. */
+/** Counters, one row of 64-bit floats for each thread; only that thread writes its row. */
 export const COUNTERS = [
   'requests',
   'cacheHits',

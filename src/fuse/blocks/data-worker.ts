@@ -10,26 +10,26 @@ import type { SharedBuffers } from './shared-buffers.ts'
 import { SLOT_FAILED, Slots } from './slots.ts'
 import { TaskQueue } from './task-queue.ts'
 
-/** Of an image that a file is copied from, bytes. */
+/** Bytes of an image to read ahead while a file of it is copied up. */
 const READ_AHEAD = 8 << 20
 
-/** What a data worker needs; each has a store and a target of its own. */
+/** What a data worker needs. */
 export interface DataWorkerOptions {
   readonly shared: SharedBuffers
   /** Row of the counters: 1 for the first worker. */
   readonly thread: number
   /** Takes the answers to READs; this thread's own. */
   readonly target: AnswerTarget
-  /** Rung when a job ended that the dispatcher waits for (`openBell`). */
+  /** Bell to ring when a job has ended that the dispatcher waits for (`openBell`). */
   readonly bell?: number
   readonly store: BlockStore
   readonly log: Log
 }
 
 /**
- * The life of a data worker: takes tasks until the pool stops. It reads, verifies and decodes blocks into the
- * shared cache, and brings them where they are wanted: replies to their target, copies to files. Never throws: a
- * failed block is an EIO.
+ * Runs a data worker: takes tasks until the pool stops. It reads, verifies and decodes blocks into the shared cache,
+ * and brings them where they are wanted: replies to their target, copies to files. Never throws: a failed block is an
+ * EIO.
  */
 export function runDataWorker(options: DataWorkerOptions): void {
   const { shared, store, target, log } = options
@@ -44,9 +44,9 @@ export function runDataWorker(options: DataWorkerOptions): void {
     if (error !== undefined) log('error', textOf(error))
   }
 
-  /** @returns false where a block failed: whoever tried to fill its slot has logged why. @throws FsError EIO */
+  /** @returns false where a block failed; the thread that tried to fill its slot has logged why. @throws FsError EIO */
   function decode(segments: Int32Array): boolean {
-    // First everything that nobody has begun, then wait for what others are still decoding.
+    // First fill all slots that no thread has claimed, then wait for those that other threads fill.
     for (let i = 0; i < segments.length; i += 3) {
       const slot = segments[i] ?? HOLE
       if (slot !== HOLE && slots.claim(slot)) fill(slot)
@@ -74,7 +74,10 @@ export function runDataWorker(options: DataWorkerOptions): void {
     sendFailure(target, token, 'EIO')
   }
 
-  /** What follows will be copied next. Several threads that read one block each are no pattern to the kernel. */
+  /**
+   * Asks the kernel for the next bytes: copy-up needs them next. The kernel sees no sequential pattern in blocks that
+   * several threads read.
+   */
   function readAhead(segments: Int32Array): void {
     const slot = segments.findLast((one, i) => i % 3 === 0 && one !== HOLE)
     if (slot === undefined) return

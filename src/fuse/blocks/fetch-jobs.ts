@@ -2,7 +2,7 @@ import { type BlockStore, ERRNO, errnoOf, FsError } from '../../base/index.ts'
 import type { JobTable } from './jobs.ts'
 import { FETCH_SIZE, type SharedBuffers } from './shared-buffers.ts'
 
-/** The bytes of a buffer for pieces, as all threads see them. */
+/** One of the buffers for pieces, in memory that all threads share. */
 export function fetchBuffer(shared: SharedBuffers, buffer: number): Uint8Array {
   return new Uint8Array(shared.fetches, buffer * FETCH_SIZE, FETCH_SIZE)
 }
@@ -19,13 +19,14 @@ export function runFetch(shared: SharedBuffers, jobs: JobTable, store: BlockStor
   try {
     jobs.endFetch(job, readMost(read, length, room))
   } catch (error) {
-    // Who asked for it tells where and what. An error of no system call is a file that ended early.
+    // The dispatcher adds the place to the message. An error without a system call behind it means that the file ended
+    // early.
     const isShort = error instanceof FsError && error.cause === undefined
     jobs.end(job, isShort ? ERRNO.ENODATA : errnoOf(error instanceof FsError ? error.cause : error))
   }
 }
 
-/** What cannot be read further on is no reason to refuse what was asked for. */
+/** Reads `room` bytes, or only `length` where the rest cannot be read. */
 function readMost(read: (bytes: number) => number, length: number, room: number): number {
   if (room > length) {
     try {

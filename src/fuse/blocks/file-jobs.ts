@@ -5,7 +5,7 @@ import type { JobTable } from './jobs.ts'
 import type { SharedBuffers } from './shared-buffers.ts'
 import { SlotVector } from './slot-vector.ts'
 
-/** What a data worker does to files of the host. */
+/** Jobs on files of the host, for a data worker. */
 export class FileJobs {
   readonly #jobs: JobTable
   readonly #vector: SlotVector

@@ -8,7 +8,7 @@ import {
   type ReadRequest,
 } from '../../base/index.ts'
 
-/** How files are read on the thread that asks. */
+/** How files are read on the calling thread. */
 export interface InlineOptions {
   /** See `ExtentReaderOptions`. */
   readonly shortReads?: boolean

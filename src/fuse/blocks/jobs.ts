@@ -1,11 +1,11 @@
 import type { ReplyToken, SourceId, SyncKind } from '../../base/index.ts'
 import type { SharedBuffers } from './shared-buffers.ts'
 
-/** Pieces of one job: 256 blocks of 4 KiB (the smallest block size) and a partial one at each end. */
+/** Most pieces of one job: 256 blocks of 4 KiB (the smallest block size) and a partial one at each end. */
 export const MAX_SEGMENTS = 258
 /** In place of a slot: zero bytes. */
 export const HOLE = -1
-/** Jobs at once. A READ more is answered by the dispatcher itself. */
+/** Most jobs at once. The dispatcher answers further READs itself. */
 export const MAX_JOBS = 128
 
 const SEGMENT_INTS = 3
@@ -18,7 +18,7 @@ const FREE = 0
 const WAITING = 1
 const DONE = 2
 
-// Ints of the header.
+// Indices of the header's ints.
 const STATE = 0
 const CLOCK = 1
 const KIND = 2
@@ -29,34 +29,34 @@ const FD = 6
 const OFFSET_LOW = 7
 const OFFSET_HIGH = 8
 const RESULT = 9
-// Of a fetch; `room` becomes what was read.
+// Of a fetch: LENGTH and ROOM lie in place of the token. At its end ROOM holds the number of bytes read.
 const LENGTH = 4
 const ROOM = 5
 const BUFFER = 10
 
 /**
- * What is done with the segments: answer a READ; write them to a file, or write and begin to bring them to the disk. A
- * sync has no segments, and a fetch, which reads a piece of an image, has none either.
+ * What a worker does with the segments: answer a READ; write them to a file; or write them and start writeback. A sync
+ * (`all`, `data`, `file system`) and a fetch, which reads a piece of an image, have no segments.
  */
 const KINDS = ['reply', 'write', 'write out', 'all', 'data', 'file system', 'fetch'] as const
 export type JobKind = (typeof KINDS)[number]
 
-/** A piece of an image for the dispatcher. */
+/** A piece of an image that a worker reads for the dispatcher. */
 export interface FetchJob {
   /** Index of the image. */
   readonly source: SourceId
   readonly position: number
   /** Bytes that must be read. */
   readonly length: number
-  /** Bytes that are read where nothing stands in the way: no fewer. */
+  /** Bytes to read where the file can give them; at least `length`. */
   readonly room: number
-  /** Where they go: number of a piece of `SharedBuffers.fetches`. */
+  /** Index of the buffer in `SharedBuffers.fetches` that takes the bytes. */
   readonly buffer: number
 }
 
 /**
- * What a data worker does as one piece, in memory that all threads share: the dispatcher takes a free job, describes it
- * and queues it. Whoever answered a READ frees its job; other jobs end with a result that the dispatcher collects.
+ * The jobs of data workers, in memory that all threads share. The dispatcher takes a free job, describes it and queues
+ * it. The worker that answers a READ frees its job; other jobs end with a result that the dispatcher collects.
  */
 export class JobTable {
   readonly #ints: Int32Array
@@ -66,7 +66,7 @@ export class JobTable {
     this.#ints = new Int32Array(shared.jobs)
   }
 
-  /** A free job, for the dispatcher alone; undefined where all are in use. */
+  /** Takes a free job. Only the dispatcher may call it. @returns undefined where all are in use */
   take(): number | undefined {
     if (this.#free.length === 0) {
       for (let job = 0; job < MAX_JOBS; job++) if (this.#state(job) === FREE) this.#free.push(job)
@@ -123,7 +123,7 @@ export class JobTable {
     return kind
   }
 
-  /** Of a reply. */
+  /** Token of a reply job. */
   token(job: number): ReplyToken {
     return { low: this.#int(job, TOKEN_LOW) >>> 0, high: this.#int(job, TOKEN_HIGH) >>> 0 }
   }
@@ -136,16 +136,16 @@ export class JobTable {
     return (this.#int(job, OFFSET_HIGH) >>> 0) * 2 ** 32 + (this.#int(job, OFFSET_LOW) >>> 0)
   }
 
-  /** The segments as stored: three ints each. */
+  /** A copy of the segments: three ints each. */
   segments(job: number): Int32Array {
     const start = job * JOB_INTS + HEADER_INTS
     return this.#ints.subarray(start, start + this.#int(job, COUNT) * SEGMENT_INTS)
   }
 
-  /** How long a job has been waiting or under way, milliseconds; undefined where it is not. */
+  /** How long a job has been waiting or under way, milliseconds; undefined for other jobs. */
   age(job: number): number | undefined {
     if (this.#state(job) !== WAITING) return undefined
-    // Wraps around after 24 days, as the clock does.
+    // Wraps around after 24 days, like `clock`.
     return Math.max(0, (clock() - this.#int(job, CLOCK)) | 0)
   }
 
@@ -159,13 +159,13 @@ export class JobTable {
     Atomics.store(this.#ints, job * JOB_INTS + STATE, DONE)
   }
 
-  /** @param bytes that were read, of a fetch that ends well */
+  /** Ends a fetch that succeeded. @param bytes number of bytes read */
   endFetch(job: number, bytes: number): void {
     this.#ints[job * JOB_INTS + ROOM] = bytes
     this.end(job, 0)
   }
 
-  /** Frees a job that has ended. @returns its result; undefined while it has not */
+  /** Frees a job that has ended. @returns its result; undefined while the job has not ended */
   collect(job: number): number | undefined {
     if (this.#state(job) !== DONE) return undefined
     const result = this.#int(job, RESULT)

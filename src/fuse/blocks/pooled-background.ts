@@ -9,7 +9,7 @@ import {
 import { ReadPlan } from './read-plan.ts'
 import type { WorkerPool } from './worker-pool.ts'
 
-/** Lets the data workers do what takes long with files of the host. For the dispatcher. */
+/** Gives slow work on files of the host to the data workers. Used by the dispatcher. */
 export class PooledBackground implements Background {
   readonly #pool: WorkerPool
   readonly #plan: ReadPlan
@@ -40,7 +40,7 @@ class PooledTransfer implements Transfer {
   }
 
   write(describe: (sink: ExtentSink) => void, offset: number, length: number): 'taken' | 'busy' | 'unable' {
-    // A piece for each worker and one that waits: more would only pin slots that readers want.
+    // One piece for each worker and one that waits. More pieces would only pin slots that readers want.
     if (this.pending() > this.#pool.shared.workers) return 'busy'
     const plan = this.#plan
     plan.begin()
@@ -52,7 +52,7 @@ class PooledTransfer implements Transfer {
     }
     if (plan.unplannable || plan.failed) {
       plan.unpin()
-      // Every slot may be pinned by pieces that are under way.
+      // Pieces under way may pin every slot.
       return this.#jobs.size > 0 ? 'busy' : 'unable'
     }
     if (plan.length !== length) {

@@ -10,21 +10,22 @@ import type { WorkerPool } from './worker-pool.ts'
 export interface PooledOptions {
   readonly fileSystem: FileSystem
   readonly store: BlockStore
-  /** Takes the answers that are given from the cache; this thread's own. */
+  /** Takes the answers that this thread gives from the cache. */
   readonly target: AnswerTarget
   readonly pool: WorkerPool
   readonly counters: Counters
-  /** Serves what the cache cannot: host files, and READs when every slot is pinned. */
+  /** Serves READs that the cache cannot: host files, and all READs while every slot is pinned. */
   readonly fallback: InlineDataPath
-  /** Blocks up to this many decoded bytes are decoded by the dispatcher when nothing else is going on. */
+  /** The dispatcher decodes blocks up to this many bytes itself while all workers are idle. */
   readonly inlineLimit: number
-  /** Lets idle workers decode ahead of readers that go in order. */
+  /** Lets idle workers decode ahead of sequential readers. */
   readonly prefetch: boolean
 }
 
 /**
- * Answers READ from the shared block cache. The dispatcher decides: all there, or one lone small block missing:
- * here and now (a hand-off costs a futex wake of some tens of µs); otherwise a data worker decodes and replies.
+ * Answers READ from the shared block cache. The dispatcher answers at once where all blocks are there, or where only
+ * one small block is missing: a hand-off costs a futex wake of some tens of µs. Otherwise a data worker decodes and
+ * replies.
  */
 export class PooledDataPath implements DataPath {
   readonly #options: PooledOptions
@@ -82,8 +83,9 @@ export class PooledDataPath implements DataPath {
   }
 
   /**
-   * One small block is missing and no worker is busy: waking one would take longer than decoding. Only what the page
-   * cache has: a disk that does not answer must hold up a worker, not the dispatcher with all other requests.
+   * True where one small block is missing and all workers are idle: waking a worker would take longer than decoding.
+   * The block must lie in the page cache: a disk that does not answer may hold up a worker, but not the dispatcher with
+   * all other requests.
    */
   #isLoneSmallBlock(): boolean {
     const { inlineLimit, pool, store } = this.#options

@@ -10,7 +10,7 @@ import { fetchBuffer } from './fetch-jobs.ts'
 import { FETCH_SIZE, MAX_FETCHES } from './shared-buffers.ts'
 import type { WorkerPool } from './worker-pool.ts'
 
-/** What a worker is reading. */
+/** A piece that a worker reads. */
 interface UnderWay {
   readonly source: SourceId
   readonly position: number
@@ -21,14 +21,14 @@ interface UnderWay {
   piece: Piece | undefined
 }
 
-/** Lets the data workers read pieces of images that are not at hand. For the dispatcher. */
+/** Lets the data workers read pieces of images that are not in the page cache. Used by the dispatcher. */
 export class PooledFetcher implements Fetcher {
   readonly most = FETCH_SIZE
   readonly #pool: WorkerPool
   readonly #sizes: readonly number[]
   readonly #underWay = new Set<UnderWay>()
   readonly #buffers = Array.from({ length: MAX_FETCHES }, (_, buffer) => buffer)
-  /** Pieces of one image at once: while its disk does not answer, a worker is left for the others. */
+  /** Most pieces of one image under way: while its disk does not answer, one worker stays free for the other images. */
   readonly #mostOfOne: number
   #ready = false
 
@@ -39,7 +39,7 @@ export class PooledFetcher implements Fetcher {
     this.#mostOfOne = Math.max(1, pool.shared.workers - 1)
   }
 
-  /** From when on a worker was seen that had nothing to do. */
+  /** False until an idle worker was seen once. */
   get ready(): boolean {
     this.#ready ||= this.#pool.queue.idle > 0
     return this.#ready
@@ -57,17 +57,17 @@ export class PooledFetcher implements Fetcher {
     }
   }
 
-  /** A piece on its way, for somebody else, in which this one lies. */
+  /** A piece under way that another request began and that contains this one. */
   #joined(source: SourceId, position: number, length: number): UnderWay | undefined {
     for (const one of this.#underWay) {
       if (one.source !== source || position < one.position) continue
-      // Only what the other one must read is sure to come.
+      // Only these bytes are sure to come: the rest of its room is read where possible.
       if (position + length <= one.position + one.length) return one
     }
     return undefined
   }
 
-  /** @returns undefined where too much is under way */
+  /** @returns undefined where too many pieces are under way */
   #begin(source: SourceId, position: number, length: number): UnderWay | undefined {
     let ofSource = 0
     for (const one of this.#underWay) if (one.source === source) ofSource += 1

@@ -10,43 +10,43 @@ export interface PrefetchOptions {
   readonly index: BlockIndex
   readonly slots: Slots
   readonly queue: TaskQueue
-  /** A plan of its own: the one of the READ is still in use. */
+  /** The prefetcher's own plan: the READ still uses the other one. */
   readonly plan: ReadPlan
   /** Blocks to keep ahead of a reader, decoded or under way. */
   readonly depth: number
 }
 
-/** Files looked at in one step: small ones share a block, so a few of them are nothing to wait for. */
+/** Most files planned after one READ: small files share a block, so a few of them cost little. */
 const FILES_PER_STEP = 16
-/** Files that the frontier may be ahead of the reader. */
+/** Most files between the reader and the frontier. */
 const FILES_AHEAD = 512
 
 /**
  * Lets idle workers decode what a reader will probably ask for next: the rest of a file that is read from front to
- * back, then the files that are stored behind it (`FileSystem.following`). A guess costs only idle time: nothing is
+ * back, then the files that are stored behind it (`FileSystem.following`). A guess costs only idle time: no block is
  * queued while a reader waits for a worker.
  */
 export class Prefetcher {
   readonly #options: PrefetchOptions
-  /** Where the last READ ended: the next one is sequential if it begins there. */
+  /** Where the last READ ended: the next READ is sequential if it begins there. */
   #node: NodeId = -1
   #end = 0
-  /** The file and offset up to which everything is on its way. */
+  /** The file and offset up to which all blocks are decoded or under way. */
   #frontierNode: NodeId = -1
   #frontierOffset = 0
-  /** Files between the reader and the frontier, oldest first: where the reader may turn up next. */
+  /** Files between the reader and the frontier, oldest first: the reader may continue in any of them. */
   readonly #ahead = new Set<NodeId>()
-  /** Slots with blocks that were asked for here and not read yet. */
+  /** Slots of blocks that the prefetcher queued and no READ has used yet. */
   readonly #unread = new Set<number>()
 
   constructor(options: PrefetchOptions) {
     this.#options = options
   }
 
-  /** Called after each READ with what it asked for. */
+  /** Called after each READ with its arguments. */
   afterRead(node: NodeId, offset: number, size: number): void {
     const continues = node === this.#node ? offset === this.#end : offset === 0 && this.#ahead.has(node)
-    // The first READ says nothing yet; the second piece in order, or the second file, makes a pattern.
+    // One READ is no pattern; the second piece in order, or the second file, is one.
     if (continues) {
       this.#follow(node, offset + size)
       this.#advance()
@@ -60,7 +60,7 @@ export class Prefetcher {
     this.#frontierOffset = end
     this.#ahead.clear()
     this.#unread.clear()
-    // The reader of a whole tree is recognised by where it goes next.
+    // A reader of a whole tree shows itself by its next file.
     this.#expect(node)
   }
 
@@ -134,7 +134,10 @@ export class Prefetcher {
   }
 }
 
-/** Damage is told to who reads it. What is not at hand is not waited for: the request that led here is answered already. */
+/**
+ * Prefetch ignores damage: the reader of that block gets the error. It ignores `Postponed` as well: metadata that is
+ * not in the page cache is not worth a wait, because the READ is answered already.
+ */
 function isNoHint(error: unknown): boolean {
   return error instanceof FsError || error instanceof Postponed
 }

@@ -15,13 +15,13 @@ export class ReadPlan implements ExtentSink {
   readonly missing: number[] = []
   /** Set where the plan cannot be served from the cache: host files, or no free slot. */
   unplannable = false
-  /** Set where a block has just failed for another reader, who has logged why. */
+  /** Set where a block has just failed for another reader; the thread that tried to fill its slot has logged why. */
   failed = false
   readonly #index: BlockIndex
   readonly #slots: Slots
   readonly #isRead: boolean
 
-  /** @param isRead false for a plan of which nothing is handed out: prefetch */
+  /** @param isRead false for prefetch, which hands nothing out */
   constructor(index: BlockIndex, slots: Slots, isRead = true) {
     this.#index = index
     this.#slots = slots

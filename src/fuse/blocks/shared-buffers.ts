@@ -5,9 +5,10 @@ import { MAX_READ } from '../../base/index.ts'
  * between them.
  *
  * Who may do what:
- * - the dispatcher alone decides which block lies in which slot (its index is a plain Map) and pins slots;
+ * - only the dispatcher decides which block lies in which slot (its index is a plain Map), and only the dispatcher pins
+ *   slots;
  * - a worker fills a slot after claiming it (QUEUED -> FILLING), and unpins;
- * - a slot is reused only by the dispatcher, and only while nobody pins it.
+ * - only the dispatcher reuses a slot, and only one without pins.
  */
 export interface SharedBuffers {
   readonly slotSize: number
@@ -20,14 +21,14 @@ export interface SharedBuffers {
   readonly queue: SharedArrayBuffer
   readonly counters: SharedArrayBuffer
   readonly zeros: SharedArrayBuffer
-  /** Where workers put pieces of images that the dispatcher asked for (`FETCH_SIZE` each). */
+  /** Buffers for pieces of images that workers read for the dispatcher (`FETCH_SIZE` each). */
   readonly fetches: SharedArrayBuffer
 }
 
-/** Holes are written from this many shared zero bytes. */
+/** Number of shared zero bytes from which holes are written. */
 export const ZEROS_SIZE = MAX_READ
 
-/** Most bytes of an image that a worker reads for the dispatcher at once: what was asked for, and what follows it. */
+/** Most bytes of an image that a worker reads for the dispatcher at once: the wanted bytes, and those after them. */
 export const FETCH_SIZE = 64 << 10
-/** Such pieces under way at once. */
+/** Most such pieces under way at once. */
 export const MAX_FETCHES = 8

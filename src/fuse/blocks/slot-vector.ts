@@ -5,7 +5,7 @@ import { type SharedBuffers, ZEROS_SIZE } from './shared-buffers.ts'
 
 /** A gathering write straight from the slots of the shared cache. Each thread has its own. */
 export class SlotVector {
-  /** With room for a header. */
+  /** One piece more than segments, for a header. */
   readonly writer = new GatherWriter(MAX_SEGMENTS + 1)
   readonly #slotSize: number
   readonly #blocks: number
@@ -29,7 +29,7 @@ export class SlotVector {
   }
 
   /**
-   * Adds what the segments have after their first `skip` bytes.
+   * Adds the bytes of the segments after the first `skip`.
    * @param segments three ints each: slot (READY and pinned) or HOLE, from, length
    * @returns bytes added
    */

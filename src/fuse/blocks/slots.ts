@@ -28,7 +28,7 @@ export class Slots {
     this.#positions = new Float64Array(shared.positions)
   }
 
-  /** The whole room of a slot. */
+  /** All bytes of a slot, also those beyond its block. */
   bytes(slot: number): Uint8Array {
     return this.#bytes.subarray(slot * this.size, (slot + 1) * this.size)
   }
@@ -37,18 +37,18 @@ export class Slots {
     return Atomics.load(this.#ints, slot * SLOT_INTS)
   }
 
-  /** Publishes a new state; whoever waits for it wakes up. */
+  /** Publishes a new state and wakes the threads that wait for it. */
   setState(slot: number, state: number): void {
     Atomics.store(this.#ints, slot * SLOT_INTS, state)
     Atomics.notify(this.#ints, slot * SLOT_INTS)
   }
 
-  /** True for the one thread that gets to fill the slot. */
+  /** Claims a QUEUED slot. @returns true for the one thread that has to fill it */
   claim(slot: number): boolean {
     return Atomics.compareExchange(this.#ints, slot * SLOT_INTS, SLOT_QUEUED, SLOT_FILLING) === SLOT_QUEUED
   }
 
-  /** Returns when another thread has finished filling the slot. */
+  /** Returns when no other thread is filling the slot any more. */
   waitFilled(slot: number): void {
     while (this.state(slot) === SLOT_FILLING) {
       Atomics.wait(this.#ints, slot * SLOT_INTS, SLOT_FILLING, 1000)
@@ -72,7 +72,7 @@ export class Slots {
     return this.#ints[slot * SLOT_INTS + 2] ?? 0
   }
 
-  /** What to decode: written by the dispatcher before the slot becomes QUEUED. */
+  /** Writes which block to decode. Only the dispatcher calls it, before the slot becomes QUEUED. */
   describe(slot: number, block: BlockRef): void {
     const at = slot * SLOT_INTS
     this.#ints[at + 3] = block.source
@@ -90,7 +90,7 @@ export class Slots {
     )
   }
 
-  /** True where the slot was made for exactly this block, not another one at the same position. */
+  /** True where the slot was made for exactly this block, not for another block at the same position. */
   describes(slot: number, block: BlockRef): boolean {
     const at = slot * SLOT_INTS
     return this.#ints[at + 4] === block.storedSize && this.#ints[at + 5] === block.kindBits
@@ -109,7 +109,7 @@ export class Slots {
 
   /**
    * Decodes the block of a slot that this thread has claimed, and publishes the outcome.
-   * @returns the error where it failed; the slot is then FAILED and is never read.
+   * @returns the error where it failed; the slot is then FAILED, and its bytes are never read
    */
   fill(slot: number, store: BlockStore): unknown {
     try {

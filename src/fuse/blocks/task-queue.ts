@@ -3,7 +3,7 @@ import type { SharedBuffers } from './shared-buffers.ts'
 
 const QUEUE_HEADER_INTS = 16
 
-/** Room for all jobs beside as many slots: see `pushFill`. */
+/** Room for all jobs and as many fills as there are slots: see `pushFill`. */
 function queueCapacity(slotCount: number): number {
   return 2 ** Math.ceil(Math.log2(slotCount + MAX_JOBS + 1))
 }
@@ -36,24 +36,24 @@ export class TaskQueue {
     this.#push(job)
   }
 
-  /** @returns false where the room that is left is for jobs; the slot is then not filled by this */
+  /** Appends a slot to fill. @returns false where only the room for jobs is left; the caller then keeps the pin */
   pushFill(slot: number): boolean {
     if (this.#mask + 1 - this.length <= MAX_JOBS) return false
     this.#push(-1 - slot)
     return true
   }
 
-  /** Workers that wait for a task at this moment. */
+  /** Number of workers that wait for a task at this moment. */
   get idle(): number {
     return Atomics.load(this.#ints, IDLE)
   }
 
-  /** Tasks that no worker has taken yet. */
+  /** Number of tasks that no worker has taken yet. */
   get length(): number {
     return (Atomics.load(this.#ints, TAIL) - Atomics.load(this.#ints, HEAD)) | 0
   }
 
-  /** Waits for a task; undefined when the pool is told to stop and nothing is left to do. */
+  /** Waits for a task. @returns undefined after `stop`, once the queue is empty */
   take(): Task | undefined {
     const ints = this.#ints
     for (;;) {
@@ -72,7 +72,7 @@ export class TaskQueue {
     }
   }
 
-  /** Tells the workers to end once the queue is empty. */
+  /** Makes the workers end once the queue is empty. */
   stop(): void {
     Atomics.store(this.#ints, STOP, 1)
     Atomics.add(this.#ints, SIGNAL, 1)

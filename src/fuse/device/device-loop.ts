@@ -27,7 +27,7 @@ export function runDeviceLoop(options: DeviceLoopOptions): void {
     if (received === 'request') {
       waiting.gotRequest()
       if (protocol.handle(device.length) === 'reply') send()
-      // However many requests come, those that wait go on.
+      // New requests must not starve the postponed ones.
       if (protocol.postponed > 0) protocol.proceed(send)
     } else if (protocol.postponed === 0 || protocol.proceed(send) !== 'more') {
       waiting.gotNothing(protocol.postponed > 0)

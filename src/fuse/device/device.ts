@@ -3,7 +3,7 @@ import { addressOf } from '../../sys/ffi/ffi.ts'
 import { EAGAIN, EINTR, ENODEV, ENOENT, readAt, writeFrom } from '../../sys/files/device-io.ts'
 import { type Protocol, REQUEST_BUFFER_SIZE } from '../protocol/protocol.ts'
 
-/** The device went away in another way than an unmount. */
+/** Reading /dev/fuse failed for another reason than an unmount. */
 export class DeviceError extends Error {}
 
 /** `/dev/fuse` and the buffers of the protocol: requests come in, replies go out. */
@@ -28,7 +28,7 @@ export class Device {
     return this.#length
   }
 
-  /** Takes the next request, without waiting. @returns 'end' after the unmount. @throws DeviceError */
+  /** Takes the next request without waiting. @returns 'end' after the unmount. @throws DeviceError */
   receive(): 'request' | 'none' | 'end' {
     for (;;) {
       const length = readAt(this.#fd, this.#requestAddress, REQUEST_BUFFER_SIZE)
@@ -41,9 +41,9 @@ export class Device {
           return 'none'
         case ENODEV:
           return 'end'
-        // The request was interrupted before it was read.
+        // The kernel withdrew the request, because its caller was interrupted.
         case ENOENT:
-        // A signal of the runtime.
+        // The Node runtime got a signal.
         case EINTR:
           continue
         default:
@@ -52,7 +52,7 @@ export class Device {
     }
   }
 
-  /** Writes the reply of the protocol. Where the kernel does not take it, the caller gets EIO. */
+  /** Writes the reply of the protocol. Where the kernel refuses it, the caller gets EIO. */
   send(): void {
     const size = this.#protocol.replySize
     const written = writeFrom(this.#fd, this.#replyAddress, size)

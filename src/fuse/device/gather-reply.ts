@@ -7,7 +7,7 @@ import { SlotVector } from '../blocks/slot-vector.ts'
 import { OUT_HEADER_SIZE } from '../protocol/abi.ts'
 import { encodeErrorHeader, encodeHeader } from '../protocol/encode.ts'
 
-/** Writes the reply to one READ to the device, from the slots of the cache. Any thread may; each has its own. */
+/** Writes the reply to one READ from the slots of the cache to the device. Each thread has its own object. */
 export class GatherReply implements AnswerTarget {
   readonly #fd: number
   readonly #header = Buffer.alloc(OUT_HEADER_SIZE)
@@ -45,7 +45,7 @@ export class GatherReply implements AnswerTarget {
   send(): void {
     encodeHeader(this.#headerView, this.#size, this.#token)
     const written = this.#vector.writer.write(this.#fd)
-    // ENOENT: the caller was interrupted and waits no more. ENODEV: the mount is gone.
+    // ENOENT: the caller was interrupted and no longer waits. ENODEV: the mount is gone.
     if (written >= 0 || written === -ENOENT || written === -ENODEV) return
     this.fail('EIO')
   }

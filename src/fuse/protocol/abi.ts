@@ -1,10 +1,10 @@
 /**
- * The kernel's FUSE ABI, spelled as in include/uapi/linux/fuse.h. Little-endian machines only, as Node itself
- * reads the wire through explicit little-endian accessors and Linux sends host order.
+ * The kernel's FUSE ABI, spelled as in include/uapi/linux/fuse.h. Little-endian machines only: Linux sends host order,
+ * and the decoders read little-endian.
  */
 
 export const FUSE_KERNEL_VERSION = 7
-/** The newest minor version whose structures are known here; the kernel may speak an older one. */
+/** Newest minor version whose structures this file has; the kernel may speak an older one. */
 export const FUSE_KERNEL_MINOR_VERSION = 41
 /** Older kernels (before 3.15) send and expect shorter structures. */
 export const FUSE_OLDEST_MINOR_VERSION = 23
@@ -91,7 +91,7 @@ export const FUSE_WRITE_KILL_SUIDGID = 2 ** 2
 export const FUSE_FSYNC_FDATASYNC = 2 ** 0
 /** `setxattr_flags` of `struct fuse_setxattr_in`. */
 export const FUSE_SETXATTR_ACL_KILL_SGID = 2 ** 0
-/** `open_flags` of `struct fuse_open_out`: opening does not drop what the page cache has. */
+/** `open_flags` of `struct fuse_open_out`: the kernel keeps the page cache of the file when it opens it. */
 export const FOPEN_KEEP_CACHE = 2 ** 1
 
 /** Flags of open(2) (include/uapi/asm-generic/fcntl.h). */
@@ -106,7 +106,7 @@ export const RENAME_WHITEOUT = 2 ** 2
 export const XATTR_CREATE = 1
 export const XATTR_REPLACE = 2
 
-/** What chattr(1) and lsattr(1) ask for (include/uapi/linux/fs.h). */
+/** Commands of ioctl(2) that chattr(1) and lsattr(1) use (include/uapi/linux/fs.h). */
 export const FS_IOC_GETFLAGS = 0x8008_6601
 export const FS_IOC_SETFLAGS = 0x4008_6602
 export const FS_IOC_FSGETXATTR = 0x801c_581f

@@ -16,11 +16,14 @@ import { hasFlag } from './init.ts'
 
 /** Bodies of the requests that change something, in the order of `enum fuse_opcode`. Damage is EIO. */
 
-/** Whatever `valid` can name that somebody asked for: the time of change comes along with the write-back cache. */
+/**
+ * Bits of `valid` that stand for a wish of the caller. With the write-back cache the kernel adds FATTR_CTIME on its
+ * own.
+ */
 const NAMED =
   abi.FATTR_MODE | abi.FATTR_UID | abi.FATTR_GID | abi.FATTR_SIZE | abi.FATTR_ATIME | abi.FATTR_MTIME
 
-/** `struct fuse_setattr_in`: only what `valid` names counts. */
+/** `struct fuse_setattr_in`: only the fields that `valid` names count. */
 export function decodeSetattrIn(body: ByteReader): AttributeChanges {
   const valid = body.u32()
   body.skip(4 + 8) // padding, fh
@@ -34,10 +37,10 @@ export function decodeSetattrIn(body: ByteReader): AttributeChanges {
   const gid = body.u32()
   body.skip(4) // unused5
   const has = (flag: number) => (valid & flag) !== 0
-  // Whoever offers to kill privileges does so at every change of owner; the kernel says only when to do it for a new
-  // size (include/uapi/linux/fuse.h, FUSE_HANDLE_KILLPRIV_V2). A request that names nothing is what is left of "take
-  // setuid away" before a write, and of a change of owner to the same one (fs/fuse/dir.c:fuse_setattr); its answer
-  // is where the kernel learns the mode without setuid.
+  // A file system with FUSE_HANDLE_KILLPRIV_V2 takes privileges away at every change of owner; the kernel sets
+  // FATTR_KILL_SUIDGID only for a new size (include/uapi/linux/fuse.h). The kernel sends a request without any bit of
+  // NAMED to take setuid away before a write, and for chown(2) with the same owner (fs/fuse/dir.c:fuse_setattr). It
+  // learns the mode without setuid from the answer.
   const killsPrivileges = has(abi.FATTR_KILL_SUIDGID | abi.FATTR_UID | abi.FATTR_GID) || !has(NAMED)
   return {
     ...(has(abi.FATTR_MODE) && { mode }),
@@ -55,7 +58,7 @@ function newTime(isNow: boolean, seconds: number, nanoseconds: number): NewTime 
   return isNow ? 'now' : { seconds, nanoseconds }
 }
 
-/** A signed number of seconds. What a `number` cannot hold exactly, no file system can either. */
+/** A signed number of seconds. File systems hold no times beyond the integers that a `number` holds exactly. */
 function seconds(body: ByteReader): number {
   const low = body.u32()
   return body.i32() * 2 ** 32 + low
@@ -83,7 +86,7 @@ export function decodeMkdirIn(request: Request): { readonly mode: number; readon
   return { mode, caller: callerOf(request, request.body.u32()) }
 }
 
-/** Who asks, for requests that tell no umask: symbolic links have no permissions. */
+/** The caller of a request. SYMLINK has no umask, because symbolic links have no permissions. */
 export function callerOf(request: Request, umask = 0): Caller {
   return { uid: request.uid, gid: request.gid, umask: umask & 0o777 }
 }
@@ -97,7 +100,10 @@ export interface RenameIn {
   readonly whiteout: boolean
 }
 
-/** @param hasFlags RENAME2. @throws EINVAL for flags that are unknown or exclude each other (fs/namei.c:do_renameat2) */
+/**
+ * @param hasFlags RENAME2.
+ * @throws EINVAL for flags that are unknown or exclude each other (fs/namei.c:do_renameat2)
+ */
 export function decodeRenameIn(request: Request, hasFlags: boolean): RenameIn {
   const { body } = request
   const newParent = body.offset64()
@@ -144,7 +150,7 @@ export interface SetxattrIn {
   readonly name: Name
   readonly value: Uint8Array
   readonly mode: XattrMode
-  /** The new access ACL takes setgid away: who sets it is not in the group of the file. */
+  /** The new access ACL takes setgid away: the caller is not in the group of the file. */
   readonly killSetgid: boolean
 }
 
@@ -200,7 +206,7 @@ export interface CopyFileRangeIn {
   readonly fromOffset: number
   readonly to: NodeId
   readonly toOffset: number
-  /** As many bytes as a `number` counts, where more are asked for. */
+  /** Bytes. A length above 2^53 becomes `Number.MAX_SAFE_INTEGER`. */
   readonly length: number
 }
 

@@ -2,15 +2,15 @@ import { ByteReader, FsError, type NodeId, type ReplyToken, type Whence } from '
 import * as abi from './abi.ts'
 
 /**
- * One request as it lies in the receive buffer (`struct fuse_in_header` and what follows). A single object is
- * reused for all requests of a thread; nothing may keep it past the reply.
+ * One request as it lies in the receive buffer (`struct fuse_in_header` and what follows). Each thread has one object
+ * for all its requests: callers must not keep it past the reply.
  */
 export class Request {
   readonly #bytes: Buffer
   readonly #view: DataView
   length = 0
   opcode = 0
-  /** The u64 `unique` as two halves: BigInt costs more than the whole rest of the header. */
+  /** The u64 `unique` as two halves: a BigInt costs more than the rest of the header. */
   readonly #token = { low: 0, high: 0 }
   nodeId: NodeId = 0
   uid = 0
@@ -26,7 +26,7 @@ export class Request {
 
   /**
    * Decodes the header of the message of `length` bytes in the buffer.
-   * @throws FsError EIO when it is shorter than a header or says another length than was read.
+   * @throws FsError EIO when the message is shorter than a header, or its length field differs from `length`.
    */
   decodeHeader(length: number): void {
     const header = new ByteReader(this.#view, 0, Math.min(length, abi.IN_HEADER_SIZE), 'fuse_in_header')
@@ -47,12 +47,12 @@ export class Request {
     this.#body = new ByteReader(this.#view, abi.IN_HEADER_SIZE, length, 'request body')
   }
 
-  /** Names the reply; the same object for every request. */
+  /** Names the reply. All requests share this object. */
   get token(): ReplyToken {
     return this.#token
   }
 
-  /** What follows the header: read it in the order of the structure. */
+  /** The bytes after the header: read them in the order of the structure. */
   get body(): ByteReader {
     return this.#body
   }
@@ -97,8 +97,8 @@ export function decodeLseekIn(body: ByteReader): LseekIn {
 }
 
 /**
- * A place in a file as a user gave it. Beyond 2^53 no file reaches, so it is no damage but the `code` that a
- * smaller file system answers with.
+ * An offset in a file, as a user gave it. No file is longer than 2^53, so a larger offset is no damage: it gives the
+ * `code` with which a file system of smaller files answers.
  */
 export function fileOffset(body: ByteReader, code: 'EFBIG' | 'ENXIO'): number {
   const low = body.u32()
@@ -113,7 +113,7 @@ export function tokenOf(request: Uint8Array): ReplyToken {
   return { low: view.getUint32(8, true), high: view.getUint32(12, true) }
 }
 
-/** `struct fuse_interrupt_in`: the request that is interrupted. */
+/** `struct fuse_interrupt_in`. @returns the token of the interrupted request */
 export function decodeInterruptIn({ body }: Pick<Request, 'body'>): ReplyToken {
   return { low: body.u32(), high: body.u32() }
 }

@@ -1,4 +1,4 @@
-/** Fields that people read in another base than ten. */
+/** Fields that the debug line shows in another base than ten. */
 const BASES: Readonly<Record<string, (value: number) => string>> = {
   mode: octal,
   umask: octal,
@@ -10,7 +10,7 @@ function octal(value: number): string {
   return `0${value.toString(8)}`
 }
 
-/** The decoded arguments of any request, for a debug line: fields by their names, one after the other. */
+/** The decoded arguments of any request, for a debug line: each field with its name. */
 export function describeArguments(args: unknown): string {
   if (args === null || typeof args !== 'object') return args === undefined ? '' : describeValue('', args)
   return Object.entries(args)
@@ -22,7 +22,7 @@ export function describeArguments(args: unknown): string {
 function describeValue(field: string, value: unknown): string {
   if (typeof value === 'number') return BASES[field]?.(value) ?? `${value}`
   if (value instanceof Uint8Array) return `${value.length} bytes`
-  // A name may hold anything, line ends among it.
+  // A name may hold any byte, also a line end.
   if (typeof value === 'string') return JSON.stringify(value)
   if (value !== null && typeof value === 'object') return `{${describeArguments(value)}}`
   return String(value)

@@ -13,8 +13,8 @@ import {
 import { ATTR_SIZE, OUT_HEADER_SIZE, STATX_BASIC_STATS, STATX_BTIME } from './abi.ts'
 
 /**
- * Time-outs of entries and attributes in seconds. The image cannot change, so they are as long as the kernel
- * can count in jiffies without special cases.
+ * Time-outs of entries and attributes, seconds. The image cannot change, so this is the longest time that the kernel
+ * can convert to jiffies without special cases.
  */
 export const FOREVER_SECONDS = 0x7fff_ffff
 
@@ -27,7 +27,7 @@ export class Reply implements AnswerBuffer {
 
   /**
    * @param capacity most payload bytes of any reply
-   * @param shownInode the inode number to show for one of the file system
+   * @param shownInode maps an inode number of the file system to the number to show
    */
   constructor(capacity: number, shownInode = (ino: InodeNumber) => ino) {
     this.#shownInode = shownInode
@@ -44,7 +44,7 @@ export class Reply implements AnswerBuffer {
     this.#position = OUT_HEADER_SIZE
   }
 
-  /** Takes back what was written after `length` was read as `mark`. */
+  /** Drops the bytes written since the caller read `length` as `mark`. */
   rewind(mark: number): void {
     this.#position = OUT_HEADER_SIZE + mark
   }
@@ -81,7 +81,7 @@ export class Reply implements AnswerBuffer {
     this.bytes.write(name, this.#take(name.length), 'latin1')
   }
 
-  /** Room for `length` payload bytes to be filled by the caller before the reply is finished. */
+  /** Room for `length` payload bytes, which the caller fills before it finishes the reply. */
   claim(length: number): Uint8Array {
     const at = this.#take(length)
     return this.bytes.subarray(at, at + length)
@@ -115,7 +115,7 @@ export function encodeHeader(view: DataView, length: number, token: ReplyToken):
   encodeToken(view, token)
 }
 
-/** The whole message of an error, at the start of `view`; here, and only here, errno gets its sign. */
+/** The whole message of an error, at the start of `view`. Only this function gives errno its sign. */
 export function encodeErrorHeader(view: DataView, code: ErrnoCode, token: ReplyToken): void {
   view.setUint32(0, OUT_HEADER_SIZE, true)
   view.setInt32(4, -ERRNO[code], true)
@@ -148,7 +148,7 @@ export function encodeAttr(reply: Reply, stat: Stat): void {
   reply.u32(0)
 }
 
-/** `struct fuse_entry_out`, 128 bytes. Without an entry it is a cached negative one (nodeid 0). */
+/** `struct fuse_entry_out`, 128 bytes. Without an entry: a negative one (nodeid 0), which the kernel caches. */
 export function encodeEntry(reply: Reply, entry: Entry | undefined): void {
   reply.u64(entry?.nodeId ?? 0)
   reply.u32(entry?.generation ?? 0)
@@ -169,7 +169,7 @@ export function encodeAttrOut(reply: Reply, stat: Stat): void {
   encodeAttr(reply, stat)
 }
 
-/** `struct fuse_statx_out`, 288 bytes. The bit of the birth time is set where that is known; images have none. */
+/** `struct fuse_statx_out`, 288 bytes. The bit of the birth time is set where it is known; images have none. */
 export function encodeStatx(reply: Reply, stat: Stat): void {
   reply.u64(FOREVER_SECONDS)
   reply.u32(0)

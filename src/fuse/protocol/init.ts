@@ -5,14 +5,14 @@ import type { Reply } from './encode.ts'
 const MAX_PAGES = MAX_READ / 4096
 /** Largest WRITE, bytes. */
 export const MAX_WRITE = MAX_READ
-/** No write ever comes to a read-only mount; the kernel wants at least a page. */
+/** The kernel sends no WRITE to a read-only mount, but wants a `max_write` of at least a page. */
 const NO_WRITE = 4096
-/** Requests that the kernel may have under way for read-ahead: enough to keep every data worker busy. */
+/** Most background requests of the kernel, read-ahead among them: enough to keep every data worker busy. */
 const MAX_BACKGROUND = 64
 
 /**
- * What every mount asks for. OPEN and OPENDIR are answered with ENOSYS once (`NO_OPEN*`), so that the kernel keeps
- * page, directory and symlink caches for good.
+ * Flags of every mount. The dispatcher answers the first OPEN and OPENDIR with ENOSYS (`NO_OPEN*`), so the kernel keeps
+ * its caches of pages, directories and symbolic links for good.
  */
 const COMMON_FLAGS = [
   abi.FUSE_ASYNC_READ,
@@ -26,9 +26,9 @@ const COMMON_FLAGS = [
 
 /**
  * - `EXPORT_SUPPORT`: the node ids of a read-only mount stay valid after the kernel forgot them.
- * - `ASYNC_DIO`: not for writable mounts. Pages that somebody reads while an asynchronous direct write is under way stay
- *   in the page cache as they were, because nobody drops them when it is complete (mm/filemap.c:
- *   generic_file_direct_write does so after a synchronous one).
+ * - `ASYNC_DIO`: not for writable mounts. The kernel drops cached pages after a synchronous direct write
+ *   (mm/filemap.c:generic_file_direct_write), but not after an asynchronous one. Pages that another process reads
+ *   during that write would stay in the page cache with the old bytes.
  */
 const READ_ONLY_FLAGS = [
   ...COMMON_FLAGS,
@@ -38,13 +38,14 @@ const READ_ONLY_FLAGS = [
 ]
 
 /**
- * What a writable mount asks for besides:
+ * Further flags of a writable mount:
  * - `DONT_MASK`: a default ACL overrides the umask, so the file system applies it.
  * - `POSIX_ACL`: the kernel checks permissions by the ACLs that GETXATTR gives, and keeps them while it keeps the
  *   attributes; the file system keeps mode and ACL in step (fs/fuse/acl.c:fuse_set_acl).
- * - `HANDLE_KILLPRIV_V2`: also lets the kernel remember that a file has no `security.capability`, which it would
- *   ask for before every write (fs/fuse/inode.c:process_init_reply, SB_NOSEC).
- * - `EXPLICIT_INVAL_DATA`: nobody else writes, so another size in an answer is no reason to drop cached pages.
+ * - `HANDLE_KILLPRIV_V2`: also lets the kernel remember that a file has no `security.capability`, which it would ask
+ *   for before every write (fs/fuse/inode.c:process_init_reply, SB_NOSEC).
+ * - `EXPLICIT_INVAL_DATA`: all writes come through this mount, so another size in an answer is no reason to drop cached
+ *   pages.
  */
 const WRITABLE_FLAGS = [
   ...COMMON_FLAGS,
@@ -56,7 +57,7 @@ const WRITABLE_FLAGS = [
   abi.FUSE_SETXATTR_EXT,
 ]
 
-/** What INIT asks the kernel for depends on it; `acls`: files of a read-only mount may have access lists to obey. */
+/** Selects the flags that INIT asks for. `read-only-acls`: files may have ACLs that the kernel has to obey. */
 export type MountKind = 'read-only' | 'read-only-acls' | 'write-through' | 'write-back'
 
 const WANTED_FLAGS: Readonly<Record<MountKind, readonly number[]>> = {
@@ -80,8 +81,8 @@ export interface Refused {
 
 /**
  * Negotiates and writes `struct fuse_init_out`.
- * @returns undefined where the kernel is of a newer major version: it will send INIT again in ours
- *   (fs/fuse/inode.c, process_init_reply).
+ * @returns undefined where the kernel has a newer major version: it sends INIT again with our version (fs/fuse/inode.c,
+ *   process_init_reply).
  */
 export function negotiate(body: ByteReader, reply: Reply, kind: MountKind): Negotiated | Refused | undefined {
   const major = body.u32()

@@ -3,7 +3,7 @@ import * as abi from './abi.ts'
 import type { Reply } from './encode.ts'
 import { type Outcome, row } from './operation.ts'
 
-/** `struct fuse_ioctl_in` and what the caller gave, a view that is valid until the next request is read */
+/** `struct fuse_ioctl_in` and the caller's data, a view that is valid until the next request is read */
 export interface IoctlIn {
   readonly command: number
   readonly data: Uint8Array
@@ -33,7 +33,7 @@ const FLAGS_FORMS: ReadonlyMap<number, FlagsCommand> = new Map([
   [abi.FS_IOC_FSSETXATTR, { form: 'fsxattr', length: 28, sets: true }],
 ])
 
-/** Of all the commands that programs try on files (isatty(3) among them), none but these means something. */
+/** Programs try many commands on files (isatty(3) among them). The file system knows only these. */
 export const ioctl = row(
   'IOCTL',
   ({ body }) => decodeIoctlIn(body),

@@ -1,16 +1,19 @@
-/** How the kernel is to be served, as the caller of the mount asked for it: one object from the request to the server. */
+/**
+ * How the daemon serves the kernel, as the caller of the mount asked for it. The request and the server share the
+ * object.
+ */
 export interface KernelOptions {
   /** Logs every request with its outcome. */
   readonly debug: boolean
-  /** Of a writable mount: the kernel collects written data in its page cache. */
+  /** Writable mounts only: the kernel collects written data in its page cache. */
   readonly writeback: boolean
-  /** Files are copied up when they are opened for writing, not when they are changed. */
+  /** The upper tree copies files up when they are opened for writing, not before their first change. */
   readonly copyUpAtOpen: boolean
   /** Shows inode numbers below 2^32, whatever those of the file system are. */
   readonly ino32: boolean
 }
 
-/** What a caller gets who asks for nothing. */
+/** The options of a mount whose caller sets none. */
 export const DEFAULT_KERNEL_OPTIONS: KernelOptions = {
   debug: false,
   writeback: true,

@@ -53,7 +53,7 @@ const batchForget = row(
     return { count }
   },
   ({ fileSystem }, { body }, _, { count }) => {
-    // Not decoded before: there may be thousands.
+    // `decode` leaves the nodes to this loop: there may be thousands.
     for (let i = 0; i < count; i++) fileSystem.forget(body.offset64(), body.offset64())
     return 'no-reply'
   },
@@ -87,15 +87,15 @@ const lseek = row(
   'LSEEK',
   ({ body }) => decodeLseekIn(body),
   ({ fileSystem, negotiated }, { nodeId }, reply, { offset, whence }) => {
-    // Before LSEEK the kernel does not send what it has collected (fs/fuse/file.c:fuse_file_llseek), so data would
-    // be taken for a hole. With ENOSYS it answers by itself: all is data.
+    // With the write-back cache the kernel does not send dirty pages before LSEEK (fs/fuse/file.c:fuse_file_llseek), so
+    // dirty data would look like a hole. After ENOSYS the kernel answers by itself: the whole file is data.
     if (hasFlag(negotiated.flags, abi.FUSE_WRITEBACK_CACHE)) throw new FsError('ENOSYS', 'lseek: write-back')
     reply.u64(fileSystem.seek(nodeId, offset, whence))
     return 'reply'
   },
 )
 
-/** The rows of a read-only mount; a writable one lays `WRITE_OPERATIONS` over them. */
+/** The rows of a read-only mount. In a writable mount `WRITE_OPERATIONS` replaces some of them. */
 export const OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, Operation>([
   [abi.FUSE_LOOKUP, lookup],
   [abi.FUSE_FORGET, forget],
@@ -111,11 +111,11 @@ export const OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, Operat
   [abi.FUSE_LISTXATTR, listxattr],
   [abi.FUSE_LSEEK, lseek],
   [abi.FUSE_IOCTL, ioctl],
-  // `Protocol` looks for the interrupted request among those that wait. The answer to any other is on its way, and may be
-  // a whole one (fuse.rst, "Interrupting").
+  // `Protocol` looks for the interrupted request among the postponed ones. The answer to any other request is on its
+  // way, and may be the normal one (fuse.rst, "Interrupting").
   [abi.FUSE_INTERRUPT, row('INTERRUPT', decodeInterruptIn, () => 'no-reply')],
   [abi.FUSE_DESTROY, row('DESTROY', nothing, () => 'reply')],
-  // ENOSYS here means "no need to ask": the kernel opens without us and keeps its caches (FUSE_NO_OPEN_SUPPORT).
+  // After ENOSYS the kernel opens files without a request and keeps its caches (FUSE_NO_OPEN_SUPPORT).
   [abi.FUSE_OPEN, answersError('OPEN', 'ENOSYS')],
   [abi.FUSE_OPENDIR, answersError('OPENDIR', 'ENOSYS')],
   [abi.FUSE_RELEASE, answersError('RELEASE', 'ENOSYS')],

@@ -10,8 +10,8 @@ import type { Reply } from './encode.ts'
 import type { Negotiated } from './init.ts'
 
 /**
- * What happens after a handler returned without an error: the reply is sent; the kernel wants none; or somebody else has
- * sent it or will.
+ * The end of a handler that did not throw. `reply`: the caller sends the reply. `no-reply`: the kernel wants none.
+ * `taken`: the data path or a worker has sent the reply, or it comes later.
  */
 export type Outcome = 'reply' | 'no-reply' | 'taken'
 
@@ -22,19 +22,23 @@ export interface OperationContext {
   readonly writable: WritableFileSystem | undefined
   /** See `ProtocolOptions`. */
   readonly namesTrusted: boolean
-  /** What INIT agreed on; before it, nothing. */
+  /** What INIT negotiated; before INIT its values are 0. */
   readonly negotiated: Negotiated
 }
 
-/** One row per opcode: everything that is known of it stands in its row. Made by `row`, which checks that the two fit. */
+/**
+ * One row per opcode, with all that the protocol knows about it. `row` makes it and checks that `handle` takes what
+ * `decode` gives.
+ */
 export interface Operation {
   readonly name: string
   /**
-   * Reads the arguments, once for each request and before anything is done. The debug line shows what it returns.
-   * @throws FsError EIO for a body that is no such structure; else the errno for a value that nobody can serve
+   * Reads the arguments, once for each attempt and before any change. The debug line shows the result.
+   * @throws FsError EIO for a body that does not match its structure; else the errno of a value that no file system
+   *   takes
    */
   decode(request: Request, context: OperationContext): unknown
-  /** @param args what `decode` gave. @throws FsError, Postponed */
+  /** @param args the result of `decode`. @throws FsError, Postponed */
   handle(context: OperationContext, request: Request, reply: Reply, args: unknown): Outcome
 }
 
@@ -46,7 +50,7 @@ export function row<Args>(
   return { name, decode, handle }
 }
 
-/** For requests whose header says all, or whose body does not matter. */
+/** For requests that have no body, or whose body does not matter. */
 export const nothing = (): undefined => undefined
 
 /** For requests with a name and nothing else. */

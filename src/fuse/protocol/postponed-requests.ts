@@ -9,19 +9,19 @@ import {
 } from '../../base/index.ts'
 import { tokenOf } from './decode.ts'
 
-/** A request that waits, as the kernel sent it. */
+/** One postponed request, as the kernel sent it. */
 interface Waiting {
   readonly request: Uint8Array
   readonly postponed: Postponed
-  /** What it takes along to the next attempt. */
+  /** Pieces that the next attempt takes over. */
   readonly baggage: Baggage | undefined
 }
 
-/** Requests that wait for work to be done, and that work. */
+/** The postponed requests, and the work that they wait for. */
 export class PostponedRequests {
   readonly #waiting: Waiting[] = []
   readonly #turn: Turn | undefined
-  /** What is brought for steps of work that read layers. */
+  /** Pieces fetched for steps of work that read layers. */
   readonly #baggage = new WeakMap<Work, Baggage>()
 
   constructor(turn?: Turn) {
@@ -32,14 +32,14 @@ export class PostponedRequests {
     return this.#waiting.length
   }
 
-  /** @param request is copied. Begins with the work, so that other threads get their part of it at once. */
+  /** Starts the work at once, so that workers can begin. @param request is copied */
   add(postponed: Postponed, request: Uint8Array, baggage?: Baggage): void {
     // Not `slice`, which shares the memory of a Buffer.
     this.#waiting.push({ postponed, request: new Uint8Array(request), baggage })
     this.#step(postponed.work)
   }
 
-  /** Does a piece of all work. @returns 'more' where there is more to do at once; 'done' where a request can go on */
+  /** Does one step of each work. @returns 'more' where there is more to do at once; 'done' where a request can go on */
   advance(): Progress {
     let progress: Progress = 'waiting'
     const works = new Set<Work>(this.#waiting.map(({ postponed }) => postponed.work))
@@ -51,13 +51,16 @@ export class PostponedRequests {
     return progress
   }
 
-  /** Takes the first request out whose work is done. */
+  /** Removes and returns the first request whose work is done. */
   take(): Waiting | undefined {
     const at = this.#waiting.findIndex(({ postponed }) => postponed.work.isDone)
     return at < 0 ? undefined : this.#waiting.splice(at, 1)[0]
   }
 
-  /** Gives up a request that only reads are waited for. @returns false where there is none, or more was begun for it */
+  /**
+   * Drops a request that waits for reads only. @returns false where no such request waits, or it waits for more than
+   * reads
+   */
   giveUp({ low, high }: ReplyToken): boolean {
     const at = this.#waiting.findIndex(({ request, postponed }) => {
       const token = tokenOf(request)
@@ -67,7 +70,7 @@ export class PostponedRequests {
     return at >= 0
   }
 
-  /** Steps of work wait for no disk either: they may be postponed themselves (`patiently`). */
+  /** A step does not wait for a disk: reads within it may postpone it (`patiently`). */
   #step(work: Work): Progress {
     if (work.isDone) return 'done'
     const turn = this.#turn

@@ -12,17 +12,17 @@ import {
 } from '../../base/index.ts'
 import type { Request } from './decode.ts'
 
-/** What the kernel leaves to the file system of taking setuid and setgid away. */
+/** Taking setuid and setgid away, as far as the kernel leaves it to the file system. */
 
-/** A change of attributes that names none: it is there to take setuid and setgid away. */
+/** True where the request changes no attribute: the kernel sends it to take setuid and setgid away. */
 export function isOnlyToTakePrivileges({ killPrivileges, ctime, ...rest }: AttributeChanges): boolean {
   return killPrivileges === true && Object.keys(rest).length === 0
 }
 
 /**
- * What is left of chown(2) without owner and group comes from anybody: the kernel takes the change of mode out of it,
- * and with that its own check (fs/fuse/dir.c:fuse_setattr). The same request is sent before fallocate(2) by somebody
- * who may write, who must not be refused. Other groups than the first one are not told.
+ * chown(2) without owner and group reaches the file system from every caller. The kernel removes the change of mode
+ * from the request, and so makes no check of its own (fs/fuse/dir.c:fuse_setattr). It sends the same request before
+ * fallocate(2), where the caller may write and must not be refused. The request has only the caller's first group.
  * @throws FsError EPERM
  */
 export function assertMayTakePrivileges(
@@ -36,7 +36,7 @@ export function assertMayTakePrivileges(
   throw new FsError('EPERM', `SETATTR by ${caller}: the file is ${uid}'s`)
 }
 
-/** As chmod(2) does it for a caller who is not in the group of the file (FUSE_SETXATTR_ACL_KILL_SGID). */
+/** What chmod(2) does for a caller who is not in the group of the file (FUSE_SETXATTR_ACL_KILL_SGID). */
 export function dropSetgid(fileSystem: WritableFileSystem, node: number): void {
   const { mode } = fileSystem.getattr(node)
   if ((mode & S_ISGID) !== 0) fileSystem.setattr(node, { mode: mode & PERMISSIONS & ~S_ISGID })

@@ -24,41 +24,41 @@ import type { Operation, OperationContext, Outcome } from './operation.ts'
 import { PostponedRequests } from './postponed-requests.ts'
 import { OPEN_OPERATIONS, WRITE_OPERATIONS } from './write-opcodes.ts'
 
-/** Room for one request: the kernel writes no more than its header, `max_write` and a structure. */
+/** Room for one request: the kernel writes at most its header, `max_write` bytes and a structure. */
 export const REQUEST_BUFFER_SIZE = MAX_WRITE + abi.FUSE_MIN_READ_BUFFER
 
 /** Counts requests. */
 export interface RequestCounter {
-  /** One more. */
+  /** Adds one. */
   add(counter: 'requests'): void
 }
 
-/** What the protocol serves, and what it tells of it. */
+/** What the protocol serves, and how it reports. */
 export interface ProtocolOptions {
   readonly fileSystem: FileSystem
   readonly dataPath: DataPath
   /** The same file system, where the mount is writable; absent for a read-only mount. */
   readonly writable?: WritableFileSystem
-  /** Root of the machine made the mount: it is told the names of `trusted.` attributes, nobody else is. Default false. */
+  /** Root of the machine made the mount. Only uid 0 then sees the names of `trusted.` attributes. Default false. */
   readonly namesTrusted?: boolean
-  /** Told which request is handled, where reads of layers may postpone it. */
+  /** Knows which request is under way, where reads of layers may postpone it. */
   readonly turn?: Turn
-  /** The inode number to show for one of the file system, the same for both each time. Default: that number. */
+  /** Maps an inode number of the file system to the one to show, always the same one. Default: no change. */
   readonly shownInode?: (ino: InodeNumber) => number
   readonly log: Log
-  /** `ino32` is done by `shownInode`. */
+  /** `shownInode` does the work of `ino32`. */
   readonly kernel?: Partial<KernelOptions>
   readonly counters?: RequestCounter
-  /** Told once, when INIT was answered. */
+  /** Called once: INIT was negotiated, and its reply is not sent yet. */
   readonly onInit?: (negotiated: Negotiated) => void
 }
 
-/** Stands for arguments that could not be decoded. */
+/** In debug lines: arguments that could not be decoded. */
 const MALFORMED = { malformed: true }
 
 /**
- * The kernel protocol without a transport: bytes of one request in, bytes of one reply out. The device loop
- * drives it, and so can a test without any mount.
+ * The kernel protocol without a transport: takes the bytes of one request, gives the bytes of one reply. The device
+ * loop drives it; a test can drive it without a mount.
  */
 export class Protocol {
   /** Read the next request into this buffer. */
@@ -88,33 +88,33 @@ export class Protocol {
     this.#context = { fileSystem, dataPath, writable, namesTrusted, negotiated: { minor: 0, flags: 0 } }
   }
 
-  /** Where the reply lies whenever there is one. */
+  /** Holds the reply whenever there is one. */
   get replyBytes(): Buffer {
     return this.#reply.bytes
   }
 
-  /** Bytes of that reply. */
+  /** Size of that reply, bytes. */
   get replySize(): number {
     return this.#replySize
   }
 
   /**
    * Handles the request of `length` bytes in `requestBytes`.
-   * @returns 'reply' where there is one to be sent
+   * @returns 'reply' where the caller has to send `replyBytes`
    */
   handle(length: number): Outcome {
     this.#options.counters?.add('requests')
     return this.#handle(length)
   }
 
-  /** Requests that wait for work of theirs. */
+  /** Number of postponed requests. */
   get postponed(): number {
     return this.#postponed.size
   }
 
   /**
-   * Goes on with requests that wait. `requestBytes` must not be in use.
-   * @param send is called for each reply
+   * Goes on with postponed requests. `requestBytes` must not be in use.
+   * @param send called for each reply
    */
   proceed(send: () => void): Progress {
     const progress = this.#postponed.advance()
@@ -144,7 +144,7 @@ export class Protocol {
       operation = this.#operations.get(request.opcode)
       if (operation === undefined) throw new FsError('ENOSYS', `opcode ${request.opcode}`)
       args = operation.decode(request, this.#context)
-      // A FORGET is not taken back, so it is not begun twice either.
+      // A FORGET cannot be undone, so it must not run twice: it is never postponed.
       if (!isForget(request.opcode)) turn?.begin(baggage)
       const outcome = operation.handle(this.#context, request, reply, args)
       if (outcome === 'reply') this.#finish()
@@ -164,13 +164,13 @@ export class Protocol {
     }
   }
 
-  /** The end of its work is the outcome of the request. */
+  /** Answers a request whose outcome is the end of its work. */
   #answer(length: number, { work }: Postponed): Outcome {
     const request = this.#request
     this.#reply.begin()
     request.decodeHeader(length)
     const operation = this.#operations.get(request.opcode)
-    // It was decoded without an error before.
+    // The first attempt decoded it without an error.
     const args = this.#debug ? operation?.decode(request, this.#context) : undefined
     try {
       work.finish()
@@ -181,7 +181,7 @@ export class Protocol {
     }
   }
 
-  /** Turns the last reply, which the kernel did not take, into EIO. */
+  /** Turns the last reply, which the kernel refused, into EIO. */
   failLast(): void {
     this.#refuse('EIO')
   }
@@ -196,7 +196,7 @@ export class Protocol {
     return 'reply'
   }
 
-  /** An exception in a handler is an error reply and at most a log line, never a dead mount. */
+  /** An exception in a handler gives an error reply and at most a log line; the mount goes on. */
   #fail(operation: Operation | undefined, args: unknown, error: unknown): Outcome {
     const { nodeId, opcode } = this.#request
     const name = operation?.name ?? `opcode ${opcode}`
@@ -215,14 +215,14 @@ export class Protocol {
     }
     if (negotiated !== undefined) {
       this.#context = { ...this.#context, negotiated }
-      // fs/fuse/inode.c:fuse_get_cache_mask: with this cache no mtime of ours is looked at again.
+      // With the write-back cache the kernel takes no mtime from the file system (fs/fuse/inode.c:fuse_get_cache_mask).
       if (hasFlag(negotiated.flags, abi.FUSE_WRITEBACK_CACHE)) this.#options.writable?.clientKeepsTimes()
       this.#options.onInit?.(negotiated)
     }
     return this.#finish()
   }
 
-  /** A request that waits for bytes of a disk ends here; anything else goes on to its own end. */
+  /** Ends a postponed request that waits for bytes of a disk, with EINTR. Every other request goes on to its end. */
   #interrupt(): Outcome {
     const token = decodeInterruptIn(this.#request)
     const isOver = this.#postponed.giveUp(token)

@@ -2,11 +2,11 @@ import { type DataPath, DT_DIR, type FileSystem, type NodeId, ROOT_NODE_ID } fro
 import * as abi from './abi.ts'
 import { Protocol } from './protocol.ts'
 
-/** Names to be listed and looked up: after some thousand calls the engine has compiled what it will compile. */
+/** Names to list and look up: after some thousand calls the engine has compiled all it will compile. */
 const NAMES = 6000
-/** Room of one listing, bytes: what the kernel asks for at a time. */
+/** Room of one listing, bytes: as much as the kernel asks for at a time. */
 const LISTING_SIZE = 4096
-/** So many directories may wait to be listed. */
+/** Most directories that may wait to be listed. */
 const WAITING_DIRECTORIES = 1000
 
 const UNUSED_PATH: DataPath = {
@@ -16,15 +16,16 @@ const UNUSED_PATH: DataPath = {
 }
 
 /**
- * Runs the code that answers requests over the image while nobody asks, so that it is compiled when somebody does:
- * interpreted code is some ten times slower, and the first walk through a tree would pay for it (docs/adr/0012-rehearsal.md).
- * It has a file system of its own, so nothing of it is seen outside: no state, no count, no message.
+ * Runs the code that answers requests over the image before the first client needs it, so that the engine compiles it.
+ * Interpreted code is some ten times slower, and the first walk through a tree would pay for it
+ * (docs/adr/0012-rehearsal.md). The rehearsal has a file system of its own: it leaves no state, no count and no
+ * message.
  */
 export class Rehearsal {
   readonly #protocol: Protocol
   readonly #view: DataView
   readonly #waiting: NodeId[] = [ROOT_NODE_ID]
-  /** Where the listing of the first directory that waits goes on. */
+  /** Cookie from which to list the first waiting directory. */
   #cookie = 0
   #names = 0
 
@@ -34,11 +35,11 @@ export class Rehearsal {
     this.#view = new DataView(requestBytes.buffer, requestBytes.byteOffset, requestBytes.byteLength)
   }
 
-  /** Lists some names of one directory, a millisecond or so. @returns false when there is nothing left to do */
+  /** Lists some names of one directory, in about a millisecond. @returns false when there is nothing left to do */
   step(): boolean {
     const [directory] = this.#waiting
     if (directory === undefined || this.#names >= NAMES) return false
-    // Counted as well, so that this ends whatever the tree is like.
+    // A listing counts as a name, so that the rehearsal ends for every tree.
     this.#names += 1
     const size = this.#list(directory, this.#cookie)
     const next = this.#takeEntries(directory, size)
@@ -57,7 +58,7 @@ export class Rehearsal {
 
   /** Reads the reply to READDIRPLUS. @returns the cookie to go on with, undefined at the end */
   #takeEntries(directory: NodeId, size: number): number | undefined {
-    // A copy: the buffer is used again for each of the names.
+    // A copy: each name uses the buffer again.
     const reply = Buffer.from(this.#protocol.replyBytes.subarray(0, Math.max(size, abi.OUT_HEADER_SIZE)))
     let cookie: number | undefined
     let at = abi.OUT_HEADER_SIZE
@@ -93,9 +94,9 @@ export class Rehearsal {
 }
 
 /**
- * A rehearsal as work for idle moments: returns false when it is over. Nothing that goes wrong in it matters: whoever
- * asks for the same thing will be told.
- * @param open gives the file system, when the first of these moments has come
+ * A rehearsal as work for idle moments; the function returns false when it is over. It ignores errors: a client that
+ * makes the same request gets them.
+ * @param open gives the file system; called at the first idle moment
  */
 export function rehearse(open: () => FileSystem): () => boolean {
   let rehearsal: Rehearsal | undefined
@@ -104,7 +105,7 @@ export function rehearse(open: () => FileSystem): () => boolean {
       rehearsal ??= new Rehearsal(open())
       if (rehearsal.step()) return true
     } catch {
-      // An image that was cut off since it was mounted, say.
+      // For example, the image was truncated after the mount.
     }
     rehearsal = undefined
     return false

@@ -27,14 +27,14 @@ import {
 import { assertMayTakePrivileges, dropSetgid, isOnlyToTakePrivileges } from './privileges.ts'
 
 /**
- * Most bytes that one COPY_FILE_RANGE copies: all other requests wait meanwhile, some 10 ms where the host has to
- * copy. Callers go on after a short count.
+ * Most bytes that one COPY_FILE_RANGE copies. All other requests wait meanwhile: some 10 ms where the host has to copy.
+ * Callers go on after a short count.
  */
 const MAX_COPY = 16 << 20
 
 const ACCESS_ACL = 'system.posix_acl_access'
 
-/** A row whose handler is given the file system that can be changed. */
+/** A row whose handler gets the writable file system. */
 function changes<Args>(
   name: string,
   decode: (request: Request, context: OperationContext) => Args,
@@ -45,7 +45,7 @@ function changes<Args>(
     try {
       return handle(writable, request, reply, args)
     } catch (error) {
-      // For the kernel ENOSYS means "never again". One file on one host file system does not say that.
+      // The kernel takes ENOSYS as "never again". One file on one host file system is no reason for that.
       if (isErrno(error, 'ENOSYS')) {
         throw new FsError('EOPNOTSUPP', error.message, { cause: error })
       }
@@ -93,7 +93,7 @@ const mkdir = changes(
 const tmpfile = changes(
   'TMPFILE',
   (request) => {
-    // struct fuse_create_in: flags, mode, umask, open_flags; the name that follows means nothing.
+    // struct fuse_create_in: flags, mode, umask, open_flags. The name after it has no meaning.
     request.body.skip(4)
     const args = decodeMkdirIn(request)
     request.body.skip(4)
@@ -101,7 +101,7 @@ const tmpfile = changes(
   },
   (fileSystem, { nodeId }, reply, { mode, caller }) => {
     replyEntry(reply, fileSystem.tmpfile(nodeId, mode, caller))
-    // Its RELEASE comes only while the kernel has not learnt that OPEN is ENOSYS.
+    // The kernel sends RELEASE for it only as long as it does not know that OPEN gives ENOSYS.
     return replyOpen(reply)
   },
 )
@@ -197,7 +197,7 @@ function copyFileRange(name: string, encode: (reply: Reply, copied: number) => v
   )
 }
 
-/** The rows that a writable mount has instead of those of `OPERATIONS`. */
+/** The rows of a writable mount that replace rows of `OPERATIONS`. */
 export const WRITE_OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, Operation>([
   [abi.FUSE_SETATTR, setattr],
   [abi.FUSE_SYMLINK, symlink],
@@ -210,7 +210,7 @@ export const WRITE_OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, 
   [abi.FUSE_LINK, link],
   [abi.FUSE_WRITE, write],
   [abi.FUSE_TMPFILE, tmpfile],
-  // ENOSYS: the kernel makes the file with MKNOD and opens it without us (fs/fuse/dir.c:fuse_atomic_open).
+  // After ENOSYS the kernel makes the file with MKNOD and opens it without a request (fs/fuse/dir.c:fuse_atomic_open).
   [abi.FUSE_CREATE, answersError('CREATE', 'ENOSYS')],
   [abi.FUSE_RELEASE, row('RELEASE', nothing, () => 'reply')],
   [abi.FUSE_FSYNC, fsync('FSYNC')],
@@ -229,7 +229,7 @@ export const WRITE_OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, 
   [abi.FUSE_COPY_FILE_RANGE_64, copyFileRange('COPY_FILE_RANGE_64', (reply, copied) => reply.u64(copied))],
 ])
 
-/** The rows of a writable mount in which files are copied up when they are opened for writing (`copyup=open`). */
+/** The rows of a writable mount that copies files up when they are opened for writing (`copyup=open`). */
 export const OPEN_OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, Operation>([
   [
     abi.FUSE_OPEN,
@@ -244,7 +244,7 @@ export const OPEN_OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, O
   ],
 ])
 
-/** `struct fuse_open_out`: there is no handle. */
+/** `struct fuse_open_out` without a file handle. */
 function replyOpen(reply: Reply): Outcome {
   reply.u64(0)
   reply.u32(abi.FOPEN_KEEP_CACHE)

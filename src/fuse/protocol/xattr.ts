@@ -23,8 +23,8 @@ export const getxattr = row(
   'GETXATTR',
   (request) => ({ room: decodeRoom(request.body), name: request.name() }),
   ({ fileSystem }, { nodeId }, reply, { room, name }) => {
-    // Where no file can ever have an attribute the kernel is told so once, and does not ask at each execve(2) any
-    // more (fs/fuse/xattr.c). Lists stay empty: EOPNOTSUPP makes getfattr and tar complain of each file.
+    // After ENOSYS the kernel sends no more GETXATTR; otherwise it asks at each execve(2) (fs/fuse/xattr.c). LISTXATTR
+    // gives an empty list instead, because getfattr and tar report an error for each file on EOPNOTSUPP.
     if (fileSystem.attributes === 'none') throw new FsError('ENOSYS', 'no attributes')
     const value = readValue(fileSystem, nodeId, name)
     if (value === undefined) throw new FsError('ENODATA', name)
@@ -45,8 +45,8 @@ export const listxattr = row(
 )
 
 /**
- * A file system without attributes has none of this name. To pass EOPNOTSUPP on would make every permission check
- * fail where the kernel looks for an access list (fs/fuse/acl.c:fuse_get_acl).
+ * A layer without attributes has none of this name. EOPNOTSUPP would make every permission check fail where the kernel
+ * looks for an ACL (fs/fuse/acl.c:fuse_get_acl).
  */
 function readValue(fileSystem: FileSystem, node: NodeId, name: Name): Uint8Array | undefined {
   try {
@@ -58,8 +58,8 @@ function readValue(fileSystem: FileSystem, node: NodeId, name: Name): Uint8Array
 }
 
 /**
- * The kernel checks reading `trusted.` attributes itself, but not who is told that they exist (fs/xattr.c).
- * Capabilities are not told here, so uid 0 stands for them.
+ * The kernel checks who reads `trusted.` attributes, but not who lists their names (fs/xattr.c). Requests carry no
+ * capabilities, so uid 0 stands for them.
  */
 function listedNames({ fileSystem, namesTrusted }: OperationContext, request: Request): readonly Name[] {
   const names = fileSystem.listxattr(request.nodeId)
