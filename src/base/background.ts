@@ -4,10 +4,12 @@ import type { ExtentSink } from './extent.ts'
 import type { SyncKind } from './file-system.ts'
 import type { SourceId } from './id.ts'
 
-/** What is left of a piece of work: more to do here, something to wait for that another thread does, or nothing. */
+/**
+ * State of a piece of work: `more` has a next step for this thread; `waiting` waits for another thread; `done` is over.
+ */
 export type Progress = 'more' | 'waiting' | 'done'
 
-/** The steps of work, none of which takes long. Each tells what comes next; an exception ends the work. */
+/** The steps of work, each of them short. A step yields the state after it; an exception ends the work. */
 export type Steps = Generator<Exclude<Progress, 'done'>, void>
 
 /** Work that goes on while its thread serves other requests. */
@@ -37,19 +39,19 @@ export class Work {
     return this.#progress
   }
 
-  /** @throws what the work failed with. Only for work that is done. */
+  /** @throws the error of the work. Only for work that is done */
   finish(): void {
     if (this.#error !== undefined) throw this.#error
   }
 
-  /** The steps that are left, as a part of other work. @throws what the work fails with */
+  /** The remaining steps, as a part of other work. @throws the error of the work */
   *rest(): Steps {
     for (let progress = this.advance(); progress !== 'done'; progress = this.advance()) yield progress
     this.finish()
   }
 }
 
-/** Does all steps at once, in this thread, for callers that may wait. @throws as the steps */
+/** Does all steps at once in this thread, for callers that may wait. @throws as the steps do */
 export function runSteps(steps: Steps): void {
   for (const _ of steps);
 }
@@ -58,10 +60,10 @@ export function runSteps(steps: Steps): void {
  * Thrown to suspend a request until `work` ends. The request then runs again from its start; or, where `isAnswer`, the
  * end of the work is its outcome.
  *
- * An operation may throw it, or let it pass, until its first change that another request could see, and no later: what
- * it did before is done again. So an operation that changes something has two parts. The first one checks, reads what
- * it needs of the layers, and copies up: each copy is complete by itself, and the second run finds it. The second part
- * is the argument of `changing`: all changes are in there.
+ * An operation may throw it, or let it pass, only before its first change that another request could see, because the
+ * second run repeats everything. So an operation that changes something has two parts. The first part checks, reads the
+ * layers, and copies up: each copy is complete by itself, and the second run finds it. The second part is the argument
+ * of `changing`, with all changes.
  */
 export class Postponed extends Error {
   readonly work: Work
@@ -76,17 +78,17 @@ export class Postponed extends Error {
 }
 
 /**
- * Thrown by reads, for bytes that are on their way, or to let others go first. Nothing was begun that this request alone
- * would end, so it can be given up while it waits.
+ * Thrown by reads, for bytes that another thread reads, or to let other requests go first. Only this request needs the
+ * work, and nothing else depends on its end: the request can be given up while it waits.
  */
 export class ReadPostponed extends Postponed {}
 
-/** Calls of `changing` that this thread is in. A thread runs one operation at a time. */
+/** Nested calls of `changing` in this thread. A thread runs one operation at a time. */
 let changesUnderWay = 0
 
 /**
- * Does the part of an operation that changes what other requests see. What this part needs it waits for: nothing in it
- * throws `Postponed`. What it returns or throws is the outcome.
+ * Runs the part of an operation that changes what other requests see. Reads in it wait for their bytes: nothing in it
+ * throws `Postponed`. Returns and throws as `change` does.
  */
 export function changing<T>(change: () => T): T {
   changesUnderWay += 1
@@ -97,14 +99,14 @@ export function changing<T>(change: () => T): T {
   }
 }
 
-/** False within `changing`: who needs bytes that are not here waits for them, instead of throwing `Postponed`. */
+/** False within `changing`: reads then wait for their bytes instead of throwing `Postponed`. */
 export function mayPostpone(): boolean {
   return changesUnderWay === 0
 }
 
 /**
- * Calls within work that other threads help with, again and again for as long as the call is postponed.
- * @throws as the call, and as what it was postponed for
+ * Makes a call within a piece of work, again after each time it was postponed.
+ * @throws as the call does, and as the work does for which it was postponed
  */
 export function* patiently<T>(call: () => T): Generator<'more' | 'waiting', T> {
   for (;;) {
@@ -121,29 +123,29 @@ export function* patiently<T>(call: () => T): Generator<'more' | 'waiting', T> {
 export interface Transfer {
   /**
    * Writes a part of a file of the layers to the open file.
-   * @param describe tells the extents of `length` bytes, as `FileSystem.read` does
-   * @param offset where they go, bytes
-   * @returns 'busy' where too much is under way: try again later; 'unable' where only the caller can do it
-   * @throws FsError EIO where fewer bytes are described
+   * @param describe gives the extents of `length` bytes, as `FileSystem.read` does
+   * @param offset position in the open file, bytes
+   * @returns 'busy' where too many parts are under way: try again later; 'unable' where only the caller can do it
+   * @throws FsError EIO where `describe` gives fewer bytes
    */
   write(describe: (sink: ExtentSink) => void, offset: number, length: number): 'taken' | 'busy' | 'unable'
   /** @returns 'busy' as `write` */
   sync(kind: SyncKind): 'taken' | 'busy'
-  /** How much is still under way; the descriptor must stay open that long. */
+  /** Number of parts under way. The descriptor must stay open until it is 0. */
   pending(): number
-  /** What the first part that failed failed with. */
+  /** Error of the first part that failed. */
   readonly error: FsError | undefined
 }
 
-/** Other threads that do what takes long. */
+/** Other threads that do slow work on files of the host. */
 export interface Background {
-  /** A transfer to a host file. @param toDisk the data will be synced: begin with that at once */
+  /** A transfer to a host file. @param toDisk the data will be synced: start writeback at once */
   transfer(fd: number, toDisk: boolean): Transfer
 }
 
 /** A piece of an image that another thread reads. */
 export interface Fetch {
-  /** @returns the piece, or why it cannot be read; undefined while that is not known */
+  /** @returns the piece, whose content may be an error; undefined while the read is under way */
   poll(): Piece | undefined
 }
 
@@ -151,10 +153,10 @@ export interface Fetch {
 export interface Fetcher {
   /** Most bytes of one piece. */
   readonly most: number
-  /** False while those threads are still being started: waiting for them would take longer than most disks do. */
+  /** False while those threads start: waiting for them would take longer than waiting for most disks. */
   readonly ready: boolean
   /**
-   * Brings a piece of an image.
+   * Begins to read a piece of an image.
    * @param source index of the image
    * @param position byte position in its file
    * @param length bytes that must be read
@@ -162,12 +164,12 @@ export interface Fetcher {
   fetch(source: SourceId, position: number, length: number): Fetch
 }
 
-/** Waits until all parts have ended, also failed ones: only then may the descriptor be closed. */
+/** Waits until all parts have ended, the failed ones as well: only then may the caller close the descriptor. */
 export function* untilOver(transfer: Transfer): Steps {
   while (transfer.pending() > 0) yield 'waiting'
 }
 
-/** Syncs, and waits for that and for all that is under way. @throws FsError what a part of it failed with */
+/** Syncs, and waits for the sync and for all parts under way. @throws FsError of the first part that failed */
 export function* syncBy(transfer: Transfer, kind: SyncKind): Steps {
   while (transfer.sync(kind) === 'busy') yield 'waiting'
   yield* untilOver(transfer)

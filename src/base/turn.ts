@@ -2,12 +2,12 @@ import { mayPostpone, ReadPostponed, type Steps, Work } from './background.ts'
 import { type Piece, pieceFor } from './byte-source.ts'
 import type { SourceId } from './id.ts'
 
-/** Pieces that one request keeps. Older ones were used long ago: walks go on from where they came to. */
+/** Most pieces that one request keeps. A walk goes on from where it stopped, so it needs the oldest pieces no more. */
 const PIECES_MAX = 64
-/** How often a request is put off. One that is not through by then is handled in one go. */
+/** How often a request is postponed at most. After that the dispatcher handles it in one go. */
 const ROUNDS_MAX = 50_000
 
-/** What a request takes along from one attempt to the next: what was brought for it stays until it was handled. */
+/** What a request takes along from one attempt to the next: the pieces that were fetched for it. */
 export class Baggage {
   readonly #pieces: Piece[] = []
   readonly #dropped = new Set<string>()
@@ -24,12 +24,15 @@ export class Baggage {
     return pieceFor(this.#pieces, source, position, length)
   }
 
-  /** Whether a piece from there was brought once and had to make room: whoever wants it again reads it himself. */
+  /**
+   * True where a piece from there was fetched and later dropped. The next read of it does not postpone the request
+   * again.
+   */
   wasDropped(source: SourceId, position: number): boolean {
     return this.#dropped.has(`${source}:${position}`)
   }
 
-  /** Counts that the request is put off. */
+  /** Counts one more time that the request is postponed. */
   countRound(): void {
     this.#rounds += 1
   }
@@ -39,9 +42,11 @@ export class Baggage {
   }
 }
 
-/** Milliseconds that others wait for a long walk, and for each further one that is under way. */
+/** Milliseconds that other requests wait for a long walk, and again for each further walk under way. */
 const SLICE_MS = 10
-/** Milliseconds that others have then. A client that waits for each answer sends several requests in that time. */
+/**
+ * Milliseconds for other requests between two slices. A client that waits for each answer sends several in that time.
+ */
 const OTHERS_MS = 2
 
 function* othersFirst(): Steps {
@@ -51,12 +56,12 @@ function* othersFirst(): Steps {
 }
 
 /**
- * What the dispatcher may do at this moment: put off the request that it handles, or not. Outside of requests, and within
- * `changing`, whoever needs something that is not at hand waits for it. One for each dispatcher.
+ * Whether the dispatcher may postpone the request that it handles. Outside of requests, and within `changing`, reads
+ * wait for their bytes instead. Each dispatcher has one object of this class.
  */
 export class Turn {
   readonly #sliceMs: number
-  /** When the walks of the request began, on the clock of `performance.now`. */
+  /** Time of the first `pause` in this attempt, on the clock of `performance.now`. */
   #walksSince: number | undefined
   #baggage: Baggage | undefined
   #inRequest = false
@@ -66,20 +71,20 @@ export class Turn {
     this.#sliceMs = sliceMs
   }
 
-  /** A request begins, or a step of the work that it waits for. @param baggage of an earlier attempt */
+  /** Begins a request, or a step of the work that it waits for. @param baggage of an earlier attempt */
   begin(baggage?: Baggage): void {
     this.#baggage = baggage
     this.#inRequest = true
     this.#walksSince = undefined
   }
 
-  /** The request was handled, or put off. */
+  /** Ends what `begin` began: the request is answered or postponed. */
   end(): void {
     this.#inRequest = false
     this.#baggage = undefined
   }
 
-  /** What was brought for the request; undefined where nobody can be put off. */
+  /** The pieces fetched for the request; undefined where it must not be postponed. */
   get postponable(): Baggage | undefined {
     if (!this.#inRequest || !mayPostpone()) return undefined
     this.#baggage ??= new Baggage()
@@ -87,8 +92,9 @@ export class Turn {
   }
 
   /**
-   * Called by a long walk where it can go on later. The first call in a request never throws, so each attempt gets on.
-   * @throws ReadPostponed where others have waited long enough
+   * A long walk calls this where it can go on later. The first call in an attempt never throws, so each attempt makes
+   * progress.
+   * @throws ReadPostponed where other requests have waited long enough
    */
   pause(): void {
     const baggage = this.postponable
@@ -104,7 +110,7 @@ export class Turn {
     throw new ReadPostponed(new Work(othersFirst()))
   }
 
-  /** To keep for the next attempt. */
+  /** The pieces to keep for the next attempt. */
   get baggage(): Baggage | undefined {
     return this.#baggage
   }
