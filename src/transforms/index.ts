@@ -1,4 +1,4 @@
-/** What stands between the bytes of a source and the reader of an image. */
+/** The byte sources between a source and the reader of an image. */
 
 export { BlobKeeper } from './blob-keeper.ts'
 export { allocateBlobs, type BlobsSpec, blobDescriptors, SharedBlobs } from './blobs.ts'

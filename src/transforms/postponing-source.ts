@@ -12,14 +12,17 @@ import {
   Work,
 } from '../base/index.ts'
 
-/** Pieces that stay after their request, for others on file systems that cannot say what is at hand: 1 MiB. */
+/**
+ * Pieces kept after their request, 1 MiB: some file systems cannot say what is in the page cache, and other requests
+ * need the same pieces.
+ */
 const KEPT_PIECES = 16
 
-/** How one dispatcher gets bytes of images without waiting for them. */
+/** What one dispatcher needs to read images without waiting for a disk. */
 export class Patience {
   readonly turn: Turn
   readonly fetcher: Fetcher
-  /** What was brought last, for all images. */
+  /** The pieces fetched last, of all images. */
   readonly kept: Piece[] = []
 
   constructor(turn: Turn, fetcher: Fetcher) {
@@ -28,7 +31,7 @@ export class Patience {
   }
 
   keep(piece: Piece): void {
-    // A disk that failed may work again.
+    // An error is not kept: a disk that failed may work again.
     if (piece.content instanceof FsError || this.kept.includes(piece)) return
     this.kept.push(piece)
     if (this.kept.length > KEPT_PIECES) this.kept.shift()
@@ -36,9 +39,9 @@ export class Patience {
 }
 
 /**
- * The file of an image for a dispatcher, which waits for no disk: what is not at hand is brought by another thread, and the
- * request is postponed until then. It lies below all transforms, so that hash blocks are brought in the same way, and what
- * was brought is verified like everything else.
+ * The file of an image for a dispatcher, which must not wait for a disk. Another thread reads what is not in the page
+ * cache, and the request is postponed until then. The source lies below all transforms: hash blocks are fetched in the
+ * same way, and fetched pieces are verified like all other bytes.
  */
 export class PostponingSource implements ByteSource {
   readonly size: number
@@ -47,7 +50,7 @@ export class PostponingSource implements ByteSource {
   readonly #id: number
   readonly #patience: Patience
 
-  /** @param id index of the image, by which the other threads know it */
+  /** @param id index of the image, as the fetching threads know it */
   constructor(source: ByteSource, id: number, patience: Patience) {
     this.size = source.size
     this.label = source.label
@@ -56,7 +59,7 @@ export class PostponingSource implements ByteSource {
     this.#patience = patience
   }
 
-  /** @throws ReadPostponed while a request is handled that can be put off; FsError EIO */
+  /** @throws ReadPostponed while the turn may postpone a request; FsError EIO */
   readInto(position: number, target: Uint8Array): void {
     checkRange(this, position, target.length)
     const { turn, fetcher } = this.#patience

@@ -3,23 +3,23 @@ import { FileSource } from '../sys/files/file-source.ts'
 import { VerifiedSource, type VerityCounters, type VerityFailure, type VerityTable } from '../verity/index.ts'
 import { WindowSource } from './window.ts'
 
-/** A thing with bytes, opened once: plain data, from which each thread makes its own `ByteSource`. */
+/** A thing with bytes, opened once. Plain data, from which each thread makes its own `ByteSource`. */
 export interface SourceSpec {
   readonly kind: 'file'
-  /** Open in this process, valid in all of its threads. */
+  /** Open in this process and valid in all of its threads. */
   readonly fd: number
   /** Bytes. */
   readonly size: number
 }
 
-/** What stands between the bytes of a source and the reader of an image. Plain data. */
+/** A byte source over another one. Plain data. */
 export type TransformSpec =
-  /** A part of the bytes below. */
+  /** A part of the lower source. */
   | { readonly kind: 'window'; readonly offset: number; readonly size: number }
-  /** dm-verity: every read is compared with a root hash. */
+  /** dm-verity: compares every read with a root hash. */
   | { readonly kind: 'verity'; readonly table: VerityTable }
 
-/** Who wants to know what verification finds. */
+/** Receives what verification finds. */
 export interface VerityWatch {
   readonly counters: VerityCounters
   readonly onFailure: (failure: VerityFailure) => void
@@ -31,12 +31,17 @@ export interface TransformOptions {
   readonly hashCacheBytes?: number
 }
 
-/** The bytes of a source as they lie there. One instance for each thread. @param label digest or path, for messages */
+/**
+ * The bytes of a source, without any transform. Each thread opens its own. @param label digest or path, for messages
+ */
 export function openSource({ fd, size }: SourceSpec, label: string): ByteSource {
   return new FileSource(fd, label, size)
 }
 
-/** Puts transforms over a source, the first one lowest. @throws FsError EINVAL, EIO for parameters outside a format */
+/**
+ * Puts transforms over a source, the first one lowest.
+ * @throws FsError EINVAL, EIO for parameters that the format does not allow
+ */
 export function transformed(
   source: ByteSource,
   transforms: readonly TransformSpec[],

@@ -7,7 +7,7 @@ export class WindowSource implements ByteSource {
   readonly #source: ByteSource
   readonly #start: number
 
-  /** @param length bytes; by default to the end. @throws FsError EINVAL where the window leaves the source */
+  /** @param length bytes; by default to the end. @throws FsError EINVAL where the window exceeds the source */
   constructor(source: ByteSource, start: number, length: number = source.size - start) {
     if (!Number.isSafeInteger(start) || start < 0 || !(length >= 0) || start + length > source.size) {
       throw new FsError('EINVAL', `${source.label}: window ${start}+${length} outside ${source.size} bytes`)
