@@ -5,37 +5,37 @@ import type { FuseMount, FuseMountOptions } from '../sys/mounts/mount.ts'
 import type { LayerStatus } from './layer-status.ts'
 
 /**
- * Who speaks to the kernel: `builtin` is the server of our own on `/dev/fuse`, `fuse-native` the npm package of that
- * name with libfuse 2 (docs/adr/0011-fuse-native-driver.md).
+ * The program part that speaks to the kernel: `builtin` is the server of this project on `/dev/fuse`, `fuse-native` the
+ * npm package of that name with libfuse 2 (docs/adr/0011-fuse-native-driver.md).
  */
 export type DriverName = 'builtin' | 'fuse-native'
 
 export interface Driver {
   /**
    * Makes the mount.
-   * @param served what `serve` will serve; a driver may answer requests from here on
-   * @throws FsError with nothing left mounted
+   * @param served what `serve` will serve; the driver may answer requests from now on
+   * @throws FsError, and leaves nothing mounted
    */
   mount(options: FuseMountOptions, served: ServeOptions): Promise<DriverMount>
 }
 
-/** A mount that somebody has to serve. */
+/** A mount that still needs a server. */
 export interface DriverMount {
-  /** Its descriptor is closed by whoever ends this: the server in `stop`; the caller where there is no server. */
+  /** The server closes its descriptor in `stop`. A caller that never calls `serve` closes it. */
   readonly mount: FuseMount
-  /** Called once, soon. */
+  /** Gives the running server. The caller calls it once, soon after the mount. */
   serve(): RunningServer
 }
 
 export interface ServeOptions {
   readonly spec: MoleculeSpec
-  /** Bytes. */
+  /** Bytes for decoded blocks. */
   readonly cacheSize: number
   /** Data workers; 0 for a server of one thread. */
   readonly workers: number
   readonly kernel: KernelOptions
   readonly log: Log
-  /** Folders that hold the package of a driver; absent: a `node_modules` above this program. */
+  /** Folders that hold the npm package of a driver; absent: a `node_modules` above this program. */
   readonly driverPath?: readonly string[] | undefined
 }
 
@@ -44,25 +44,25 @@ export type EndReason =
   | { readonly reason: 'unmounted' }
   | { readonly reason: 'failed'; readonly message: string }
 
-/** What `status` tells of the serving threads. */
+/** The part of `status` that the server knows. */
 export interface ServerStats {
   /** Bound of the block cache, bytes. */
   readonly cacheSize: number
   readonly counters: Readonly<Record<Counter, number>>
-  /** READs that wait for data. One of seconds says that the disk of the image does not answer. */
+  /** READs that wait for data. If the oldest waits for seconds, the disk of the image does not answer. */
   readonly pending: { readonly reads: number; readonly oldestMs: number }
-  /** Bottom first, as in the manifest, images before directories; a repeated image stands once. */
+  /** Bottom first, as in the manifest, images before directories. A repeated image appears once. */
   readonly layers: readonly LayerStatus[]
 }
 
 export interface RunningServer {
-  /** Resolves when INIT was answered: the mount serves. */
+  /** Resolves when the server answers INIT: the mount serves. */
   readonly ready: Promise<void>
-  /** Resolves when no thread has any file left to load, or all is over. Rejects with what failed. */
+  /** Resolves when all threads have loaded their files, or the server has ended. Rejects with the error of a thread. */
   readonly loaded: Promise<void>
   /** Resolves once, never rejects. */
   readonly ended: Promise<EndReason>
   stats(): ServerStats
-  /** After the unmount: ends the threads and closes the connection. */
+  /** Ends the threads and closes the connection. To be called after the unmount. */
   stop(): Promise<void>
 }

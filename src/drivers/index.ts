@@ -12,7 +12,7 @@ export type {
 } from './driver.ts'
 export type { LayerState, LayerStatus } from './layer-status.ts'
 
-/** The one place that chooses. Only the driver that is used is loaded, except for the builtin, which nearly every mount uses. */
+/** Loads a driver by its name. The builtin one is loaded always, because nearly every mount uses it. */
 export async function driverNamed(name: DriverName): Promise<Driver> {
   switch (name) {
     case 'builtin':

@@ -1,9 +1,9 @@
 import type { Log } from '../base/index.ts'
 import { isVerified, type MoleculeSpec, readTally } from '../molecule/index.ts'
 
-/** What a server tells in the same way whichever driver it serves with. */
+/** What both drivers report about layers and damage. */
 
-/** `verified`: every byte handed out was compared with the root hash, and none differed. */
+/** `verified`: all bytes handed out were compared with the root hash, and none differed. */
 export type LayerState = 'verified' | 'unverified' | 'failed'
 
 export interface LayerStatus {
@@ -16,10 +16,10 @@ export interface LayerStatus {
   readonly failures: number
 }
 
-/** Different errors that are logged; more of them say nothing new. */
+/** Most different errors to log; more of them add nothing. */
 const TOLD_ERRORS = 1000
 
-/** A log in which damage that many readers meet, in many threads, is one line. */
+/** A log that writes each error once: many readers in many threads meet the same damage. */
 export function tellOnce(log: Log): Log {
   const told = new Set<string>()
   return (level, message) => {
@@ -31,7 +31,10 @@ export function tellOnce(log: Log): Log {
   }
 }
 
-/** The verdict on each image of a mount so far, and on directories none. @param tally of all threads: `allocateTally` */
+/**
+ * The state of each image of a mount so far; a directory is always unverified.
+ * @param tally of all threads: `allocateTally`
+ */
 export function layerStatus(spec: MoleculeSpec, tally: SharedArrayBuffer): LayerStatus[] {
   const images = spec.images.map((image, index): LayerStatus => {
     const { label } = image

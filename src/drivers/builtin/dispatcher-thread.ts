@@ -34,15 +34,15 @@ import type { DispatcherData, ThreadMessage } from './thread-messages.ts'
 import { dropThreadPrivileges, keepDirectoryPrivileges } from './thread-privileges.ts'
 
 /**
- * Entry of the dispatcher thread: it owns all file-system state and is the only reader of the device. It blocks
- * in the device loop until the file system is unmounted.
+ * Entry of the dispatcher thread. It owns all file-system state and is the only reader of the device. It runs the
+ * device loop until the file system is unmounted.
  */
 
-/** Empty reads of the device before poll(2), some 100 µs: a client that lists a tree is back by then. */
+/** Empty reads of the device before poll(2), some 100 µs: a client that lists a tree sends its next request by then. */
 const SPINS = 300
-/** A lone missing block up to this size is decoded at once instead of being handed to a worker. */
+/** The dispatcher decodes a lone missing block up to this many bytes itself, instead of handing it to a worker. */
 const INLINE_LIMIT = 128 << 10
-/** Decoded blocks kept for READs that the shared cache cannot take. */
+/** Bytes of decoded blocks kept for READs that the shared cache cannot take. */
 const FALLBACK_CACHE = 2 << 20
 
 function tell(message: ThreadMessage): void {
@@ -71,7 +71,7 @@ try {
   const writable = takesChanges(spec.upper) ? layered?.fileSystem : undefined
   const counters = new Counters(shared, 0)
   const fallback = new InlineDataPath(fileSystem, store, readHostFile, FALLBACK_CACHE, {
-    // A file of the upper may be cut between two requests of one reader.
+    // A client may truncate a file of the upper between two requests of a reader.
     shortReads: writable !== undefined,
   })
   const dataPath = new PooledDataPath({
@@ -111,8 +111,9 @@ try {
     ...omitUndefined({ bell }),
     ...idleWork,
   })
-  // First of all, while the caller's umount(8) is about to return: the file systems of the layers are unmounted next.
-  // The numbers stay taken, so that a worker in the middle of a block reads nothing else by them.
+  // Release the files of the layers first, while the caller's umount(8) is about to return: the caller may unmount the
+  // file systems of the layers next. The descriptor numbers stay in use, so that a worker in the middle of a block
+  // cannot read another file through them.
   for (const fd of layerDescriptors(spec)) replaceDescriptor(fuseFd, fd)
   closeLayers()
   layered?.closeUpper()

@@ -12,12 +12,12 @@ import { layerStatus, tellOnce } from '../layer-status.ts'
 import type { DataWorkerData, DispatcherData, ThreadMessage } from './thread-messages.ts'
 
 /**
- * Heap of one thread, MiB. What is large (decoded blocks, replies) lies outside of the heap and is bounded elsewhere;
- * a small young generation keeps short-lived objects from spreading over memory that then stays resident.
+ * Heap of one thread, MiB. Large data (decoded blocks, replies) lies outside of the heap and has bounds of its own. A
+ * small young generation keeps short-lived objects from spreading over memory that then stays resident.
  */
 const HEAP_LIMITS = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 512 }
 
-/** How long `stop` waits for threads that are still in a read from a slow disk. */
+/** How long `stop` waits for threads that read from a slow disk. */
 const STOP_TIMEOUT_MS = 400
 
 /**
@@ -38,7 +38,7 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
 
   function end(reason: EndReason): void {
     ended.resolve(reason)
-    // The threads have already separated bugs from damage: this text is for the user as it is.
+    // The thread has already separated bugs from damage: the user gets its text as it is.
     const why = reason.reason === 'failed' ? reason.message : 'unmounted before it was ready'
     ready.reject(new FsError('EIO', why))
     if (reason.reason === 'failed') loaded.reject(new FsError('EIO', why))
@@ -63,7 +63,7 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
       name,
       workerData,
       resourceLimits: HEAP_LIMITS,
-      // Descriptors come from system calls of our own, too: closing one would be a warning each time.
+      // This program opens descriptors by system calls as well: Node would warn each time a thread closes one.
       trackUnmanagedFds: false,
     })
     worker.on('message', (message: ThreadMessage) => {
@@ -79,7 +79,7 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
     exits.push(
       new Promise((resolve) => {
         worker.on('exit', (code) => {
-          // Requests that this thread had taken would wait for ever: better no mount than a hanging one.
+          // Requests that this thread had taken would wait for ever: ending the mount is better than a hanging one.
           if (!stopping) end({ reason: 'failed', message: `${name} ended with exit code ${code}` })
           resolve()
         })
@@ -87,7 +87,7 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
     )
   }
 
-  // For the threads: their code is small and soon compiled, and memory is what many mounts pay for many times.
+  // For the threads: their code is small and soon compiled, and every mount pays for their memory.
   setFlagsFromString('--optimize-for-size')
   const tally = allocateTally(workers + 1, spec.images.length)
   const bell = workers === 0 ? undefined : openBell()
@@ -97,7 +97,7 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
     loading -= 1
     if (loading === 0) loaded.resolve()
   }
-  // Until the first request is answered the dispatcher needs the CPUs; reads wait in the queue that long.
+  // The dispatcher needs the CPUs until it has answered INIT; READs wait in the queue until workers run.
   const startWorkers = (): void => {
     for (let thread = 1; thread <= workers && !stopping; thread++) {
       start('data-worker', `data worker ${thread}`, { ...data, thread }, workerIsReady)

@@ -2,14 +2,14 @@ import type { LogLevel, SourceId } from '../../base/index.ts'
 import type { KernelOptions, SharedBuffers } from '../../fuse/index.ts'
 import type { MoleculeSpec } from '../../molecule/index.ts'
 
-/** What both kinds of thread are started with. */
+/** What both kinds of thread get at their start. */
 export interface ThreadData {
   readonly spec: MoleculeSpec
   readonly shared: SharedBuffers
   readonly fuseFd: number
-  /** Wakes the dispatcher when a worker has ended what requests wait for (`openBell`); absent without workers. */
+  /** A worker rings it when work has ended that requests wait for (`openBell`); absent without workers. */
   readonly bell: number | undefined
-  /** Where verification counts: `allocateTally`. */
+  /** Counters of verification: `allocateTally`. */
   readonly tally: SharedArrayBuffer
 }
 
@@ -22,10 +22,10 @@ export interface DataWorkerData extends ThreadData {
   readonly thread: number
 }
 
-/** What a thread tells the main thread. Errors travel as text: their class does not survive the way. */
+/** Messages of a thread to the main thread. Errors travel as text, because a message does not keep their class. */
 export type ThreadMessage =
   | { readonly type: 'log'; readonly level: LogLevel; readonly message: string }
-  /** The dispatcher has answered INIT; a data worker has loaded all of its code and libraries. */
+  /** The dispatcher answers INIT; a data worker has loaded all of its code and libraries. */
   | { readonly type: 'ready' }
   /** The thread waits until this blob of an image is open. */
   | { readonly type: 'blob'; readonly image: SourceId; readonly blob: number }

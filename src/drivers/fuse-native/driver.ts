@@ -19,25 +19,25 @@ import { loadPackage, type PackageMount } from './package.ts'
 
 const MOUNT_TIMEOUT_MS = 60_000
 
-/** The package says nothing when the mount is gone, so we look; one look is one system call. */
+/** The package does not report the unmount, so the driver polls for it, with one system call each time. */
 const END_INTERVAL_MS = 50
 
 /**
- * Mounts and serves through libfuse. Everything runs on this thread, because the package answers on the event loop of
- * the main thread only; signals and the control channel come between two requests.
+ * Mounts and serves through libfuse. Everything runs on the main thread, because the package answers only on its event
+ * loop. Signals and the control channel come between two requests.
  */
 export const fuseNative: Driver = {
   async mount(options, served) {
     assertPossible(options, served)
     const Package = loadPackage(served.driverPath)
     const { text, warnings } = libfuseOptions(options)
-    // Tells in words what libfuse would not.
+    // Opened for its error messages, which say more than those of libfuse.
     closeSync(openFuseDevice())
     const { spec, cacheSize } = served
     const log = tellOnce(served.log)
     const tally = allocateTally(1, spec.images.length)
     const watch = watchImages(tally, 0, spec.images.length, (message) => log('error', message))
-    // The package does not tell who asks.
+    // The package does not pass on the caller's uid.
     const namesTrusted = isHostRoot() && !options.allowOther
     const operations = new Operations({
       ...openMolecule(spec, { watch }),
@@ -71,7 +71,9 @@ function assertPossible({ target }: FuseMountOptions, { spec }: ServeOptions): v
   }
 }
 
-/** libfuse serves since the mount was made; what is left is to tell of it, and when it is over. */
+/**
+ * The `RunningServer` of a mount. libfuse serves it since `mount`; this only gives statistics and watches for its end.
+ */
 function serve(
   fuseFd: number,
   { spec, cacheSize }: ServeOptions,
@@ -101,7 +103,7 @@ function serve(
   }
 }
 
-/** @returns a descriptor of the connection, of our own: libfuse closes its own when it likes */
+/** @returns a duplicate descriptor of the connection: libfuse may close its own at any time */
 async function mountNow(mount: PackageMount, target: string): Promise<number> {
   const before = connections()
   try {
@@ -113,7 +115,7 @@ async function mountNow(mount: PackageMount, target: string): Promise<number> {
     if (fd === undefined) throw new FsError('EIO', `mount on ${target}: unmounted before it was ready`)
     return duplicateDescriptor(fd)
   } catch (error) {
-    // The target held no mount of ours before.
+    // The target held no mount of this type before.
     if (topMountAt(readMountInfo(), target)?.type === MOUNT_TYPE) await unmountFuse(target, true)
     throw error
   }
@@ -127,10 +129,10 @@ function mountError(error: Error, target: string): FsError {
   return new FsError('EIO', `fuse-native could not mount on ${target}: ${reason}`, { cause: error })
 }
 
-/** makedev(10, 229): the number of `/dev/fuse`, wherever that lies. */
+/** makedev(10, 229): the device number of `/dev/fuse`, wherever the node lies. */
 const FUSE_RDEV = packDevice(10, 229)
 
-/** Descriptors of this process that are connections of FUSE. */
+/** Descriptors of this process that are open on a FUSE device. */
 function connections(): readonly number[] {
   return readdirSync(procPath('self/fd'))
     .map(Number)
@@ -139,7 +141,7 @@ function connections(): readonly number[] {
         const stat = fstatSync(fd)
         return stat.isCharacterDevice() && stat.rdev === FUSE_RDEV
       } catch {
-        // The one that listed the folder is closed again.
+        // readdirSync has closed the descriptor with which it read the folder.
         return false
       }
     })

@@ -3,13 +3,16 @@ import { type FuseMountOptions, helperFlags, userMayAllowOther } from '../../sys
 import { FUSE_SUBTYPE } from '../../sys/mounts/mountinfo.ts'
 import { effectiveUid, hasSysAdmin } from '../../sys/plain/rights.ts'
 
-/** Buffers of the package for the target and for the options, each with its NUL: what is longer is cut off. */
+/**
+ * Size of the package's buffers for the target and for the options, bytes, each with its NUL. The package cuts off
+ * longer ones.
+ */
 const PACKAGE_BUFFER = 1024
 
-/** Seconds. The image cannot change; libfuse takes as much as the kernel can count. */
+/** Seconds. The image cannot change, so this is the longest time-out that the kernel can count. */
 const FOREVER = 0x7fff_ffff
 
-/** The command line for libfuse. @throws FsError ENAMETOOLONG for what the package would cut off */
+/** The command line for libfuse. @throws FsError ENAMETOOLONG for text that the package would cut off */
 export function libfuseOptions(
   options: FuseMountOptions,
   isRoot: boolean = hasSysAdmin(),
@@ -18,7 +21,7 @@ export function libfuseOptions(
   const mayAllowOther = effectiveUid() === 0 || userMayAllowOther()
   const list = [
     'ro',
-    // libfuse sets nosuid and nodev unless told otherwise.
+    // libfuse sets nosuid and nodev by default.
     ...(nosuid ? [] : ['suid']),
     ...(nodev ? [] : ['dev']),
     ...(noexec ? ['noexec'] : []),
@@ -26,7 +29,7 @@ export function libfuseOptions(
     ...(allowOther && mayAllowOther ? ['allow_other'] : []),
     ...(defaultPermissions ? ['default_permissions'] : []),
     ...(maxRead === undefined ? [] : [`max_read=${maxRead}`]),
-    // The built-in driver covers what is there as well. fusermount3 does not know the word.
+    // The built-in driver also mounts over a directory with files. fusermount3 does not know the option.
     ...(isRoot ? ['nonempty'] : []),
     ...['use_ino', 'kernel_cache'],
     ...['entry_timeout', 'attr_timeout', 'negative_timeout'].map((name) => `${name}=${FOREVER}`),

@@ -1,11 +1,12 @@
 import { type FileSystem, FsError, type NodeId, ROOT_NODE_ID } from '../../base/index.ts'
 
-/** More than a path can have components (PATH_MAX is 4096), so that no walk pushes out its own beginning. */
+/** More than a path can have components (PATH_MAX is 4096), so that a walk never drops its own first components. */
 const KNOWN_PATHS = 4096
 
 /**
- * Finds nodes by path, which is all that libfuse's high-level interface says of them. A bounded number of paths stays
- * known, each with one lookup that is given back when it is pushed out. A directory outlives what is known below it.
+ * Finds nodes by path: libfuse's high-level interface gives no node ids. A bounded number of paths stays known, each
+ * with one lookup of its node, which is forgotten when the path is dropped. A directory stays known longer than the
+ * paths below it.
  */
 export class NodePaths {
   readonly #fileSystem: FileSystem
@@ -22,8 +23,8 @@ export class NodePaths {
   }
 
   /**
-   * @param path from the root of the mount, beginning with a slash. Bytes that are not UTF-8 have become U+FFFD on
-   *   the way here, so they name nothing.
+   * @param path from the root of the mount, beginning with a slash. The package has made U+FFFD of bytes that are not
+   *   UTF-8, so they name nothing.
    * @throws FsError ENOENT, ENOTDIR, ENAMETOOLONG, EIO
    */
   resolve(path: string): NodeId {
@@ -40,7 +41,7 @@ export class NodePaths {
       }
       return node
     } finally {
-      // From the leaf up: the root of the walk becomes the youngest.
+      // From the leaf up: the first component becomes the youngest.
       for (const [prefix, found] of walked.reverse()) {
         this.#known.delete(prefix)
         this.#known.set(prefix, found)

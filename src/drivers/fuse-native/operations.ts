@@ -29,20 +29,23 @@ export interface OperationOptions {
   readonly log: Log
   /** Logs every request with its outcome. */
   readonly debug: boolean
-  /** Nobody but root of the machine asks, so names of `trusted.` attributes are listed. Default false. */
+  /** Only root of the machine can send requests, so names of `trusted.` attributes are listed. Default false. */
   readonly namesTrusted?: boolean
 }
 
 /** Longest target of a symbolic link that the package passes on, bytes (PATH_MAX, without its NUL). */
 const MAX_LINK_TARGET = 4095
 
-/** Would change something. The mount is read-only, so these come only after somebody has remounted it. */
+/**
+ * Operations that would change something. The mount is read-only: the kernel sends them only after a remount as
+ * writable.
+ */
 const WRITING =
   'mknod mkdir unlink rmdir symlink rename link chmod chown truncate ftruncate utimens create write setxattr removexattr'
 
 /**
- * What the package asks, answered by the file system that the built-in server serves. Answers are given before the
- * call returns, one request at a time.
+ * Answers the package from the file system that the built-in server serves. Each answer is given before the call
+ * returns, one request at a time.
  */
 export class Operations {
   readonly counters: Record<Counter, number> = {
@@ -66,8 +69,8 @@ export class Operations {
   }
 
   /**
-   * By the package's names for them. `open` and `release` are missing on purpose: libfuse answers them itself, and
-   * nothing is remembered of open files.
+   * The operations, by the package's names for them. `open` and `release` are missing on purpose: libfuse answers them
+   * itself, and this class keeps no state of open files.
    */
   table(): Readonly<Record<string, unknown>> {
     const { fileSystem } = this.#options
@@ -92,15 +95,15 @@ export class Operations {
         handle('read', path, answer, (node) => answer(this.#read(node, offset, size, room))),
       statfs: (path: string, answer: Answer) =>
         handle('statfs', path, answer, () => answer(0, encodeStatFs(fileSystem.statfs()))),
-      // Named so that libfuse asks for them; `answerAttributes` answers.
+      // Present so that libfuse calls them; `answerAttributes` replaces them.
       getxattr: refuse,
       listxattr: refuse,
     }
   }
 
   /**
-   * Attributes through the inside of the package: its own way does not tell how much room the caller has, and where
-   * that is too little libfuse would send what lies behind it.
+   * Answers requests for attributes through internals of the package. The public operations do not get the size of the
+   * caller's buffer; libfuse would send memory beyond a buffer that is too small.
    */
   answerAttributes(mount: PackageMount): void {
     const { fileSystem, namesTrusted = false } = this.#options
@@ -150,7 +153,7 @@ export class Operations {
     return filled
   }
 
-  /** Once: a walk of the tree would say it again and again. */
+  /** Logs once: a walk of the tree would repeat it. */
   #tellLeft(path: string): void {
     if (this.#toldLeft) return
     this.#toldLeft = true
@@ -158,7 +161,7 @@ export class Operations {
     this.#options.log('warn', `names that are not UTF-8 are not shown by driver=fuse-native: ${where}`)
   }
 
-  /** Runs one operation. Whatever it throws is an answer, or the caller would wait for ever. */
+  /** Runs one operation. Every error becomes an answer; otherwise the caller would wait for ever. */
   #handle(name: string, path: string, answer: Answer, run: (node: number) => void): void {
     const { log, debug } = this.#options
     this.counters.requests += 1

@@ -4,20 +4,20 @@ import { dirname, join } from 'node:path'
 import { FsError } from '../../base/index.ts'
 import { openLibrary } from '../../sys/ffi/ffi.ts'
 
-/** Answers one request: 0 or a count of bytes, or a negative errno; then what the operation gives. */
+/** Answers one request: 0, a count of bytes or a negative errno, then the values of the operation. */
 export type Answer = (result: number, ...values: readonly unknown[]) => void
 
-/** A mount of the package. What begins with `_` is its inside, in the one version that there will be: 2.2.6. */
+/** A mount of the package. Names with `_` are internals of version 2.2.6, the last one. */
 export interface PackageMount {
-  /** Calls back when libfuse has answered INIT, or with what kept it from mounting. */
+  /** Calls back when libfuse has answered INIT, or with the error that kept it from mounting. */
   mount(done: (error: Error | null) => void): void
-  /** What libfuse is given as its command line. */
+  /** The command line for libfuse. */
   _fuseOptions: () => string
   _op_getxattr: (signal: Answer, path: string, name: string, room: Buffer) => void
   _op_listxattr: (signal: Answer, path: string, room: Buffer) => void
 }
 
-/** Without its time-outs: a slow disk is no reason to answer with an error. */
+/** The package with its time-outs switched off: a slow disk is no reason to answer with an error. */
 export type PackageClass = new (
   target: string,
   operations: object,
@@ -27,9 +27,9 @@ export type PackageClass = new (
 const NAME = 'fuse-native'
 
 /**
- * The package as the user has installed it: in a `node_modules` above this file, or in a folder of `--driver-path`. Its
- * binary wants libfuse.so.2. Where the system has none, the one that the package carries is loaded first; the dynamic
- * linker then finds it by its name.
+ * Loads the package as the user has installed it: from a `node_modules` above this file, or from a folder of
+ * `--driver-path`. Its binary needs libfuse.so.2. Where the system has none, the copy of the package is loaded first;
+ * the dynamic linker then finds it by its name.
  * @param folders where to look instead, as NODE_PATH would name them
  * @throws FsError ENOENT, ENOSYS with what to do
  */

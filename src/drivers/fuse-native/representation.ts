@@ -1,32 +1,32 @@
 import { isUtf8 } from 'node:buffer'
 import type { DirectorySink, FileSystem, Name, NodeId, Stat, StatFs } from '../../base/index.ts'
 
-/** How things of the file system look to the package, which knows text and 32 bits. */
+/** The file system's values as the package takes them: text and 32 bits. */
 
-/** Inode numbers of one layer, where they do not all fit (`overlay/stored/inode-numbers.ts`). */
+/** Distance of the inode numbers of two layers, where they do not all fit (`overlay/stored/inode-numbers.ts`). */
 const LAYER_INODES = 2 ** 32
 
 /**
- * Squeezes inode numbers into 32 bits. Most fit as they are; the layers of others follow each other at the distance of
- * all inodes of the image. The numbers are the same at every mount.
+ * Maps inode numbers to 32 bits, the same way at every mount. Numbers below 2^32 stay as they are. The ranges of larger
+ * ones move together: two layers are as far apart as the file system has inodes.
  */
 export function inodeNumbers(files: number): (ino: number) => number {
   const distance = files + 1
   return (ino) => (Math.floor(ino / LAYER_INODES) * distance + (ino % LAYER_INODES)) % LAYER_INODES
 }
 
-/** The package passes names as text. @returns undefined for a name that text cannot hold */
+/** The package takes names as text. @returns undefined for a name that is not UTF-8 */
 export function decodeName(name: Name): string | undefined {
   const bytes = Buffer.from(name, 'latin1')
   return isUtf8(bytes) ? bytes.toString('utf8') : undefined
 }
 
-/** Bytes that are not UTF-8 have become U+FFFD on the way here, so they name nothing. */
+/** The package has made U+FFFD of bytes that are not UTF-8, so they name nothing. */
 export function encodeName(text: string): Name {
   return Buffer.from(text).toString('latin1')
 }
 
-/** Times are milliseconds, and cannot be before 1970. */
+/** Times in milliseconds, not before 1970. */
 export function encodeStat(stat: Stat, shownInode: (ino: number) => number): object {
   const milliseconds = (seconds: number, nanoseconds: number): number =>
     Math.max(0, seconds * 1000 + Math.floor(nanoseconds / 1e6))
@@ -45,7 +45,7 @@ export function encodeStatFs({ blockSize, nameMax, files, filesFree, ...statfs }
   return { bsize: blockSize, frsize: blockSize, blocks, bfree, bavail, ...inodes, namemax: nameMax }
 }
 
-/** All entries of a directory at once, as libfuse wants them. `left` counts names that are not text. */
+/** All entries of a directory at once, as libfuse takes them. `left` counts names that are not UTF-8. */
 export function listDirectory(fileSystem: FileSystem, node: NodeId, shownInode: (ino: number) => number) {
   const listing = { names: [] as string[], stats: [] as { mode: number; ino: number }[], left: 0 }
   let cookie = 0
@@ -62,7 +62,7 @@ export function listDirectory(fileSystem: FileSystem, node: NodeId, shownInode: 
       return true
     },
   }
-  // Damage behind entries that were taken is thrown by the next call only.
+  // An error behind entries that were added comes with the next call only.
   for (let before = -1; before !== cookie; ) {
     before = cookie
     fileSystem.readdir(node, cookie, sink)
