@@ -6,15 +6,17 @@ import { Scratch } from './scratch.ts'
 const PATH_MAX = 4096
 
 /**
- * Memory for strings on their way into system calls, so that a call allocates nothing: one slot for each string of a
- * call. Threads have each their own, as they have each their own copy of this module.
+ * Memory for the strings of system calls, so that a call allocates nothing: one slot for each string of a call. Each
+ * thread has its own copy of this module, and so its own memory.
  */
 const memory = new Scratch(2 * PATH_MAX)
 
-/** Which string of a call: the second slot is for calls that take two. */
+/** Index of a string in a call: the second slot is for calls that take two. */
 export type Slot = 0 | 1
 
-/** Refuses what is no name of one component: with `/` or `..` in it a call would leave the directory it is given. */
+/**
+ * Refuses everything but the name of one component: with `/` or `..` a call would leave its directory. @throws EINVAL
+ */
 export function assertComponent(name: Name): void {
   if (name === '' || name === '.' || name === '..' || name.includes('/')) {
     throw new FsError('EINVAL', `${JSON.stringify(name)} is no file name`)
@@ -27,7 +29,9 @@ export function nameAddress(name: Name, slot: Slot = 0): number {
   return stringAddress(name, slot)
 }
 
-/** As `nameAddress` for any string of bytes. @throws EINVAL where a NUL would cut it short, ENAMETOOLONG */
+/**
+ * As `nameAddress`, for any string of bytes. @throws EINVAL for a NUL, which would end the string early; ENAMETOOLONG
+ */
 export function stringAddress(text: Name, slot: Slot = 0): number {
   if (text.includes('\0')) throw new FsError('EINVAL', `NUL in ${JSON.stringify(text)}`)
   if (text.length >= PATH_MAX) throw new FsError('ENAMETOOLONG', `string of ${text.length} bytes`)
@@ -37,7 +41,7 @@ export function stringAddress(text: Name, slot: Slot = 0): number {
   return memory.address + at
 }
 
-/** A path for a parameter `const char *`: the FFI makes UTF-8 of text, and takes bytes as they are. */
+/** A path for a parameter `const char *`: the FFI encodes text as UTF-8, and passes bytes as they are. */
 export function cPath(path: PathText): string | Uint8Array {
   const exact = systemPath(path)
   return typeof exact === 'string' ? exact : Buffer.concat([exact, Buffer.alloc(1)])
@@ -54,8 +58,8 @@ export function bytesAddress(bytes: Uint8Array, slot: Slot = 0): number {
 }
 
 /**
- * Address of a path that leads to the very file of a descriptor: for calls that take no descriptor opened
- * with O_PATH. It leads to a symbolic link itself too, because nothing follows what such a link led to.
+ * Address of a path that leads to the open file of a descriptor, for calls that do not take O_PATH descriptors. For a
+ * descriptor of a symbolic link it leads to the link: the kernel does not follow what the path leads to.
  */
 export function descriptorPathAddress(fd: number, slot: Slot = 0): number {
   return stringAddress(descriptorPath(fd), slot)

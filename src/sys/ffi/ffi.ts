@@ -2,7 +2,7 @@ import { codeOfErrno, type ErrnoCode, FsError } from '../../base/index.ts'
 import { koffi } from './koffi.ts'
 
 /** A function of a shared library. Pointers go in as Uint8Array (also over shared memory) or as an address. */
-// The types of arguments are given by the C prototype, which TypeScript cannot see.
+// The C prototype gives the types of arguments, and TypeScript cannot see it.
 export type ForeignFunction = (...args: readonly unknown[]) => number | bigint | string | null | object
 
 export interface SharedLibrary {
@@ -11,14 +11,14 @@ export interface SharedLibrary {
   bind(prototype: string): ForeignFunction
 }
 
-/** Opens the first library that this machine has; undefined where there is none of them. */
+/** Opens the first of these libraries that this machine has. @returns undefined where it has none */
 export function openLibrary(names: readonly string[]): SharedLibrary | undefined {
   for (const name of names) {
     try {
       const library = koffi.load(name)
       return { name, bind: (prototype) => library.func(prototype) as ForeignFunction }
     } catch {
-      // Absent under this name: the next one may be there, and the caller has another tier.
+      // Absent under this name: try the next one.
     }
   }
   return undefined
@@ -34,7 +34,7 @@ export function addressOf(bytes: Uint8Array): number {
   return Number(koffi.address(bytes))
 }
 
-/** The FsError for a failed call, with the errno the kernel gave. */
+/** The FsError for a failed call, with the errno of this thread. */
 export function systemError(what: string): FsError {
   const number = lastErrno()
   const code: ErrnoCode = codeOfErrno(number)

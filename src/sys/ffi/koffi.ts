@@ -2,7 +2,7 @@ import { createRequire } from 'node:module'
 import type Koffi from 'koffi'
 
 /**
- * The foreign function library, required instead of imported: it is CommonJS, and importing it makes Node look
- * through its sources for names to export, which every thread would pay for with some 10 ms at its start.
+ * The foreign function library. It is CommonJS: an import would make Node search its sources for exported names, at
+ * some 10 ms for each thread. So it is required.
  */
 export const koffi = createRequire(import.meta.url)('koffi') as typeof Koffi

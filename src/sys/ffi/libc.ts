@@ -1,14 +1,14 @@
 import { FsError } from '../../base/index.ts'
 import { type ForeignFunction, openLibrary, type SharedLibrary } from './ffi.ts'
 
-/** The C library by its names: glibc first, then musl's per machine. */
+/** File names of the C library: glibc's first, then musl's for each machine. */
 const LIBC_NAMES = ['libc.so.6', 'libc.musl-x86_64.so.1', 'libc.musl-aarch64.so.1', 'libc.so']
 
 let libc: SharedLibrary | undefined
 
 /**
- * A function of the C library by its prototype, bound at its first call: a command that calls none does not
- * load the FFI's library either.
+ * A function of the C library by its prototype. The first call binds it: a command that makes none does not load the
+ * FFI.
  */
 export function libcFunction(prototype: string): ForeignFunction {
   let bound: ForeignFunction | undefined

@@ -1,8 +1,8 @@
 import { addressOf } from './ffi.ts'
 
 /**
- * Memory that system calls read from or write to, used again by every call of a thread: a call then allocates
- * nothing. The FFI's library is not loaded before the address is asked for.
+ * Memory for the structures of system calls. All calls of a thread share it, so that a call allocates nothing. The
+ * first use of the address loads the FFI.
  */
 export class Scratch {
   readonly bytes: Buffer
@@ -17,7 +17,7 @@ export class Scratch {
     return this.#address
   }
 
-  /** The memory as words of 32 bits, in the order of the machine. */
+  /** The memory as 32-bit words, in the byte order of the machine. */
   words(): Uint32Array {
     return new Uint32Array(this.bytes.buffer, this.bytes.byteOffset, this.bytes.length >>> 2)
   }

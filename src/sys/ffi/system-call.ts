@@ -1,9 +1,9 @@
 import { libcFunction } from './libc.ts'
 
 /**
- * System calls by number, for those that C libraries in use lack: glibc has no symbol `mknodat` before 2.33, musl
- * got `renameat2` and `statx` late. Integer arguments of a variadic function go where those of a plain one go on all
- * machines Node 20 has for Linux, so the declaration may be a plain one.
+ * System calls by number, for those that some C libraries lack: glibc has no symbol `mknodat` before 2.33, musl got
+ * `renameat2` and `statx` late. On all Linux machines of Node 20 a variadic function takes its integer arguments as a
+ * plain one does, so the prototype is a plain one.
  */
 const syscall = libcFunction(
   'int64_t syscall(int64_t number, int64_t a, int64_t b, int64_t c, int64_t d, int64_t e, int64_t f)',
@@ -14,7 +14,7 @@ const X64 = { getdents64: 217, mknodat: 259, renameat2: 316, copy_file_range: 32
 
 export type SystemCall = keyof typeof X64
 
-/** include/uapi/asm-generic/unistd.h: every machine but x86. */
+/** include/uapi/asm-generic/unistd.h: all machines but x86. */
 const GENERIC: Readonly<Record<SystemCall, number>> = {
   getdents64: 61,
   mknodat: 33,
@@ -25,7 +25,9 @@ const GENERIC: Readonly<Record<SystemCall, number>> = {
 
 const NUMBERS: Readonly<Record<SystemCall, number>> = process.arch === 'x64' ? X64 : GENERIC
 
-/** @returns what the kernel returned; -1 with `lastErrno` set where it failed. Pointers go in as addresses. */
+/**
+ * @returns the result of the kernel; −1 with `lastErrno` set where the call failed. Pointers are passed as addresses.
+ */
 export function systemCall(call: SystemCall, a: number, b = 0, c = 0, d = 0, e = 0, f = 0): number {
   return Number(syscall(NUMBERS[call], a, b, c, d, e, f))
 }

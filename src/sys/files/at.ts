@@ -7,9 +7,9 @@ import { Scratch } from '../ffi/scratch.ts'
 import { systemCall } from '../ffi/system-call.ts'
 
 /**
- * Names below a descriptor of their directory, which may be opened with O_PATH. A name is one component, so that no
- * call leaves that directory, and no path is walked that another process could redirect. Everything throws FsError with the
- * errno of the kernel, and EINVAL for what is no file name.
+ * Names below a descriptor of their directory, which may be opened with O_PATH. A name is one component: no call leaves
+ * the directory, and there is no path that another process could redirect. All functions throw FsError with the errno
+ * of the kernel, and EINVAL for a string that is no file name.
  */
 
 const openat = libcFunction('int openat(int dir, uintptr_t path, int flags, uint32_t mode)')
@@ -20,10 +20,10 @@ const unlinkat = libcFunction('int unlinkat(int dir, uintptr_t path, int flags)'
 const readlinkat = libcFunction('int64_t readlinkat(int dir, uintptr_t path, uintptr_t buffer, size_t size)')
 const faccessat = libcFunction('int faccessat(int dir, uintptr_t path, int mode, int flags)')
 
-/** Not among Node's constants; the same on all machines it runs on (include/uapi/asm-generic/fcntl.h). */
+/** Node's constants lack it. The same on all machines of Node (include/uapi/asm-generic/fcntl.h). */
 export const O_PATH = 0o10000000
 const O_CLOEXEC = 0o2000000
-/** Contains O_DIRECTORY, whose number depends on the machine. */
+/** Contains O_DIRECTORY, whose value depends on the machine. */
 export const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY
 const { O_NOFOLLOW, O_DIRECTORY, O_RDONLY, O_NOATIME } = constants
 
@@ -42,7 +42,7 @@ const target = new Scratch(TARGET_MAX)
 
 /**
  * @param flags O_CLOEXEC and O_NOFOLLOW are added
- * @param mode of a file that is made
+ * @param mode of a file that this call makes
  * @returns a descriptor; the caller closes it
  */
 export function openAt(dir: number, name: Name, flags: number, mode = 0): number {
@@ -52,30 +52,33 @@ export function openAt(dir: number, name: Name, flags: number, mode = 0): number
   return fd
 }
 
-/** An O_PATH descriptor of the directory above, across mounts; of the root it is the root itself. */
+/** An O_PATH descriptor of the parent directory, across mounts; for the root it is the root. */
 export function openParent(dir: number): number {
   const fd = untilDone(openat, dir, stringAddress('..'), O_PATH | O_DIRECTORY | O_CLOEXEC, 0)
   if (fd < 0) throw systemError(`open the directory above fd ${dir}`)
   return fd
 }
 
-/** Fails where this user may make nothing in a directory, or its file system takes nothing. @throws FsError EACCES, EROFS */
+/**
+ * Checks that this user may make files in a directory and that its file system is writable.
+ * @throws FsError EACCES, EROFS
+ */
 export function assertWritable(dir: number): void {
   const failed = Number(faccessat(dir, stringAddress('.'), constants.W_OK | constants.X_OK, 0)) !== 0
   if (failed) throw systemError(`write to directory fd ${dir}`)
 }
 
-/** A new file without a name in the directory (O_TMPFILE), open for reading and writing. @throws EOPNOTSUPP, … */
+/** Makes a file without a name in the directory (O_TMPFILE), open for reading and writing. @throws EOPNOTSUPP, … */
 export function openUnnamed(dir: number, mode: number): number {
   const fd = untilDone(openat, dir, stringAddress('.'), constants.O_RDWR | O_TMPFILE | O_CLOEXEC, mode)
   if (fd < 0) throw systemError(`open unnamed file in fd ${dir}`)
   return fd
 }
 
-/** Whether reading may move the time of access of what is read. */
+/** Whether reading may change the access time. */
 export type Trace = 'noticed' | 'unnoticed'
 
-/** Another descriptor of the same directory, for reading it: `dir` may be O_PATH. */
+/** Another descriptor of the same directory, open for reading: `dir` may be O_PATH. */
 export function reopenDirectory(dir: number, trace: Trace = 'noticed'): number {
   const open = (more: number): number => {
     const fd = untilDone(openat, dir, stringAddress('.'), O_RDONLY | O_DIRECTORY | O_CLOEXEC | more, 0)
@@ -86,9 +89,9 @@ export function reopenDirectory(dir: number, trace: Trace = 'noticed'): number {
 }
 
 /**
- * Opens something so that reading it leaves its time of access alone, where that is allowed: to its owner, and with
+ * Opens a file so that reading it does not change its access time, where the kernel allows it: to the owner, and with
  * CAP_FOWNER (fs/namei.c:may_open).
- * @param open is called with the flag to add, and without it where that gives EPERM
+ * @param open called with the flag to add, and again without it after EPERM
  */
 export function unnoticed<T>(open: (flag: number) => T): T {
   try {
@@ -100,8 +103,9 @@ export function unnoticed<T>(open: (flag: number) => T): T {
 }
 
 /**
- * Opens the file of a descriptor once more with other flags, for instance an O_PATH one for writing; also where the
- * file has no name any more. @throws FsError ELOOP for a symbolic link
+ * Opens the file of a descriptor again with other flags, for instance an O_PATH one for writing. The file needs no
+ * name.
+ * @throws FsError ELOOP for a symbolic link
  */
 export function reopenFd(fd: number, flags: number): number {
   const opened = untilDone(openat, AT_FDCWD, descriptorPathAddress(fd), flags | O_CLOEXEC, 0)
@@ -126,7 +130,7 @@ export function symlinkAt(to: Uint8Array, dir: number, name: Name): void {
   if (Number(symlinkat(bytes, dir, path)) !== 0) throw systemError(`symlink ${JSON.stringify(name)}`)
 }
 
-/** Links the name itself, a symbolic link too. */
+/** Links the name itself: a symbolic link is not followed. */
 export function linkAt(fromDir: number, from: Name, toDir: number, to: Name): void {
   const source = nameAddress(from)
   const path = nameAddress(to, 1)
@@ -135,13 +139,13 @@ export function linkAt(fromDir: number, from: Name, toDir: number, to: Name): vo
 }
 
 /**
- * Gives the file of a descriptor a name: one without a name yet (O_TMPFILE), or one more of any other.
+ * Gives the file of a descriptor a name: its first one (O_TMPFILE) or a further one.
  * @throws FsError ENOENT where its last name was removed
  */
 export function linkFd(fd: number, dir: number, name: Name): void {
   const source = descriptorPathAddress(fd)
   const path = nameAddress(name, 1)
-  // Not by AT_EMPTY_PATH, which asks for CAP_DAC_READ_SEARCH.
+  // AT_EMPTY_PATH would need CAP_DAC_READ_SEARCH.
   if (Number(linkat(AT_FDCWD, source, dir, path, AT_SYMLINK_FOLLOW)) === 0) return
   throw systemError(`link fd ${fd} to ${JSON.stringify(name)}`)
 }
@@ -169,7 +173,10 @@ export function readlinkAt(dir: number, name: Name): Uint8Array {
   return readTarget(dir, nameAddress(name), name)
 }
 
-/** Of a descriptor opened with O_PATH|O_NOFOLLOW. @throws FsError EINVAL or ENOENT where it is no symbolic link */
+/**
+ * @param fd opened with O_PATH
+ * O_NOFOLLOW. @throws FsError EINVAL or ENOENT where it is no symbolic link
+ */
 export function readlinkFd(fd: number): Uint8Array {
   return readTarget(fd, stringAddress(''), `fd ${fd}`)
 }
@@ -180,7 +187,7 @@ function readTarget(dir: number, path: number, what: string): Uint8Array {
   return new Uint8Array(target.bytes.subarray(0, length))
 }
 
-/** Opening may be interrupted by a signal where it waits, for instance for a network. */
+/** Repeats a call that a signal interrupted: opening may wait, for instance for a network. */
 function untilDone(call: ForeignFunction, ...args: readonly number[]): number {
   for (;;) {
     const result = Number(call(...args))

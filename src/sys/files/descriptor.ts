@@ -20,8 +20,8 @@ const SEEK_HOLE = 4
 const { ENXIO } = ERRNO
 
 /**
- * Start of the next data or hole of an open file at or after `offset`, bytes; undefined where there is none
- * (lseek(2)). Moves the file position, which this program never uses.
+ * Start of the next data or hole of an open file at or after `offset`, bytes; undefined where there is none (lseek(2)).
+ * Moves the file position, which no code of this program uses.
  */
 export function seekExtent(fd: number, offset: number, whence: 'data' | 'hole'): number | undefined {
   const position = Number(lseek(fd, offset, whence === 'data' ? SEEK_DATA : SEEK_HOLE))
@@ -30,19 +30,21 @@ export function seekExtent(fd: number, offset: number, whence: 'data' | 'hole'):
   throw systemError(`lseek fd ${fd} to ${whence} from ${offset}`)
 }
 
-/** Makes the number `to` mean the open file of `from`, in one step; what it meant before is closed. */
+/**
+ * Makes the number `to` refer to the open file of `from` in one step, and closes what it referred to before (dup2(2)).
+ */
 export function replaceDescriptor(from: number, to: number): void {
   if (Number(dup2(from, to)) < 0) throw systemError(`dup2 ${from} to ${to}`)
 }
 
-/** Another number for the open file of `fd`, closed on exec. */
+/** Another descriptor of the open file of `fd`, closed on exec. */
 export function duplicateDescriptor(fd: number): number {
   const copy = Number(fcntl(fd, F_DUPFD_CLOEXEC, 0))
   if (copy < 0) throw systemError(`duplicate descriptor ${fd}`)
   return copy
 }
 
-/** Reads and writes of the open file return EAGAIN instead of waiting, through every descriptor of it. */
+/** Makes reads and writes of the open file return EAGAIN instead of waiting, through all of its descriptors. */
 export function setNonBlocking(fd: number): void {
   const flags = Number(fcntl(fd, F_GETFL, 0))
   if (flags < 0 || Number(fcntl(fd, F_SETFL, flags | O_NONBLOCK)) < 0) throw systemError('fcntl')

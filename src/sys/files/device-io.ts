@@ -3,9 +3,9 @@ import { addressOf, lastErrno } from '../ffi/ffi.ts'
 import { libcFunction } from '../ffi/libc.ts'
 
 /**
- * Reading and writing a device descriptor with system calls of our own: `node:fs` throws an exception object
- * for EAGAIN, which the dispatcher sees at every turn of its spin, and cannot write from shared memory by
- * address. All functions return the count, or the negative errno.
+ * Reads and writes of a device descriptor by system calls. `node:fs` throws an exception for EAGAIN, which the
+ * dispatcher gets in each turn of its spin, and cannot write from shared memory by address. All functions return the
+ * count, or the negative errno.
  */
 
 const cRead = libcFunction('int64_t read(int fd, uintptr_t buffer, size_t length)')
@@ -33,7 +33,7 @@ export function writeFrom(fd: number, address: number, length: number): number {
 const POLLFD_SIZE = 8
 const POLLIN = 1
 
-/** Waits until one of some descriptors has something to read or an error. */
+/** Waits until one of its descriptors is readable or has an error. */
 export class Poller {
   readonly #record: Buffer
   readonly #address: number
@@ -49,7 +49,7 @@ export class Poller {
     this.#count = fds.length
   }
 
-  /** @returns ready descriptors, 0 on time-out, or -errno */
+  /** @returns the number of ready descriptors, 0 on time-out, or -errno */
   wait(timeoutMs: number): number {
     return result(cPoll(this.#address, this.#count, timeoutMs))
   }
@@ -59,11 +59,11 @@ export class Poller {
 export function isConnectionOver(fd: number): boolean {
   const record = Buffer.alloc(8)
   record.writeInt32LE(fd, 0)
-  // Asks for no event, so that only errors count.
+  // Asks for no event, so that poll(2) reports only errors.
   return result(cPoll(addressOf(record), 1, 0)) > 0
 }
 
-/** A gathering write (writev(2)) whose pieces are given by address, so that nothing is copied on the way. */
+/** A gathering write (writev(2)) of pieces given by address, so that nothing is copied. */
 export class GatherWriter {
   readonly #vector: Uint32Array
   readonly #address: number
@@ -79,7 +79,7 @@ export class GatherWriter {
     this.#count = 0
   }
 
-  /** `length` bytes at `address`, which must stay valid until `write` returned. */
+  /** Adds `length` bytes at `address`, which must stay valid until `write` returns. */
   add(address: number, length: number): void {
     const at = this.#count * 4
     if (at + 4 > this.#vector.length) throw new RangeError('gather: too many pieces')
@@ -94,7 +94,7 @@ export class GatherWriter {
     return result(cWritev(fd, this.#address, this.#count))
   }
 
-  /** @param offset in the file, bytes; its position stays */
+  /** @param offset in the file, bytes; the file position does not move */
   writeAt(fd: number, offset: number): number {
     return result(cPwritev(fd, this.#address, this.#count, offset))
   }

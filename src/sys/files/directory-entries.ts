@@ -7,9 +7,9 @@ import { reopenDirectory, type Trace } from './at.ts'
 
 export interface HostEntry {
   readonly name: Name
-  /** As the directory says it: that of stat(2) on most file systems, and 0 where a number does not hold it. */
+  /** Inode number as the directory has it: on most file systems that of stat(2). 0 where a `number` cannot hold it. */
   readonly ino: number
-  /** DT_*; DT_UNKNOWN (0) on file systems that do not tell. */
+  /** DT_*; DT_UNKNOWN (0) where the file system does not give the type. */
   readonly type: number
 }
 
@@ -23,8 +23,8 @@ const buffer = scratch.bytes
 
 /**
  * All entries of a directory but `.` and `..`, in the order of the file system.
- * @param dir may be O_PATH: the directory is opened anew, so that the position of `dir` does not matter
- * @param trace whether its time of access may move
+ * @param dir may be O_PATH: the directory is opened again, so that the position of `dir` does not matter
+ * @param trace whether its access time may change
  * @throws FsError EACCES, ENOTDIR; ENOENT where the directory was removed
  */
 export function listEntries(dir: number, trace: Trace = 'noticed'): HostEntry[] {
@@ -48,7 +48,7 @@ export function listEntries(dir: number, trace: Trace = 'noticed'): HostEntry[] 
   }
 }
 
-/** As `listEntries`, the names alone. */
+/** As `listEntries`, but only the names. */
 export function listNames(dir: number, trace?: Trace): Name[] {
   return listEntries(dir, trace).map((entry) => entry.name)
 }

@@ -5,8 +5,8 @@ import { libcFunction } from '../ffi/libc.ts'
 import { Scratch } from '../ffi/scratch.ts'
 
 /**
- * Owner, mode and times of the file of a descriptor. They work on descriptors opened with O_PATH, of symbolic links
- * too, and throw FsError with the kernel's errno.
+ * Owner, mode and times of the file of a descriptor, which may be opened with O_PATH, also on a symbolic link. All
+ * functions throw FsError with the kernel's errno.
  */
 
 const fchownat = libcFunction('int fchownat(int dir, uintptr_t path, uint32_t uid, uint32_t gid, int flags)')
@@ -16,13 +16,13 @@ const futimens = libcFunction('int futimens(int fd, uintptr_t times)')
 
 const AT_FDCWD = -100
 const AT_EMPTY_PATH = 0x1000
-/** `(uid_t) -1`: leave it. */
+/** `(uid_t) -1`: no change. */
 const UNCHANGED = 0xffff_ffff
-/** Nanoseconds with a meaning (include/linux/stat.h). */
+/** Values of the nanoseconds with a special meaning (include/linux/stat.h). */
 const UTIME_NOW = 0x3fff_ffff
 const UTIME_OMIT = 0x3fff_fffe
 
-/** Takes setuid, setgid and file capabilities away from what is no directory, as the kernel does with chown(2). */
+/** As chown(2) does, it takes setuid, setgid and file capabilities away, except from directories. */
 export function chownFd(fd: number, uid: number | undefined, gid: number | undefined): void {
   const path = stringAddress('')
   if (Number(fchownat(fd, path, uid ?? UNCHANGED, gid ?? UNCHANGED, AT_EMPTY_PATH)) === 0) return
@@ -38,16 +38,16 @@ export function chmodFd(fd: number, mode: number): void {
 const scratch = new Scratch(32)
 const times = scratch.words()
 
-/** What is undefined stays. The time of change becomes now in any case. */
+/** Sets the times that are not undefined. The kernel sets the change time to now in any case. */
 export function setTimesFd(fd: number, atime: NewTime | undefined, mtime: NewTime | undefined): void {
   encodeTime(0, atime)
   encodeTime(4, mtime)
-  // By path: the flag AT_EMPTY_PATH is younger here (Linux 5.8) than it is for chown.
+  // By path: utimensat(2) takes AT_EMPTY_PATH only from Linux 5.8 on, later than fchownat(2).
   if (Number(utimensat(AT_FDCWD, descriptorPathAddress(fd), scratch.address, 0)) === 0) return
   throw systemError(`set times of fd ${fd}`)
 }
 
-/** Of a descriptor that was not opened with O_PATH: 1.4 µs, where `setTimesFd`, which needs a path, takes 4.4. */
+/** Takes no O_PATH descriptor. It costs 1.4 µs; `setTimesFd`, which needs a path, costs 4.4. */
 export function setModificationTimeFd(fd: number, mtime: NewTime): void {
   encodeTime(0, undefined)
   encodeTime(4, mtime)

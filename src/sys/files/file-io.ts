@@ -6,7 +6,7 @@ import { systemCall } from '../ffi/system-call.ts'
 import { seekExtent } from './descriptor.ts'
 import { ioctl } from './inode-flags.ts'
 
-/** Data of files by descriptor. Offsets and lengths are bytes; everything throws FsError with the kernel's errno. */
+/** Data of files by descriptor. Offsets and lengths are bytes. All functions throw FsError with the kernel's errno. */
 
 const cPread = libcFunction('int64_t pread(int fd, void *buffer, size_t count, int64_t offset)')
 const cPwrite = libcFunction('int64_t pwrite(int fd, const void *buffer, size_t count, int64_t offset)')
@@ -23,7 +23,7 @@ const fstatfs = libcFunction('int fstatfs(int fd, uintptr_t buffer)')
 
 const { EINTR } = ERRNO
 
-/** @returns bytes read, fewer than the target has only at the end of the file */
+/** @returns bytes read; fewer than `target.length` only at the end of the file */
 export function pread(fd: number, offset: number, target: Uint8Array): number {
   let done = 0
   while (done < target.length) {
@@ -37,7 +37,7 @@ export function pread(fd: number, offset: number, target: Uint8Array): number {
 }
 
 /**
- * @returns bytes written, fewer than given where the rest met an error: write(2) tells that one at the next call
+ * @returns bytes written; fewer than given where an error stopped the rest: the next call gets that error
  * @throws FsError ENOSPC, EDQUOT, EFBIG, … where nothing was written
  */
 export function pwrite(fd: number, offset: number, data: Uint8Array): number {
@@ -59,7 +59,7 @@ export function truncateFd(fd: number, size: number): void {
   while (Number(ftruncate(fd, size)) !== 0) interruptedOr(`truncate fd ${fd} to ${size}`)
 }
 
-/** @param mode FALLOC_FL_* of fallocate(2). @throws FsError EOPNOTSUPP where the file system cannot */
+/** @param mode FALLOC_FL_* of fallocate(2). @throws FsError EOPNOTSUPP where the file system lacks the mode */
 export function fallocateFd(fd: number, mode: number, offset: number, length: number): void {
   while (Number(fallocate(fd, mode, offset, length)) !== 0) {
     interruptedOr(`fallocate fd ${fd} mode ${mode} ${offset}+${length}`)
@@ -70,7 +70,8 @@ export function fallocateFd(fd: number, mode: number, offset: number, length: nu
 const FICLONE = 0x4004_9409
 
 /**
- * Lets a file share all data of another one, as it is on the disk: the kernel writes out first what is not (remap_file_range).
+ * Makes a file share all data of another one. The kernel first writes dirty pages of `from` to the disk
+ * (remap_file_range).
  * @throws FsError EXDEV, EOPNOTSUPP, ENOTTY, EINVAL where they cannot share
  */
 export function cloneFile(from: number, to: number): void {
@@ -82,9 +83,9 @@ const offsetScratch = new Scratch(16)
 const offsets = offsetScratch.words()
 
 /**
- * Copies inside of the kernel, sharing blocks where the file system can.
- * @returns bytes copied, which may be fewer than asked for; 0 at the end of `from`
- * @throws FsError EXDEV, EOPNOTSUPP, EINVAL where it cannot be done so: copy by hand then
+ * Copies within the kernel, which shares blocks where the file system can.
+ * @returns bytes copied, perhaps fewer than asked for; 0 at the end of `from`
+ * @throws FsError EXDEV, EOPNOTSUPP, EINVAL where the kernel cannot: the caller then copies by read and write
  */
 export function copyRange(
   from: number,
@@ -113,8 +114,8 @@ export function copyRange(
 }
 
 /**
- * Start of the next data or hole at or after `offset`; undefined where there is none: past the end, or no more data.
- * Moves the position of the descriptor, which this program never uses.
+ * Start of the next data or hole at or after `offset`; undefined past the end and after the last data. Moves the file
+ * position, which no code of this program uses.
  */
 export function seekFd(fd: number, offset: number, whence: 'data' | 'hole'): number | undefined {
   return seekExtent(fd, offset, whence)
@@ -122,7 +123,10 @@ export function seekFd(fd: number, offset: number, whence: 'data' | 'hole'): num
 
 const SYNC: Readonly<Record<SyncKind, typeof fsync>> = { all: fsync, data: fdatasync, 'file system': syncfs }
 
-/** Of a file or directory opened for reading or writing; O_PATH gives EBADF. @throws FsError EIO, ENOSPC, EDQUOT */
+/**
+ * @param fd of a file or directory, open for reading or writing; O_PATH gives EBADF. @throws FsError EIO, ENOSPC,
+ *   EDQUOT
+ */
 export function syncFd(fd: number, kind: SyncKind): void {
   while (Number(SYNC[kind](fd)) !== 0) interruptedOr(`sync fd ${fd} (${kind})`)
 }
@@ -130,7 +134,7 @@ export function syncFd(fd: number, kind: SyncKind): void {
 /** include/uapi/linux/fadvise.h */
 const POSIX_FADV_WILLNEED = 3
 
-/** Begins to read into the page cache, and does not wait for it. Nothing depends on it: errors do not count. */
+/** Starts reading into the page cache and does not wait. It is only a hint, so errors are ignored. */
 export function beginReading(fd: number, offset: number, length: number): void {
   posixFadvise(fd, offset, length, POSIX_FADV_WILLNEED)
 }
@@ -138,7 +142,7 @@ export function beginReading(fd: number, offset: number, length: number): void {
 /** include/uapi/linux/fs.h */
 const SYNC_FILE_RANGE_WRITE = 2
 
-/** Begins to bring written data to the disk, and does not wait for it. Nothing depends on it: errors do not count. */
+/** Starts writeback of dirty data and does not wait. It is only a hint, so errors are ignored. */
 export function beginWriteOut(fd: number, offset: number, length: number): void {
   syncFileRange(fd, offset, length, SYNC_FILE_RANGE_WRITE)
 }
@@ -147,11 +151,11 @@ export function beginWriteOut(fd: number, offset: number, length: number): void 
 const statfsScratch = new Scratch(128)
 const statfsRecord = statfsScratch.words()
 
-/** Of any descriptor, one opened with O_PATH too. */
+/** @param fd may be O_PATH */
 export function statfsFd(fd: number): StatFs {
   while (Number(fstatfs(fd, statfsScratch.address)) !== 0) interruptedOr(`statfs fd ${fd}`)
   const blockSize = word(1)
-  // Blocks are counted in fragments where a file system has them (fs/statfs.c:vfs_statfs).
+  // Some file systems count blocks in fragments (fs/statfs.c:vfs_statfs).
   return {
     blockSize: word(9) || blockSize,
     blocks: word(2),
@@ -169,7 +173,7 @@ function word(index: number): number {
   return Math.min(value, Number.MAX_SAFE_INTEGER)
 }
 
-/** Returns, for another try, only where a signal came in between. */
+/** Returns after EINTR, so that the caller tries again. @throws FsError after any other errno */
 function interruptedOr(what: string): void {
   if (lastErrno() !== EINTR) throw systemError(what)
 }

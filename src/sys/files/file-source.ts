@@ -3,14 +3,14 @@ import { type ByteSource, checkRange, FsError, messageOf } from '../../base/inde
 import { beginReading, pread } from './file-io.ts'
 import { PageCacheProbe } from './page-cache.ts'
 
-/** Bytes of an open file. The descriptor belongs to the caller, who closes it when no reader is left. */
+/** The bytes of an open file. The descriptor stays the caller's, who closes it after the last read. */
 export class FileSource implements ByteSource {
   readonly size: number
   readonly label: string
   readonly fd: number
   readonly #pageCache: PageCacheProbe
 
-  /** @param size bytes; by default the size of the file now */
+  /** @param size bytes; by default the current size of the file */
   constructor(fd: number, label: string, size: number = fstatSync(fd).size) {
     this.fd = fd
     this.label = label
@@ -38,7 +38,7 @@ export class FileSource implements ByteSource {
 
   #read(position: number, target: Uint8Array): number {
     try {
-      // Costs about half of fs.readSync.
+      // Costs about half as much as fs.readSync.
       return pread(this.fd, position, target)
     } catch (error) {
       throw new FsError('EIO', `${this.label}: ${messageOf(error)}`, { cause: error })

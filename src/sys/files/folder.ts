@@ -16,18 +16,17 @@ import { forgetMade, nameOf, type WalkOptions, walkTo } from './walk.ts'
 
 const { O_CREAT, O_DIRECTORY, O_EXCL, O_NONBLOCK, O_RDONLY, O_WRONLY } = constants
 
-/** Added to the name of a file that is being written. */
+/** Suffix of a file while it is written. */
 const UNFINISHED = '.new'
 
 /**
- * A folder that is held by a descriptor. Everything is done by one name below it, and no symbolic link is followed, so
- * that a user who renames things cannot lead the walk elsewhere, and a root directory that changes (pivot_root) does not
- * matter.
+ * A folder held by a descriptor. All operations take one name below it and follow no symbolic link, so a user who
+ * renames things cannot lead them elsewhere. A change of the root directory (pivot_root) does not matter.
  */
 export class Folder {
   /** O_PATH. */
   readonly fd: number
-  /** Where it was when it was opened: for messages, nothing is opened by it. */
+  /** Its path at the time of opening, for messages only. */
   readonly path: PathText
 
   constructor(fd: number, path: PathText) {
@@ -50,12 +49,12 @@ export class Folder {
     return statAt(this.fd, nameOf(name))
   }
 
-  /** Path of a name in it, for messages. */
+  /** Path of a name in the folder, for messages. */
   pathOf(name: PathText): PathText {
     return join(this.path, name)
   }
 
-  /** @returns undefined where there is no folder of that name. @throws FsError EACCES, EMFILE, … */
+  /** @returns undefined where no folder has that name. @throws FsError EACCES, EMFILE, … */
   find(name: PathText): Folder | undefined {
     try {
       return this.folder(name)
@@ -70,17 +69,17 @@ export class Folder {
     return new Folder(openAt(this.fd, nameOf(name), O_PATH | O_DIRECTORY), this.pathOf(name))
   }
 
-  /** The folder of that name, made where it is missing. @throws FsError EROFS, ENOSPC, EACCES, ENOTDIR, … */
+  /** The folder of that name; makes it where it is missing. @throws FsError EROFS, ENOSPC, EACCES, ENOTDIR, … */
   make(name: PathText, mode: number): Folder {
     ignoring(['EEXIST'], () => mkdirAt(this.fd, nameOf(name), mode))
     return this.folder(name)
   }
 
-  /** Text of a file; undefined where there is none that can be read. */
+  /** Text of a file; undefined where no file of that name can be read. */
   read(name: PathText): string | undefined {
     let fd: number
     try {
-      // A FIFO in its place must not block.
+      // Opening a FIFO of that name must not block.
       fd = openAt(this.fd, nameOf(name), O_RDONLY | O_NONBLOCK)
     } catch {
       return undefined
@@ -92,7 +91,10 @@ export class Folder {
     }
   }
 
-  /** A reader sees the old file or the new one, never half of it. @throws FsError ENOSPC, …; the old one stays then */
+  /**
+   * Replaces a file in one step: a reader sees the old or the new one. @throws FsError ENOSPC, …; the old one stays
+   * then
+   */
   write(name: PathText, text: string, mode = 0o644): void {
     const unfinished = nameOf(name + UNFINISHED)
     try {
@@ -110,7 +112,7 @@ export class Folder {
     try {
       fd = open()
     } catch (error) {
-      // A process was killed while it wrote the file.
+      // Left by a process that was killed while it wrote the file.
       if (!isErrno(error, 'EEXIST')) throw error
       unlinkAt(this.fd, name)
       fd = open()
@@ -122,7 +124,7 @@ export class Folder {
     }
   }
 
-  /** Opens a file in it. @param flags O_NOFOLLOW is added. @returns a descriptor; the caller closes it */
+  /** Opens a file in the folder. @param flags O_NOFOLLOW is added. @returns a descriptor; the caller closes it */
   openFile(name: PathText, flags: number, mode = 0): number {
     return openAt(this.fd, nameOf(name), flags, mode)
   }
@@ -135,7 +137,7 @@ export class Folder {
     renameAt(this.fd, nameOf(from), folder.fd, nameOf(to), 0)
   }
 
-  /** Removes a name with all below it. One that is missing is fine. @throws FsError EACCES, EBUSY, … */
+  /** Removes a name with all below it; a missing name is no error. @throws FsError EACCES, EBUSY, … */
   remove(name: PathText): void {
     removeBelow(this.fd, nameOf(name))
   }

@@ -4,11 +4,11 @@ import { libcFunction } from '../ffi/libc.ts'
 import { Scratch } from '../ffi/scratch.ts'
 
 /**
- * What chattr(1) changes. Descriptors must be open for reading, and the file system must know such flags (EOPNOTSUPP,
- * ENOTTY otherwise).
+ * Flags that chattr(1) changes. Descriptors must be open for reading. File systems without such flags give EOPNOTSUPP
+ * or ENOTTY.
  */
 
-/** The argument is an address or a number, by the request. */
+/** The request decides whether the argument is an address or a number. */
 export const ioctl = libcFunction('int ioctl(int fd, unsigned long request, uintptr_t argument)')
 
 // include/uapi/linux/fs.h
@@ -41,7 +41,7 @@ const REQUESTS = {
   fsxattr: { get: FS_IOC_FSGETXATTR, set: FS_IOC_FSSETXATTR, length: SIZE_OF_FSXATTR },
 } as const
 
-/** As the kernel gives it, a copy. @throws FsError */
+/** @returns a copy of the structure that the kernel gives. @throws FsError */
 export function readFlags(fd: number, form: FlagsForm): Uint8Array {
   const { get, length } = REQUESTS[form]
   if (Number(ioctl(fd, get, scratch.address)) !== 0) throw systemError(`get ${form} of fd ${fd}`)
@@ -55,16 +55,16 @@ export function writeFlags(fd: number, form: FlagsForm, value: Uint8Array): void
   if (Number(ioctl(fd, set, scratch.address)) !== 0) throw systemError(`set ${form} of fd ${fd}`)
 }
 
-/** Number of the project that a file is counted for. */
+/** The project whose quota counts the file. */
 export function projectOf(fd: number): number {
   if (Number(ioctl(fd, FS_IOC_FSGETXATTR, scratch.address)) !== 0)
     throw systemError(`get project of fd ${fd}`)
   return words[PROJECT_AT] ?? 0
 }
 
-/** @throws FsError EINVAL outside of the first user namespace */
+/** @throws FsError EINVAL outside of the initial user namespace */
 export function setProject(fd: number, project: number): void {
-  // The other fields stay as they are.
+  // The ioctl sets all fields: `projectOf` has filled the others with their present values.
   if (projectOf(fd) === project) return
   words[PROJECT_AT] = project
   if (Number(ioctl(fd, FS_IOC_FSSETXATTR, scratch.address)) !== 0)

@@ -11,15 +11,18 @@ const LOCK_NB = 4
 const LOCK_UN = 8
 const { EINTR, EAGAIN } = ERRNO
 
-/** Holders keep the lock for a few file operations; a stopped holder must not stop everybody for ever. */
+/**
+ * Holders keep the lock for a few file operations. The bound is for a stopped holder, for which others must not wait
+ * for ever.
+ */
 const LOCK_TIMEOUT_MS = 5000
 
 const flock = libcFunction('int flock(int fd, int operation)')
 
 /**
- * Takes flock(2) for the open file of a descriptor, until its last descriptor is closed or its process dies.
- * @returns false if another process has it
- * @throws FsError EBADF, ENOLCK, EOPNOTSUPP on file systems that have no such locks
+ * Takes flock(2) for the open file of a descriptor, until its last descriptor is closed or its process ends.
+ * @returns false where another process holds the lock
+ * @throws FsError EBADF, ENOLCK, EOPNOTSUPP on file systems without such locks
  */
 export function tryLock(fd: number, kind: 'shared' | 'exclusive'): boolean {
   const operation = kind === 'shared' ? LOCK_SH : LOCK_EX
@@ -31,27 +34,27 @@ export function tryLock(fd: number, kind: 'shared' | 'exclusive'): boolean {
   }
 }
 
-/** Gives the lock back before the descriptor is closed. */
+/** Releases the lock while the descriptor stays open. */
 export function unlockFd(fd: number): void {
   flock(fd, LOCK_UN)
 }
 
 /**
- * Process id of who has flock(2) for the file of a descriptor; undefined where that cannot be seen.
- * The table tells inodes and devices; some file systems have other device numbers there than stat(2) says, so an inode
- * number that stands there once is enough.
+ * Process id of the holder of flock(2) for the file of a descriptor; undefined where it cannot be found. `/proc/locks`
+ * gives inodes and devices, but some file systems have other device numbers there than in stat(2). So an inode number
+ * is enough if all locks with it have the same holder.
  */
 export function lockHolder(fd: number): number | undefined {
-  // Node takes the number for a signed one.
+  // fs.fstat gives the number as a signed one.
   const ino = BigInt.asUintN(64, fstatSync(fd, { bigint: true }).ino)
   const holders = readLocks().filter((lock) => lock.ino === ino)
   const pids = new Set(holders.map((lock) => lock.pid))
   const [pid] = pids
-  // Of a process in another pid namespace the number is 0 or less.
+  // The kernel shows 0 or less for a process in another pid namespace.
   return pids.size === 1 && pid !== undefined && pid > 0 ? pid : undefined
 }
 
-/** The lines of `/proc/locks` (proc_locks(5)) that are of flock(2). */
+/** The lines of `/proc/locks` (proc_locks(5)) about flock(2). */
 function readLocks(): readonly { readonly pid: number; readonly ino: bigint }[] {
   try {
     const lines = readFileSync(procPath('locks'), 'latin1').matchAll(
@@ -64,10 +67,10 @@ function readLocks(): readonly { readonly pid: number; readonly ino: bigint }[] 
 }
 
 /**
- * Runs `action` while holding flock(2) on a folder. The kernel drops the lock when its holder dies.
+ * Runs `action` while holding flock(2) on a folder. The kernel releases the lock when the process ends.
  * @param dir may be O_PATH
- * @param what the folder, for messages
- * @throws FsError EBUSY when another process holds it for seconds
+ * @param what names the folder, for messages
+ * @throws FsError EBUSY where another process holds the lock for seconds
  */
 export function withFolderLock<T>(dir: number, what: string, action: () => T): T {
   const fd = reopenDirectory(dir)

@@ -8,27 +8,27 @@ const preadv2 = libcFunction(
   'int64_t preadv2(int fd, const uint8_t *vector, int count, int64_t offset, int flags)',
 )
 
-/** Answer EAGAIN instead of waiting for the disk (preadv2(2), Linux 4.14). */
+/** Makes preadv2(2) return EAGAIN instead of waiting for the disk (Linux 4.14). */
 const RWF_NOWAIT = 8
 const { EAGAIN } = ERRNO
 
-/** File systems that lie in memory and do not know RWF_NOWAIT (include/uapi/linux/magic.h). */
+/** File systems that lie in memory and do not support RWF_NOWAIT (include/uapi/linux/magic.h). */
 const IN_MEMORY = new Set([0x0102_1994, 0x8584_58f6])
 
-/** Room for the bytes of one probe, shared by all probes of a thread; the bytes are not used. */
+/** Room for the bytes of one probe. All probes of a thread share it; the bytes are not used. */
 const PIECE = 128 << 10
 let room: { readonly vector: Buffer; readonly bytes: Uint8Array } | undefined
 
 /**
- * Tells whether a part of a file can be read without waiting for a disk or a network. A thread that must not wait
- * asks first, and has another thread read where the answer is no.
+ * Finds out whether a part of a file can be read without waiting for a disk or a network. A thread that must not wait
+ * asks first; where the answer is no, another thread reads.
  */
 export class PageCacheProbe {
   readonly #fd: number
-  /** Asked for now, because later statfs(2) itself could wait for a dead disk. */
+  /** Found out by the constructor: a later statfs(2) could wait for a dead disk. */
   readonly #liesInMemory: boolean
 
-  /** @param fd open for reading, or a folder whose files will be asked about; stays the caller's */
+  /** @param fd open for reading, or a folder for whose files `isAtHand` will be called; stays the caller's */
   constructor(fd: number) {
     this.#fd = fd
     this.#liesInMemory = liesInMemory(fd)
@@ -36,7 +36,7 @@ export class PageCacheProbe {
 
   /**
    * @param position byte position
-   * @param length bytes: any number, asked for in pieces
+   * @param length bytes, any number; probed in pieces
    * @param fd another file of the same file system
    */
   isAtHand(position: number, length: number, fd = this.#fd): boolean {
@@ -46,7 +46,7 @@ export class PageCacheProbe {
       }
       return true
     } catch {
-      // A C library without preadv2: nothing can be known, and most data is at hand.
+      // A C library without preadv2 gives no answer. Most data is in the page cache.
       return true
     }
   }
@@ -55,7 +55,7 @@ export class PageCacheProbe {
     const { vector } = roomOfThread()
     vector.writeBigUInt64LE(BigInt(length), 8)
     const count = Number(preadv2(fd, vector, 1, position, RWF_NOWAIT))
-    // EAGAIN is the answer of a page cache without the bytes; any other error that of a file system that cannot say.
+    // EAGAIN: the page cache lacks the bytes. Any other error: the file system does not support RWF_NOWAIT.
     return count >= 0 ? count === length : lastErrno() !== EAGAIN && this.#liesInMemory
   }
 }

@@ -2,7 +2,7 @@ import { realpathSync } from 'node:fs'
 import { decodePath, type PathText, systemPath } from '../../base/index.ts'
 
 /**
- * A path without symbolic links, as the kernel resolves it: realpathSync itself drops `..` before it follows links.
+ * A path without symbolic links, as the kernel resolves it. (realpathSync itself drops `..` before it follows links.)
  * @throws an error of node:fs
  */
 export function realPath(path: PathText): PathText {

@@ -5,14 +5,14 @@ import { Scratch } from '../ffi/scratch.ts'
 import { systemCall } from '../ffi/system-call.ts'
 
 /**
- * An inode number of this machine, exact: a number up to 2^53, a BigInt beyond, where network file systems, mergerfs and
- * overlayfs with `xino` have theirs. So equal ones are equal for `===` and as keys.
+ * An exact inode number of this machine: a `number` up to 2^53, a BigInt beyond, as on network file systems, mergerfs,
+ * and overlayfs with `xino`. Equal numbers are equal for `===` and as keys.
  */
 export type HostInode = number | bigint
 
 /** Attributes of a file of this machine, as statx(2) gives them: exact times, and device numbers in 32 bits. */
 export interface HostStat extends Stat {
-  /** Device of the file system, encoded as `rdev` is: tells, with `inode`, one file from all others. */
+  /** Device of the file system, encoded as `rdev` is. Together with `inode` it identifies a file. */
   readonly dev: number
   /** Exact, unlike `ino`, which is rounded beyond 2^53. */
   readonly inode: HostInode
@@ -38,7 +38,7 @@ export function statAt(dir: number, name: Name): HostStat | undefined {
   throw systemError(`statx ${JSON.stringify(name)}`)
 }
 
-/** Of any descriptor, one opened with O_PATH too. @throws FsError */
+/** @param fd may be O_PATH. @throws FsError */
 export function statFd(fd: number): HostStat {
   const path = stringAddress('')
   if (systemCall('statx', fd, path, AT_EMPTY_PATH, WANTED, scratch.address) === 0) return decode()
@@ -58,7 +58,7 @@ function s64(at: number): number {
   return (u32(at + 4) | 0) * 2 ** 32 + u32(at)
 }
 
-/** Of the two numbers at `at`. */
+/** Packs the major number at `at` and the minor number after it. */
 function device(at: number): number {
   return packDevice(u32(at), u32(at + 4))
 }

@@ -5,21 +5,21 @@ import { isOpenToStrangers, isTrustedOwner, mayFollow } from '../plain/owner.ts'
 import { mkdirAt, O_PATH, openAt, openParent, readlinkFd, rmdirAt } from './at.ts'
 import { duplicateDescriptor } from './descriptor.ts'
 
-/** As many as the kernel follows (include/linux/namei.h:MAXSYMLINKS). */
+/** The kernel's limit (include/linux/namei.h:MAXSYMLINKS). */
 const MAX_SYMLINKS = 40
 
 const DIRECTORY = O_PATH | constants.O_DIRECTORY
 
 export interface WalkOptions {
-  /** Folders that are missing are made with this mode; without it they are ENOENT. */
+  /** Mode of missing folders, which the walk then makes; without it they are ENOENT. */
   readonly make?: number
-  /** Refuses to go through a folder in which a stranger could exchange the next name. */
+  /** Refuses to walk through a folder in which another user could exchange the next name. */
   readonly guarded: boolean
 }
 
-/** A folder that this walk has made: what its end should remove again is removed here, wherever it was moved. */
+/** A folder that the walk made. Removing it by `parent` works wherever `parent` was moved. */
 export interface MadeFolder {
-  /** O_PATH descriptor of the folder it was made in. */
+  /** O_PATH descriptor of the folder that contains it. */
   readonly parent: number
   readonly name: Name
 }
@@ -34,12 +34,13 @@ export interface Walked {
 }
 
 /**
- * Opens a folder from the root on, each name below the descriptor of the folder before: the folder that
- * was checked is the folder that is used, also if another process renames things meanwhile. Symbolic links are followed by hand, and none that the kernel would
- * not follow in a sticky folder; a guarded walk follows only those of root and of ourselves.
+ * Opens a folder, starting at the root, each name below the descriptor of the folder before. So the folder that was
+ * checked is the folder that is used, also if another process renames things meanwhile. The walk follows symbolic links
+ * by hand, and only those that the kernel would follow in a sticky folder. A guarded walk follows only links of root
+ * and of this user.
  * @param path absolute
- * @throws FsError EPERM where it is refused, and what the kernel says: ENOENT, ENOTDIR, EACCES, ELOOP, EROFS, ENOSPC, …
- *   Nothing stays open or made then.
+ * @throws FsError EPERM for a refused step, else the errno of the kernel: ENOENT, ENOTDIR, EACCES, ELOOP, EROFS,
+ *   ENOSPC, … Nothing stays open or made then.
  */
 export function walkTo(path: PathText, options: WalkOptions): Walked {
   const walker = new Walker(options)
@@ -53,24 +54,24 @@ export function walkTo(path: PathText, options: WalkOptions): Walked {
   }
 }
 
-/** Lets go of what was made: it stays. */
+/** Keeps the made folders and closes their descriptors. */
 export function forgetMade(made: readonly MadeFolder[]): void {
   for (const { parent } of made) closeSync(parent)
 }
 
-/** Removes what was made as far as it is empty. Never throws. */
+/** Removes those made folders that are empty. Never throws. */
 export function removeMade(made: readonly MadeFolder[]): void {
   for (const { parent, name } of made.toReversed()) {
     try {
       rmdirAt(parent, name)
     } catch {
-      // Another process uses it by now, or has moved it: it may stay.
+      // It is not empty, or was moved: another process uses it, so it stays.
     }
     closeSync(parent)
   }
 }
 
-/** The name of one component as system calls take it. */
+/** The name of one component, as system calls take it. */
 export function nameOf(component: PathText): Name {
   return encodePath(component).toString('latin1')
 }
@@ -127,9 +128,9 @@ class Walker {
     this.path = path
   }
 
-  /** @returns undefined where nothing has the name */
+  /** @returns undefined where the name does not exist */
   #open(name: Name): number | undefined {
-    // First as a directory: only that mounts what an automounter has there.
+    // First as a directory: only that makes an automounter mount there.
     for (const flags of [DIRECTORY, O_PATH]) {
       try {
         return openAt(this.fd, name, flags)
@@ -151,7 +152,7 @@ class Walker {
       this.made.push({ parent: duplicateDescriptor(this.fd), name })
     } catch (error) {
       if (!(error instanceof FsError)) throw error
-      // Another process made it first, which is fine.
+      // Another process made it first: use that one.
       if (error.code !== 'EEXIST') {
         throw new FsError(error.code, `${path} cannot be made: ${error.code}`, { cause: error })
       }
@@ -163,7 +164,7 @@ class Walker {
     if (!this.#options.guarded) return
     const stat = fstatSync(this.fd)
     if (!isOpenToStrangers(stat)) return
-    const who = isTrustedOwner(stat.uid) ? 'anybody' : `user ${stat.uid}`
+    const who = isTrustedOwner(stat.uid) ? 'any user' : `user ${stat.uid}`
     throw new FsError(
       'EPERM',
       `${this.path} can be changed by ${who}, and root follows no path there: name a place that only root can change`,

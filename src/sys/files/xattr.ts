@@ -5,9 +5,9 @@ import { libcFunction } from '../ffi/libc.ts'
 import { Scratch } from '../ffi/scratch.ts'
 
 /**
- * Extended attributes (xattr(7)): of the file of a descriptor, which may be opened with O_PATH and may be a symbolic link,
- * or of a path, not following a link at its end. Names and paths are "binary" strings, one character per byte; names are
- * full, with their prefix. The calls allocate nothing but what they return.
+ * Extended attributes (xattr(7)) of the file of a descriptor, or of a path. The descriptor may be opened with O_PATH,
+ * and may be one of a symbolic link; a symbolic link at the end of a path is not followed. Names and paths are "binary"
+ * strings, one character per byte. Names have their prefix. The calls allocate only what they return.
  */
 
 const setxattr = libcFunction(
@@ -30,7 +30,7 @@ const buffer = new Scratch(LARGEST)
 
 const { ENODATA, EOPNOTSUPP } = ERRNO
 
-/** @throws FsError EEXIST, ENODATA by the mode; ENOSPC, EDQUOT, E2BIG, EOPNOTSUPP, EPERM */
+/** @throws FsError EEXIST, ENODATA as `mode` says; ENOSPC, EDQUOT, E2BIG, EOPNOTSUPP, EPERM */
 export function setxattrFd(fd: number, name: Name, value: Uint8Array, mode: XattrMode): void {
   const path = descriptorPathAddress(fd)
   const attribute = stringAddress(name, 1)
@@ -45,7 +45,7 @@ export function removexattrFd(fd: number, name: Name): void {
   throw systemError(`removexattr fd ${fd} ${name}`)
 }
 
-/** @returns undefined where there is no such attribute, or none at all on this file system */
+/** @returns undefined where the file lacks the attribute, or the file system has no attributes */
 export function getxattrFd(fd: number, name: Name): Uint8Array | undefined {
   const path = descriptorPathAddress(fd)
   const length = Number(getxattr(path, stringAddress(name, 1), buffer.address, LARGEST))
@@ -58,7 +58,7 @@ export function listxattrFd(fd: number): Name[] {
   return length >= 0 ? filledNames(length) : noNames(`listxattr fd ${fd}`)
 }
 
-/** As `getxattrFd`. @param path that Node or a descriptor leads to: `/a/b` or `/proc/self/fd/N/name` */
+/** As `getxattrFd`. @param path a path from the root, or `/proc/self/fd/N/name` */
 export function lgetxattr(path: Name, name: Name): Uint8Array | undefined {
   const length = Number(lget(stringAddress(path), stringAddress(name, 1), buffer.address, LARGEST))
   return length >= 0 ? filledValue(length) : noValue(`getxattr ${path} ${name}`)
@@ -74,7 +74,7 @@ function filledValue(length: number): Uint8Array {
   return new Uint8Array(buffer.bytes.subarray(0, length))
 }
 
-/** Names end with a NUL each, the last one too. */
+/** Each name ends with a NUL, also the last one. */
 function filledNames(length: number): Name[] {
   return length === 0 ? [] : buffer.bytes.toString('latin1', 0, length - 1).split('\0')
 }

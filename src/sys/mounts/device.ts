@@ -4,7 +4,7 @@ import { codeOf, FsError } from '../../base/index.ts'
 export const FUSE_DEVICE = '/dev/fuse'
 
 /**
- * Opens `/dev/fuse` without blocking reads; the descriptor is closed on exec (libuv sets O_CLOEXEC).
+ * Opens `/dev/fuse` with non-blocking reads; exec closes the descriptor (libuv sets O_CLOEXEC).
  * @throws FsError with the exact reason and the remedy in one line
  */
 export function openFuseDevice(path = FUSE_DEVICE): number {
@@ -15,7 +15,7 @@ export function openFuseDevice(path = FUSE_DEVICE): number {
   }
 }
 
-/** The error for a failed open of the FUSE device, by the errno name that open(2) gave. */
+/** The FsError for a failed open of the FUSE device. @param code errno name of open(2) */
 export function explainDeviceError(path: string, code: string, cause?: unknown): FsError {
   const options = { cause }
   switch (code) {
@@ -55,7 +55,7 @@ export function explainDeviceError(path: string, code: string, cause?: unknown):
   }
 }
 
-/** Whether this kernel has FUSE now: built in, or its module is loaded. */
+/** True where this kernel has FUSE: built in, or as a loaded module. */
 export function kernelHasFuse(): boolean {
   try {
     return /^(?:nodev)?\tfuse$/m.test(readFileSync('/proc/filesystems', 'latin1'))

@@ -5,22 +5,22 @@ import { addressOf, lastErrno, systemError } from '../ffi/ffi.ts'
 import { libcFunction } from '../ffi/libc.ts'
 import { userNamespaceLimits } from '../process/user-namespaces.ts'
 
-/** What one run of the helper came to. */
+/** The outcome of one run of the helper. */
 interface HelperResult {
   readonly program: string
   readonly exitCode: number | null
-  /** Its last line on stderr without the program's name. */
+  /** Last line of its stderr, without the program's name. */
   readonly message: string
 }
 
-/** fusermount may wait for a lock on the mount table; longer than this something is broken. */
+/** fusermount may wait for a lock on the mount table; after this time something is broken. */
 const HELPER_TIMEOUT_MS = 20_000
 
-/** Number that the helper sees its end of the socket pair under. */
+/** Descriptor number of the socket's end in the helper. */
 const COMM_FD = 3
 
 /**
- * The helpers in the order they are tried. They are found by running them: the file is setuid and often not
+ * The helpers in the order of trial. Only running one shows whether it exists: the file is setuid and often not
  * readable, so a test for access would miss it.
  */
 export function fusermountPrograms(environment: NodeJS.ProcessEnv = process.env): readonly string[] {
@@ -29,17 +29,18 @@ export function fusermountPrograms(environment: NodeJS.ProcessEnv = process.env)
 }
 
 /**
- * Mounts through the setuid helper and receives the descriptor of the connection (libfuse's protocol: the
- * helper passes it with SCM_RIGHTS on the socket that `_FUSE_COMMFD` names).
- * @param options what the helper takes after `-o`, already escaped
- * @throws FsError ENOENT where no helper is installed, else the reason the helper gave
+ * Mounts through the setuid helper and receives the descriptor of the connection (libfuse's protocol: the helper sends
+ * it with SCM_RIGHTS on the socket that `_FUSE_COMMFD` names).
+ * @param options text after `-o`, already escaped
+ * @throws FsError ENOENT where no helper is installed, else the reason that the helper gave
  */
 export async function fusermountMount(target: PathText, options: string): Promise<number> {
   const [ours, theirs] = socketPair()
   let theirsOpen = true
   try {
     const result = await runHelper(['-o', options, '--', target], theirs)
-    // Only now: with our copy of its end open, a helper that sent nothing would leave us waiting.
+    // Not earlier: while this process has the helper's end open, it would wait for ever for a helper that sends
+    // nothing.
     closeSync(theirs)
     theirsOpen = false
     if (result.exitCode !== 0) throw helperError('mount', result)
@@ -51,7 +52,7 @@ export async function fusermountMount(target: PathText, options: string): Promis
 }
 
 /**
- * Unmounts through the helper: the only way for a plain user.
+ * Unmounts through the helper, the only way for users without rights.
  * @throws FsError EBUSY while files are open and `lazy` is false
  */
 export async function fusermountUnmount(target: PathText, lazy: boolean): Promise<void> {
@@ -85,7 +86,7 @@ function hint(): string {
   return limit === undefined ? '' : `; but ${limit}`
 }
 
-/** @returns undefined where there is no such program */
+/** @returns undefined where the program does not exist */
 function runProgram(
   program: string,
   args: readonly string[],
@@ -95,7 +96,7 @@ function runProgram(
     const [command, words] = withExactPath(program, args)
     const child = spawn(command, words, {
       stdio: ['ignore', 'pipe', 'pipe', commFd ?? 'ignore'],
-      // Messages are read below, so they must not be translated.
+      // The code below parses messages, so they must not be translated.
       env: {
         ...process.env,
         LC_ALL: 'C',
@@ -122,7 +123,7 @@ function runProgram(
         )
     })
     child.on('close', (exitCode, signal) => {
-      // The shell's word for a program that is not there (POSIX, "Exit Status for Commands").
+      // The shell's exit code for a missing program (POSIX, "Exit Status for Commands").
       if (exitCode === 127 && command !== program) resolve(undefined)
       const line = output.trim().split('\n').at(-1) ?? ''
       const message = signal === null ? line.replace(/^\S*fusermount3?: /, '') : `killed by ${signal}`
@@ -132,14 +133,14 @@ function runProgram(
 }
 
 /**
- * Node makes UTF-8 of the words it starts a program with. Where the last one, a path, holds other bytes, a shell puts
- * them in their place.
+ * Node encodes the arguments of a program as UTF-8. Where the last one, a path, holds other bytes, a shell puts these
+ * in.
  */
 function withExactPath(program: string, args: readonly string[]): readonly [string, readonly string[]] {
   const exact = systemPath(args.at(-1) ?? '')
   if (typeof exact === 'string') return [program, args]
   const octal = [...exact].map((byte) => `\\${byte.toString(8).padStart(3, '0')}`).join('')
-  // The mark at the end keeps line ends there, which a shell would take away.
+  // The dot at the end keeps line ends, which the shell would otherwise remove.
   const script = `path=$(printf "$1.") && shift && exec "$@" "\${path%.}"`
   return ['/bin/sh', ['-c', script, 'sh', octal, program, ...args.slice(0, -1)]]
 }
@@ -151,7 +152,7 @@ function helperError(verb: string, result: HelperResult): FsError {
   return new FsError(codeOfMessage(result.message), text)
 }
 
-/** What helps against what the helper says (libfuse, util/fusermount.c). */
+/** Remedies for messages of the helper (libfuse, util/fusermount.c). */
 const REMEDIES: readonly { readonly pattern: RegExp; readonly remedy: string }[] = [
   // The helper opens the device with the rights of its caller.
   { pattern: /open \/dev\/fuse: Permission/, remedy: "let users open it with 'chmod 0666 /dev/fuse'" },
@@ -169,11 +170,11 @@ const REMEDIES: readonly { readonly pattern: RegExp; readonly remedy: string }[]
     remedy:
       "the helper has no root rights here: make it setuid root ('chmod u+s'), and allow setuid programs (no nosuid, no no_new_privs)",
   },
-  { pattern: /no write access/, remedy: 'a plain user mounts only on directories of his own' },
+  { pattern: /no write access/, remedy: 'plain users can mount only on directories that they own' },
   { pattern: /mounting over filesystem type/, remedy: 'choose a target on a local disk or tmpfs' },
 ]
 
-/** The helper tells its reason in words only. */
+/** The helper gives its reason only as text. */
 function codeOfMessage(message: string): ErrnoCode {
   if (/busy/i.test(message)) return 'EBUSY'
   if (/not found in \/etc\/mtab|not mounted|Invalid argument/i.test(message)) return 'EINVAL'
@@ -203,7 +204,7 @@ const MSG_CMSG_CLOEXEC = 0x40000000
 /** `struct cmsghdr` on 64-bit Linux: length (8, musl: 4 and padding), level, type, then the data. */
 const CMSG_DATA_OFFSET = 16
 
-/** Takes the one descriptor that lies in the socket; the helper has ended, so nothing more will come. */
+/** Receives the one descriptor in the socket. The helper has ended, so no more data comes. */
 function receiveDescriptor(socket: number, program: string): number {
   const data = Buffer.alloc(8)
   const control = Buffer.alloc(64)

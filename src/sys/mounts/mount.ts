@@ -12,11 +12,11 @@ import { openFuseDevice } from './device.ts'
 import { fusermountMount } from './fusermount.ts'
 import { FUSE_SUBTYPE, MOUNT_TYPE, readMountInfo, topMountAt } from './mountinfo.ts'
 
-/** What one FUSE mount is made with. */
+/** The options of one FUSE mount. */
 export interface FuseMountOptions {
-  /** Absolute path of a directory, or `/dev/fd/N` with a connection that is mounted already. */
+  /** Absolute path of a directory, or `/dev/fd/N` for a connection that the caller has mounted. */
   readonly target: PathText
-  /** What the first column of mount tables shows. */
+  /** Text for the first column of mount tables. */
   readonly fsname: PathText
   readonly readOnly: boolean
   readonly nosuid: boolean
@@ -37,7 +37,7 @@ export interface FuseMount {
   readonly way: 'mount' | 'fusermount' | 'inherited'
   /** `major:minor` of the mount; undefined for an inherited one, whose place is not known. */
   readonly device: string | undefined
-  /** One line each: what was asked for and could not be had. */
+  /** Options that are not in effect, one line each. */
   readonly warnings: readonly string[]
 }
 
@@ -48,12 +48,12 @@ const MS_NODEV = 4
 const MS_NOEXEC = 8
 const MS_REMOUNT = 32
 
-/** Flags that a mount may have beside those, by the names of mount(8). */
+/** Further flags of a mount, by the names of mount(8). */
 const MS_FLAGS = {
-  /** Every write is on the disk when it returns. */
+  /** Every write reaches the disk before it returns. */
   sync: 1 << 4,
   dirsync: 1 << 7,
-  /** Symbolic links are shown and not followed (Linux 5.10). */
+  /** The kernel shows symbolic links but does not follow them (Linux 5.10). */
   nosymfollow: 1 << 8,
   noatime: 1 << 10,
   nodiratime: 1 << 11,
@@ -64,17 +64,20 @@ const MS_FLAGS = {
 
 export type MountFlag = keyof typeof MS_FLAGS
 
-/** What fusermount and libfuse know of them (libfuse, util/fusermount.c:mount_flags); the rest is for mount tables. */
+/**
+ * Flags that fusermount and libfuse know (libfuse, util/fusermount.c:mount_flags); the others matter only to mount
+ * tables.
+ */
 const HELPER_FLAGS: readonly MountFlag[] = ['sync', 'dirsync', 'nosymfollow', 'noatime', 'nodiratime']
 
-/** Those flags that a helper must be given. */
+/** The flags of a mount that the helper has to get. */
 export function helperFlags(flags: readonly MountFlag[] = []): readonly MountFlag[] {
   return flags.filter((flag) => HELPER_FLAGS.includes(flag))
 }
 
 /**
- * Mounts in the first way that works: mount(2) for root and namespace root, fusermount3 for a plain user, or
- * nothing to do for a descriptor that a caller mounted.
+ * Mounts in the first way that works: mount(2) for root and root of a namespace, fusermount3 for other users. A
+ * descriptor that the caller has mounted needs nothing.
  * @throws FsError with the reason of each way that was tried; nothing stays mounted or open
  */
 export async function mountFuse(options: FuseMountOptions): Promise<FuseMount> {
@@ -86,7 +89,7 @@ export async function mountFuse(options: FuseMountOptions): Promise<FuseMount> {
   try {
     return mountDirectly(options)
   } catch (error) {
-    // Root of a container can lack the device or the right to mount and still have a helper that may.
+    // Root of a container may lack the device or the right to mount, while its helper has both.
     if (!isErrno(error, 'EPERM', 'EACCES')) throw error
     try {
       return await mountByHelper(options)
@@ -97,13 +100,13 @@ export async function mountFuse(options: FuseMountOptions): Promise<FuseMount> {
   }
 }
 
-/** Mounts in one given way: what `doctor` tries. @throws FsError as `mountFuse` */
+/** Mounts in one given way, as `doctor` tries them. @throws FsError as `mountFuse` */
 export async function mountBy(way: 'mount' | 'fusermount', options: FuseMountOptions): Promise<FuseMount> {
   return way === 'mount' ? mountDirectly(options) : await mountByHelper(options)
 }
 
 /**
- * The descriptor N of a target `/dev/fd/N`, the form libfuse's callers use for a connection they mounted.
+ * The descriptor N of a target `/dev/fd/N`, libfuse's form for a connection that the caller has mounted.
  * @throws FsError EINVAL where it is not open or not a FUSE connection
  */
 export function inheritedFuseFd(target: string): number | undefined {
@@ -151,8 +154,8 @@ function mountDirectly(options: FuseMountOptions): FuseMount {
 }
 
 /**
- * Gives a mount other flags.
- * @param words all that it has from then on, by the names of mount(8); others mean nothing here
+ * Changes the flags of a mount.
+ * @param words all flags that the mount has from then on, by the names of mount(8); other words are ignored
  * @throws FsError EBUSY while files are open for writing, EPERM
  */
 export function remountFuse(target: string, words: ReadonlySet<string>): void {
@@ -180,11 +183,11 @@ async function mountByHelper(options: FuseMountOptions): Promise<FuseMount> {
   const warnings: string[] = []
   let allowOther = options.allowOther
   if (allowOther && effectiveUid() !== 0 && !userMayAllowOther()) {
-    // The helper would refuse the whole mount for it.
+    // The helper would refuse the whole mount because of it.
     allowOther = false
     warnings.push("allow_other is not in effect: put 'user_allow_other' into /etc/fuse.conf")
   }
-  // fusermount sets nosuid and nodev itself for plain users.
+  // fusermount itself sets nosuid and nodev for plain users.
   const list = [
     ...(options.readOnly ? ['ro'] : []),
     ...(options.nosuid ? ['nosuid'] : []),
@@ -192,7 +195,7 @@ async function mountByHelper(options: FuseMountOptions): Promise<FuseMount> {
     ...(options.noexec ? ['noexec'] : []),
     ...helperFlags(options.flags),
     ...fuseOptions({ ...options, allowOther }),
-    // Words for the helper's options are text.
+    // The helper takes its options as text.
     `fsname=${escapeComma(printable(options.fsname))}`,
     `subtype=${FUSE_SUBTYPE}`,
   ]
@@ -201,13 +204,13 @@ async function mountByHelper(options: FuseMountOptions): Promise<FuseMount> {
   return { fuseFd, way: 'fusermount', device: deviceAt(options.target), warnings }
 }
 
-/** The options of fs/fuse/inode.c that do not depend on the way. */
+/** Options of fs/fuse/inode.c, the same for both ways. */
 function fuseOptions(options: FuseMountOptions): readonly string[] {
   return [
     ...(options.defaultPermissions ? ['default_permissions'] : []),
     ...(options.allowOther ? ['allow_other'] : []),
     ...(options.maxRead === undefined ? [] : [`max_read=${options.maxRead}`]),
-    // Quoted, because a label may hold commas (security/selinux/hooks.c:selinux_sb_eat_lsm_opts).
+    // In quotes, because a label may hold commas (security/selinux/hooks.c:selinux_sb_eat_lsm_opts).
     ...(options.context === undefined ? [] : [`context="${options.context}"`]),
   ]
 }
@@ -216,7 +219,7 @@ function escapeComma(text: string): string {
   return text.replace(/[\\,]/g, '\\$&')
 }
 
-/** Whether the administrator lets plain users share their mounts: a line of its own in fuse.conf. */
+/** True where fuse.conf lets plain users share their mounts: the option stands on a line of its own. */
 export function userMayAllowOther(path = '/etc/fuse.conf'): boolean {
   try {
     return /^[ \t]*user_allow_other[ \t]*$/m.test(readFileSync(path, 'latin1'))
@@ -225,13 +228,13 @@ export function userMayAllowOther(path = '/etc/fuse.conf'): boolean {
   }
 }
 
-/** Remembered, so that the unmount never hits a mount that another process made over it. */
+/** Identifies the mount later, so that the unmount never hits one that another process mounted over it. */
 function deviceAt(target: PathText): string | undefined {
   const top = topMountAt(readMountInfo(), target)
   return top?.type === MOUNT_TYPE ? top.device : undefined
 }
 
-/** The error of mount(2) in words that lead on (mount(2), fs/fuse/inode.c:fuse_get_tree). */
+/** The error of mount(2), with a remedy (mount(2), fs/fuse/inode.c:fuse_get_tree). */
 function mountError(target: string, number: number): FsError {
   const failure = systemError(`mount on ${target}`)
   switch (number) {
@@ -257,7 +260,7 @@ function mountError(target: string, number: number): FsError {
   }
 }
 
-/** The AppArmor profile this process is confined by and what limits user namespaces, where there is either. */
+/** The AppArmor profile of this process, and the limits of user namespaces; empty where there is neither. */
 function confinement(): string {
   const parts = isInitialUserNamespace() ? [] : [...userNamespaceLimits()]
   const profile = apparmorProfile()

@@ -18,11 +18,11 @@ export interface MountInfo {
   readonly superOptions: readonly string[]
 }
 
-/** The type of our mounts: the subtype is set because AppArmor profiles of LXC allow `fuse.*` and not `fuse`. */
+/** Subtype of this program's mounts. It is set because AppArmor profiles of LXC allow `fuse.*` but not `fuse`. */
 export const FUSE_SUBTYPE = 'atomfs-fuse'
 export const MOUNT_TYPE = `fuse.${FUSE_SUBTYPE}`
 
-/** The mounts of this mount namespace in the kernel's order. */
+/** The mounts of this mount namespace, in the kernel's order. */
 export function readMountInfo(path = procPath('self/mountinfo')): readonly MountInfo[] {
   let text: string
   try {
@@ -42,7 +42,7 @@ export function parseMountInfo(text: string): readonly MountInfo[] {
 }
 
 function parseLine(line: string, number: number): MountInfo {
-  // Optional fields stand between the sixth field and a lone hyphen, so the rest is found from the hyphen.
+  // Optional fields lie between the sixth field and a lone hyphen, so the fields after it are counted from the hyphen.
   const separator = line.indexOf(' - ')
   const [mountId, parentId, device, root, mountPoint, options] = line.slice(0, separator).split(' ')
   const [type, source, superOptions] = line.slice(separator + 3).split(' ')
@@ -68,8 +68,8 @@ export function unescapeOctal(text: string): string {
 }
 
 /**
- * The mount that a path lookup of `mountPoint` ends in. Mounts stack: the topmost is the one that is not the
- * parent of another mount at the same place. The order of the lines is no guide, mounts can be moved.
+ * The mount in which a path lookup of `mountPoint` ends. Mounts stack: the topmost one is no other's parent at the same
+ * place. The order of the lines does not show it, because mounts can be moved.
  */
 export function topMountAt(mounts: readonly MountInfo[], mountPoint: string): MountInfo | undefined {
   const here = mounts.filter((mount) => mount.mountPoint === mountPoint)

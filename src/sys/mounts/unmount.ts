@@ -13,8 +13,8 @@ const { EPERM } = ERRNO
 const umount2 = libcFunction('int umount2(const char *target, int flags)')
 
 /**
- * Unmounts the topmost mount at `target`: umount2(2) where that is allowed, else fusermount3.
- * @param lazy detach now, end when the last user closes its files; succeeds on busy and on dead mounts
+ * Unmounts the topmost mount at `target`: by umount2(2) where that is allowed, else by fusermount3.
+ * @param lazy detach now, end when the last file is closed; succeeds on busy and on dead mounts
  * @throws FsError EBUSY while in use and not lazy, EINVAL where nothing is mounted
  */
 export async function unmountFuse(target: PathText, lazy: boolean): Promise<void> {

@@ -2,12 +2,12 @@ import { readFileSync, readlinkSync } from 'node:fs'
 import { procPath } from './proc.ts'
 import { effectiveUid } from './rights.ts'
 
-/** Inode of the user namespace the machine booted with (include/linux/proc_ns.h:PROC_USER_INIT_INO). */
+/** Inode of the initial user namespace (include/linux/proc_ns.h:PROC_USER_INIT_INO). */
 const INITIAL_USER_NAMESPACE = 0xeffffffd
 
 type NamespaceKind = 'mnt' | 'pid' | 'user'
 
-/** Number of a namespace of this process; undefined where /proc does not tell. */
+/** Number of a namespace of this process; undefined where it cannot be read. */
 export function namespaceNumber(kind: NamespaceKind): number | undefined {
   try {
     const digits = /\[(\d+)\]$/.exec(readlinkSync(procPath(`self/ns/${kind}`)))?.[1]
@@ -18,21 +18,21 @@ export function namespaceNumber(kind: NamespaceKind): number | undefined {
 }
 
 /**
- * True in the first user namespace. The id map is no sign of it: a user namespace may map all ids to
- * themselves and has the same `uid_map` text.
+ * True in the initial user namespace. The id map does not show it: another user namespace may map all ids to
+ * themselves, and then has the same `uid_map` text.
  */
 export function isInitialUserNamespace(): boolean {
   return namespaceNumber('user') === INITIAL_USER_NAMESPACE
 }
 
-/** Root of the machine, as opposed to root of a user namespace. */
+/** True for root of the machine, false for root of another user namespace. */
 export function isHostRoot(): boolean {
   return effectiveUid() === 0 && isInitialUserNamespace()
 }
 
 /**
- * A user id as the user namespace around this one knows it (user_namespaces(7)): user 0 of one namespace is another user
- * than that of the next. An id that means nobody here stays as it is.
+ * A user id as the parent user namespace knows it (user_namespaces(7)): user 0 of one namespace is not user 0 of
+ * another. An id without a mapping stays as it is.
  */
 export function outerUid(uid = effectiveUid()): number {
   try {
@@ -41,7 +41,7 @@ export function outerUid(uid = effectiveUid()): number {
       if (uid >= inside && uid < inside + count) return outside + uid - inside
     }
   } catch {
-    // Without /proc there is no other name for it.
+    // Without /proc the mapping is not known.
   }
   return uid
 }

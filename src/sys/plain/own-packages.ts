@@ -1,4 +1,4 @@
 import { searchSafeFoldersOnly } from './package-folders.ts'
 
-// Imported for its effect, before anything that loads a package, by each program and each of its threads.
+// Each program and each of its threads imports this module for its effect, before any module that loads a package.
 searchSafeFoldersOnly()

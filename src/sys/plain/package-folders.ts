@@ -3,16 +3,16 @@ import Module from 'node:module'
 import { dirname } from 'node:path'
 import { isTrustedOwner } from './owner.ts'
 
-/** What `node:module` does not document: the folders that `require` looks through for a package, best first. */
+/** Undocumented part of `node:module`: the folders that `require` searches for a package, best first. */
 interface Resolver {
   _resolveLookupPaths(request: string, parent: { readonly paths?: readonly string[] } | null): string[] | null
 }
 
 /**
- * From here on packages are found only in a `node_modules` above the file that wants them, and only where no stranger
- * could have put it. npm hoists packages to the folder of the user who installs, so those folders are searched, but not
- * the `/tmp/node_modules` of another user for a program below /tmp. NODE_PATH and the folders in HOME count no more.
- * For programs: who uses the library decides himself.
+ * Makes Node find packages only in a `node_modules` above the importing file, and only where no other user could have
+ * put them. npm hoists packages to the folder of the user who installs, so those folders are searched, but not another
+ * user's `/tmp/node_modules` for a program below /tmp. NODE_PATH and folders in HOME are not searched. For programs
+ * only: a user of the library decides on this.
  */
 export function searchSafeFoldersOnly(): void {
   const resolver = Module as unknown as Resolver
@@ -26,8 +26,8 @@ export function searchSafeFoldersOnly(): void {
 }
 
 /**
- * Whether what lies in a folder can only come from root, from this user, or from a group of this user. One that is missing is safe
- * where no stranger can make it.
+ * True where the content of a folder can only come from root, from this user, or from a group of this user. A missing
+ * folder is safe where no other user can make it.
  */
 export function isSafeFolder(folder: string): boolean {
   const parent = statOf(() => statSync(dirname(folder)))

@@ -1,6 +1,6 @@
 import { FsError } from '../../base/index.ts'
 
-/** The promise's result, or an error of the given text. The timer does not outlive the promise. */
+/** The promise's result, or a rejection with the given text after `timeoutMs`. The timer ends with the promise. */
 export async function withTimeout<T>(promise: Promise<T>, timeoutMs: number, what: string): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const expired = new Promise<never>((_, reject) => {

@@ -13,8 +13,8 @@ export function effectiveGid(): number {
 }
 
 /**
- * Whether mount(2) is worth trying: CAP_SYS_ADMIN is effective. The kernel asks for it in the user namespace
- * that owns the mount namespace, which this cannot see, so mount(2) may still answer EPERM.
+ * True where CAP_SYS_ADMIN is effective, so that mount(2) is worth a try. The kernel checks it in the user namespace
+ * that owns the mount namespace, which this function cannot see, so mount(2) may still fail with EPERM.
  */
 export function hasSysAdmin(): boolean {
   try {
@@ -25,7 +25,7 @@ export function hasSysAdmin(): boolean {
   }
 }
 
-/** The AppArmor profile in force for this process; undefined where there is none. */
+/** The AppArmor profile of this process; undefined where it has none. */
 export function apparmorProfile(): string | undefined {
   for (const path of ['self/attr/apparmor/current', 'self/attr/current'].map(procPath)) {
     try {
@@ -33,7 +33,7 @@ export function apparmorProfile(): string | undefined {
       const name = / \((?:enforce|complain|kill|unconfined|prompt)\)$/.exec(text)
       return name === null ? undefined : text.slice(0, name.index)
     } catch {
-      // No AppArmor in this kernel, or an older one, which has the second path only.
+      // The kernel has no AppArmor, or is an older one, which has only the second path.
     }
   }
   return undefined

@@ -4,13 +4,13 @@ import { Scratch } from '../ffi/scratch.ts'
 import { readAt, writeFrom } from '../files/device-io.ts'
 
 /**
- * A counter of the kernel that wakes a thread which waits in poll(2): eventfd(2). Any thread of the
- * process that knows the number of the descriptor may ring.
+ * A counter of the kernel (eventfd(2)) that wakes a thread which waits in poll(2). Any thread of the process can ring
+ * it by its descriptor number.
  */
 
 const eventfd = libcFunction('int eventfd(unsigned int initial, int flags)')
 
-/** include/uapi/linux/eventfd.h: O_CLOEXEC and O_NONBLOCK of the machines Node runs on. */
+/** include/uapi/linux/eventfd.h: O_CLOEXEC and O_NONBLOCK on the machines of Node. */
 const EFD_CLOEXEC = 0o2000000
 const EFD_NONBLOCK = 0o4000
 

@@ -1,8 +1,8 @@
 import { fstatSync } from 'node:fs'
 
 /**
- * Whether a descriptor leads to the journal, which keeps the time itself and takes a severity for each line:
- * `JOURNAL_STREAM` names device and inode of the stream (systemd.exec(5)).
+ * True where a descriptor leads to the journal, which adds the time itself and takes a severity for each line.
+ * `JOURNAL_STREAM` holds device and inode of the stream (systemd.exec(5)).
  */
 export function isJournal(fd: number, environment: NodeJS.ProcessEnv = process.env): boolean {
   const stream = environment['JOURNAL_STREAM']

@@ -1,13 +1,13 @@
 import { libcFunction } from '../ffi/libc.ts'
 
 const RLIMIT_NOFILE = 7
-/** Descriptors that a process may have at most without more memory for its table than it is worth. */
+/** RLIMIT_NOFILE to ask for: above it the kernel's descriptor table costs more memory than it is worth. */
 const OPEN_FILES = 1 << 20
 
 const setrlimit = libcFunction('int setrlimit(int resource, const uint8_t *limit)')
 const getrlimit = libcFunction('int getrlimit(int resource, uint8_t *limit)')
 
-/** Descriptors that this process may have (getrlimit(2)). */
+/** Soft limit of open descriptors of this process, at most `OPEN_FILES` (getrlimit(2)). */
 export function openFilesLimit(): number {
   const limit = Buffer.alloc(16)
   if (Number(getrlimit(RLIMIT_NOFILE, limit)) !== 0) return 0
@@ -15,7 +15,10 @@ export function openFilesLimit(): number {
   return soft > BigInt(OPEN_FILES) ? OPEN_FILES : Number(soft)
 }
 
-/** Lets this process open as many files as it may (getrlimit(2)); more than it was given where it has that right. */
+/**
+ * Sets the soft limit of open files to `OPEN_FILES`. Where the hard limit is lower, this takes CAP_SYS_RESOURCE;
+ * without it the soft limit becomes the hard one (setrlimit(2)).
+ */
 export function raiseOpenFiles(): void {
   const limit = Buffer.alloc(16)
   if (Number(getrlimit(RLIMIT_NOFILE, limit)) !== 0) return

@@ -4,16 +4,19 @@ import { isInitialUserNamespace, namespaceNumber } from '../plain/namespaces.ts'
 import { procPath } from '../plain/proc.ts'
 import { effectiveUid } from '../plain/rights.ts'
 
-/** Inode of the pid namespace the machine booted with (include/linux/proc_ns.h:PROC_PID_INIT_INO). */
+/** Inode of the initial pid namespace (include/linux/proc_ns.h:PROC_PID_INIT_INO). */
 const INITIAL_PID_NAMESPACE = 0xeffffffc
 
-/** `pid`: a process that lives in it. `held`: it stays without one. `none`: nothing but ourselves. */
+/** `pid`: a process in the namespace. `held`: the namespace stays without a process. `none`: only this process. */
 export type NamespaceHolder =
   | { readonly kind: 'pid'; readonly pid: number }
   | { readonly kind: 'held' }
   | { readonly kind: 'none' }
 
-/** The mount namespace of a process, as text; undefined where the process is gone, `hidden` where it is not ours to see. */
+/**
+ * The mount namespace of a process, as text; undefined where the process is gone, `hidden` where the kernel refuses the
+ * look.
+ */
 function mountNamespaceOf(pid: number | 'self'): string | undefined | 'hidden' {
   try {
     return readlinkSync(procPath(`${pid}/ns/mnt`))
@@ -23,17 +26,20 @@ function mountNamespaceOf(pid: number | 'self'): string | undefined | 'hidden' {
   }
 }
 
-/** Whether that process is alive and in the mount namespace of this one. */
+/** True where the process is alive and in the mount namespace of this one. */
 export function livesHere(pid: number): boolean {
   return mountNamespaceOf(pid) === mountNamespaceOf('self')
 }
 
-/** The first process of a pid namespace, and the parent of the kernel's own threads, who never leave the first one. */
+/**
+ * Process 1, and in the initial pid namespace also the parent of the kernel's threads: neither leaves the first mount
+ * namespace.
+ */
 const OLDEST = [1, 2]
 
 /**
- * True in the mount namespace of the machine, or of the container whose end ends us as well. Where that cannot be
- * seen: true for a plain user outside of containers.
+ * True where the namespace outlives this process: the machine's, or the container's own. Where that cannot be seen:
+ * true for a plain user outside of containers.
  */
 export function isLastingMountNamespace(): boolean {
   const own = mountNamespaceOf('self')
@@ -44,16 +50,18 @@ export function isLastingMountNamespace(): boolean {
 }
 
 /**
- * Processes that we may not look at belong to other users or have more rights. For a plain user they may be anywhere;
- * root, of the machine or of a namespace, sees all that is in a mount namespace of his own.
+ * Whether a hidden process may be in this mount namespace. Hidden processes belong to other users or have more rights.
+ * For a plain user they may be in any namespace. Root, of the machine or of a namespace, sees all processes of its own
+ * mount namespace.
  */
 function hiddenCounts(): boolean {
   return isInitialUserNamespace() && effectiveUid() !== 0
 }
 
 /**
- * Who keeps this mount namespace: a process for which `counts`, the first one by age, or something that outlives
- * processes: an open descriptor of it, or a file it is mounted on (unshare(1), `--mount=FILE`).
+ * Finds what keeps this mount namespace alive: the process with the lowest pid for which `counts` is true, or something
+ * that outlives processes, which is an open descriptor of the namespace or a file on which it is mounted (unshare(1),
+ * `--mount=FILE`).
  */
 export function findNamespaceHolder(counts: (pid: number) => boolean): NamespaceHolder {
   const own = mountNamespaceOf('self')
@@ -96,7 +104,7 @@ function linkOf(path: string): string | undefined {
   }
 }
 
-/** Namespaces are bound in the namespace of the machine, where process 1 lives. */
+/** A namespace is bound to a file in the mount namespace of the machine, where process 1 lives. */
 function isMountedSomewhere(namespace: string): boolean {
   try {
     return readFileSync(procPath('1/mountinfo'), 'latin1').includes(` ${namespace} `)

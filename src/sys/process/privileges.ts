@@ -27,8 +27,8 @@ const prctl = libcFunction(
 )
 
 /**
- * Gives up all capabilities of the calling thread except `keep`, for good: what it starts later cannot have them
- * either. Linux keeps capabilities for each thread, so every thread calls this for itself.
+ * Gives up all capabilities of the calling thread except `keep`, for good: threads and processes that it starts cannot
+ * have them either. Linux keeps capabilities per thread, so every thread makes this call.
  * @throws FsError
  */
 export function keepCapabilities(keep: readonly Capability[]): void {
@@ -49,12 +49,12 @@ export function keepCapabilities(keep: readonly Capability[]): void {
   if (Number(capset(header, data)) !== 0) throw systemError('capset')
 }
 
-/** From here on no program that this thread runs gains rights by its setuid bit or file capabilities. */
+/** From then on no program that this thread runs gets rights from its setuid bit or file capabilities. */
 export function forbidNewPrivileges(): void {
   if (Number(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) !== 0) throw systemError('prctl')
 }
 
-/** Not being able to give up rights is no reason to refuse a mount. */
+/** Runs `action` and only logs its failure: keeping too many rights is no reason to refuse a mount. */
 export function givingUp(action: () => void, log: Log): void {
   try {
     action()

@@ -3,17 +3,17 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { namespaceNumber } from '../plain/namespaces.ts'
 import { procPath } from '../plain/proc.ts'
 
-/** Names one process for ever: a recycled pid has another start time, and after a reboot another boot id. */
+/** Names one process for good: a recycled pid has another start time, and after a reboot another boot id. */
 export interface ProcessIdentity {
   readonly pid: number
   /** Clock ticks between boot and the start of the process (field 22 of proc_pid_stat(5)). */
   readonly startTime: number
   readonly bootId: string
-  /** The pid counts in this pid namespace only. */
+  /** The pid namespace in which `pid` is valid. */
   readonly pidNamespace: number
 }
 
-/** `foreign`: the process lives in another pid namespace, and nothing is known of it here. */
+/** `foreign`: the process lives in another pid namespace, so its state is not known here. */
 export type Liveness = 'alive' | 'gone' | 'foreign'
 
 export function ownIdentity(): ProcessIdentity {
@@ -25,7 +25,7 @@ export function ownIdentity(): ProcessIdentity {
   }
 }
 
-/** Whether that very process still runs. A zombie is gone: it holds no descriptor any more. */
+/** Whether that process still runs. A zombie is gone: it holds no descriptors. */
 export function livenessOf(identity: ProcessIdentity): Liveness {
   if (identity.bootId !== readBootId()) return 'gone'
   if (identity.pidNamespace !== (namespaceNumber('pid') ?? 0)) return 'foreign'
@@ -49,9 +49,9 @@ interface ProcStat {
   readonly startTime: number
 }
 
-/** The state and start time in the text of `/proc/PID/stat`; undefined where the text is none. */
+/** State and start time in the text of `/proc/PID/stat`; undefined for a malformed text. */
 export function parseProcStat(text: string): ProcStat | undefined {
-  // The command name may hold blanks and parentheses: fields are counted from the last closing one.
+  // The command name may hold blanks and parentheses, so fields are counted from the last `)`.
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
   const state = fields[0]
   const startTime = Number(fields[19])
@@ -74,13 +74,13 @@ function readBootId(): string {
   }
 }
 
-/** Flag of `/proc/self/fdinfo` (octal) for descriptors that exec closes. */
+/** Flag in `/proc/self/fdinfo` (octal) of descriptors that exec closes. */
 const O_CLOEXEC = 0o2000000
 
 /**
- * Closes what a caller left open above stderr, except `keep`, so that a child does not hold a caller's pipe.
- * Node opens everything with O_CLOEXEC and marks the low inherited descriptors too; what lacks the flag is
- * therefore not ours and not marked.
+ * Closes the descriptors above stderr that the caller left open, except `keep`, so that the daemon does not hold a pipe
+ * of the caller. Node opens everything with O_CLOEXEC and marks the low inherited descriptors. So a descriptor without
+ * the flag is inherited, and Node has not marked it.
  */
 export function closeInheritedDescriptors(keep: readonly number[]): void {
   let names: string[]
@@ -96,7 +96,7 @@ export function closeInheritedDescriptors(keep: readonly number[]): void {
       const flags = Number.parseInt(/^flags:\s*([0-7]+)$/m.exec(info)?.[1] ?? '0', 8)
       if ((flags & O_CLOEXEC) === 0) closeSync(descriptor)
     } catch {
-      // Closed already: it was the one that listed the folder.
+      // readdirSync has closed it: the folder was read through it.
     }
   }
 }

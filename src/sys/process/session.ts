@@ -5,23 +5,23 @@ const setsid = libcFunction('int setsid(void)')
 const umask = libcFunction('uint32_t umask(uint32_t mask)')
 const cSignal = libcFunction('uintptr_t signal(int number, uintptr_t handler)')
 
-/** Leaves the session and the process group of the process that started this one. @throws FsError EPERM for a group leader */
+/** Leaves the session and the process group of the parent. @throws FsError EPERM for a group leader */
 export function startSession(): void {
   if (Number(setsid()) < 0) throw systemError('setsid')
 }
 
-/** Real-time signals that C libraries leave to programs: glibc and musl keep those before them for threads. */
+/** Real-time signals for programs: glibc and musl keep those below for threads. */
 const FIRST_REAL_TIME = 35
 const LAST_REAL_TIME = 64
 /** SIG_IGN (include/uapi/asm-generic/signal-defs.h). */
 const IGNORE = 1
 
-/** Node cannot listen to real-time signals, and each of them would end the process. */
+/** Node cannot listen to real-time signals, and each one would end the process. */
 export function ignoreRealTimeSignals(): void {
   for (let number = FIRST_REAL_TIME; number <= LAST_REAL_TIME; number++) cSignal(number, IGNORE)
 }
 
-/** Takes every bit of the process-wide umask away: modes given here are then exact. Done once, by the daemon. */
+/** Clears the umask of the process, so that modes are exact. The daemon calls it once. */
 export function setUmask0(): void {
   umask(0)
 }

@@ -2,9 +2,7 @@ import { closeSync } from 'node:fs'
 import { systemError } from '../ffi/ffi.ts'
 import { libcFunction } from '../ffi/libc.ts'
 
-/**
- * Datagrams to a unix socket, which Node cannot send: for sd_notify(3) and syslog(3).
- */
+/** Datagrams to a unix socket, for sd_notify(3) and syslog(3). Node cannot send them. */
 
 const AF_UNIX = 1
 const SOCK_DGRAM = 2
@@ -12,7 +10,7 @@ const SOCK_CLOEXEC = 0o2000000
 const MSG_DONTWAIT = 0x40
 const MSG_NOSIGNAL = 0x4000
 
-/** `sun_path` of `struct sockaddr_un` (unix(7)), bytes. */
+/** Size of `sun_path` in `struct sockaddr_un` (unix(7)), bytes. */
 const PATH_MAX = 108
 
 const socket = libcFunction('int socket(int domain, int type, int protocol)')
@@ -39,8 +37,8 @@ export function sendDatagram(address: string, text: string): void {
 }
 
 /**
- * `struct sockaddr_un`: family, then the path. An abstract name begins with a NUL instead of `@`, and only the
- * size of the structure gives its length, so it has no NUL at its end.
+ * `struct sockaddr_un`: family, then the path. An abstract name begins with a NUL instead of `@`. Only the size of the
+ * structure gives its length, so it has no NUL at its end.
  */
 export function encodeUnixAddress(address: string): Buffer {
   const path = Buffer.from(address)

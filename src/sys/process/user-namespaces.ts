@@ -28,7 +28,7 @@ const LIMITS: readonly Limit[] = [
   },
 ]
 
-/** One line for each limit that is in force: what it is, and how to lift it. */
+/** One line for each limit in force: its effect, and how to lift it. */
 export function userNamespaceLimits(
   read: (path: string) => string | undefined = readText,
 ): readonly string[] {
@@ -38,8 +38,8 @@ export function userNamespaceLimits(
 const TRIAL_TIMEOUT_MS = 5000
 
 /**
- * Makes a user and a mount namespace for a moment, since settings, cgroups and sandboxes may all forbid it.
- * @returns why it cannot be done, with the remedy where it is known; undefined where it works
+ * Makes a user and a mount namespace for a moment: settings, cgroups and sandboxes may all forbid it.
+ * @returns the reason why it failed, with the remedy where it is known; undefined where it works
  */
 export function userNamespaceFailure(): string | undefined {
   const trial = spawnSync('unshare', ['-rm', 'true'], { timeout: TRIAL_TIMEOUT_MS, encoding: 'utf8' })
