@@ -19,16 +19,16 @@ import { MARK_PREFIX } from '../stored/whiteout.ts'
 import { makeMark } from './disk/markers.ts'
 import type { WorkDirectory } from './disk/work-directory.ts'
 
-/** An id that every mapping of a range contains, and a plain user cannot give a file to. */
+/** An id that every mapping of a range contains, and to which a plain user cannot give a file. */
 const OTHER_ID = 1
 
 const { O_CREAT, O_EXCL, O_RDWR } = constants
 
 /**
- * Tries out in the work directory what is possible, and leaves nothing behind.
- * @param upperFd root of the upper: where it has an owner record, all of the upper has
- * @throws FsError EXDEV where upper and work are not on one file system; EROFS, ENOSPC; EOPNOTSUPP or EPERM where
- * the wish, or any way at all to keep owners, is impossible
+ * Tries in the work directory what the host allows, and leaves nothing behind.
+ * @param upperFd root of the upper: an owner record on it means that the whole upper has owner records
+ * @throws FsError EXDEV where upper and work directory are not on one file system; EROFS, ENOSPC; EOPNOTSUPP or EPERM
+ *   where the host cannot do what was wished, or cannot keep owners in any way
  */
 export function probeUpper(work: WorkDirectory, upperFd: number, wished: WishedPolicy = {}): UpperPolicy {
   assertSameFileSystem(work, upperFd)
@@ -60,7 +60,7 @@ export function probeUpper(work: WorkDirectory, upperFd: number, wished: WishedP
   }
 }
 
-/** How an upper is to be understood that is only read. Changes nothing, so it finds out nothing either. */
+/** The policy of an upper that is only read. It changes nothing there, so it tries nothing. */
 export function readPolicy(upperFd: number): UpperPolicy {
   const record = recordInUse(upperFd)
   const trusted = getxattrFd(upperFd, `trusted.${NAMES_FORM}`) !== undefined
@@ -70,19 +70,19 @@ export function readPolicy(upperFd: number): UpperPolicy {
     modes: 'private',
     markers: trusted ? 'trusted' : 'user',
     whiteouts: 'device',
-    // An empty upper has no marks, and would be told so.
+    // False for an empty upper, which has no marks: `hasMarks` would write its note there.
     xattrs: listNames(upperFd).length > 0,
     fsync: 'auto',
   }
 }
 
-/** Two mounts of one file system, or two subvolumes, are as bad as two file systems: rename(2) crosses none. */
+/** Two mounts of one file system, or two subvolumes, are as bad as two file systems: rename(2) crosses neither. */
 function assertSameFileSystem(work: WorkDirectory, upperFd: number): void {
   const text = 'upper and work directory must be in one file system and one mount of it'
   if (statFd(work.fd).dev !== statFd(upperFd).dev) throw new FsError('EXDEV', text)
   const name = work.temporaryName()
   try {
-    // Looked at before the name, which does not exist.
+    // The kernel compares the mounts before it looks up the name, so a missing name is enough for a probe.
     renameAt(work.fd, name, upperFd, name, 0)
   } catch (error) {
     if (isErrno(error, 'EXDEV')) throw new FsError('EXDEV', text, { cause: error })
@@ -96,7 +96,7 @@ function chooseMarkers(
   wished: 'user' | 'trusted' | undefined,
 ): 'user' | 'trusted' | undefined {
   if (wished !== 'trusted' && userXattrs) return 'user'
-  // Some file systems have these alone (tmpfs before Linux 6.6).
+  // Some file systems have only `trusted.` attributes (tmpfs before Linux 6.6).
   if (canSet(fd, 'trusted.overlay.probe')) return 'trusted'
   if (wished === 'trusted') {
     throw new FsError('EPERM', 'upper directory: trusted attributes are for root of the machine only')
@@ -104,7 +104,7 @@ function chooseMarkers(
   return undefined
 }
 
-/** Attribute in which the owners of a whole directory tree are written down, as its root shows. */
+/** The attribute in which all owners of the upper are written down; its root has it as well. */
 export function recordInUse(upperFd: number): Name | undefined {
   return [SECURITY_RECORD, USER_RECORD, OLD_RECORD].find((name) => getxattrFd(upperFd, name) !== undefined)
 }
@@ -118,7 +118,10 @@ function neededRecord(fd: number, wished: RecordOwners | undefined): Name | unde
   return USER_RECORD
 }
 
-/** Whether an attribute can be set, and is there then: fuse-overlayfs takes those of an overlay, and hides them. */
+/**
+ * True where an attribute can be set and then exists. fuse-overlayfs accepts the attributes of an overlay, but hides
+ * them.
+ */
 function canSet(fd: number, name: Name): boolean {
   return (
     ignoring(IMPOSSIBLE, () => setxattrFd(fd, name, Uint8Array.of(0), 'either')) &&
@@ -126,10 +129,10 @@ function canSet(fd: number, name: Name): boolean {
   )
 }
 
-/** The best form that works here. @throws FsError EOPNOTSUPP where none does */
+/** The best form of whiteout that works here. @throws FsError EOPNOTSUPP where none does */
 function chooseWhiteouts(work: WorkDirectory, xattrs: boolean, avoidsDevices: boolean): WhiteoutForm {
   const device = work.temporaryName()
-  // EPERM by a cgroup, a user namespace of an old kernel, or a plain user. In an overlay it is a deletion itself.
+  // EPERM: a cgroup, a user namespace of an old kernel, or a plain user. In an overlay the device deletes its own name.
   if (!avoidsDevices && canMake(work, device, () => mknodAt(work.fd, device, S_IFCHR, 0))) return 'device'
   const mark = `${MARK_PREFIX}${work.temporaryName()}`
   if (canMake(work, mark, () => makeMark(work.fd, mark))) return 'wh'
@@ -140,7 +143,7 @@ function chooseWhiteouts(work: WorkDirectory, xattrs: boolean, avoidsDevices: bo
   )
 }
 
-/** Whether something can be made, a device 0:0 or no device, and is there then. */
+/** True where `make` makes a file that then exists, and that is no device other than 0:0. */
 function canMake(work: WorkDirectory, name: Name, make: () => void): boolean {
   const stat = ignoring(IMPOSSIBLE, make) ? statAt(work.fd, name) : undefined
   if (stat === undefined) return false
@@ -149,7 +152,7 @@ function canMake(work: WorkDirectory, name: Name, make: () => void): boolean {
 }
 
 /**
- * Errors that say that something is impossible here; others, such as a full disk, are for the caller. ENOENT comes from a
- * file system where what is made is a deletion, and gone at once (fuse-overlayfs).
+ * Errors that mean "impossible here"; all others, such as a full disk, go to the caller. ENOENT: the new file is a
+ * whiteout for the file system, and gone at once (fuse-overlayfs).
  */
 const IMPOSSIBLE: readonly ErrnoCode[] = ['EPERM', 'EACCES', 'EINVAL', 'EOPNOTSUPP', 'EOVERFLOW', 'ENOENT']

@@ -60,35 +60,37 @@ import { Renamer } from './operations/rename.ts'
 
 /** The parts of a writable tree: layers, upper and work directory, and the rules of the upper. */
 export interface WritableTreeOptions {
-  /** Bottom first, as an OCI manifest lists them; none is an empty tree. */
+  /** Bottom first, as an OCI manifest lists them. Without layers the tree begins empty. */
   readonly layers: readonly Layer[]
   /** Decodes the blocks of the layers, for copy-up. */
   readonly store: BlockStore
   readonly readHostFile: HostFileReader
-  /** Other threads for what takes long: operations then throw `Postponed`. Absent: everything is done at once. */
+  /**
+   * Other threads for slow work: operations then throw `Postponed`. Absent: each operation does all its work at once.
+   */
   readonly background?: Background
   /** O_PATH descriptor of the upper directory. Stays the caller's, who closes it after `close`. */
   readonly upperFd: number
   /** Path of the upper directory, for messages. */
   readonly label: string
-  /** Clean, and locked against other users. Stays the caller's. */
+  /** Clean, and locked against other processes. Stays the caller's. */
   readonly work: WorkDirectory
   readonly policy: UpperPolicy
-  /** Owner to show; the stored one where absent. The upper stores ids as the layers do. */
+  /** Rules for the owner to show; absent: the stored one. The upper stores ids as the layers do. */
   readonly uid?: IdRule
   readonly gid?: IdRule
   /** Makes the directory at this path of the merged layers the root. */
   readonly subdir?: Name
-  /** False: directories that have something below cannot be renamed (EXDEV). Default true. */
+  /** False: directories with a lower part cannot be renamed (EXDEV). Default true. */
   readonly redirectDir?: boolean
-  /** Files without a name that may hold a descriptor each. By default as many as the limits of the process allow. */
+  /** Most nodes without a name that may hold a descriptor each. Default: as many as the limits of the process allow. */
   readonly mostHeld?: number
 }
 
 /**
- * The merge of layers below a directory of the host that takes all changes, in the form of overlayfs. Nobody else may
- * change that directory meanwhile. State is kept for the nodes that the kernel knows; everything else is in the upper,
- * so that the next mount shows the same tree with the same inode numbers.
+ * The merge of layers below a host directory that takes all changes, in the form of overlayfs. No other process may
+ * change that directory meanwhile. The tree keeps state only for nodes that the kernel knows. Everything else is in the
+ * upper, so that the next mount shows the same tree with the same inode numbers.
  */
 export class WritableTree implements WritableFileSystem {
   readonly attributes = 'all'
@@ -130,7 +132,7 @@ export class WritableTree implements WritableFileSystem {
     this.#upper.files.close()
   }
 
-  /** What is held, for tests and status: nodes and descriptors of those that have a name. */
+  /** Counts for tests and status: nodes, and descriptors of nodes that have a name. */
   get state(): { readonly nodes: number; readonly descriptors: number } {
     return { nodes: this.#upper.table.size, descriptors: this.#upper.files.size }
   }
@@ -196,12 +198,12 @@ export class WritableTree implements WritableFileSystem {
       this.#data.read(table.get(id), offset, size, sink)
       return
     }
-    // Not looked up yet, but read ahead of the reader (`following`).
+    // Prefetch reads files of the layers before their lookup (`following`).
     const part = table.partOfId(id)
     layerOf(this.#upper, part).extents(part.ref, offset, size, sink)
   }
 
-  /** In the order of the layer: whether the tree still shows that file does not matter for a hint. */
+  /** The next file in the order of the layer. The tree may show it no more, which does not matter for a hint. */
   following(id: NodeId): NodeId | undefined {
     const { table } = this.#upper
     const node = table.has(id) ? table.get(id) : undefined
@@ -231,7 +233,8 @@ export class WritableTree implements WritableFileSystem {
 
   mknod(parent: NodeId, name: Name, mode: number, rdev: number, caller: Caller): Entry {
     const entry = this.#create(parent, name, { mode, rdev }, caller)
-    // It will be opened for writing: at its end the kernel asks for the space that it takes (fs/fuse/file.c:fuse_flush).
+    // The kernel opens it for writing next. When it is closed, the kernel asks for its size on the disk again
+    // (fs/fuse/file.c:fuse_flush).
     this.#upper.table.get(entry.nodeId).told = false
     return entry
   }
@@ -270,7 +273,7 @@ export class WritableTree implements WritableFileSystem {
     mode: RenameMode,
     whiteout: boolean,
   ): void {
-    // As overlayfs: a device 0:0 that users see cannot be kept where it means a deleted name.
+    // As overlayfs: the upper cannot store a device 0:0 for users, because there it is a whiteout.
     if (whiteout) throw new FsError('EINVAL', 'rename: an overlay cannot show whiteouts')
     const { table } = this.#upper
     const from = { parent: table.directory(parent), name: escapedFileName(name) }
@@ -313,7 +316,7 @@ export class WritableTree implements WritableFileSystem {
     return this.#taken(this.#creator.create(directory, escapedFileName(name), what, caller))
   }
 
-  /** The entry of a node, counted as one lookup. */
+  /** The entry of a node. Counts one lookup. */
   #taken(node: Node): Entry {
     const { table } = this.#upper
     try {

@@ -13,28 +13,28 @@ import { copyRange, pwrite, truncateFd } from '../../../src/sys/files/file-io.ts
 export interface DataSource {
   /** Fills the target from `offset`. @returns bytes read, 0 at the end of the file. @throws FsError EIO */
   read(offset: number, target: Uint8Array): number
-  /** Describes the bytes for whoever reads them. Absent: only `read` gives them. */
+  /** Gives the extents of the bytes, for workers that read them. Absent: only `read` gives the bytes. */
   describe?(offset: number, length: number, sink: ExtentSink): void
   /** Start of the next data or hole at or after `offset`; undefined where there is none. Absent: all is data. */
   seek?(offset: number, whence: Whence): number | undefined
-  /** Whether `read` would not wait for a disk. Absent: not known. */
+  /** True where `read` would not wait for a disk. Absent: not known. */
   isAtHand?(offset: number, length: number): boolean
-  /** A host file with just this content: its blocks are shared where the file system can. */
+  /** A host file with exactly this content; the copy shares its blocks where the file system can. */
   readonly fd?: number
 }
 
-/** As much is one step; a multiple of every block size of squashfs, 1 MiB at most. */
+/** Bytes of one step: a multiple of every block size of squashfs, which is at most 1 MiB. */
 const CHUNK = 1024 * 1024
-/** Less than this is copied sooner than another thread wakes up, bytes. */
+/** Bytes. Copying less takes a shorter time than waking another thread. */
 const WORTH_HANDING_OVER = 64 << 10
-/** Bytes that the kernel copies in one step, some ms where it cannot share them. */
+/** Bytes that the kernel copies in one step. It takes some ms where it cannot share blocks. */
 const KERNEL_CHUNK = 8 * CHUNK
 let chunk: Uint8Array | undefined
 
 /**
- * Copies data, and leaves holes where the source has some.
- * @param transfer other threads, which then may still be at work at the end
- * @throws FsError EIO where the source is shorter than told; ENOSPC, EDQUOT, EFBIG
+ * Copies data; holes of the source stay holes.
+ * @param transfer other threads; they may still be at work when the steps end
+ * @throws FsError EIO where the source is shorter than its `stat`; ENOSPC, EDQUOT, EFBIG
  */
 export function* copyData(
   source: { readonly stat: Stat; readonly data?: DataSource },
@@ -58,11 +58,13 @@ export function* copyData(
     const shared = data.fd === undefined ? start : yield* copyInKernel(data.fd, to, start, end)
     yield* copyPieces(data, to, shared, end, transfer)
   }
-  // A hole at the end has no data that would make the file as long.
+  // After a hole at the end, the last piece of data does not give the copy its full length.
   if (end < size) truncateFd(to, size)
 }
 
-/** @returns where it ended, before `end` where the kernel cannot go on: the rest is for other means */
+/**
+ * @returns where it stopped: before `end` where the kernel cannot go on, and the caller has to copy the rest by reading
+ */
 function* copyInKernel(from: number, to: number, start: number, end: number): Generator<'more', number> {
   let at = start
   while (at < end) {
@@ -71,7 +73,7 @@ function* copyInKernel(from: number, to: number, start: number, end: number): Ge
       if (count === 0) break
       at += count
     } catch (error) {
-      // Whatever it is, writing says it again if it is not just the way of copying.
+      // If it is more than a limit of copy_file_range(2), the write that follows fails with it as well.
       if (error instanceof FsError) break
       throw error
     }
@@ -83,7 +85,7 @@ function* copyInKernel(from: number, to: number, start: number, end: number): Ge
 function* copyPieces(data: DataSource, to: number, start: number, end: number, transfer?: Transfer): Steps {
   let length: number
   for (let at = start; at < end; at += length) {
-    // Up to the next multiple, so that no block of the source is decoded twice.
+    // Up to the next multiple of CHUNK, so that no block of the source is decoded twice.
     length = Math.min(CHUNK - (at % CHUNK), end - at)
     if (yield* handOver(data, at, length, transfer)) continue
     yield* withHelp(transfer, () => copyByHand(data, to, at, at + length))
@@ -111,7 +113,10 @@ function* handOver(
   }
 }
 
-/** What is not at hand is waited for as work where other threads help. Elsewhere the whole copy is begun again. */
+/**
+ * Makes a call that may read layers. With other threads, a postponed read is waited for within this work; without them
+ * it postpones the request, and the whole copy begins again.
+ */
 function* withHelp<T>(transfer: Transfer | undefined, call: () => T): Generator<'more' | 'waiting', T> {
   return transfer === undefined ? call() : yield* patiently(call)
 }

@@ -30,40 +30,41 @@ import type { WorkDirectory } from './work-directory.ts'
 
 export type Attribute = readonly [name: Name, value: Uint8Array]
 
-/** What is copied. */
+/** The original of a copy. */
 export interface CopySource {
-  /** Its size is that of the copy. */
+  /** Attributes for the copy, with the size of the copy. */
   readonly stat: Stat
-  /** The source has more data than are copied. */
+  /** The original has more data than the copy gets. */
   readonly isPart?: boolean
-  /** All attributes of the file but those of the overlay itself; access lists too. Names escaped, if they must be. */
+  /** All attributes of the file except those of the overlay itself; ACLs as well. Names are escaped where needed. */
   readonly xattrs: readonly Attribute[]
-  /** Attributes of our own, with full names. They are left out where such a file cannot have them. */
+  /** Attributes of this program, with full names. Left out where such a file cannot have them. */
   readonly own?: readonly Attribute[]
-  /** Of a symbolic link. */
+  /** Target of a symbolic link. */
   readonly target?: Uint8Array
-  /** Of a regular file. */
+  /** Data of a regular file. */
   readonly data?: DataSource
 }
 
 /** A finished copy in the work directory. */
 export interface Copied {
   readonly name: Name
-  /** For reading and writing; whoever has it closes it. */
+  /** Open for reading and writing; the caller closes it. */
   readonly fd?: number
 }
 
 /**
- * A copy of everything but the name, as a temporary of the work directory that the caller renames into place. At no
- * moment does it give more rights than the source: it begins with rights for the daemon alone; then come data, owner,
- * attributes, mode, times. The owner stands before attributes and mode because chown(2) takes setuid and
- * `security.capability` away; access lists before the mode, because until they are there the mode of their group is
- * that of the whole list. Data is on the disk before anything else is given, as overlayfs has it
+ * A copy of everything but the name, as a temporary of the work directory that the caller renames into place.
+ *
+ * The copy never gives more rights than the original. It begins with rights for the daemon only; then come data, owner,
+ * attributes, mode, times. The owner comes before attributes and mode because chown(2) takes setuid and
+ * `security.capability` away. ACLs come before the mode because without them the group bits of the mode are the rights
+ * of the group, not the mask of the ACL. Data is on the disk before the rest is set, as with overlayfs
  * (fs/overlayfs/copy_up.c:ovl_copy_up_file).
  */
 export class Copy {
   readonly name: Name
-  /** Bytes of data that it has; 0 unless a regular file. */
+  /** Bytes of data for the copy; 0 unless it is a regular file. */
   readonly length: number
   readonly #fd: number
   readonly #work: WorkDirectory
@@ -83,8 +84,8 @@ export class Copy {
   }
 
   /**
-   * Lets it share all of the data of its source, where the file system can. The data are on the disk then, and whatever
-   * comes after it in the journal, so nothing is synced (fs/overlayfs/copy_up.c:ovl_copy_up_file).
+   * Makes the copy share all data of its original, where the file system can. The shared data is on the disk already,
+   * and later changes come after it in the journal, so nothing is synced (fs/overlayfs/copy_up.c:ovl_copy_up_file).
    * @throws FsError EXDEV, EOPNOTSUPP, … where it cannot
    */
   share(fd: number): void {
@@ -92,8 +93,8 @@ export class Copy {
   }
 
   /**
-   * Gives it the data, with the help of other threads where there are some.
-   * @throws FsError ENOSPC, EDQUOT, EFBIG; EIO where the source is damaged
+   * Copies the data, with other threads where there are some.
+   * @throws FsError ENOSPC, EDQUOT, EFBIG; EIO where the original is damaged
    */
   *fill(source: CopySource, background?: Background): Steps {
     if (this.length === 0) return
@@ -102,7 +103,7 @@ export class Copy {
     try {
       yield* copyData(source, this.#fd, transfer)
     } finally {
-      // Nobody may write to a descriptor that was closed.
+      // The caller may close the descriptor next: no thread may write to it then.
       if (transfer !== undefined) yield* untilOver(transfer)
     }
     if (transfer?.error !== undefined) throw transfer.error
@@ -112,16 +113,19 @@ export class Copy {
   }
 
   /**
-   * Gives it the rest, and closes it.
+   * Sets everything but the data, and closes the copy.
    * @returns the name in the work directory
-   * @throws FsError what the kernel says; nothing is left then
+   * @throws FsError of the kernel; the copy is removed then
    */
   finish(source: CopySource): Name {
     closeSync(this.complete(source))
     return this.name
   }
 
-  /** As `finish`. @returns the descriptor, which the caller closes: that of a regular file is for reading and writing */
+  /**
+   * As `finish`, but leaves the copy open.
+   * @returns the descriptor, which the caller closes: that of a regular file is for reading and writing
+   */
   complete({ stat, xattrs, own }: CopySource): number {
     const policy = this.#policy
     const fd = this.#fd
@@ -136,7 +140,7 @@ export class Copy {
         { seconds: stat.atime, nanoseconds: stat.atimeNsec },
         { seconds: stat.mtime, nanoseconds: stat.mtimeNsec },
       )
-      // Other types than these two cannot be synced by themselves.
+      // fsync(2) takes only descriptors of these two types.
       if (policy.fsync === 'strict' && (isRegular(stat.mode) || isDirectory(stat.mode))) syncFd(fd, 'all')
     } catch (error) {
       this.discard()
@@ -145,14 +149,14 @@ export class Copy {
     return fd
   }
 
-  /** Closes and removes it. No thread may be at work on it. */
+  /** Closes and removes the copy. No thread may be at work on it. */
   discard(): void {
     closeSync(this.#fd)
     this.#work.discard(this.name)
   }
 }
 
-/** Copies everything at once. @returns as `Copy.finish`. @throws FsError as the parts; nothing is left then */
+/** Copies everything at once. @returns as `Copy.finish`. @throws FsError as the parts; the copy is removed then */
 export function makeCopy(source: CopySource, work: WorkDirectory, policy: UpperPolicy): Name {
   const copy = new Copy(source, work, policy)
   try {
@@ -164,11 +168,14 @@ export function makeCopy(source: CopySource, work: WorkDirectory, policy: UpperP
   return copy.finish(source)
 }
 
-/** Without these a copy would allow more, or do less, than the source (fs/overlayfs/copy_up.c:ovl_must_copy_xattr). */
+/**
+ * Without these attributes a copy would allow more, or do less, than its original
+ * (fs/overlayfs/copy_up.c:ovl_must_copy_xattr).
+ */
 const NEEDED: readonly Name[] = ['system.posix_acl_access', 'system.posix_acl_default', 'security.capability']
-/** The file system, or this type of file, has no such attributes. */
+/** The file system, or this type of file, cannot have such attributes. */
 const NO_PLACE: readonly ErrnoCode[] = ['EOPNOTSUPP', 'EPERM']
-/** Or the host decides otherwise on a label, and on what is for root alone. */
+/** Also: the host chooses labels itself, and some attributes are only for root. */
 const NOT_OURS: readonly ErrnoCode[] = [...NO_PLACE, 'EACCES', 'EINVAL']
 
 function copyAttribute(fd: number, name: Name, value: Uint8Array, policy: UpperPolicy): void {

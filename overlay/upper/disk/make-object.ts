@@ -4,23 +4,24 @@ import { mkdirAt, mknodAt, O_PATH, openAt, rmdirAt, symlinkAt, unlinkAt } from '
 import { pwrite } from '../../../src/sys/files/file-io.ts'
 import type { UpperPolicy } from '../../stored/policy.ts'
 
-/** What is to be made. */
+/** A file to be made. */
 export interface NewObject {
-  /** Type bits; permissions are given later (`writeOwner`). */
+  /** Type bits; `writeOwner` sets the permissions later. */
   readonly mode: number
   /** As the kernel encodes it in 32 bits; 0 unless a device. */
   readonly rdev: number
-  /** Of a symbolic link. */
+  /** Target of a symbolic link. */
   readonly target?: Uint8Array
 }
 
 const { O_CREAT, O_DIRECTORY, O_EXCL, O_RDONLY, O_RDWR } = constants
 
 /**
- * Makes an empty object with rights for nobody but its owner, who is the daemon. Where owners are written down, all but
- * directories are regular files, since others cannot have attributes of `user.`; a link's target is their content.
- * @returns a descriptor that the caller closes: of a regular file for reading and writing, of a directory for
- * reading, of others O_PATH
+ * Makes an empty object with rights only for its owner, which is the daemon. Where owners are written down, everything
+ * but directories is a regular file, since other types cannot have `user.` attributes; the target of a link is then its
+ * content.
+ * @returns a descriptor that the caller closes: of a regular file for reading and writing, of a directory for reading,
+ *   of others O_PATH
  * @throws FsError EEXIST, ENOSPC, EDQUOT, EROFS; EPERM for a device without the right to make one
  */
 export function makeObject(dir: number, name: Name, what: NewObject, policy: UpperPolicy): number {
@@ -45,7 +46,7 @@ function targetOf({ target }: NewObject, name: Name): Uint8Array {
 
 function writeTarget(fd: number, dir: number, name: Name, target: Uint8Array): void {
   try {
-    // Short only where the disk is full: the next write says so.
+    // pwrite is short only where the disk is full: the next call throws.
     for (let done = 0; done < target.length; ) done += pwrite(fd, done, target.subarray(done))
   } catch (error) {
     closeSync(fd)

@@ -16,7 +16,7 @@ import type { UpperPolicy, WhiteoutForm } from '../../stored/policy.ts'
 import { MARK_PREFIX, OPAQUE_MARK, type Opacity, opacityAmong } from '../../stored/whiteout.ts'
 import type { WorkDirectory } from './work-directory.ts'
 
-/** Mode of `.wh.` files, as fuse-overlayfs makes them. */
+/** Mode of `.wh.` files, the same as with fuse-overlayfs. */
 const MARK_MODE = 0o700
 /** `y`, the value that overlayfs writes. */
 const OPAQUE = Uint8Array.of(0x79)
@@ -24,23 +24,23 @@ const OPAQUE = Uint8Array.of(0x79)
 const HAS_WHITEOUTS = Uint8Array.of(0x78)
 const { O_CREAT, O_EXCL, O_WRONLY } = constants
 
-/** The form in which an upper deletes a name: `.wh.NAME` has no room for a long one. */
+/** The form in which an upper deletes a name. A long name has no room for the prefix `.wh.`. */
 export function whiteoutForm(name: Name, { whiteouts, xattrs }: UpperPolicy): WhiteoutForm {
   const hasRoom = whiteouts !== 'wh' || MARK_PREFIX.length + name.length <= NAME_MAX
   return hasRoom || !xattrs ? whiteouts : 'attribute'
 }
 
 /**
- * Deletes a name: what it has in the upper is gone, and a whiteout hides what lies below. In one step as others see
- * it, also after a crash. A directory goes with all in it, which must be whiteouts only.
- * @returns the form it has
+ * Deletes a name: removes what the upper has, and hides what the layers have with a whiteout. Other processes see one
+ * step, also after a crash. A directory is removed with its content, which must be only whiteouts.
+ * @returns the form of the whiteout
  * @throws FsError ENOSPC, EDQUOT, EROFS; ENAMETOOLONG where the upper has no form with room for the name
  */
 export function whiteout(dir: number, name: Name, work: WorkDirectory, policy: UpperPolicy): WhiteoutForm {
   const form = whiteoutForm(name, policy)
   if (form === 'wh') markDeleted(dir, name, work)
   else if (form === 'attribute') {
-    // The directory first: without it the file would be a file.
+    // The directory first: without its attribute the file would be shown as a file.
     if (upperOpacity(dir, false) === 'none') setAttribute(dir, 'opaque', HAS_WHITEOUTS, policy)
     replace(dir, name, work, (temporary) => makeWhiteoutFile(work.fd, temporary, policy))
   } else if (!ignoring(['EEXIST'], () => mknodAt(dir, name, S_IFCHR, 0))) {
@@ -66,14 +66,14 @@ function replace(dir: number, name: Name, work: WorkDirectory, make: (temporary:
     if (isDirectoryAt(dir, name)) exchange(dir, name, work, temporary)
     else renameAt(work.fd, temporary, dir, name, 0)
   } finally {
-    // Nothing, the whiteout after an error, or the directory it changed places with.
+    // Nothing, the whiteout after an error, or the directory that it was exchanged with.
     work.discard(temporary)
   }
 }
 
 function exchange(dir: number, name: Name, work: WorkDirectory, temporary: Name): void {
   if (ignoring(['EINVAL'], () => renameAt(work.fd, temporary, dir, name, RENAME_EXCHANGE))) return
-  // A file system that cannot exchange: what is below shows up for a moment.
+  // The file system cannot exchange: for a moment the name shows what the layers have.
   moveAway(dir, name, work)
   renameAt(work.fd, temporary, dir, name, 0)
 }
@@ -84,7 +84,7 @@ function moveAway(dir: number, name: Name, work: WorkDirectory): void {
   work.discard(temporary)
 }
 
-/** The mark first: it acts on what is below only, so nothing shows up in between. */
+/** The mark comes first. It only hides what the layers have, so they never show in between. */
 function markDeleted(dir: number, name: Name, work: WorkDirectory): void {
   makeMark(dir, MARK_PREFIX + name)
   const present = statAt(dir, name)
@@ -98,14 +98,14 @@ function isDirectoryAt(dir: number, name: Name): boolean {
   return stat !== undefined && isDirectory(stat.mode)
 }
 
-/** Makes a file `.wh.NAME`: it acts on what is below only. */
+/** Makes a file `.wh.NAME`. It only hides what the layers have. */
 export function makeMark(dir: number, mark: Name): void {
   ignoring(['EEXIST'], () => closeSync(openAt(dir, mark, O_CREAT | O_EXCL | O_WRONLY, MARK_MODE)))
 }
 
 /**
- * Takes both forms of a whiteout away, for something new that has the name or will have it. The caller sees to it
- * that nothing from below shows up: the new thing is there, and opaque where it is a directory.
+ * Removes both forms of a whiteout, for a new object that has the name or will have it. The caller makes sure that
+ * nothing of the layers shows: the new object is in place, and opaque where it is a directory.
  */
 export function removeWhiteout(dir: number, name: Name): void {
   const present = statAt(dir, name)
@@ -119,9 +119,9 @@ export function isDeviceWhiteout(stat: Stat): boolean {
 }
 
 /**
- * Whether the entry of a directory is a whiteout that bears the name it deletes: device 0:0, or an empty file with
- * an attribute where the directory says that there may be some (fs/overlayfs/util.c:ovl_path_is_whiteout).
- * @param opacity of the directory; asked only where it matters
+ * True where the entry of a directory is a whiteout with the name that it deletes: device 0:0, or an empty file with an
+ * attribute where the directory says that it may have some (fs/overlayfs/util.c:ovl_path_is_whiteout).
+ * @param opacity of the directory; called only where it matters
  */
 export function isUpperWhiteout(dir: number, name: Name, stat: Stat, opacity: () => Opacity): boolean {
   if (isDeviceWhiteout(stat)) return true
@@ -136,15 +136,19 @@ function isWhiteoutFile(dir: number, name: Name): boolean {
   })
 }
 
-/** Whether there is a file `.wh.NAME`, of whatever type (fuse-overlayfs: get_whiteout_name). */
+/** True where a file `.wh.NAME` of any type exists (fuse-overlayfs: get_whiteout_name). */
 export function isMarkedDeleted(dir: number, name: Name): boolean {
   const mark = MARK_PREFIX + name
-  // `.wh..wh.*` is bookkeeping of AUFS and deletes nothing.
+  // Names with `.wh..wh.` belong to AUFS and delete nothing.
   if (mark.length > NAME_MAX || name.startsWith(MARK_PREFIX)) return false
   return statAt(dir, mark) !== undefined
 }
 
-/** Hides all that lies below a directory. @param fd of the directory, may be O_PATH. @throws FsError ENOSPC, EDQUOT */
+/**
+ * Hides everything that the layers have in a directory.
+ * @param fd of the directory, may be O_PATH.
+ * @throws FsError ENOSPC, EDQUOT
+ */
 export function setOpaque(fd: number, policy: UpperPolicy): void {
   if (policy.xattrs) setAttribute(fd, 'opaque', OPAQUE, policy)
   else makeMark(fd, OPAQUE_MARK)
@@ -155,7 +159,7 @@ function setAttribute(fd: number, name: 'opaque' | 'whiteout', value: Uint8Array
 }
 
 /**
- * What the attributes and marks of an upper directory say, in all forms.
+ * The opacity that the attributes and marks of an upper directory give, in all forms.
  * @param fd may be O_PATH
  * @param marks names that begin with `.wh.` are marks
  */
@@ -166,7 +170,7 @@ export function upperOpacity(fd: number, marks: boolean): Opacity {
   return mark !== undefined && !isDeviceWhiteout(mark) ? 'y' : opacity
 }
 
-/** Whether nothing of what lies below a directory shows. */
+/** True where nothing that the layers have in a directory shows. */
 export function isOpaque(fd: number): boolean {
   return upperOpacity(fd, true) === 'y'
 }

@@ -3,14 +3,14 @@ import { listNames } from '../../../src/sys/files/directory-entries.ts'
 import { getxattrFd, removexattrFd, setxattrFd } from '../../../src/sys/files/xattr.ts'
 import { NAMES_FORM, type UpperPolicy } from '../../stored/policy.ts'
 
-/** Deletions are devices: names that begin with `.wh.` are no marks. */
+/** Whiteouts are devices: names that begin with `.wh.` are no marks. */
 const PLAIN = 'plain'
 
 /**
- * Whether names that begin with `.wh.` are marks in this upper. They are where deletions need them, and in an upper
- * that somebody else made, who may have needed them. In one that was empty when it was mounted first, with devices for
- * deletions, there are none, and nobody needs to look for them; its root says so from then on, because the next mount
- * could not tell. A program's own names of this kind never stand there as they are (`file-names.ts`).
+ * True where names that begin with `.wh.` are marks in this upper: where the policy needs them for whiteouts, and in an
+ * upper that another program may have filled. False in an upper that was empty at its first mount and has devices as
+ * whiteouts. Its root notes that, because the next mount could not see it. Names of this kind that programs use are
+ * stored in another form (`file-names.ts`).
  * @throws FsError ENOSPC, EROFS
  */
 export function hasMarks(rootFd: number, policy: UpperPolicy): boolean {
@@ -19,7 +19,7 @@ export function hasMarks(rootFd: number, policy: UpperPolicy): boolean {
   const value = getxattrFd(rootFd, attribute)
   const plain = value !== undefined && Buffer.from(value).toString('latin1') === PLAIN
   if (policy.whiteouts === 'wh') {
-    // From now on there will be marks.
+    // The upper gets marks from now on.
     if (plain) removexattrFd(rootFd, attribute)
     return true
   }

@@ -20,8 +20,9 @@ import { nameInUpper } from '../../stored/upper-xattrs.ts'
 const CAPABILITY: Name = 'security.capability'
 
 /**
- * Changes owner and mode of a file in the upper; where they are written down, with all that the kernel does for a real
- * file besides. @param fd may be O_PATH
+ * Changes owner and mode of a file in the upper. Where they are written down, it also does what the kernel does for a
+ * real file.
+ * @param fd may be O_PATH
  */
 export class Ownership {
   readonly #policy: UpperPolicy
@@ -30,7 +31,7 @@ export class Ownership {
     this.#policy = policy
   }
 
-  /** Takes setuid, setgid of an executable group and file capabilities away, as chown(2) does for everyone. */
+  /** Takes setuid, setgid of an executable group, and file capabilities away, as chown(2) does for every caller. */
   chown(fd: number, uid: number | undefined, gid: number | undefined): void {
     if (this.#policy.owners === 'real') {
       chownFd(fd, uid, gid)
@@ -56,15 +57,15 @@ export class Ownership {
   }
 
   /**
-   * What a write by somebody without special rights takes away, and a change of owner. Directories keep their bits,
-   * which mean something else there (fs/open.c:chown_common).
+   * Takes away what a write of a caller without special rights takes away, and a change of owner. Directories keep
+   * their bits, which have another meaning there (fs/open.c:chown_common).
    */
   killPrivileges(fd: number): void {
     const { mode } = this.#meant(fd)
     if (isDirectory(mode)) return
     const killed = withoutPrivileges(mode)
     if (killed !== mode) this.chmod(fd, killed & PERMISSIONS)
-    // From a real file the kernel of the host takes them at every write.
+    // For a real file the kernel of the host removes them at every write.
     if (this.#policy.owners === 'override') this.#removeCapabilities(fd)
   }
 

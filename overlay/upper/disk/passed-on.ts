@@ -6,11 +6,11 @@ import { getxattrFd, removexattrFd, setxattrFd } from '../../../src/sys/files/xa
 import { ACCESS_ACL, DEFAULT_ACL } from '../../stored/acl.ts'
 
 /**
- * What a directory passes on to all that is made in it. Copies are made in the work directory and then renamed, so they
- * would have what it passes on instead of what the place has that they come to.
+ * What a directory passes on to all files that are made in it. Copies are made in the work directory and then renamed,
+ * so they would get what the work directory passes on, not what their place does.
  */
 
-/** Of inode flags, those that new files take over from their directory (include/uapi/linux/fs.h: FS_*_FL). */
+/** Inode flags that new files take over from their directory (include/uapi/linux/fs.h: FS_*_FL). */
 const PASSED_ON =
   0x4 | // COMPR
   0x8 | // SYNC
@@ -23,10 +23,10 @@ const PASSED_ON =
   0x200_0000 | // DAX
   0x2000_0000 // PROJINHERIT
 
-/** Other modules take the label of a new file from the process. */
+/** The label that files take over from their directory. Other security modules take it from the process. */
 const LABEL: Name = 'security.selinux'
 
-/** The file system has no such thing, or it is not for us. */
+/** The file system lacks the feature, or the daemon may not use it. */
 const IMPOSSIBLE: readonly ErrnoCode[] = [
   'EOPNOTSUPP',
   'ENOTTY',
@@ -38,10 +38,10 @@ const IMPOSSIBLE: readonly ErrnoCode[] = [
 ]
 
 /**
- * Takes the access lists of a directory away, its own and the default one, as overlayfs does with its work directory
- * (fs/overlayfs/super.c:ovl_workdir_create): whoever they name could read what is made there.
+ * Removes the access ACL and the default ACL of a directory, as overlayfs does with its work directory
+ * (fs/overlayfs/super.c:ovl_workdir_create). The users whom they name could read what is made there.
  * @param fd may be O_PATH
- * @throws FsError EPERM where there is one that cannot be removed
+ * @throws FsError EPERM where an ACL cannot be removed
  */
 export function removeAccessLists(fd: number): void {
   for (const name of [DEFAULT_ACL, ACCESS_ACL]) {
@@ -50,9 +50,10 @@ export function removeAccessLists(fd: number): void {
 }
 
 /**
- * Lets a directory pass on what another one does: project, inode flags, label. Where they differ in project, what is made
- * in one could not be renamed to the other (EXDEV).
- * @param fd may be O_PATH. @param like may be O_PATH
+ * Makes a directory pass on what another one does: project, inode flags, label. A file of another project could not be
+ * renamed there (EXDEV).
+ * @param fd may be O_PATH.
+ * @param like may be O_PATH
  */
 export function passOnLike(fd: number, like: number): void {
   const label = getxattrFd(like, LABEL)

@@ -9,21 +9,21 @@ import { passOnLike, removeAccessLists } from './passed-on.ts'
 
 const { O_DIRECTORY } = constants
 
-/** Where things are made before they are renamed into place; overlayfs uses the same name, and empties it, too. */
+/** Folder of objects that are not renamed into place yet. overlayfs uses the same name, and empties it as well. */
 const TEMPORARY = 'work'
-/** Below `work`: what it contains forbids a mount (fs/overlayfs/readdir.c:ovl_workdir_cleanup_recurse). */
+/** Below `work`: its content forbids a mount (fs/overlayfs/readdir.c:ovl_workdir_cleanup_recurse). */
 const INCOMPATIBLE = 'incompat'
 const VOLATILE = 'volatile'
 
-/** For the owner alone: what lies here has not its final rights yet. */
+/** For the owner only: objects in here do not have their final rights yet. */
 const PRIVATE = 0o700
 
 /** No descriptor: each call with it is EBADF. */
 const NONE = -1
 
 /**
- * The work directory of an upper, on the same file system. What is half made lies here, so that it gets to its name
- * in one step or not at all. Its user holds a lock on it: nobody else makes or removes anything here.
+ * The work directory of an upper, on the same file system. Unfinished objects lie here, so that they get their name in
+ * one step or not at all. The caller holds a lock on it: no other process makes or removes anything here.
  */
 export class WorkDirectory {
   /** O_PATH descriptor of the directory of temporary names. */
@@ -33,38 +33,38 @@ export class WorkDirectory {
 
   /**
    * Makes the directory where it is missing.
-   * @param workFd descriptor of the work directory; stays the caller's. Undefined for a tree that nobody changes.
+   * @param workFd descriptor of the work directory; stays the caller's. Undefined for a tree that is only read.
    * @param label its path, for messages
-   * @throws FsError EROFS, EACCES, ENOSPC; ENOTDIR where something else has its name
+   * @throws FsError EROFS, EACCES, ENOSPC; ENOTDIR where another object has its name
    */
   constructor(workFd: number | undefined, label: string) {
     this.#label = label
     this.fd = workFd === undefined ? NONE : openPrivate(workFd, TEMPORARY, label)
   }
 
-  /** Closes the descriptor; what is in the directory stays. */
+  /** Closes the descriptor; the content of the directory stays. */
   close(): void {
     if (this.fd !== NONE) closeSync(this.fd)
   }
 
-  /** What is made here takes over what it would take over in that directory. @param upperFd may be O_PATH */
+  /** Makes objects here inherit what they would inherit in the upper directory. @param upperFd may be O_PATH */
   passOnLike(upperFd: number): void {
     passOnLike(this.fd, upperFd)
   }
 
-  /** A name that nothing in `fd` has. */
+  /** A name that no entry of `fd` has. */
   temporaryName(): Name {
     return `#${(this.#temporaries++).toString(16)}`
   }
 
   /**
-   * Removes all that a crash left behind.
-   * @throws FsError EINVAL where the upper was mounted with `volatile` and may miss data, as overlayfs does
+   * Removes everything that a crash left behind.
+   * @throws FsError EINVAL where the last mount was volatile, so that data may be missing, as overlayfs does
    */
   clean(): void {
     this.#assertCompatible()
     for (const name of listNames(this.fd)) {
-      // Left-overs may have the names that are given out next, and emptying them needs names.
+      // Left-overs may have the next names that would be given out, and `discard` needs free names.
       if (name.startsWith('#')) this.#temporaries = Math.max(this.#temporaries, numberOf(name) + 1)
     }
     for (const name of listNames(this.fd)) this.discard(name)
@@ -72,8 +72,9 @@ export class WorkDirectory {
   }
 
   /**
-   * Removes a name and all below it, however deep, without following anything: its directories are moved up one by
-   * one, so that there is one level at a time. @throws FsError
+   * Removes a name and everything below it, at any depth, without following links. It moves subdirectories up one by
+   * one, so that there is only one level at a time.
+   * @throws FsError
    */
   discard(name: Name): void {
     const pending = [name]
@@ -85,7 +86,7 @@ export class WorkDirectory {
     }
   }
 
-  /** Leaves the sign that data may be missing after a crash: until somebody removes it, `clean` refuses. */
+  /** Notes that data may be missing after a crash: `clean` refuses until a user removes the note. */
   markVolatile(): void {
     makeDirectory(this.fd, INCOMPATIBLE)
     const fd = openAt(this.fd, INCOMPATIBLE, O_PATH | O_DIRECTORY)
@@ -96,7 +97,7 @@ export class WorkDirectory {
     }
   }
 
-  /** Removes an empty directory of ours, and the names of its subdirectories to `pending`. */
+  /** Empties and removes a directory. Subdirectories are first moved out of it; their new names go to `pending`. */
   #empty(name: Name, pending: Name[]): void {
     const fd = openReadable(this.fd, name)
     try {
@@ -106,7 +107,7 @@ export class WorkDirectory {
           continue
         }
         const moved = this.temporaryName()
-        // A directory that moves to another parent is written to: its `..` changes.
+        // Moving a directory to another parent changes its `..`, which takes the right to write to it.
         closeSync(openReadable(fd, entry.name))
         renameAt(fd, entry.name, this.fd, moved, 0)
         pending.push(moved)
@@ -147,7 +148,7 @@ function openPrivate(workFd: number, name: Name, label: string): number {
     try {
       assertOurs(fd, name)
       removeAccessLists(fd)
-      // overlayfs leaves it with mode 0. A setgid bit would give its group on.
+      // overlayfs leaves it with mode 0. A setgid bit would pass its group on.
       chmodFd(fd, PRIVATE)
     } catch (error) {
       closeSync(fd)
@@ -160,14 +161,14 @@ function openPrivate(workFd: number, name: Name, label: string): number {
   }
 }
 
-/** What is in there is removed, or believed. @throws FsError EPERM where a stranger has made it */
+/** The daemon removes or trusts what it finds in there. @throws FsError EPERM where another user has made it */
 function assertOurs(fd: number, name: Name): void {
   const { uid } = statFd(fd)
   if (isTrustedOwner(uid)) return
   throw new FsError('EPERM', `${JSON.stringify(name)} in it belongs to user ${uid}: remove it`)
 }
 
-/** An O_PATH descriptor of a directory that its owner may list and change, whatever its mode was. */
+/** An O_PATH descriptor of a directory, after giving its owner all rights on it. */
 function openReadable(dir: number, name: Name): number {
   const fd = openAt(dir, name, O_PATH | O_DIRECTORY)
   try {

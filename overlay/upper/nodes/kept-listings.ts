@@ -11,24 +11,29 @@ export interface LowerName {
   /** Index of the layer that shows it. */
   readonly layer: number
   readonly entry: LayerEntry
-  /** As shown. */
+  /** Inode number as shown. */
   readonly ino: number
   /** See `Found.original`. */
   readonly original?: Numbered | undefined
 }
 
-/** The names of a directory, but for those that changed since (`DirectoryNode.changed`). */
+/** The names of a directory, except those that changed since (`DirectoryNode.changed`). */
 export interface Listing {
   /** In the order of the layers, which never changes. */
   readonly lower: readonly LowerName[]
-  /** Their names. */
+  /** The names in `lower`. */
   readonly below: ReadonlySet<Name>
-  /** Of those, the ones that the upper covers: with what, or undefined where it deletes them. */
+  /**
+   * Those of `below` that the upper covers: the object that covers the name, or undefined where the upper deletes it.
+   */
   readonly covers: Map<Name, Shown | undefined>
   readonly upper: UpperNames
 }
 
-/** Listings that are kept up to date, bounded, the longest unused dropped first. */
+/**
+ * Listings that are kept up to date. The number of names is bounded; the listing that was not used for longest is
+ * dropped first.
+ */
 export class KeptListings {
   readonly #kept = new Map<DirectoryNode, { readonly listing: Listing; readonly cost: number }>()
   #cost = 0
@@ -41,7 +46,7 @@ export class KeptListings {
     return kept.listing
   }
 
-  /** Keeps a listing that is complete now. */
+  /** Keeps a listing that is complete at this moment. */
   set(node: DirectoryNode, listing: Listing): void {
     this.drop(node)
     const cost = listing.lower.length + listing.upper.length + 1

@@ -10,10 +10,10 @@ import {
 import type { Layer, Ref } from '../../stored/layer-flags.ts'
 import type { DataSource } from '../disk/copy-data.ts'
 
-/** Decoded blocks kept, bytes. */
+/** Bytes of decoded blocks to keep. */
 const BLOCKS = 4 << 20
 
-/** Reads file data of the layers on the calling thread, for copying it. */
+/** Reads file data of the layers on the calling thread, for copies. */
 export class LayerReader {
   readonly #reader: ExtentReader
 
@@ -33,7 +33,7 @@ export class LayerReader {
     )
   }
 
-  /** Whether no block of this part of a file would have to come from a disk. */
+  /** True where all blocks of this part of a file can be read without waiting for a disk. */
   isAtHand(layer: Layer, ref: Ref, offset: number, length: number): boolean {
     let found = true
     layer.extents(ref, offset, length, {
@@ -59,7 +59,7 @@ export class LayerReader {
   }
 }
 
-/** The descriptor of a file that lies on this machine as it is. */
+/** The descriptor of a file that lies on the host as it is; undefined for a file in an image. */
 function hostFile(layer: Layer, ref: Ref): number | undefined {
   let found: number | undefined
   const sink: ExtentSink = {

@@ -20,26 +20,29 @@ import { toldStat } from './present.ts'
 import type { Resolver } from './resolve.ts'
 import type { Upper } from './upper.ts'
 
-/** Names that the layers have are numbered in their order, which never changes; there are fewer than 2^30. */
+/**
+ * Cookie of the first name of the layers. They are numbered in their order, which never changes; there are fewer than
+ * 2^30.
+ */
 const FIRST_LOWER = COOKIE_PARENT + 1
 
-/** A name in the upper, and its inode number there as the directory says it; 0 where it does not. */
+/** A name in the upper, and its inode number as the directory gives it; 0 where it gives none. */
 interface HostName {
   readonly name: Name
   readonly ino: number
 }
 
 /**
- * Lists directories. A cookie says where to go on without any state here: the place of a name among those of the
- * layers, or the hash of a name that the upper alone has. So a name that stays is given once, whatever else comes and
- * goes meanwhile. All are below 2^31.
+ * Lists directories. A cookie gives the place to continue without any state: the index of a name of the layers, or the
+ * hash of a name that only the upper has. So a name that stays is listed once, whatever changes are made meanwhile. All
+ * cookies are below 2^31.
  */
 export class Lister {
   readonly #upper: Upper
   readonly #resolver: Resolver
   readonly #kept = new KeptListings()
   readonly #hash = randomHash()
-  /** Cookies that are not the hash of their name, for as long as the kernel knows the directory. */
+  /** Cookies that are not the hash of their name. Kept as long as the kernel knows the directory. */
   readonly #displaced = new Map<DirectoryNode, Map<Name, number>>()
 
   constructor(upper: Upper, resolver: Resolver) {
@@ -66,7 +69,8 @@ export class Lister {
       }
     }
     for (const { name, cookie: own, ino, type, upperIno } of listing.upper.after(cookie)) {
-      // To be told its attributes, or changed since the listing began: it is looked at anew.
+      // Look the name up again where it changed since the listing began, or where the kernel still needs its
+      // attributes.
       const isKnown =
         node.changed?.has(name) === false && (!sink.plus || this.#isToldAs(node, name, upperIno))
       const taken = isKnown ? sink.add(name, ino, type, own, undefined) : this.#give(node, name, own, sink)
@@ -74,7 +78,7 @@ export class Lister {
     }
   }
 
-  /** Whether a directory shows no name, so that it may be removed. @throws FsError EIO */
+  /** True where a directory shows no name, so that it may be removed. @throws FsError EIO */
   isEmpty(node: DirectoryNode): boolean {
     const { files, marks } = this.#upper
     const inUpper = new Set<Name>()
@@ -98,7 +102,7 @@ export class Lister {
     return empty
   }
 
-  /** A name that the layers have: what it shows, while it is not changed, is known. */
+  /** Gives a name that the layers have. What it shows is known while the name is unchanged. */
   #giveLower(
     node: DirectoryNode,
     listing: Listing,
@@ -118,7 +122,7 @@ export class Lister {
     const known = sink.plus ? this.#upper.table.below({ layer, ref: entry.ref }, node, name) : undefined
     const isKnown = known !== undefined && isTold(known)
     if (!sink.plus || isKnown) return sink.add(name, ino, entry.type, cookie, undefined)
-    // Damage of one child must not hide its neighbours: it is listed, and looking it up tells why.
+    // A damaged child must not hide its neighbours: it is listed, and its lookup gives the error.
     const found = unlessFailed(() => this.#found(node, one))
     const child = found && unlessFailed(() => this.#resolver.lowerNode(node, name, found))
     return this.#offer(child, name, cookie, sink, { ino, type: entry.type })
@@ -137,11 +141,11 @@ export class Lister {
       if (!(error instanceof FsError)) throw error
       return sink.add(name, node.ino, 0, cookie, undefined)
     }
-    // Deleted, perhaps since it was listed.
+    // No node: the name was deleted, perhaps after the listing began.
     return child === undefined || this.#offer(child, name, cookie, sink, child)
   }
 
-  /** Gives a name to the sink, and counts the lookup where it is taken with its attributes. */
+  /** Gives a name to the sink. Counts a lookup where the sink takes the name with its attributes. */
   #offer(
     child: Node | undefined,
     name: Name,
@@ -151,7 +155,7 @@ export class Lister {
   ): boolean {
     const { table } = this.#upper
     if (child === undefined) return sink.add(name, ino, type, cookie, undefined)
-    // What the kernel knows it need not be told.
+    // The kernel needs no attributes that it has already.
     const isWanted = sink.plus && !isTold(child)
     const entry = isWanted ? unlessFailed(() => this.#entry(child)) : undefined
     const taken = sink.add(name, ino, type, cookie, entry)
@@ -160,7 +164,7 @@ export class Lister {
     return taken
   }
 
-  /** @param ino in the upper */
+  /** True where the kernel has the attributes of this name's node. @param ino inode number in the upper */
   #isToldAs(node: DirectoryNode, name: Name, ino: HostInode): boolean {
     const { table } = this.#upper
     const known = table.byUpper(ino)
@@ -207,7 +211,7 @@ export class Lister {
     return listing
   }
 
-  /** Names of which the upper says something, and under which inode number if it has one. */
+  /** Names that the upper has or deletes, with the inode number in the upper, or 0. */
   #upperNames(node: DirectoryNode): Iterable<HostName> {
     const { files, marks } = this.#upper
     if (!node.inUpper) return []
@@ -223,7 +227,7 @@ export class Lister {
   }
 
   /**
-   * Notes what covers the names of the layers.
+   * Updates `covers` for names of the layers.
    * @returns what the other names show
    */
   #changes(
@@ -241,10 +245,10 @@ export class Lister {
     return changes
   }
 
-  /** What the upper shows under a name: nothing where it deletes it, `below` where it has nothing to say. */
+  /** What the upper shows under a name: undefined where it deletes the name, `below` where the layers decide. */
   #shown(node: DirectoryNode, { name, ino }: HostName): Shown | undefined | 'below' {
     const { table } = this.#upper
-    // What the kernel knows need not be looked at again.
+    // Nodes that the kernel knows are up to date.
     const known = table.byUpper(ino)
     if (known !== undefined && table.hasPlace(known, node, name)) return shownAs(known)
     try {
@@ -278,7 +282,7 @@ function shownAs({ ino, type, upperIno }: Node): Shown {
   return { ino, type, upperIno }
 }
 
-/** Whether the kernel has its attributes, so that a listing need not bring them. */
+/** True where the kernel has the attributes of a node, so that a listing need not give them. */
 function isTold(node: Node): boolean {
   return node.told && node.nlookup > 0
 }

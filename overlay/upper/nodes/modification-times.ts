@@ -5,18 +5,18 @@ import type { Node } from './nodes.ts'
 
 export type Time = Exclude<NewTime, 'now'>
 
-/** Gives a descriptor of the node's file that is open for writing. @throws FsError */
+/** Gives a descriptor of the node's file, open for writing. @throws FsError */
 export type OpenData = (node: Node) => number
 
 /**
- * Who sets the mtime of a regular file when its data change: the host, or a client that keeps it
+ * Decides who sets the mtime of a regular file when its data change: the host, or a client that keeps times
  * (`WritableFileSystem.clientKeepsTimes`).
  *
- * With its write-back cache the kernel notes the time of write(2), fallocate(2) and their like, of writes with O_DIRECT
- * too (fs/inode.c:file_update_time), and tells it by SETATTR (fs/fuse/dir.c:fuse_flush_times), often before the data
- * arrive; and not at all when two calls meet within one tick of its clock. A time of the host's would stay until the
- * kernel forgets the file, meets it again, and shows another mtime than before. So the mtime from before the first change
- * is kept, and put back before anybody is told, unless the kernel tells one first.
+ * With its write-back cache the kernel sets mtime at write(2), fallocate(2) and similar calls, also with O_DIRECT
+ * (fs/inode.c:file_update_time). It sends it by SETATTR (fs/fuse/dir.c:fuse_flush_times), often before the data. It
+ * sends nothing where two calls lie within one tick of its clock. A time set by the host would then stay hidden until
+ * the kernel forgets the file, and the next lookup would show another mtime than before. So this class remembers the
+ * mtime before the first change. It restores it before any answer carries the mtime, unless a SETATTR has set one.
  */
 export class ModificationTimes {
   readonly #openData: OpenData
@@ -27,34 +27,34 @@ export class ModificationTimes {
     this.#openData = openData
   }
 
-  /** From now on changes of data leave mtime as it is. */
+  /** From now on changes of data do not change mtime. */
   leave(): void {
     this.#left = true
   }
 
-  /** Before data or length of a file change. */
+  /** To be called before data or length of a file change. */
   keep(node: Node, fd: number): void {
     if (!this.#left || this.#kept.has(node)) return
     const { mtime, mtimeNsec } = statFd(fd)
     this.#kept.set(node, { seconds: mtime, nanoseconds: mtimeNsec })
   }
 
-  /** The mtime that will be put back, if one is kept. */
+  /** The mtime to restore, if there is one. */
   kept(node: Node): Time | undefined {
     return this.#kept.get(node)
   }
 
-  /** The mtime was set: what was kept is out of date. */
+  /** The client has set mtime, so the remembered one is out of date. */
   told(node: Node): void {
     this.#kept.delete(node)
   }
 
-  /** Puts the mtime back, before somebody is told, or the node is forgotten. */
+  /** Restores the mtime. To be called before an answer carries it, and before the node is forgotten. */
   restore(node: Node): void {
     const time = this.#kept.get(node)
     if (time === undefined) return
     this.#kept.delete(node)
-    // Where the host refuses this, it refuses what the kernel tells as well, and that is answered.
+    // A host that refuses this refuses the SETATTR of the kernel as well, and the kernel gets that error.
     unlessFailed(() => setModificationTimeFd(this.#openData(node), time))
   }
 

@@ -2,21 +2,21 @@ import type { Name } from '../../../src/base/index.ts'
 import type { HostInode } from '../../../src/sys/files/statx.ts'
 
 /**
- * Cookies of names that only the upper has begin here and end below 2^31: 32-bit programs get EOVERFLOW for more
- * (glibc: getdents.c), and ext4 has no more bits for them either.
+ * First cookie of names that only the upper has. The last one is below 2^31: 32-bit programs get EOVERFLOW for larger
+ * ones (glibc: getdents.c), and ext4 has no more bits for its cookies.
  */
 export const FIRST_UPPER = 2 ** 30
-/** How many there are: a prime, so that steps of any length lead to all of them. */
+/** Number of such cookies: a prime, so that steps of any length reach all of them. */
 const COOKIES = 2 ** 30 - 35
 
-/** A number from 0 to `COOKIES - 1`: the place to try for a name at the `attempt`-th time, counted from 0. */
+/** A number from 0 to `COOKIES - 1`: the cookie to try for a name at attempt 0, 1, …. */
 export type NameHash = (name: Name, attempt: number) => number
 
-/** What a name shows without being looked at: number and DT_*. */
+/** What a listing shows of a name: inode number and DT_*. */
 export interface Shown {
   readonly ino: number
   readonly type: number
-  /** Its inode number in the upper, 0 where that is not known. */
+  /** Inode number in the upper, 0 where it is not known. */
   readonly upperIno: HostInode
 }
 
@@ -27,13 +27,13 @@ export interface UpperName extends Shown {
 
 /**
  * The names of one directory that only the upper has, in the order of their cookies. A cookie is the hash of the name,
- * so it is the same when the names were dropped and read again. Names of one hash get different ones: whoever comes
- * later gets another place and keeps it as long as the name is there, whatever becomes of the name that was first. (Who
- * came later is not known of names that were made while no listing of their directory was kept.)
+ * so it stays the same when the names are dropped and read again. Of two names with one hash, the later one gets
+ * another cookie and keeps it as long as it exists, also after the first one is removed. (The order is not known for
+ * names that were made while no listing of their directory was kept.)
  */
 export class UpperNames {
   readonly #hash: NameHash
-  /** Cookies of names that did not get the place of their hash; outlives this object. */
+  /** Cookies of names that differ from the first hash of their name. The map outlives this object. */
   readonly #displaced: Map<Name, number>
   #sorted: UpperName[] = []
 
@@ -54,7 +54,7 @@ export class UpperNames {
     }
   }
 
-  /** All names at once. */
+  /** Replaces all names. */
   fill(names: ReadonlyMap<Name, Shown | undefined>): void {
     this.#sorted = []
     for (const name of this.#displaced.keys()) {
@@ -63,7 +63,7 @@ export class UpperNames {
     this.change(names)
   }
 
-  /** @param changes what each of these names shows from now on; undefined for those that are gone */
+  /** @param changes what each of these names shows from now on; undefined for removed names */
   change(changes: ReadonlyMap<Name, Shown | undefined>): void {
     if (changes.size === 0) return
     const cookies = new Map<Name, number>()
@@ -96,7 +96,7 @@ export class UpperNames {
     this.#sorted = merge(kept, added.sort(byCookie))
   }
 
-  /** A free place for a new name. */
+  /** A free cookie for a new name. */
   #place(name: Name, taken: Set<number>): number {
     for (let attempt = 0; ; attempt++) {
       const cookie = FIRST_UPPER + this.#hash(name, attempt)
@@ -123,7 +123,7 @@ function byCookie(a: UpperName, b: UpperName): number {
   return a.cookie - b.cookie
 }
 
-/** Both sorted already. */
+/** Merges two sorted lists. */
 function merge(a: readonly UpperName[], b: readonly UpperName[]): UpperName[] {
   if (a.length === 0) return [...b]
   const all: UpperName[] = []
@@ -137,8 +137,8 @@ function merge(a: readonly UpperName[], b: readonly UpperName[]): UpperName[] {
 }
 
 /**
- * Two multiplicative hashes: the first is the place, the second the way to the next one. Their start differs from mount
- * to mount, so that nobody can make names that collide.
+ * Two multiplicative hashes: the first gives the cookie, the second the step to the next one. Each mount has other
+ * start values, so that a user cannot choose names that collide.
  */
 export function randomHash(): NameHash {
   const [first, second] = [randomWord(), randomWord()]

@@ -11,32 +11,35 @@ export interface Place {
 }
 
 /**
- * An inode that the kernel knows, or that such a one needs as its parent. Kept small: there may be a million. Its
- * fields are changed by the operations of this folder; the names by `NodeTable` alone, which counts references.
+ * An inode that the kernel knows, or a parent of one. Kept small: there may be a million. The operations of this folder
+ * change its fields. Only `NodeTable`, which counts references, changes its names.
  */
 export class Node {
   readonly id: NodeId
   /** DT_* as shown. */
   readonly type: number
-  /** st_ino as shown: the same before and after copy-up, but for one of several names of a file below. */
+  /** st_ino as shown. Copy-up does not change it, except for a file of the layers with several names. */
   ino: number
-  /** References the kernel holds. */
+  /** Lookup count: references that the kernel holds. */
   nlookup = 0
-  /** Nodes that have this one as their parent. */
+  /** Number of names of nodes that have this one as their parent. */
   children = 0
-  /** Inode number in the upper; 0 while it is not there. */
+  /** Inode number in the upper; 0 while the upper lacks it. */
   upperIno: HostInode = 0
-  /** What lies below. It gives data and attributes while there is nothing in the upper. */
+  /** The inode in the layers. It gives data and attributes while the upper has nothing. */
   readonly part: Part | undefined
-  /** One of its names: where the upper has it, if it has it by a name. Undefined once no name is known any more. */
+  /** One of its names, in the upper if the upper has it by a name. Undefined where no name is known any more. */
   place: Place | undefined = undefined
-  /** Further names of the same kind, by `keyOf`: one file may have tens of thousands. */
+  /** Further names, by `keyOf`: one file may have tens of thousands. */
   more: Map<string, Place> | undefined = undefined
-  /** Held while the upper has the inode under no name that is known: opened with O_PATH, or see `UpperFiles.holdData`. */
+  /**
+   * O_PATH descriptor of an upper inode that has no known name (or one for data, see `UpperFiles.holdData`); −1
+   * otherwise.
+   */
   descriptor = -1
-  /** The kernel was told its attributes, and changed nothing since that it would ask for anew. */
+  /** The kernel has its attributes, and has made no change since after which it would ask again. */
   told = false
-  /** True for a file made without a name that had none yet: it may still be given one. */
+  /** True for a file that was made without a name and has got none yet: LINK may still give it one. */
   unnamed = false
 
   constructor(id: NodeId, type: number, ino: number, part: Part | undefined) {
@@ -51,28 +54,28 @@ export class Node {
   }
 }
 
-/** What a new name in a directory takes over from it. */
+/** What a new object takes over from its directory. */
 export interface Inheritance {
   /** Group of new files, where the directory has setgid. */
   readonly gid: number | undefined
   readonly defaultAcl: Uint8Array | undefined
 }
 
-/** Changed names that are kept for each listing that is kept. */
+/** Most changed names to note for one kept listing. */
 const CHANGED_NAMES = 4096
 
 export class DirectoryNode extends Node {
-  /** The merged directories below; undefined where nothing below shows: a pure directory of the upper. */
+  /** Its lower part, merged; undefined where nothing of the layers shows: a directory only of the upper. */
   readonly lower: Directory | undefined
   /** Value of its `overlay.redirect`. */
   redirect: Name | undefined = undefined
-  /** The upper says that nothing below shows, whatever it is. */
+  /** The upper hides everything that the layers have here. */
   opaque = false
   /** The upper part may contain whiteouts by attribute (`opaque=x`). */
   attributeWhiteouts = false
-  /** Names that changed since it was listed; undefined where no listing of it is kept. */
+  /** Names that changed since the listing; undefined where no listing is kept. */
   changed: Set<Name> | undefined = undefined
-  /** Removed: it has no names in it and gets none. */
+  /** Removed: it has no names and gets none. */
   dead = false
   inheritance: Inheritance | undefined = undefined
 
@@ -82,15 +85,18 @@ export class DirectoryNode extends Node {
     this.lower = lower
   }
 
-  /** The name shows something else than before. */
+  /** Notes that the name shows something else than before. */
   touch(name: Name): void {
     if (this.changed === undefined) return
-    // To read the directory again costs no more.
+    // Reading the directory again costs no more than keeping that many names.
     if (this.changed.size >= CHANGED_NAMES) this.changed = undefined
     else this.changed.add(name)
   }
 
-  /** Shown with one link, because nobody counts the subdirectories of all parts. */
+  /**
+   * True for a directory of several parts. It shows one link: counting the subdirectories of all parts would cost too
+   * much.
+   */
   get merged(): boolean {
     return this.lower !== undefined && (this.inUpper || this.lower.count > 1)
   }
@@ -106,7 +112,7 @@ export function assertRegular(node: Node): void {
   throw new FsError(node.type === DT_DIR ? 'EISDIR' : 'EINVAL', `node ${node.id} is no regular file`)
 }
 
-/** What goes when a node goes: its descriptors. */
+/** Called for each dropped node: closes its descriptors. */
 export type OnGone = (node: Node) => void
 
 /**
@@ -140,7 +146,7 @@ export class NodeTable {
     return this.#nodes.size
   }
 
-  /** @throws FsError ESTALE for a node that was forgotten or never given */
+  /** @throws FsError ESTALE for a node that was forgotten, or an id that was never given */
   get(id: NodeId): Node {
     const node = this.#nodes.get(id)
     if (node === undefined) throw new FsError('ESTALE', `node ${id}: unknown or forgotten`)
@@ -154,7 +160,7 @@ export class NodeTable {
     throw new FsError('ENOTDIR', `node ${id} is no directory`)
   }
 
-  /** Lets go of all nodes but the root. */
+  /** Drops all nodes but the root. */
   clear(): void {
     for (const node of this.#nodes.values()) if (node !== this.root) this.#onGone(node)
     this.#nodes.clear()
@@ -214,7 +220,7 @@ export class NodeTable {
     if (place !== undefined) this.addPlace(node, place)
   }
 
-  /** The node is in the upper from now on, or as another inode than before. */
+  /** Notes that the upper has the node now, or has it as another inode. */
   setUpper(node: Node, ino: HostInode): void {
     if (this.#byUpper.get(node.upperIno) === node) this.#byUpper.delete(node.upperIno)
     node.upperIno = ino
@@ -226,7 +232,7 @@ export class NodeTable {
     node.nlookup += count
   }
 
-  /** Takes lookups back; an id that is not known is ignored, as FORGET has no answer. */
+  /** Takes lookups back. An unknown id is ignored, because FORGET has no answer. */
   forget(id: NodeId, nlookup: number): void {
     const node = this.#nodes.get(id)
     if (node === undefined || id === ROOT_NODE_ID) return
@@ -234,9 +240,9 @@ export class NodeTable {
     this.dropIfUnused(node)
   }
 
-  /** Drops the node if nobody needs it, and then its parents that were kept for it alone. */
+  /** Drops the node if it has neither lookups nor children, and then those of its parents that it alone kept. */
   dropIfUnused(node: Node): void {
-    // A loop: trees may be deeper than the stack.
+    // A loop, because trees may be deeper than the stack.
     const idle = [node]
     for (let one = idle.pop(); one !== undefined; one = idle.pop()) {
       if (one.nlookup > 0 || one.children > 0 || this.#nodes.get(one.id) !== one) continue
@@ -261,7 +267,7 @@ export class NodeTable {
     return isPlace(node.place, parent, name) || (node.more?.has(keyOf(parent, name)) ?? false)
   }
 
-  /** Notes a name, unless it is noted. */
+  /** Adds a name, unless the node has it. */
   addPlace(node: Node, place: Place): void {
     if (this.hasPlace(node, place.parent, place.name)) return
     if (node.place === undefined) node.place = place
@@ -284,7 +290,7 @@ export class NodeTable {
     this.dropIfUnused(parent)
   }
 
-  /** A name became another one. */
+  /** Replaces a name of the node. */
   movePlace(node: Node, from: Place, to: Place): void {
     this.addPlace(node, to)
     this.removePlace(node, from.parent, from.name)
@@ -309,7 +315,7 @@ function firstOf(places: ReadonlyMap<string, Place> | undefined): Place | undefi
   return undefined
 }
 
-/** All names of a node that are known. */
+/** All known names of a node. */
 export function places(node: Node): readonly Place[] {
   if (node.place === undefined) return []
   return node.more === undefined ? [node.place] : [node.place, ...node.more.values()]

@@ -13,13 +13,13 @@ export function layerOf(upper: Upper, part: Part): Layer {
   return layer
 }
 
-/** What lies below a node that has nothing in the upper. @throws FsError ESTALE where it has neither */
+/** The inode in the layers of a node that the upper lacks. @throws FsError ESTALE where the layers lack it as well */
 export function partOf(node: Node): Part {
   if (node.part === undefined) throw new FsError('ESTALE', `node ${node.id} is nowhere`)
   return node.part
 }
 
-/** Attributes for the kernel, which keeps them. @throws FsError EIO, ESTALE */
+/** Attributes for an answer to the kernel, which caches them. @throws FsError EIO, ESTALE */
 export function toldStat(upper: Upper, node: Node): Stat {
   const stat = shownStat(upper, node)
   node.told = true
@@ -52,12 +52,12 @@ function lowerStat(upper: Upper, node: Node): Stat {
   return { ...stat, nlink: shownLinks(node, stat.nlink) }
 }
 
-/** @param links that the inode itself counts. @returns names that the merge shows */
+/** @param links link count of the inode itself. @returns link count to show */
 export function shownLinks(node: Node, links: number): number {
   if (isDirectoryNode(node)) {
     if (node.dead) return 0
     return node.merged ? 1 : links
   }
-  // A file of the layers that was removed while in use counts its links as ever.
+  // The layer's inode of a removed file still counts its links.
   return !node.inUpper && node.place === undefined ? 0 : links
 }

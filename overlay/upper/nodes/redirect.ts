@@ -5,11 +5,11 @@ import { REDIRECT_ATTRIBUTES, redirectNames } from '../../merge/redirects.ts'
 import type { UpperPolicy } from '../../stored/policy.ts'
 import type { DirectoryNode } from './nodes.ts'
 
-/** Longest value, bytes: what overlayfs follows unless told otherwise (overlayfs.rst, `redirect_max`). */
+/** Longest value, bytes: what overlayfs follows by default (overlayfs.rst, `redirect_max`). */
 const REDIRECT_MAX = 256
 
 /**
- * Where a directory of the upper has its lower part: an absolute path from the root of the layers, or another name in
+ * The place of the lower part of an upper directory: an absolute path from the root of the layers, or another name in
  * the lower part of its parent (overlayfs.rst, "redirect_dir").
  * @throws FsError EINVAL for a value that is neither
  */
@@ -26,8 +26,9 @@ export function readRedirect(get: (name: Name) => Uint8Array | undefined): Name 
 
 /**
  * @param root of the layers
- * @param siblings lower part of the parent of the directory that is redirected
- * @returns undefined where nothing lies there, as with overlayfs. @throws FsError EIO
+ * @param siblings lower part of the parent of the redirected directory
+ * @returns undefined where no directory lies there, as with overlayfs.
+ * @throws FsError EIO
  */
 export function followRedirect(
   stack: Stack,
@@ -46,9 +47,9 @@ export function followRedirect(
 }
 
 /**
- * The value that a directory needs before it is renamed, so that it keeps its lower part.
- * @param samePlace it stays in its parent: a name is enough
- * @throws FsError EXDEV where the path is too long: the caller copies then, as between file systems
+ * The redirect that a directory needs before its rename to keep its lower part.
+ * @param samePlace it stays in its parent, so a name is enough
+ * @throws FsError EXDEV where the path is too long: the user's program then copies, as between file systems
  */
 export function redirectFor(node: DirectoryNode, samePlace: boolean): Name {
   const { redirect, place } = node

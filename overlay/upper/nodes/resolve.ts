@@ -22,12 +22,12 @@ import { layerOf } from './present.ts'
 import { followRedirect, readRedirect } from './redirect.ts'
 import type { Upper } from './upper.ts'
 
-/** What the upper has under a name: a file, something that deletes the name, or nothing. */
+/** What the upper has under a name: a file, a whiteout in any form, or nothing. */
 export type UpperEntry = HostStat | 'whiteout' | undefined
 
 const { O_DIRECTORY } = constants
 
-/** Finds what a name stands for: the upper first, then what lies below. */
+/** Finds what a name stands for: in the upper first, then in the layers. */
 export class Resolver {
   readonly #upper: Upper
 
@@ -35,7 +35,7 @@ export class Resolver {
     this.#upper = upper
   }
 
-  /** @throws FsError EIO for something mounted in the upper; ENAMETOOLONG */
+  /** @throws FsError EIO where another file system is mounted there; ENAMETOOLONG */
   upperEntry(parent: DirectoryNode, name: Name): UpperEntry {
     if (name.length > NAME_MAX) throw new FsError('ENAMETOOLONG', `name of ${name.length} bytes`)
     const { files, marks } = this.#upper
@@ -51,12 +51,15 @@ export class Resolver {
     return isUpperWhiteout(dir, name, stat, opacity) ? 'whiteout' : stat
   }
 
-  /** What the name would stand for if the upper had nothing of it. @throws FsError EIO */
+  /** What the name would stand for if the upper had neither a file nor a whiteout for it. @throws FsError EIO */
   below(parent: DirectoryNode, name: Name): Found | undefined {
     return parent.dead ? undefined : parent.lower?.lookup(name)
   }
 
-  /** The node of a name, perhaps a new one: the caller calls `retain` or `dropIfUnused`. @throws FsError EIO, ENAMETOOLONG */
+  /**
+   * The node of a name, perhaps a new one: the caller calls `retain` or `dropIfUnused`.
+   * @throws FsError EIO, ENAMETOOLONG
+   */
   find(parent: DirectoryNode, name: Name): Node | undefined {
     const entry = this.upperEntry(parent, name)
     if (entry === 'whiteout') return undefined
@@ -65,7 +68,7 @@ export class Resolver {
     return found === undefined ? undefined : this.lowerNode(parent, name, found)
   }
 
-  /** @param host what `upperEntry` gave */
+  /** @param host result of `upperEntry` */
   upperNode(parent: DirectoryNode, name: Name, host: HostStat): Node {
     const { table, files } = this.#upper
     const known = table.byUpper(host.inode)
@@ -126,7 +129,7 @@ export class Resolver {
     const fd = openAt(dir, name, O_PATH)
     try {
       if (statFd(fd).inode !== host.inode) throw changed(name)
-      // One that overlayfs made, with its data still in a layer.
+      // overlayfs made this copy: its data is still in a layer.
       if (isMetacopy(listxattrFd(fd))) {
         throw new FsError('EIO', `upper: ${JSON.stringify(name)} has overlay.metacopy: its data is not here`)
       }
@@ -161,12 +164,12 @@ export class Resolver {
     }
   }
 
-  /** The directory below that an upper one continues. @throws FsError EIO */
+  /** The lower part of an upper directory. @throws FsError EIO */
   #lowerOf(parent: DirectoryNode, name: Name, redirect: Name | undefined): Directory | undefined {
     const { stack, table, marks, files } = this.#upper
     if (redirect !== undefined) return followRedirect(stack, table.root.lower, parent.lower, redirect)
     if (parent.lower === undefined) return undefined
-    // A mark deletes what lies below, also where the name was used again.
+    // A mark hides what the layers have, also where the upper has a new directory of the name.
     if (marks && isMarkedDeleted(files.directory(parent), name)) return undefined
     const found = parent.lower.lookup(name)
     if (found === undefined || found.entry.type !== DT_DIR) return undefined
@@ -185,5 +188,5 @@ function isOfInterest(name: Name): boolean {
 }
 
 function changed(name: Name): FsError {
-  return new FsError('ESTALE', `upper: ${JSON.stringify(name)} was changed by somebody else`)
+  return new FsError('ESTALE', `upper: ${JSON.stringify(name)} was changed outside of this mount`)
 }

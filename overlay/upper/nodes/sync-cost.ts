@@ -1,29 +1,29 @@
 import type { Node } from './nodes.ts'
 
-/** Bytes that may be waiting for the disk when a sync is to be a short one. */
+/** Most bytes not yet on the disk for a sync that counts as short. */
 const FEW_BYTES = 1 << 20
 /**
- * A sync that takes no longer is done at once, milliseconds: that of a disk without moving parts, with the two wake-ups of
- * threads that handing it over adds.
+ * Milliseconds. A sync of at most this time runs on the dispatcher. It is the time of a sync on a disk without moving
+ * parts, plus the two thread wake-ups of a hand-over.
  */
 const SHORT_MS = 5
 
 /**
- * Guesses how long the next fsync(2) will take: as long as the last one, where little was written to the file since its own.
- * On a disk that is fast, handing one over takes as long as doing it; on another one, or after much was written, others
- * must not wait.
+ * Estimates how long the next fsync(2) takes: as long as the last one of any file, if few bytes were written to this
+ * file since it was synced. Short syncs run on the dispatcher, because handing them to a worker costs as much. Other
+ * syncs go to a worker, so that other requests do not wait.
  */
 export class SyncCost {
   readonly #written = new WeakMap<Node, number>()
-  /** Of the last one; nothing is known at first. */
+  /** Duration of the last sync; infinite before the first one. */
   #milliseconds = Number.POSITIVE_INFINITY
 
-  /** Whether a sync of so many bytes is short. */
+  /** True where a sync of so many bytes is short. */
   isShort(bytes: number): boolean {
     return this.#milliseconds <= SHORT_MS && bytes <= FEW_BYTES
   }
 
-  /** Bytes written to the file since it was synced. */
+  /** Bytes written to the file since its last sync. */
   written(node: Node): number {
     return this.#written.get(node) ?? 0
   }
@@ -33,8 +33,8 @@ export class SyncCost {
   }
 
   /**
-   * @param start when it began (`performance.now`), perhaps with a copy of a few bytes
-   * @param node whose writes are on the disk now
+   * @param start start of the sync (`performance.now`), perhaps with a copy of a few bytes before it
+   * @param node the file that was synced
    */
   noteSync(start: number, node?: Node): void {
     this.#milliseconds = performance.now() - start

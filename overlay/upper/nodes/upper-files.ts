@@ -8,17 +8,17 @@ import { type DirectoryNode, isDirectoryNode, type Node } from './nodes.ts'
 
 const { O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR } = constants
 
-/** Directories kept open. A call below uses a few at once, so it must exceed `CLIMB_KEPT` several times. */
+/** Most directories kept open. One call uses a few at once, so it must be several times `CLIMB_KEPT`. */
 const OPEN_DIRECTORIES = 256
-/** Directories kept of those opened on the way down a long path. */
+/** Most directories kept of those opened on the way down a long path. */
 const CLIMB_KEPT = 32
-/** Regular files kept open for data. */
+/** Most regular files kept open for data. */
 const OPEN_FILES = 256
 
-/** Nodes without a name that hold a descriptor of their own, at most. */
+/** Most nodes without a name that hold a descriptor of their own. */
 const HELD = 4096
 
-/** A quarter of what the process may open: with the kept ones, half of 1024 is left for the layers. */
+/** A quarter of the process's limit. With the kept ones, half of 1024 is left for the layers. */
 function mostHeld(): number {
   return Math.min(HELD, openFilesLimit() >>> 2)
 }
@@ -26,16 +26,16 @@ function mostHeld(): number {
 export interface UpperFilesOptions {
   /** O_PATH descriptor of the upper directory. */
   readonly rootFd: number
-  /** Where inodes have a name that are in use and have none in the tree. */
+  /** Directory in which inodes get a name that are in use but have none in the tree. */
   readonly work: WorkDirectory
-  /** Nodes without a name that may hold a descriptor. By default as many as the limits of the process allow. */
+  /** Most nodes without a name that may hold a descriptor. Default: as many as the limits of the process allow. */
   readonly mostHeld?: number | undefined
 }
 
 /**
- * Descriptors of what lies in the upper. They are opened one name at a time, below a descriptor of the parent, so
- * neither the length of a path matters nor who bends it; and each is checked to be the inode that was met before.
- * Those that are handed out stay open until some hundred others were asked for.
+ * Descriptors of objects in the upper. They are opened one name at a time, below a descriptor of the parent: the length
+ * of a path does not matter, and no other process can redirect it. Each one is checked to be the known inode. A
+ * descriptor that was handed out stays open until some hundred others were opened.
  */
 export class UpperFiles {
   readonly rootFd: number
@@ -45,13 +45,15 @@ export class UpperFiles {
   #held = 0
   readonly #directories = new Map<Node, number>()
   readonly #files = new Map<Node, number>()
-  /** Files whose data descriptor can only be read: the upper refused more. */
+  /** Files whose descriptor is only for reading, because the upper refused more. */
   readonly #readOnly = new Set<Node>()
-  /** Nodes without a name whose descriptor is good for data as well. */
+  /** Nodes without a name whose descriptor is for data as well. */
   readonly #heldData = new Set<Node>()
-  /** Nodes without a name that hold no descriptor: their name in the work directory, that a crash leaves to `clean`. */
+  /**
+   * Nodes without a name and without a descriptor: their name in the work directory. After a crash, `clean` removes it.
+   */
   readonly #aside = new Map<Node, Name>()
-  /** Directories that are no more and hold no descriptor: what they were. */
+  /** Attributes of removed directories that hold no descriptor. */
   readonly #removed = new Map<Node, HostStat>()
 
   constructor(options: UpperFilesOptions) {
@@ -61,7 +63,7 @@ export class UpperFiles {
     this.dev = statFd(options.rootFd).dev
   }
 
-  /** Closes everything but the descriptors it was given, and those that nodes hold. */
+  /** Closes all descriptors except those of the options and those that nodes hold. */
   close(): void {
     for (const fd of [...this.#directories.values(), ...this.#files.values()]) closeSync(fd)
     this.#directories.clear()
@@ -100,7 +102,7 @@ export class UpperFiles {
     return fd
   }
 
-  /** Takes an O_PATH descriptor of the node's directory over. */
+  /** Takes over an O_PATH descriptor of the node's directory. */
   keepDirectory(node: Node, fd: number): void {
     this.#directories.set(node, fd)
     for (const [oldest, oldFd] of this.#directories) {
@@ -111,8 +113,8 @@ export class UpperFiles {
   }
 
   /**
-   * A descriptor of a regular file for reading and writing; for reading alone where the upper refuses more.
-   * @param writable refuse that
+   * A descriptor of a regular file for reading and writing, or only for reading where the upper refuses more.
+   * @param writable true: throw instead of falling back to a descriptor that is only for reading
    * @throws FsError EACCES, EROFS, ETXTBSY, …
    */
   data(node: Node, writable: boolean): number {
@@ -138,7 +140,7 @@ export class UpperFiles {
     return fd
   }
 
-  /** Takes a descriptor of the node's file, open for reading and writing, over. */
+  /** Takes over a descriptor of the node's file, open for reading and writing. */
   keepData(node: Node, fd: number): void {
     this.#files.set(node, fd)
     for (const oldest of this.#files.keys()) {
@@ -155,7 +157,7 @@ export class UpperFiles {
     closeSync(fd)
   }
 
-  /** Where the upper has the inode by name. @throws FsError ESTALE where it has it by none */
+  /** The name of the inode in the upper or in the work directory. @throws FsError ESTALE where it has neither */
   locate(node: Node): { readonly dir: number; readonly name: Name } {
     const aside = this.#aside.get(node)
     if (aside !== undefined) return { dir: this.#work.fd, name: aside }
@@ -175,12 +177,15 @@ export class UpperFiles {
     return stat
   }
 
-  /** Links of the inode that are no names: nobody is shown them. */
+  /** Links of the inode that are no names in the tree, so users must not see them. */
   ownLinks(node: Node): number {
     return this.#aside.has(node) ? 1 : 0
   }
 
-  /** Calls with a descriptor of the inode, perhaps O_PATH, that is valid for that long. @throws FsError ESTALE */
+  /**
+   * Calls `use` with a descriptor of the inode, perhaps O_PATH, which is valid during the call.
+   * @throws FsError ESTALE
+   */
   with<T>(node: Node, use: (fd: number) => T): T {
     const open = this.#opened(node)
     if (open !== undefined) return use(open)
@@ -201,11 +206,11 @@ export class UpperFiles {
     return this.#openChecked(node, dir, name, O_PATH)
   }
 
-  /** Before the last name goes: from now on the node holds its inode by itself. */
+  /** To be called before the last name is removed: from then on the node holds its inode by itself. */
   detach(node: Node): void {
     if (node.descriptor >= 0 || this.#aside.has(node)) return
     if (isDirectoryNode(node)) {
-      // What is left to ask of it are its attributes.
+      // A removed directory only needs its attributes.
       if (this.#isFull()) this.#removed.set(node, this.stat(node))
       else this.hold(node, this.open(node))
       this.#closeDirectory(node)
@@ -222,7 +227,9 @@ export class UpperFiles {
     this.hold(node, this.open(node))
   }
 
-  /** The node, which has no name, holds its inode by this descriptor, or by a link where there are too many. */
+  /**
+   * Makes a node without a name hold its inode by this descriptor, or by a link where too many descriptors are held.
+   */
   hold(node: Node, fd: number): void {
     if (this.#setAside(node, (aside) => linkFd(fd, this.#work.fd, aside))) {
       closeSync(fd)
@@ -232,7 +239,7 @@ export class UpperFiles {
     this.#held += 1
   }
 
-  /** As `hold`, where the descriptor is open for reading and writing. */
+  /** As `hold`, for a descriptor that is open for reading and writing. */
   holdData(node: Node, fd: number): void {
     if (this.#setAside(node, (aside) => linkFd(fd, this.#work.fd, aside))) {
       this.keepData(node, fd)
@@ -243,7 +250,7 @@ export class UpperFiles {
     this.#heldData.add(node)
   }
 
-  /** A name was found again. */
+  /** To be called when the node has a name again. */
   attach(node: Node): void {
     this.#dropAside(node)
     if (node.descriptor < 0) return
@@ -252,7 +259,7 @@ export class UpperFiles {
     else closeSync(fd)
   }
 
-  /** The node is no more. */
+  /** To be called when the node is dropped. */
   forget(node: Node): void {
     this.closeData(node)
     this.#closeDirectory(node)
@@ -274,8 +281,9 @@ export class UpperFiles {
   }
 
   /**
+   * Gives the node a link instead of a descriptor, if too many are held.
    * @param link gives the inode one more name in the work directory
-   * @returns false where there is room for a descriptor, or no way to link
+   * @returns false where the node has to hold a descriptor, because one is free or the host refuses the link
    */
   #setAside(node: Node, link: (aside: Name) => void): boolean {
     if (!this.#isFull()) return false
@@ -298,7 +306,7 @@ export class UpperFiles {
     if (fd !== undefined) closeSync(fd)
   }
 
-  /** Data of a file without a name. */
+  /** A descriptor for the data of a file without a name. */
   #orphanData(node: Node): number {
     if (this.#heldData.has(node)) return node.descriptor
     const open = this.#files.get(node)
@@ -308,7 +316,7 @@ export class UpperFiles {
     return fd
   }
 
-  /** Any descriptor of the inode that is open already. */
+  /** Any open descriptor of the inode. */
   #opened(node: Node): number | undefined {
     if (node.descriptor >= 0) return node.descriptor
     return this.#files.get(node) ?? this.#openDirectory(node)

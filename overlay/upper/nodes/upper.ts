@@ -9,7 +9,7 @@ import type { NodeTable } from './nodes.ts'
 import type { SyncCost } from './sync-cost.ts'
 import type { UpperFiles } from './upper-files.ts'
 
-/** What all operations of a writable tree work on. */
+/** The objects that all operations of a writable tree share. */
 export interface Upper {
   readonly stack: Stack
   readonly table: NodeTable
@@ -22,12 +22,15 @@ export interface Upper {
   /** Decodes blocks of the layers, for copy-up. */
   readonly store: BlockStore
   readonly readHostFile: HostFileReader
-  /** Other threads that do what takes long; absent where everything is done at once. */
+  /** Other threads for slow work; absent where operations do all their work at once. */
   readonly background: Background | undefined
-  /** Of what lies in the layers and of what lies in the upper. */
+  /** Rules for the owners of files in the layers and in the upper. */
   readonly owner: OwnerRule
-  /** Names that begin with `.wh.` may be marks in this upper; where not, they mean nothing. They are never shown. */
+  /**
+   * Names that begin with `.wh.` may be marks in this upper. They are never shown, and have no meaning where this is
+   * false.
+   */
   readonly marks: boolean
-  /** Directories that have something below may be renamed. */
+  /** Directories with a lower part may be renamed. */
   readonly redirectDir: boolean
 }

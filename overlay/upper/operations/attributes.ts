@@ -22,8 +22,8 @@ export class AttributeWriter {
   }
 
   /**
-   * Without any change it does what chown(2) does with neither an owner nor a group: the kernel sends such a request
-   * for it, and to take privileges away. The time of change is the host's to set.
+   * An empty change clears setuid and setgid like chown(2) without owner and group: the kernel sends SETATTR without
+   * fields for that, and to take privileges away. The host sets the change time.
    */
   change(node: Node, changes: AttributeChanges): Stat {
     const { files, times } = this.#upper
@@ -53,15 +53,15 @@ export class AttributeWriter {
   }
 
   /**
-   * A client that keeps times (`clientKeepsTimes`) tells all of them after each change that moves ctime, unlink(2) too
-   * (fs/fuse/dir.c:fuse_update_ctime_in_cache). The host has moved ctime by itself then; a file of the layers
-   * would be copied for nothing.
-   * @returns what is shown, where it has that mtime already
+   * A client that keeps times (`clientKeepsTimes`) sends all of them after each change that moves ctime, also after
+   * unlink(2) (fs/fuse/dir.c:fuse_update_ctime_in_cache). The host has moved ctime by then, and copy-up of a file of
+   * the layers would be of no use.
+   * @returns the shown attributes, where they have that mtime already
    */
   #known(node: Node, { mtime, ctime, ...others }: AttributeChanges): Stat | undefined {
     if (ctime === undefined || mtime === undefined || mtime === 'now') return undefined
     if (Object.keys(others).length > 0) return undefined
-    // Asking what is shown would put back what is kept, for a time that is about to be set.
+    // `shownStat` would restore the remembered mtime, although this request sets another one.
     const kept = this.#upper.times.kept(node)
     if (kept !== undefined && !isSameTime(mtime, kept)) return undefined
     const shown = shownStat(this.#upper, node)

@@ -3,13 +3,13 @@ import type { Layer } from '../../stored/layer-flags.ts'
 import { type Copied, Copy, type CopySource } from '../disk/copy.ts'
 import type { Upper } from '../nodes/upper.ts'
 
-/** A pair of file systems that cannot share data; other errors are about one file. */
+/** Errors of a pair of file systems that cannot share data; all others are about one file. */
 const NEVER: readonly string[] = ['EXDEV', 'EOPNOTSUPP', 'ENOTTY', 'EPERM']
 
-/** Copies of host files that share the data of their source (btrfs, XFS). They cost neither space nor a sync. */
+/** Copies of host files that share the data of their original (btrfs, XFS). They cost neither space nor a sync. */
 export class Clones {
   readonly #upper: Pick<Upper, 'work' | 'policy'>
-  /** Layers whose files share nothing with the upper. */
+  /** Layers whose files cannot share data with the upper. */
   readonly #apart = new WeakSet<Layer>()
 
   constructor(upper: Pick<Upper, 'work' | 'policy'>) {
@@ -20,7 +20,7 @@ export class Clones {
   copy(layer: Layer, source: CopySource): Copied | undefined {
     const fd = source.data?.fd
     if (fd === undefined || this.#apart.has(layer)) return undefined
-    // Where a part of a file ends, no block need end.
+    // A part of a file need not end at the end of a block.
     if (source.stat.size === 0 || source.isPart) return undefined
     const copy = new Copy(source, this.#upper.work, this.#upper.policy)
     try {

@@ -22,7 +22,7 @@ import type { Upper } from '../nodes/upper.ts'
 import { Clones } from './clones.ts'
 import { PendingCopies } from './pending-copies.ts'
 
-/** Brings nodes of the layers into the upper at their first change, their parents first. */
+/** Copies nodes of the layers to the upper before their first change, parents first. */
 export class CopyUp {
   readonly #upper: Upper
   readonly #reader: LayerReader
@@ -38,10 +38,11 @@ export class CopyUp {
   }
 
   /**
-   * Sees to it that the node is in the upper.
-   * @param length of what is needed of a regular file, bytes: a file that is about to be cut need not be copied whole
+   * Makes sure that the upper has the node.
+   * @param length most bytes that the caller needs of a regular file: a file that is about to be truncated is not
+   *   copied whole
    * @throws FsError ENOSPC, EDQUOT, EROFS, EIO; ENOENT for a directory that was removed
-   * @throws Postponed while other threads copy; then nothing has changed
+   * @throws Postponed while other threads copy; no other request sees a change then
    */
   ensure(node: Node, length = Number.POSITIVE_INFINITY): void {
     if (node.inUpper) return
@@ -50,7 +51,7 @@ export class CopyUp {
     else this.#copyToPlace(node, length)
   }
 
-  /** The kernel does not know the node any more. */
+  /** To be called when the kernel has forgotten the node. */
   forget(node: Node): void {
     this.#pending?.forget(node)
   }
@@ -86,7 +87,7 @@ export class CopyUp {
     if (copy.fd !== undefined) this.#upper.files.keepData(node, copy.fd)
   }
 
-  /** A file that was removed while in use is copied to where nobody sees it. */
+  /** Copies a file that was removed while in use. The copy gets no name in the tree. */
   #copyNameless(node: Node, length: number): void {
     const { files, work } = this.#upper
     const part = partOf(node)
@@ -105,7 +106,7 @@ export class CopyUp {
     })
   }
 
-  /** @throws Postponed where it takes long */
+  /** @throws Postponed where the copy takes long */
   #copyFile(node: Node, stat: Stat, length: number): Copied {
     const { work, policy, syncCost } = this.#upper
     const source = this.#source(node, stat, length)
@@ -114,7 +115,7 @@ export class CopyUp {
       ? undefined
       : this.#clones.copy(layerOf(this.#upper, partOf(node)), source)
     if (clone !== undefined) return clone
-    // One that is under way is waited for, even if less of it is needed now.
+    // A copy under way is used, even if this request needs less of the file.
     if (pending !== undefined && (pending.has(node) || this.#takesLong(source))) {
       return { name: pending.take(node, source).finish(source) }
     }
@@ -135,7 +136,7 @@ export class CopyUp {
     return isRegular(mode) && size > 0 && this.#upper.policy.fsync !== 'volatile'
   }
 
-  /** Renames a finished copy to the place of its node. The parent keeps its times: nothing changed in what it shows. */
+  /** Renames a finished copy to the place of its node. The parent keeps its times, because it shows the same names. */
   #place(node: Node, copy: Name, keepsNumber: Keeps): void {
     const { files, work } = this.#upper
     const { place } = node
@@ -149,7 +150,7 @@ export class CopyUp {
       renameAt(work.fd, copy, dir, place.name, RENAME_NOREPLACE)
       restoreTimes(dir, before)
       this.#becomes(node, made, keepsNumber)
-      // The name is the upper's now: what was listed of it is out of date.
+      // The upper has the name now, so a kept listing is out of date.
       place.parent.touch(place.name)
     } catch (error) {
       work.discard(copy)
@@ -157,14 +158,14 @@ export class CopyUp {
     }
   }
 
-  /** The upper may be a layer later: see `Stack.copies`. */
+  /** A later mount may use this upper as a layer: see `Stack.copies`. */
   #mark(): void {
     if (this.#isMarked) return
     markRecords(this.#upper.files.rootFd, this.#upper.policy)
     this.#isMarked = true
   }
 
-  /** The node is this inode of the upper from now on, and has its number where that of the original is not kept. */
+  /** Makes the node this inode of the upper. It gets a new number where it cannot keep that of its original. */
   #becomes(node: Node, { dev, inode }: HostStat, keepsNumber: Keeps): void {
     const { table, inodes } = this.#upper
     if (keepsNumber === 'never') {
@@ -175,26 +176,26 @@ export class CopyUp {
   }
 
   /**
-   * Whether the copy of a file has the number of its original. With several names it has not: the others keep the
-   * original, and two files of one number and several links each are one file for tar(1)
+   * Whether a copy keeps the inode number of its original. A file with several names loses it: the other names stay
+   * with the original, and tar(1) takes two files with one number and several links each for one file
    * (fs/overlayfs/copy_up.c:ovl_do_copy_up).
    */
   #keepsNumber(node: Node): Keeps {
     const part = partOf(node)
     const { ino, nlink } = layerOf(this.#upper, part).stat(part.ref)
     if (nlink !== 1) return 'never'
-    // Or it is a copy itself, with a number that has outlasted a mount.
+    // A number that differs from the computed one is that of a copy with a record, which later mounts show as well.
     const lasts = ino < HOST_NUMBERS || node.ino !== this.#upper.inodes.ofLayer(part.layer, ino)
     return lasts ? 'always' : 'mount'
   }
 
-  /** @param stored attributes as the layer has them, not as they are shown */
+  /** @param stored attributes as the layer has them, before any mapping */
   #source(node: Node, stored: Stat, length: number): CopySource {
     const part = partOf(node)
     const layer = layerOf(this.#upper, part)
     const stat = isRegular(stored.mode) ? { ...stored, size: Math.min(stored.size, length) } : stored
     const xattrs: Attribute[] = []
-    // What is hidden belongs to the overlay that wrote it.
+    // Hidden attributes belong to the overlay that wrote them.
     for (const name of shownNames(layer.listxattr(part.ref))) {
       const value = firstOf(layer, part.ref, namesOf(name))
       if (value !== undefined) xattrs.push([storedName(name), value])
@@ -210,19 +211,19 @@ export class CopyUp {
     }
   }
 
-  /** Where owners are written down, all but directories are regular files. */
+  /** Where owners are written down, everything but directories is a regular file. */
   #hostMode(mode: number): number {
     return this.#upper.policy.owners === 'override' ? S_IFREG : mode
   }
 }
 
 /**
- * How long a copy has the number of its original: `always` is at later mounts, too; `mount` is as long as this mount,
- * where the original was numbered as it was met.
+ * How long a copy keeps the inode number of its original. `always`: at later mounts as well. `mount`: only in this
+ * mount, because the original got its number when this mount met it. `never`: it gets a new one.
  */
 type Keeps = 'always' | 'mount' | 'never'
 
-/** Bytes that are copied while others wait. */
+/** Most bytes to copy while other requests wait. */
 const AT_ONCE = 1 << 20
 
 function restoreTimes(fd: number, { atime, atimeNsec, mtime, mtimeNsec }: HostStat): void {

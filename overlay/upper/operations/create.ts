@@ -43,17 +43,17 @@ import type { CopyUp } from './copy-up.ts'
 
 const { O_CREAT, O_EXCL, O_RDWR } = constants
 
-/** What is to be made. */
+/** A file to be made. */
 export interface NewFile {
-  /** Type and permission bits as asked for. */
+  /** Type and permission bits that the caller asked for. */
   readonly mode: number
   /** As the kernel encodes it in 32 bits; 0 unless a device. */
   readonly rdev: number
-  /** Of a symbolic link. */
+  /** Target of a symbolic link. */
   readonly target?: Uint8Array
 }
 
-/** A new file with all that it takes over from its directory and from who asked. */
+/** A new file, with everything that it takes over from its directory and from the caller. */
 interface Made extends NewFile {
   readonly uid: number
   readonly gid: number
@@ -61,12 +61,12 @@ interface Made extends NewFile {
   readonly defaultAcl: Uint8Array | undefined
 }
 
-/** Makes new files, and new names for files. */
+/** Makes new files, and new names of files. */
 export class Creator {
   readonly #upper: Upper
   readonly #resolver: Resolver
   readonly #copyUp: CopyUp
-  /** Who owns what is made without further ado. */
+  /** Owner that the host gives to new files: they need no chown(2). */
   readonly #own = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 }
 
   constructor(upper: Upper, resolver: Resolver, copyUp: CopyUp) {
@@ -97,7 +97,7 @@ export class Creator {
     })
   }
 
-  /** A file without a name. @returns the node, without references. @throws FsError EOPNOTSUPP */
+  /** Makes a file without a name. @returns the node, without references. @throws FsError EOPNOTSUPP */
   createUnnamed(parent: DirectoryNode, mode: number, caller: Caller): Node {
     const { table, files, work, inodes } = this.#upper
     if (parent.dead) throw removed()
@@ -126,7 +126,10 @@ export class Creator {
     })
   }
 
-  /** One more name for a file. @throws FsError EPERM for a directory; ENOENT for one whose names are gone; EMLINK */
+  /**
+   * Gives a file one more name.
+   * @throws FsError EPERM for a directory; ENOENT for a file whose names are all removed; EMLINK
+   */
   link(node: Node, parent: DirectoryNode, name: Name): void {
     const { table, files, work } = this.#upper
     if (isDirectoryNode(node)) throw new FsError('EPERM', 'link: the node is a directory')
@@ -158,7 +161,7 @@ export class Creator {
     linkAt(from.dir, from.name, dir, name)
   }
 
-  /** @returns whether a whiteout has the name. @throws FsError EEXIST, ENOENT */
+  /** @returns true where a whiteout has the name. @throws FsError EEXIST, ENOENT */
   #assertFree(parent: DirectoryNode, name: Name): boolean {
     const entry = this.#resolver.upperEntry(parent, name)
     if (parent.dead) throw removed()
@@ -169,13 +172,13 @@ export class Creator {
     return false
   }
 
-  /** Whether a plain call gives the new file its right owner. */
+  /** True where the host gives the new file its right owner. */
   #isOwn(caller: Caller, { gid }: Inheritance): boolean {
     if (this.#upper.policy.owners !== 'real' || caller.uid !== this.#own.uid) return false
     return gid !== undefined || caller.gid === this.#own.gid
   }
 
-  /** The host sees to setgid and default lists itself. @returns a descriptor of a regular file */
+  /** Makes a file at its place. The host applies setgid and default ACLs. @returns a descriptor of a regular file */
   #makeInPlace(
     dir: number,
     name: Name,
@@ -191,7 +194,9 @@ export class Creator {
     return undefined
   }
 
-  /** Made complete in the work directory, then renamed: nobody meets it without its owner. */
+  /**
+   * Makes a file in the work directory and renames it when it is complete, so that no user sees it without its owner.
+   */
   #makeAside(dir: number, name: Name, made: Made, covered: boolean, opaque: boolean): number | undefined {
     const { work, policy } = this.#upper
     const temporary = work.temporaryName()
@@ -212,11 +217,11 @@ export class Creator {
     return undefined
   }
 
-  /** To where a whiteout is. */
+  /** Renames the finished object over a whiteout. */
   #putInPlace(temporary: Name, dir: number, name: Name, directory: boolean): void {
     const { work, marks } = this.#upper
     const device = statAt(dir, name) !== undefined
-    // A directory cannot replace a device by itself.
+    // rename(2) does not replace a device by a directory.
     if (device && directory) {
       renameAt(work.fd, temporary, dir, name, RENAME_EXCHANGE)
       work.discard(temporary)
@@ -260,7 +265,7 @@ export class Creator {
     return node
   }
 
-  /** Of a directory in the upper; kept until its attributes change. */
+  /** What new files take over from a directory in the upper; kept until its attributes change. */
   #inheritance(parent: DirectoryNode): Inheritance {
     if (parent.inheritance !== undefined) return parent.inheritance
     const { files, policy } = this.#upper
@@ -274,7 +279,10 @@ export class Creator {
     return parent.inheritance
   }
 
-  /** A file without a name is no change to its directory, so it is not copied up for it. */
+  /**
+   * The same for a directory that is only in the layers. A file without a name does not change its directory, so the
+   * directory is not copied up.
+   */
   #inheritanceBelow(parent: DirectoryNode): Inheritance {
     const stat = shownStat(this.#upper, parent)
     const part = parent.part
@@ -282,7 +290,7 @@ export class Creator {
     return { gid: this.#inheritedGroup(stat), defaultAcl }
   }
 
-  /** As it is stored. */
+  /** Group as stored, before any mapping. */
   #inheritedGroup({ mode, gid }: Stat): number | undefined {
     return (mode & S_ISGID) === 0 ? undefined : withStoredIds(this.#upper.owner, { gid }).gid
   }

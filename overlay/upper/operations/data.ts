@@ -25,10 +25,10 @@ import { layerOf, partOf } from '../nodes/present.ts'
 import type { Upper } from '../nodes/upper.ts'
 import type { CopyUp } from './copy-up.ts'
 
-/** Bytes that one copy_file_range(2) moves at most by hand: others wait meanwhile. */
+/** Most bytes that one copy_file_range(2) copies by read and write: other requests wait meanwhile. */
 const COPY_AT_ONCE = 1 << 20
 
-/** Content of regular files, wherever they lie. Offsets and lengths are bytes. */
+/** Content of regular files, in the layers and in the upper. Offsets and lengths are bytes. */
 export class FileData {
   readonly #upper: Upper
   readonly #copyUp: CopyUp
@@ -61,7 +61,7 @@ export class FileData {
     this.#copyUp.ensure(node)
     return changing(() => {
       const fd = this.#upper.files.data(node, true)
-      // Before the data: afterwards somebody could run them with the rights of before.
+      // Before the data: afterwards a user could run the new data with the old rights.
       if (killPrivileges) this.#ownership.killPrivileges(fd)
       this.#beforeWrite(node, fd, data.length)
       return pwrite(fd, offset, data)
@@ -90,7 +90,10 @@ export class FileData {
     })
   }
 
-  /** @returns bytes copied, perhaps fewer than asked for; 0 at the end of `from`. @throws FsError EINVAL for an overlap */
+  /**
+   * @returns bytes copied, perhaps fewer than asked for; 0 at the end of `from`
+   * @throws FsError EINVAL for an overlap
+   */
   copyRange(from: Node, fromOffset: number, to: Node, toOffset: number, length: number): number {
     assertRegular(from)
     assertRegular(to)
@@ -108,8 +111,8 @@ export class FileData {
   }
 
   /**
-   * @param dataOnly as fdatasync(2). What is in the layers needs no syncing.
-   * @throws Postponed where another thread syncs: its end is the answer
+   * @param dataOnly as fdatasync(2). Data in the layers needs no sync.
+   * @throws Postponed where a worker syncs: the end of its work is the answer
    */
   sync(node: Node, dataOnly: boolean): void {
     const { files, policy, times } = this.#upper
@@ -129,7 +132,7 @@ export class FileData {
     this.#syncIt(table.root, files.rootFd, reopenDirectory, 'file system')
   }
 
-  /** @param reopen gives a descriptor of the same file, good for syncing, that is closed in the end */
+  /** @param reopen gives a descriptor of the same file for the sync, which closes it */
   #syncIt(node: Node, fd: number, reopen: (fd: number) => number, kind: SyncKind): void {
     const { background, syncCost } = this.#upper
     const isShort = kind !== 'file system' && syncCost.isShort(syncCost.written(node))
@@ -139,7 +142,7 @@ export class FileData {
     runSteps(steps)
   }
 
-  /** @param fd is closed */
+  /** @param fd closed at the end */
   *#syncAndClose(node: Node, fd: number, kind: SyncKind, background: Background | undefined): Steps {
     const start = performance.now()
     try {
@@ -169,7 +172,7 @@ export class FileData {
     return count === 0 ? 0 : pwrite(target, toOffset, buffer.subarray(0, count))
   }
 
-  /** As much of a file of the layers as is copied at once. */
+  /** Reads as much of a file of the layers as one request copies. */
   #readPart(node: Node, offset: number, length: number): Uint8Array {
     const buffer = new Uint8Array(Math.min(length, COPY_AT_ONCE))
     const part = partOf(node)

@@ -10,7 +10,7 @@ import { layerOf, partOf } from '../nodes/present.ts'
 import type { Upper } from '../nodes/upper.ts'
 import type { CopyUp } from './copy-up.ts'
 
-/** Extended attributes of nodes, under the names that users see. */
+/** Extended attributes of nodes, under the names that users use. */
 export class ExtendedAttributes {
   readonly #upper: Upper
   readonly #copyUp: CopyUp
@@ -20,7 +20,7 @@ export class ExtendedAttributes {
     this.#copyUp = copyUp
   }
 
-  /** @returns undefined where there is no such attribute */
+  /** @returns undefined where the node lacks the attribute */
   get(node: Node, name: Name): Uint8Array | undefined {
     if (!node.inUpper) {
       const part = partOf(node)
@@ -42,7 +42,7 @@ export class ExtendedAttributes {
     return shownNames(meant.filter((name) => name !== undefined))
   }
 
-  /** @throws FsError EPERM for a name that there cannot be; EEXIST, ENODATA by the mode; ENOSPC, EOPNOTSUPP */
+  /** @throws FsError EPERM for a reserved name; EEXIST, ENODATA by the mode; ENOSPC, EOPNOTSUPP */
   set(node: Node, name: Name, value: Uint8Array, mode: XattrMode): void {
     const { files, policy } = this.#upper
     const names = namesOf(name)
@@ -58,15 +58,14 @@ export class ExtendedAttributes {
   }
 
   /**
-   * To remove an access or default list that is not there succeeds (fs/posix_acl.c:vfs_remove_acl).
-   *
+   * Removing an access or default ACL that does not exist succeeds (fs/posix_acl.c:vfs_remove_acl).
    * @throws FsError ENODATA
    */
   remove(node: Node, name: Name): void {
     const isList = name === ACCESS_ACL || name === DEFAULT_ACL
     if (isList && this.get(node, name) === undefined) return
     const absent = new FsError('ENODATA', `xattr ${JSON.stringify(name)}`)
-    // Without the attribute nothing changes, so nothing is copied.
+    // Without the attribute nothing changes, so the node is not copied up.
     if (!node.inUpper && this.get(node, name) === undefined) throw absent
     this.#copyUp.ensure(node)
     const remove = (fd: number) => {
@@ -78,7 +77,7 @@ export class ExtendedAttributes {
     if (isDirectoryNode(node)) node.inheritance = undefined
   }
 
-  /** The name that an attribute has on a file of the upper, or will have there; undefined where there can be none. */
+  /** The name under which a file of the upper has an attribute, or will have it; undefined where it cannot have it. */
   #inUpper(fd: number, names: readonly Name[]): Name | undefined {
     const stored = names
       .map((name) => nameInUpper(name, this.#upper.policy))
@@ -88,7 +87,10 @@ export class ExtendedAttributes {
       : (stored.find((name) => getxattrFd(fd, name) !== undefined) ?? stored[0])
   }
 
-  /** What the kernel does with the list of a real file: the mode follows, and a list that says no more goes. */
+  /**
+   * Does what the kernel does with an access ACL of a real file: sets the mode, and drops an ACL that says no more than
+   * it.
+   */
   #setAccessAcl(fd: number, stored: Name, value: Uint8Array): void {
     const { policy } = this.#upper
     const before = presentUpperStat(fd, statFd(fd), policy)

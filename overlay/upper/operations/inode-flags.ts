@@ -10,7 +10,7 @@ import type { CopyUp } from './copy-up.ts'
 
 const { O_NONBLOCK, O_RDONLY } = constants
 
-/** What lsattr(1) shows: the flags of the file where it lies (fs/overlayfs/inode.c:ovl_fileattr_get). */
+/** The flags for lsattr(1): those of the file in its layer or in the upper (fs/overlayfs/inode.c:ovl_fileattr_get). */
 export function shownFlags(upper: Upper, node: Node, form: FlagsForm): Uint8Array {
   if (!node.inUpper) {
     const part = partOf(node)
@@ -20,14 +20,14 @@ export function shownFlags(upper: Upper, node: Node, form: FlagsForm): Uint8Arra
 }
 
 /**
- * What chattr(1) does, with a copy. The kernel has checked the caller (fs/file_attr.c:fileattr_set_prepare). A file that is
- * immutable is so in the upper itself: from then on the host refuses what comes.
+ * Changes flags for chattr(1), after copy-up. The kernel has checked the caller (fs/file_attr.c:fileattr_set_prepare).
+ * An immutable file is immutable in the upper as well: from then on the host refuses changes.
  * @throws FsError EPERM, EOPNOTSUPP
  */
 export function setFlags(upper: Upper, copyUp: CopyUp, node: Node, form: FlagsForm, flags: Uint8Array): void {
   copyUp.ensure(node)
   changing(() => withReadable(upper, node, (fd) => writeFlags(fd, form, flags)))
-  // One that was opened before could still be written to.
+  // A descriptor opened before would still take writes.
   upper.files.closeData(node)
 }
 

@@ -9,7 +9,7 @@ interface Pending {
   readonly work: Work
 }
 
-/** Copies of files whose data takes long: it is copied while other requests are served. */
+/** Copies of files that take long. Other requests are served while workers copy the data. */
 export class PendingCopies {
   readonly #upper: Upper
   readonly #background: Background
@@ -24,7 +24,9 @@ export class PendingCopies {
     return this.#pending.has(node)
   }
 
-  /** Throws away what nobody came back for: the operation that had asked met another error the second time. */
+  /**
+   * Drops a finished copy that no request took: the request that began it failed with another error the second time.
+   */
   forget(node: Node): void {
     const begun = this.#pending.get(node)
     if (begun === undefined || !begun.work.isDone) return
@@ -33,8 +35,8 @@ export class PendingCopies {
   }
 
   /**
-   * The copy of a node with all its data, to be finished; whoever takes it has it for himself.
-   * @throws Postponed until there is one; FsError what copying failed with
+   * The copy of a node with all its data; the caller has to finish it.
+   * @throws Postponed until the data is copied; FsError with which copying failed
    */
   take(node: Node, source: CopySource): Copy {
     const begun = this.#pending.get(node) ?? this.#begin(node, source)
@@ -48,7 +50,7 @@ export class PendingCopies {
     }
     this.#upper.syncCost.noteSync(begun.start)
     if (begun.copy.length >= source.stat.size) return begun.copy
-    // It was begun for somebody who needed less of the file.
+    // A request that needed less of the file began this copy.
     begun.copy.discard()
     throw new Postponed(this.#begin(node, source).work)
   }

@@ -10,7 +10,7 @@ import type { Upper } from '../nodes/upper.ts'
 import type { CopyUp } from './copy-up.ts'
 import { hide } from './hide.ts'
 
-/** Takes names away. */
+/** Removes names. */
 export class Remover {
   readonly #upper: Upper
   readonly #resolver: Resolver
@@ -24,7 +24,7 @@ export class Remover {
     this.#lister = lister
   }
 
-  /** @param node that the name stands for. @throws FsError EISDIR; ENOSPC for a whiteout */
+  /** @param node the node of the name. @throws FsError EISDIR; ENOSPC for a whiteout */
   unlink(parent: DirectoryNode, name: Name, node: Node): void {
     if (isDirectoryNode(node)) throw new FsError('EISDIR', `${JSON.stringify(name)} is a directory`)
     const covers = this.#resolver.below(parent, name) !== undefined
@@ -60,16 +60,16 @@ export class Remover {
     if (!this.#lister.isEmpty(node)) throw new FsError('ENOTEMPTY', 'the directory is not empty')
   }
 
-  /** Whether the upper itself has the name, be it a file or a directory. */
+  /** True where the upper itself has the name, as a file or a directory. */
   isPhysical(parent: DirectoryNode, name: Name): boolean {
     const entry = this.#resolver.upperEntry(parent, name)
     return entry !== undefined && entry !== 'whiteout'
   }
 
   /**
-   * Makes a directory that shows nothing really empty, so that another one can be renamed over it. It is opaque before
-   * its whiteouts go.
-   * @returns false where the upper needs a file in it for being opaque
+   * Really empties a directory that shows no names, so that another one can be renamed over it. The directory becomes
+   * opaque before its whiteouts are removed.
+   * @returns false where only a file in the directory could make it opaque
    */
   emptyOut(node: DirectoryNode): boolean {
     const { files, policy, work } = this.#upper
@@ -91,8 +91,9 @@ export class Remover {
   }
 
   /**
-   * Before a name goes: a node that is still used, and that would not be found again, holds its inode itself.
-   * @param physical the upper has the name, rather than a layer
+   * To be called before a name is removed. A node that the kernel still uses, and that has no other known name, then
+   * holds its inode by itself.
+   * @param physical the upper has the name, not a layer
    */
   prepareLoss(node: Node, parent: DirectoryNode, name: Name, physical: boolean): void {
     if (!node.inUpper || node.nlookup === 0) return
@@ -103,7 +104,7 @@ export class Remover {
     this.#upper.files.detach(node)
   }
 
-  /** After a name went. */
+  /** To be called after a name was removed. */
   finishLoss(node: Node, parent: DirectoryNode, name: Name): void {
     this.#upper.table.removePlace(node, parent, name)
     if (!isDirectoryNode(node)) return
@@ -111,7 +112,7 @@ export class Remover {
     this.#lister.forget(node)
   }
 
-  /** Nothing lies below: what the directory still has are whiteouts of no use. */
+  /** Removes a directory that shows no names. Whiteouts that are left in it have no use any more. */
   #removeDirectory(dir: number, name: Name): void {
     const { work } = this.#upper
     if (ignoring(['ENOTEMPTY', 'EEXIST'], () => rmdirAt(dir, name))) return

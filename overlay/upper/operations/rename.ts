@@ -36,8 +36,8 @@ export class Renamer {
   }
 
   /**
-   * @throws FsError ENOENT, EEXIST, ENOTDIR, EISDIR, ENOTEMPTY, EINVAL for a directory into itself; EXDEV for a directory
-   * with something below that cannot be redirected
+   * @throws FsError ENOENT, EEXIST, ENOTDIR, EISDIR, ENOTEMPTY, EINVAL for a directory into itself; EXDEV for a
+   *   directory with a lower part that cannot be redirected
    */
   rename(from: Place, to: Place, mode: RenameMode): void {
     const { table } = this.#upper
@@ -112,19 +112,19 @@ export class Renamer {
     })
   }
 
-  /** Whether the layers have the name, so that it would show up if the upper had nothing there. */
+  /** True where the layers have the name, so that it would show if the upper had nothing there. */
   #isOverLayers({ parent, name }: Place): boolean {
     return this.#resolver.below(parent, name) !== undefined
   }
 
-  /** @throws FsError EXDEV: the caller copies then, as between file systems */
+  /** @throws FsError EXDEV: the user's program then copies, as between file systems */
   #assertMovable(node: Node): void {
     if (this.#upper.redirectDir || !isDirectoryNode(node) || node.lower === undefined) return
     throw new FsError('EXDEV', 'rename: the directory has something below (redirect_dir=off)')
   }
 
   /**
-   * A directory must find what lies below it at its new place again, and nothing else.
+   * Makes a directory find its lower part at its new place, and nothing else.
    * @param isOverTo the layers have something at the new place
    */
   #prepare(node: Node, from: Place, to: Place, isOverTo: boolean): void {
@@ -142,7 +142,7 @@ export class Renamer {
   }
 
   /**
-   * What is at the new place is a file, an empty directory, a whiteout, or nothing.
+   * Moves the name. At the new place is a file, an empty directory, a whiteout, or nothing.
    * @param leaves the layers have something at the old place
    */
   #moveOver(from: Place, to: Place, directory: boolean, leaves: boolean): void {
@@ -154,7 +154,7 @@ export class Renamer {
     const covered = present !== undefined && isUpperWhiteout(toDir, to.name, present, opacity)
     const form = leaves ? whiteoutForm(from.name, policy) : 'none'
     if (form === 'wh') makeMark(fromDir, MARK_PREFIX + from.name)
-    // What covers the new name is good for the old one where both are devices.
+    // An exchange makes a device at the new name the whiteout of the old name.
     const reused = form === 'device' && present !== undefined && isDeviceWhiteout(present)
     if (covered && (directory || reused)) {
       renameAt(fromDir, from.name, toDir, to.name, RENAME_EXCHANGE)
@@ -162,7 +162,7 @@ export class Renamer {
       else if (!reused) hide(this.#upper, from.parent, from.name)
     } else if (form === 'device' || form === 'attribute') {
       if (form === 'attribute' || !renamedWithWhiteout(fromDir, from.name, toDir, to.name)) {
-        // Where both cannot be done at once, what is below shows up for a moment.
+        // Two steps: for a moment the old name shows what the layers have.
         renameAt(fromDir, from.name, toDir, to.name, 0)
         hide(this.#upper, from.parent, from.name)
       }
@@ -171,7 +171,7 @@ export class Renamer {
   }
 }
 
-/** @returns false where the file system has no such way to rename */
+/** @returns false where the file system lacks this flag */
 function renamedWithWhiteout(fromDir: number, from: Name, toDir: number, to: Name): boolean {
   return ignoring(['EINVAL', 'EPERM'], () => renameAt(fromDir, from, toDir, to, RENAME_WHITEOUT))
 }
