@@ -32,7 +32,8 @@ export interface TransformOptions {
 }
 
 /**
- * The bytes of a source, without any transform. Each thread opens its own. @param label digest or path, for messages
+ * The bytes of a source, without any transform. Each thread opens its own.
+ * @param label digest or path, for messages
  */
 export function openSource({ fd, size }: SourceSpec, label: string): ByteSource {
   return new FileSource(fd, label, size)

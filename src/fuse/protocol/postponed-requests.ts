@@ -58,8 +58,8 @@ export class PostponedRequests {
   }
 
   /**
-   * Drops a request that waits for reads only. @returns false where no such request waits, or it waits for more than
-   * reads
+   * Drops a request that waits for reads only.
+   * @returns false where no such request waits, or it waits for more than reads
    */
   giveUp({ low, high }: ReplyToken): boolean {
     const at = this.#waiting.findIndex(({ request, postponed }) => {

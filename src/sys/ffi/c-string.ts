@@ -15,7 +15,8 @@ const memory = new Scratch(2 * PATH_MAX)
 export type Slot = 0 | 1
 
 /**
- * Refuses everything but the name of one component: with `/` or `..` a call would leave its directory. @throws EINVAL
+ * Refuses everything but the name of one component: with `/` or `..` a call would leave its directory.
+ * @throws EINVAL
  */
 export function assertComponent(name: Name): void {
   if (name === '' || name === '.' || name === '..' || name.includes('/')) {
@@ -30,7 +31,8 @@ export function nameAddress(name: Name, slot: Slot = 0): number {
 }
 
 /**
- * As `nameAddress`, for any string of bytes. @throws EINVAL for a NUL, which would end the string early; ENAMETOOLONG
+ * As `nameAddress`, for any string of bytes.
+ * @throws EINVAL for a NUL, which would end the string early; ENAMETOOLONG
  */
 export function stringAddress(text: Name, slot: Slot = 0): number {
   if (text.includes('\0')) throw new FsError('EINVAL', `NUL in ${JSON.stringify(text)}`)

@@ -174,8 +174,8 @@ export function readlinkAt(dir: number, name: Name): Uint8Array {
 }
 
 /**
- * @param fd opened with O_PATH
- * O_NOFOLLOW. @throws FsError EINVAL or ENOENT where it is no symbolic link
+ * @param fd opened with O_PATH and O_NOFOLLOW
+ * @throws FsError EINVAL or ENOENT where it is no symbolic link
  */
 export function readlinkFd(fd: number): Uint8Array {
   return readTarget(fd, stringAddress(''), `fd ${fd}`)

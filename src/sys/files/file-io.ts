@@ -124,8 +124,8 @@ export function seekFd(fd: number, offset: number, whence: 'data' | 'hole'): num
 const SYNC: Readonly<Record<SyncKind, typeof fsync>> = { all: fsync, data: fdatasync, 'file system': syncfs }
 
 /**
- * @param fd of a file or directory, open for reading or writing; O_PATH gives EBADF. @throws FsError EIO, ENOSPC,
- *   EDQUOT
+ * @param fd of a file or directory, open for reading or writing; O_PATH gives EBADF.
+ * @throws FsError EIO, ENOSPC, EDQUOT
  */
 export function syncFd(fd: number, kind: SyncKind): void {
   while (Number(SYNC[kind](fd)) !== 0) interruptedOr(`sync fd ${fd} (${kind})`)

@@ -92,8 +92,8 @@ export class Folder {
   }
 
   /**
-   * Replaces a file in one step: a reader sees the old or the new one. @throws FsError ENOSPC, …; the old one stays
-   * then
+   * Replaces a file in one step: a reader sees the old or the new one.
+   * @throws FsError ENOSPC, …; the old one stays then
    */
   write(name: PathText, text: string, mode = 0o644): void {
     const unfinished = nameOf(name + UNFINISHED)
