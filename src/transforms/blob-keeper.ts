@@ -5,12 +5,12 @@ import { BlobStates, type BlobsSpec } from './blobs.ts'
 
 const { O_NONBLOCK, O_RDONLY } = constants
 
-/** Blobs of one image that are open at a time, as long as no more are read at once. */
+/** Most open blobs of one image, unless threads read more of them at once. */
 const OPEN_BLOBS = 128
 
 /**
- * Opens the blobs of one image for all threads of a mount, and closes those that were opened longest ago. Lives in the
- * main thread. Files are opened by one name below a held folder, so no path of the machine is resolved.
+ * Opens the blobs of one image for all threads of a mount, and closes those that were opened longest ago. It runs on
+ * the main thread. It opens files by one name below a held folder, so the kernel resolves no path of the machine.
  */
 export class BlobKeeper {
   readonly #folder: number
@@ -25,19 +25,19 @@ export class BlobKeeper {
     this.#limit = limit
   }
 
-  /** Blobs that are open. */
+  /** Number of open blobs. */
   get count(): number {
     return this.#open.size
   }
 
   /**
    * Opens a blob for a thread that waits for it (`SharedBlobs`), if it is not open yet.
-   * @throws FsError that says why it cannot be opened; the thread was given its answer before
+   * @throws FsError with the reason why it cannot be opened; the waiting threads are awake by then
    */
   open(blob: number): void {
     const present = this.#open.get(blob)
     if (present !== undefined) {
-      // The thread may have looked before it was open, and waits since.
+      // The thread looked before the blob was open, and still waits.
       this.#states.publish(blob, present)
       return
     }
@@ -56,7 +56,8 @@ export class BlobKeeper {
   #closeOldest(): void {
     for (const [blob, fd] of this.#open) {
       if (this.#open.size <= this.#limit) return
-      // In this order: a thread counts itself first and looks for the descriptor then, so one that saw it is counted.
+      // In this order: a thread first counts itself and then looks for the descriptor, so a thread that saw it is
+      // counted.
       this.#states.withdraw(blob)
       if (this.#states.isUsed(blob)) this.#states.publish(blob, fd)
       else {
@@ -67,7 +68,7 @@ export class BlobKeeper {
   }
 }
 
-/** @throws FsError ENOENT, EACCES, ELOOP for a symbolic link, EIO for what is no regular file */
+/** @throws FsError ENOENT, EACCES, ELOOP for a symbolic link, EIO for anything but a regular file */
 function openFile(folder: number, name: string): number {
   const fd = openAt(folder, name, O_RDONLY | O_NONBLOCK)
   if (fstatSync(fd).isFile()) return fd

@@ -2,24 +2,27 @@ import { type Blobs, FsError, messageOf } from '../base/index.ts'
 import { pread } from '../sys/files/file-io.ts'
 import { PageCacheProbe } from '../sys/files/page-cache.ts'
 
-/** Numbers that the threads share for each blob. */
+/** Ints for each blob in the shared `states`. */
 const NUMBERS = 4
-/** Its descriptor, plus 1; 0 where it is closed. */
+/** Descriptor of the blob plus 1; 0 where it is closed. */
 const STATE = 0
-/** How many threads are reading it, or wait for it. */
+/** Number of threads that read the blob, or wait for it. */
 const USERS = 1
-/** How often the main thread tried to open it, and how often it failed. Threads wait for the first. */
+/**
+ * How often the main thread answered a wish for the blob, and how often it could not open it. Threads wait for a change
+ * of ANSWERS.
+ */
 const ANSWERS = 2
 const FAILURES = 3
 
-/** The blobs of one image: plain data for all threads. */
+/** The blobs of one image. Plain data for all threads. */
 export interface BlobsSpec {
   /** O_PATH descriptor of the folder in which the files lie. */
   readonly folder: number
-  /** Names of the files, as bytes, all of one length, one after the other. */
+  /** Names of the files as bytes, one after the other, all of one length. */
   readonly names: SharedArrayBuffer
   readonly nameLength: number
-  /** What is open. */
+  /** The ints of `BlobStates`. */
   readonly states: SharedArrayBuffer
 }
 
@@ -35,14 +38,14 @@ export function allocateBlobs(folder: number, names: readonly string[]): BlobsSp
   return { folder, names: bytes.buffer as SharedArrayBuffer, nameLength, states }
 }
 
-/** What is open of an image's blobs at this moment, their folder included. */
+/** Descriptors of an image's open blobs at this moment, and of their folder. */
 export function blobDescriptors(spec: BlobsSpec): readonly number[] {
   const states = new BlobStates(spec)
   const open = Array.from({ length: states.count }, (_, blob) => states.descriptor(blob))
   return [spec.folder, ...open.filter((fd) => fd !== undefined)]
 }
 
-/** The numbers behind a spec. All access is atomic. */
+/** The shared state of the blobs. All access is atomic. */
 export class BlobStates {
   readonly count: number
   readonly #numbers: Int32Array
@@ -65,7 +68,7 @@ export class BlobStates {
     return state > 0 ? state - 1 : undefined
   }
 
-  /** From here to `release` a descriptor that `descriptor` gives stays open. */
+  /** Counts this thread as a user. Until `release`, a descriptor that `descriptor` gives stays open. */
   use(blob: number): void {
     Atomics.add(this.#numbers, blob * NUMBERS + USERS, 1)
   }
@@ -78,26 +81,26 @@ export class BlobStates {
     return Atomics.load(this.#numbers, blob * NUMBERS + USERS) > 0
   }
 
-  /** Says to all threads what a blob is open as. */
+  /** Gives all threads the descriptor of an open blob, and wakes those that wait for it. */
   publish(blob: number, fd: number): void {
     Atomics.store(this.#numbers, blob * NUMBERS + STATE, fd + 1)
     this.#answer(blob)
   }
 
-  /** Says to the threads that wait for a blob that it cannot be opened. */
+  /** Notes that a blob cannot be opened, and wakes the threads that wait for it. */
   fail(blob: number): void {
     Atomics.add(this.#numbers, blob * NUMBERS + FAILURES, 1)
     this.#answer(blob)
   }
 
-  /** No thread begins to use the descriptor any more. Those that do already are counted. */
+  /** Keeps threads from beginning to use the descriptor. Threads that use it already are counted. */
   withdraw(blob: number): void {
     Atomics.store(this.#numbers, blob * NUMBERS + STATE, 0)
   }
 
   /**
    * Asks for a blob and waits for the answer.
-   * @returns false where the main thread failed to open it meanwhile; otherwise `descriptor` may know it
+   * @returns false where the main thread failed to open it meanwhile; else the caller looks at `descriptor` again
    */
   wait(blob: number, ask: (blob: number) => void): boolean {
     const at = blob * NUMBERS
@@ -122,8 +125,8 @@ export class SharedBlobs implements Blobs {
   readonly #pageCache: PageCacheProbe
 
   /**
-   * @param label of the image, for messages
-   * @param ask asks the main thread to open a blob (`BlobKeeper.open`), and does not wait for it
+   * @param label names the image in messages
+   * @param ask asks the main thread to open a blob (`BlobKeeper.open`), without waiting
    */
   constructor(spec: BlobsSpec, label: string, ask: (blob: number) => void) {
     this.#states = new BlobStates(spec)
@@ -160,7 +163,7 @@ export class SharedBlobs implements Blobs {
     }
   }
 
-  /** @returns a descriptor that stays open as long as this thread counts as a user */
+  /** @returns a descriptor that stays open while this thread counts as a user */
   #open(blob: number): number {
     for (;;) {
       const fd = this.#states.descriptor(blob)
