@@ -40,6 +40,19 @@ export interface Resolving {
   readonly isAlone?: boolean
 }
 
+const UNKNOWN: Resolving = {}
+/** For the entry of a name in a directory of one part. */
+export const ALONE: Resolving = { isAlone: true }
+export const ALONE_BY_NAME: Resolving = { isAlone: true, topOnly: true }
+
+function nothing(): undefined {
+  return undefined
+}
+
+function partOf(parts: Parts, { depth, entry }: Candidate): Part {
+  return { layer: parts.layerIndex(depth), ref: entry.ref }
+}
+
 /** A directory of the merged tree: the directories of the layers that make it up, topmost first. */
 export class Directory {
   readonly #stack: Stack
@@ -57,7 +70,7 @@ export class Directory {
     const own = parts instanceof Parts ? parts : new Parts(stack.layers, parts)
     this.#stack = stack
     this.#place = place
-    this.top = own.part(0)
+    this.top = parts instanceof Parts ? own.part(0) : (parts[0] ?? own.part(0))
     let depth = 0
     while (depth < own.length - 1 && stack.copies.has(own.layerIndex(depth))) depth += 1
     this.numbered = depth === 0 ? this.top : own.part(depth)
@@ -97,6 +110,10 @@ export class Directory {
   /** @returns undefined where the name does not exist or is deleted. @throws FsError EIO, ENOTDIR */
   lookup(name: Name): Found | undefined {
     const parts = this.parts()
+    if (parts.length === 1) {
+      const entry = parts.layer(0).lookup(parts.ref(0), name)
+      return entry === undefined ? undefined : this.resolveOnly(name, entry, ALONE)
+    }
     let depth = 0
     return this.resolve(name, () => {
       while (depth < parts.length) {
@@ -113,22 +130,35 @@ export class Directory {
    * (fs/overlayfs/namei.c:ovl_lookup).
    * @param next gives the entries of this name by growing depth
    */
-  resolve(name: Name, next: () => Candidate | undefined, how: Resolving = {}): Found | undefined {
+  resolve(name: Name, next: () => Candidate | undefined, how: Resolving = UNKNOWN): Found | undefined {
     const first = next()
-    if (first === undefined) return undefined
-    const parts = this.parts()
-    const partOf = ({ depth, entry }: Candidate): Part => ({ layer: parts.layerIndex(depth), ref: entry.ref })
-    const found = (merged?: Directory): Found => ({ top: partOf(first), entry: first.entry, merged })
+    return first === undefined ? undefined : this.#resolve(name, first, next, how)
+  }
+
+  /** As `resolve`, for a directory of one part. */
+  resolveOnly(name: Name, entry: LayerEntry, how: Resolving): Found | undefined {
+    return this.#resolve(name, { depth: 0, entry }, nothing, how)
+  }
+
+  // Called for each name of a listing: it makes no closures, and objects only that it returns.
+  #resolve(
+    name: Name,
+    first: Candidate,
+    next: () => Candidate | undefined,
+    how: Resolving,
+  ): Found | undefined {
     if (name.startsWith(MARK_PREFIX)) return undefined
+    const parts = this.parts()
     if (this.#isDeleted(parts, name, first)) return undefined
+    const top = partOf(parts, first)
     const { layers, roots, inodes, copies } = this.#stack
     const isLowest = how.isAlone === true || first.depth + 1 === parts.length
     const mayBeCopy = !isLowest && copies.has(parts.layerIndex(first.depth))
     if (first.entry.type !== DT_DIR) {
       const original = mayBeCopy ? originalOf(inodes, parts, first, next) : undefined
-      return original === undefined ? found() : { ...found(), original }
+      return { top, entry: first.entry, merged: undefined, original }
     }
-    if (how.topOnly === true && !mayBeCopy) return found()
+    if (how.topOnly === true && !mayBeCopy) return { top, entry: first.entry, merged: undefined }
     let merged: Parts | undefined
     for (let last = first; ; ) {
       // Nothing lies below the lowest layer.
@@ -140,24 +170,25 @@ export class Directory {
         if (below === undefined || this.#isDeleted(parts, name, below)) break
         if (below.entry.type !== DT_DIR) break
       }
-      merged ??= new Parts(layers, [partOf(first)])
+      merged ??= new Parts(layers, [top])
       // Opacity is asked only once there is something that it could hide.
       if (merged.isOpaque(merged.length - 1)) break
       if (redirect !== undefined) {
         for (const part of redirectedParts(layers, roots, parts, last.depth, redirect)) merged.push(part)
       }
       if (below === undefined) break
-      merged.push(partOf(below))
+      merged.push(partOf(parts, below))
       last = below
     }
-    if (merged === undefined || merged.length < 2) return found()
-    return found(new Directory(this.#stack, merged, { parent: this, name }))
+    if (merged === undefined || merged.length < 2) return { top, entry: first.entry, merged: undefined }
+    const directory = new Directory(this.#stack, merged, { parent: this, name })
+    return { top, entry: first.entry, merged: directory }
   }
 
   /** True where a mark above deletes the name from this depth, or the entry is a whiteout itself. */
   #isDeleted(parts: Parts, name: Name, { depth, entry }: Candidate): boolean {
     if (depth > 0 && this.#deletedBy(parts, name) < depth) return true
-    return isWhiteout(parts.layer(depth), entry, () => parts.opacityAt(depth))
+    return isWhiteout(parts.layer(depth), entry, parts, depth)
   }
 
   #deletedBy(parts: Parts, name: Name): number {

@@ -9,7 +9,7 @@ import {
 } from '../../src/base/index.ts'
 import { unescapedFileName } from '../stored/file-names.ts'
 import type { DirectoryCursor, Layer, LayerEntry, Ref } from '../stored/layer-flags.ts'
-import type { Candidate, Directory, Found } from './directory.ts'
+import { ALONE, ALONE_BY_NAME, type Candidate, type Directory, type Found } from './directory.ts'
 import type { ParkedCursors } from './parked-cursors.ts'
 
 const COOKIE_SELF = 1
@@ -69,7 +69,7 @@ export function listSingle(directory: Directory, cookie: Cookie, plus: boolean, 
   const start = cookie <= COOKIE_PARENT ? 0 : cookie - COOKIE_PARENT - 1
   const cursor = openUnordered(directory.layerAt(0), part.ref, start)
   for (let entry = cursor.next(); entry !== undefined; entry = cursor.next()) {
-    const shown = show(directory, [{ depth: 0, entry }], plus)
+    const shown = showOnly(directory, entry, plus)
     if (shown === 'hidden') continue
     const next = cursor.position + COOKIE_PARENT + 1
     if (!Number.isSafeInteger(next) || next <= COOKIE_PARENT) {
@@ -114,6 +114,16 @@ export function listMerged(
 
 function openUnordered(layer: Layer, ref: Ref, position: number): DirectoryCursor {
   return layer.openUnordered?.(ref, position) ?? layer.openDirectory(ref, position)
+}
+
+/** As `show`, for a directory of one part. */
+function showOnly(directory: Directory, entry: LayerEntry, plus: boolean): Found | undefined | 'hidden' {
+  try {
+    return directory.resolveOnly(entry.name, entry, plus ? ALONE : ALONE_BY_NAME) ?? 'hidden'
+  } catch (error) {
+    if (error instanceof FsError) return undefined
+    throw error
+  }
 }
 
 /** Damage of one child must not hide its neighbours: it is listed, and undefined tells that it has no entry. */

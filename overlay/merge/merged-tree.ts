@@ -179,27 +179,28 @@ export class MergedTree implements FileSystem, Walked {
 
   /** @throws FsError ESTALE */
   #directory(node: NodeId): Directory {
+    // The last one: names of one directory are asked for one after the other.
+    if (this.#single?.node === node) return this.#single.directory
     const { part, directory } = this.#place(node)
     if (directory !== undefined) return directory
-    // The last one: names of one directory are asked for one after the other.
-    if (this.#single?.node !== node) {
-      this.#single = { node, directory: new Directory(this.#stack, [part]) }
-    }
+    this.#single = { node, directory: new Directory(this.#stack, [part]) }
     return this.#single.directory
   }
 
   /** @throws FsError ESTALE */
   #place(node: NodeId): Place {
     if (node === ROOT_NODE_ID) return { part: this.#root.top, directory: this.#root }
-    const { layer, ref, merged } = this.#ids.decode(node)
-    if (!merged) return { part: { layer, ref }, directory: undefined }
+    const part = this.#ids.decode(node)
+    if (!part.merged) return { part, directory: undefined }
     const { directory } = this.#merged.get(node)
     return { part: directory.top, directory }
   }
 
   /** @throws FsError ESTALE */
   #part(node: NodeId): Part {
-    return this.#place(node).part
+    if (node === ROOT_NODE_ID) return this.#root.top
+    const part = this.#ids.decode(node)
+    return part.merged ? this.#merged.get(node).directory.top : part
   }
 
   #layer(part: Part): Layer {
@@ -258,6 +259,16 @@ export class MergedTree implements FileSystem, Walked {
     return { nodeId, stat: this.#present(number, stat, merged !== undefined), generation }
   }
 
+  /** As `unlessFailed`, without a closure for each name of a listing. */
+  #entryIfWhole(found: Found): Entry | undefined {
+    try {
+      return this.#entry(found)
+    } catch (error) {
+      if (error instanceof FsError) return undefined
+      throw error
+    }
+  }
+
   /** The number to show for a node. @param stat of its part. @param directory see `Place` */
   #number(node: NodeId, part: Part, stat: Stat, directory: Directory | undefined): number {
     if (directory !== undefined && directory.numbered !== directory.top) {
@@ -305,7 +316,7 @@ export class MergedTree implements FileSystem, Walked {
     ): boolean => {
       const ino =
         found === undefined ? this.#stack.inodes.ofLayer(top, shown.ino) : numberOf(this.#stack, found)
-      const entry = sink.plus && found !== undefined ? unlessFailed(() => this.#entry(found)) : undefined
+      const entry = sink.plus && found !== undefined ? this.#entryIfWhole(found) : undefined
       if (!sink.add(name, ino, shown.type, cookie, entry)) return false
       if (entry !== undefined) this.#retain(entry.nodeId, found?.merged, parent, name)
       return true

@@ -26,10 +26,11 @@ const MARKS_REMEMBERED = 1024
  */
 export class Parts {
   readonly #all: readonly Layer[]
-  readonly #layers: number[] = []
-  readonly #refs: number[] = []
-  readonly #opacity: (Opacity | undefined)[] = []
-  readonly #marks: (Marks | undefined)[] = []
+  readonly #layers: number[]
+  readonly #refs: number[]
+  // Made when they are needed: most directories lie in one layer and live for one request.
+  #opacity: (Opacity | undefined)[] | undefined
+  #marks: (Marks | undefined)[] | undefined
   /** Depths of the parts that delete names by `.wh.`; the lowest part has nobody to delete from. */
   #marked: readonly number[] | undefined
   #names = 0
@@ -38,7 +39,8 @@ export class Parts {
   /** @param layers of the stack, bottom first */
   constructor(layers: readonly Layer[], parts: readonly Part[]) {
     this.#all = layers
-    for (const part of parts) this.push(part)
+    this.#layers = parts.map(({ layer }) => layer)
+    this.#refs = parts.map(({ ref }) => ref)
   }
 
   get length(): number {
@@ -97,9 +99,10 @@ export class Parts {
   }
 
   opacityAt(depth: number): Opacity {
-    const known = this.#opacity[depth]
+    const known = this.#opacity?.[depth]
     if (known !== undefined) return known
     const opacity = readOpacity(this.layer(depth), this.ref(depth))
+    this.#opacity ??= new Array<Opacity | undefined>(this.length).fill(undefined)
     this.#opacity[depth] = opacity
     return opacity
   }
@@ -122,11 +125,12 @@ export class Parts {
   }
 
   #marksAt(depth: number): Marks {
-    const known = this.#marks[depth]
+    const known = this.#marks?.[depth]
     if (known !== undefined) return known
     const marks = readMarks(this.layer(depth), this.ref(depth), MARKS_REMEMBERED - this.#names)
     this.#names += marks.remembered
     this.#markBytes += marks.bytes
+    this.#marks ??= new Array<Marks | undefined>(this.length).fill(undefined)
     this.#marks[depth] = marks
     return marks
   }

@@ -8,13 +8,11 @@ import { type OwnerRule, shownId } from '../stored/owner.ts'
  * @param ino number to show
  */
 export function presentStat(stat: Stat, ino: InodeNumber, merged: boolean, owner: OwnerRule): Stat {
-  return {
-    ...stat,
-    ino,
-    nlink: merged && isDirectory(stat.mode) ? 1 : stat.nlink,
-    uid: shownId(owner.uid, stat.uid),
-    gid: shownId(owner.gid, stat.gid),
-  }
+  const nlink = merged && isDirectory(stat.mode) ? 1 : stat.nlink
+  const uid = shownId(owner.uid, stat.uid)
+  const gid = shownId(owner.gid, stat.gid)
+  const isShownAsIs = ino === stat.ino && nlink === stat.nlink && uid === stat.uid && gid === stat.gid
+  return isShownAsIs ? stat : { ...stat, ino, nlink, uid, gid }
 }
 
 /** Space of all layers together, a layer that stands twice counted once; nothing is free in a read-only tree. */

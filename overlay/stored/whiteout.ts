@@ -65,15 +65,20 @@ function isDeviceZero(layer: Layer, entry: LayerEntry): boolean {
   return entry.type === DT_CHR && statEntry(layer, entry).rdev === 0
 }
 
+/** The parts of a directory of the merged tree. */
+interface OpacityOf {
+  opacityAt(depth: number): Opacity
+}
+
 /**
  * The one predicate for whiteouts that bear the name they delete: character device 0:0, or a zero-size regular
  * file with `overlay.whiteout` in a directory with `opaque=x` (fs/overlayfs/util.c:ovl_path_is_whiteout).
  * Reads an inode only for devices, and for files only below such a directory.
- * @param opacity of the directory that holds the entry; called only where it matters
+ * @param directory its part at `depth` holds the entry; asked only where it matters
  */
-export function isWhiteout(layer: Layer, entry: LayerEntry, opacity: () => Opacity): boolean {
+export function isWhiteout(layer: Layer, entry: LayerEntry, directory: OpacityOf, depth: number): boolean {
   if (entry.type === DT_CHR) return layer.marks.devices && isDeviceZero(layer, entry)
-  if (entry.type !== DT_REG || opacity() !== 'x') return false
+  if (entry.type !== DT_REG || directory.opacityAt(depth) !== 'x') return false
   if (statEntry(layer, entry).size !== 0) return false
   const attributes = layer.listxattr(entry.ref)
   return attributes.includes('trusted.overlay.whiteout') || attributes.includes('user.overlay.whiteout')
