@@ -1,7 +1,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { OPTIONS } from '../src/cli/command-table.ts'
+import { OPTIONS } from '../src/cli/program/command-table.ts'
 import { parseMountOptions } from '../src/request/mount-options.ts'
 
 const ROOT = path.resolve(import.meta.dirname, '..')

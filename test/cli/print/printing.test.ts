@@ -5,7 +5,7 @@ import { formatMount, formatMounts } from '../../../src/cli/commands/status.ts'
 import { formatVerdicts } from '../../../src/cli/commands/verify.ts'
 import { formatBytes } from '../../../src/cli/print/format.ts'
 import { formatTable } from '../../../src/cli/print/table.ts'
-import { formatError } from '../../../src/cli/program.ts'
+import { formatError } from '../../../src/cli/program/program.ts'
 import { formatLine, formatSyslog } from '../../../src/daemon/life/log.ts'
 import type { MountStatus } from '../../../src/daemon/serve/control-protocol.ts'
 

@@ -1,9 +1,9 @@
-import type { DaemonProcess } from '../daemon/client/spawn.ts'
-import type { InspectFlags } from './commands/inspect.ts'
-import type { MountFlags } from './commands/mount.ts'
-import type { StatusFlags } from './commands/status.ts'
-import type { UmountFlags } from './commands/umount.ts'
-import type { VerifyFlags } from './commands/verify.ts'
+import type { DaemonProcess } from '../../daemon/client/spawn.ts'
+import type { InspectFlags } from '../commands/inspect.ts'
+import type { MountFlags } from '../commands/mount.ts'
+import type { StatusFlags } from '../commands/status.ts'
+import type { UmountFlags } from '../commands/umount.ts'
+import type { VerifyFlags } from '../commands/verify.ts'
 import { MOUNT_OPTIONS_HELP, OVERLAY_OPTIONS_HELP } from './help.ts'
 
 /** All options of the program: each is described once, whichever commands take it. */
@@ -79,7 +79,7 @@ export const COMMANDS: readonly CommandRow[] = [
     ],
     help: MOUNT_OPTIONS_HELP,
     run: async ([source = '', target = ''], flags, early) =>
-      (await import('./commands/mount.ts')).mount(source, target, flags, early),
+      (await import('../commands/mount.ts')).mount(source, target, flags, early),
   },
   {
     name: 'overlay',
@@ -94,7 +94,7 @@ export const COMMANDS: readonly CommandRow[] = [
       OPTIONS.shortDebug,
     ],
     help: OVERLAY_OPTIONS_HELP,
-    run: async (words, flags, early) => (await import('./commands/overlay.ts')).overlay(words, flags, early),
+    run: async (words, flags, early) => (await import('../commands/overlay.ts')).overlay(words, flags, early),
   },
   {
     name: 'umount',
@@ -102,34 +102,42 @@ export const COMMANDS: readonly CommandRow[] = [
     description: 'unmount TARGET and wait until its process has ended',
     arguments: ['<target>'],
     options: [OPTIONS.lazy, OPTIONS.metadir],
-    run: async ([target = ''], flags) => (await import('./commands/umount.ts')).umount(target, flags),
+    run: async ([target = ''], flags) => (await import('../commands/umount.ts')).umount(target, flags),
   },
   {
     name: 'verify',
     description: 'compare with the root hashes: what a mounted TARGET has found so far, or a whole SOURCE',
     arguments: ['<target|source>'],
     options: [OPTIONS.rootHash, OPTIONS.offset, OPTIONS.metadir, OPTIONS.json],
-    run: async ([what = ''], flags) => (await import('./commands/verify.ts')).verify(what, flags),
+    run: async ([what = ''], flags) => (await import('../commands/verify.ts')).verify(what, flags),
   },
   {
     name: 'status',
     description: 'show the mount at TARGET, or all mounts: layers, verification, requests, memory',
     arguments: ['[target]'],
     options: [OPTIONS.metadir, OPTIONS.json],
-    run: async ([target], flags) => (await import('./commands/status.ts')).status(target, flags),
+    run: async ([target], flags) => (await import('../commands/status.ts')).status(target, flags),
   },
   {
     name: 'inspect',
     description: 'show the layers of SOURCE: sizes, compression, verity',
     arguments: ['<source>'],
     options: [OPTIONS.offset, OPTIONS.json],
-    run: async ([source = ''], flags) => (await import('./commands/inspect.ts')).inspect(source, flags),
+    run: async ([source = ''], flags) => (await import('../commands/inspect.ts')).inspect(source, flags),
   },
   {
     name: 'doctor',
     description: 'check what mounts need on this machine; exit 0 if some way to mount works',
     arguments: [],
     options: [OPTIONS.json],
-    run: async (_, { json = false }) => (await import('./commands/doctor.ts')).doctor(json),
+    run: async (_, { json = false }) => (await import('../commands/doctor.ts')).doctor(json),
+  },
+  {
+    name: 'install-links',
+    description: 'make links in DIR for the other names of the program, or for those given',
+    arguments: ['<dir>', '[names...]'],
+    options: [],
+    run: async ([dir = '', ...names]) =>
+      (await import('../commands/install-links.ts')).installLinks(dir, names),
   },
 ]

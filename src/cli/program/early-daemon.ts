@@ -1,4 +1,4 @@
-import { type DaemonProcess, spawnDaemon } from '../daemon/client/spawn.ts'
+import { type DaemonProcess, spawnDaemon } from '../../daemon/client/spawn.ts'
 import { asksRemount } from './verb.ts'
 
 const COMMANDS = new Set(['mount', 'overlay'])

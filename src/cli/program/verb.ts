@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs'
-import { systemPath } from '../base/index.ts'
+import { systemPath } from '../../base/index.ts'
 
 /** The commands of the program, and what stands in their place. */
 const COMMANDS: ReadonlySet<string> = new Set(
-  'mount overlay umount unmount verify status inspect doctor help'.split(' '),
+  'mount overlay umount unmount verify status inspect doctor install-links help'.split(' '),
 )
 
 /**

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { withVerb } from '../../src/cli/verb.ts'
+import { withVerb } from '../../../src/cli/program/verb.ts'
 
 describe('withVerb', () => {
   test.each([

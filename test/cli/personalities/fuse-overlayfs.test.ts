@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { fuseOverlayfsVersion } from '../../src/cli/personality.ts'
+import { fuseOverlayfsVersion } from '../../../src/cli/personalities/fuse-overlayfs.ts'
 
 describe('fuseOverlayfsVersion', () => {
   test('the version line has the form that clients of fuse-overlayfs look for', () => {

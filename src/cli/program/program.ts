@@ -1,24 +1,24 @@
 import { Command, CommanderError } from 'commander'
-import packageJson from '../../package.json' with { type: 'json' }
-import type { DaemonProcess } from '../daemon/client/spawn.ts'
-import { explain } from '../daemon/life/failure.ts'
+import packageJson from '../../../package.json' with { type: 'json' }
+import type { DaemonProcess } from '../../daemon/client/spawn.ts'
+import { explain } from '../../daemon/life/failure.ts'
+import { formatLines } from '../print/format.ts'
+import type { Called } from './called.ts'
 import { COMMANDS, type CommandRow, type Flags, OPTIONS } from './command-table.ts'
-import { FUSE_OVERLAYFS, fuseOverlayfsVersion } from './personality.ts'
-import { formatLines } from './print/format.ts'
 
 /**
  * Runs one command.
  * @param early the process for a mount in the background, where one was started already
  * @returns the exit code; errors become one line `Error: ...` on stderr and exit code 1
  */
-export async function run(args: readonly string[], name: string, early?: DaemonProcess): Promise<number> {
+export async function run(args: readonly string[], called: Called, early?: DaemonProcess): Promise<number> {
   let exitCode = 0
   const setExitCode = (code: number): void => {
     exitCode = code
   }
-  const program = buildProgram(name, setExitCode, early)
+  const program = buildProgram(called, setExitCode, early)
   try {
-    if (args.length === 0) throw new Error(`no command given: try '${name} --help'`)
+    if (args.length === 0) throw new Error(`no command given: try '${called.name} --help'`)
     await program.parseAsync(args, { from: 'user' })
     return exitCode
   } catch (error) {
@@ -38,15 +38,14 @@ export function formatError(error: unknown): string {
 }
 
 function buildProgram(
-  name: string,
+  { name, versionLine }: Called,
   setExitCode: (code: number) => void,
   early: DaemonProcess | undefined,
 ): Command {
   const { version: own } = packageJson
-  const version = name === FUSE_OVERLAYFS ? fuseOverlayfsVersion(own) : own
   const program = new Command(name)
     .description('Mount OCI images made of squashfs layers through one FUSE mount, without root.')
-    .version(version, '-V, --version', 'print the version')
+    .version(versionLine?.(own) ?? own, '-V, --version', 'print the version')
     .option(...OPTIONS.debug)
     .helpOption('-h, --help', 'show help')
     .exitOverride()

@@ -1,0 +1,12 @@
+import { own } from './atomfs.ts'
+import { fuseOverlayfs } from './fuse-overlayfs.ts'
+import { mountHelper } from './mount-helper.ts'
+import type { Personality } from './personality.ts'
+
+/** All names that the program goes by. A further one is a file in this folder and a row here. */
+export const PERSONALITIES: readonly Personality[] = [own, fuseOverlayfs, mountHelper]
+
+/** The personality of a name. Every other name is a command line of our own: a launcher may be called anything. */
+export function personalityOf(name: string): Personality {
+  return PERSONALITIES.find(({ names }) => names.some((one) => one === name)) ?? own
+}
