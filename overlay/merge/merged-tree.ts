@@ -32,7 +32,7 @@ import { NodeIds } from './node-ids.ts'
 import { ParkedCursors } from './parked-cursors.ts'
 import { rootDirectory } from './root.ts'
 import { presentStat, sumStatFs } from './stat.ts'
-import { type Walked, Whereabouts } from './whereabouts.ts'
+import { type Seen, type Walked, Whereabouts } from './whereabouts.ts'
 
 /** What a merge shows of its layers, and how much memory it takes. */
 export interface MergedTreeOptions {
@@ -218,16 +218,26 @@ export class MergedTree implements FileSystem, Walked {
     return node === ROOT_NODE_ID || this.#merged.has(node)
   }
 
+  see(directory: NodeId, name: Name): Seen | undefined {
+    const entry = this.lookup(directory, name)
+    return entry && { nodeId: entry.nodeId, isDirectory: isDirectory(entry.stat.mode) }
+  }
+
   mayExist(node: NodeId): boolean {
     return node === ROOT_NODE_ID || this.#ids.has(node)
+  }
+
+  hold(node: NodeId): void {
+    if (this.#merged.has(node)) this.#merged.retainAgain(node)
   }
 
   /** See `Walked`. */
   again(node: NodeId): Entry {
     const stat = this.getattr(node)
     if (node === ROOT_NODE_ID) return { nodeId: node, stat }
-    if (this.#isMerged(node)) this.#merged.retainAgain(node)
-    return { nodeId: node, stat, generation: this.#generation(this.#part(node)) }
+    const generation = this.#generation(this.#part(node))
+    this.hold(node)
+    return { nodeId: node, stat, generation }
   }
 
   #parentEntry(node: NodeId): Entry {

@@ -22,11 +22,26 @@ export class ParentIndex {
   }
 
   get(node: NodeId): NodeId | undefined {
-    return this.#parents[this.#slot(node)] || undefined
+    return Math.abs(this.#parents[this.#slot(node)] ?? 0) || undefined
+  }
+
+  /** Whether `set` has had the node. */
+  has(node: NodeId): boolean {
+    return (this.#parents[this.#slot(node)] ?? 0) > 0
   }
 
   /** Nothing happens where there is no room. */
   set(node: NodeId, parent: NodeId): void {
+    this.#put(node, parent)
+  }
+
+  /** As `set`, but for `has`. */
+  note(node: NodeId, parent: NodeId): void {
+    this.#put(node, this.has(node) ? parent : -parent)
+  }
+
+  /** @param parent negative where `set` has not had the node */
+  #put(node: NodeId, parent: NodeId): void {
     let slot = this.#slot(node)
     if (this.#nodes[slot] === EMPTY) {
       if (this.isFull) return

@@ -21,17 +21,30 @@ const NAMES_PER_STEP = 128
 /** Directories above each other: a chain that is longer is none. */
 const DEEPEST = 1 << 16
 
+/** What a walk sees under a name. */
+export interface Seen {
+  readonly nodeId: NodeId
+  readonly isDirectory: boolean
+}
+
 /** A tree whose nodes can be found again after the kernel forgot them. */
-export interface Walked extends Pick<FileSystem, 'lookup' | 'readdir' | 'forget'> {
+export interface Walked extends Pick<FileSystem, 'forget'> {
+  /** As `FileSystem.readdir`; entries may be left out. */
+  readdir(directory: NodeId, cookie: number, sink: DirectorySink): void
+  /** What a name shows, counted as one lookup. @throws FsError */
+  see(directory: NodeId, name: Name): Seen | undefined
   /** False for an id that no node of the tree can have. */
   mayExist(node: NodeId): boolean
   /** Whether the tree knows where the node is. */
   isKnown(node: NodeId): boolean
-  /** One more lookup of a node that is where it was found. @throws FsError */
+  /** Counts one more lookup of a node that is known. */
+  hold(node: NodeId): void
+  /** As `hold`. @returns what the kernel is told. @throws FsError */
   again(node: NodeId): Entry
 }
 
 interface Search {
+  readonly index: ParentIndex
   readonly work: Work
   /** Set where the search came to the node, which then has one lookup. */
   found: NodeId | undefined
@@ -49,6 +62,8 @@ export class Whereabouts {
   #index: ParentIndex | undefined
   #walk: Work | undefined
   readonly #searches = new Map<NodeId, Search>()
+  /** The tree has changed so that the walk may have missed something. */
+  #isInDoubt = false
 
   constructor(tree: Walked) {
     this.#tree = tree
@@ -64,12 +79,16 @@ export class Whereabouts {
     // A search that has ended holds a lookup, which must be given back.
     if (begun === undefined && this.#tree.isKnown(node)) return this.#tree.again(node)
     if (!this.#tree.mayExist(node)) throw new FsError('ESTALE', `node ${node}: the tree has no such id`)
-    this.#awaitWalk()
-    const search = begun ?? this.#begin(node)
+    const index = this.#awaitWalk()
+    const search = begun ?? this.#begin(node, index)
     if (!search.work.isDone) throw new Postponed(search.work)
     this.#searches.delete(node)
     search.work.finish()
-    if (search.found === undefined) throw new FsError('ESTALE', `node ${node}: the tree does not show it`)
+    if (search.found === undefined) {
+      if (this.#isInDoubt) this.#forgetWalk()
+      if (search.index !== this.#index) return this.find(node)
+      throw new FsError('ESTALE', `node ${node}: the tree does not show it`)
+    }
     try {
       return this.#tree.again(node)
     } finally {
@@ -85,6 +104,32 @@ export class Whereabouts {
     return this.find(parent)
   }
 
+  /** Whether there ever was such a handle. */
+  get isBegun(): boolean {
+    return this.#index !== undefined
+  }
+
+  /** The kernel has forgotten a node that is in this directory. */
+  note(node: NodeId, parent: NodeId): void {
+    this.#index?.note(node, parent)
+  }
+
+  /** Something has got another name, perhaps a directory that the walk has not come to. */
+  noteMove(): void {
+    if (this.#walk?.isDone === false) this.doubt()
+  }
+
+  /** What is not found is searched for by a new walk. */
+  doubt(): void {
+    this.#isInDoubt = true
+  }
+
+  #forgetWalk(): void {
+    this.#isInDoubt = false
+    this.#index = undefined
+    this.#walk = undefined
+  }
+
   /** @throws ReadPostponed until the tree was walked. Who gives up leaves nothing behind: the next one goes on. */
   #awaitWalk(): ParentIndex {
     this.#index ??= new ParentIndex()
@@ -93,20 +138,21 @@ export class Whereabouts {
     return this.#index
   }
 
-  #begin(node: NodeId): Search {
+  #begin(node: NodeId, index: ParentIndex): Search {
     const search: Search = {
-      work: new Work(this.#search(node, (found) => (search.found = found))),
+      index,
+      work: new Work(this.#search(node, index, (found) => (search.found = found))),
       found: undefined,
     }
     this.#searches.set(node, search)
     return search
   }
 
-  *#search(node: NodeId, tell: (found: NodeId) => void): Steps {
-    const chain = this.#chainTo(node)
+  *#search(node: NodeId, index: ParentIndex, tell: (found: NodeId) => void): Steps {
+    const chain = this.#chainTo(node, index)
     let at = chain.pop()
     if (at === undefined) return
-    this.#tree.again(at)
+    this.#tree.hold(at)
     for (let next = chain.pop(); next !== undefined; next = chain.pop()) {
       const found: NodeId | undefined = yield* this.#findIn(at, next)
       this.#tree.forget(at, 1)
@@ -117,10 +163,10 @@ export class Whereabouts {
   }
 
   /** The node, its directory and so on, up to one that the tree knows; empty where that is not known. */
-  #chainTo(node: NodeId): NodeId[] {
+  #chainTo(node: NodeId, index: ParentIndex): NodeId[] {
     const chain = [node]
     for (let at = node; !this.#tree.isKnown(at); ) {
-      const parent = this.#index?.get(at)
+      const parent = index.get(at)
       if (parent === undefined || chain.length > DEEPEST) return []
       chain.push(parent)
       at = parent
@@ -131,7 +177,7 @@ export class Whereabouts {
   /** Looks for a node in a directory. @returns it with one lookup; undefined where it is not there */
   *#findIn(directory: NodeId, node: NodeId): Generator<'more' | 'waiting', NodeId | undefined> {
     let found: NodeId | undefined
-    const take = ({ nodeId }: Entry): boolean => {
+    const take = ({ nodeId }: Seen): boolean => {
       if (found !== undefined || nodeId !== node) return false
       found = node
       return true
@@ -153,13 +199,12 @@ export class Whereabouts {
         this.#tree.forget(directory, 1)
         path.pop()
       } else {
-        level.cookie = yield* this.#page(directory, level.cookie, ({ nodeId, stat }) => {
-          const isDir = isDirectory(stat.mode)
+        level.cookie = yield* this.#page(directory, level.cookie, ({ nodeId, isDirectory }) => {
           // Damage may show a directory at two places, also within itself: the first one counts.
-          if (isDir && (nodeId === ROOT_NODE_ID || index.get(nodeId) !== undefined)) return false
+          if (isDirectory && (nodeId === ROOT_NODE_ID || index.has(nodeId))) return false
           index.set(nodeId, directory)
-          if (isDir) below.push(nodeId)
-          return isDir
+          if (isDirectory) below.push(nodeId)
+          return isDirectory
         })
       }
     }
@@ -172,7 +217,7 @@ export class Whereabouts {
   *#page(
     directory: NodeId,
     cookie: number,
-    take: (entry: Entry) => boolean,
+    take: (one: Seen) => boolean,
   ): Generator<'more' | 'waiting', number | undefined> {
     const page = new Page()
     try {
@@ -183,7 +228,7 @@ export class Whereabouts {
     }
     for (const { name, entry } of page.names) {
       // Damaged, or one that the tree does not tell about again.
-      const one = entry ?? (yield* patiently(() => unlessFailed(() => this.#tree.lookup(directory, name))))
+      const one = entry ?? (yield* patiently(() => unlessFailed(() => this.#tree.see(directory, name))))
       if (one !== undefined && !take(one)) this.#tree.forget(one.nodeId, 1)
     }
     yield 'more'
@@ -203,14 +248,16 @@ interface Level {
 /** Some names of a directory. */
 class Page implements DirectorySink {
   readonly plus = true
-  readonly names: { readonly name: Name; readonly entry: Entry | undefined }[] = []
+  readonly names: { readonly name: Name; readonly entry: Seen | undefined }[] = []
   /** Where to go on after it; undefined where there was nothing left. */
   last: number | undefined
 
   add(name: Name, _ino: number, _type: number, cookie: number, entry: Entry | undefined): boolean {
     if (this.names.length >= NAMES_PER_STEP) return false
     this.last = cookie
-    if (name !== '.' && name !== '..') this.names.push({ name, entry })
+    if (name === '.' || name === '..') return true
+    const seen = entry && { nodeId: entry.nodeId, isDirectory: isDirectory(entry.stat.mode) }
+    this.names.push({ name, entry: seen })
     return true
   }
 }

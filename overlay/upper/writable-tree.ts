@@ -22,6 +22,7 @@ import {
   S_IFLNK,
   type Stat,
   type StatFs,
+  unlessFailed,
   type Whence,
   type WritableFileSystem,
   type XattrMode,
@@ -32,6 +33,7 @@ import { statFd } from '../../src/sys/files/statx.ts'
 import { numberOfPart, stackOf } from '../merge/directory.ts'
 import { listShown } from '../merge/listing.ts'
 import { rootDirectory } from '../merge/root.ts'
+import { Whereabouts } from '../merge/whereabouts.ts'
 import { escapedFileName } from '../stored/file-names.ts'
 import type { Layer } from '../stored/layer-flags.ts'
 import { shownValue, storedValue } from '../stored/owned-values.ts'
@@ -44,11 +46,12 @@ import type { WorkDirectory } from './disk/work-directory.ts'
 import { Lister } from './nodes/list.ts'
 import { ModificationTimes } from './nodes/modification-times.ts'
 import { DirectoryNode, isDirectoryNode, type Node, NodeTable } from './nodes/nodes.ts'
-import { layerOf, partOf, toldStat } from './nodes/present.ts'
+import { layerOf, partOf, shownStat, toldStat } from './nodes/present.ts'
 import { Resolver } from './nodes/resolve.ts'
 import { SyncCost } from './nodes/sync-cost.ts'
 import type { Upper } from './nodes/upper.ts'
 import { UpperFiles } from './nodes/upper-files.ts'
+import { WalkedNodes } from './nodes/walked-nodes.ts'
 import { AttributeWriter } from './operations/attributes.ts'
 import { CopyUp } from './operations/copy-up.ts'
 import { Creator } from './operations/create.ts'
@@ -104,6 +107,7 @@ export class WritableTree implements WritableFileSystem {
   readonly #attributes: AttributeWriter
   readonly #xattrs: ExtendedAttributes
   readonly #data: FileData
+  readonly #whereabouts: Whereabouts
 
   /** @throws FsError EINVAL, EOVERFLOW, ENOENT, ENOTDIR as `MergedTree`; EIO; all name the upper */
   constructor(options: WritableTreeOptions) {
@@ -123,6 +127,9 @@ export class WritableTree implements WritableFileSystem {
     this.#attributes = new AttributeWriter(upper, this.#copyUp)
     this.#xattrs = new ExtendedAttributes(upper, this.#copyUp)
     this.#data = new FileData(upper, this.#copyUp)
+    const walked = new WalkedNodes(upper, this.#resolver, this.#lister, (node) => this.#taken(node))
+    this.#whereabouts = new Whereabouts(walked)
+    upper.table.onNameless = (node) => this.#loseName(node)
   }
 
   /** Closes all descriptors but those it was given. */
@@ -142,8 +149,8 @@ export class WritableTree implements WritableFileSystem {
   }
 
   lookup(parent: NodeId, name: Name): Entry | undefined {
+    if (name === '.') return this.#whereabouts.find(parent)
     const directory = this.#upper.table.directory(parent)
-    if (name === '.') return this.#taken(directory)
     if (name === '..') return this.#taken(directory.place?.parent ?? directory)
     const node = this.#resolver.find(directory, escapedFileName(name))
     return node === undefined ? undefined : this.#taken(node)
@@ -279,6 +286,7 @@ export class WritableTree implements WritableFileSystem {
     const from = { parent: table.directory(parent), name: escapedFileName(name) }
     const to = { parent: table.directory(newParent), name: escapedFileName(newName) }
     this.#renamer.rename(from, to, mode)
+    this.#whereabouts.noteMove()
   }
 
   write(node: NodeId, offset: number, data: Uint8Array, killPrivileges: boolean): number {
@@ -321,8 +329,9 @@ export class WritableTree implements WritableFileSystem {
     const { table } = this.#upper
     try {
       const stat = toldStat(this.#upper, node)
+      const generation = table.generation(node, stat)
       table.retain(node)
-      return { nodeId: node.id, stat }
+      return { nodeId: node.id, stat, generation }
     } finally {
       table.dropIfUnused(node)
     }
@@ -346,7 +355,17 @@ export class WritableTree implements WritableFileSystem {
     }
   }
 
+  /** A file that was seen under this name last may have others. */
+  #loseName(node: Node): void {
+    if (!this.#whereabouts.isBegun || isDirectoryNode(node)) return
+    const stat = unlessFailed(() => shownStat(this.#upper, node))
+    if (stat === undefined || stat.nlink > 0) this.#whereabouts.doubt()
+  }
+
   #drop(node: Node): void {
+    if (node.place !== undefined && this.#upper.table.isLasting(node)) {
+      this.#whereabouts.note(node.id, node.place.parent.id)
+    }
     this.#upper.times.restore(node)
     this.#upper.files.forget(node)
     this.#lister.forget(node)

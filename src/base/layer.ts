@@ -115,7 +115,7 @@ export interface Layer {
   statfs(): StatFs
   /**
    * A number of 32 bits that another file which has this ref at a later mount does not have; undefined where nothing tells
-   * the two apart.
+   * the two apart. At hand: it is asked after changes, too, so it is never postponed.
    */
   generation?(ref: Ref): number | undefined
   /** Flags as chattr(1) sets them; absent where a layer of this kind has none. @throws ENOTTY, EOPNOTSUPP */

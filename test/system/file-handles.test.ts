@@ -1,4 +1,6 @@
 import {
+  appendFileSync,
+  chmodSync,
   closeSync,
   constants,
   fstatSync,
@@ -15,7 +17,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { mksquashfs, needs, ociSource, titled, unmount } from '../library/index.ts'
+import { dropCaches, mksquashfs, needs, ociSource, titled, unmount } from '../library/index.ts'
 import {
   type FileHandle,
   handleOf,
@@ -155,6 +157,31 @@ const twoImages: Mounting = async (folder, low, top) => {
 const directories: Mounting = (_folder, low, top) =>
   Promise.resolve(['overlay', '-o', `lowerdir=${top}:${low}`])
 
+/** The same in a writable mount, with the changes in one place from mount to mount. */
+const overImage: Mounting = async (folder, low) => [
+  'mount',
+  '--upper',
+  join(folder, 'upper'),
+  await mksquashfs(low, join(folder, 'l.sqfs')),
+]
+
+const overImages: Mounting = async (folder, low, top) => {
+  const [command = '', ...rest] = await twoImages(folder, low, top)
+  return [command, '--persist', join(folder, 'changes'), ...rest]
+}
+
+const overDirectories: Mounting = (folder, low, top) => {
+  for (const name of ['upper', 'work']) mkdirSync(join(folder, name))
+  const places = `upperdir=${join(folder, 'upper')},workdir=${join(folder, 'work')}`
+  return Promise.resolve(['overlay', '-o', `lowerdir=${top}:${low},redirect_dir=on,${places}`])
+}
+
+const WRITABLE: readonly [string, Mounting][] = [
+  ['an image', overImage],
+  ['an OCI image of two layers', overImages],
+  ['directories', overDirectories],
+]
+
 describe.skipIf(!need.ok)(titled('handles of files at the next mount', need), () => {
   const kinds: readonly [string, Mounting][] = [
     ['an image', oneImage],
@@ -216,4 +243,104 @@ describe.skipIf(!need.ok)(titled('handles of files at the next mount', need), ()
       expect([atRoot, x].map((one) => shownBy(target, one!))).toEqual(['ESTALE', 'ESTALE'])
     })
   })
+})
+
+/** Files that the upper directory alone has. */
+const MADE = ['made', 'new-dir', 'new-dir/in', 'new-dir/link', 'dir/deep/er/made']
+
+function makeFiles(target: string): void {
+  mkdirSync(join(target, 'new-dir'))
+  for (const path of ['made', 'new-dir/in', 'dir/deep/er/made'])
+    writeFileSync(join(target, path), `own ${path}`)
+  linkSync(join(target, 'new-dir/in'), join(target, 'new-dir/link'))
+}
+
+describe.skipIf(!need.ok)(titled('handles of files of a writable mount', need), () => {
+  test.each(WRITABLE)(
+    'handles over %s lead to the same files, and made-up ones to no other',
+    async (_, mounting) => {
+      await inScene(async (scene) => {
+        const { folder, target } = scene
+        const args = await mounting(folder, ...buildLayers(folder))
+        expect(await scene.atomfs(...args, target)).toMatchObject(SILENT)
+        makeFiles(target)
+        const taken = take(target, [...PATHS, ...MADE])
+        expectSame(target, taken)
+        await dropCaches()
+        expectSame(target, taken)
+        await remount(scene, args)
+        expectSame(target, taken.toReversed())
+        await remount(scene, args)
+        for (const one of taken.toReversed()) {
+          if (/dir$|deep$|er$|sub$/.test(one.path)) expect(placeOf(target, one)).toBe(join(target, one.path))
+        }
+        await remount(scene, args)
+        for (const one of taken.filter(({ path }) => /^(dir|dir.file|made)$/.test(path)))
+          expectNoOther(target, one)
+        expectSame(target, taken)
+      })
+    },
+  )
+
+  test.each(WRITABLE)(
+    'handles over %s lead to changed files, and none to removed ones',
+    async (_, mounting) => {
+      await inScene(async (scene) => {
+        const { folder, target } = scene
+        const at = (path: string) => join(target, path)
+        const args = await mounting(folder, ...buildLayers(folder))
+        expect(await scene.atomfs(...args, target)).toMatchObject(SILENT)
+        makeFiles(target)
+        writeFileSync(at('gone'), 'gone')
+        const taken = new Map(take(target, [...PATHS, ...MADE, 'gone']).map((one) => [one.path, one]))
+        const shown = (path: string) => shownBy(target, taken.get(path)!)
+        await remount(scene, args)
+
+        appendFileSync(at('dir/file'), ' and more')
+        appendFileSync(at('made'), ' and more')
+        chmodSync(at('dir'), 0o700)
+        chmodSync(at('dir/deep/er/x'), 0o600)
+        // One of two names: it is a file of its own from now on.
+        appendFileSync(at('dir/one'), ' and more')
+        renameSync(at('only'), at('elsewhere'))
+        renameSync(at('new-dir'), at('dir/moved'))
+        rmSync(at('dir/moved/in'))
+        for (const path of ['at-root', 'gone']) {
+          rmSync(at(path))
+          writeFileSync(at(path), 'another')
+        }
+        const expected = {
+          'dir/file': { ino: taken.get('dir/file')?.ino, shown: 'low dir/file and more' },
+          made: { ino: taken.get('made')?.ino, shown: 'own made and more' },
+          dir: { ino: taken.get('dir')?.ino, shown: readdirSync(at('dir')).sort().join(' ') },
+          'dir/deep/er/x': { ino: taken.get('dir/deep/er/x')?.ino, shown: 'low dir/deep/er/x' },
+          'dir/two': { ino: taken.get('dir/two')?.ino, shown: 'low dir/one' },
+          'only/sub': { ino: taken.get('only/sub')?.ino, shown: 'y' },
+          'only/sub/y': { ino: taken.get('only/sub/y')?.ino, shown: 'low only/sub/y' },
+          'new-dir': { ino: taken.get('new-dir')?.ino, shown: 'link' },
+          'new-dir/in': { ino: taken.get('new-dir/in')?.ino, shown: 'own new-dir/in' },
+          'new-dir/link': { ino: taken.get('new-dir/in')?.ino, shown: 'own new-dir/in' },
+          'at-root': 'ESTALE',
+          gone: 'ESTALE',
+        }
+        const seen = () => Object.fromEntries(Object.keys(expected).map((path) => [path, shown(path)]))
+        expect(seen()).toEqual(expected)
+        await dropCaches()
+        expect(seen()).toEqual(expected)
+        for (let round = 0; round < 2; round++) {
+          await remount(scene, args)
+          expect(seen()).toEqual(expected)
+          expect(shown('dir/one')).toBe('ESTALE')
+          expect(placeOf(target, taken.get('new-dir')!)).toBe(at('dir/moved'))
+          expect(placeOf(target, taken.get('only/sub')!)).toBe(at('elsewhere/sub'))
+        }
+        // Copied and renamed: nothing says any more what it was.
+        renameSync(at('dir/file'), at('dir/renamed'))
+        const renamed = take(target, ['dir/renamed'])
+        await remount(scene, args)
+        expect(shown('dir/file')).toBe('ESTALE')
+        expect([renamed[0]?.shown, shown('made')]).toEqual(['low dir/file and more', expected.made])
+      })
+    },
+  )
 })

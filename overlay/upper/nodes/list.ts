@@ -172,7 +172,8 @@ export class Lister {
   }
 
   #entry(node: Node): Entry {
-    return { nodeId: node.id, stat: toldStat(this.#upper, node) }
+    const stat = toldStat(this.#upper, node)
+    return { nodeId: node.id, stat, generation: this.#upper.table.generation(node, stat) }
   }
 
   /** @param anew the listing begins: it must show what is there now */

@@ -1,8 +1,16 @@
-import { DT_DIR, DT_REG, FsError, type Name, type NodeId, ROOT_NODE_ID } from '../../../src/base/index.ts'
+import {
+  DT_DIR,
+  DT_REG,
+  FsError,
+  type Name,
+  type NodeId,
+  ROOT_NODE_ID,
+  type Stat,
+} from '../../../src/base/index.ts'
 import type { HostInode } from '../../../src/sys/files/statx.ts'
 import type { Directory, Part } from '../../merge/directory.ts'
-import { NodeIds } from '../../merge/node-ids.ts'
 import type { Layer } from '../../stored/layer-flags.ts'
+import { LastingIds } from './lasting-ids.ts'
 
 /** A name of a node in a directory. */
 export interface Place {
@@ -121,19 +129,18 @@ export type OnGone = (node: Node) => void
  */
 export class NodeTable {
   readonly root: DirectoryNode
-  readonly #ids: NodeIds
+  /** Told of a node that has no known name any more. */
+  onNameless: ((node: Node) => void) | undefined = undefined
+  readonly #ids: LastingIds
   readonly #onGone: OnGone
   readonly #nodes = new Map<NodeId, Node>()
   readonly #byPart = new Map<NodeId, Node>()
   /** Nodes of what lies below under further names, by `keyOf` of the name. */
   readonly #byName = new Map<string, Node>()
   readonly #byUpper = new Map<HostInode, Node>()
-  /** Ids of nodes that nothing lies below are counted up from here, above those of all layers. */
-  #nextId: NodeId
 
   constructor(layers: readonly Layer[], root: DirectoryNode, onGone: OnGone) {
-    this.#ids = new NodeIds(layers)
-    this.#nextId = this.#ids.end
+    this.#ids = new LastingIds(layers)
     this.#onGone = onGone
     this.root = root
     // Held by the mount itself: never forgotten.
@@ -178,13 +185,12 @@ export class NodeTable {
    * lookups (`FileSystem.following`).
    */
   idOfPart(part: Part): NodeId {
-    return this.#ids.encode(part.layer, part.ref, false)
+    return this.#ids.ofPart(part)
   }
 
   /** The inode below that has this id, whether it is known or not. @throws FsError ESTALE */
   partOfId(id: NodeId): Part {
-    const { layer, ref } = this.#ids.decode(id)
-    return { layer, ref }
+    return this.#ids.partOf(id)
   }
 
   /** The node of what lies below under this very name. */
@@ -198,14 +204,38 @@ export class NodeTable {
     return this.#byUpper.get(ino)
   }
 
-  /** Id for a node that is about to be made. */
-  freshId(part: Part | undefined): NodeId {
-    const id = part === undefined ? undefined : this.idOfPart(part)
-    if (id !== undefined && !this.#nodes.has(id)) return id
-    const counted = this.#nextId
-    if (counted >= Number.MAX_SAFE_INTEGER) throw new FsError('EOVERFLOW', 'node ids exceed 2^53')
-    this.#nextId += 1
-    return counted
+  /** Whether a node of this or of a later mount can have the id. */
+  mayExist(id: NodeId): boolean {
+    return this.#ids.mayExist(id)
+  }
+
+  /** Whether the node has the same id at later mounts. */
+  isLasting({ id }: Node): boolean {
+    return this.#ids.isLasting(id)
+  }
+
+  /** Id for a node that is about to be made, of what lies below. */
+  freshId(part: Part): NodeId {
+    return this.#freeId(this.#ids.ofPart(part))
+  }
+
+  /** As `freshId`, for a file that may have other names below: each name is a node. */
+  freshIdOfName(part: Part, { id }: DirectoryNode, name: Name): NodeId {
+    return this.#freeId(this.#ids.ofName(part, id, name))
+  }
+
+  /** Id for a node that is about to be made, of what the upper alone has. */
+  freshUpperId(ino: HostInode): NodeId {
+    return this.#freeId(this.#ids.ofUpper(ino))
+  }
+
+  #freeId(id: NodeId | undefined): NodeId {
+    return id === undefined || this.#nodes.has(id) ? this.#ids.count() : id
+  }
+
+  /** See `LastingIds.generation`. @param stat of the node */
+  generation({ id, part }: Node, stat: Stat): number {
+    return this.#ids.generation(id, part, stat)
   }
 
   /** Takes a new node in, without references: `dropIfUnused` must follow sooner or later. */
@@ -285,6 +315,7 @@ export class NodeTable {
       if (node.place !== undefined) node.more?.delete(keyOf(node.place.parent, node.place.name))
     } else node.more?.delete(keyOf(parent, name))
     if (node.more?.size === 0) node.more = undefined
+    if (node.place === undefined) this.onNameless?.(node)
     this.#forgetName(node, parent, name)
     parent.children -= 1
     this.dropIfUnused(parent)

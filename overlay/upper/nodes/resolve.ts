@@ -7,12 +7,13 @@ import {
   isRegular,
   NAME_MAX,
   type Name,
+  unlessFailed,
 } from '../../../src/base/index.ts'
 import { O_PATH, openAt } from '../../../src/sys/files/at.ts'
 import { type HostStat, statAt, statFd } from '../../../src/sys/files/statx.ts'
 import { getxattrFd, listxattrFd, llistxattr } from '../../../src/sys/files/xattr.ts'
 import { descriptorPath } from '../../../src/sys/plain/proc.ts'
-import { Directory, type Found, numberOf, numberOfPart } from '../../merge/directory.ts'
+import { Directory, type Found, numberOf, numberOfPart, type Part } from '../../merge/directory.ts'
 import { presentUpperStat } from '../../stored/owner-record.ts'
 import { assertWhole, isMetacopy, MARK_PREFIX, statEntry } from '../../stored/whiteout.ts'
 import { readInode } from '../disk/inode-record.ts'
@@ -94,7 +95,8 @@ export class Resolver {
     const stat = statEntry(layer, found.entry)
     if (isRegular(stat.mode)) assertWhole(layer, found.top.ref)
     const ino = numberOf(stack, found)
-    const node = new Node(table.freshId(found.top), direntType(stat.mode), ino, found.top)
+    const id = stat.nlink > 1 ? table.freshIdOfName(found.top, parent, name) : table.freshId(found.top)
+    const node = new Node(id, direntType(stat.mode), ino, found.top)
     table.add(node, { parent, name })
     return node
   }
@@ -117,14 +119,14 @@ export class Resolver {
     const attributes = llistxattr(`${descriptorPath(dir)}/${name}`)
     const bare = !attributes.some(isOfInterest)
     const made =
-      bare && policy.owners === 'real' ? bareNode(this.#upper, host) : this.#newCopy(dir, name, host)
+      bare && policy.owners === 'real' ? bareNode(this.#upper, host) : this.#newCopy(parent, dir, name, host)
     made.upperIno = host.inode
     table.add(made, { parent, name })
     return made
   }
 
   /** A file whose attributes say more of it, perhaps that it is a copy. */
-  #newCopy(dir: number, name: Name, host: HostStat): Node {
+  #newCopy(parent: DirectoryNode, dir: number, name: Name, host: HostStat): Node {
     const { table, policy, inodes } = this.#upper
     const fd = openAt(dir, name, O_PATH)
     try {
@@ -134,11 +136,23 @@ export class Resolver {
         throw new FsError('EIO', `upper: ${JSON.stringify(name)} has overlay.metacopy: its data is not here`)
       }
       const type = direntType(presentUpperStat(fd, host, policy).mode)
-      const ino = readInode(fd, host.mode, policy) ?? inodes.ofUpper(host.dev, host.inode)
-      return new Node(table.freshId(undefined), type, ino, undefined)
+      const recorded = readInode(fd, host.mode, policy)
+      const original = recorded === undefined ? undefined : this.#originalOf(parent, name, recorded)
+      const id = original ? table.freshId(original) : table.freshUpperId(host.inode)
+      return new Node(id, type, recorded ?? inodes.ofUpper(host.dev, host.inode), original)
     } finally {
       closeSync(fd)
     }
+  }
+
+  /** The file below that a copy hides, if it is still where it was: the copy keeps its id, so that handles lead to it. */
+  #originalOf(parent: DirectoryNode, name: Name, recorded: number): Part | undefined {
+    return unlessFailed(() => {
+      const found = parent.lower?.lookup(name)
+      if (found === undefined || found.entry.type === DT_DIR) return undefined
+      if (numberOf(this.#upper.stack, found) !== recorded) return undefined
+      return layerOf(this.#upper, found.top).stat(found.top.ref).nlink === 1 ? found.top : undefined
+    })
   }
 
   #newDirectory(parent: DirectoryNode, name: Name, host: HostStat): Node {
@@ -150,7 +164,8 @@ export class Resolver {
       const redirect = readRedirect((attribute) => getxattrFd(fd, attribute))
       const lower = opacity === 'y' ? undefined : this.#lowerOf(parent, name, redirect)
       const ino = lower ? numberOfPart(stack, lower.numbered) : inodes.ofUpper(host.dev, host.inode)
-      const node = new DirectoryNode(table.freshId(lower?.top), ino, lower)
+      const id = lower ? table.freshId(lower.top) : table.freshUpperId(host.inode)
+      const node = new DirectoryNode(id, ino, lower)
       node.upperIno = host.inode
       node.redirect = redirect
       node.opaque = opacity === 'y'
@@ -179,7 +194,7 @@ export class Resolver {
 
 function bareNode({ table, inodes }: Upper, host: HostStat): Node {
   const ino = inodes.ofUpper(host.dev, host.inode)
-  return new Node(table.freshId(undefined), direntType(host.mode), ino, undefined)
+  return new Node(table.freshUpperId(host.inode), direntType(host.mode), ino, undefined)
 }
 
 /** All others, such as labels of security modules, say nothing of how a file is to be shown. */

@@ -113,7 +113,7 @@ export class Creator {
         this.#furnish(fd, made)
         const host = statFd(fd)
         const ino = inodes.ofUpper(host.dev, host.inode)
-        const node = new Node(table.freshId(undefined), direntType(S_IFREG), ino, undefined)
+        const node = new Node(table.freshUpperId(host.inode), direntType(S_IFREG), ino, undefined)
         node.upperIno = host.inode
         files.holdData(node, fd)
         node.unnamed = true
@@ -254,7 +254,7 @@ export class Creator {
     const host = fd === undefined ? statAt(dir, name) : statFd(fd)
     if (host === undefined)
       throw new FsError('ESTALE', `${JSON.stringify(name)} was removed by somebody else`)
-    const [id, ino] = [table.freshId(undefined), inodes.ofUpper(host.dev, host.inode)]
+    const [id, ino] = [table.freshUpperId(host.inode), inodes.ofUpper(host.dev, host.inode)]
     const node = isDirectory(what.mode)
       ? new DirectoryNode(id, ino, undefined)
       : new Node(id, direntType(what.mode), ino, undefined)

@@ -12,7 +12,8 @@ const MAX_BACKGROUND = 64
 
 /**
  * Flags of every mount. The dispatcher answers the first OPEN and OPENDIR with ENOSYS (`NO_OPEN*`), so the kernel keeps
- * its caches of pages, directories and symbolic links for good.
+ * its caches of pages, directories and symbolic links for good. `EXPORT_SUPPORT`: the dispatcher finds a node by its id
+ * after the kernel forgot it.
  */
 const COMMON_FLAGS = [
   abi.FUSE_ASYNC_READ,
@@ -22,20 +23,15 @@ const COMMON_FLAGS = [
   abi.FUSE_MAX_PAGES,
   abi.FUSE_CACHE_SYMLINKS,
   abi.FUSE_NO_OPENDIR_SUPPORT,
+  abi.FUSE_EXPORT_SUPPORT,
 ]
 
 /**
- * - `EXPORT_SUPPORT`: the node ids of a read-only mount stay valid after the kernel forgot them.
  * - `ASYNC_DIO`: not for writable mounts. The kernel drops cached pages after a synchronous direct write
  *   (mm/filemap.c:generic_file_direct_write), but not after an asynchronous one. Pages that another process reads
  *   during that write would stay in the page cache with the old bytes.
  */
-const READ_ONLY_FLAGS = [
-  ...COMMON_FLAGS,
-  abi.FUSE_ASYNC_DIO,
-  abi.FUSE_EXPORT_SUPPORT,
-  abi.FUSE_HANDLE_KILLPRIV,
-]
+const READ_ONLY_FLAGS = [...COMMON_FLAGS, abi.FUSE_ASYNC_DIO, abi.FUSE_HANDLE_KILLPRIV]
 
 /**
  * Further flags of a writable mount:

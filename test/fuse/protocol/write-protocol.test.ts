@@ -474,12 +474,11 @@ describe('INIT of a writable mount', () => {
     expect(init!.readUInt32LE(20)).toBe(1 << 20)
     expect(init!.readUInt16LE(28)).toBe(256)
     const flags = flagsOf({})
-    for (const bit of [0, 5, 6, 13, 16, 17, 18, 20, 22, 23, 24, 25, 28, 29]) {
+    for (const bit of [0, 4, 5, 6, 13, 16, 17, 18, 20, 22, 23, 24, 25, 28, 29]) {
       expect((flags >>> bit) & 1, `bit ${bit}`).toBe(1)
     }
-    // Locks, atomic O_TRUNC, asynchronous direct writes and another rule for setuid are not wanted; exported handles need
-    // lasting node ids.
-    for (const bit of [1, 3, 4, 10, 12, 14, 15, 19]) expect((flags >>> bit) & 1, `bit ${bit}`).toBe(0)
+    // Locks, atomic O_TRUNC, asynchronous direct writes and another rule for setuid are not wanted.
+    for (const bit of [1, 3, 10, 12, 14, 15, 19]) expect((flags >>> bit) & 1, `bit ${bit}`).toBe(0)
   })
 
   test('INIT enables the write-back cache unless it is switched off, and the file system learns of it', () => {

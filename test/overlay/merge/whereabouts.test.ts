@@ -58,7 +58,8 @@ test('a directory that damage shows within itself is walked once', () => {
     mayExist: () => true,
     isKnown: (node) => node === ROOT_NODE_ID,
     again: (nodeId) => ({ nodeId, stat }),
-    lookup: () => undefined,
+    see: () => undefined,
+    hold: () => {},
     forget: () => {},
     readdir: (node, cookie, sink) => {
       if (cookie > 0) return

@@ -157,6 +157,11 @@ export class SnapshotLayer implements Layer {
     return whence === 'data' ? offset : size
   }
 
+  /** The layer is the same at each mount. */
+  generation(): number {
+    return 5
+  }
+
   statfs(): StatFs {
     return {
       blockSize: 1024,
