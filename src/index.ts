@@ -32,6 +32,7 @@ export {
   writeToFile,
 } from './library/atomfs/index.ts'
 export {
+  type DirectoryReport,
   type InspectReport,
   inspectSource,
   type LayerReport,

@@ -1,8 +1,8 @@
-import type { Piece } from './byte-source.ts'
 import type { FsError } from './errno.ts'
 import type { ExtentSink } from './extent.ts'
 import type { SyncKind } from './file-system.ts'
 import type { SourceId } from './id.ts'
+import type { Piece } from './sources/byte-source.ts'
 
 /**
  * State of a piece of work: `more` has a next step for this thread; `waiting` waits for another thread; `done` is over.

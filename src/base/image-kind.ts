@@ -1,7 +1,7 @@
-import type { Blobs, ByteSource } from './byte-source.ts'
 import type { BlockRef } from './extent.ts'
 import type { SourceId } from './id.ts'
 import type { Layer } from './layer.ts'
+import type { Blobs, ByteSource } from './sources/byte-source.ts'
 
 /**
  * A format of images: how bytes become a read-only directory tree. A format is one folder whose `kind.ts` is its only

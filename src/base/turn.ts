@@ -1,6 +1,6 @@
 import { mayPostpone, ReadPostponed, type Steps, Work } from './background.ts'
-import { type Piece, pieceFor } from './byte-source.ts'
 import type { SourceId } from './id.ts'
+import { type Piece, pieceFor } from './sources/byte-source.ts'
 
 /** Most pieces that one request keeps. A walk goes on from where it stopped, so it needs the oldest pieces no more. */
 const PIECES_MAX = 64

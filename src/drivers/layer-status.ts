@@ -1,5 +1,5 @@
 import type { Log } from '../base/index.ts'
-import { isVerified, type MoleculeSpec, readTally } from '../molecule/index.ts'
+import { hostDirectories, isVerified, type MoleculeSpec, readTally } from '../molecule/index.ts'
 
 /** What both drivers report about layers and damage. */
 
@@ -42,8 +42,8 @@ export function layerStatus(spec: MoleculeSpec, tally: SharedArrayBuffer): Layer
     const state = !isVerified(image) ? 'unverified' : failures > 0 ? 'failed' : 'verified'
     return { label, state, blocksChecked, failures }
   })
-  const directories = spec.layers
-    .filter((layer) => typeof layer !== 'number')
-    .map(({ label }): LayerStatus => ({ label, state: 'unverified', blocksChecked: 0, failures: 0 }))
+  const directories = hostDirectories(spec).map(
+    ({ label }): LayerStatus => ({ label, state: 'unverified', blocksChecked: 0, failures: 0 }),
+  )
   return [...images, ...directories]
 }

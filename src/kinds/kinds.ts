@@ -23,7 +23,7 @@ function kindOfMediaType(mediaType: string): ImageKind | undefined {
   return KINDS.find((kind) => kind.isMediaType(mediaType))
 }
 
-/** Which layers of an OCI image can be mounted (`MediaTypes` of src/oci/). */
+/** Which layers of an OCI image can be mounted (`MediaTypes`). */
 export const LAYER_TYPES = {
   kindOf: (mediaType: string) => kindOfMediaType(mediaType)?.name,
   get known() {

@@ -5,16 +5,16 @@ import {
   DamageError,
   FsError,
   type ImageFacts,
+  type ImageFile,
   type ImageKind,
   MAX_BLOCK_SIZE,
   majorOf,
   minorOf,
   omitUndefined,
-  type PathText,
   systemPath,
 } from '../base/index.ts'
 import { kindNamed, probeKind } from '../kinds/kinds.ts'
-import { type Digest, parseDigest } from '../oci/index.ts'
+import { parseDigest } from '../oci/index.ts'
 import {
   allocateBlobs,
   type BlobsSpec,
@@ -29,21 +29,6 @@ import type { ImageSpec, VerifyMode } from './spec.ts'
 
 /** A layer up to this size is verified whole at mount with `--verify=auto`, bytes. */
 const SMALL_LAYER = 8 << 20
-
-/** One image file as named by the manifest or the command line. */
-export interface ImageFile {
-  readonly label: string
-  readonly path: PathText
-  /** Opens it where a path does not suffice; by default what `path` leads to is opened. */
-  readonly open?: () => number
-  readonly offset?: number
-  /** Hex. */
-  readonly rootHash?: string
-  /** What the manifest says that it is; a file without one is known by its content. */
-  readonly kind?: string
-  /** Opens the folder of its layout in which a blob lies; absent for a file that is in no layout. */
-  readonly openBlobFolder?: (digest: Digest) => number
-}
 
 /**
  * Opens one image file and reads what must be known of it, through verification where there is a root hash.
@@ -83,15 +68,19 @@ function openBlobs(kind: ImageKind, source: ByteSource, file: ImageFile): BlobsS
   if (other !== undefined)
     throw new FsError('EIO', `${file.label}: digests of two algorithms: ${first.text}, ${other.text}`)
   const names = digests.map(({ hex }) => hex)
-  return allocateBlobs(file.openBlobFolder(first), names)
+  return allocateBlobs(file.openBlobFolder(first.text), names)
 }
 
-function windowOf({ path, offset = 0 }: ImageFile, fileSize: number): readonly TransformSpec[] {
-  if (offset === 0) return []
+function windowOf({ path, offset = 0, length }: ImageFile, fileSize: number): readonly TransformSpec[] {
+  if (offset === 0 && length === undefined) return []
   if (offset >= fileSize && fileSize > 0) {
     throw new FsError('EINVAL', `${path}: offset ${offset} is at or behind the end (${fileSize} bytes)`)
   }
-  return [{ kind: 'window', offset, size: fileSize - offset }]
+  const size = length ?? fileSize - offset
+  if (offset + size > fileSize) {
+    throw new FsError('EIO', `${path}: the image ends at ${offset + size}, and the file at ${fileSize}`)
+  }
+  return [{ kind: 'window', offset, size }]
 }
 
 function describe(

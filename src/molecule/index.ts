@@ -6,11 +6,13 @@
 export type { IdRange, IdRule, RecordOwners, UpperPolicy } from '../../overlay/index.ts'
 export { NarrowInodes } from '../../overlay/index.ts'
 export { type CodecReport, listCodecs } from '../codecs/index.ts'
+export { knownContainers } from '../kinds/containers.ts'
+export { ociSource } from '../oci/index.ts'
 export { Patience } from '../transforms/index.ts'
 export { type AskForBlob, BlobKeepers } from './blobs-of-images.ts'
 export type { DamageReport } from './damage.ts'
 export { inspectSource } from './inspect.ts'
-export type { InspectReport, LayerReport, VerityReport } from './inspect-report.ts'
+export type { DirectoryReport, InspectReport, LayerReport, VerityReport } from './inspect-report.ts'
 export {
   type OpenMolecule,
   openBlockStore,
@@ -21,14 +23,8 @@ export {
 } from './open.ts'
 export { prepareRehearsal } from './rehearsal.ts'
 export { resolveMolecule } from './resolve.ts'
-export type {
-  DirectoriesSource,
-  FileSource,
-  MountSource,
-  NamedSource,
-  OciSource,
-} from './source.ts'
-export { ociSource, parseSource, withOffset } from './source.ts'
+export type { DirectoriesSource, MountSource } from './source.ts'
+export { isOverlay, parseSource, withOffset } from './source.ts'
 export type {
   ChangesPlace,
   ImageSpec,
@@ -38,7 +34,7 @@ export type {
   UpperSpec,
   VerifyMode,
 } from './spec.ts'
-export { hasHostDirectories, isVerified, layerDescriptors, takesChanges } from './spec.ts'
+export { hasHostDirectories, hostDirectories, isVerified, layerDescriptors, takesChanges } from './spec.ts'
 export { allocateTally, type ImageTally, readTally, watchImages } from './tally.ts'
 export { isInUse, removeChanges } from './temporary-changes.ts'
 export {

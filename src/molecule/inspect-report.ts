@@ -20,9 +20,21 @@ export interface LayerReport extends ImageSummary {
   readonly verity: VerityReport
 }
 
-/** Answer of `inspect SOURCE`. Layers bottom first, as in the manifest. */
+/** What `inspect` tells of a directory of this machine. */
+export interface DirectoryReport {
+  readonly kind: 'directory'
+  /** Its path. */
+  readonly label: string
+  /** Names in the directory itself, in pieces; what lies deeper is not looked at. */
+  readonly entries: number
+}
+
+/** Answer of `inspect SOURCE`. */
 export interface InspectReport {
   readonly source: string
   readonly manifestDigest?: string
+  /** The images, bottom first, as in the manifest. */
   readonly layers: readonly LayerReport[]
+  /** Where SOURCE is no image. */
+  readonly directory?: DirectoryReport
 }

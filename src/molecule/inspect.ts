@@ -1,28 +1,58 @@
-import { type ByteSource, omitUndefined } from '../base/index.ts'
+import { opendirSync } from 'node:fs'
+import {
+  type ByteSource,
+  errnoCodeOf,
+  type FoundDirectory,
+  FsError,
+  type ImageFile,
+  isFoundDirectory,
+  isImageFile,
+  type NamedSource,
+  omitUndefined,
+  systemPath,
+} from '../base/index.ts'
 import { kindNamed } from '../kinds/kinds.ts'
 import { findVeritySuperblock } from '../verity/index.ts'
-import { closeImage, type ImageFile, imageSource, openImage, rawSource, verityOf } from './image-file.ts'
-import type { InspectReport, LayerReport, VerityReport } from './inspect-report.ts'
+import { closeImage, imageSource, openImage, rawSource, verityOf } from './image-file.ts'
+import type { DirectoryReport, InspectReport, LayerReport, VerityReport } from './inspect-report.ts'
 import { findFiles } from './resolve.ts'
-import { type NamedSource, namedSource, withOffset } from './source.ts'
+import { namedSource, withOffset } from './source.ts'
 import type { ImageSpec } from './spec.ts'
 
 /**
- * Describes an image without mounting it. Root hashes are taken from the manifest and are checked as far as the
+ * Describes a source without mounting it. Root hashes are taken from the manifest and are checked as far as the
  * image is read through them.
  * @param source as on the command line, or one that is not read as text any more
  * @param offset byte position of the image in its file
- * @throws FsError with one line; UsageError for an offset in an OCI image
+ * @throws FsError with one line; UsageError for an offset where no file is
  */
 export function inspectSource(source: string | NamedSource, offset?: number): InspectReport {
   const [named, name] = namedSource(source)
   const found = findFiles({ source: withOffset(named, offset), name })
-  const layers = found.files.map((file, i): LayerReport => {
-    const mediaType = found.mediaTypes[i]
-    return { ...inspectFile(file), ...omitUndefined({ mediaType }) }
-  })
+  const layers = found.layers.filter(isImageFile).map(inspectFile)
+  const directories = found.layers.filter(isFoundDirectory).map(inspectDirectory)
   const { manifestDigest } = found
-  return { source: name, layers, ...omitUndefined({ manifestDigest }) }
+  return {
+    source: name,
+    layers,
+    ...omitUndefined({ manifestDigest, directory: directories[0] }),
+  }
+}
+
+function inspectDirectory({ directory: label, what }: FoundDirectory): DirectoryReport {
+  try {
+    const listing = opendirSync(systemPath(label))
+    try {
+      let entries = 0
+      while (listing.readSync() !== null) entries += 1
+      return { kind: 'directory', label, entries }
+    } finally {
+      listing.closeSync()
+    }
+  } catch (error) {
+    const code = errnoCodeOf(error)
+    throw new FsError(code, `${what} ${label} cannot be read: ${code}`, { cause: error })
+  }
 }
 
 function inspectFile(file: ImageFile): LayerReport {
@@ -30,7 +60,9 @@ function inspectFile(file: ImageFile): LayerReport {
   try {
     const raw = rawSource(spec)
     const summary = kindNamed(spec.kind).summarize(imageSource(spec))
-    return { ...summary, label: file.label, size: raw.size, verity: reportVerity(file, spec, raw) }
+    const { label, mediaType } = file
+    const verity = reportVerity(file, spec, raw)
+    return { ...summary, label, size: raw.size, verity, ...omitUndefined({ mediaType }) }
   } finally {
     closeImage(spec)
   }

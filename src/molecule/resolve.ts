@@ -1,69 +1,59 @@
-import { FsError, omitUndefined, type PathText } from '../base/index.ts'
+import fs from 'node:fs'
+import { recordInUse } from '../../overlay/index.ts'
+import {
+  errnoCodeOf,
+  type FoundDirectory,
+  type FoundFiles,
+  type FoundLayer,
+  FsError,
+  type ImageFile,
+  isFoundDirectory,
+  isImageFile,
+  type NamedSource,
+  omitUndefined,
+  systemPath,
+} from '../base/index.ts'
+import { containerNamed } from '../kinds/containers.ts'
 import { LAYER_TYPES } from '../kinds/kinds.ts'
-import { openBlobFolder, openLayer, readImage } from '../oci/index.ts'
-import { closeImage, type ImageFile, openImage, verifyAtMount } from './image-file.ts'
-import { resolveLowers } from './lower-directories.ts'
-import { type FileSource, type NamedSource, type OciSource, referenceOf } from './source.ts'
-import type { ImageSpec, MoleculeRequest, MoleculeSpec } from './spec.ts'
+import { O_PATH } from '../sys/files/at.ts'
+import { closeImage, openImage, verifyAtMount } from './image-file.ts'
+import { findLowers } from './lower-directories.ts'
+import { isOverlay } from './source.ts'
+import type {
+  DirectorySpec,
+  ImageSpec,
+  LayerSpec,
+  MoleculeRequest,
+  MoleculeSpec,
+  VerifyMode,
+} from './spec.ts'
 
-/** The files of a source, bottom layer first; a repeated layer stands in the list again. */
-export interface SourceFiles {
-  readonly files: readonly ImageFile[]
-  readonly plain: boolean
-  /** What the mount point must not cover. */
-  readonly imagePaths: readonly PathText[]
-  readonly manifestDigest?: string
-  readonly mediaTypes: readonly (string | undefined)[]
-}
+/** Block size where no layer has blocks, and at least beside a directory, bytes. */
+const NO_BLOCKS = 128 << 10
 
-/** An image, and what is known of it beside its place. */
+/** A source, and what is known of it beside its place. */
 export interface ImageRequest extends Pick<MoleculeRequest, 'name' | 'rootHash'> {
   readonly source: NamedSource
 }
 
 /** Finds what a source names, down to the files of its layers. @throws FsError with one line */
-export function findFiles(request: ImageRequest): SourceFiles {
-  const { source } = request
-  return source.container === 'file' ? oneFile(source, request) : filesOfLayout(source, request)
+export function findFiles({ source, name, rootHash }: ImageRequest): FoundFiles {
+  return containerNamed(source.container).find(source, { name, rootHash, mediaTypes: LAYER_TYPES })
 }
 
-function oneFile({ path, offset }: FileSource, { rootHash }: ImageRequest): SourceFiles {
-  const file: ImageFile = {
-    label: path,
-    path,
-    ...omitUndefined({ offset, rootHash }),
-  }
-  return { files: [file], plain: true, imagePaths: [path], mediaTypes: [undefined] }
-}
-
-function filesOfLayout(source: OciSource, request: ImageRequest): SourceFiles {
-  const image = readImage(source.path, referenceOf(source), { mediaTypes: LAYER_TYPES })
-  if (request.rootHash !== undefined && image.layers.length > 1) {
-    const { length } = image.layers
+/**
+ * The images among the layers.
+ * @param asked what the user asked for, which no directory can give
+ * @throws FsError EINVAL for a directory
+ */
+export function imagesOnly({ layers }: FoundFiles, asked: string): readonly ImageFile[] {
+  return layers.map((layer) => {
+    if (!isFoundDirectory(layer)) return layer
     throw new FsError(
       'EINVAL',
-      `--root-hash is for one layer, ${request.name} has ${length}: their root hashes belong in the manifest`,
+      `${asked}: ${layer.directory} is a directory, which has nothing to verify against`,
     )
-  }
-  const files = image.layers.map((layer): ImageFile => {
-    const rootHash = agree(layer.rootHash, request.rootHash, layer.digest)
-    const { digest: label, blobPath: path, kind } = layer
-    return {
-      label,
-      path,
-      kind,
-      open: () => openLayer(image, layer),
-      openBlobFolder: (digest) => openBlobFolder(image, digest),
-      ...omitUndefined({ rootHash }),
-    }
   })
-  return {
-    files,
-    plain: false,
-    imagePaths: [image.ociDir, ...files.map((file) => file.path)],
-    manifestDigest: image.manifestDigest,
-    mediaTypes: image.layers.map((layer) => layer.mediaType),
-  }
 }
 
 /**
@@ -71,42 +61,58 @@ function filesOfLayout(source: OciSource, request: ImageRequest): SourceFiles {
  * @throws FsError with one line that says what is wrong and where; nothing stays open then
  */
 export function resolveMolecule(request: MoleculeRequest): MoleculeSpec {
-  const { source } = request
+  const { source, verify } = request
+  const found = isOverlay(source) ? findLowers(source) : findFiles({ ...request, source })
   const { uid, gid, subdir } = request.options
-  return {
-    ...(source.container === 'directories' ? resolveLowers(source) : resolveImages({ ...request, source })),
-    ...omitUndefined({ uid, gid, subdir }),
-  }
+  if (request.rootHash !== undefined) imagesOnly(found, '--root-hash')
+  if (verify === 'eager') imagesOnly(found, '--verify=eager')
+  if (found.expectsRootHashes && !request.allowMissingVerity) refuseMissing(found.layers)
+  const { plain, imagePaths } = found
+  return { ...openLayers(found.layers, verify), plain, imagePaths, ...omitUndefined({ uid, gid, subdir }) }
 }
 
-function resolveImages(request: ImageRequest & MoleculeRequest): MoleculeSpec {
-  const { files, plain, imagePaths } = findFiles(request)
-  if (!plain && !request.allowMissingVerity) refuseMissing(files)
-  const opened = new Map<string, ImageSpec>()
+/** Opens each image once, and each directory. @throws FsError; nothing stays open then */
+function openLayers(
+  found: readonly FoundLayer[],
+  verify: VerifyMode,
+): Pick<MoleculeSpec, 'images' | 'layers' | 'blockSize'> {
+  const images: ImageSpec[] = []
+  const layers: LayerSpec[] = []
   try {
-    for (const file of files) {
-      if (opened.has(file.label)) continue
-      const image = openImage(file)
-      opened.set(file.label, image)
-      verifyAtMount(image, request.verify)
+    for (const layer of found) {
+      if (isFoundDirectory(layer)) layers.push(openDirectory(layer))
+      else {
+        const known = images.findIndex(({ label }) => label === layer.label)
+        layers.push(known < 0 ? images.length : known)
+        if (known >= 0) continue
+        const image = openImage(layer)
+        images.push(image)
+        verifyAtMount(image, verify)
+      }
     }
   } catch (error) {
-    for (const image of opened.values()) closeImage(image)
+    for (const image of images) closeImage(image)
+    for (const layer of layers) if (typeof layer !== 'number') fs.closeSync(layer.fd)
     throw error
   }
-  const labels = [...opened.keys()]
-  const images = [...opened.values()]
-  return {
-    images,
-    layers: files.map((file) => labels.indexOf(file.label)),
-    plain,
-    blockSize: Math.max(...images.map(({ facts }) => facts.blockSize)),
-    imagePaths,
+  const onlyImages = layers.every((layer) => typeof layer === 'number')
+  const least = onlyImages ? 0 : NO_BLOCKS
+  return { images, layers, blockSize: Math.max(least, ...images.map(({ facts }) => facts.blockSize)) }
+}
+
+function openDirectory({ directory: path, followsRedirects, what }: FoundDirectory): DirectorySpec {
+  try {
+    const fd = fs.openSync(systemPath(path), O_PATH | fs.constants.O_DIRECTORY)
+    const ownerRecord = recordInUse(fd)
+    return { label: path, fd, followsRedirects, ...omitUndefined({ ownerRecord }) }
+  } catch (error) {
+    const code = errnoCodeOf(error)
+    throw new FsError(code, `${what} ${path} cannot be opened: ${code}`, { cause: error })
   }
 }
 
-function refuseMissing(files: readonly ImageFile[]): void {
-  const missing = files.filter((file) => file.rootHash === undefined)
+function refuseMissing(layers: readonly FoundLayer[]): void {
+  const missing = layers.filter(isImageFile).filter(({ rootHash }) => rootHash === undefined)
   const [first] = missing
   if (first === undefined) return
   const others = missing.length === 1 ? '' : ` (and ${missing.length - 1} more)`
@@ -115,18 +121,4 @@ function refuseMissing(files: readonly ImageFile[]): void {
     `layer ${first.label}${others} has no root hash in the manifest, so it cannot be verified; ` +
       'mount it unverified with --allow-missing-verity',
   )
-}
-
-function agree(
-  inManifest: string | undefined,
-  given: string | undefined,
-  digest: string,
-): string | undefined {
-  if (inManifest !== undefined && given !== undefined && inManifest !== given.toLowerCase()) {
-    throw new FsError(
-      'EINVAL',
-      `layer ${digest}: the manifest says root hash ${inManifest}, --root-hash another`,
-    )
-  }
-  return inManifest ?? given
 }

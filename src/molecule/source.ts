@@ -1,99 +1,56 @@
 import { type Stats, statSync } from 'node:fs'
-import { codeOf, FsError, type PathText, systemPath, UsageError } from '../base/index.ts'
+import {
+  type Container,
+  codeOf,
+  FsError,
+  type NamedSource,
+  type PathText,
+  systemPath,
+} from '../base/index.ts'
+import { containerNamed, containersAt, knownContainers } from '../kinds/containers.ts'
 import { looksLikeDigest, quote } from '../oci/digest.ts'
-import { isLayout } from '../oci/layout.ts'
-import { absolutePath } from '../sys/files/working-directory.ts'
 import { descriptorOf } from '../sys/plain/proc.ts'
 
-/**
- * What is to be mounted, and what holds it: from the command line or the library to the end of the mount. Text of a
- * user is read once, by `parseSource`; a path or a tag may hold any character.
- */
-export type MountSource = OciSource | FileSource | DirectoriesSource
-
-/** An image of an OCI layout. Without tag and digest: the only one. */
-export interface OciSource {
-  readonly container: 'oci'
-  /** Absolute. */
-  readonly path: PathText
-  /** As the layout has it. */
-  readonly tag?: string
-  /** `algorithm:hex` of a manifest or an index. */
-  readonly digest?: string
-}
-
-/** One image in a file or on a block device. */
-export interface FileSource {
-  readonly container: 'file'
-  /** Absolute; of an inherited descriptor `/dev/fd/N` or `/proc/self/fd/N`. */
-  readonly path: PathText
-  /** Byte position of the image; 0 where absent. */
-  readonly offset?: number
-}
+/** What is to be mounted: what SOURCE names, or an overlay. */
+export type MountSource = NamedSource | DirectoriesSource
 
 /** Directories and images to merge, with the rules of overlayfs. */
 export interface DirectoriesSource {
-  readonly container: 'directories'
   /** Absolute, the topmost first. */
   readonly lowers: readonly PathText[]
   /** Directories that were renamed in an overlay are continued where their redirects lead. */
   readonly followsRedirects: boolean
 }
 
-/** What SOURCE of the command line may name. */
-export type NamedSource = OciSource | FileSource
-
-/**
- * An image of a layout by the two parts of its name: nothing in them is split.
- * @param reference a tag or a digest; empty for the only image
- */
-export function ociSource(ociDir: PathText, reference: string): OciSource {
-  if (ociDir === '') throw new UsageError('the name of the image directory is empty')
-  const path = absolutePath(ociDir)
-  if (reference === '') return { container: 'oci', path }
-  return looksLikeDigest(reference)
-    ? { container: 'oci', path, digest: reference }
-    : { container: 'oci', path, tag: reference }
+/** Whether a source is an overlay, which no container holds. */
+export function isOverlay(source: MountSource): source is DirectoriesSource {
+  return 'lowers' in source
 }
 
 /** As a user would write it, for messages. */
 export function describeSource(source: NamedSource): PathText {
-  if (source.container === 'file') return source.path
-  const { path, tag, digest } = source
-  if (digest !== undefined) return `${path}@${digest}`
-  return tag === undefined ? path : `${path}:${tag}`
+  return containerNamed(source.container).describe(source)
 }
 
 /** @param offset byte position of the image in its file. @throws UsageError for what is no file */
 export function withOffset(source: NamedSource, offset: number | undefined): NamedSource {
-  if (offset === undefined) return source
-  if (source.container === 'file') return { ...source, offset }
-  throw new UsageError('offset= is for an image file; the layers of an OCI image begin at byte 0')
-}
-
-/** Tag or digest as `readImage` takes them. */
-export function referenceOf({ tag, digest }: OciSource): string {
-  return digest ?? tag ?? ''
+  return offset === undefined ? source : containerNamed(source.container).atOffset(source, offset)
 }
 
 /**
- * Reads SOURCE: `OCIDIR:TAG`, `OCIDIR@DIGEST` (also `OCIDIR:DIGEST`), `OCIDIR` alone, each also with `oci:` before it,
- * or a squashfs file or block device. Directory and tag may contain colons themselves: the last colon that leaves an
- * existing directory separates them.
+ * Reads SOURCE: the path of a container, and behind it what the container understands, such as `OCIDIR:TAG`,
+ * `OCIDIR@DIGEST` (also `OCIDIR:DIGEST`) or `OCIDIR` alone. Path and tag may contain colons themselves: the last colon
+ * behind an existing path separates them.
  * @throws FsError ENOENT or EINVAL, saying what was tried.
  */
 export function parseSource(text: string): NamedSource {
-  if (text === '') throw new FsError('EINVAL', 'the source is empty: give OCIDIR:TAG or a squashfs file')
-  if (text.includes('\0')) throw new FsError('EINVAL', `source ${quote(text)}: contains a NUL character`)
-  const file = parseFile(text)
-  if (file !== undefined) return file
-  // "oci:" is the transport prefix of other tools; a directory that is called "oci" is the second reading.
-  const readings = text.startsWith('oci:') ? [text.slice('oci:'.length), text] : [text]
-  for (const reading of readings) {
-    const source = parseReference(reading)
-    if (source !== undefined) return source
+  if (text === '') throw new FsError('EINVAL', `the source is empty: give ${wanted()}`)
+  try {
+    return readText(text)
+  } catch (error) {
+    if (!(error instanceof FsError)) throw error
+    throw new FsError(error.code, `source ${quote(text)}: ${error.message}`, { cause: error.cause })
   }
-  throw notFound(text, readings)
 }
 
 /** @param source as `parseSource` takes it, or parsed. @returns it, and what the user calls it */
@@ -101,32 +58,49 @@ export function namedSource(source: string | NamedSource): [source: NamedSource,
   return typeof source === 'string' ? [parseSource(source), source] : [source, describeSource(source)]
 }
 
-function parseFile(text: string): FileSource | undefined {
-  const stat = statOf(text)
-  const fd = descriptorOf(text)
-  if (stat === undefined) {
-    if (fd !== undefined) throw new FsError('ENOENT', `source ${quote(text)}: no such open file descriptor`)
-    return undefined
+function readText(text: string): NamedSource {
+  if (text.includes('\0')) throw new FsError('EINVAL', 'contains a NUL character')
+  const stats = statOf(text)
+  // A file may have any name, also one that begins with the prefix of a container.
+  if (stats !== undefined && !stats.isDirectory()) return readFile(text, stats)
+  if (stats === undefined && descriptorOf(text) !== undefined) {
+    throw new FsError('ENOENT', 'no such open file descriptor')
   }
-  if (stat.isDirectory()) return undefined
-  if (!stat.isFile() && !stat.isBlockDevice()) {
-    throw new FsError('EINVAL', `source ${quote(text)} is neither a regular file nor a block device`)
-  }
-  return { container: 'file', path: fd === undefined ? absolutePath(text) : text }
+  const meant = knownContainers().find(({ prefix }) => prefix !== undefined && text.startsWith(prefix))
+  const parts = text.slice(meant?.prefix?.length ?? 0)
+  // A directory whose name begins with the prefix is the second reading.
+  const source = (meant && readParts(parts, meant)) ?? readParts(text)
+  if (source === undefined) throw notFound(parts)
+  return source
 }
 
-function parseReference(text: string): OciSource | undefined {
-  for (const [directory, reference] of splits(text)) {
-    if (!isDirectory(directory)) continue
-    if (!isLayout(directory)) throw notALayout(text, directory)
-    return ociSource(directory, reference)
+function readFile(path: string, stats: Stats): NamedSource {
+  for (const container of containersAt(path, stats)) {
+    const source = container.read(path, undefined)
+    if (source !== undefined) return source
+  }
+  throw new FsError('EINVAL', 'neither a regular file nor a block device')
+}
+
+/** @param meant the container whose prefix stood before the text */
+function readParts(text: string, meant?: Container): NamedSource | undefined {
+  for (const [path, rest] of splits(text)) {
+    const stats = statOf(path)
+    if (stats === undefined) continue
+    for (const container of meant === undefined ? containersAt(path, stats) : [meant]) {
+      const source = container.claims(path, stats) ? container.read(path, rest) : undefined
+      if (source !== undefined) return source
+    }
+    if (meant !== undefined && stats.isDirectory()) {
+      throw new FsError('EINVAL', `directory ${quote(path)} exists but is not ${meant.title}`)
+    }
   }
   return undefined
 }
 
-/** The ways to read a text as a directory and what is in it, the longest directory first. */
-function* splits(text: string): Generator<readonly [directory: string, reference: string]> {
-  yield [text, '']
+/** The ways to read a text as a path and what is in it, the longest path first. */
+function* splits(text: string): Generator<readonly [path: string, rest: string | undefined]> {
+  yield [text, undefined]
   const at = text.lastIndexOf('@')
   if (at > 0 && looksLikeDigest(text.slice(at + 1))) yield [text.slice(0, at), text.slice(at + 1)]
   for (let colon = text.lastIndexOf(':'); colon > 0; colon = text.lastIndexOf(':', colon - 1)) {
@@ -134,35 +108,23 @@ function* splits(text: string): Generator<readonly [directory: string, reference
   }
 }
 
-function notFound(text: string, readings: readonly string[]): FsError {
-  const reading = readings[0] ?? text
-  const colon = reading.lastIndexOf(':')
-  if (colon <= 0) {
-    return new FsError('ENOENT', `source ${quote(text)}: no such file, and it is not OCIDIR:TAG either`)
-  }
-  const directory = reading.slice(0, colon)
-  const what = statOf(directory) === undefined ? 'no such directory' : 'not a directory'
-  return new FsError(
-    'ENOENT',
-    `source ${quote(text)}: no such file, and as OCIDIR:TAG ${quote(directory)} is ${what}`,
-  )
+function notFound(text: string): FsError {
+  const form = forms().join(' or ')
+  const colon = text.lastIndexOf(':')
+  if (colon <= 0) return new FsError('ENOENT', `no such file or directory, and it is not ${form} either`)
+  const path = text.slice(0, colon)
+  const what = statOf(path) === undefined ? 'no such directory' : 'not a directory'
+  return new FsError('ENOENT', `no such file or directory, and as ${form} ${quote(path)} is ${what}`)
 }
 
-function notALayout(text: string, directory: PathText): FsError {
-  if (text === directory) {
-    return new FsError(
-      'EINVAL',
-      `source ${quote(text)} is a directory without oci-layout: give OCIDIR:TAG or a squashfs file`,
-    )
-  }
-  return new FsError(
-    'EINVAL',
-    `source ${quote(text)}: directory ${quote(directory)} exists but is no OCI image layout (it has no file oci-layout)`,
-  )
+/** What may be given as SOURCE. */
+function wanted(): string {
+  return [...forms(), 'a squashfs file or a directory'].join(', ')
 }
 
-function isDirectory(path: PathText): boolean {
-  return statOf(path)?.isDirectory() ?? false
+/** How one of several images is named, in all containers that have several. */
+function forms(): readonly string[] {
+  return [...new Set(knownContainers().flatMap(({ form }) => form ?? []))]
 }
 
 /** @returns undefined where there is nothing. @throws FsError where that cannot be told */
@@ -172,8 +134,7 @@ function statOf(path: PathText): Stats | undefined {
   } catch (error) {
     const code = codeOf(error)
     if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'ENAMETOOLONG') return undefined
-    if (code === 'EACCES')
-      throw new FsError('EACCES', `source ${quote(path)}: permission denied`, { cause: error })
-    throw new FsError('EIO', `source ${quote(path)}: ${code ?? String(error)}`, { cause: error })
+    if (code === 'EACCES') throw new FsError('EACCES', 'permission denied', { cause: error })
+    throw new FsError('EIO', code ?? String(error), { cause: error })
   }
 }

@@ -126,13 +126,12 @@ export interface WorkSpec {
 }
 
 /** Descriptors of what lies below the upper directory, of images and of directories. */
-export function layerDescriptors({ images, layers }: MoleculeSpec): readonly number[] {
-  const directories = layers.filter((layer) => typeof layer !== 'number')
-  const files = images.flatMap(({ source, blobs }) => [
+export function layerDescriptors(spec: MoleculeSpec): readonly number[] {
+  const files = spec.images.flatMap(({ source, blobs }) => [
     source.fd,
     ...(blobs === undefined ? [] : blobDescriptors(blobs)),
   ])
-  return [...files, ...directories.map(({ fd }) => fd)]
+  return [...files, ...hostDirectories(spec).map(({ fd }) => fd)]
 }
 
 /** Whether every read of an image is compared with a root hash. */
@@ -140,9 +139,14 @@ export function isVerified({ transforms }: ImageSpec): boolean {
   return transforms.some(({ kind }) => kind === 'verity')
 }
 
+/** The directories of the host among the layers. */
+export function hostDirectories({ layers }: MoleculeSpec): readonly DirectorySpec[] {
+  return layers.filter((layer) => typeof layer !== 'number')
+}
+
 /** Whether a directory of the host is among the layers. */
-export function hasHostDirectories({ layers }: MoleculeSpec): boolean {
-  return layers.some((layer) => typeof layer !== 'number')
+export function hasHostDirectories(spec: MoleculeSpec): boolean {
+  return hostDirectories(spec).length > 0
 }
 
 export function takesChanges(upper: UpperSpec | undefined): boolean {

@@ -1,13 +1,13 @@
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
-import { DamageError, FsError } from '../base/index.ts'
+import { DamageError, FsError, type ImageFile, type NamedSource } from '../base/index.ts'
 import { entryUrl } from '../threads.ts'
 import { mergeReports, type ScanReport, splitBlocks } from '../verity/index.ts'
 import { type DamagedRange, type DamageReport, nameDamage } from './damage.ts'
-import { closeImage, type ImageFile, openImage, verityOf } from './image-file.ts'
-import { findFiles } from './resolve.ts'
+import { closeImage, openImage, verityOf } from './image-file.ts'
+import { findFiles, imagesOnly } from './resolve.ts'
 import type { ScanData, ScanMessage } from './scan-thread.ts'
-import { type NamedSource, namedSource, withOffset } from './source.ts'
+import { namedSource, withOffset } from './source.ts'
 import type { ImageSpec } from './spec.ts'
 
 /** Verdict on one layer. */
@@ -51,7 +51,7 @@ export type VerifyProgress = (done: number, total: number) => void
 
 /**
  * Reads a whole image and compares every block with its root hash, on all cores. Damage is in the report.
- * @throws FsError where the source cannot be read at all
+ * @throws FsError where the source cannot be read at all; EINVAL for a directory
  */
 export async function verifySource(
   request: VerifyRequest,
@@ -61,7 +61,7 @@ export async function verifySource(
   const { rootHash } = request
   const [named, name] = namedSource(request.source)
   const source = withOffset(named, request.options?.offset)
-  const files = distinct(findFiles({ source, name, rootHash }).files)
+  const files = distinct(imagesOnly(findFiles({ source, name, rootHash }), 'verify'))
   const opened = files.map((file) => tryOpen(file, rootHash !== undefined))
   try {
     const total = opened.reduce((sum, image) => sum + (isOpen(image) ? coveredBytes(image) : 0), 0)

@@ -1,5 +1,5 @@
 import { closeSync } from 'node:fs'
-import { FsError, type PathText } from '../base/index.ts'
+import { FsError, type MediaTypes, type PathText } from '../base/index.ts'
 import { absolutePath } from '../sys/files/working-directory.ts'
 import { openLayerBlob, readDocumentBlob } from './blob.ts'
 import { type Digest, parseDigest, quote } from './digest.ts'
@@ -37,14 +37,6 @@ export interface OciImage {
   readonly config: ImageConfig
   /** Bottom first, as in the manifest. */
   readonly layers: readonly OciLayer[]
-}
-
-/** Which layers can be mounted: known above, where the formats of images are. */
-export interface MediaTypes {
-  /** What reads layers of a media type; undefined where nothing does. */
-  readonly kindOf: (mediaType: string) => string | undefined
-  /** All that can be read, for messages. */
-  readonly known: string
 }
 
 export interface ReadImageOptions {

@@ -1,3 +1,4 @@
+export * from './container.ts'
 export * from './digest.ts'
 export * from './image.ts'
 export * from './platform.ts'

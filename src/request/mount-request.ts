@@ -1,6 +1,6 @@
-import { type LogLevel, type PathText, UsageError } from '../base/index.ts'
+import { type LogLevel, type NamedSource, type PathText, UsageError } from '../base/index.ts'
 import type { ChangesPlace, VerifyMode } from '../molecule/index.ts'
-import { type NamedSource, withOffset } from '../molecule/source.ts'
+import { withOffset } from '../molecule/source.ts'
 import { absolutePath, anchoredPath } from '../sys/files/working-directory.ts'
 import { isJournal } from '../sys/process/journal.ts'
 import type { ParsedMountOptions } from './mount-options.ts'

@@ -25,7 +25,7 @@ export function buildOverlayRequest(wish: OverlayWish): OverlayRequest {
   if (options.driver !== 'builtin') throw new UsageError('an overlay needs driver=builtin')
   if (offset !== undefined) throw new UsageError('offset= is for one squashfs file')
   const request: MountRequest = {
-    source: { container: 'directories', lowers: overlay.lowers.map(anchoredPath), followsRedirects },
+    source: { lowers: overlay.lowers.map(anchoredPath), followsRedirects },
     name: NAME,
     ...commonRequest(wish, overlay.parsed),
     allowMissingVerity: true,

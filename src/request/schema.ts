@@ -1,7 +1,13 @@
 import * as v from 'valibot'
-import { FsError } from '../base/index.ts'
+import { FsError, type NamedSource } from '../base/index.ts'
 import type { KernelOptions } from '../fuse/index.ts'
-import type { ChangesPlace, MountSource, UpperOptions } from '../molecule/index.ts'
+import {
+  type ChangesPlace,
+  type DirectoriesSource,
+  knownContainers,
+  type MountSource,
+  type UpperOptions,
+} from '../molecule/index.ts'
 import type { MountOptions, MountRequest } from './request.ts'
 
 /**
@@ -13,16 +19,23 @@ const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0))
 const path = v.string()
 const paths = v.array(path)
 
-const SourceSchema: v.GenericSchema<unknown, MountSource> = v.variant('container', [
+const LowersSchema: v.GenericSchema<unknown, DirectoriesSource> = v.strictObject({
+  lowers: paths,
+  followsRedirects: v.boolean(),
+})
+
+const NamedSchema = (): v.GenericSchema<unknown, NamedSource> =>
   v.strictObject({
-    container: v.literal('oci'),
+    container: v.picklist(knownContainers().map(({ name }) => name)),
     path,
     tag: v.exactOptional(v.string()),
     digest: v.exactOptional(v.string()),
-  }),
-  v.strictObject({ container: v.literal('file'), path, offset: v.exactOptional(count) }),
-  v.strictObject({ container: v.literal('directories'), lowers: paths, followsRedirects: v.boolean() }),
-])
+    offset: v.exactOptional(count),
+  })
+
+const SourceSchema: v.GenericSchema<unknown, MountSource> = v.lazy((source) =>
+  typeof source === 'object' && source !== null && 'lowers' in source ? LowersSchema : NamedSchema(),
+)
 
 const ChangesSchema: v.GenericSchema<unknown, ChangesPlace> = v.variant('kind', [
   v.strictObject({ kind: v.literal('persist'), folder: path }),

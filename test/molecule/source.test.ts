@@ -2,7 +2,8 @@ import { closeSync, mkdirSync, openSync, symlinkSync, writeFileSync } from 'node
 import { join, relative } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { FsError, UsageError } from '../../src/base/index.ts'
-import { describeSource, ociSource, parseSource, withOffset } from '../../src/molecule/source.ts'
+import { describeSource, parseSource, withOffset } from '../../src/molecule/source.ts'
+import { ociSource } from '../../src/oci/index.ts'
 import { createLayout, makeTempDir, putImage, removeTempDir, writeIndex } from '../library/index.ts'
 
 let temp = ''
@@ -11,7 +12,8 @@ beforeAll(async () => {
   for (const name of ['image', 'with:colon', 'oci', 'oci:oci']) createLayout(join(temp, name))
   writeFileSync(join(temp, 'layer'), 'hsqs')
   writeFileSync(join(temp, 'image:as-file'), 'hsqs')
-  mkdirSync(join(temp, 'plain'))
+  for (const name of ['plain', 'broken/blobs', 'oci:plain']) mkdirSync(join(temp, name), { recursive: true })
+  writeFileSync(join(temp, 'broken/index.json'), '{}')
   symlinkSync('image', join(temp, 'link'))
   writeIndex(join(temp, 'image'), [
     await putImage(join(temp, 'image'), { tag: 'v1', layers: [{ file: join(temp, 'layer') }] }),
@@ -49,6 +51,19 @@ describe('parseSource', () => {
     expect(parseSource(`${temp}/with:colon@${digest}`)).toEqual(byDigest('with:colon'))
   })
 
+  test('a source may be a directory that is no layout, also by descriptor', () => {
+    const directory = (path: string) => ({ container: 'directory', path })
+    expect(parseSource(`${temp}/plain`)).toEqual(directory(join(temp, 'plain')))
+    expect(parseSource(`${temp}/plain/../plain/`)).toEqual(directory(`${temp}/plain/../plain/`))
+    expect(parseSource(`${temp}/oci:plain`)).toEqual(directory(join(temp, 'oci:plain')))
+    const fd = openSync(join(temp, 'plain'), 'r')
+    try {
+      expect(parseSource(`/proc/self/fd/${fd}`)).toEqual(directory(`/proc/self/fd/${fd}`))
+    } finally {
+      closeSync(fd)
+    }
+  })
+
   test('a source may be a file, also by descriptor', () => {
     expect(parseSource(`${temp}/layer`)).toEqual({ container: 'file', path: join(temp, 'layer') })
     expect(parseSource(`${temp}/image:as-file`)).toEqual({
@@ -68,13 +83,19 @@ describe('parseSource', () => {
 
   test.each([
     ['', 'EINVAL', /^the source is empty/],
-    ['TEMP/none', 'ENOENT', /no such file, and it is not OCIDIR:TAG either$/],
-    ['TEMP/none:v1', 'ENOENT', /no such file, and as OCIDIR:TAG "TEMP\/none" is no such directory$/],
+    ['TEMP/none', 'ENOENT', /no such file or directory, and it is not OCIDIR:TAG either$/],
+    [
+      'TEMP/none:v1',
+      'ENOENT',
+      /no such file or directory, and as OCIDIR:TAG "TEMP\/none" is no such directory$/,
+    ],
     ['oci:TEMP/none:v1', 'ENOENT', /as OCIDIR:TAG "TEMP\/none" is no such directory$/],
     ['TEMP/layer:v1', 'ENOENT', /as OCIDIR:TAG "TEMP\/layer" is not a directory$/],
     ['TEMP/plain:v1', 'EINVAL', /directory "TEMP\/plain" exists but is no OCI image layout/],
-    ['TEMP/plain', 'EINVAL', /is a directory without oci-layout/],
-    ['TEMP/image@v1', 'ENOENT', /no such file, and it is not OCIDIR:TAG either$/],
+    ['TEMP/plain:', 'EINVAL', /directory "TEMP\/plain" exists but is no OCI image layout/],
+    ['oci:TEMP/plain', 'EINVAL', /directory "TEMP\/plain" exists but is not an OCI image layout$/],
+    ['TEMP/broken', 'EINVAL', /an OCI image layout without its file oci-layout/],
+    ['TEMP/image@v1', 'ENOENT', /no such file or directory, and it is not OCIDIR:TAG either$/],
     ['/dev/null', 'EINVAL', /neither a regular file nor a block device$/],
     ['a\0b', 'EINVAL', /NUL/],
   ])('the source %j is refused with %s', (text, code, message) => {
@@ -105,7 +126,13 @@ describe('ociSource', () => {
 
 describe('describeSource', () => {
   test('the description of a source is read as the same source', () => {
-    for (const text of [`${temp}/image:v1`, `${temp}/image`, `${temp}/layer`, `${temp}/with:colon:a:b`]) {
+    for (const text of [
+      `${temp}/image:v1`,
+      `${temp}/image`,
+      `${temp}/layer`,
+      `${temp}/with:colon:a:b`,
+      `${temp}/plain`,
+    ]) {
       const source = parseSource(text)
       expect(parseSource(describeSource(source))).toEqual(source)
     }
@@ -114,6 +141,9 @@ describe('describeSource', () => {
 
 describe('withOffset', () => {
   test('an offset is for image files alone', () => {
+    const directory = { container: 'directory', path: '/d' }
+    expect(() => withOffset(directory, 0)).toThrow(/^offset= is for an image file, and \/d is a directory$/)
+    expect(() => withOffset(directory, 0)).toThrow(UsageError)
     const file = { container: 'file', path: '/a' } as const
     expect(withOffset(file, 4096)).toEqual({ ...file, offset: 4096 })
     expect(withOffset(file, undefined)).toEqual(file)

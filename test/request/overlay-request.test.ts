@@ -13,7 +13,7 @@ describe('buildOverlayRequest', () => {
     expect(decodeRequest(JSON.stringify(request))).toEqual(request)
     const cwd = process.cwd()
     expect(request).toMatchObject({
-      source: { container: 'directories', lowers: [`${cwd}/l`, '/m'], followsRedirects: false },
+      source: { lowers: [`${cwd}/l`, '/m'], followsRedirects: false },
       name: 'overlay',
       target: `${cwd}/mnt`,
       metadataDir: `${cwd}/run`,

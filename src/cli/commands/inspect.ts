@@ -35,6 +35,10 @@ const HEAD = [
 export function formatReport(report: InspectReport): string {
   const title = [`source: ${report.source}`]
   if (report.manifestDigest !== undefined) title.push(`manifest: ${report.manifestDigest}`)
+  if (report.directory !== undefined) {
+    title.push('kind: directory', `entries: ${report.directory.entries}`)
+    return formatLines(title)
+  }
   return `${formatLines(title)}\n${formatTable(HEAD, report.layers.map(layerRow))}`
 }
 

@@ -1,5 +1,5 @@
 import { existsSync, statSync } from 'node:fs'
-import { type PathText, systemPath } from '../../base/index.ts'
+import { FsError, isErrno, messageOf, type PathText, systemPath } from '../../base/index.ts'
 import { askStatus, isMount } from '../../daemon/client/control-client.ts'
 import type { LayerState } from '../../drivers/index.ts'
 import type { LayerVerdict, VerifyReport } from '../../molecule/index.ts'
@@ -32,13 +32,15 @@ export async function verify(what: string, flags: VerifyFlags): Promise<number> 
 }
 
 function isTarget(what: PathText): boolean {
-  const path = systemPath(what)
   try {
-    if (isMount(absolutePath(what))) return true
-    return statSync(path).isDirectory() && !existsSync(systemPath(`${what}/oci-layout`))
+    return isMount(absolutePath(what)) || isPlainDirectory(what)
   } catch {
     return false
   }
+}
+
+function isPlainDirectory(what: PathText): boolean {
+  return statSync(systemPath(what)).isDirectory() && !existsSync(systemPath(`${what}/oci-layout`))
 }
 
 function exitCode(states: readonly LayerState[]): number {
@@ -49,7 +51,10 @@ async function verifyTarget(target: string, flags: VerifyFlags): Promise<number>
   const { layers } = await askStatus(
     absolutePath(target),
     flags.metadir === undefined ? undefined : absolutePath(flags.metadir),
-  )
+  ).catch((error: unknown) => {
+    if (!isErrno(error, 'EINVAL')) throw error
+    throw new FsError('EINVAL', `${messageOf(error)}, and a directory has nothing to verify against`)
+  })
   if (flags.json === true) process.stdout.write(`${JSON.stringify(layers, undefined, 2)}\n`)
   else process.stdout.write(formatLines(layers.map(({ label, state }) => `${label}: ${VERDICTS[state]}`)))
   return exitCode(layers.map((layer) => layer.state))

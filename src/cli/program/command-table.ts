@@ -57,7 +57,7 @@ export const COMMANDS: readonly CommandRow[] = [
   {
     name: 'mount',
     description:
-      'mount SOURCE (OCIDIR:TAG, OCIDIR@DIGEST, OCIDIR or a squashfs file) on the directory TARGET',
+      'mount SOURCE (OCIDIR:TAG, OCIDIR@DIGEST, OCIDIR, a squashfs file or a directory) on the directory TARGET',
     arguments: ['<source>', '<target>'],
     options: [
       OPTIONS.mountWords,

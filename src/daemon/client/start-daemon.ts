@@ -2,6 +2,7 @@ import { access, constants, stat } from 'node:fs/promises'
 import type { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { codeOf, FsError, messageOf, type PathText, systemPath } from '../../base/index.ts'
+import { isOverlay } from '../../molecule/source.ts'
 import type { MountRequest } from '../../request/index.ts'
 import { descriptorOf } from '../../sys/plain/proc.ts'
 import { withTimeout } from '../../sys/plain/promises.ts'
@@ -27,7 +28,7 @@ export async function startDaemon(request: MountRequest, early?: DaemonProcess):
   const answered = readAnswer(channel)
   const daemonRequest: MountRequest = {
     ...request,
-    source: source.container === 'file' ? { ...source, path: asHanded(source.path, handed) } : source,
+    source: isOverlay(source) ? source : { ...source, path: asHanded(source.path, handed) },
     target: asHanded(request.target, handed),
   }
   channel.write(`${JSON.stringify(daemonRequest)}\n`)
@@ -71,7 +72,7 @@ export async function startDaemon(request: MountRequest, early?: DaemonProcess):
 }
 
 function descriptorPaths({ source, target }: MountRequest): readonly PathText[] {
-  return source.container === 'file' ? [source.path, target] : [target]
+  return isOverlay(source) ? [target] : [source.path, target]
 }
 
 /**

@@ -1,4 +1,5 @@
 import { FsError } from '../../base/index.ts'
+import { isOverlay } from '../../molecule/index.ts'
 import type { MountRequest } from '../../request/index.ts'
 import { openFilesLimit, raiseOpenFiles } from '../../sys/process/limits.ts'
 
@@ -16,7 +17,7 @@ const FOR_CHANGES = 16
  * @throws FsError EMFILE with what is missing
  */
 export function assertDescriptors({ options, changes, source }: MountRequest): void {
-  const lowers = source.container === 'directories' ? source.lowers.length : 0
+  const lowers = isOverlay(source) ? source.lowers.length : 0
   const needed = BASE + PER_THREAD * options.workers + (changes === undefined ? 0 : FOR_CHANGES) + lowers
   if (openFilesLimit() >= needed) return
   // Root may have more than it was given.

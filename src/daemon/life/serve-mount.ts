@@ -2,7 +2,14 @@ import { closeSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { FsError, type Log, messageOf, omitUndefined, type PathText, stackOf } from '../../base/index.ts'
 import { driverNamed, type EndReason, type RunningServer } from '../../drivers/index.ts'
-import { type MoleculeSpec, type OpenUpper, resolveMolecule, takesChanges } from '../../molecule/index.ts'
+import {
+  hostDirectories,
+  isOverlay,
+  type MoleculeSpec,
+  type OpenUpper,
+  resolveMolecule,
+  takesChanges,
+} from '../../molecule/index.ts'
 import type { MountRequest } from '../../request/index.ts'
 import { residentBytes } from '../../sys/ffi/memory.ts'
 import type { FuseMount, FuseMountOptions } from '../../sys/mounts/mount.ts'
@@ -137,7 +144,10 @@ async function bringUp(
   const target = isDescriptor ? request.target : canonicalTarget(request.target, readMountInfo())
   const images = resolveMolecule(request)
   await prepareTarget(target, images.imagePaths)
-  if (request.source.container === 'directories') refuseInside(target, request.source.lowers)
+  refuseInside(
+    target,
+    hostDirectories(images).map(({ label }) => label),
+  )
   const record = { process: ownIdentity(), state: 'starting' } as const
   const entry = createEntry(configOf(request, target), record, isStillMounted)
   progress.entry = entry
@@ -232,14 +242,11 @@ function configOf(request: MountRequest, target: PathText): MoleculeConfig {
 }
 
 function imageOf({ source, name }: MountRequest): Pick<MoleculeConfig, 'OCIDir' | 'Tag'> {
-  switch (source.container) {
-    case 'oci':
-      return { OCIDir: source.path, Tag: source.digest ?? source.tag ?? '' }
-    case 'file':
-      return { OCIDir: '', Tag: source.path }
-    case 'directories':
-      return { OCIDir: '', Tag: name }
-  }
+  if (isOverlay(source)) return { OCIDir: '', Tag: name }
+  // The file is that of atomfs, which knows OCI layouts alone.
+  return source.container === 'oci'
+    ? { OCIDir: source.path, Tag: source.digest ?? source.tag ?? '' }
+    : { OCIDir: '', Tag: source.path }
 }
 
 async function waitForEnd(progress: Progress, host: DaemonHost): Promise<EndReason> {

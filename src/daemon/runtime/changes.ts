@@ -3,6 +3,7 @@ import { FsError, type Log, messageOf, type PathText } from '../../base/index.ts
 import {
   type ChangesPlace,
   HeldError,
+  hostDirectories,
   isInUse,
   type MoleculeSpec,
   type OpenUpper,
@@ -40,14 +41,12 @@ export async function openChanges(
   request: MountRequest,
   entry: OwnEntry,
   target: string,
-  { layers }: Pick<MoleculeSpec, 'layers'>,
+  spec: MoleculeSpec,
 ): Promise<OpenUpper | undefined> {
   const { changes, options } = request
   if (changes === undefined) return undefined
   const folder = entry.held.entry
-  const lowers = layers
-    .filter((layer) => typeof layer !== 'number')
-    .map(({ label, fd }) => ({ what: `lower directory ${label}`, fd }))
+  const lowers = hostDirectories(spec).map(({ label, fd }) => ({ what: `lower directory ${label}`, fd }))
   const temporary = folder.pathOf(TEMPORARY_CHANGES)
   if (options.showsOnly) {
     const shown = shownPaths(changes, temporary)

@@ -1,5 +1,5 @@
-import { FsError } from './errno.ts'
-import type { SourceId } from './id.ts'
+import { FsError } from '../errno.ts'
+import type { SourceId } from '../id.ts'
 
 /**
  * Bytes that can be read by position: a file, a file behind dm-verity, memory in tests. Image formats and transforms

@@ -1,0 +1,127 @@
+import type { Stats } from 'node:fs'
+import type { PathText } from '../path.ts'
+
+/**
+ * What SOURCE names: plain data, from the command line or the library to the end of the mount. Text of a user is read
+ * once; a path or a tag may hold any character.
+ */
+export interface NamedSource {
+  /** `Container.name` of what lies at the path. */
+  readonly container: string
+  /** Absolute; of an inherited descriptor `/dev/fd/N` or `/proc/self/fd/N`. */
+  readonly path: PathText
+  /** Which of several images, as the container has it. */
+  readonly tag?: string
+  /** `algorithm:hex` of a manifest or an index. */
+  readonly digest?: string
+  /** Byte position of the image in its file; 0 where absent. */
+  readonly offset?: number
+}
+
+/**
+ * What holds images, or a tree to be shown: an image layout, a file, a directory. A container is one object and one line
+ * in the list of `src/kinds/containers.ts`; nothing above that list names one.
+ *
+ * Who calls: the command reads SOURCE (`claims`, `read`, `atOffset`), and tells nothing of the bytes. The main thread of
+ * the daemon, `inspect` and `verify` find the files (`find`). All calls are synchronous.
+ *
+ * Every method throws FsError with one line that does not repeat SOURCE; UsageError for an option that makes no sense.
+ */
+export interface Container {
+  /** One word, unique among the containers: carries it from the command to the daemon. */
+  readonly name: string
+  /** What people call it, with its article: `an OCI image layout`. */
+  readonly title: string
+  /** How SOURCE names one of its images, for messages: `OCIDIR:TAG`. Absent: it has no more than one. */
+  readonly form?: string
+  /** What may stand before the path to say that this container is meant: `oci:`. */
+  readonly prefix?: string
+  /** Whether what lies at a path is such a container, by its content, never by its name. @param stats links followed */
+  claims(path: PathText, stats: Stats): boolean
+  /**
+   * Reads what stands behind the path in SOURCE.
+   * @param path as the user wrote it, claimed by this container
+   * @param rest what follows the colon, or the `@` of a digest; undefined where the path is all
+   * @returns undefined where such a text cannot follow: the path may end elsewhere
+   * @throws FsError EINVAL where nothing else can be meant
+   */
+  read(path: PathText, rest: string | undefined): NamedSource | undefined
+  /** As a user would write it; `read` makes the same source of it. */
+  describe(source: NamedSource): PathText
+  /** The same for the image at a byte of the file. @throws UsageError where nothing begins there */
+  atOffset(source: NamedSource, offset: number): NamedSource
+  /** Finds the files of a source, and checks what can be checked without their bytes. */
+  find(source: NamedSource, wanted: FindRequest): FoundFiles
+}
+
+/** Which layers can be mounted: known where the formats of images are. */
+export interface MediaTypes {
+  /** Name of the image kind that reads layers of a media type; undefined where none does. */
+  readonly kindOf: (mediaType: string) => string | undefined
+  /** All that can be read, for messages. */
+  readonly known: string
+}
+
+/** What is known of a source beside its place. */
+export interface FindRequest {
+  /** What the user calls the source, for messages. */
+  readonly name: PathText
+  /** Hex, from the user; for a source of one image. */
+  readonly rootHash?: string | undefined
+  readonly mediaTypes: MediaTypes
+}
+
+/** The files of a source. */
+export interface FoundFiles {
+  /** Bottom first; a repeated layer stands in the list again. */
+  readonly layers: readonly FoundLayer[]
+  /** One file system by itself, shown as it is, without the rules of merging. */
+  readonly plain: boolean
+  /** The container is where root hashes belong: an image without one is mounted only on request. */
+  readonly expectsRootHashes: boolean
+  /** Files and folders that are opened by their paths, absolute: the mount point must not cover them. */
+  readonly imagePaths: readonly PathText[]
+  readonly manifestDigest?: string
+}
+
+/** An image, or a directory of this machine. */
+export type FoundLayer = ImageFile | FoundDirectory
+
+/** One image in a file or on a block device. */
+export interface ImageFile {
+  /** Unique in the mount: layers with one label are one image. A digest, or a path. */
+  readonly label: string
+  readonly path: PathText
+  /** Opens it where a path does not suffice; by default what `path` leads to is opened. @returns a descriptor */
+  readonly open?: () => number
+  /** Opens the folder of its layout in which a blob lies, by the digest of the blob. Absent: it is in no layout. */
+  readonly openBlobFolder?: (digest: string) => number
+  /** Byte position of the image in the file; 0 where absent. */
+  readonly offset?: number
+  /** Bytes of the file from `offset` that belong to the image; by default all. */
+  readonly length?: number
+  /** Hex. */
+  readonly rootHash?: string
+  /** Name of its kind, where the container says so; another one is known by its content. */
+  readonly kind?: string
+  readonly mediaType?: string
+}
+
+/** A directory of this machine as a layer. */
+export interface FoundDirectory {
+  readonly directory: PathText
+  /** What it is, for messages: `lower directory`. */
+  readonly what: string
+  /** Directories that were renamed in an overlay are continued where their redirects lead. */
+  readonly followsRedirects: boolean
+}
+
+/** Whether a layer is a directory of this machine. */
+export function isFoundDirectory(layer: FoundLayer): layer is FoundDirectory {
+  return 'directory' in layer
+}
+
+/** Whether a layer is an image. */
+export function isImageFile(layer: FoundLayer): layer is ImageFile {
+  return !isFoundDirectory(layer)
+}

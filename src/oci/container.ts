@@ -1,0 +1,91 @@
+import {
+  type Container,
+  type FindRequest,
+  type FoundFiles,
+  FsError,
+  type ImageFile,
+  type NamedSource,
+  omitUndefined,
+  type PathText,
+  UsageError,
+} from '../base/index.ts'
+import { absolutePath } from '../sys/files/working-directory.ts'
+import { looksLikeDigest, parseDigest } from './digest.ts'
+import { openBlobFolder, openLayer, readImage } from './image.ts'
+import { isLayout } from './layout.ts'
+
+/** Images in an OCI layout. Without tag and digest a source is the only one. */
+export const OCI_LAYOUT: Container = {
+  name: 'oci',
+  title: 'an OCI image layout',
+  form: 'OCIDIR:TAG',
+  // The transport prefix of other tools.
+  prefix: 'oci:',
+  claims: (path, stats) => stats.isDirectory() && isLayout(path),
+  read: (path, rest = '') => ociSource(path, rest),
+  describe({ path, tag, digest }) {
+    if (digest !== undefined) return `${path}@${digest}`
+    return tag === undefined ? path : `${path}:${tag}`
+  },
+  atOffset() {
+    throw new UsageError('offset= is for an image file; the layers of an OCI image begin at byte 0')
+  },
+  find: findLayers,
+}
+
+/**
+ * An image of a layout by the two parts of its name: nothing in them is split.
+ * @param reference a tag or a digest; empty for the only image
+ * @throws UsageError for a directory without a name
+ */
+export function ociSource(ociDir: PathText, reference: string): NamedSource {
+  if (ociDir === '') throw new UsageError('the name of the image directory is empty')
+  const source = { container: OCI_LAYOUT.name, path: absolutePath(ociDir) }
+  if (reference === '') return source
+  return looksLikeDigest(reference) ? { ...source, digest: reference } : { ...source, tag: reference }
+}
+
+function findLayers({ path: ociDir, tag, digest }: NamedSource, wanted: FindRequest): FoundFiles {
+  const image = readImage(ociDir, digest ?? tag ?? '', wanted)
+  if (wanted.rootHash !== undefined && image.layers.length > 1) {
+    const { length } = image.layers
+    throw new FsError(
+      'EINVAL',
+      `--root-hash is for one layer, ${wanted.name} has ${length}: their root hashes belong in the manifest`,
+    )
+  }
+  const layers = image.layers.map((layer): ImageFile => {
+    const rootHash = agree(layer.rootHash, wanted.rootHash, layer.digest)
+    const { digest: label, blobPath: path, kind, mediaType } = layer
+    return {
+      label,
+      path,
+      kind,
+      mediaType,
+      open: () => openLayer(image, layer),
+      openBlobFolder: (blob) => openBlobFolder(image, parseDigest(blob, `layer ${label}: blob`)),
+      ...omitUndefined({ rootHash }),
+    }
+  })
+  return {
+    layers,
+    plain: false,
+    expectsRootHashes: true,
+    imagePaths: [image.ociDir, ...layers.map(({ path }) => path)],
+    manifestDigest: image.manifestDigest,
+  }
+}
+
+function agree(
+  inManifest: string | undefined,
+  given: string | undefined,
+  digest: string,
+): string | undefined {
+  if (inManifest !== undefined && given !== undefined && inManifest !== given.toLowerCase()) {
+    throw new FsError(
+      'EINVAL',
+      `layer ${digest}: the manifest says root hash ${inManifest}, --root-hash another`,
+    )
+  }
+  return inManifest ?? given
+}
