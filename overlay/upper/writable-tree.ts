@@ -109,7 +109,7 @@ export class WritableTree implements WritableFileSystem {
   readonly #data: FileData
   readonly #whereabouts: Whereabouts
 
-  /** @throws FsError EINVAL, EOVERFLOW, ENOENT, ENOTDIR as `MergedTree`; EIO; all name the upper */
+  /** @throws FsError EINVAL, EOVERFLOW, ENOENT, ENOTDIR as `MergedTree`; EIO. All messages name the upper */
   constructor(options: WritableTreeOptions) {
     try {
       this.#upper = assemble(options, (node) => this.#drop(node))
@@ -132,7 +132,7 @@ export class WritableTree implements WritableFileSystem {
     upper.table.onNameless = (node) => this.#loseName(node)
   }
 
-  /** Closes all descriptors but those it was given. */
+  /** Closes all descriptors but those of the options. */
   close(): void {
     this.#upper.times.restoreAll()
     this.#upper.table.clear()
@@ -355,7 +355,7 @@ export class WritableTree implements WritableFileSystem {
     }
   }
 
-  /** A file that was seen under this name last may have others. */
+  /** A file whose last known name is removed may have other names: the next search then walks the tree again. */
   #loseName(node: Node): void {
     if (!this.#whereabouts.isBegun || isDirectoryNode(node)) return
     const stat = unlessFailed(() => shownStat(this.#upper, node))

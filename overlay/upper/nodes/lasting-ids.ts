@@ -12,29 +12,29 @@ import type { Part } from '../../merge/directory.ts'
 import { NodeIds } from '../../merge/node-ids.ts'
 import type { Layer } from '../../stored/layer-flags.ts'
 
-/** Inode numbers of the upper below this are node ids, after those of all layers. */
+/** Bound of the upper's inode numbers that become node ids. These ids follow those of all layers. */
 const UPPER_IDS = 2 ** 40
-/** Then come ids for each name of a file below that has several. */
+/** Number of ids for names of layer files with several names. These ids follow those of the upper. */
 const NAME_IDS = 2 ** 50
-/** Where the layers have more ids than that, all those that are not theirs are counted. */
+/** Where the layers have more ids than this, all other ids are counted. */
 const MOST_OF_LAYERS = 2 ** 52
 
 /**
- * Ids and generations of the nodes of a writable tree. As far as they follow from what is stored, they are the same at
- * every mount, and a handle of an earlier mount leads to the same file (docs/adr/0025-handles-of-files.md).
+ * Ids and generations of the nodes of a writable tree. Those that follow from stored data are the same at every mount,
+ * so a handle of an earlier mount leads to the same file (docs/adr/0025-handles-of-files.md).
  */
 export class LastingIds {
   readonly #layers: NodeIds
-  /** Where ids by inode numbers of the upper begin. */
+  /** First id made of an inode number of the upper. */
   readonly #upperIds: NodeId
-  /** Where ids of names begin. */
+  /** First id of a name. */
   readonly #nameIds: NodeId
-  /** Ids that follow from nothing are counted from here. */
+  /** First counted id. Counted ids follow from no stored data. */
   readonly #countedIds: NodeId
   #nextId: NodeId
-  /** What the upper adds to generations. */
+  /** The part of the upper in generations. */
   readonly #upperPlace: number
-  /** Of nodes whose id may be another file's at the next mount. */
+  /** Generation of nodes whose id may be that of another file at the next mount. */
   readonly #mountGeneration = Math.floor(Math.random() * 2 ** 32)
 
   /** @throws FsError as `NodeIds` */
@@ -48,21 +48,21 @@ export class LastingIds {
     this.#upperPlace = fingerprint([this.#upperIds, UPPER_IDS])
   }
 
-  /** The id of what lies below. */
+  /** The id of an inode of the layers. */
   ofPart({ layer, ref }: Part): NodeId {
     return this.#layers.encode(layer, ref, false)
   }
 
-  /** The inode below that has this id. @throws FsError ESTALE */
+  /** The inode of the layers that has this id. @throws FsError ESTALE */
   partOf(id: NodeId): Part {
     const { layer, ref } = this.#layers.decode(id)
     return { layer, ref }
   }
 
   /**
-   * The id of one name of what lies below.
+   * The id of one name of an inode of the layers.
    * @param parent id of its directory
-   * @returns undefined where it would be another one at the next mount
+   * @returns undefined where the next mount would give another one
    */
   ofName(part: Part, parent: NodeId, name: Name): NodeId | undefined {
     if (this.#nameIds === this.#countedIds || !this.isLasting(parent)) return undefined
@@ -71,13 +71,13 @@ export class LastingIds {
     return this.#nameIds + high * 2 ** 32 + fingerprint([0, ...words])
   }
 
-  /** The id of an inode of the upper. @returns undefined for numbers that are too large */
+  /** The id of an inode of the upper. @returns undefined for a number that is too large */
   ofUpper(ino: HostInode): NodeId | undefined {
     const isOne = typeof ino === 'number' && ino < this.#nameIds - this.#upperIds
     return isOne ? this.#upperIds + ino : undefined
   }
 
-  /** An id that was never given in this mount. @throws FsError EOVERFLOW */
+  /** The next counted id: this mount has never given it. @throws FsError EOVERFLOW */
   count(): NodeId {
     const id = this.#nextId
     if (id >= Number.MAX_SAFE_INTEGER) throw new FsError('EOVERFLOW', 'node ids exceed 2^53')
@@ -85,21 +85,21 @@ export class LastingIds {
     return id
   }
 
-  /** Whether a node has the same id at later mounts. */
+  /** True where a node has the same id at later mounts. */
   isLasting(id: NodeId): boolean {
     return id < this.#countedIds
   }
 
-  /** Whether a node of this or of a later mount can have the id. */
+  /** True where a node of this or of a later mount can have the id. */
   mayExist(id: NodeId): boolean {
     return id === ROOT_NODE_ID || this.#layers.has(id) || (id >= this.#upperIds && id < this.#countedIds)
   }
 
   /**
-   * With the id it is the handle of a node: no other file has both, at this mount or later. 32 bits. The same as long as the
-   * kernel knows the node, also when its file is copied up.
-   * @param part what lies below the node, if there is something
-   * @param stat of the node
+   * The generation of a node, 32 bits. Id and generation are its handle: no other file has both, at this mount or
+   * later. It stays the same while the kernel knows the node, also when its file is copied up.
+   * @param part the node's inode in the layers, if it has one
+   * @param stat attributes of the node
    */
   generation(id: NodeId, part: Part | undefined, { btime, btimeNsec = 0 }: Stat): number {
     if (id === ROOT_NODE_ID) return 0
@@ -107,7 +107,7 @@ export class LastingIds {
     if (part !== undefined && (id < this.#upperIds || id >= this.#nameIds)) {
       return unlessFailed(() => this.#layers.generation(part.layer, part.ref)) ?? this.#mountGeneration
     }
-    // Its inode number may be that of another file later, which is born later.
+    // A later file may get the same inode number, but it has a later birth time.
     if (btime === undefined) return this.#mountGeneration
     return (fingerprint([btime, btimeNsec]) ^ this.#upperPlace) >>> 0
   }

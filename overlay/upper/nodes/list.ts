@@ -176,7 +176,7 @@ export class Lister {
     return { nodeId: node.id, stat, generation: this.#upper.table.generation(node, stat) }
   }
 
-  /** @param anew the listing begins: it must show what is there now */
+  /** @param anew the listing begins, so it must show the present state */
   #listing(node: DirectoryNode, anew: boolean): Listing {
     const known = node.changed === undefined ? undefined : this.#kept.get(node)
     if (known === undefined) return this.#build(node)

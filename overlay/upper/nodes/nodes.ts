@@ -124,18 +124,19 @@ export function assertRegular(node: Node): void {
 export type OnGone = (node: Node) => void
 
 /**
- * All nodes, found by their id, by what lies below, and by the inode number in the upper. What lies below is a node for
- * each name it has: a change to one name leaves the others as they are (docs/adr/0019-identity-of-files.md).
+ * All nodes, found by their id, by their inode in the layers, and by their inode number in the upper. An inode of the
+ * layers has one node for each of its names, so a change through one name leaves the others as they are
+ * (docs/adr/0019-identity-of-files.md).
  */
 export class NodeTable {
   readonly root: DirectoryNode
-  /** Told of a node that has no known name any more. */
+  /** Called for a node that has no known name any more. */
   onNameless: ((node: Node) => void) | undefined = undefined
   readonly #ids: LastingIds
   readonly #onGone: OnGone
   readonly #nodes = new Map<NodeId, Node>()
   readonly #byPart = new Map<NodeId, Node>()
-  /** Nodes of what lies below under further names, by `keyOf` of the name. */
+  /** Nodes of layer inodes under further names, by `keyOf` of the name. */
   readonly #byName = new Map<string, Node>()
   readonly #byUpper = new Map<HostInode, Node>()
 
@@ -143,7 +144,7 @@ export class NodeTable {
     this.#ids = new LastingIds(layers)
     this.#onGone = onGone
     this.root = root
-    // Held by the mount itself: never forgotten.
+    // The mount holds the root: it is never forgotten.
     root.nlookup = 1
     this.#nodes.set(root.id, root)
     if (root.inUpper) this.#byUpper.set(root.upperIno, root)
@@ -181,19 +182,19 @@ export class NodeTable {
   }
 
   /**
-   * The id of what lies below: always the same, so that a reader of a whole tree can be served ahead of its
-   * lookups (`FileSystem.following`).
+   * The id of an inode of the layers. It never changes, so prefetch can read for it before its lookup
+   * (`FileSystem.following`).
    */
   idOfPart(part: Part): NodeId {
     return this.#ids.ofPart(part)
   }
 
-  /** The inode below that has this id, whether it is known or not. @throws FsError ESTALE */
+  /** The inode of the layers that has this id, whether or not a node exists. @throws FsError ESTALE */
   partOfId(id: NodeId): Part {
     return this.#ids.partOf(id)
   }
 
-  /** The node of what lies below under this very name. */
+  /** The node of an inode of the layers under exactly this name. */
   below(part: Part, parent: DirectoryNode, name: Name): Node | undefined {
     const first = this.#byPart.get(this.idOfPart(part))
     if (first !== undefined && this.hasPlace(first, parent, name)) return first
@@ -204,27 +205,27 @@ export class NodeTable {
     return this.#byUpper.get(ino)
   }
 
-  /** Whether a node of this or of a later mount can have the id. */
+  /** True where a node of this or of a later mount can have the id. */
   mayExist(id: NodeId): boolean {
     return this.#ids.mayExist(id)
   }
 
-  /** Whether the node has the same id at later mounts. */
+  /** True where the node has the same id at later mounts. */
   isLasting({ id }: Node): boolean {
     return this.#ids.isLasting(id)
   }
 
-  /** Id for a node that is about to be made, of what lies below. */
+  /** Id for a new node of an inode of the layers. */
   freshId(part: Part): NodeId {
     return this.#freeId(this.#ids.ofPart(part))
   }
 
-  /** As `freshId`, for a file that may have other names below: each name is a node. */
+  /** As `freshId`, for a file that may have other names in the layers: each name is a node. */
   freshIdOfName(part: Part, { id }: DirectoryNode, name: Name): NodeId {
     return this.#freeId(this.#ids.ofName(part, id, name))
   }
 
-  /** Id for a node that is about to be made, of what the upper alone has. */
+  /** Id for a new node that only the upper has. */
   freshUpperId(ino: HostInode): NodeId {
     return this.#freeId(this.#ids.ofUpper(ino))
   }
@@ -238,7 +239,7 @@ export class NodeTable {
     return this.#ids.generation(id, part, stat)
   }
 
-  /** Takes a new node in, without references: `dropIfUnused` must follow sooner or later. */
+  /** Adds a new node without references: the caller must call `dropIfUnused` sooner or later. */
   add(node: Node, place: Place | undefined): void {
     this.#nodes.set(node.id, node)
     if (node.part !== undefined) {

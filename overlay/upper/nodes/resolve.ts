@@ -125,7 +125,7 @@ export class Resolver {
     return made
   }
 
-  /** A file whose attributes say more of it, perhaps that it is a copy. */
+  /** A file with further attributes: it may be a copy with a record. */
   #newCopy(parent: DirectoryNode, dir: number, name: Name, host: HostStat): Node {
     const { table, policy, inodes } = this.#upper
     const fd = openAt(dir, name, O_PATH)
@@ -145,7 +145,10 @@ export class Resolver {
     }
   }
 
-  /** The file below that a copy hides, if it is still where it was: the copy keeps its id, so that handles lead to it. */
+  /**
+   * The file of the layers that a copy hides, if it still has this name. The copy keeps its id, so that handles lead to
+   * it.
+   */
   #originalOf(parent: DirectoryNode, name: Name, recorded: number): Part | undefined {
     return unlessFailed(() => {
       const found = parent.lower?.lookup(name)
@@ -197,7 +200,7 @@ function bareNode({ table, inodes }: Upper, host: HostStat): Node {
   return new Node(table.freshUpperId(host.inode), direntType(host.mode), ino, undefined)
 }
 
-/** All others, such as labels of security modules, say nothing of how a file is to be shown. */
+/** All other attributes, such as labels of security modules, do not change how a file is shown. */
 function isOfInterest(name: Name): boolean {
   return name.startsWith('user.') || name.startsWith('trusted.')
 }

@@ -7,14 +7,14 @@ import { isDirectoryNode, type Node } from './nodes.ts'
 import type { Resolver } from './resolve.ts'
 import type { Upper } from './upper.ts'
 
-/** A writable tree as a search walks it: without telling anybody attributes, which would pass for told to the kernel. */
+/** A writable tree for a walk. It gives no attributes to the kernel, so it does not mark nodes as `told`. */
 export class WalkedNodes implements Walked {
   readonly #upper: Upper
   readonly #resolver: Resolver
   readonly #lister: Lister
   readonly #taken: (node: Node) => Entry
 
-  /** @param taken counts a lookup, and tells the kernel the attributes */
+  /** @param taken counts a lookup, and marks the attributes as given to the kernel */
   constructor(upper: Upper, resolver: Resolver, lister: Lister, taken: (node: Node) => Entry) {
     this.#upper = upper
     this.#resolver = resolver

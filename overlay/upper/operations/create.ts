@@ -253,7 +253,7 @@ export class Creator {
     const { table, files, inodes } = this.#upper
     const host = fd === undefined ? statAt(dir, name) : statFd(fd)
     if (host === undefined)
-      throw new FsError('ESTALE', `${JSON.stringify(name)} was removed by somebody else`)
+      throw new FsError('ESTALE', `${JSON.stringify(name)} was removed outside of this mount`)
     const [id, ino] = [table.freshUpperId(host.inode), inodes.ofUpper(host.dev, host.inode)]
     const node = isDirectory(what.mode)
       ? new DirectoryNode(id, ino, undefined)
