@@ -8,4 +8,9 @@ export { buildMountRequest, type CommonWish, type MountWish } from './mount-requ
 export { buildOverlayRequest, type OverlayRequest, type OverlayWish } from './overlay-request.ts'
 export type { MountOptions, MountRequest } from './request.ts'
 export { parseRootHash } from './root-hash.ts'
+export {
+  parseSquashfuseOptions,
+  type SquashfuseName,
+  type SquashfuseOptions,
+} from './squashfuse-options.ts'
 export { parseOffset, parseVerifyMode } from './values.ts'

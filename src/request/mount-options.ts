@@ -4,7 +4,7 @@ import { DEFAULT_KERNEL_OPTIONS } from '../fuse/protocol/kernel-options.ts'
 import type { VerifyMode } from '../molecule/index.ts'
 import { isHostRoot } from '../sys/plain/namespaces.ts'
 import { effectiveUid } from '../sys/plain/rights.ts'
-import { idRule } from './id-mapping.ts'
+import { type IdOptions, idRule } from './id-mapping.ts'
 import { isIgnoredOption } from './ignored-options.ts'
 import { FLAGS, lookup, MAX_WORKERS, type OptionState, SETTERS, setFsync } from './option-table.ts'
 import type { MountOptions } from './request.ts'
@@ -73,8 +73,11 @@ export class MountOptionWords {
     this.#state.draft.kernel.ino32 = on
   }
 
-  /** @param rootRunsSetuid setuid programs run for root of any user namespace, unless a word says otherwise */
-  result({ rootRunsSetuid = false } = {}): ParsedMountOptions {
+  /**
+   * @param rootRunsSetuid setuid programs run for root of any user namespace, unless a word says otherwise
+   * @param zeroShowsStored `uid=0` and `gid=0` stand for the owners of the image
+   */
+  result({ rootRunsSetuid = false, zeroShowsStored = false } = {}): ParsedMountOptions {
     const { draft, flags, offset, followsRedirects, verify, suid, dev } = this.#state
     // mount.fuse3 adds dev and suid for everybody, so from others than root of the machine they are no error.
     const isHost = isHostRoot()
@@ -84,10 +87,15 @@ export class MountOptionWords {
       nosuid: !maySetuid,
       nodev: !(isHost && dev === true),
       flags: [...flags],
-      uid: idRule(this.#state.uid, this.#state.squashToRoot),
-      gid: idRule(this.#state.gid, this.#state.squashToRoot),
+      uid: idRule(this.#ids('uid', zeroShowsStored), this.#state.squashToRoot),
+      gid: idRule(this.#ids('gid', zeroShowsStored), this.#state.squashToRoot),
     }
     return { options, offset, followsRedirects, verify }
+  }
+
+  #ids(kind: 'uid' | 'gid', zeroShowsStored: boolean): IdOptions {
+    const { fixed, ...others } = this.#state[kind]
+    return fixed === undefined || (fixed === 0 && zeroShowsStored) ? others : { ...others, fixed }
   }
 }
 

@@ -2,6 +2,13 @@
 export const OWN_NAME = 'atomfs-fuse'
 
 /** Its other names, as links: `install-links` makes them, and `personalities/` says what each stands for. */
-export const LINK_NAMES = ['atomfs', 'fuse-overlayfs', 'mount.atomfs-fuse', 'mount.fuse.atomfs-fuse'] as const
+export const LINK_NAMES = [
+  'atomfs',
+  'fuse-overlayfs',
+  'squashfuse',
+  'squashfuse_ll',
+  'mount.atomfs-fuse',
+  'mount.fuse.atomfs-fuse',
+] as const
 
 export type Name = typeof OWN_NAME | (typeof LINK_NAMES)[number]

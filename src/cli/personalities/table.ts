@@ -2,9 +2,10 @@ import { own } from './atomfs.ts'
 import { fuseOverlayfs } from './fuse-overlayfs.ts'
 import { mountHelper } from './mount-helper.ts'
 import type { Personality } from './personality.ts'
+import { squashfuse } from './squashfuse.ts'
 
 /** All names that the program goes by. A further one is a file in this folder and a row here. */
-export const PERSONALITIES: readonly Personality[] = [own, fuseOverlayfs, mountHelper]
+export const PERSONALITIES: readonly Personality[] = [own, fuseOverlayfs, squashfuse, mountHelper]
 
 /** The personality of a name. Every other name is a command line of our own: a launcher may be called anything. */
 export function personalityOf(name: string): Personality {

@@ -1,8 +1,7 @@
 import { Command, CommanderError } from 'commander'
 import packageJson from '../../../package.json' with { type: 'json' }
 import type { DaemonProcess } from '../../daemon/client/spawn.ts'
-import { explain } from '../../daemon/life/failure.ts'
-import { formatLines } from '../print/format.ts'
+import { formatFailure } from '../print/failure.ts'
 import type { Called } from './called.ts'
 import { COMMANDS, type CommandRow, type Flags, OPTIONS } from './command-table.ts'
 
@@ -31,10 +30,8 @@ export async function run(args: readonly string[], called: Called, early?: Daemo
 
 /** The one line for an error. Commander puts its suggestions on a second line. */
 export function formatError(error: unknown): string {
-  const message = explain(error)
-  const text =
-    error instanceof CommanderError ? message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' ') : message
-  return formatLines([`Error: ${text.trim()}`])
+  if (!(error instanceof CommanderError)) return formatFailure(error)
+  return formatFailure(new Error(error.message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' ')))
 }
 
 function buildProgram(
