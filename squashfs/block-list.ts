@@ -9,6 +9,8 @@ const UNCOMPRESSED_SHIFT = 24
 const STORED_SIZE_MASK = 2 ** UNCOMPRESSED_SHIFT - 1
 /** The only one of `BlockRef.kindBits`. */
 export const UNCOMPRESSED = 1
+/** Steps of a walk, of up to a metadata block each, from one place where it may pause to the next. */
+const PAUSE_STRIDE = 16
 const ENTRY_SIZE = 4
 /**
  * Decoded bytes of a block list, at most. 2^28 blocks: 1 TiB in the smallest blocks, 32 TiB in those of the default
@@ -112,9 +114,9 @@ export class BlockListWalk {
   skipTo(block: number): void {
     const checkpoint = this.index.before(block)
     if (checkpoint !== undefined && checkpoint.block > this.block) this.#goTo(checkpoint)
-    while (this.block < block) {
+    for (let steps = 1; this.block < block; steps++) {
       if (this.#pass(block - this.block, undefined) === 0) this.next()
-      this.#pause()
+      if (steps % PAUSE_STRIDE === 0) this.#pause()
     }
   }
 

@@ -109,7 +109,8 @@ describe.each([
         hole: (image: SquashfsImage) => image.seek(0, (blocks - 5000) * BLOCK, 'hole'),
       }
       const { tries, decoded } = ask(requests[first])
-      expect(tries).toBeGreaterThan(100)
+      // Of some 1500 steps every sixteenth may pause.
+      expect(tries).toBeGreaterThan(40)
       // 1024 metadata blocks; a checkpoint is never far.
       expect(decoded).toBeLessThan(2 * 1024)
       for (const request of Object.values(requests)) ask(request)
