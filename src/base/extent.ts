@@ -61,6 +61,8 @@ export interface BlockStore {
    * @throws FsError EIO
    */
   readRaw?(source: SourceId, position: number, target: Uint8Array): void
+  /** Closes the sources of this thread (`ByteSource.close`). Nothing is read any more. Absent: nothing is held. */
+  close?(): void
 }
 
 /** Two blocks with the same key are the same block. */

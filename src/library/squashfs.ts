@@ -50,18 +50,23 @@ export function openSquashfs(path: PathText, options: OpenSquashfsOptions = {}):
     kind: 'squashfs',
     ...omitUndefined({ offset, rootHash }),
   })
+  const source = imageSource(image)
+  const close = (): void => {
+    source.close?.()
+    closeImage(image)
+  }
   try {
     const { detail, blockSize } = image.facts
     const session = kindNamed(image.kind).open({ details: [detail] })
-    const part = { source: imageSource(image), sourceId: 0, label: path, detail }
+    const part = { source, sourceId: 0, label: path, detail }
     return new ImageReader({
       layer: session.openLayer(part),
       blocks: session.openBlocks(part),
       blockSize,
-      close: () => closeImage(image),
+      close,
     })
   } catch (error) {
-    closeImage(image)
+    close()
     throw error
   }
 }

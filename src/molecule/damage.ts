@@ -7,6 +7,7 @@ import {
   FsError,
   InodeSet,
   type Layer,
+  withSource,
 } from '../base/index.ts'
 import { kindNamed } from '../kinds/kinds.ts'
 import { imageSource, rawSource } from './image-file.ts'
@@ -43,8 +44,7 @@ export interface DamageReport {
  */
 export function nameDamage(spec: ImageSpec, ranges: readonly DamagedRange[]): DamageReport {
   const kind = kindNamed(spec.kind)
-  const structures = kind
-    .regions(rawSource(spec))
+  const structures = withSource(rawSource(spec), (source) => kind.regions(source))
     .filter((region) => ranges.some((range) => range.start < region.end && range.end > region.start))
     .map((region) => region.name)
   const walk = new DamageWalk(ranges)
@@ -52,8 +52,10 @@ export function nameDamage(spec: ImageSpec, ranges: readonly DamagedRange[]): Da
     const { label, facts } = spec
     const { detail } = facts
     const session = kind.open({ details: [detail] })
-    const image = session.openLayer({ source: imageSource(spec), sourceId: 0, label, detail })
-    walk.directory(image, image.root, '')
+    withSource(imageSource(spec), (source) => {
+      const image = session.openLayer({ source, sourceId: 0, label, detail })
+      walk.directory(image, image.root, '')
+    })
   } catch (error) {
     if (!(error instanceof FsError)) throw error
     walk.unreadable++

@@ -12,6 +12,7 @@ import {
   minorOf,
   omitUndefined,
   systemPath,
+  withSource,
 } from '../base/index.ts'
 import { kindNamed, probeKind } from '../kinds/kinds.ts'
 import { parseDigest } from '../oci/index.ts'
@@ -39,13 +40,14 @@ export function openImage(file: ImageFile): ImageSpec {
   try {
     const source: SourceSpec = { kind: 'file', fd, size: sizeOf(fd, file) }
     const window = windowOf(file, source.size)
-    const raw = transformed(openSource(source, file.label), window)
-    const kind = file.kind === undefined ? probeKind(raw) : kindNamed(file.kind)
-    const { facts, table } = describe(kind, raw, file.rootHash)
-    const transforms =
-      table === undefined ? window : [...window, { kind: 'verity', table } satisfies TransformSpec]
-    const blobs = openBlobs(kind, transformed(raw, transforms.slice(window.length)), file)
-    return { label: file.label, kind: kind.name, source, transforms, facts, ...omitUndefined({ blobs }) }
+    return withSource(transformed(openSource(source, file.label), window), (raw) => {
+      const kind = file.kind === undefined ? probeKind(raw) : kindNamed(file.kind)
+      const { facts, table } = describe(kind, raw, file.rootHash)
+      const transforms =
+        table === undefined ? window : [...window, { kind: 'verity', table } satisfies TransformSpec]
+      const blobs = openBlobs(kind, transformed(raw, transforms.slice(window.length)), file)
+      return { label: file.label, kind: kind.name, source, transforms, facts, ...omitUndefined({ blobs }) }
+    })
   } catch (error) {
     fs.closeSync(fd)
     throw error
@@ -116,7 +118,7 @@ export function rawSource({ source, transforms, label }: ImageSpec): ByteSource 
   )
 }
 
-/** Ends the use of an image in this process. */
+/** Ends the use of an image in this process. What was made of it by `rawSource` and `imageSource` is closed before. */
 export function closeImage({ source, blobs }: ImageSpec): void {
   fs.closeSync(source.fd)
   if (blobs !== undefined) fs.closeSync(blobs.folder)
@@ -158,7 +160,7 @@ export function verifyAtMount(spec: ImageSpec, mode: VerifyMode): void {
   const { bytesUsed, metadataStart } = spec.facts
   const whole = mode === 'eager' || bytesUsed <= SMALL_LAYER
   const from = whole ? 0 : Math.floor(metadataStart / table.dataBlockSize)
-  const report = verifyRange({ source: rawSource(spec), table, from, listLimit: 1 })
+  const report = withSource(rawSource(spec), (source) => verifyRange({ source, table, from, listLimit: 1 }))
   if (report.badBlocks === 0) return
   const position = (report.failures[0] ?? report.unreadable[0])?.position ?? 0
   throw new DamageError(spec.label, position, `layer ${spec.label}: ${describeScan(report)}`)

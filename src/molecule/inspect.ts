@@ -10,6 +10,7 @@ import {
   type NamedSource,
   omitUndefined,
   systemPath,
+  withSource,
 } from '../base/index.ts'
 import { kindNamed } from '../kinds/kinds.ts'
 import { findVeritySuperblock } from '../verity/index.ts'
@@ -58,11 +59,12 @@ function inspectDirectory({ directory: label, what }: FoundDirectory): Directory
 function inspectFile(file: ImageFile): LayerReport {
   const spec = openImage(file)
   try {
-    const raw = rawSource(spec)
-    const summary = kindNamed(spec.kind).summarize(imageSource(spec))
+    const summary = withSource(imageSource(spec), (source) => kindNamed(spec.kind).summarize(source))
     const { label, mediaType } = file
-    const verity = reportVerity(file, spec, raw)
-    return { ...summary, label, size: raw.size, verity, ...omitUndefined({ mediaType }) }
+    return withSource(rawSource(spec), (raw) => {
+      const verity = reportVerity(file, spec, raw)
+      return { ...summary, label, size: raw.size, verity, ...omitUndefined({ mediaType }) }
+    })
   } finally {
     closeImage(spec)
   }

@@ -34,7 +34,10 @@ import type { DirectorySpec, ImageSpec, MoleculeSpec, UpperSpec } from './spec.t
 export interface OpenMolecule {
   readonly fileSystem: FileSystem
   readonly store: BlockStore
-  /** Closes what was opened below the directories among the layers; the descriptors in the spec are the caller's. */
+  /**
+   * Closes the sources of the layers and of the store, and what was opened below directories. The descriptors in the spec
+   * are the caller's.
+   */
   closeLayers(): void
 }
 
@@ -58,20 +61,40 @@ export interface Surroundings {
  * @throws FsError EIO
  */
 export function openMolecule(spec: MoleculeSpec, around: Surroundings = {}): OpenMolecule {
-  const layers = openLayers(spec, watchedSources(spec, around), around)
+  const sources = watchedSources(spec, around)
+  const layers = openLayers(spec, sources.of, around)
   const fileSystem = mergeLayers(spec, layers)
-  return { fileSystem, store: openBlockStore(spec, around), closeLayers: () => closeDirectories(layers) }
+  const store = openBlockStore(spec, around)
+  return { fileSystem, store, closeLayers: () => close(layers, sources, store) }
 }
 
 /** Gives the bytes of an image, verified where it has a root hash. */
 export type SourceOf = (image: ImageSpec, sourceId: SourceId) => ByteSource
 
-function watchedSources(spec: MoleculeSpec, { watch, patience }: Surroundings): SourceOf {
-  return (image, sourceId) => {
+/** The sources that one thread has made, which it closes together. */
+export class OpenSources {
+  readonly #open: ByteSource[] = []
+  readonly of: SourceOf
+
+  constructor(make: SourceOf) {
+    this.of = (image, sourceId) => {
+      const source = make(image, sourceId)
+      this.#open.push(source)
+      return source
+    }
+  }
+
+  close(): void {
+    for (const source of this.#open.splice(0)) source.close?.()
+  }
+}
+
+function watchedSources(spec: MoleculeSpec, { watch, patience }: Surroundings): OpenSources {
+  return new OpenSources((image, sourceId) => {
     const guard = (source: ByteSource): ByteSource =>
       patience === undefined ? source : new PostponingSource(source, sourceId, patience)
     return imageSource(image, watch?.(sourceId), hashCache(spec), guard)
-  }
+  })
 }
 
 /** @param metadataBytes of decoded metadata to keep; a sensible default where absent. @throws FsError EIO */
@@ -85,8 +108,10 @@ function mergeLayers(spec: MoleculeSpec, layers: readonly Layer[]): MergedTree {
   return new MergedTree(shown, shownAs(spec))
 }
 
-function closeDirectories(layers: readonly Layer[]): void {
+function close(layers: readonly Layer[], sources: OpenSources, store: BlockStore): void {
   for (const layer of layers) if (layer instanceof HostDirectoryLayer) layer.close()
+  sources.close()
+  store.close?.()
 }
 
 export interface UpperMolecule extends OpenMolecule {
@@ -107,7 +132,8 @@ export function openWithUpper(
   const { work } = upper
   const { background } = around
   const store = openBlockStore(spec, around)
-  const layers = openLayers(spec, watchedSources(spec, around), around)
+  const sources = watchedSources(spec, around)
+  const layers = openLayers(spec, sources.of, around)
   const workDirectory = new WorkDirectory(work?.fd, work?.label ?? '')
   const fileSystem = new WritableTree({
     layers,
@@ -126,7 +152,7 @@ export function openWithUpper(
     fileSystem.close()
     workDirectory.close()
   }
-  return { fileSystem, store, closeLayers: () => closeDirectories(layers), closeUpper }
+  return { fileSystem, store, closeLayers: () => close(layers, sources, store), closeUpper }
 }
 
 function openLayers(
@@ -241,6 +267,10 @@ export function openBlockStore(spec: MoleculeSpec, { watch, askForBlob }: Surrou
       if (spec.images[sourceId]?.blobs === undefined) blocksOf(sourceId).source.willNeed?.(position, length)
     },
     readRaw: (source, position, target) => fileOf(source).readInto(position, target),
+    close: () => {
+      for (const one of opened) one?.source.close?.()
+      for (const file of files) file.close?.()
+    },
   }
 }
 

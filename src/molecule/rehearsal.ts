@@ -1,23 +1,28 @@
 import { type ByteSource, type FileSystem, FsError } from '../base/index.ts'
 import { imageSource } from './image-file.ts'
-import { hashCache, openTree, type SourceOf } from './open.ts'
+import { hashCache, OpenSources, openTree } from './open.ts'
 import { hasHostDirectories, type MoleculeSpec } from './spec.ts'
 
 /** Decoded metadata that a rehearsal keeps, bytes. */
 const METADATA_BYTES = 512 << 10
 
+/** Where a rehearsal takes place. */
+export interface Stage {
+  /** Gives the file system when it is wanted. @throws FsError EIO */
+  open(): FileSystem
+  /** Closes the sources of its images. The file system is not used any more. */
+  close(): void
+}
+
 /**
  * Opens the images of a mount once more, for a rehearsal: failures are not reported, caches are small, and reading never
  * waits for a disk. Bytes that are not in the page cache are EIO.
- * @returns gives the file system when it is wanted, and throws FsError EIO then; undefined where host directories are
- * among the layers, which would be opened a second time
+ * @returns undefined where host directories are among the layers, which would be opened a second time
  */
-export function prepareRehearsal(spec: MoleculeSpec): (() => FileSystem) | undefined {
+export function prepareRehearsal(spec: MoleculeSpec): Stage | undefined {
   if (hasHostDirectories(spec)) return undefined
-  return () => {
-    const sourceOf: SourceOf = (image) => imageSource(image, undefined, hashCache(spec), atHandOnly)
-    return openTree(spec, sourceOf, METADATA_BYTES)
-  }
+  const sources = new OpenSources((image) => imageSource(image, undefined, hashCache(spec), atHandOnly))
+  return { open: () => openTree(spec, sources.of, METADATA_BYTES), close: () => sources.close() }
 }
 
 function atHandOnly(source: ByteSource): ByteSource {
@@ -30,5 +35,6 @@ function atHandOnly(source: ByteSource): ByteSource {
       }
       source.readInto(position, target)
     },
+    close: () => source.close?.(),
   }
 }

@@ -1,5 +1,6 @@
 import '../sys/plain/own-packages.ts'
 import { parentPort, workerData } from 'node:worker_threads'
+import { withSource } from '../base/index.ts'
 import { type ScanReport, verifyRange } from '../verity/index.ts'
 import { rawSource, verityOf } from './image-file.ts'
 import type { ImageSpec } from './spec.ts'
@@ -27,14 +28,9 @@ function tell(message: ScanMessage): void {
 }
 
 let told = 0
-const report = verifyRange({
-  source: rawSource(spec),
-  table,
-  from,
-  to,
-  onProgress: (done) => {
-    tell({ type: 'progress', blocks: done - told })
-    told = done
-  },
-})
+const onProgress = (done: number): void => {
+  tell({ type: 'progress', blocks: done - told })
+  told = done
+}
+const report = withSource(rawSource(spec), (source) => verifyRange({ source, table, from, to, onProgress }))
 tell({ type: 'report', report })

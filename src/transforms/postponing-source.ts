@@ -88,6 +88,10 @@ export class PostponingSource implements ByteSource {
     this.#source.willNeed?.(position, length)
   }
 
+  close(): void {
+    this.#source.close?.()
+  }
+
   #postpone(baggage: Baggage, position: number, target: Uint8Array): void {
     const kept = pieceFor(this.#patience.kept, this.#id, position, target.length)
     if (kept !== undefined) this.#take(kept, position, target)

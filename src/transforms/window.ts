@@ -31,4 +31,8 @@ export class WindowSource implements ByteSource {
     const inside = Math.min(length, this.size - position)
     if (inside > 0) this.#source.willNeed?.(this.#start + position, inside)
   }
+
+  close(): void {
+    this.#source.close?.()
+  }
 }

@@ -29,6 +29,7 @@ export class VerifiedSource implements ByteSource {
   readonly label: string
   readonly table: VerityTable
   readonly #source: ByteSource
+  readonly #hashSource: ByteSource
   readonly #tree: HashTree
   readonly #onFailure: ((failure: VerityFailure) => void) | undefined
   /** Private memory for a block of which only a part is wanted. */
@@ -40,6 +41,7 @@ export class VerifiedSource implements ByteSource {
     this.label = source.label
     this.table = table
     this.#source = source
+    this.#hashSource = hashSource
     this.#tree = new HashTree(hashSource, table, source.label, cacheBytes, counters)
     this.size = this.#tree.geometry.coveredBytes
     this.#onFailure = onFailure
@@ -97,6 +99,11 @@ export class VerifiedSource implements ByteSource {
     if (count === 0) return
     this.#source.willNeed?.(first * blockSize, count * blockSize)
     this.#tree.willNeed(first, count)
+  }
+
+  close(): void {
+    this.#source.close?.()
+    this.#hashSource.close?.()
   }
 
   /**

@@ -31,6 +31,21 @@ export interface ByteSource {
   isAtHand?(position: number, length: number): boolean
   /** Begins to read what will soon be asked for, and does not wait for it. Errors do not count. */
   willNeed?(position: number, length: number): void
+  /**
+   * Ends the use by this thread, and that of what lies below. Reading fails from then on: a descriptor may have become
+   * another file by its number. Called once nothing else will be asked; a second call does nothing. The descriptor itself
+   * is closed by whoever opened it for all threads. Absent: nothing is held.
+   */
+  close?(): void
+}
+
+/** Lends a source to one piece of work, and closes it. */
+export function withSource<T>(source: ByteSource, work: (source: ByteSource) => T): T {
+  try {
+    return work(source)
+  } finally {
+    source.close?.()
+  }
 }
 
 /**

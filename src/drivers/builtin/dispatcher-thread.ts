@@ -102,7 +102,7 @@ try {
   if (hasDirectories) keepDirectoryPrivileges(writable === undefined ? 'read' : lasting, log)
   else dropThreadPrivileges(log)
   const stage = prepareRehearsal(spec)
-  const idleWork = stage === undefined ? {} : { idleWork: rehearse(stage) }
+  const idleWork = stage === undefined ? {} : { idleWork: rehearse(stage.open) }
   runDeviceLoop({
     fd: fuseFd,
     protocol,
@@ -116,6 +116,7 @@ try {
   // cannot read another file through them.
   for (const fd of layerDescriptors(spec)) replaceDescriptor(fuseFd, fd)
   closeLayers()
+  stage?.close()
   layered?.closeUpper()
   tell({ type: 'unmounted' })
 } catch (error) {

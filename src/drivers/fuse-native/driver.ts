@@ -1,6 +1,12 @@
 import { closeSync, fstatSync, readdirSync } from 'node:fs'
 import { FsError, packDevice, systemPath } from '../../base/index.ts'
-import { allocateTally, hasHostDirectories, openMolecule, watchImages } from '../../molecule/index.ts'
+import {
+  allocateTally,
+  hasHostDirectories,
+  type OpenMolecule,
+  openMolecule,
+  watchImages,
+} from '../../molecule/index.ts'
 import { duplicateDescriptor } from '../../sys/files/descriptor.ts'
 import { isConnectionOver } from '../../sys/files/device-io.ts'
 import { openFuseDevice } from '../../sys/mounts/device.ts'
@@ -39,8 +45,9 @@ export const fuseNative: Driver = {
     const watch = watchImages(tally, 0, spec.images.length, (message) => log('error', message))
     // The package does not pass on the caller's uid.
     const namesTrusted = isHostRoot() && !options.allowOther
+    const molecule = openMolecule(spec, { watch })
     const operations = new Operations({
-      ...openMolecule(spec, { watch }),
+      ...molecule,
       cacheSize,
       log,
       debug: served.kernel.debug,
@@ -53,7 +60,7 @@ export const fuseNative: Driver = {
     const device = topMountAt(readMountInfo(), options.target)?.device
     return {
       mount: { fuseFd, way: hasSysAdmin() ? 'mount' : 'fusermount', device, warnings },
-      serve: () => serve(fuseFd, served, operations, tally),
+      serve: () => serve(fuseFd, served, operations, { tally, molecule }),
     }
   },
 }
@@ -78,7 +85,7 @@ function serve(
   fuseFd: number,
   { spec, cacheSize }: ServeOptions,
   { counters }: Operations,
-  tally: SharedArrayBuffer,
+  { tally, molecule }: { readonly tally: SharedArrayBuffer; readonly molecule: OpenMolecule },
 ): RunningServer {
   let watcher: NodeJS.Timeout | undefined
   const ended = new Promise<EndReason>((resolve) => {
@@ -99,6 +106,7 @@ function serve(
     async stop() {
       clearInterval(watcher)
       closeSync(fuseFd)
+      molecule.closeLayers()
     },
   }
 }

@@ -3,12 +3,13 @@ import { type ByteSource, checkRange, FsError, messageOf } from '../../base/inde
 import { beginReading, pread } from './file-io.ts'
 import { PageCacheProbe } from './page-cache.ts'
 
-/** The bytes of an open file. The descriptor stays the caller's, who closes it after the last read. */
+/** The bytes of an open file. The descriptor stays the caller's, who closes it after `close`. */
 export class FileSource implements ByteSource {
   readonly size: number
   readonly label: string
   readonly fd: number
   readonly #pageCache: PageCacheProbe
+  #closed = false
 
   /** @param size bytes; by default the current size of the file */
   constructor(fd: number, label: string, size: number = fstatSync(fd).size) {
@@ -19,14 +20,19 @@ export class FileSource implements ByteSource {
   }
 
   isAtHand(position: number, length: number): boolean {
-    return this.#pageCache.isAtHand(position, length)
+    return this.#closed || this.#pageCache.isAtHand(position, length)
   }
 
   willNeed(position: number, length: number): void {
-    beginReading(this.fd, position, length)
+    if (!this.#closed) beginReading(this.fd, position, length)
+  }
+
+  close(): void {
+    this.#closed = true
   }
 
   readInto(position: number, target: Uint8Array): void {
+    if (this.#closed) throw new FsError('EIO', `${this.label}: read after it was closed`)
     checkRange(this, position, target.length)
     const count = this.#read(position, target)
     if (count === target.length) return

@@ -67,6 +67,19 @@ test('a read by a descriptor without read access is EIO', () => {
   }
 })
 
+test('a closed source reads nothing, also through a window: its descriptor may be another file by now', () => {
+  const source = new FileSource(fd, 'f')
+  const window = new WindowSource(source, 1000, 50)
+  window.close()
+  window.close()
+  for (const one of [source, window]) {
+    expect(() => one.readInto(0, new Uint8Array(1))).toThrow('f: read after it was closed')
+    // Who asks need not wait for the error.
+    expect(one.isAtHand(0, 1)).toBe(true)
+    one.willNeed(0, 1)
+  }
+})
+
 test('a window on a file shows only its part', () => {
   const window = new WindowSource(new FileSource(fd, 'f'), 1000, 50)
   const target = Buffer.alloc(50)
