@@ -63,6 +63,17 @@ describe.skipIf(!need.ok)(titled('squashfuse', need), () => {
     })
   })
 
+  test.each(NAMES)('%s does not take a directory for an image', async (name) => {
+    await inScene(async (scene) => {
+      const result = await called(name, scene, [scene.folder, scene.target])
+      expect(result).toMatchObject({
+        status: 255,
+        stderr: expect.stringMatching(/^Error: .* is no image file: .*\n$/),
+      })
+      expect(isMounted(scene.target)).toBe(false)
+    })
+  })
+
   test('uid=0 is owner 0 for squashfuse, and the owner in the image for squashfuse_ll', async () => {
     await inScene(async (scene) => {
       const owners: unknown[] = []

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import packageJson from '../../../package.json' with { type: 'json' }
-import { messageOf, type PathText, systemPath } from '../../base/index.ts'
+import { FsError, messageOf, type PathText, systemPath } from '../../base/index.ts'
 import { type DaemonProcess, spawnDaemon } from '../../daemon/client/spawn.ts'
 import type { MountOptions, SquashfuseName } from '../../request/index.ts'
 import type { Personality } from './personality.ts'
@@ -66,6 +66,12 @@ async function runSquashfuse(
   let source: ReturnType<typeof parseSource>
   try {
     source = parseSource(archive)
+    if (source.container !== 'file') {
+      throw new FsError(
+        'EINVAL',
+        `${archive} is no image file: atomfs-fuse mount ${archive} ${mountpoint} shows it`,
+      )
+    }
   } catch (error) {
     return await fail(parsed.options, BAD_IMAGE, formatFailure(error))
   }
