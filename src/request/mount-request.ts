@@ -50,6 +50,10 @@ export function buildMountRequest(wish: MountWish): MountRequest {
   if (changes !== undefined && parsed.options.driver === 'fuse-native') {
     throw new UsageError('driver=fuse-native is for read-only mounts: leave it out for a writable one')
   }
+  const { driver, idleTimeout } = parsed.options
+  if (idleTimeout !== undefined && (changes !== undefined || driver !== 'builtin')) {
+    throw new UsageError('timeout= is for read-only mounts with driver=builtin')
+  }
   return {
     source: withOffset(wish.source, parsed.offset),
     name: wish.name,

@@ -38,6 +38,9 @@ export const MAX_WORKERS = 64
 const MAX_READ_LIMIT = 2 ** 20
 const MIN_READ_LIMIT = 4096
 
+/** As much as squashfuse takes. */
+const MAX_IDLE_SECONDS = 2 ** 32 - 1
+
 type Flag = (state: OptionState) => unknown
 type Setter = (state: OptionState, value: string, name: string) => void
 
@@ -154,6 +157,11 @@ export const SETTERS: Readonly<Record<string, Setter>> = {
   },
   notify_pipe: ({ draft }, value) => {
     draft.notifyPipe = absolutePath(value)
+  },
+  timeout: ({ draft }, value, name) => {
+    const seconds = parseInteger(name, value, 0, MAX_IDLE_SECONDS)
+    draft.idleTimeout = seconds === 0 ? undefined : seconds
+    draft.kernel.countsOpens = seconds > 0
   },
   fsync: (state, value, name) => setFsync(state, oneOf(name, value, ['auto', 'strict', 'volatile'])),
   writeback: ({ draft }, value, name) => {

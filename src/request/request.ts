@@ -30,6 +30,8 @@ export interface MountOptions {
   readonly context?: string | undefined
   /** FIFO that receives `s` when the mount serves and `f` when it failed; absolute. */
   readonly notifyPipe?: PathText | undefined
+  /** `timeout=`: the mount ends when nobody has used it for so many seconds. */
+  readonly idleTimeout?: number | undefined
   /** `ro`: the upper directory is shown, and nothing is changed there. */
   readonly showsOnly: boolean
   readonly upper: UpperOptions

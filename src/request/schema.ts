@@ -62,6 +62,7 @@ const KernelSchema: v.GenericSchema<unknown, KernelOptions> = v.strictObject({
   writeback: v.boolean(),
   copyUpAtOpen: v.boolean(),
   ino32: v.boolean(),
+  countsOpens: v.boolean(),
 })
 
 const OptionsSchema: v.GenericSchema<unknown, MountOptions> = v.strictObject({
@@ -86,6 +87,7 @@ const OptionsSchema: v.GenericSchema<unknown, MountOptions> = v.strictObject({
   fsname: v.optional(path),
   context: v.optional(v.string()),
   notifyPipe: v.optional(path),
+  idleTimeout: v.optional(count),
   showsOnly: v.boolean(),
   upper: UpperSchema,
   kernel: KernelSchema,

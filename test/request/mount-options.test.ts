@@ -49,7 +49,13 @@ describe('parseMountOptions', () => {
       volatileSign: true,
       redirectDir: true,
     })
-    expect(parse().kernel).toEqual({ debug: false, writeback: true, copyUpAtOpen: false, ino32: false })
+    expect(parse().kernel).toEqual({
+      debug: false,
+      writeback: true,
+      copyUpAtOpen: false,
+      ino32: false,
+      countsOpens: false,
+    })
     expect(
       parse('fsync=strict,redirect_dir=off,xattr_permissions=2', 'xattr=trusted,writeback=0').upper,
     ).toMatchObject({ fsync: 'strict', redirectDir: false, recordOwners: 'user', markers: 'trusted' })

@@ -38,3 +38,11 @@ test.each([
   expect(refused).toMatchObject({ isOwn, error: { message: expect.stringContaining(list.split('=')[0]!) } })
   expect(parsed.options.notifyPipe).toBe('/fifo')
 })
+
+test('timeout= is a number of seconds, and 0 for never', () => {
+  const options = (list: string) => parse(list).parsed.options
+  expect(options('timeout=90')).toMatchObject({ idleTimeout: 90, kernel: { countsOpens: true } })
+  expect(options('timeout=90,timeout=0').idleTimeout).toBeUndefined()
+  expect(options('timeout=90,timeout=0').kernel.countsOpens).toBe(false)
+  expect(parse('timeout=-1').refused).toMatchObject({ isOwn: true })
+})

@@ -162,6 +162,56 @@ describe.skipIf(!need.ok)(titled('squashfuse', need), () => {
   })
 })
 
+describe.skipIf(!need.ok)(titled('timeout=', need), () => {
+  const mountFor = async (scene: Scene, seconds: number) => {
+    const args = ['-o', `timeout=${seconds}`, life.image, scene.target]
+    expect(await called('squashfuse_ll', scene, args)).toMatchObject(SILENT)
+  }
+  const endOf = ({ target, runDir }: Scene) =>
+    until(() => !isMounted(target) && entries(runDir).length === 0, 'the end of the idle mount')
+
+  test('a mount that nobody uses ends', async () => {
+    await inScene(async (scene) => {
+      await mountFor(scene, 1)
+      await endOf(scene)
+    })
+  })
+
+  test.each([
+    ['an open file', 'exec sleep 60 <etc/motd'],
+    ['an open directory', 'exec sleep 60 <etc'],
+    ['a working directory', 'exec sleep 60'],
+  ])('%s keeps a mount, which ends after it', async (what, script) => {
+    await inScene(async (scene) => {
+      const { target } = scene
+      await mountFor(scene, 3)
+      const held = what === 'a working directory' ? script : `${script.replace('<', `<${target}/`)}`
+      const cwd = what === 'a working directory' ? target : '/'
+      const user = spawn('sh', ['-c', held], { cwd, stdio: 'ignore' })
+      try {
+        // Longer than it takes without a user.
+        await new Promise((resolve) => setTimeout(resolve, 8000))
+        expect(isMounted(target)).toBe(true)
+      } finally {
+        const closed = once(user, 'close')
+        user.kill('SIGKILL')
+        await closed
+      }
+      await endOf(scene)
+    })
+  })
+
+  test('a mount without timeout=, or with 0, does not count what is open', async () => {
+    await inScene(async (scene) => {
+      await mountFor(scene, 0)
+      const fd = openSync(join(scene.target, 'etc/motd'), 'r')
+      const { stdout } = await scene.atomfs('status', '--json', scene.target)
+      closeSync(fd)
+      expect(JSON.parse(stdout)).toMatchObject({ counters: { openFiles: 0 } })
+    })
+  })
+})
+
 describe.skipIf(!withOther.ok)(titled('beside squashfuse of this machine', withOther), () => {
   /** What the original of an older version exits with for usage. */
   const OLD_USAGE = 254

@@ -15,6 +15,7 @@ ${name} options:
     -o subdir=PATH         mount subdirectory PATH of ARCHIVE
     -o notify_pipe=PATH    named pipe that will receive 's' (success)
                            or 'f' (failure) when the mountpoint is ready
+    -o timeout=N           idle N seconds for automatic unmount
     -o uid=N               set file owner to uid N
     -o gid=N               set file group to gid N
     -o allow_other         allow access by other users

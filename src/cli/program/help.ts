@@ -27,6 +27,7 @@ Mount options (-o):
   verify=auto|lazy|eager    as --verify
   driver=NAME               builtin (default), or fuse-native where that npm package is installed
   notify_pipe=PATH          FIFO that gets "s" when the mount serves, "f" when it failed
+  timeout=SECONDS           read-only mounts: unmount when nobody used the mount for so long
   fsname=NAME               name in mount tables (default: SOURCE)
   fsync=WHEN                writable: auto (default) or strict; volatile (also alone) never syncs
   redirect_dir=on|off       writable: off refuses to rename directories of the image (EXDEV)

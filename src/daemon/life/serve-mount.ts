@@ -16,7 +16,7 @@ import type { FuseMount, FuseMountOptions } from '../../sys/mounts/mount.ts'
 import { readMountInfo, topMountAt } from '../../sys/mounts/mountinfo.ts'
 import { unmountFuse } from '../../sys/mounts/unmount.ts'
 import { descriptorOf, holdDescriptors } from '../../sys/plain/proc.ts'
-import { withTimeout } from '../../sys/plain/promises.ts'
+import { deferred, withTimeout } from '../../sys/plain/promises.ts'
 import { ownIdentity } from '../../sys/process/process.ts'
 import {
   changesFolder,
@@ -39,6 +39,7 @@ import type { MountStatus } from '../serve/control-protocol.ts'
 import { type ControlServer, openControl } from '../serve/control-server.ts'
 import { upperStatus } from '../serve/upper-status.ts'
 import { assertDescriptors } from './descriptors.ts'
+import { isStillUsed, watchIdle } from './idle.ts'
 import { notifyManager } from './notify.ts'
 import { dropPrivileges } from './privileges.ts'
 import { announce } from './readiness.ts'
@@ -129,7 +130,7 @@ export async function serveMount(request: MountRequest, host: DaemonHost): Promi
   }
   // A reader of the FIFO may take its time; the mount must be able to end meanwhile.
   void announce(options, true, host.log)
-  const end = await waitForEnd(progress, host)
+  const end = await waitForEnd(progress, host, options.idleTimeout)
   sweepAfter(progress, host.log)
   return end
 }
@@ -249,7 +250,12 @@ function imageOf({ source, name }: MountRequest): Pick<MoleculeConfig, 'OCIDir' 
     : { OCIDir: '', Tag: source.path }
 }
 
-async function waitForEnd(progress: Progress, host: DaemonHost): Promise<EndReason> {
+/** @param idleTimeout seconds */
+async function waitForEnd(
+  progress: Progress,
+  host: DaemonHost,
+  idleTimeout: number | undefined,
+): Promise<EndReason> {
   const { server } = progress
   if (server === undefined) throw new FsError('EIO', 'no server')
   // At once, while the caller's umount(8) is about to return: the file system of the upper may be unmounted next.
@@ -257,9 +263,18 @@ async function waitForEnd(progress: Progress, host: DaemonHost): Promise<EndReas
     if (end.reason === 'unmounted') releaseChanges(progress, host.log)
     return end
   })
+  const idle = deferred<'signal'>()
+  const stopWatching = watchIdle(idleTimeout, server, async () => {
+    host.log('info', `nobody used the mount for ${idleTimeout} s`)
+    if (!(await isStillUsed(progress.mount, host.log))) idle.resolve('signal')
+  })
   let end: EndReason
   try {
-    const asked = Promise.race([host.stopRequested.then(() => 'signal' as const), endOfNamespace(host)])
+    const asked = Promise.race([
+      host.stopRequested.then(() => 'signal' as const),
+      endOfNamespace(host),
+      idle.promise,
+    ])
     end = await Promise.race([ended, host.fault, asked]).then(async (first) => {
       await notifyManager('STOPPING=1', host.log)
       return typeof first === 'string' ? await drain(progress, ended, host, first) : first
@@ -269,6 +284,8 @@ async function waitForEnd(progress: Progress, host: DaemonHost): Promise<EndReas
       reason: 'failed',
       message: stackOf(error),
     }
+  } finally {
+    stopWatching()
   }
   if (end.reason === 'failed') {
     host.log('error', end.message)

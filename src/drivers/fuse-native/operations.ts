@@ -49,7 +49,15 @@ const WRITING =
  */
 export class Operations {
   readonly counters: Record<Counter, number> = {
-    ...{ requests: 0, cacheHits: 0, cacheMisses: 0, inlineReads: 0, pooledReads: 0, failedReads: 0 },
+    ...{
+      requests: 0,
+      openFiles: 0,
+      cacheHits: 0,
+      cacheMisses: 0,
+      inlineReads: 0,
+      pooledReads: 0,
+      failedReads: 0,
+    },
   }
   readonly #options: OperationOptions
   readonly #paths: NodePaths

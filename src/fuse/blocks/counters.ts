@@ -3,6 +3,8 @@ import type { SharedBuffers } from './shared-buffers.ts'
 /** Counters, one row of 64-bit floats for each thread; only that thread writes its row. */
 export const COUNTERS = [
   'requests',
+  // Those open now, where the mount counts them (`countsOpens`).
+  'openFiles',
   'cacheHits',
   'cacheMisses',
   'inlineReads',

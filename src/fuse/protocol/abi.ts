@@ -93,6 +93,7 @@ export const FUSE_FSYNC_FDATASYNC = 2 ** 0
 export const FUSE_SETXATTR_ACL_KILL_SGID = 2 ** 0
 /** `open_flags` of `struct fuse_open_out`: the kernel keeps the page cache of the file when it opens it. */
 export const FOPEN_KEEP_CACHE = 2 ** 1
+export const FOPEN_CACHE_DIR = 2 ** 3
 
 /** Flags of open(2) (include/uapi/asm-generic/fcntl.h). */
 export const O_ACCMODE = 3

@@ -11,6 +11,8 @@ export interface KernelOptions {
   readonly copyUpAtOpen: boolean
   /** Shows inode numbers below 2^32, whatever those of the file system are. */
   readonly ino32: boolean
+  /** Read-only mounts only: the kernel tells what is opened and closed, for the counter `openFiles`. */
+  readonly countsOpens: boolean
 }
 
 /** The options of a mount whose caller sets none. */
@@ -19,4 +21,5 @@ export const DEFAULT_KERNEL_OPTIONS: KernelOptions = {
   writeback: true,
   copyUpAtOpen: false,
   ino32: false,
+  countsOpens: false,
 }

@@ -20,6 +20,7 @@ import { Reply } from './encode.ts'
 import { hasFlag, MAX_WRITE, type MountKind, type Negotiated, negotiate } from './init.ts'
 import { DEFAULT_KERNEL_OPTIONS, type KernelOptions } from './kernel-options.ts'
 import { OPERATIONS } from './opcodes.ts'
+import { countingOperations } from './open-opcodes.ts'
 import type { Operation, OperationContext, Outcome } from './operation.ts'
 import { PostponedRequests } from './postponed-requests.ts'
 import { OPEN_OPERATIONS, WRITE_OPERATIONS } from './write-opcodes.ts'
@@ -30,7 +31,7 @@ export const REQUEST_BUFFER_SIZE = MAX_WRITE + abi.FUSE_MIN_READ_BUFFER
 /** Counts requests. */
 export interface RequestCounter {
   /** Adds one. */
-  add(counter: 'requests'): void
+  add(counter: 'requests' | 'openFiles', amount?: number): void
 }
 
 /** What the protocol serves, and how it reports. */
@@ -75,7 +76,7 @@ export class Protocol {
 
   constructor(options: ProtocolOptions) {
     const { fileSystem, dataPath, writable, namesTrusted = false } = options
-    const { debug, writeback, copyUpAtOpen } = { ...DEFAULT_KERNEL_OPTIONS, ...options.kernel }
+    const { debug, writeback, copyUpAtOpen, countsOpens } = { ...DEFAULT_KERNEL_OPTIONS, ...options.kernel }
     this.#options = options
     this.#debug = debug
     this.#reply = new Reply(MAX_READ, options.shownInode)
@@ -83,7 +84,9 @@ export class Protocol {
     this.#kind = kindOf(options, writeback)
     this.#operations =
       writable === undefined
-        ? OPERATIONS
+        ? countsOpens
+          ? new Map([...OPERATIONS, ...countingOperations(options.counters)])
+          : OPERATIONS
         : new Map([...OPERATIONS, ...WRITE_OPERATIONS, ...(copyUpAtOpen ? OPEN_OPERATIONS : [])])
     this.#context = { fileSystem, dataPath, writable, namesTrusted, negotiated: { minor: 0, flags: 0 } }
   }

@@ -15,6 +15,7 @@ import {
 } from './decode-write.ts'
 import { encodeAttrOut, encodeEntry, type Reply } from './encode.ts'
 import { hasFlag } from './init.ts'
+import { replyOpen } from './open-opcodes.ts'
 import {
   answersError,
   nothing,
@@ -102,7 +103,7 @@ const tmpfile = changes(
   (fileSystem, { nodeId }, reply, { mode, caller }) => {
     replyEntry(reply, fileSystem.tmpfile(nodeId, mode, caller))
     // The kernel sends RELEASE for it only as long as it does not know that OPEN gives ENOSYS.
-    return replyOpen(reply)
+    return replyOpen(reply, abi.FOPEN_KEEP_CACHE)
   },
 )
 
@@ -238,16 +239,8 @@ export const OPEN_OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, O
       ({ body }) => ({ flags: body.u32() }),
       (fileSystem, { nodeId }, reply, { flags }) => {
         if ((flags & abi.O_ACCMODE) !== abi.O_RDONLY) fileSystem.open(nodeId)
-        return replyOpen(reply)
+        return replyOpen(reply, abi.FOPEN_KEEP_CACHE)
       },
     ),
   ],
 ])
-
-/** `struct fuse_open_out` without a file handle. */
-function replyOpen(reply: Reply): Outcome {
-  reply.u64(0)
-  reply.u32(abi.FOPEN_KEEP_CACHE)
-  reply.u32(0)
-  return 'reply'
-}
