@@ -506,7 +506,7 @@ describe('inspect', () => {
   })
 
   test('inspect fails in one line', async () => {
-    const result = await atomfsFuse(['inspect', '/nonexistent'], { allowFailure: true })
+    const result = await atomfsFuse(['inspect', '/nonexistent/image'], { allowFailure: true })
     expect(result.status).toBe(1)
     expect(result.stderr).toMatch(/^Error: [^\n]+\n$/)
   })
