@@ -46,6 +46,7 @@ export class ExtendedAttributes {
   set(node: Node, name: Name, value: Uint8Array, mode: XattrMode): void {
     const { files, policy } = this.#upper
     const names = namesOf(name)
+    if (!node.inUpper) this.#assertMode(node, name, mode)
     this.#copyUp.ensure(node)
     const set = (fd: number) => {
       const stored = this.#inUpper(fd, names)
@@ -55,6 +56,19 @@ export class ExtendedAttributes {
     }
     changing(() => files.with(node, set))
     if (isDirectoryNode(node)) node.inheritance = undefined
+  }
+
+  /**
+   * Refuses what the mode forbids before the node is copied up: nothing changes then.
+   * @throws FsError EEXIST, ENODATA
+   */
+  #assertMode(node: Node, name: Name, mode: XattrMode): void {
+    if (mode === 'either' || name === ACCESS_ACL || name === DEFAULT_ACL) return
+    // A reserved name is EPERM, whatever the mode.
+    if (namesOf(name).every((one) => nameInUpper(one, this.#upper.policy) === undefined)) return
+    const isPresent = this.get(node, name) !== undefined
+    if (isPresent === (mode === 'replace')) return
+    throw new FsError(isPresent ? 'EEXIST' : 'ENODATA', `xattr ${JSON.stringify(name)}`)
   }
 
   /**

@@ -561,6 +561,16 @@ describe('attributes', () => {
     )
   })
 
+  test('an attribute that is to be replaced and does not exist copies nothing up', () => {
+    withTree(['f = x'], (scene) => {
+      const node = scene.node('f')
+      expect(() => scene.tree.setxattr(node, 'user.b', bytes('2'), 'replace')).toThrow(failsWith('ENODATA'))
+      expect(readdirSync(scene.upper())).toEqual([])
+      scene.tree.setxattr(node, 'user.b', bytes('2'), 'create')
+      expect(readdirSync(scene.upper())).toEqual(['f'])
+    })
+  })
+
   test.each(['real', 'override'] as const)(
     'removing an absent access list succeeds without a copy-up, owners %s',
     (owners) => {
