@@ -19,14 +19,8 @@ export class BlobKeepers {
   }
 }
 
-/**
- * One thread's side: the blobs of an image by its index, undefined where it has none.
- * @param ask absent in a process of one thread, which opens them itself and keeps them to its end
- */
-export function blobsOfImages(
-  spec: MoleculeSpec,
-  ask: AskForBlob = ownKeepers(spec),
-): (image: SourceId) => Blobs | undefined {
+/** One thread's side: the blobs of an image by its index, undefined where it has none. */
+export function blobsOfImages(spec: MoleculeSpec, ask: AskForBlob): (image: SourceId) => Blobs | undefined {
   return (image) => {
     const { blobs, label } = spec.images[image] ?? {}
     return blobs === undefined || label === undefined
@@ -35,7 +29,8 @@ export function blobsOfImages(
   }
 }
 
-function ownKeepers(spec: MoleculeSpec): AskForBlob {
+/** For a process of one thread: it opens the blobs itself, and keeps them to its end. */
+export function openedHere(spec: MoleculeSpec): AskForBlob {
   const keepers = new BlobKeepers(spec)
   return (image, blob) => keepers.open(image, blob)
 }

@@ -45,7 +45,8 @@ export function openImage(file: ImageFile): ImageSpec {
       const { facts, table } = describe(kind, raw, file.rootHash)
       const transforms =
         table === undefined ? window : [...window, { kind: 'verity', table } satisfies TransformSpec]
-      const blobs = openBlobs(kind, transformed(raw, transforms.slice(window.length)), file)
+      const named = kind.blobs?.(transformed(raw, transforms.slice(window.length)))
+      const blobs = openBlobs(kind, named, file)
       return { label: file.label, kind: kind.name, source, transforms, facts, ...omitUndefined({ blobs }) }
     })
   } catch (error) {
@@ -54,12 +55,12 @@ export function openImage(file: ImageFile): ImageSpec {
   }
 }
 
-/** The other blobs that an image names. @param source verified where there is a root hash */
-function openBlobs(kind: ImageKind, source: ByteSource, file: ImageFile): BlobsSpec | undefined {
-  // The image says them, so each is checked: it becomes the name of a file.
-  const digests = kind.blobs?.(source).map((digest) => parseDigest(digest, `${file.label}: blob`))
-  const [first] = digests ?? []
-  if (digests === undefined || first === undefined) return undefined
+/** The other blobs of an image. @param named their digests, as the image says them */
+function openBlobs(kind: ImageKind, named: readonly string[] = [], file: ImageFile): BlobsSpec | undefined {
+  // Each is checked, because it becomes the name of a file.
+  const digests = named.map((digest) => parseDigest(digest, `${file.label}: blob`))
+  const [first] = digests
+  if (first === undefined) return undefined
   if (file.openBlobFolder === undefined) {
     throw new FsError(
       'EINVAL',

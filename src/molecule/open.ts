@@ -26,7 +26,7 @@ import { kindNamed } from '../kinds/kinds.ts'
 import { pread } from '../sys/files/file-io.ts'
 import { descriptorPath } from '../sys/plain/proc.ts'
 import { openSource, type Patience, PostponingSource, type VerityWatch } from '../transforms/index.ts'
-import { type AskForBlob, blobsOfImages } from './blobs-of-images.ts'
+import { type AskForBlob, blobsOfImages, openedHere } from './blobs-of-images.ts'
 import { imageOver, imageSource } from './image-file.ts'
 import { copyRoot } from './root-attributes.ts'
 import type { DirectorySpec, ImageSpec, MoleculeSpec, UpperSpec } from './spec.ts'
@@ -52,15 +52,23 @@ export interface Surroundings {
   readonly patience?: Patience | undefined
   /** Other threads for what takes long. */
   readonly background?: Background | undefined
-  /** Asks the main thread to open a blob (`Keepers`). Absent: this thread opens it. */
+  /** Asks the main thread to open a blob (`BlobKeepers`). Absent: this thread opens it. */
   readonly askForBlob?: AskForBlob | undefined
+}
+
+/** Surroundings in which it is settled who opens blobs: all that a thread opens asks the same one. */
+type Settled = Surroundings & { readonly askForBlob: AskForBlob }
+
+function settle(spec: MoleculeSpec, around: Surroundings): Settled {
+  return { ...around, askForBlob: around.askForBlob ?? openedHere(spec) }
 }
 
 /**
  * Builds the file system of a mount as it is without its upper directory, in the thread that will own it.
  * @throws FsError EIO
  */
-export function openMolecule(spec: MoleculeSpec, around: Surroundings = {}): OpenMolecule {
+export function openMolecule(spec: MoleculeSpec, surroundings: Surroundings = {}): OpenMolecule {
+  const around = settle(spec, surroundings)
   const sources = watchedSources(spec, around)
   const layers = openLayers(spec, sources.of, around)
   const fileSystem = mergeLayers(spec, layers)
@@ -98,8 +106,13 @@ function watchedSources(spec: MoleculeSpec, { watch, patience }: Surroundings): 
 }
 
 /** @param metadataBytes of decoded metadata to keep; a sensible default where absent. @throws FsError EIO */
-export function openTree(spec: MoleculeSpec, sourceOf: SourceOf, metadataBytes?: number): MergedTree {
-  return mergeLayers(spec, openLayers(spec, sourceOf, {}, metadataBytes))
+export function openTree(
+  spec: MoleculeSpec,
+  sourceOf: SourceOf,
+  askForBlob: AskForBlob,
+  metadataBytes?: number,
+): MergedTree {
+  return mergeLayers(spec, openLayers(spec, sourceOf, { askForBlob }, metadataBytes))
 }
 
 function mergeLayers(spec: MoleculeSpec, layers: readonly Layer[]): MergedTree {
@@ -127,8 +140,9 @@ export interface UpperMolecule extends OpenMolecule {
 export function openWithUpper(
   spec: MoleculeSpec,
   upper: UpperSpec,
-  around: Surroundings = {},
+  surroundings: Surroundings = {},
 ): UpperMolecule {
+  const around = settle(spec, surroundings)
   const { work } = upper
   const { background } = around
   const store = openBlockStore(spec, around)
@@ -158,7 +172,7 @@ export function openWithUpper(
 function openLayers(
   spec: MoleculeSpec,
   sourceOf: SourceOf,
-  { patience, askForBlob }: Surroundings,
+  { patience, askForBlob }: Settled,
   metadataBytes?: number,
 ): readonly Layer[] {
   const turn = patience?.turn
@@ -225,7 +239,7 @@ interface OpenBlocks {
 }
 
 /** Decodes data blocks of all images of a mount: all that a data worker needs. One for each thread. */
-export function openBlockStore(spec: MoleculeSpec, { watch, askForBlob }: Surroundings = {}): BlockStore {
+export function openBlockStore(spec: MoleculeSpec, { watch, askForBlob }: Settled): BlockStore {
   // Now, because the thread may give up the right to open the files of decoders.
   const sessionOf = openSessions(spec)
   // Now as well, because opening asks for the file system below (`PageCacheProbe`): a dead disk would not answer later.

@@ -22,7 +22,15 @@ export interface Stage {
 export function prepareRehearsal(spec: MoleculeSpec): Stage | undefined {
   if (hasHostDirectories(spec)) return undefined
   const sources = new OpenSources((image) => imageSource(image, undefined, hashCache(spec), atHandOnly))
-  return { open: () => openTree(spec, sources.of, METADATA_BYTES), close: () => sources.close() }
+  return {
+    open: () => openTree(spec, sources.of, openNoBlob, METADATA_BYTES),
+    close: () => sources.close(),
+  }
+}
+
+/** Opening one could wait for a disk. */
+function openNoBlob(): never {
+  throw new FsError('EIO', 'a rehearsal opens no blobs')
 }
 
 function atHandOnly(source: ByteSource): ByteSource {
