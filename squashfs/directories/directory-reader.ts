@@ -117,16 +117,23 @@ export class DirectoryReader {
     return new ListingWalk(this.#context, inode, start, this.#points.of(inode.ref, inode.size))
   }
 
+  /** Where in the listing something must be, by the index of the directory. @param wanted a name, or an offset */
+  #rangeByIndex(inode: Inode, wanted: Buffer | number): ListingRange {
+    if (inode.indexCount === 0) return wholeListing(inode)
+    return this.#ranges.run(
+      () =>
+        typeof wanted === 'number' ? `${inode.ref}@${wanted}` : `${inode.ref}:${wanted.toString('latin1')}`,
+      () =>
+        typeof wanted === 'number'
+          ? IndexSearch.ofPosition(this.#inodeTable, inode, wanted)
+          : IndexSearch.ofName(this.#inodeTable, inode, wanted),
+      (search) => search.run(this.#help.pause),
+    )
+  }
+
   /** Where in the listing the name must be, by the index of the directory and by what earlier walks met. */
   #rangeOfName(inode: Inode, name: Buffer): ListingRange {
-    const range =
-      inode.indexCount === 0
-        ? wholeListing(inode)
-        : this.#ranges.run(
-            () => `${inode.ref}:${name.toString('latin1')}`,
-            () => IndexSearch.ofName(this.#inodeTable, inode, name),
-            (search) => search.run(this.#help.pause),
-          )
+    const range = this.#rangeByIndex(inode, name)
     return this.#points.of(inode.ref, inode.size)?.narrowToName(range, name) ?? range
   }
 
@@ -135,14 +142,7 @@ export class DirectoryReader {
    * there has the name of the one before it only that one tells.
    */
   #resumePoint(inode: Inode, position: number): ListingPoint {
-    const range =
-      inode.indexCount === 0
-        ? wholeListing(inode)
-        : this.#ranges.run(
-            () => `${inode.ref}@${position}`,
-            () => IndexSearch.ofPosition(this.#inodeTable, inode, position),
-            (search) => search.run(this.#help.pause),
-          )
+    const range = this.#rangeByIndex(inode, position)
     let best = (this.#points.of(inode.ref, inode.size)?.narrowToPosition(range, position) ?? range).start
     for (const listing of this.#recent) {
       if (listing.directory.ref !== inode.ref) continue

@@ -118,7 +118,10 @@ export class ListingWalk {
   /** Steps to the next entry; false at the end. @throws FsError EIO, Postponed */
   advance(): boolean {
     this.#keepGreatest()
-    const [cursor, left, point, previousPoint] = [this.#cursor, this.#left, this.#point, this.#previousPoint]
+    const cursor = this.#cursor
+    const left = this.#left
+    const point = this.#point
+    const previousPoint = this.#previousPoint
     this.#entryStart = this.#position
     cursor?.mark()
     try {
