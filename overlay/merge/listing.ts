@@ -5,6 +5,7 @@ import {
   FsError,
   type Name,
   type NodeId,
+  passedOver,
   unlessFailed,
 } from '../../src/base/index.ts'
 import { unescapedFileName } from '../stored/file-names.ts'
@@ -121,8 +122,7 @@ function showOnly(directory: Directory, entry: LayerEntry, plus: boolean): Found
   try {
     return directory.resolveOnly(entry.name, entry, plus ? ALONE : ALONE_BY_NAME) ?? 'hidden'
   } catch (error) {
-    if (error instanceof FsError) return undefined
-    throw error
+    return passedOver(error)
   }
 }
 

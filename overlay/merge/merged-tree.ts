@@ -13,6 +13,7 @@ import {
   NAME_MAX,
   type Name,
   type NodeId,
+  passedOver,
   ROOT_NODE_ID,
   type Stat,
   type StatFs,
@@ -274,8 +275,7 @@ export class MergedTree implements FileSystem, Walked {
     try {
       return this.#entry(found)
     } catch (error) {
-      if (error instanceof FsError) return undefined
-      throw error
+      return passedOver(error)
     }
   }
 

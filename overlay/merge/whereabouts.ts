@@ -7,6 +7,7 @@ import {
   type Name,
   type NodeId,
   Postponed,
+  passedOver,
   patiently,
   ReadPostponed,
   ROOT_NODE_ID,
@@ -223,8 +224,7 @@ export class Whereabouts {
     try {
       yield* patiently(() => this.#tree.readdir(directory, cookie, page))
     } catch (error) {
-      if (!(error instanceof FsError)) throw error
-      return undefined
+      return passedOver(error)
     }
     for (const { name, entry } of page.names) {
       // Damaged, or one that the tree does not tell about again.
