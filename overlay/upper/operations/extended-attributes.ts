@@ -65,7 +65,7 @@ export class ExtendedAttributes {
   #assertMode(node: Node, name: Name, mode: XattrMode): void {
     if (mode === 'either' || name === ACCESS_ACL || name === DEFAULT_ACL) return
     // A reserved name is EPERM, whatever the mode.
-    if (namesOf(name).every((one) => nameInUpper(one, this.#upper.policy) === undefined)) return
+    if (this.#storedNames(namesOf(name)).length === 0) return
     const isPresent = this.get(node, name) !== undefined
     if (isPresent === (mode === 'replace')) return
     throw new FsError(isPresent ? 'EEXIST' : 'ENODATA', `xattr ${JSON.stringify(name)}`)
@@ -91,11 +91,14 @@ export class ExtendedAttributes {
     if (isDirectoryNode(node)) node.inheritance = undefined
   }
 
+  /** The names under which an attribute may be stored; none for a reserved one. */
+  #storedNames(names: readonly Name[]): readonly Name[] {
+    return names.map((name) => nameInUpper(name, this.#upper.policy)).filter((name) => name !== undefined)
+  }
+
   /** The name under which a file of the upper has an attribute, or will have it; undefined where it cannot have it. */
   #inUpper(fd: number, names: readonly Name[]): Name | undefined {
-    const stored = names
-      .map((name) => nameInUpper(name, this.#upper.policy))
-      .filter((name) => name !== undefined)
+    const stored = this.#storedNames(names)
     return stored.length < 2
       ? stored[0]
       : (stored.find((name) => getxattrFd(fd, name) !== undefined) ?? stored[0])
