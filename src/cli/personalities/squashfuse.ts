@@ -44,7 +44,7 @@ async function runSquashfuse(
   call: SquashfuseCall | Pick<SquashfuseCall, 'lists'>,
   early: DaemonProcess | undefined,
 ): Promise<number> {
-  const { parseSquashfuseOptions } = await import('../../request/index.ts')
+  const { buildMountRequest, parseSquashfuseOptions } = await import('../../request/index.ts')
   const { parsed, refused } = parseSquashfuseOptions(call.lists, program)
   const failures = FAILURES[program]
   if (!('archive' in call))
@@ -57,9 +57,8 @@ async function runSquashfuse(
     const code = refused.isOwn ? USAGE : failures.option
     return await fail(parsed.options, code, formatFailure(refused.error))
   }
-  const [{ serve }, { buildMountRequest }, { parseSource }] = await Promise.all([
+  const [{ serve }, { parseSource }] = await Promise.all([
     import('../commands/mount.ts'),
-    import('../../request/index.ts'),
     import('../../molecule/source.ts'),
   ])
   const { archive, mountpoint, foreground, debug } = call
