@@ -1,6 +1,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { ENTRIES } from '../src/threads.ts'
 
 /**
  * Imports point down: each room may use itself and those listed for it, nothing else. Siblings (oci, fuse,
@@ -193,6 +194,21 @@ describe('imports', () => {
   test('foreign functions are imported through src/sys only', () => {
     const wrong = FILES.filter((file) => importsOf(file).includes('koffi') && roomOf(file) !== 'src/sys')
     expect(wrong).toEqual([])
+  })
+
+  test('package.json names the files that are loaded for their effects, and no build drops them', () => {
+    const { sideEffects }: { sideEffects: string[] } = JSON.parse(
+      fs.readFileSync(path.join(ROOT, 'package.json'), 'utf8'),
+    )
+    const forEffect = FILES.flatMap((file) =>
+      [...fs.readFileSync(path.join(ROOT, file), 'utf8').matchAll(/^import '(\.[^']+)'/gm)].map((match) =>
+        path.posix.join(path.posix.dirname(file), match[1]!),
+      ),
+    )
+    const programs = ['src/cli/main.ts', ...Object.values(ENTRIES).map((entry) => `src/${entry}`)]
+    const needed = new Set([...forEffect, ...programs])
+    expect(needed).toContain('src/sys/plain/own-packages.ts')
+    expect([...needed].filter((file) => !sideEffects.includes(`./${file}`))).toEqual([])
   })
 
   test('every import has a file extension', () => {
