@@ -1,6 +1,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { LINK_NAMES } from '../src/cli/commands/names.ts'
 import { OPTIONS } from '../src/cli/program/command-table.ts'
 import { parseMountOptions } from '../src/request/mount-options.ts'
 
@@ -116,4 +117,10 @@ describe('docs/options.md', () => {
     expect(known.length).toBeGreaterThan(30)
     expect(known.filter((one) => !named.has(one.replace(/=$/, '')))).toEqual([])
   })
+})
+
+test('docs/names.md has a row for every name of the program', () => {
+  const rows = read('docs/names.md').match(/^\|.*$/gm) ?? []
+  const first = rows.map((row) => row.split('|')[1]!)
+  expect(LINK_NAMES.filter((name) => !first.some((cell) => cell.includes(`\`${name}\``)))).toEqual([])
 })

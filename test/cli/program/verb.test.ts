@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { COMMANDS } from '../../../src/cli/program/command-table.ts'
 import { withVerb } from '../../../src/cli/program/verb.ts'
 
 describe('withVerb', () => {
@@ -21,5 +22,11 @@ describe('withVerb', () => {
   ])('the mount verb is added only to a command line without a verb: %s', (line, isMount) => {
     const words = line.split(' ').filter((word) => word !== '')
     expect(withVerb(words)).toEqual(isMount ? ['mount', ...words] : words)
+  })
+
+  test.each(COMMANDS.map(({ name }) => name))('%s is a command whatever follows it', (name) => {
+    // Of any other word this would be a mount.
+    const words = [name, 'target', '-o', 'remount']
+    expect(withVerb(words)).toEqual(words)
   })
 })

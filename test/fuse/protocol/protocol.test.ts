@@ -48,6 +48,13 @@ describe('INIT', () => {
     expect(reply.payload.readUInt16LE(28)).toBe(256)
   })
 
+  test('INIT of a read-only mount asks for these flags, and for so many requests at once', () => {
+    const reply = server().ask(abi.FUSE_INIT, 0, u32(7, 31, 131072, 0xffff_ffff, ...new Array(12).fill(0)))!
+    // Bits 0, 4, 13, 15, 17 to 19 and 22 to 24 (include/uapi/linux/fuse.h).
+    expect(reply.payload.readUInt32LE(12)).toBe(0x01ce_a011)
+    expect([reply.payload.readUInt16LE(16), reply.payload.readUInt16LE(18)]).toEqual([64, 48])
+  })
+
   test('INIT enables access lists only if the layers may have some', () => {
     for (const [attributes, expected] of [
       ['none', 0],
