@@ -1,27 +1,62 @@
+import { UsageError } from '../../base/index.ts'
 import { askAll, askStatus, type MountStatus } from '../../daemon/client/control-client.ts'
 import type { LayerStatus } from '../../drivers/index.ts'
 import { absolutePath } from '../../sys/files/working-directory.ts'
 import { formatBytes, formatLines, shortLabel } from '../print/format.ts'
+import { formatFamilies } from '../print/prometheus.ts'
 import { formatTable } from '../print/table.ts'
+import { writeWholeFile } from '../print/whole-file.ts'
+import { mountMetrics } from './mount-metrics.ts'
+import { parseWatch, watch } from './watch.ts'
 
 export interface StatusFlags {
   readonly json?: boolean
   readonly metadir?: string
+  /** Seconds, or TARGET; true where neither stands behind the option. */
+  readonly watch?: string | true
+  /** A file, or `-`. */
+  readonly metrics?: string
 }
 
 /** Runs `status`: one mount, or all that this user may ask. */
 export async function status(target: string | undefined, flags: StatusFlags): Promise<number> {
   const metadataDir = flags.metadir === undefined ? undefined : absolutePath(flags.metadir)
-  const mounts =
-    target === undefined ? await askAll(metadataDir) : [await askStatus(absolutePath(target), metadataDir)]
-  if (flags.json === true) {
-    process.stdout.write(`${JSON.stringify(target === undefined ? mounts : mounts[0], undefined, 2)}\n`)
-  } else if (target === undefined && mounts.length > 0) {
-    process.stdout.write(formatMounts(mounts))
+  const { json = false, metrics } = flags
+  if (metrics !== undefined) {
+    if (json || flags.watch !== undefined) throw new UsageError('--metrics goes without --json and --watch')
+    const text = formatFamilies(mountMetrics(await ask(target, metadataDir)))
+    if (metrics === '-') process.stdout.write(text)
+    else writeWholeFile(metrics, text)
+  } else if (flags.watch !== undefined) {
+    const watched = parseWatch(flags.watch, target)
+    const look = async (): Promise<string> => {
+      const mounts = await ask(watched.target, metadataDir)
+      if (json) return formatJson(watched.target, mounts)
+      return mounts.length === 0 ? 'no mounts\n' : formatStatus(watched.target, mounts)
+    }
+    await watch(watched.seconds, !json, look)
   } else {
-    process.stdout.write(mounts.map(formatMount).join('\n'))
+    const mounts = await ask(target, metadataDir)
+    process.stdout.write(json ? formatJson(target, mounts, 2) : formatStatus(target, mounts))
   }
   return 0
+}
+
+async function ask(
+  target: string | undefined,
+  metadataDir: string | undefined,
+): Promise<readonly MountStatus[]> {
+  if (target === undefined) return await askAll(metadataDir)
+  return [await askStatus(absolutePath(target), metadataDir)]
+}
+
+function formatJson(target: string | undefined, mounts: readonly MountStatus[], indent?: number): string {
+  return `${JSON.stringify(target === undefined ? mounts : mounts[0], undefined, indent)}\n`
+}
+
+function formatStatus(target: string | undefined, mounts: readonly MountStatus[]): string {
+  if (target === undefined && mounts.length > 0) return formatMounts(mounts)
+  return mounts.map(formatMount).join('\n')
 }
 
 /** One line a mount. */

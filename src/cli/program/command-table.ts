@@ -35,6 +35,8 @@ export const OPTIONS = {
   writable: ['--writable', 'the same as --writeable'],
   lazy: ['-l, --lazy', 'detach now and end when the last file is closed'],
   json: ['--json', 'print JSON'],
+  watch: ['--watch [seconds]', 'print again every so many seconds (default: 2), on a terminal in place'],
+  metrics: ['--metrics <file>', 'write metrics for Prometheus to FILE as a whole; "-": to standard output'],
 } as const satisfies Readonly<Record<string, readonly [flags: string, text: string]>>
 
 /** What commander makes of the options of any command. */
@@ -115,7 +117,7 @@ export const COMMANDS: readonly CommandRow[] = [
     name: 'status',
     description: 'show the mount at TARGET, or all mounts: layers, verification, requests, memory',
     arguments: ['[target]'],
-    options: [OPTIONS.metadir, OPTIONS.json],
+    options: [OPTIONS.metadir, OPTIONS.json, OPTIONS.watch, OPTIONS.metrics],
     run: async ([target], flags) => (await import('../commands/status.ts')).status(target, flags),
   },
   {
