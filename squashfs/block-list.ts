@@ -6,6 +6,8 @@ import type { MetadataTable } from './metadata/metadata-table.ts'
 
 /** Bit 24 of a stored size: the block is not compressed. */
 const UNCOMPRESSED_SHIFT = 24
+/** The bit of a stored block that says that it is not compressed. */
+export const DATA_UNCOMPRESSED = 2 ** UNCOMPRESSED_SHIFT
 const STORED_SIZE_MASK = 2 ** UNCOMPRESSED_SHIFT - 1
 /** The only one of `BlockRef.kindBits`. */
 export const UNCOMPRESSED = 1

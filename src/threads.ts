@@ -9,6 +9,8 @@ export const ENTRIES = {
   'data-worker': 'drivers/builtin/data-worker-thread.ts',
   /** Verifies a range of an image. */
   scan: 'molecule/scan-thread.ts',
+  /** Compresses blocks for an image that is being made. */
+  compressor: 'make/compress-thread.ts',
 } as const
 
 export type EntryName = keyof typeof ENTRIES

@@ -92,10 +92,10 @@ describe('documents', () => {
 })
 
 describe('docs/options.md', () => {
-  const page = read('docs/options.md') + read('docs/writable.md')
+  const page = ['docs/options.md', 'docs/writable.md', 'docs/making.md'].map(read).join('\n')
   /** Words in back quotes, each without its value: `-o uid=N,gid=N` has two. */
   const named = new Set(
-    [...page.matchAll(/`([^`]+)`/g)].flatMap((match) =>
+    [...page.replaceAll(/```[^`]*```/g, '').matchAll(/`([^`]+)`/g)].flatMap((match) =>
       match[1]!.split(/[\s,]+/).map((word) => word.replace(/=.*$/, '')),
     ),
   )

@@ -1,9 +1,11 @@
 export interface Progress {
+  /** Whether anybody sees it. */
+  readonly isShown: boolean
   readonly update: (done: number, total: number) => void
   readonly stop: () => void
 }
 
-const SILENT: Progress = { update: () => undefined, stop: () => undefined }
+const SILENT: Progress = { isShown: false, update: () => undefined, stop: () => undefined }
 
 /** A bar on stderr while long work runs; nothing without a terminal, or if a program reads the output. */
 export async function startProgress(what: string, quiet: boolean): Promise<Progress> {
@@ -16,6 +18,7 @@ export async function startProgress(what: string, quiet: boolean): Promise<Progr
   )
   let isStarted = false
   return {
+    isShown: true,
     update: (done, total) => {
       const payload = { doneMb: Math.round(done / 1e6), totalMb: Math.round(total / 1e6) }
       if (!isStarted) bar.start(total, done, payload)

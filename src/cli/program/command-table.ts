@@ -1,6 +1,7 @@
 import type { DaemonProcess } from '../../daemon/client/spawn.ts'
 import type { InspectFlags } from '../commands/inspect.ts'
 import type { MountFlags } from '../commands/mount.ts'
+import type { PackFlags } from '../commands/pack.ts'
 import type { StatusFlags } from '../commands/status.ts'
 import type { UmountFlags } from '../commands/umount.ts'
 import type { VerifyFlags } from '../commands/verify.ts'
@@ -37,10 +38,27 @@ export const OPTIONS = {
   json: ['--json', 'print JSON'],
   watch: ['--watch [seconds]', 'print again every so many seconds (default: 2), on a terminal in place'],
   metrics: ['--metrics <file>', 'write metrics for Prometheus to FILE as a whole; "-": to standard output'],
+  compression: ['--compression <name>', 'gzip, xz, lz4 or zstd (default), with a level as in zstd:19'],
+  blockSize: ['--block-size <size>', 'bytes of a data block, 4K to 1M (default: 128K)'],
+  noFragments: ['--no-fragments', 'give small files blocks of their own'],
+  tailEnds: ['--tail-ends', 'put the tail ends of larger files into fragments, too'],
+  noDuplicates: ['--no-duplicates', 'store equal files as often as there are'],
+  noExport: ['--no-export', 'write no table for NFS'],
+  noPadding: ['--no-padding', 'do not fill the image up to a multiple of 4 KiB'],
+  uncompressed: [
+    '--uncompressed <parts>',
+    'store as they are: of inodes,data,fragments,xattrs,ids, with commas',
+  ],
+  allRoot: ['--all-root', 'give everything to user and group 0'],
+  noVerity: ['--no-verity', 'append no hash tree'],
+  salt: ['--salt <hex>', 'salt of the hash tree (default: a hash of the image)'],
+  threads: ['--threads <n>', 'threads that compress (default: as many as there are CPUs)'],
+  force: ['--force', 'replace FILE if it exists'],
+  quiet: ['-q, --quiet', 'print nothing but errors'],
 } as const satisfies Readonly<Record<string, readonly [flags: string, text: string]>>
 
 /** What commander makes of the options of any command. */
-export type Flags = MountFlags & UmountFlags & VerifyFlags & StatusFlags & InspectFlags
+export type Flags = MountFlags & UmountFlags & VerifyFlags & StatusFlags & InspectFlags & PackFlags
 
 export interface CommandRow {
   readonly name: string
@@ -126,6 +144,31 @@ export const COMMANDS: readonly CommandRow[] = [
     arguments: ['<source>'],
     options: [OPTIONS.offset, OPTIONS.json],
     run: async ([source = ''], flags) => (await import('../commands/inspect.ts')).inspect(source, flags),
+  },
+  {
+    name: 'pack',
+    description:
+      'make the squashfs image FILE of the directory DIR, with a hash tree whose root hash is printed',
+    arguments: ['<dir>', '<file>'],
+    options: [
+      OPTIONS.compression,
+      OPTIONS.blockSize,
+      OPTIONS.noFragments,
+      OPTIONS.tailEnds,
+      OPTIONS.noDuplicates,
+      OPTIONS.noExport,
+      OPTIONS.noPadding,
+      OPTIONS.uncompressed,
+      OPTIONS.allRoot,
+      OPTIONS.noVerity,
+      OPTIONS.salt,
+      OPTIONS.threads,
+      OPTIONS.force,
+      OPTIONS.quiet,
+      OPTIONS.json,
+    ],
+    run: async ([directory = '', file = ''], flags) =>
+      (await import('../commands/pack.ts')).pack(directory, file, flags),
   },
   {
     name: 'doctor',

@@ -1,0 +1,8 @@
+export {
+  DEFAULT_LEVELS,
+  type Encoder,
+  type EncoderName,
+  type EncoderSettings,
+  LEVEL_RANGES,
+} from './encoder.ts'
+export { ENCODER_NAMES, openEncoder } from './registry.ts'
