@@ -1,5 +1,7 @@
 import { SQUASHFS } from '../../squashfs/kind.ts'
 import { type ByteSource, FsError, type ImageKind } from '../base/index.ts'
+import { elfEnd, isElf } from './elf.ts'
+import { launchLineEnd } from './launch-line.ts'
 
 /** What a kind may look at to tell its images, bytes. */
 const HEAD_BYTES = 4096
@@ -36,12 +38,46 @@ export const LAYER_TYPES = {
  * @throws FsError EINVAL where no kind knows it; EIO where it cannot be read
  */
 export function probeKind(source: ByteSource): ImageKind {
-  const head = new Uint8Array(Math.min(HEAD_BYTES, source.size))
-  if (head.length > 0) source.readInto(0, head)
-  const kind = KINDS.find((one) => one.probe(head))
+  const kind = kindAt(source, 0)
   if (kind !== undefined) return kind
   // The first format of the list says best what is wrong with a file that is nearly one of its images.
   const [first] = KINDS
   first?.describe(source)
-  throw new FsError('EINVAL', `${source.label}: is none of ${KINDS.map((one) => one.title).join(', ')}`)
+  throw new FsError('EINVAL', `${source.label}: is not ${titles()}`)
+}
+
+/**
+ * Where the image of a bare file begins, by its content: at byte 0, behind the program of an AppImage, or behind the launch
+ * line of Apptainer. Nothing else is searched.
+ * @throws FsError EINVAL where a program or a line is there, and no image behind it; EIO where the file is cut off
+ */
+export function findImage(source: ByteSource): number {
+  const head = readHead(source, 0)
+  if (KINDS.some((kind) => kind.probe(head))) return 0
+  const start = isElf(head) ? elfEnd(source) : launchLineEnd(head)
+  if (start === undefined) return 0
+  if (kindAt(source, start) !== undefined) return start
+  const [what, part] = isElf(head) ? ['an ELF program', 'program'] : ['a file of Apptainer', 'launch line']
+  const place = `the ${part} ends at byte ${start} of ${source.size}`
+  throw new FsError(
+    'EINVAL',
+    `${source.label}: ${what} without an image: ${place}, expected ${titles()} there`,
+  )
+}
+
+/** The kind of the image that begins at a byte. */
+function kindAt(source: ByteSource, position: number): ImageKind | undefined {
+  const head = readHead(source, position)
+  return KINDS.find((one) => one.probe(head))
+}
+
+function readHead(source: ByteSource, position: number): Uint8Array {
+  const head = new Uint8Array(Math.min(HEAD_BYTES, source.size - position))
+  if (head.length > 0) source.readInto(position, head)
+  return head
+}
+
+/** All that can be mounted, for messages. */
+function titles(): string {
+  return KINDS.map(({ title }) => title).join(' or ')
 }

@@ -14,7 +14,7 @@ import {
   systemPath,
   withSource,
 } from '../base/index.ts'
-import { kindNamed, probeKind } from '../kinds/kinds.ts'
+import { findImage, kindNamed, probeKind } from '../kinds/kinds.ts'
 import { parseDigest } from '../oci/index.ts'
 import {
   allocateBlobs,
@@ -39,7 +39,7 @@ export function openImage(file: ImageFile): ImageSpec {
   const fd = openFile(file)
   try {
     const source: SourceSpec = { kind: 'file', fd, size: sizeOf(fd, file) }
-    const window = windowOf(file, source.size)
+    const window = windowOf(file, source)
     return withSource(transformed(openSource(source, file.label), window), (raw) => {
       const kind = file.kind === undefined ? probeKind(raw) : kindNamed(file.kind)
       const { facts, table } = describe(kind, raw, file.rootHash)
@@ -74,7 +74,12 @@ function openBlobs(kind: ImageKind, named: readonly string[] = [], file: ImageFi
   return allocateBlobs(file.openBlobFolder(first.text), names)
 }
 
-function windowOf({ path, offset = 0, length }: ImageFile, fileSize: number): readonly TransformSpec[] {
+/** The part of a file that is the image. Where nobody says where it begins, its content does. */
+function windowOf(file: ImageFile, source: SourceSpec): readonly TransformSpec[] {
+  const { path, length, label, kind } = file
+  const { size: fileSize } = source
+  const isWhole = kind === undefined && length === undefined
+  const offset = file.offset ?? (isWhole ? withSource(openSource(source, label), findImage) : 0)
   if (offset === 0 && length === undefined) return []
   if (offset >= fileSize && fileSize > 0) {
     throw new FsError('EINVAL', `${path}: offset ${offset} is at or behind the end (${fileSize} bytes)`)

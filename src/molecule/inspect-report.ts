@@ -15,7 +15,9 @@ export interface LayerReport extends ImageSummary {
   /** Digest of the blob, or path of the image file. */
   readonly label: string
   readonly mediaType?: string
-  /** Bytes of the whole file, with its hash tree. */
+  /** Byte position of the image in its file; absent where that is 0. */
+  readonly offset?: number
+  /** Bytes from there to the end of the file, with the hash tree. */
   readonly size: number
   readonly verity: VerityReport
 }

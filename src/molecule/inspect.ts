@@ -63,11 +63,21 @@ function inspectFile(file: ImageFile): LayerReport {
     const { label, mediaType } = file
     return withSource(rawSource(spec), (raw) => {
       const verity = reportVerity(file, spec, raw)
-      return { ...summary, label, size: raw.size, verity, ...omitUndefined({ mediaType }) }
+      return {
+        ...summary,
+        label,
+        size: raw.size,
+        verity,
+        ...omitUndefined({ mediaType, offset: offsetOf(spec) }),
+      }
     })
   } finally {
     closeImage(spec)
   }
+}
+
+function offsetOf({ transforms: [window] }: ImageSpec): number | undefined {
+  return window?.kind === 'window' && window.offset > 0 ? window.offset : undefined
 }
 
 function reportVerity(file: ImageFile, spec: ImageSpec, raw: ByteSource): VerityReport {

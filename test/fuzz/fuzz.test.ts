@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { CODEC_TARGETS } from './codecs.ts'
 import { fuzz } from './driver.ts'
+import { IMAGE_START_TARGET } from './image-start.ts'
 import { OCI_TARGETS } from './oci.ts'
 import { SQUASHFS_TARGETS } from './squashfs.ts'
 import { TABLE_TARGETS } from './tables.ts'
@@ -8,7 +9,14 @@ import { VERITY_TARGETS } from './verity.ts'
 
 const RUNS = Number(process.env['ATOMFS_FUZZ'] ?? 400)
 const SEED = Number(process.env['ATOMFS_FUZZ_SEED'] ?? 1)
-const TARGETS = [...CODEC_TARGETS, ...TABLE_TARGETS, ...SQUASHFS_TARGETS, ...VERITY_TARGETS, ...OCI_TARGETS]
+const TARGETS = [
+  ...CODEC_TARGETS,
+  ...TABLE_TARGETS,
+  ...SQUASHFS_TARGETS,
+  ...VERITY_TARGETS,
+  ...OCI_TARGETS,
+  IMAGE_START_TARGET,
+]
 
 /** Milliseconds: some for the start, and some for each run on a busy machine. */
 const TIMEOUT = 30_000 + RUNS * 5

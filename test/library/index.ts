@@ -1,3 +1,4 @@
+export * from './images/elf.ts'
 export * from './images/images.ts'
 export * from './images/layers.ts'
 export * from './images/oci-layout.ts'

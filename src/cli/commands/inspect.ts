@@ -39,6 +39,7 @@ export function formatReport(report: InspectReport): string {
     title.push('kind: directory', `entries: ${report.directory.entries}`)
     return formatLines(title)
   }
+  for (const { offset } of report.layers) if (offset !== undefined) title.push(`image at byte: ${offset}`)
   return `${formatLines(title)}\n${formatTable(HEAD, report.layers.map(layerRow))}`
 }
 
