@@ -1,11 +1,13 @@
-// Bundles the programs and the library entries into dist/. With --types also writes the declarations.
-import { spawnSync } from 'node:child_process'
+// Bundles the programs and the library entries into dist/. With --types as the package has them: with declarations,
+// without maps.
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build, transform } from 'esbuild'
+import { writeDeclarations } from './declarations.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
+const forPackage = process.argv.includes('--types')
 
 /** Programs in threads and processes of their own, by the table that finds them. */
 const THREADS = await readThreads()
@@ -55,7 +57,8 @@ async function bundle(names, options) {
     format: 'esm',
     target: 'node20',
     external,
-    sourcemap: true,
+    // The package has no maps, so nothing in it may name one.
+    sourcemap: !forPackage,
     sourcesContent: false,
     logLevel: 'warning',
     metafile: true,
@@ -91,11 +94,6 @@ if (Object.keys(entryPoints).length > 0) {
   }
 }
 
-if (process.argv.includes('--types')) {
-  rmSync(join(root, 'dist', 'types'), { recursive: true, force: true })
-  const tsc = join(root, 'node_modules', '.bin', 'tsc')
-  const result = spawnSync(tsc, ['-p', join(root, 'scripts', 'tsconfig.types.json')], { stdio: 'inherit' })
-  if (result.status !== 0) process.exit(result.status ?? 1)
-}
+if (forPackage) writeDeclarations(root)
 
 writeFileSync(stamp, '')

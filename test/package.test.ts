@@ -1,148 +1,122 @@
-import {
-  accessSync,
-  constants,
-  cpSync,
-  existsSync,
-  lstatSync,
-  mkdirSync,
-  readFileSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
+import { lstatSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { builtinModules } from 'node:module'
 import { join, posix, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { makeTempDir, removeTempDir, run } from './library/index.ts'
+import { ENTRIES } from '../src/threads.ts'
+import { type InstalledPackage, installPackage, makeTempDir, removeTempDir, run } from './library/index.ts'
 
-/** What `npm publish` would upload: the manifest, and the package as it is built from a copy of the sources. */
+/** What `npm publish` would upload, and how it works in the project of somebody else. */
 
 const ROOT = resolve(import.meta.dirname, '..')
-
-interface Manifest {
+const MANIFEST: {
   readonly version: string
-  readonly engines: { readonly node: string }
-  readonly os: readonly string[]
   readonly bin: Readonly<Record<string, string>>
   readonly files: readonly string[]
   readonly exports: Readonly<Record<string, string | Readonly<Record<string, string>>>>
   readonly scripts: Readonly<Record<string, string>>
   readonly dependencies: Readonly<Record<string, string>>
-  readonly devDependencies: Readonly<Record<string, string>>
-  readonly optionalDependencies?: Readonly<Record<string, string>>
-  readonly peerDependencies: Readonly<Record<string, string>>
-  readonly peerDependenciesMeta: Readonly<Record<string, { readonly optional: boolean }>>
+} = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
+const BLOBS = join(ROOT, 'fixtures/oci/blobs/sha256')
+const LAYER = join(BLOBS, 'a67f6b8ca53e7c8340096fe71aca6e49b7a48168e4ae23166af6e9875b20e5ff')
+const OTHER_LAYER = join(BLOBS, 'f8ab5b3f5bd188531e259d0d8595b6c040d43963aeb08f338db9c318694b3803')
+
+/** What is imported by which name, and a name that it exports. */
+const PARTS: Readonly<Record<string, string>> = {
+  'atomfs-fuse': 'buildMoleculeFromOci',
+  'atomfs-fuse/squashfs': 'openSquashfs',
+  'atomfs-fuse/overlay': 'MergedTree',
+  'atomfs-fuse/verity': 'appendVerityData',
+  'atomfs-fuse/fuse': 'Protocol',
 }
 
-/** How a program that embeds the package may be checked. */
-const STRICT = { target: 'es2023', lib: ['es2023'], module: 'nodenext', strict: true, skipLibCheck: false }
+const temp = makeTempDir()
+let installed: InstalledPackage
+let packed: readonly string[] = []
 
-const MANIFEST: Manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
+beforeAll(async () => {
+  expect(MANIFEST.scripts['prepack']).toBe('node scripts/build.mjs --types')
+  installed = await installPackage(temp)
+  packed = installed.files.map((file) => file.path)
+}, 400_000)
 
-describe('package.json', () => {
-  test('package.json names exact versions', () => {
-    const { dependencies, devDependencies, optionalDependencies, peerDependencies } = MANIFEST
-    const all = { ...dependencies, ...devDependencies, ...optionalDependencies, ...peerDependencies }
-    expect(Object.keys(all).length).toBeGreaterThan(5)
-    expect(Object.entries(all).filter(([, version]) => !/^\d+\.\d+\.\d+$/.test(version))).toEqual([])
-  })
+afterAll(() => removeTempDir(temp))
 
-  test('package.json makes every peer optional, and the lock file installs none', () => {
-    const peers = Object.keys(MANIFEST.peerDependencies)
-    expect(peers).toEqual(['fuse-native'])
-    expect(MANIFEST.peerDependenciesMeta).toEqual(
-      Object.fromEntries(peers.map((name) => [name, { optional: true }])),
-    )
-    const lock = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8'))
-    expect(peers.filter((name) => `node_modules/${name}` in lock.packages)).toEqual([])
-  })
+const contentOf = (path: string): string => readFileSync(join(installed.folder, path), 'utf8')
 
-  test('the lock file has the versions of package.json', () => {
-    const lock: {
-      packages: Record<
-        string,
-        Partial<Pick<Manifest, 'dependencies' | 'devDependencies' | 'peerDependencies' | 'engines' | 'bin'>>
-      >
-    } = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8'))
-    const { dependencies, devDependencies, peerDependencies, engines, bin } = lock.packages['']!
-    expect({ dependencies, devDependencies, peerDependencies, engines, bin }).toEqual({
-      dependencies: MANIFEST.dependencies,
-      devDependencies: MANIFEST.devDependencies,
-      peerDependencies: MANIFEST.peerDependencies,
-      engines: MANIFEST.engines,
-      bin: MANIFEST.bin,
-    })
-  })
+/** The files below a folder of the sources, as the package names them. */
+function filesBelow(folder: string): string[] {
+  return readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => posix.relative(ROOT, posix.join(entry.parentPath, entry.name)))
+}
 
-  test('package.json requires the same Node version as setup.sh and doctor', () => {
-    const [, major, minor] = /^>=(\d+)\.(\d+)$/.exec(MANIFEST.engines.node)!
-    expect(readFileSync(join(ROOT, 'scripts/setup.sh'), 'utf8')).toContain(`"$minor" -lt ${minor} ]`)
-    expect(readFileSync(join(ROOT, 'src/daemon/client/doctor.ts'), 'utf8')).toContain(`[${major}, ${minor}]`)
-    expect(MANIFEST.os).toEqual(['linux'])
-  })
+/** What a file of the package loads: `import … from 'x'`, `import('x')`, `export … from 'x'`. */
+function loadedBy(path: string): string[] {
+  return [...contentOf(path).matchAll(/(?:\bfrom|\bimport) ?\(?\s*(["'])([@\w./:-]+)\1/g)].map(
+    (found) => found[2]!,
+  )
+}
 
-  test('package.json names programs that are executable', () => {
-    expect(Object.keys(MANIFEST.bin).sort()).toEqual(['atomfs', 'atomfs-fuse'])
-    for (const path of Object.values(MANIFEST.bin)) accessSync(join(ROOT, path), constants.X_OK)
-  })
-
-  test('package.json lists only files that exist or that the build makes', () => {
-    const kept = MANIFEST.files.filter((name) => !/^(dist\/|!)/.test(name))
-    expect(kept.filter((name) => !existsSync(join(ROOT, name)))).toEqual([])
-    expect(readFileSync(join(ROOT, 'LICENSE'), 'utf8')).toMatch(/Apache License\s+Version 2\.0/)
-  })
-})
-
-describe('the package', () => {
-  const temp = makeTempDir()
-  const copy = join(temp, 'package')
-  let packed: readonly string[] = []
-
-  beforeAll(async () => {
-    mkdirSync(copy)
-    const sources = [
-      'bin',
-      'overlay',
-      'scripts',
-      'squashfs',
-      'src',
-      'test/library',
-      'fixtures',
-      'docs',
-      'examples',
-    ]
-    const single = ['package.json', 'package-lock.json', 'tsconfig.json']
-    const documents = MANIFEST.files.filter((name) => /^[A-Z]/.test(name))
-    for (const name of [...sources, ...single, ...documents]) {
-      if (existsSync(join(ROOT, name))) cpSync(join(ROOT, name), join(copy, name), { recursive: true })
+/** The files that some lead to, themselves included. @param named the file that a reference means */
+function reachedFrom(first: readonly string[], named: (path: string) => string): string[] {
+  const reached = new Set(first)
+  for (const path of reached) {
+    for (const other of loadedBy(path).filter((one) => one.startsWith('.'))) {
+      reached.add(named(posix.join(posix.dirname(path), other)))
     }
-    symlinkSync(join(ROOT, 'node_modules'), join(copy, 'node_modules'))
-    // The command that npm runs before packing; its own output would mix with the list.
-    expect(MANIFEST.scripts['prepack']).toBe('node scripts/build.mjs --types')
-    await run(process.execPath, ['scripts/build.mjs', '--types'], { cwd: copy, timeout: 100_000 })
-    const { stdout } = await run('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], {
-      cwd: copy,
-      env: { npm_config_cache: join(temp, 'npm'), npm_config_update_notifier: 'false' },
-    })
-    const [report]: { files: { path: string }[] }[] = JSON.parse(stdout)
-    packed = report!.files.map((file) => file.path)
-  }, 120_000)
+  }
+  return [...reached]
+}
 
-  afterAll(() => removeTempDir(temp))
+describe('the content of the package', () => {
+  const targets = (): Readonly<Record<string, string>>[] =>
+    Object.values(MANIFEST.exports).filter((target) => typeof target !== 'string')
 
-  test('the package contains the programs, the bundles and every target of exports', () => {
-    const targets = Object.values(MANIFEST.exports).flatMap((target) =>
-      typeof target === 'string' ? [target] : Object.values(target),
+  test('the package contains the programs, documents and examples, and nothing else beside dist', () => {
+    const documents = filesBelow('docs').filter((path) => !path.startsWith('docs/api/'))
+    const single = [...MANIFEST.files.filter((name) => /^[A-Z]/.test(name)), 'package.json']
+    expect(packed.filter((path) => !path.startsWith('dist/')).sort()).toEqual(
+      [...single, ...documents, ...filesBelow('bin'), ...filesBelow('examples')].sort(),
     )
-    const wanted = [...Object.values(MANIFEST.bin), ...targets].map((path) => posix.normalize(path))
-    const threads = ['cli', 'daemon', 'dispatcher', 'data-worker', 'scan'].map((name) => `dist/${name}.js`)
-    expect(packed).toEqual(expect.arrayContaining([...wanted, ...threads, 'package.json', 'LICENSE']))
   })
 
-  test('the package contains no tests, sources, fixtures or maps', () => {
-    const allowed =
-      /^(bin\/[a-z-]+|examples\/[a-z]+\.mjs|dist\/[\w-]+\.js|dist\/types\/.+\.d\.ts|docs\/.+\.(md|svg)|[A-Z]+\.md)$/
-    const others = packed.filter((path) => !allowed.test(path) && !['package.json', 'LICENSE'].includes(path))
-    expect(others).toEqual([])
-    expect(packed.filter((path) => path.includes('test'))).toEqual([])
+  test('the package contains each bundle that something loads, and no other', () => {
+    const entries = targets().map((target) => posix.normalize(target['default']!))
+    const programs = ['cli', ...Object.keys(ENTRIES)].map((name) => `dist/${name}.js`)
+    const wanted = reachedFrom([...entries, ...programs], (path) => path)
+    expect(packed.filter((path) => /^dist\/[^/]*$/.test(path)).sort()).toEqual(wanted.sort())
+    expect(packed.filter((path) => contentOf(path).includes('sourceMappingURL'))).toEqual([])
+  })
+
+  test('the package contains the declarations of what it exports, and those that they lead to, and no other', () => {
+    const entries = targets().map((target) => posix.normalize(target['types']!))
+    const wanted = reachedFrom(entries, (path) => path.replace(/\.js$/, '.d.ts'))
+    expect(packed.filter((path) => path.startsWith('dist/types/')).sort()).toEqual(wanted.sort())
+    expect(wanted.length).toBeGreaterThan(50)
+    const untyped = wanted.filter((path) =>
+      /[:<|&,(] *any\b/.test(contentOf(path).replace(/\/\*[\s\S]*?\*\//g, '')),
+    )
+    expect(untyped).toEqual([])
+  })
+
+  test('the files of the package load nothing but dependencies and what comes with Node', () => {
+    const known = new Set([...Object.keys(MANIFEST.dependencies), ...builtinModules])
+    const loaded = packed
+      .filter((path) => /^dist\/.*\.(js|d\.ts)$/.test(path))
+      .flatMap((path) => loadedBy(path).map((name) => ({ path, name })))
+      .filter(({ name }) => !name.startsWith('.') && !name.startsWith('node:'))
+    const packageOf = (name: string): string => /^(@[^/]+\/)?[^/]+/.exec(name)![0]
+    expect(loaded.filter(({ name }) => !known.has(packageOf(name)))).toEqual([])
+  })
+
+  test('the package is small, and only its programs are executable', () => {
+    // Today 0.8 MB and 2.8 MB. Whoever makes it larger by much should know why.
+    expect(installed.archiveSize).toBeLessThan(1.2e6)
+    expect(installed.files.reduce((sum, { size }) => sum + size, 0)).toBeLessThan(4e6)
+    const programs = Object.values(MANIFEST.bin).map((path) => posix.normalize(path))
+    for (const { path, mode } of installed.files) {
+      expect(`${path} ${(mode & 0o777).toString(8)}`).toBe(`${path} ${programs.includes(path) ? 755 : 644}`)
+    }
   })
 
   test('the package contains every file that its README links to', () => {
@@ -155,64 +129,81 @@ describe('the package', () => {
     )
     expect(missing).toEqual([])
   })
+})
 
-  test('the package exports its parts under its own name', async () => {
-    const parts: Readonly<Record<string, string>> = {
-      'atomfs-fuse': 'buildMoleculeFromOci',
-      'atomfs-fuse/squashfs': 'openSquashfs',
-      'atomfs-fuse/overlay': 'MergedTree',
-      'atomfs-fuse/verity': 'appendVerityData',
-      'atomfs-fuse/fuse': 'Protocol',
-    }
-    expect(Object.keys(parts)).toEqual(
+describe('the package in a project', () => {
+  const node = async (args: readonly string[], input = ''): Promise<string> =>
+    (await run(process.execPath, args, { cwd: installed.project, input })).stdout
+
+  const compile = async (name: string, options: object, include: readonly string[]): Promise<void> => {
+    const compilerOptions = { ...options, noEmit: true, strict: true, skipLibCheck: false, types: ['node'] }
+    writeFileSync(join(installed.project, name), JSON.stringify({ compilerOptions, include }))
+    const tsc = join(ROOT, 'node_modules/typescript/bin/tsc')
+    await run(process.execPath, [tsc, '-p', name], { cwd: installed.project, timeout: 200_000 })
+  }
+
+  test('the package can be imported by the names of its parts', async () => {
+    expect(Object.keys(PARTS)).toEqual(
       Object.keys(MANIFEST.exports)
         .filter((name) => name !== './package.json')
         .map((name) => posix.join('atomfs-fuse', name)),
     )
-    for (const [specifier, name] of Object.entries(parts)) {
-      const code = `import(${JSON.stringify(specifier)}).then((part) => console.log(typeof part[${JSON.stringify(name)}]))`
-      const { stdout } = await run(process.execPath, ['--input-type=module', '--eval', code], { cwd: copy })
-      expect(`${specifier}: ${stdout.trim()}`).toBe(`${specifier}: function`)
-    }
+    const code = Object.entries(PARTS).map(
+      ([part, name], i) => `import { ${name} as part${i} } from '${part}'; console.log(typeof part${i})`,
+    )
+    expect(await node(['--input-type=module', '-'], code.join('\n'))).toBe('function\n'.repeat(5))
   })
 
-  test('the example of docs/library.md runs', async () => {
-    const page = readFileSync(join(ROOT, 'docs/library.md'), 'utf8')
+  test('the package can be required by the names of its parts', async () => {
+    const code = Object.entries(PARTS).map(([part, name]) => `console.log(typeof require('${part}').${name})`)
+    code.push("console.log(require('atomfs-fuse/package.json').version)")
+    const quiet = ['--disable-warning=ExperimentalWarning', '--input-type=commonjs', '-']
+    expect(await node(quiet, code.join('\n'))).toBe(`${'function\n'.repeat(5)}${MANIFEST.version}\n`)
+  })
+
+  test('the package type-checks in all its examples, for programs and for bundlers', async () => {
+    const examples = filesBelow('examples').map((path) => join('node_modules/atomfs-fuse', path))
+    // Below node_modules the compiler takes no program.
+    mkdirSync(join(installed.project, 'checked'))
+    for (const path of examples) {
+      const text = readFileSync(join(installed.project, path), 'utf8')
+      writeFileSync(join(installed.project, 'checked', posix.basename(path)), text)
+    }
+    const imports = Object.keys(PARTS).map((part, i) => `export * as part${i} from '${part}'`)
+    writeFileSync(join(installed.project, 'checked/all.ts'), imports.join('\n'))
+    // Types that the compiler does not find are `any`, and take everything.
+    const wrong =
+      "import { openSquashfs } from 'atomfs-fuse/squashfs'\n// @ts-expect-error\nopenSquashfs(1)\n"
+    writeFileSync(join(installed.project, 'checked/wrong.ts'), wrong)
+    const common = { target: 'es2023', lib: ['es2023'], checkJs: true }
+    const include = ['checked']
+    await compile('nodenext.json', { ...common, module: 'nodenext' }, include)
+    await compile('bundler.json', { ...common, module: 'esnext', moduleResolution: 'bundler' }, include)
+  }, 400_000)
+
+  test('the program of docs/library.md reads an image', async () => {
+    const page = contentOf('docs/library.md')
     const blocks = [...page.matchAll(/```js\n([\s\S]*?)```/g)].map((match) => match[1]!)
-    const [code] = blocks.filter((block) => block.includes("from 'atomfs-fuse/squashfs'"))
-    const blobs = join(ROOT, 'fixtures/oci/blobs/sha256')
-    const layer = join(blobs, 'f8ab5b3f5bd188531e259d0d8595b6c040d43963aeb08f338db9c318694b3803')
-    const { stdout } = await run(process.execPath, ['--input-type=module', '-', layer], {
-      cwd: copy,
-      input: code!,
-    })
+    const [code, ...more] = blocks.filter((block) => block.includes("from 'atomfs-fuse/squashfs'"))
+    expect(more).toEqual([])
+    // The other one mounts: test/system/library.test.ts.
+    expect(blocks.length).toBe(2)
+    const stdout = await node(['--input-type=module', '-', OTHER_LAYER], code)
     expect(stdout).toMatch(/^directory \/bin\nfile \/bin\/hello\nsymlink \/bin\/hey\n/)
     expect(stdout).toMatch(/\ngreeting = hello from the bottom layer\n$/)
   })
 
   describe('the examples', () => {
-    const blob = (digest: string): string => join(copy, 'fixtures/oci/blobs/sha256', digest)
-    const layer = blob('a67f6b8ca53e7c8340096fe71aca6e49b7a48168e4ae23166af6e9875b20e5ff')
     const runExample = async (name: string, ...args: readonly string[]): Promise<string> =>
-      (await run(process.execPath, [join('examples', name), ...args], { cwd: copy })).stdout
-
-    test('the examples type-check against the types of the package', async () => {
-      const compilerOptions = { ...STRICT, noEmit: true, checkJs: true, types: ['node'] }
-      const config = { compilerOptions, include: ['examples/*.mjs'] }
-      writeFileSync(join(copy, 'tsconfig.examples.json'), JSON.stringify(config))
-      await run(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.examples.json'], {
-        cwd: copy,
-        timeout: 100_000,
-      })
-    })
+      await node([join('node_modules/atomfs-fuse/examples', name), ...args])
 
     test('the example read.mjs reads an image', async () => {
-      expect(await runExample('read.mjs', layer)).toContain('\n0777 5 /bin/hey -> hello\n')
-      expect(await runExample('read.mjs', layer, '/bin/hey')).toMatch(/^#!\/bin\/sh\n/)
+      expect(await runExample('read.mjs', LAYER)).toContain('\n0777 5 /bin/hey -> hello\n')
+      expect(await runExample('read.mjs', LAYER, '/bin/hey')).toMatch(/^#!\/bin\/sh\n/)
     })
 
     test('the example verity.mjs adds a hash tree', async () => {
-      const stdout = await runExample('verity.mjs', layer, join(temp, 'verified'))
+      const stdout = await runExample('verity.mjs', LAYER, join(temp, 'verified'))
       expect(stdout).toMatch(/^root hash [0-9a-f]{64}\nroot directory: bin etc var\nverified: 4096 bytes\n$/)
     })
 
@@ -225,20 +216,23 @@ describe('the package', () => {
     })
 
     test('the example mount.mjs reports why there is no mount', async () => {
-      const oci = join(copy, 'fixtures/oci')
+      const oci = join(ROOT, 'fixtures/oci')
       await expect(runExample('mount.mjs', oci, 'none', join(temp, 'target'))).rejects.toThrow(/ENOENT/)
     })
   })
 
   test('the package runs by both program names, through the links that npm makes', async () => {
-    const folder = join(temp, 'linked')
+    const folder = join(installed.project, 'node_modules/.bin')
     mkdirSync(folder)
     for (const [name, path] of Object.entries(MANIFEST.bin)) {
-      const link = join(folder, name)
-      symlinkSync(join(copy, path), link)
-      expect(lstatSync(link).isSymbolicLink()).toBe(true)
-      expect((await run(link, ['--version'])).stdout).toBe(`${MANIFEST.version}\n`)
-      expect((await run(link, ['--help'])).stdout).toMatch(new RegExp(`^Usage: ${name} `))
+      const program = join(folder, name)
+      symlinkSync(join('../atomfs-fuse', path), program)
+      expect(lstatSync(program).isSymbolicLink()).toBe(true)
+      expect((await run(program, ['--version'])).stdout).toBe(`${MANIFEST.version}\n`)
+      expect((await run(program, ['--help'])).stdout).toMatch(new RegExp(`^Usage: ${name} `))
     }
+    const { stdout } = await run(join(folder, 'atomfs-fuse'), ['doctor', '--json'], { allowFailure: true })
+    const { codecs } = JSON.parse(stdout) as { codecs: unknown[] }
+    expect(codecs.length).toBeGreaterThan(4)
   })
 })
