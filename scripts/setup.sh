@@ -24,7 +24,8 @@ fi
 TOOLS='mksquashfs:squashfs-tools unsquashfs:squashfs-tools tar2sqfs:squashfs-tools-ng fusermount3:fuse3
 squashfuse:squashfuse fuse-overlayfs:fuse-overlayfs veritysetup:cryptsetup-bin setfattr:attr getfacl:acl
 unshare:util-linux losetup:mount newuidmap:uidmap bwrap:bubblewrap xz:xz-utils zstd:zstd modprobe:kmod ps:procps
-tar:tar rsync:rsync liblzo2.so.2:liblzo2-2 sqlite3:sqlite3 strace:strace busybox:busybox-static setquota:quota mkfs.btrfs:btrfs-progs mkfs.xfs:xfsprogs'
+tar:tar rsync:rsync liblzo2.so.2:liblzo2-2 sqlite3:sqlite3 strace:strace busybox:busybox-static setquota:quota mkfs.btrfs:btrfs-progs mkfs.xfs:xfsprogs
+zsh:zsh fish:fish mandoc:mandoc'
 
 has() {
   case $1 in

@@ -5,7 +5,9 @@ import type { PackFlags } from '../commands/pack.ts'
 import type { StatusFlags } from '../commands/status.ts'
 import type { UmountFlags } from '../commands/umount.ts'
 import type { VerifyFlags } from '../commands/verify.ts'
-import { MOUNT_OPTIONS_HELP, OVERLAY_OPTIONS_HELP } from './help.ts'
+import type { DescribedCommand } from '../completion/index.ts'
+import { mountOptionsHelp, overlayOptionsHelp } from './help.ts'
+import { ALL_OVERLAY_ROWS, MOUNT_ROWS } from './option-rows.ts'
 
 /** All options of the program: each is described once, whichever commands take it. */
 export const OPTIONS = {
@@ -60,14 +62,10 @@ export const OPTIONS = {
 /** What commander makes of the options of any command. */
 export type Flags = MountFlags & UmountFlags & VerifyFlags & StatusFlags & InspectFlags & PackFlags
 
-export interface CommandRow {
-  readonly name: string
-  readonly alias?: string
-  readonly description: string
-  readonly arguments: readonly string[]
-  readonly options: readonly (readonly [flags: string, text: string])[]
+/** A command, and what shells, `--help` and the man page know of it. */
+export interface CommandRow extends DescribedCommand {
   /** Behind the options in `--help`. */
-  readonly help?: string
+  readonly help?: () => string
   /** @param args as many as there are. @returns the exit code */
   readonly run: (args: readonly string[], flags: Flags, early?: DaemonProcess) => Promise<number>
 }
@@ -79,6 +77,7 @@ export const COMMANDS: readonly CommandRow[] = [
     description:
       'mount SOURCE (OCIDIR:TAG, OCIDIR@DIGEST, OCIDIR, a squashfs file or a directory) on the directory TARGET',
     arguments: ['<source>', '<target>'],
+    kinds: ['source', 'directory'],
     options: [
       OPTIONS.mountWords,
       OPTIONS.foreground,
@@ -97,7 +96,8 @@ export const COMMANDS: readonly CommandRow[] = [
       OPTIONS.writable,
       OPTIONS.debug,
     ],
-    help: MOUNT_OPTIONS_HELP,
+    words: MOUNT_ROWS,
+    help: mountOptionsHelp,
     run: async ([source = '', target = ''], flags, early) =>
       (await import('../commands/mount.ts')).mount(source, target, flags, early),
   },
@@ -105,6 +105,7 @@ export const COMMANDS: readonly CommandRow[] = [
     name: 'overlay',
     description: 'merge directories: -o lowerdir=A:B[,upperdir=U,workdir=W] on the directory TARGET',
     arguments: ['<target...>'],
+    kinds: ['directory'],
     options: [
       OPTIONS.overlayWords,
       OPTIONS.foreground,
@@ -113,7 +114,8 @@ export const COMMANDS: readonly CommandRow[] = [
       OPTIONS.logLevel,
       OPTIONS.shortDebug,
     ],
-    help: OVERLAY_OPTIONS_HELP,
+    words: ALL_OVERLAY_ROWS,
+    help: overlayOptionsHelp,
     run: async (words, flags, early) => (await import('../commands/overlay.ts')).overlay(words, flags, early),
   },
   {
@@ -121,6 +123,7 @@ export const COMMANDS: readonly CommandRow[] = [
     alias: 'unmount',
     description: 'unmount TARGET and wait until its process has ended',
     arguments: ['<target>'],
+    kinds: ['mount'],
     options: [OPTIONS.lazy, OPTIONS.metadir],
     run: async ([target = ''], flags) => (await import('../commands/umount.ts')).umount(target, flags),
   },
@@ -128,6 +131,7 @@ export const COMMANDS: readonly CommandRow[] = [
     name: 'verify',
     description: 'compare with the root hashes: what a mounted TARGET has found so far, or a whole SOURCE',
     arguments: ['<target|source>'],
+    kinds: ['mount-or-source'],
     options: [OPTIONS.rootHash, OPTIONS.offset, OPTIONS.metadir, OPTIONS.json],
     run: async ([what = ''], flags) => (await import('../commands/verify.ts')).verify(what, flags),
   },
@@ -135,6 +139,7 @@ export const COMMANDS: readonly CommandRow[] = [
     name: 'status',
     description: 'show the mount at TARGET, or all mounts: layers, verification, requests, memory',
     arguments: ['[target]'],
+    kinds: ['mount'],
     options: [OPTIONS.metadir, OPTIONS.json, OPTIONS.watch, OPTIONS.metrics],
     run: async ([target], flags) => (await import('../commands/status.ts')).status(target, flags),
   },
@@ -142,6 +147,7 @@ export const COMMANDS: readonly CommandRow[] = [
     name: 'inspect',
     description: 'show the layers of SOURCE: sizes, compression, verity',
     arguments: ['<source>'],
+    kinds: ['source'],
     options: [OPTIONS.offset, OPTIONS.json],
     run: async ([source = ''], flags) => (await import('../commands/inspect.ts')).inspect(source, flags),
   },
@@ -150,6 +156,7 @@ export const COMMANDS: readonly CommandRow[] = [
     description:
       'make the squashfs image FILE of the directory DIR, with a hash tree whose root hash is printed',
     arguments: ['<dir>', '<file>'],
+    kinds: ['directory', 'file'],
     options: [
       OPTIONS.compression,
       OPTIONS.blockSize,
@@ -174,6 +181,7 @@ export const COMMANDS: readonly CommandRow[] = [
     name: 'doctor',
     description: 'check what mounts need on this machine; exit 0 if some way to mount works',
     arguments: [],
+    kinds: [],
     options: [OPTIONS.json],
     run: async (_, { json = false }) => (await import('../commands/doctor.ts')).doctor(json),
   },
@@ -181,8 +189,21 @@ export const COMMANDS: readonly CommandRow[] = [
     name: 'install-links',
     description: 'make links in DIR for the other names of the program, or for those given',
     arguments: ['<dir>', '[names...]'],
+    kinds: ['directory', 'name'],
     options: [],
     run: async ([dir = '', ...names]) =>
       (await import('../commands/install-links.ts')).installLinks(dir, names),
+  },
+  {
+    name: 'completion',
+    description: 'print the completion script of SHELL: bash, zsh or fish',
+    arguments: ['<shell>'],
+    kinds: ['shell'],
+    options: [],
+    run: async ([shell = '']) =>
+      (await import('../commands/completion.ts')).completion(shell, {
+        options: [OPTIONS.debug],
+        commands: COMMANDS,
+      }),
   },
 ]
