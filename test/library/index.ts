@@ -1,3 +1,4 @@
+export * from './images/busybox.ts'
 export * from './images/elf.ts'
 export * from './images/images.ts'
 export * from './images/layers.ts'

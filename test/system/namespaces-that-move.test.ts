@@ -1,16 +1,9 @@
-import {
-  copyFileSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
   ATOMFS_FUSE,
+  addBusybox,
   daemonPid,
   isMounted,
   makeTempDir,
@@ -36,14 +29,9 @@ let image = ''
 beforeAll(async () => {
   folder = makeTempDir()
   const tree = join(folder, 'tree')
-  for (const path of ['mnt', 'proc', 'bin', 'tmp', 'deep/er'])
-    mkdirSync(join(tree, path), { recursive: true })
+  for (const path of ['mnt', 'proc', 'tmp', 'deep/er']) mkdirSync(join(tree, path), { recursive: true })
   writeFileSync(join(tree, 'deep/er/file'), Buffer.alloc(1_000_000, 'not held in memory\n'))
-  if (root.ok) {
-    copyFileSync((await run('sh', ['-c', 'command -v busybox'])).stdout.trim(), join(tree, 'bin/busybox'))
-    for (const name of ['sh', 'ls', 'cat', 'mv', 'umount', 'wc'])
-      symlinkSync('busybox', join(tree, 'bin', name))
-  }
+  if (root.ok) addBusybox(tree, 'ls', 'cat', 'mv', 'umount', 'wc')
   image = join(folder, 'image')
   await mksquashfs(tree, image)
 })

@@ -30,7 +30,6 @@ import {
   makeTempDir,
   mksquashfs,
   needs,
-  ociSource,
   type RunResult,
   removeTempDir,
   run,
@@ -46,8 +45,6 @@ import { entries, inScene, readLog, type Scene, SILENT } from '../library/scenes
 const need = needs('root', 'fuse', 'mksquashfs')
 
 let folder: string
-/** Bottom first. */
-let layers: readonly string[]
 let image: string
 
 beforeAll(async () => {
@@ -64,10 +61,6 @@ beforeAll(async () => {
   utimesSync(lower, 1_500_000_000, 1_500_000_000)
   chownSync(lower, 7, 8)
   image = await mksquashfs(lower, join(folder, 'lower.sqfs'))
-  const upper = join(folder, 'second')
-  mkdirSync(join(upper, 'etc'), { recursive: true })
-  writeFileSync(join(upper, 'etc/os-release'), 'NAME=test\n')
-  layers = [image, await mksquashfs(upper, join(folder, 'second.sqfs'))]
 })
 
 afterAll(() => removeTempDir(folder))
@@ -178,30 +171,6 @@ function leftAside(runDir: string): string[] {
   const aside = join(runDir, 'changes')
   return existsSync(aside) ? readdirSync(aside) : []
 }
-
-describe.skipIf(!need.ok)(titled('the command line of lxc-oci', need), () => {
-  test('the command line of lxc-oci mounts with `..` in the path, over several layers, and again as a start hook', async () => {
-    await inScene(async (scene) => {
-      const { target, atomfs } = scene
-      const source = await ociSource(scene.folder, 'oci', layers)
-      const oci = source.replace(/^oci:/, '')
-      const rootfs = join(scene.folder, 'rootfs')
-      mkdirSync(rootfs)
-      const upper = join(scene.folder, 'upper')
-      const flags = ['mount', '--allow-missing-verity', '--persist', upper]
-      const hook = oci.replace(scene.folder, `${rootfs}/..`)
-      for (const spelled of [oci, hook]) {
-        await succeed(atomfs(...flags, spelled, rootfs))
-        writeFileSync(join(rootfs, 'etc/hostname'), 'c1\n')
-        writeFileSync(join(rootfs, 'etc/hosts'), '127.0.0.1 localhost\n')
-        expect(readdirSync(join(rootfs, 'etc')).sort()).toEqual(['hostname', 'hosts', 'motd', 'os-release'])
-        await succeed(atomfs('umount', rootfs))
-      }
-      expect(readdirSync(join(upper, 'persist/etc')).sort()).toEqual(['hostname', 'hosts'])
-      expect(readdirSync(target)).toEqual([])
-    })
-  })
-})
 
 describe.skipIf(!need.ok)(titled('refused writable mounts', need), () => {
   test('a second mount of an upper directory in any layout is refused, and the error names the first', async () => {
