@@ -1,4 +1,5 @@
 import { UsageError } from '../base/index.ts'
+import { isInitialUserNamespace } from '../sys/plain/namespaces.ts'
 import { MountOptionWords, nameAndValue, type ParsedMountOptions, splitOptions } from './mount-options.ts'
 
 /** The two programs of squashfuse, whose options are not quite the same. */
@@ -20,22 +21,37 @@ export interface SquashfuseOptions {
 /**
  * Reads the values of all `-o` as squashfuse takes them. They are options of mount, except that
  * - other users are let in with `allow_other` only, also for root;
- * - `allow_root` is no error. It lets nobody in who is not let in anyway: the kernel knows no such option;
+ * - `allow_root` is no error. It lets nobody in who is not let in anyway: the kernel knows no such option, and libfuse's
+ *   own check of each request would miss those that the kernel answers from its caches;
+ * - permissions bind nobody who can read the archive anyway: see `checksPermissions`;
  * - `uid=0` and `gid=0` of squashfuse_ll show the owners that the image has (squashfuse: stat.c).
  */
 export function parseSquashfuseOptions(lists: readonly string[], program: SquashfuseName): SquashfuseOptions {
   const words = new MountOptionWords()
   words.add('noallow_other', undefined)
+  let asksChecks = false
   let refused: SquashfuseOptions['refused']
   for (const word of lists.flatMap(splitOptions)) {
     const [name, value] = nameAndValue(word)
     try {
       if (name !== 'allow_root') words.add(name, value)
+      asksChecks ||= name === 'default_permissions'
     } catch (error) {
       if (!(error instanceof UsageError)) throw error
       refused ??= { error, isOwn: OWN[program].includes(name) }
     }
   }
-  const parsed = words.result({ zeroShowsStored: program === 'squashfuse_ll' })
+  const all = words.result({ zeroShowsStored: program === 'squashfuse_ll' })
+  const defaultPermissions = asksChecks || checksPermissions(all)
+  const parsed = { ...all, options: { ...all.options, defaultPermissions } }
   return refused === undefined ? { parsed } : { parsed, refused }
+}
+
+/**
+ * Whether the kernel checks permissions without being asked to. squashfuse leaves them unchecked: those who mount can
+ * read the archive itself, and users of Apptainer read files of mode 0000 and of owners that their namespace does not
+ * have. Others, whom `allow_other` lets in, are bound; in a user namespace they belong to the one who made it.
+ */
+function checksPermissions({ options: { allowOther } }: ParsedMountOptions): boolean {
+  return allowOther && isInitialUserNamespace()
 }

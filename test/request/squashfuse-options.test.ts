@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { parseSquashfuseOptions, type SquashfuseName } from '../../src/request/squashfuse-options.ts'
+import { isInitialUserNamespace } from '../../src/sys/plain/namespaces.ts'
 
 const parse = (list: string, program: SquashfuseName = 'squashfuse_ll') =>
   parseSquashfuseOptions([list], program)
@@ -19,6 +20,14 @@ test('squashfuse lets other users in on request only, and allow_root lets nobody
   expect(parse('allow_root').parsed.options.allowOther).toBe(false)
   expect(parse('allow_root').refused).toBeUndefined()
   expect(parse('allow_other').parsed.options.allowOther).toBe(true)
+})
+
+test('permissions bind others whom allow_other lets in, and those who mount on request only', () => {
+  const checks = (list: string) => parse(list).parsed.options.defaultPermissions
+  expect([checks(''), checks('ro,uid=5'), checks('allow_root')]).toEqual([false, false, false])
+  expect(checks('default_permissions')).toBe(true)
+  expect(checks('allow_other')).toBe(isInitialUserNamespace())
+  expect(checks('allow_other,default_permissions')).toBe(true)
 })
 
 test('squashfuse takes the options of libfuse', () => {

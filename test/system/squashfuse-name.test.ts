@@ -1,12 +1,23 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, lstatSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { isInitialUserNamespace } from '../../src/sys/plain/namespaces.ts'
 import {
   ATOMFS_FUSE,
   compareTrees,
   isMounted,
+  mksquashfs,
   needs,
   type RunResult,
   removeTempDir,
@@ -160,6 +171,65 @@ describe.skipIf(!need.ok)(titled('squashfuse', need), () => {
       }
     })
   })
+})
+
+const withNamespace = needs('root', 'fuse', 'mksquashfs', 'userns', 'unshare', 'setpriv')
+
+describe.skipIf(!withNamespace.ok)(titled('permissions', withNamespace), () => {
+  /** An image with `other/file`, which nobody but user 7 may read. */
+  async function privateImage({ folder }: Scene): Promise<string> {
+    const tree = join(folder, 'private')
+    mkdirSync(join(tree, 'other'), { recursive: true })
+    writeFileSync(join(tree, 'other/file'), 'private\n')
+    chownSync(join(tree, 'other'), 7, 7)
+    chmodSync(join(tree, 'other'), 0o700)
+    for (const path of [folder, tree]) chmodSync(path, 0o755)
+    return await mksquashfs(tree, join(folder, 'private.sqfs'))
+  }
+
+  /** What root of a user namespace that does not have user 7 reads. */
+  const inNamespace = (program: string, image: string, { target, runDir }: Scene, options: string) =>
+    run(
+      'unshare',
+      ['-Urm', 'sh', '-c', '"$0" -o "$3" "$1" "$2" && cat "$2/other/file"', program, image, target, options],
+      { env: { ATOMFS_TEST_RUN_DIR: runDir }, allowFailure: true },
+    )
+
+  test('a caller in a user namespace reads what his namespace has no owner for, as with the original', async () => {
+    await inScene(async (scene) => {
+      const image = await privateImage(scene)
+      const program = join(links, 'squashfuse_ll')
+      const read = { status: 0, stdout: 'private\n', stderr: '' }
+      expect(await inNamespace(program, image, scene, 'allow_other,ro')).toMatchObject(read)
+      if (withOther.ok) expect(await inNamespace('squashfuse_ll', image, scene, 'ro')).toMatchObject(read)
+      expect(await inNamespace(program, image, scene, 'allow_other,default_permissions')).toMatchObject({
+        status: 1,
+        stdout: '',
+        stderr: expect.stringContaining('Permission denied'),
+      })
+    })
+  })
+
+  test.skipIf(!isInitialUserNamespace())(
+    titled('users whom root lets in are bound by permissions', {
+      ...withNamespace,
+      ok: isInitialUserNamespace(),
+      reason: 'needs the initial user namespace',
+    }),
+    async () => {
+      await inScene(async (scene) => {
+        const { target } = scene
+        const image = await privateImage(scene)
+        expect(await called('squashfuse', scene, ['-o', 'allow_other', image, target])).toMatchObject(SILENT)
+        const as = (user: number) =>
+          run('setpriv', [`--reuid=${user}`, '--clear-groups', 'cat', join(target, 'other/file')], {
+            allowFailure: true,
+          })
+        expect(await as(8)).toMatchObject({ status: 1, stderr: expect.stringContaining('Permission denied') })
+        expect(await as(7)).toMatchObject({ status: 0, stdout: 'private\n' })
+      })
+    },
+  )
 })
 
 describe.skipIf(!need.ok)(titled('timeout=', need), () => {
