@@ -20,7 +20,9 @@ export interface OverlayOptions {
 const WITHOUT_EFFECT = new Set(
   (
     'timeout threaded fast_ino fast_ino_check plugins xino ' +
-    'index metacopy nfs_export uuid debug big_writes auto_cache kernel_cache clone_fd'
+    'index metacopy nfs_export uuid debug big_writes auto_cache kernel_cache clone_fd ' +
+    // Of libfuse alone: the kernel lets in everybody or nobody else, and root is let in where root mounts.
+    'allow_root'
   ).split(' '),
 )
 

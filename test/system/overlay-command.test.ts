@@ -17,6 +17,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { hasSelinux } from '../../src/sys/plain/rights.ts'
 import {
   ATOMFS_FUSE,
   findProgram,
@@ -222,6 +223,51 @@ describe.skipIf(!need.ok)(titled('an overlay', need), () => {
       expect(line).toMatch(/ rw,relatime (?:\S+ )*- fuse\.atomfs-fuse overlay /)
     })
   })
+
+  test('fuse-overlayfs ignores long options that nobody knows, allow_root, and a label where there is no SELinux', async () => {
+    await inOverlayScene(async ({ overlay, target, folder }) => {
+      const label = 'context="system_u:object_r:container_file_t:s0:c1,c2"'
+      // A kernel with SELinux takes the label itself, or refuses it.
+      const labels = hasSelinux() ? '' : `,${label}`
+      const log = join(folder, 'debug.log')
+      const result = await run(
+        join(folder, 'fuse-overlayfs'),
+        ['-s', '--foo', '-o', `lowerdir=a:b,allow_root${labels}`, '--bar=1', 'mnt'],
+        {
+          cwd: folder,
+          env: { ATOMFS_TEST_RUN_DIR: join(folder, 'run'), FUSE_OVERLAYFS_DEBUG_LOG: log },
+        },
+      )
+      expect(result).toMatchObject({
+        status: 0,
+        stdout: '',
+        stderr: 'unknown argument ignored: --foo\nunknown argument ignored: --bar=1\n',
+      })
+      expect(readdirSync(target)).toEqual(['below', 'both'])
+      // The magic number of FUSE and a type of its own: engines look for both.
+      expect((await run('stat', ['-f', '-c', '%t', target])).stdout).toBe('65735546\n')
+      expect((await run('findmnt', ['-n', '-o', 'FSTYPE', target])).stdout).toBe('fuse.atomfs-fuse\n')
+      expect(readFileSync(log, 'utf8')).toMatch(/debug/)
+      await unmount(target)
+      expect(await overlay('--foo')).toMatchObject({ status: 1 })
+    })
+  })
+
+  test.each(['', ',upperdir=u,workdir=w'])(
+    'an overlay is mounted onto its own lowest layer, as SingularityCE does it%s',
+    async (changes) => {
+      await inOverlayScene(async ({ overlay, folder }) => {
+        const root = join(folder, 'b')
+        await succeed(overlay('-o', `lowerdir=a:b${changes}`, root))
+        expect(readdirSync(join(root, 'both')).sort()).toEqual(['a', 'b'])
+        expect(readFileSync(join(root, 'below/file'), 'utf8')).toBe('below')
+        if (changes !== '') writeFileSync(join(root, 'below/file'), 'changed')
+        await unmount(root)
+        expect(readFileSync(join(root, 'below/file'), 'utf8')).toBe('below')
+        expect(existsSync(join(folder, 'u/below/file'))).toBe(changes !== '')
+      })
+    },
+  )
 
   test
     .skipIf(!withOther.ok)

@@ -6,7 +6,7 @@ import { libcFunction } from '../ffi/libc.ts'
 import { setNonBlocking } from '../files/descriptor.ts'
 import { isInitialUserNamespace } from '../plain/namespaces.ts'
 import { descriptorOf } from '../plain/proc.ts'
-import { apparmorProfile, effectiveGid, effectiveUid, hasSysAdmin } from '../plain/rights.ts'
+import { apparmorProfile, effectiveGid, effectiveUid, hasSelinux, hasSysAdmin } from '../plain/rights.ts'
 import { userNamespaceLimits } from '../process/user-namespaces.ts'
 import { openFuseDevice } from './device.ts'
 import { fusermountMount } from './fusermount.ts'
@@ -210,8 +210,9 @@ function fuseOptions(options: FuseMountOptions): readonly string[] {
     ...(options.defaultPermissions ? ['default_permissions'] : []),
     ...(options.allowOther ? ['allow_other'] : []),
     ...(options.maxRead === undefined ? [] : [`max_read=${options.maxRead}`]),
-    // In quotes, because a label may hold commas (security/selinux/hooks.c:selinux_sb_eat_lsm_opts).
-    ...(options.context === undefined ? [] : [`context="${options.context}"`]),
+    // In quotes, because a label may hold commas (security/selinux/hooks.c:selinux_sb_eat_lsm_opts). A kernel without
+    // SELinux refuses the whole mount for it, so mount(8) leaves it out, too.
+    ...(options.context === undefined || !hasSelinux() ? [] : [`context="${options.context}"`]),
   ]
 }
 

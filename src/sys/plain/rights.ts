@@ -38,3 +38,12 @@ export function apparmorProfile(): string | undefined {
   }
   return undefined
 }
+
+/** Whether SELinux is in the kernel and was not switched off when it started (security/selinux/selinuxfs.c). */
+export function hasSelinux(): boolean {
+  try {
+    return /\bselinuxfs$/m.test(readFileSync(procPath('filesystems'), 'latin1'))
+  } catch {
+    return false
+  }
+}
