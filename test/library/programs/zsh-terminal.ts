@@ -1,6 +1,7 @@
 /**
  * A script of zsh that types each line of its standard input, a tab behind it, at the prompt of another zsh on a terminal of
  * its own (zpty), and prints what the lines became. Its arguments: the script of the completion, and the working directory.
+ * compinit gets no `-d`: it renames what it dumps to that name, also over a device.
  */
 export const ZSH_TERMINAL = String.raw`
 zmodload zsh/zpty zsh/datetime
@@ -16,7 +17,7 @@ wait_for() {
 }
 : >$out
 type "PS1= PS2= TERM=dumb; unsetopt auto_list auto_menu beep"$'\n'
-type "autoload -Uz compinit; compinit -u -D -d /dev/null; source \${(q)script}; cd \${(q)folder}"$'\n'
+type "autoload -Uz compinit; compinit -u -D; source \${(q)script}; cd \${(q)folder}"$'\n'
 type "atomfs-fuse() { : }; squashfuse() { : }; fuse-overlayfs() { : }"$'\n'
 type "dump() { print -r -- \"\$BUFFER\" >>\${(q)out}; BUFFER= }; zle -N dump; bindkey '^Xd' dump; bindkey '^I' complete-word"$'\n'
 type "print ready >>\${(q)out}"$'\n'
