@@ -89,9 +89,14 @@ export class Parts {
   deletedBy(name: string): number {
     this.#marked ??= [...this.#refs.keys()].slice(0, -1).filter((depth) => !this.#marksAt(depth).empty)
     for (const depth of this.#marked) {
-      if (this.#marksAt(depth).deletes(name)) return depth
+      if (this.deletes(depth, name)) return depth
     }
     return Number.POSITIVE_INFINITY
+  }
+
+  /** Whether the part has a `.wh.` mark for the name. */
+  deletes(depth: number, name: string): boolean {
+    return this.#marksAt(depth).deletes(name)
   }
 
   isOpaque(depth: number): boolean {
