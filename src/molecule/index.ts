@@ -46,4 +46,7 @@ export {
   upperPaths,
   viewUpper,
 } from './upper.ts'
+export { type MeasuredUsage, measureUsage, type UsageRequest } from './usage/measure-usage.ts'
+export type { LayerBytes, SizeNode } from './usage/size-tree.ts'
+export type { Amount, ImageUsage, LargeDirectory, LargeFile, LayerUsage } from './usage/usage-report.ts'
 export { type LayerVerdict, type VerifyProgress, type VerifyReport, verifySource } from './verify.ts'

@@ -115,16 +115,35 @@ export function openTree(
   return mergeLayers(spec, openLayers(spec, sourceOf, { askForBlob }, metadataBytes))
 }
 
-function mergeLayers(spec: MoleculeSpec, layers: readonly Layer[]): MergedTree {
-  // An image file by itself is a file system of its own, not a difference to something below it.
-  const shown = spec.plain ? layers.map((layer) => adapted(layer, NO_MARKS)) : layers
-  return new MergedTree(shown, shownAs(spec))
+/** The layers of a mount without their merge. */
+export interface LayerStack {
+  /** Bottom first; a layer that the manifest names twice is the same object. */
+  readonly layers: readonly Layer[]
+  /** Closes what was opened for them; the descriptors in the spec are the caller's. */
+  close(): void
 }
 
-function close(layers: readonly Layer[], sources: OpenSources, store: BlockStore): void {
+/** Opens the layers, for those who look at each of them. @throws FsError EIO */
+export function openLayerStack(spec: MoleculeSpec): LayerStack {
+  const around = settle(spec, {})
+  const sources = watchedSources(spec, around)
+  const layers = openLayers(spec, sources.of, around)
+  return { layers: withMarks(spec, layers), close: () => close(layers, sources) }
+}
+
+/** An image file by itself is a file system of its own, not a difference to something below it. */
+function withMarks({ plain }: MoleculeSpec, layers: readonly Layer[]): readonly Layer[] {
+  return plain ? layers.map((layer) => adapted(layer, NO_MARKS)) : layers
+}
+
+function mergeLayers(spec: MoleculeSpec, layers: readonly Layer[]): MergedTree {
+  return new MergedTree(withMarks(spec, layers), shownAs(spec))
+}
+
+function close(layers: readonly Layer[], sources: OpenSources, store?: BlockStore): void {
   for (const layer of layers) if (layer instanceof HostDirectoryLayer) layer.close()
   sources.close()
-  store.close?.()
+  store?.close?.()
 }
 
 export interface UpperMolecule extends OpenMolecule {

@@ -1,10 +1,11 @@
-import { writeFileSync } from 'node:fs'
+import { readdirSync, readlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { BlockReader, ByteSource, ImageKind, KindSession } from '../../src/base/index.ts'
 import { registerKind } from '../../src/kinds/kinds.ts'
 import {
   inspectSource,
+  measureUsage,
   openMolecule,
   parseSource,
   prepareRehearsal,
@@ -58,6 +59,19 @@ const isClosed = (source: ByteSource): boolean => {
   }
 }
 
+/** The files below the temporary folder that this process has open. */
+function openDescriptors(): string[] {
+  return readdirSync('/proc/self/fd').flatMap((fd) => {
+    try {
+      const path = readlinkSync(`/proc/self/fd/${fd}`)
+      return path.startsWith(temp) ? [path] : []
+    } catch {
+      // The listing itself.
+      return []
+    }
+  })
+}
+
 let temp = ''
 let image = ''
 let rootHash = ''
@@ -88,6 +102,18 @@ describe('the sources of an image', () => {
     expect(inspectSource(image).layers).toMatchObject([{ kind: 'keeper' }])
     expect(given.length).toBeGreaterThan(1)
     expect(given.map(isClosed)).toEqual(given.map(() => true))
+  })
+
+  test('counting closes what it has read', async () => {
+    const before = openDescriptors()
+    const { usage } = await measureUsage({ source: image, top: 1 })
+    expect(usage).toMatchObject({
+      shows: { entries: 1, bytes: 100_000 },
+      files: [{ path: '/file', shown: true }],
+    })
+    expect(given.length).toBeGreaterThan(1)
+    expect(given.map(isClosed)).toEqual(given.map(() => true))
+    expect(openDescriptors()).toEqual(before)
   })
 
   test('verify closes what it has read, also where the root hash is another', async () => {
