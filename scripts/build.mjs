@@ -1,7 +1,7 @@
 // Bundles the programs and the library entries into dist/. With --types as the package has them: with declarations,
 // without maps.
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build, transform } from 'esbuild'
 import { writeDeclarations } from './declarations.mjs'
@@ -39,6 +39,23 @@ const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 const dependencies = Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies })
 const external = dependencies.filter((name) => !BUNDLED.includes(name)).flatMap((name) => [name, `${name}/*`])
 
+/** Texts that the program carries with it: each `read('PATH')` of this file becomes the text itself. */
+const ASSETS = 'src/cli/page/assets.ts'
+
+const assets = {
+  name: 'assets',
+  setup(build) {
+    const file = join(root, ASSETS)
+    build.onLoad({ filter: /\/assets\.ts$/ }, ({ path }) => {
+      if (path !== file) return undefined
+      const contents = readFileSync(file, 'utf8').replace(/= read\('([^']+)'\)/g, (_, name) => {
+        return `= ${JSON.stringify(readFileSync(join(dirname(file), name), 'utf8'))}`
+      })
+      return { contents, loader: 'ts' }
+    })
+  },
+}
+
 async function readThreads() {
   const source = readFileSync(join(root, 'src/threads.ts'), 'utf8')
   // Node 20 runs no TypeScript.
@@ -62,6 +79,7 @@ async function bundle(names, options) {
     sourcesContent: false,
     logLevel: 'warning',
     metafile: true,
+    plugins: [assets],
     ...options,
   })
   return metafile

@@ -25,7 +25,7 @@ TOOLS='mksquashfs:squashfs-tools unsquashfs:squashfs-tools tar2sqfs:squashfs-too
 squashfuse:squashfuse fuse-overlayfs:fuse-overlayfs veritysetup:cryptsetup-bin setfattr:attr getfacl:acl
 unshare:util-linux losetup:mount newuidmap:uidmap bwrap:bubblewrap xz:xz-utils zstd:zstd modprobe:kmod ps:procps
 tar:tar rsync:rsync liblzo2.so.2:liblzo2-2 sqlite3:sqlite3 strace:strace busybox:busybox-static setquota:quota mkfs.btrfs:btrfs-progs mkfs.xfs:xfsprogs
-zsh:zsh fish:fish mandoc:mandoc'
+zsh:zsh fish:fish mandoc:mandoc chromium-headless-shell:chromium-headless-shell'
 
 has() {
   case $1 in

@@ -13,4 +13,4 @@ export {
   type SquashfuseName,
   type SquashfuseOptions,
 } from './squashfuse-options.ts'
-export { parseOffset, parseVerifyMode } from './values.ts'
+export { parseInteger, parseOffset, parseVerifyMode } from './values.ts'

@@ -1,22 +1,81 @@
-import type { InspectReport, LayerReport, VerityReport } from '../../molecule/index.ts'
-import { parseOffset } from '../../request/index.ts'
+import { UsageError } from '../../base/index.ts'
+import type {
+  InspectReport,
+  LayerReport,
+  MeasuredUsage,
+  UsageRequest,
+  VerityReport,
+} from '../../molecule/index.ts'
+import { parseInteger, parseOffset } from '../../request/index.ts'
 import { formatBytes, formatLines, shortLabel } from '../print/format.ts'
+import { startProgress } from '../print/progress.ts'
 import { formatTable } from '../print/table.ts'
+import { formatUsage } from '../print/usage.ts'
+import { writeWholeFile } from '../print/whole-file.ts'
 
 export interface InspectFlags {
   readonly json?: boolean
   readonly offset?: string
+  readonly usage?: boolean
+  readonly top?: string
+  /** A file, or `-`. */
+  readonly html?: string
 }
 
-/** Runs `inspect`: prints the layers of SOURCE, bottom first. */
+const DEFAULT_TOP = 10
+const MOST_TOP = 1000
+/** Images of so many inodes are counted without being asked: it takes less than the start of the program. */
+const SMALL_IMAGE = 5000
+/** Bound of what a page shows by itself, see `SizeTree`: some 13 000 files, or 2 MB of page. */
+const PAGE_COST = 40_000
+
+/** Runs `inspect`: prints the layers of SOURCE, bottom first, or writes a page about them. */
 export async function inspect(source: string, flags: InspectFlags): Promise<number> {
   const { inspectSource } = await import('../../molecule/index.ts')
+  const { json = false, html } = flags
+  if (json && html !== undefined) throw new UsageError('--html goes without --json')
   const offset = flags.offset === undefined ? undefined : parseOffset(flags.offset)
-  const report: InspectReport = inspectSource(source, offset)
-  process.stdout.write(
-    flags.json === true ? `${JSON.stringify(report, undefined, 2)}\n` : formatReport(report),
-  )
+  const top = flags.top === undefined ? DEFAULT_TOP : parseInteger('--top', flags.top, 0, MOST_TOP)
+  const report = inspectSource(source, offset)
+  const count = (tree?: UsageRequest['tree']) => measure(report, { source, offset, top, tree }, flags)
+  if (html !== undefined) {
+    const { formatPage, PAGE_LAYERS, pageData } = await import('../page/index.ts')
+    const { usage, tree } = await count({ cost: PAGE_COST, layers: PAGE_LAYERS })
+    if (tree === undefined) throw new Error('a page without a tree')
+    const page = formatPage(pageData(report, { usage, tree }))
+    if (html === '-') process.stdout.write(page)
+    else writeWholeFile(html, page)
+    return 0
+  }
+  const isWanted = flags.usage === true || flags.top !== undefined || (!json && isSmall(report))
+  const usage = isWanted ? (await count()).usage : undefined
+  if (json) process.stdout.write(`${JSON.stringify({ ...report, usage }, undefined, 2)}\n`)
+  else process.stdout.write(`${formatReport(report)}${usage === undefined ? '' : `\n${formatUsage(usage)}`}`)
   return 0
+}
+
+function inodesOf({ layers }: InspectReport): number {
+  return layers.reduce((sum, { inodes }) => sum + inodes, 0)
+}
+
+/** Of a directory it is not known, so it is counted on request only. */
+function isSmall(report: InspectReport): boolean {
+  return report.directory === undefined && inodesOf(report) <= SMALL_IMAGE
+}
+
+async function measure(
+  report: InspectReport,
+  request: UsageRequest,
+  { json = false }: InspectFlags,
+): Promise<MeasuredUsage> {
+  const { measureUsage } = await import('../../molecule/index.ts')
+  const progress = await startProgress('counting', json, 'names')
+  const inodes = inodesOf(report)
+  try {
+    return await measureUsage(request, (names) => progress.update(names, Math.max(names + 1, inodes)))
+  } finally {
+    progress.stop()
+  }
 }
 
 const HEAD = [

@@ -7,11 +7,30 @@ export interface Progress {
 
 const SILENT: Progress = { isShown: false, update: () => undefined, stop: () => undefined }
 
+/** What is counted: the text beside the bar, and what it needs. */
+interface Unit {
+  readonly text: string
+  readonly payload: (done: number, total: number) => object
+}
+
+const UNITS = {
+  bytes: {
+    text: '{doneMb} of {totalMb} MB | {eta} s left',
+    payload: (done, total) => ({ doneMb: Math.round(done / 1e6), totalMb: Math.round(total / 1e6) }),
+  },
+  names: { text: '{value} names', payload: () => ({}) },
+} as const satisfies Readonly<Record<string, Unit>>
+
 /** A bar on stderr while long work runs; nothing without a terminal, or if a program reads the output. */
-export async function startProgress(what: string, quiet: boolean): Promise<Progress> {
+export async function startProgress(
+  what: string,
+  quiet: boolean,
+  unit: keyof typeof UNITS = 'bytes',
+): Promise<Progress> {
   if (quiet || !process.stderr.isTTY) return SILENT
   const { Presets, SingleBar } = (await import('cli-progress')).default
-  const format = `${what} {bar} {percentage} % | {doneMb} of {totalMb} MB | {eta} s left`
+  const { text, payload }: Unit = UNITS[unit]
+  const format = `${what} {bar} {percentage} % | ${text}`
   const bar = new SingleBar(
     { format, clearOnComplete: true, hideCursor: true, etaBuffer: 50 },
     Presets.shades_classic,
@@ -20,9 +39,8 @@ export async function startProgress(what: string, quiet: boolean): Promise<Progr
   return {
     isShown: true,
     update: (done, total) => {
-      const payload = { doneMb: Math.round(done / 1e6), totalMb: Math.round(total / 1e6) }
-      if (!isStarted) bar.start(total, done, payload)
-      else bar.update(done, payload)
+      if (!isStarted) bar.start(total, done, payload(done, total))
+      else bar.update(done, payload(done, total))
       isStarted = true
     },
     stop: () => {

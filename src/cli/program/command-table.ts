@@ -38,6 +38,9 @@ export const OPTIONS = {
   writable: ['--writable', 'the same as --writeable'],
   lazy: ['-l, --lazy', 'detach now and end when the last file is closed'],
   json: ['--json', 'print JSON'],
+  usage: ['--usage', 'count what each layer adds, replaces and hides; done by itself for small images'],
+  top: ['--top <n>', 'list so many of the largest files and directories (default: 10); implies --usage'],
+  html: ['--html <file>', 'write a page for browsers to FILE as a whole; "-": to standard output'],
   watch: ['--watch [seconds]', 'print again every so many seconds (default: 2), on a terminal in place'],
   metrics: ['--metrics <file>', 'write metrics for Prometheus to FILE as a whole; "-": to standard output'],
   compression: ['--compression <name>', 'gzip, xz, lz4 or zstd (default), with a level as in zstd:19'],
@@ -145,10 +148,10 @@ export const COMMANDS: readonly CommandRow[] = [
   },
   {
     name: 'inspect',
-    description: 'show the layers of SOURCE: sizes, compression, verity',
+    description: 'show the layers of SOURCE: sizes, compression, verity, what each changes, what is largest',
     arguments: ['<source>'],
     kinds: ['source'],
-    options: [OPTIONS.offset, OPTIONS.json],
+    options: [OPTIONS.offset, OPTIONS.usage, OPTIONS.top, OPTIONS.html, OPTIONS.json],
     run: async ([source = ''], flags) => (await import('../commands/inspect.ts')).inspect(source, flags),
   },
   {
