@@ -9,6 +9,8 @@ const UNCOMPRESSED_SHIFT = 24
 /** The bit of a stored block that says that it is not compressed. */
 export const DATA_UNCOMPRESSED = 2 ** UNCOMPRESSED_SHIFT
 const STORED_SIZE_MASK = 2 ** UNCOMPRESSED_SHIFT - 1
+/** No bit of a stored size is above those of its length and the one of DATA_UNCOMPRESSED. */
+const STORED_SIZES = 2 ** (UNCOMPRESSED_SHIFT + 1)
 /** The only one of `BlockRef.kindBits`. */
 export const UNCOMPRESSED = 1
 /** Steps of a walk, of up to a metadata block each, from one place where it may pause to the next. */
@@ -249,7 +251,7 @@ export function blockProblem(
   limits: DataLimits,
 ): string | undefined {
   const size = storedSizeOf(stored)
-  if (size === 0 || size > blockSize || stored >= 2 ** (UNCOMPRESSED_SHIFT + 1)) {
+  if (size === 0 || size > blockSize || stored >= STORED_SIZES) {
     return `stored size 0x${stored.toString(16)}, at most ${blockSize} bytes are allowed`
   }
   if (position < limits.start || position + size > limits.end) {

@@ -1,5 +1,6 @@
 /** Bits of an inode reference as a directory entry can hold it: 32 of the block, 13 of the offset. */
 const REF_HIGH_BITS = 13
+const REF_HIGH_MASK = 2 ** REF_HIGH_BITS - 1
 const MARK_BITS = 32 - REF_HIGH_BITS
 const LIMB = 0x10000
 const LIMBS = 4
@@ -69,9 +70,8 @@ export class DirectoryParents {
     const slots = this.#slots
     const low = ref >>> 0
     const high = Math.floor(ref / 2 ** 32)
-    const mask = 2 ** REF_HIGH_BITS - 1
-    let at = (sumOfLimbs(ref, this.#refFactors, 0) >>> this.#shift) * 2
-    while (slots[at + 1] !== 0 && (slots[at] !== low || ((slots[at + 1] ?? 0) & mask) !== high)) {
+        let at = (sumOfLimbs(ref, this.#refFactors, 0) >>> this.#shift) * 2
+    while (slots[at + 1] !== 0 && (slots[at] !== low || ((slots[at + 1] ?? 0) & REF_HIGH_MASK) !== high)) {
       at = (at + 2) % slots.length
     }
     return at
@@ -86,11 +86,10 @@ export class DirectoryParents {
     const old = this.#slots
     this.#slots = new Uint32Array(Math.max(old.length * 2, FIRST_CAPACITY * 2))
     this.#shift = Math.clz32(this.#slots.length / 2) + 1
-    const mask = 2 ** REF_HIGH_BITS - 1
-    for (let at = 0; at < old.length; at += 2) {
+        for (let at = 0; at < old.length; at += 2) {
       const high = old[at + 1] ?? 0
       if (high === 0) continue
-      const ref = (high & mask) * 2 ** 32 + (old[at] ?? 0)
+      const ref = (high & REF_HIGH_MASK) * 2 ** 32 + (old[at] ?? 0)
       this.#put(this.#find(ref), ref, high >>> REF_HIGH_BITS)
     }
   }
