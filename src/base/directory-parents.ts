@@ -70,7 +70,7 @@ export class DirectoryParents {
     const slots = this.#slots
     const low = ref >>> 0
     const high = Math.floor(ref / 2 ** 32)
-        let at = (sumOfLimbs(ref, this.#refFactors, 0) >>> this.#shift) * 2
+    let at = (sumOfLimbs(ref, this.#refFactors, 0) >>> this.#shift) * 2
     while (slots[at + 1] !== 0 && (slots[at] !== low || ((slots[at + 1] ?? 0) & REF_HIGH_MASK) !== high)) {
       at = (at + 2) % slots.length
     }
@@ -86,7 +86,7 @@ export class DirectoryParents {
     const old = this.#slots
     this.#slots = new Uint32Array(Math.max(old.length * 2, FIRST_CAPACITY * 2))
     this.#shift = Math.clz32(this.#slots.length / 2) + 1
-        for (let at = 0; at < old.length; at += 2) {
+    for (let at = 0; at < old.length; at += 2) {
       const high = old[at + 1] ?? 0
       if (high === 0) continue
       const ref = (high & REF_HIGH_MASK) * 2 ** 32 + (old[at] ?? 0)
