@@ -11,6 +11,7 @@ const ROOT = resolve(import.meta.dirname, '..')
 const MANIFEST: {
   readonly version: string
   readonly bin: Readonly<Record<string, string>>
+  readonly man: readonly string[]
   readonly files: readonly string[]
   readonly exports: Readonly<Record<string, string | Readonly<Record<string, string>>>>
   readonly scripts: Readonly<Record<string, string>>

@@ -4,6 +4,7 @@ import type { DaemonProcess } from '../../daemon/client/spawn.ts'
 import { formatFailure } from '../print/failure.ts'
 import type { Called } from './called.ts'
 import { COMMANDS, type CommandRow, type Flags, OPTIONS } from './command-table.ts'
+import { EXAMPLES } from './examples.ts'
 
 /**
  * Runs one command.
@@ -50,12 +51,9 @@ function buildProgram(
     .showSuggestionAfterError()
     .addHelpText(
       'after',
-      `
-Examples:
-  ${name} mount images:web rootfs          the image "web" of the OCI layout in ./images
-  ${name} mount -o uid=1000 layer.sqfs dir one squashfs file
-  ${name} umount rootfs
-  ${name} doctor                           what keeps mounts from working here`,
+      ['', 'Examples:', ...EXAMPLES.map(([words, text]) => `  ${name} ${words.padEnd(33)}${text}`)].join(
+        '\n',
+      ),
     )
   for (const row of COMMANDS) addCommand(program, row, setExitCode, early)
   return program
