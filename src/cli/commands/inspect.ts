@@ -1,4 +1,4 @@
-import { UsageError } from '../../base/index.ts'
+import { FsError, UsageError } from '../../base/index.ts'
 import type {
   InspectReport,
   LayerReport,
@@ -47,11 +47,22 @@ export async function inspect(source: string, flags: InspectFlags): Promise<numb
     else writeWholeFile(html, page)
     return 0
   }
-  const isWanted = flags.usage === true || flags.top !== undefined || (!json && isSmall(report))
-  const usage = isWanted ? (await count()).usage : undefined
-  if (json) process.stdout.write(`${JSON.stringify({ ...report, usage }, undefined, 2)}\n`)
-  else process.stdout.write(`${formatReport(report)}${usage === undefined ? '' : `\n${formatUsage(usage)}`}`)
+  const isAsked = flags.usage === true || flags.top !== undefined
+  if (json) {
+    const usage = isAsked ? (await count()).usage : undefined
+    process.stdout.write(`${JSON.stringify({ ...report, usage }, undefined, 2)}\n`)
+    return 0
+  }
+  const counted = async (): Promise<string> => `\n${formatUsage((await count()).usage)}`
+  const usage = isAsked ? await counted() : isSmall(report) ? await counted().catch(explainUncounted) : ''
+  process.stdout.write(`${formatReport(report)}${usage}`)
   return 0
+}
+
+/** What was not asked for is no reason to fail: the layers of a damaged image are still described. */
+function explainUncounted(error: unknown): string {
+  if (!(error instanceof FsError)) throw error
+  return `\n${formatLines([`not counted: ${error.message}`])}`
 }
 
 function inodesOf({ layers }: InspectReport): number {

@@ -275,7 +275,7 @@
       data.manifest === undefined ? '' : `Manifest ${data.manifest}`,
       data.unreadable.count === 0
         ? ''
-        : `${count.format(data.unreadable.count)} names cannot be read, the first: ${data.unreadable.first}`,
+        : `Names that cannot be read: ${count.format(data.unreadable.count)}. The first: ${data.unreadable.first}`,
     ]
     const notes = lines
       .filter((line) => line !== '')

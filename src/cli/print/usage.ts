@@ -31,7 +31,8 @@ export function formatUsage({ shows, layers, files, directories, unreadable }: I
     sections.push(formatTable(['SIZE', 'NAMES', 'HIDDEN', 'LARGEST DIRECTORIES'], rows))
   }
   if (unreadable.count > 0) {
-    sections.push(formatLines([`cannot be read: ${unreadable.count} names, the first: ${unreadable.first}`]))
+    const names = unreadable.count === 1 ? '1 name' : `${unreadable.count} names, the first`
+    sections.push(formatLines([`cannot be read: ${names}: ${unreadable.first}`]))
   }
   return sections.join('\n')
 }
