@@ -49,6 +49,8 @@ export interface ServerStats {
   /** Bound of the block cache, bytes. */
   readonly cacheSize: number
   readonly counters: Readonly<Record<Counter, number>>
+  /** Requests by the names of their operations; those that did not come are absent. */
+  readonly operations: Readonly<Record<string, number>>
   /** READs that wait for data. If the oldest waits for seconds, the disk of the image does not answer. */
   readonly pending: { readonly reads: number; readonly oldestMs: number }
   /** Bottom first, as in the manifest, images before directories. A repeated image appears once. */

@@ -4,7 +4,7 @@
  */
 
 export type { AnswerTarget } from './blocks/answer-target.ts'
-export { type Counter, Counters, readCounters } from './blocks/counters.ts'
+export { type Counter, Counters, readCounters, readOpcodes } from './blocks/counters.ts'
 export { type DataWorkerOptions, runDataWorker } from './blocks/data-worker.ts'
 export { InlineDataPath, type InlineOptions } from './blocks/inline-data-path.ts'
 export { pendingAges } from './blocks/jobs.ts'
@@ -20,7 +20,7 @@ export { type DeviceLoopOptions, runDeviceLoop } from './device/device-loop.ts'
 export { GatherReply } from './device/gather-reply.ts'
 export { MAX_WRITE, type Negotiated } from './protocol/init.ts'
 export { DEFAULT_KERNEL_OPTIONS, type KernelOptions } from './protocol/kernel-options.ts'
-export { OPERATIONS } from './protocol/opcodes.ts'
+export { OPERATIONS, operationName } from './protocol/opcodes.ts'
 export type { Operation } from './protocol/operation.ts'
 export { Protocol, type ProtocolOptions, REQUEST_BUFFER_SIZE } from './protocol/protocol.ts'
 export { Rehearsal, rehearse } from './protocol/rehearsal.ts'

@@ -76,12 +76,13 @@ const METRICS: readonly Metric[] = [
     'Most bytes that the cache of decoded blocks may take.',
     ({ cacheSize }) => cacheSize,
   ),
-  perMount(
-    'atomfs_fuse_requests_total',
-    'counter',
-    'Requests of the kernel.',
-    ({ counters }) => counters.requests,
-  ),
+  {
+    name: 'atomfs_fuse_requests_total',
+    type: 'counter',
+    help: 'Requests of the kernel, by their operation.',
+    samplesOf: (mount) =>
+      Object.entries(mount.operations).map(([op, value]) => ({ labels: { ...targetOf(mount), op }, value })),
+  },
   {
     name: 'atomfs_fuse_image_reads_total',
     type: 'counter',

@@ -2,7 +2,15 @@ import fs from 'node:fs'
 import { setFlagsFromString } from 'node:v8'
 import { Worker } from 'node:worker_threads'
 import { FsError, messageOf, type SourceId } from '../../base/index.ts'
-import { allocateShared, pendingAges, readCounters, TaskQueue } from '../../fuse/index.ts'
+import {
+  allocateShared,
+  operationName,
+  pendingAges,
+  readCounters,
+  readOpcodes,
+  type SharedBuffers,
+  TaskQueue,
+} from '../../fuse/index.ts'
 import { allocateTally, BlobKeepers } from '../../molecule/index.ts'
 import { deferred } from '../../sys/plain/promises.ts'
 import { openBell } from '../../sys/process/bell.ts'
@@ -16,9 +24,6 @@ import type { DataWorkerData, DispatcherData, ThreadMessage } from './thread-mes
  * small young generation keeps short-lived objects from spreading over memory that then stays resident.
  */
 const HEAP_LIMITS = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 512 }
-
-/** Time from the start of the last thread until V8 shall spare memory: what Node loads at first has been loaded then. */
-const SPARE_MEMORY_AFTER_MS = 150
 
 /** How long `stop` waits for threads that read from a slow disk. */
 const STOP_TIMEOUT_MS = 400
@@ -90,6 +95,8 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
     )
   }
 
+  // For the threads: their code is small and soon compiled, and every mount pays for their memory.
+  setFlagsFromString('--optimize-for-size')
   const tally = allocateTally(workers + 1, spec.images.length)
   const bell = workers === 0 ? undefined : openBell()
   const data = { spec, shared, fuseFd, bell, tally }
@@ -109,7 +116,6 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
     ready.resolve()
     startWorkers()
   })
-  loaded.promise.then(spareMemory, () => undefined)
   // A caller that does not wait for `ready` learns of the failure from `ended`.
   ready.promise.catch(() => undefined)
   loaded.promise.catch(() => undefined)
@@ -121,6 +127,7 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
     stats: () => ({
       pending: pendingOf(pendingAges(shared)),
       counters: readCounters(shared),
+      operations: operationsOf(shared),
       cacheSize: shared.slotCount * shared.slotSize,
       layers: layerStatus(spec, tally),
     }),
@@ -135,13 +142,13 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
   }
 }
 
-/**
- * Asks V8 to prefer little memory to speed: the code of the threads is small and soon compiled, and every mount pays for
- * their memory. Asked before the threads start, it costs each of them some 20 ms, because V8 then does not accept Node's
- * code cache, which was made with other flags.
- */
-function spareMemory(): void {
-  setTimeout(() => setFlagsFromString('--optimize-for-size'), SPARE_MEMORY_AFTER_MS).unref()
+function operationsOf(shared: SharedBuffers): ServerStats['operations'] {
+  const sums: Record<string, number> = {}
+  for (const [opcode, count] of readOpcodes(shared)) {
+    const name = operationName(opcode)
+    sums[name] = (sums[name] ?? 0) + count
+  }
+  return sums
 }
 
 function pendingOf(ages: readonly number[]): ServerStats['pending'] {

@@ -84,7 +84,7 @@ function assertPossible({ target }: FuseMountOptions, { spec }: ServeOptions): v
 function serve(
   fuseFd: number,
   { spec, cacheSize }: ServeOptions,
-  { counters }: Operations,
+  { counters, operations }: Operations,
   { tally, molecule }: { readonly tally: SharedArrayBuffer; readonly molecule: OpenMolecule },
 ): RunningServer {
   let watcher: NodeJS.Timeout | undefined
@@ -100,6 +100,7 @@ function serve(
     stats: () => ({
       pending: { reads: 0, oldestMs: 0 },
       counters,
+      operations,
       cacheSize,
       layers: layerStatus(spec, tally),
     }),

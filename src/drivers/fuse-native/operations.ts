@@ -48,6 +48,8 @@ const WRITING =
  * returns, one request at a time.
  */
 export class Operations {
+  /** Requests by the names of their operations. */
+  readonly operations: Record<string, number> = {}
   readonly counters: Record<Counter, number> = {
     ...{
       requests: 0,
@@ -173,6 +175,8 @@ export class Operations {
   #handle(name: string, path: string, answer: Answer, run: (node: number) => void): void {
     const { log, debug } = this.#options
     this.counters.requests += 1
+    const operation = name.toUpperCase()
+    this.operations[operation] = (this.operations[operation] ?? 0) + 1
     let outcome = 'done'
     try {
       run(this.#paths.resolve(path))

@@ -14,15 +14,25 @@ export const COUNTERS = [
 /** Name of a counter. */
 export type Counter = (typeof COUNTERS)[number]
 
+/** Requests are counted by their opcode below this, and together under 0 where it is not. */
+const OPCODES = 64
+
 export function countersSize(workers: number): number {
-  return (workers + 1) * COUNTERS.length * 8
+  return (workers + 1) * COUNTERS.length * 8 + OPCODES * 8
+}
+
+/** The dispatcher alone counts requests: one row, behind those of the threads. */
+function opcodesOf({ counters }: SharedBuffers): Float64Array {
+  return new Float64Array(counters, counters.byteLength - OPCODES * 8, OPCODES)
 }
 
 /** One thread's row of counters; row 0 is the dispatcher's. */
 export class Counters {
   readonly #row: Float64Array
+  readonly #opcodes: Float64Array
 
   constructor(shared: SharedBuffers, thread: number) {
+    this.#opcodes = opcodesOf(shared)
     this.#row = new Float64Array(shared.counters, thread * COUNTERS.length * 8, COUNTERS.length)
   }
 
@@ -31,6 +41,18 @@ export class Counters {
     const at = COUNTERS.indexOf(counter)
     this.#row[at] = (this.#row[at] ?? 0) + amount
   }
+
+  /** Counts one request. For the dispatcher. @param opcode as the kernel sent it */
+  addRequest(opcode: number): void {
+    const at = opcode < OPCODES ? opcode : 0
+    this.#opcodes[at] = (this.#opcodes[at] ?? 0) + 1
+    this.add('requests')
+  }
+}
+
+/** How many requests there were of each opcode; 0 stands for those that no kernel has yet. */
+export function readOpcodes(shared: SharedBuffers): ReadonlyMap<number, number> {
+  return new Map([...opcodesOf(shared).entries()].filter(([, count]) => count > 0))
 }
 
 /** Sums the rows of all threads. */

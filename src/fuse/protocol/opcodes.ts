@@ -95,6 +95,12 @@ const lseek = row(
   },
 )
 
+/** What an opcode is called in the kernel, without `FUSE_`; `OTHER` for those that are not known here. */
+export function operationName(opcode: number): string {
+  if (opcode === abi.FUSE_INIT) return 'INIT'
+  return OPERATIONS.get(opcode)?.name ?? 'OTHER'
+}
+
 /** The rows of a read-only mount. In a writable mount `WRITE_OPERATIONS` replaces some of them. */
 export const OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, Operation>([
   [abi.FUSE_LOOKUP, lookup],

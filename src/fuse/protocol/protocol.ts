@@ -30,8 +30,9 @@ export const REQUEST_BUFFER_SIZE = MAX_WRITE + abi.FUSE_MIN_READ_BUFFER
 
 /** Counts requests. */
 export interface RequestCounter {
-  /** Adds one. */
-  add(counter: 'requests' | 'openFiles', amount?: number): void
+  /** Counts one request, when it was handled for the first time. */
+  addRequest(opcode: number): void
+  add(counter: 'openFiles', amount: number): void
 }
 
 /** What the protocol serves, and how it reports. */
@@ -106,8 +107,9 @@ export class Protocol {
    * @returns 'reply' where the caller has to send `replyBytes`
    */
   handle(length: number): Outcome {
-    this.#options.counters?.add('requests')
-    return this.#handle(length)
+    const outcome = this.#handle(length)
+    this.#options.counters?.addRequest(this.#request.opcode)
+    return outcome
   }
 
   /** Number of postponed requests. */

@@ -103,6 +103,7 @@ describe('names that would change what a terminal shows', () => {
     writable: false,
     rss: 1,
     pending: { reads: 0, oldestMs: 0 },
+    operations: {},
     counters,
     cacheSize: 1,
     layers: [layer],

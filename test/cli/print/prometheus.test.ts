@@ -34,6 +34,7 @@ describe('metrics', () => {
       uptimeSeconds: 1,
       rss: 2,
       cacheSize: 3,
+      operations: { LOOKUP: 3, READ: 1 },
       counters: { requests: 4, openFiles: 0, cacheHits: 5, cacheMisses: 6, failedReads: 7 },
       pending: { reads: 1, oldestMs: 1500 },
       layers: [layer, { ...layer, state: 'failed', failures: 2 }],
@@ -44,6 +45,7 @@ describe('metrics', () => {
       new Set(['/t\\n"\\\\xff']),
     )
     expect(numbersOf('atomfs_fuse_oldest_pending_read_seconds')).toEqual([1.5])
+    expect(numbersOf('atomfs_fuse_requests_total')).toEqual([3, 1])
     expect(numbersOf('atomfs_fuse_layer_verified')).toEqual([1, 0])
     expect(numbersOf('atomfs_fuse_layer_verification_failures_total')).toEqual([0, 2])
     expect(numbersOf('atomfs_fuse_image_reads_total')).toEqual([5, 6])

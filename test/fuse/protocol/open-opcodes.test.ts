@@ -12,7 +12,10 @@ test('a mount that counts opens answers them with the flags that keep caches', (
     dataPath: new InlineDataPath(fileSystem, new MemoryBlockStore(), () => 0, 1 << 20),
     kernel: { countsOpens: true },
     counters: {
-      add: (counter, amount = 1) => {
+      addRequest: () => {
+        counts.requests += 1
+      },
+      add: (counter, amount) => {
         counts[counter] += amount
       },
     },
