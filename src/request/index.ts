@@ -3,7 +3,7 @@
  * which a command does not load.
  */
 
-export { type ParsedMountOptions, parseMountOptions, splitOptions } from './mount-options.ts'
+export { nameAndValue, type ParsedMountOptions, parseMountOptions, splitOptions } from './mount-options.ts'
 export { buildMountRequest, type CommonWish, type MountWish } from './mount-request.ts'
 export { buildOverlayRequest, type OverlayRequest, type OverlayWish } from './overlay-request.ts'
 export type { MountOptions, MountRequest } from './request.ts'

@@ -1,4 +1,12 @@
-import { chmodSync, chownSync, copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { ATOMFS_FUSE, needs, type RunResult, removeTempDir, run, titled } from '../library/index.ts'
@@ -106,13 +114,16 @@ describe.skipIf(!need.ok)(titled('the callers of FUSE programs', need), () => {
               ['', 'atomfs-fuse'],
               [`${ATOMFS_FUSE}#`, 'fuse'],
             ][i]!
-            return `${before}${escaped(`${name}.sqfs`)} ${escaped(name)} ${type} defaults,nofail,_netdev 0 0\n`
+            const options = `defaults,nofail,_netdev${i === 1 ? `,persist=${folder}/changes` : ''}`
+            return `${before}${escaped(`${name}.sqfs`)} ${escaped(name)} ${type} ${options} 0 0\n`
           })
           .join(''),
       )
       const { status, stdout, stderr } = await withHelpers(
         scene,
         `mount -a -T "$PWD/fstab"
+        echo new >'lit\\040eral/new'
+        ! touch plain/new 2>/dev/null
         for name in 'sp ace' 'lit\\040eral' plain; do
           cmp "$name/big" ${life.folder}/tree/big
           shown "$name" "$PWD/$name"
@@ -125,6 +136,7 @@ describe.skipIf(!need.ok)(titled('the callers of FUSE programs', need), () => {
           .map((name) => `${name}: hello fuse.atomfs-fuse ${join(folder, `${name}.sqfs`)}\n`)
           .join(''),
       })
+      expect(readFileSync(join(folder, 'changes/persist/new'), 'utf8')).toBe('new\n')
     })
   })
 })

@@ -12,6 +12,7 @@ import {
   parseVerifyMode,
 } from '../../request/index.ts'
 import { formatWarnings } from '../print/format.ts'
+import { withMountWords } from './mount-words.ts'
 import { remount, remountWords } from './remount.ts'
 
 /** What commander makes of the options that `mount` and `overlay` have in common. */
@@ -78,7 +79,7 @@ export async function mountRequest(
   target: PathText,
   flags: MountFlags,
 ): Promise<MountRequest> {
-  const wish = wishOf(target, flags)
+  const wish = wishOf(target, withMountWords(flags))
   try {
     return buildMountRequest({ ...wish, source: parseSource(source), name: source })
   } catch (error) {

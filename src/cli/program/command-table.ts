@@ -7,7 +7,7 @@ import type { UmountFlags } from '../commands/umount.ts'
 import type { VerifyFlags } from '../commands/verify.ts'
 import type { DescribedCommand } from '../completion/index.ts'
 import { mountOptionsHelp, overlayOptionsHelp } from './help.ts'
-import { ALL_OVERLAY_ROWS, MOUNT_ROWS } from './option-rows.ts'
+import { ALL_OVERLAY_ROWS, COMMAND_ROWS, MOUNT_ROWS } from './option-rows.ts'
 
 /** All options of the program: each is described once, whichever commands take it. */
 export const OPTIONS = {
@@ -99,7 +99,7 @@ export const COMMANDS: readonly CommandRow[] = [
       OPTIONS.writable,
       OPTIONS.debug,
     ],
-    words: MOUNT_ROWS,
+    words: [...MOUNT_ROWS, ...COMMAND_ROWS],
     help: mountOptionsHelp,
     run: async ([source = '', target = ''], flags, early) =>
       (await import('../commands/mount.ts')).mount(source, target, flags, early),

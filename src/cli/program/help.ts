@@ -1,4 +1,4 @@
-import { MOUNT_ROWS, type OptionRow, OVERLAY_ROWS } from './option-rows.ts'
+import { COMMAND_ROWS, MOUNT_ROWS, type OptionRow, OVERLAY_ROWS } from './option-rows.ts'
 
 const WIDTH = 100
 /** Columns of the forms; longer ones stand on lines of their own. */
@@ -8,7 +8,7 @@ const FORMS = 26
 export function mountOptionsHelp(): string {
   return `
 Mount options (-o), separated by commas:
-${formatRows(MOUNT_ROWS)}`
+${formatRows([...MOUNT_ROWS, ...COMMAND_ROWS])}`
 }
 
 export function overlayOptionsHelp(): string {

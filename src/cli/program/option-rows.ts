@@ -93,6 +93,15 @@ export const MOUNT_ROWS: readonly OptionRow[] = [
   },
 ]
 
+/** What `mount` alone takes there, too (src/cli/commands/mount-words.ts). */
+export const COMMAND_ROWS: readonly OptionRow[] = [
+  {
+    forms: ['persist=DIR', 'upper=DIR', 'writable', 'writeable', 'allow_missing_verity', 'root_hash=HEX'],
+    text: 'as the options of these names, for fstab and units of systemd',
+  },
+  { forms: ['metadir=DIR', 'log=FILE', 'log_level=error|warn|info|debug'], text: 'likewise' },
+]
+
 export const OVERLAY_ROWS: readonly OptionRow[] = [
   {
     forms: ['lowerdir=DIRS'],

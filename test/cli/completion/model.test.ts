@@ -1,10 +1,11 @@
 import { describe, expect, test } from 'vitest'
+import { MOUNT_WORDS } from '../../../src/cli/commands/mount-words.ts'
 import { LINK_NAMES, OWN_NAME } from '../../../src/cli/commands/names.ts'
 import { completionScript, SHELLS } from '../../../src/cli/completion/index.ts'
 import { describeProgram } from '../../../src/cli/completion/model.ts'
 import { squashfuseHelp } from '../../../src/cli/personalities/squashfuse-help.ts'
 import { COMMANDS, OPTIONS } from '../../../src/cli/program/command-table.ts'
-import { MOUNT_ROWS, nameOf, OVERLAY_ROWS } from '../../../src/cli/program/option-rows.ts'
+import { COMMAND_ROWS, MOUNT_ROWS, nameOf, OVERLAY_ROWS } from '../../../src/cli/program/option-rows.ts'
 import { isKnownOption, parseMountOptions } from '../../../src/request/mount-options.ts'
 import { FLAGS, SETTERS } from '../../../src/request/option-table.ts'
 import { parseOverlayOptions } from '../../../src/request/overlay-options.ts'
@@ -26,6 +27,10 @@ describe('what is said of options after -o', () => {
     expect(names.filter((name) => name !== 'remount' && !isKnownOption(name))).toEqual([])
   })
 
+  test('the help of mount has the words that stand for options of the command', () => {
+    expect(COMMAND_ROWS.flatMap(({ forms }) => forms.map(nameOf)).sort()).toEqual([...MOUNT_WORDS].sort())
+  })
+
   test('every value that is offered is taken', () => {
     const { words } = program.commands.find((command) => command.names.includes('mount'))!
     const offered = words.flatMap(({ name, alone, value }) => [
@@ -33,7 +38,8 @@ describe('what is said of options after -o', () => {
       ...(value?.kind === 'words' ? value.words.map((word) => `${name}=${word}`) : []),
     ])
     expect(offered.length).toBeGreaterThan(50)
-    for (const option of offered.filter((one) => one !== 'remount')) parseMountOptions([option])
+    const others = ['remount', ...MOUNT_WORDS]
+    for (const option of offered.filter((one) => !others.includes(nameOf(one)))) parseMountOptions([option])
   })
 
   test('every option that is offered for an overlay has an effect', () => {
