@@ -136,6 +136,7 @@ export const ERRNO = {
   EHWPOISON: 133,
 } as const
 
+/** The name of an errno. */
 export type ErrnoCode = keyof typeof ERRNO
 
 /**
@@ -169,9 +170,13 @@ export class DamageError extends FsError {
   }
 }
 
-/** The caller asked for what makes no sense, whatever the state of the system: no errno. The message is one line. */
+/**
+ * The caller asked for what makes no sense, whatever the state of the system. The code is the one of such arguments; the
+ * message is one line.
+ */
 export class UsageError extends Error {
   override readonly name = 'UsageError'
+  readonly code = 'EINVAL'
 }
 
 /** The positive errno number to answer with; anything that is not an FsError is a bug, and `EIO`. */

@@ -20,7 +20,8 @@ const END_TIMEOUT_MS = 5000
  * Starts the daemon for a request and waits until the mount serves.
  * @param early a process that was started for this request before it was known
  * @returns warnings for the user, one line each
- * @throws FsError why there is no mount; then no process, mount or runtime entry is left
+ * @throws FsError why there is no mount, with the errno that the daemon met; then no process, mount or runtime entry is
+ *   left
  */
 export async function startDaemon(request: MountRequest, early?: DaemonProcess): Promise<readonly string[]> {
   const { child, channel, exit, handed } = early ?? spawnDaemon(descriptorPaths(request))
@@ -37,13 +38,13 @@ export async function startDaemon(request: MountRequest, early?: DaemonProcess):
     const late = await Promise.race([answered, sleep(200, undefined)])
     if (late !== undefined) return late
     await removeRemains(request)
-    return { error: lost(how) }
+    return { error: lost(how), code: 'EIO' }
   })
   const answer = await Promise.race([answered, died])
   channel.destroy()
   if (!('ready' in answer)) {
     await Promise.race([exit, sleep(END_TIMEOUT_MS, undefined, { ref: false })])
-    throw new FsError('EIO', answer.error)
+    throw new FsError(answer.code, answer.error)
   }
   const warnings = [...answer.warnings]
   try {

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { codeOf, FsError, messageOf, UsageError } from '../../base/index.ts'
+import { codeOf, type ErrnoCode, errnoCodeOf, FsError, messageOf, UsageError } from '../../base/index.ts'
 import { procPath } from '../../sys/plain/proc.ts'
 
 /** What to do about a limit or a place that is full, by the errno that tells of it. */
@@ -24,6 +24,11 @@ export function failureText(error: unknown): string {
     error instanceof FsError || error instanceof UsageError || errnoOfCause(error) !== undefined
   if (isExpected) return explain(error)
   return `internal error: ${error instanceof Error ? placeOf(error) : String(error)}`
+}
+
+/** The errno for the caller of a mount: EINVAL for what makes no sense, EIO for a fault of this program. */
+export function failureCode(error: unknown): ErrnoCode {
+  return error instanceof UsageError ? 'EINVAL' : errnoCodeOf(error)
 }
 
 /** What an error says, and what to do where that is known. */

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { DamageError, FsError, UsageError } from '../../../src/base/index.ts'
-import { failureText } from '../../../src/daemon/life/failure.ts'
+import { failureCode, failureText } from '../../../src/daemon/life/failure.ts'
 
 describe('failureText', () => {
   test.each([
@@ -13,6 +13,16 @@ describe('failureText', () => {
     ],
   ])('the failure text is the message of %s', (_, error, text) => {
     expect(failureText(error)).toBe(text)
+  })
+
+  test.each([
+    ['EINVAL', new UsageError('x')],
+    ['ENOENT', new FsError('ENOENT', 'x')],
+    ['EIO', new DamageError('sha256:a', 4096, 'x')],
+    ['EMFILE', Object.assign(new Error('x'), { code: 'EMFILE', errno: -24, syscall: 'open' })],
+    ['EIO', new TypeError('x is not a function')],
+  ])('the failure code is %s of %s', (code, error) => {
+    expect(failureCode(error)).toBe(code)
   })
 
   test('the failure text adds what to do about a limit', () => {
