@@ -4,41 +4,63 @@
  */
 
 import { join } from 'node:path'
-import { omitUndefined } from './base/index.ts'
+import { omitUndefined, type PathText } from './base/index.ts'
 import { startDaemon } from './daemon/client/start-daemon.ts'
-import { umount as umountTarget } from './daemon/client/umount.ts'
 import {
   type AtomDescriptor,
+  assertPaths,
   type MountOciOptions,
   metadataPathOf,
   readAtoms,
+  umount,
 } from './library/atomfs/index.ts'
 import { inspectSource, type LayerReport, ociSource } from './molecule/index.ts'
 import { buildMountRequest, parseMountOptions } from './request/index.ts'
 
-export { DamageError, FsError, UsageError } from './base/index.ts'
-export type { MountStatus } from './daemon/client/control-client.ts'
+export {
+  DamageError,
+  type ErrnoCode,
+  FsError,
+  type ImageSummary,
+  type NamedSource,
+  type PathText,
+  UsageError,
+} from './base/index.ts'
+export type {
+  DriverName,
+  LayerState,
+  LayerStatus,
+  MountStatus,
+  ServerStats,
+  UpperStatus,
+} from './daemon/client/control-client.ts'
 export {
   type AtomDescriptor,
   atomsPath,
   ensureDir,
   getMountNamespaceName,
   type MountOciOptions,
+  mountStatus,
   OVERLAY_MOUNT_OPTIONS,
   pathExists,
   replacePathSeparators,
   runtimeDir,
   TEST_OVERRIDE_RUNTIME_DIR_KEY,
+  umount,
+  umountWithMetadir,
   writeToFile,
 } from './library/atomfs/index.ts'
 export {
+  type DamageReport,
   type DirectoryReport,
   type InspectReport,
   inspectSource,
   type LayerReport,
   type LayerVerdict,
+  ociSource,
   type VerifyProgress,
   type VerifyReport,
+  type VerifyRequest,
   type VerityReport,
   verifySource,
 } from './molecule/index.ts'
@@ -79,7 +101,8 @@ export class Molecule {
    * @returns warnings, one line each
    * @throws FsError why there is no mount, UsageError for options that make no sense; then nothing of it is left
    */
-  async mount(target: string = this.#options.target): Promise<readonly string[]> {
+  async mount(target: PathText = this.#options.target): Promise<readonly string[]> {
+    assertPaths({ target })
     const { ociDir, tag, allowMissingVerityData, metadataDir } = this.#options
     const { writeableOverlayPath, addWriteableOverlay = writeableOverlayPath !== undefined } = this.#options
     const request = buildMountRequest({
@@ -89,32 +112,26 @@ export class Molecule {
       allowMissingVerity: allowMissingVerityData,
       writable: addWriteableOverlay,
       persist: addWriteableOverlay && writeableOverlayPath ? writeableOverlayPath : undefined,
-      metadataDir,
+      metadataDir: metadataDir || undefined,
       parsed: parseMountOptions([]),
     })
     return await startDaemon(request)
   }
 
-  /** Unmounts and waits until the process has ended. @throws FsError EINVAL, EBUSY */
-  async umount(target: string = this.#options.target): Promise<void> {
-    await umount(target, this.#options.metadataDir)
+  /** Unmounts and waits until the process has ended. @returns warnings, one line each. @throws FsError EINVAL, EBUSY */
+  async umount(target: PathText = this.#options.target): Promise<readonly string[]> {
+    return await umount(target, this.#options.metadataDir)
   }
 }
 
-/** Reads an image as far as is needed to mount it. @throws FsError with one line */
+/**
+ * Reads an image as far as is needed to mount it.
+ * @throws FsError with one line: ENOENT, EIO for damage, EOPNOTSUPP for what cannot be mounted; UsageError for options
+ *   that are missing or make no sense
+ */
 export function buildMoleculeFromOci(options: MountOciOptions): Molecule {
-  const { ociDir, tag } = options
+  const { ociDir, tag, target, writeableOverlayPath, metadataDir } = options
+  assertPaths({ ociDir, tag, target, ...omitUndefined({ writeableOverlayPath, metadataDir }) })
   const source = ociSource(ociDir, tag)
   return new Molecule(options, readAtoms(ociDir, tag), inspectSource(source).layers)
-}
-
-/** Unmounts one of our mounts. @throws FsError EINVAL where nothing of ours is mounted, EBUSY while files are open */
-export async function umount(target: string, metadataDir?: string): Promise<void> {
-  const path = target.startsWith('/') ? target : `${process.cwd()}/${target}`
-  await umountTarget(path, { lazy: false, ...omitUndefined({ metadataDir }) })
-}
-
-/** `umount` with its second argument: the name that atomfs has for it. @throws FsError as `umount` */
-export async function umountWithMetadir(target: string, metadataDir: string): Promise<void> {
-  await umount(target, metadataDir || undefined)
 }

@@ -52,6 +52,17 @@ export function systemPath(path: PathText): string | Buffer {
   return RAW_BYTE.test(path) ? encodePath(path) : path
 }
 
+/**
+ * Why a value cannot be the path or the name that it is given for; undefined where it can. Programs in JavaScript have no
+ * compiler that refuses other values.
+ * @param what its name, for the message
+ */
+export function complaintOf(what: string, value: unknown): string | undefined {
+  if (typeof value !== 'string')
+    return `${what} must be text, and it is ${value === null ? null : typeof value}`
+  return value.includes('\0') ? `${what} contains a NUL character` : undefined
+}
+
 /** Whether `inner` is `outer` or lies in it; both absolute and without symbolic links. */
 export function containsPath(outer: PathText, inner: PathText): boolean {
   return inner === outer || inner.startsWith(outer === '/' ? '/' : `${outer}/`)

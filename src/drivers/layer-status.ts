@@ -6,6 +6,7 @@ import { hostDirectories, isVerified, type MoleculeSpec, readTally } from '../mo
 /** `verified`: all bytes handed out were compared with the root hash, and none differed. */
 export type LayerState = 'verified' | 'unverified' | 'failed'
 
+/** What is known of one layer of a mount so far. */
 export interface LayerStatus {
   /** Digest of the blob, or path of the image file or directory. */
   readonly label: string

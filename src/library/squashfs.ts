@@ -3,7 +3,7 @@
  * @module atomfs-fuse/squashfs
  */
 
-import { omitUndefined, type PathText } from '../base/index.ts'
+import { complaintOf, FsError, omitUndefined, type PathText } from '../base/index.ts'
 import { kindNamed } from '../kinds/kinds.ts'
 import { closeImage, imageSource, openImage } from '../molecule/image-file.ts'
 import { ImageReader } from './image/image-reader.ts'
@@ -38,12 +38,18 @@ export interface OpenSquashfsOptions {
 
 /**
  * Opens a squashfs image, a file or a block device, for reading without a mount. Needs no privilege. `close` ends it.
- * @throws FsError ENOENT where there is no file; EINVAL for what is no squashfs image, and for a root hash that is none;
- *   EIO for damage, for what does not match the root hash, and where the file cannot be opened; EOPNOTSUPP where no
+ * @throws FsError ENOENT where there is no file; EINVAL for what is no squashfs image, for a root hash that is none and
+ *   for an offset that is no number of bytes; EIO for damage, for what does not match the root hash, and where the file cannot be opened; EOPNOTSUPP where no
  *   decoder of its compressor is there
  */
 export function openSquashfs(path: PathText, options: OpenSquashfsOptions = {}): ImageReader {
   const { offset, rootHash } = options
+  const complaint =
+    complaintOf('the path', path) ?? (rootHash !== undefined && complaintOf('rootHash', rootHash))
+  if (complaint) throw new FsError('EINVAL', complaint)
+  if (offset !== undefined && !(Number.isSafeInteger(offset) && offset >= 0)) {
+    throw new FsError('EINVAL', `offset ${offset} is no number of bytes`)
+  }
   const image = openImage({
     label: path,
     path,

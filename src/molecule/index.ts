@@ -49,4 +49,10 @@ export {
 export { type MeasuredUsage, measureUsage, type UsageRequest } from './usage/measure-usage.ts'
 export type { LayerBytes, SizeNode } from './usage/size-tree.ts'
 export type { Amount, ImageUsage, LargeDirectory, LargeFile, LayerUsage } from './usage/usage-report.ts'
-export { type LayerVerdict, type VerifyProgress, type VerifyReport, verifySource } from './verify.ts'
+export {
+  type LayerVerdict,
+  type VerifyProgress,
+  type VerifyReport,
+  type VerifyRequest,
+  verifySource,
+} from './verify.ts'

@@ -2,10 +2,12 @@ import { type Stats, statSync } from 'node:fs'
 import {
   type Container,
   codeOf,
+  complaintOf,
   FsError,
   type NamedSource,
   type PathText,
   systemPath,
+  UsageError,
 } from '../base/index.ts'
 import { containerNamed, containersAt, knownContainers } from '../kinds/containers.ts'
 import { looksLikeDigest, quote } from '../oci/digest.ts'
@@ -55,7 +57,12 @@ export function parseSource(text: string): NamedSource {
 
 /** @param source as `parseSource` takes it, or parsed. @returns it, and what the user calls it */
 export function namedSource(source: string | NamedSource): [source: NamedSource, name: PathText] {
-  return typeof source === 'string' ? [parseSource(source), source] : [source, describeSource(source)]
+  if (typeof source === 'string') return [parseSource(source), source]
+  // A program in JavaScript may give anything.
+  if (typeof source !== 'object' || source === null) {
+    throw new UsageError(complaintOf('the source', source) ?? 'no source')
+  }
+  return [source, describeSource(source)]
 }
 
 function readText(text: string): NamedSource {

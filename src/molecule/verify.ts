@@ -35,6 +35,7 @@ export interface VerifyReport {
   readonly seconds: number
 }
 
+/** What is to be verified. */
 export interface VerifyRequest {
   /** As on the command line, or one that is not read as text any more. */
   readonly source: string | NamedSource
@@ -44,6 +45,8 @@ export interface VerifyRequest {
     /** Byte position of the image in its file. */
     readonly offset?: number | undefined
   }
+  /** Ends the verification; it then throws the reason of the signal. */
+  readonly signal?: AbortSignal | undefined
 }
 
 /** Called with the bytes done and with all bytes that will be read. */
@@ -51,14 +54,15 @@ export type VerifyProgress = (done: number, total: number) => void
 
 /**
  * Reads a whole image and compares every block with its root hash, on all cores. Damage is in the report.
- * @throws FsError where the source cannot be read at all; EINVAL for a directory
+ * @throws FsError where the source cannot be read at all; EINVAL for a directory; UsageError for a source that is none
  */
 export async function verifySource(
   request: VerifyRequest,
   onProgress: VerifyProgress = () => undefined,
 ): Promise<VerifyReport> {
   const start = process.hrtime.bigint()
-  const { rootHash } = request
+  const { rootHash, signal } = request
+  signal?.throwIfAborted()
   const [named, name] = namedSource(request.source)
   const source = withOffset(named, request.options?.offset)
   const files = distinct(imagesOnly(findFiles({ source, name, rootHash }), 'verify'))
@@ -70,7 +74,7 @@ export async function verifySource(
     for (const image of opened) {
       layers.push(
         isOpen(image)
-          ? await verifyImage(image, (bytes) => {
+          ? await verifyImage(image, signal, (bytes) => {
               done += bytes
               onProgress(done, total)
             })
@@ -111,15 +115,28 @@ function coveredBytes(spec: ImageSpec): number {
   return table === undefined ? 0 : table.dataBlocks * table.dataBlockSize
 }
 
-async function verifyImage(spec: ImageSpec, onBytes: (bytes: number) => void): Promise<LayerVerdict> {
+async function verifyImage(
+  spec: ImageSpec,
+  signal: AbortSignal | undefined,
+  onBytes: (bytes: number) => void,
+): Promise<LayerVerdict> {
   const { label } = spec
   const verity = verityOf(spec)
+  signal?.throwIfAborted()
   if (verity === undefined) return { label, state: 'unverified', bytes: 0 }
   const ranges = splitBlocks(verity, availableParallelism())
-  const reports = await Promise.all(
-    ranges.map((range) => scan({ spec, ...range }, (blocks) => onBytes(blocks * verity.dataBlockSize))),
-  )
-  const report = mergeReports(reports)
+  const workers = ranges.map((range) => {
+    const workerData: ScanData = { spec, ...range }
+    return new Worker(entryUrl('scan'), { workerData })
+  })
+  const scans = workers.map((worker) => scan(worker, (blocks) => onBytes(blocks * verity.dataBlockSize)))
+  const end = (): void => workers.forEach((worker) => void worker.terminate())
+  signal?.addEventListener('abort', end)
+  // All of them read a descriptor that is closed after this.
+  await Promise.allSettled(scans)
+  signal?.removeEventListener('abort', end)
+  signal?.throwIfAborted()
+  const report = mergeReports(await Promise.all(scans))
   const bytes = coveredBytes(spec)
   if (report.badBlocks === 0) return { label, state: 'verified', bytes }
   const damaged = damagedRanges(report, verity.dataBlockSize)
@@ -142,14 +159,29 @@ function damagedRanges(report: ScanReport, blockSize: number): DamagedRange[] {
   }))
 }
 
-function scan(data: ScanData, onBlocks: (blocks: number) => void): Promise<ScanReport> {
+/** Settles when the thread has ended: until then it has descriptors. */
+function scan(worker: Worker, onBlocks: (blocks: number) => void): Promise<ScanReport> {
   return new Promise((resolve, reject) => {
-    const worker = new Worker(entryUrl('scan'), { workerData: data })
+    let report: ScanReport | undefined
+    let failure: unknown
     worker.on('message', (message: ScanMessage) => {
-      if (message.type === 'progress') onBlocks(message.blocks)
-      else resolve(message.report)
+      if (message.type === 'report') {
+        report = message.report
+        return
+      }
+      try {
+        onBlocks(message.blocks)
+      } catch (error) {
+        failure = error
+        void worker.terminate()
+      }
     })
-    worker.on('error', reject)
-    worker.on('exit', (code) => reject(new Error(`verification thread ended with exit code ${code}`)))
+    worker.on('error', (error) => {
+      failure = error
+    })
+    worker.on('exit', (code) => {
+      if (report !== undefined && failure === undefined) resolve(report)
+      else reject(failure ?? new Error(`verification thread ended with exit code ${code}`))
+    })
   })
 }

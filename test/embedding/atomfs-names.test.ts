@@ -57,7 +57,10 @@ function isOffered({ part, ours }: Row): boolean {
 }
 const molecule: object = atomfs.Molecule.prototype
 
-/** What the two packages that embedding programs use export: the names of their types, fields, methods, functions. */
+/**
+ * What the packages export: the names of their types, fields, methods, functions. The empty one stands for those that
+ * are listed together, each with the name of its package; of `erofs` nothing has a counterpart.
+ */
 const THEIRS: Readonly<Record<string, string>> = {
   molecule:
     'BuildMoleculeFromOCI MountOCIOpts MountOCIOpts.OCIDir MountOCIOpts.Tag MountOCIOpts.Target ' +
@@ -69,6 +72,22 @@ const THEIRS: Readonly<Record<string, string>> = {
     'IsEmptyDir Which FileChanged HostMount GuestMount FuseCmd Umount IsMountpoint IsMountedAtDir GetBackingDevice ' +
     'MaybeCleanupBackingDevice ExcludePaths NewExcludePaths ExcludePaths.AddExclude ExcludePaths.AddInclude ' +
     'ExcludePaths.String',
+  verity:
+    'AppendVerityData VerityRootHashAnnotation VerityRootHashAnnotation_Previous VerityHostMount VerityUnmount ' +
+    'ConfirmExistingVerityDeviceHash ConfirmExistingVerityDeviceCurrentValidity VerityMetadata ' +
+    'VerityMetadataPresent VerityMetadataMissing VeritySuffix CryptsetupTooOld',
+  squashfs:
+    'ExtractSingleSquash ExtractSingleSquashPolicy New UnsquashfsExtractor KernelExtractor SquashFuseExtractor Name ' +
+    'IsAvailable Mount ExtractPolicy ExtractPolicy.Extractors ExtractPolicy.Extractor ExtractPolicy.Excuses ' +
+    'NewExtractPolicy PolicyEnvName DefPolicies AllPolicies MakeSquashfs GenerateSquashfsMediaType ' +
+    'SquashfsCompression GzipCompression ZstdCompression IsSquashfsMediaType BaseMediaTypeLayerSquashfs',
+  '':
+    'oci.LookupManifest oci.LookupConfig oci.UpdateImageConfig mount.Mount mount.Mounts mount.ParseMounts ' +
+    'mount.FindMount mount.IsMountpoint Mounts.FindMount Mount.Source Mount.Target Mount.FSType Mount.Opts ' +
+    'Mount.GetOverlayDirs fs.New fs.NewFromMediaType fs.SquashfsType fs.ErofsType types.FilesystemType ' +
+    'types.Filesystem Filesystem.Make Filesystem.ExtractSingle Filesystem.Mount Filesystem.Umount ' +
+    'types.FsExtractor FsExtractor.Name FsExtractor.IsAvailable FsExtractor.Mount erofs log.Debugf log.Infof ' +
+    'log.Warnf log.Errorf log.Fatalf',
 }
 
 describe('docs/atomfs-names.md', () => {

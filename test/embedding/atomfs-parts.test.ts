@@ -7,11 +7,17 @@ import {
   ensureDir,
   FsError,
   getMountNamespaceName,
+  inspectSource,
+  type MountOciOptions,
+  mountStatus,
   OVERLAY_MOUNT_OPTIONS,
   pathExists,
   replacePathSeparators,
   runtimeDir,
   TEST_OVERRIDE_RUNTIME_DIR_KEY,
+  UsageError,
+  umount,
+  verifySource,
   writeToFile,
 } from '../../src/index.ts'
 import { parseOverlayOptions } from '../../src/request/overlay-options.ts'
@@ -88,6 +94,42 @@ describe('a molecule', () => {
   })
 })
 
+describe('what is no path', () => {
+  // As a program in JavaScript may give it, or one whose variable is not set.
+  const none = undefined as unknown as string
+  const options = { ociDir: OCI, tag: 'demo', target: '/t' }
+
+  test.each(['ociDir', 'tag', 'target'] as const)('a molecule without %s is refused by its name', (name) => {
+    const wrong: MountOciOptions = { ...options, [name]: none }
+    expect(() => buildMoleculeFromOci(wrong)).toThrow(`${name} must be text, and it is undefined`)
+    expect(() => buildMoleculeFromOci({ ...options, [name]: 'a\0b' })).toThrow(`${name} contains a NUL`)
+  })
+
+  test('calls that take a path refuse what is none', async () => {
+    const refused = expect.objectContaining({ name: 'UsageError', code: 'EINVAL' })
+    const molecule = buildMoleculeFromOci(options)
+    for (const call of [
+      () => molecule.mount(null as unknown as string),
+      () => umount(none),
+      () => umount('/t', 1 as unknown as string),
+      () => mountStatus(none),
+      () => verifySource({ source: none }),
+      async () => inspectSource(none),
+      async () => ensureDir(none),
+      async () => pathExists(none),
+    ]) {
+      await expect(call()).rejects.toEqual(refused)
+    }
+    expect(new UsageError('x').code).toBe('EINVAL')
+  })
+
+  test('umount and mountStatus say where nothing is mounted', async () => {
+    const nothing = expect.objectContaining({ name: 'FsError', code: 'EINVAL' })
+    await expect(umount(folder)).rejects.toEqual(nothing)
+    await expect(mountStatus(folder)).rejects.toEqual(nothing)
+  })
+})
+
 describe('the parts of atomfs', () => {
   test('writeToFile writes the configuration of atomfs', () => {
     const file = path.join(folder, 'config.json')
@@ -130,6 +172,7 @@ describe('the parts of atomfs', () => {
     expect(replacePathSeparators('')).toBe('')
     expect(getMountNamespaceName()).toBe(/\d+/.exec(fs.readlinkSync('/proc/self/ns/mnt'))![0])
     expect(atomsPath({ ociDir: 'x' })).toBe('x/blobs/sha256')
+    expect(atomsPath({ ociDir: 'a/../x/' }, 'y/')).toBe('x/blobs/sha256/y')
   })
 
   test('the overlay options of atomfs are all accepted', () => {

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { getEventListeners, once } from 'node:events'
 import fs from 'node:fs'
 import path from 'node:path'
 import { buffer, text } from 'node:stream/consumers'
@@ -134,6 +135,40 @@ describe('openSquashfs', () => {
   })
 })
 
+describe('arguments', () => {
+  const any = (value: unknown): string => value as string
+
+  test.each([
+    ['no path', [any(undefined)], 'the path must be text, and it is undefined'],
+    ['a path with a NUL', ['a\0b'], 'the path contains a NUL'],
+    ['a negative offset', [LAYER, { offset: -1 }], 'offset -1 is no number of bytes'],
+    ['a broken offset', [LAYER, { offset: 0.5 }], 'offset 0.5 is no'],
+    ['an offset in text', [LAYER, { offset: any('0') as unknown as number }], 'offset 0 is no'],
+    [
+      'a root hash that is no text',
+      [LAYER, { rootHash: any(null) }],
+      'rootHash must be text, and it is null',
+    ],
+  ] as const)('openSquashfs refuses %s', (_, [file, options], message) => {
+    const before = fs.readdirSync('/proc/self/fd').length
+    expect(() => openSquashfs(file, options)).toThrow(message)
+    expect(codeOf(() => openSquashfs(file, options))).toBe('EINVAL')
+    expect(fs.readdirSync('/proc/self/fd').length).toBe(before)
+  })
+
+  test('the image reader refuses paths and ranges that are none, and names the path', () => {
+    const image = linked({ link: 'd/f' })
+    expect(() => image.stat(any(undefined))).toThrow('the path must be text')
+    expect(() => image.readStream(any(null))).toThrow('the path must be text')
+    expect(() => image.readlink('/d')).toThrow('/d is no symbolic link')
+    expect(() => image.readdir('/d/f')).toThrow('/d/f is no directory')
+    for (const range of [{ start: 0.5 }, { end: 1.5 }, { end: Number.NaN }, { end: -1 }]) {
+      expect(codeOf(() => image.readStream('/d/f', range))).toBe('EINVAL')
+    }
+    image.readStream('/d/f', { end: Number.POSITIVE_INFINITY }).destroy()
+  })
+})
+
 describe('paths', () => {
   test('a path follows no link unless asked to', async () => {
     const image = linked({ link: 'd/f', way: 'd' })
@@ -238,6 +273,72 @@ describe('streams', () => {
       expect((await buffer(unverified.readStream('/f'))).length).toBe(content.length)
       unverified.close()
     })
+  })
+
+  test('a signal ends a stream, and the stream leaves nothing with the signal', async () => {
+    const { reader } = readerOf(image)
+    const aborter = new AbortController()
+    const { signal } = aborter
+    for (let i = 0; i < 100; i++) await buffer(reader.readStream('/f', { end: 10, signal }))
+    expect(getEventListeners(signal, 'abort')).toEqual([])
+    const stream = reader.readStream('/f', { signal })
+    for await (const piece of stream) {
+      expect(piece.length).toBe(4096)
+      break
+    }
+    expect(stream.destroyed).toBe(true)
+    const other = reader.readStream('/f', { signal })
+    const read = buffer(other)
+    aborter.abort()
+    await expect(read).rejects.toMatchObject({ name: 'AbortError' })
+    await expect(buffer(reader.readStream('/f', { signal }))).rejects.toMatchObject({ name: 'AbortError' })
+    expect((await buffer(reader.readStream('/f'))).length).toBe(content.length)
+  })
+
+  test('a signal ends a walk with its reason', async () => {
+    const reader = linked({ link: 'd/f' })
+    const aborter = new AbortController()
+    const found: string[] = []
+    const walk = async (): Promise<void> => {
+      for await (const { path } of reader.entries('/', { signal: aborter.signal })) {
+        found.push(path)
+        aborter.abort(new Error('enough'))
+      }
+    }
+    await expect(walk()).rejects.toThrow('enough')
+    await expect(walk()).rejects.toThrow('enough')
+    expect(found).toEqual(['/d'])
+  })
+
+  test('many streams at once give each its own file, and those under way end when the image is closed', async () => {
+    const { reader } = readerOf(image)
+    const all = await Promise.all(
+      Array.from({ length: 64 }, (_, i) => buffer(reader.readStream('/f', { start: i * 1000 }))),
+    )
+    for (const [i, bytes] of all.entries()) expect(bytes.equals(content.subarray(i * 1000))).toBe(true)
+    const streams = Array.from({ length: 64 }, () => reader.readStream('/f'))
+    for (const stream of streams) await once(stream, 'readable')
+    reader.close()
+    const ends = await Promise.allSettled(streams.map((stream) => buffer(stream)))
+    expect(new Set(ends.map((end) => end.status === 'rejected' && end.reason.code))).toEqual(
+      new Set(['EBADF']),
+    )
+  })
+
+  test('walks and streams that are left half way keep no descriptor, and none after close', async () => {
+    const count = (): number => fs.readdirSync('/proc/self/fd').length
+    const before = count()
+    for (let i = 0; i < 100; i++) {
+      const opened = openSquashfs(LAYER)
+      for await (const _ of opened.entries()) break
+      await opened.entries().next()
+      const stream = opened.readStream('/etc/demo.conf')
+      await once(stream, 'readable')
+      stream.destroy()
+      expect(count()).toBe(before + 1)
+      opened.close()
+    }
+    expect(count()).toBe(before)
   })
 
   test('the pieces of a stream do not change after they are read', async () => {

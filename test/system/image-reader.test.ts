@@ -31,6 +31,7 @@ async function walkImage(image: string, rootHash: string): Promise<Partial<TreeE
         ...{ uid, gid, mtime, nlink },
         ...(entry.type === 'directory' ? {} : { size }),
         ...(entry.type === 'file' ? { sha256: hash.digest('hex') } : {}),
+        ...xattrsOf(reader.xattrs(entry.path)),
         ...(entry.type === 'symlink'
           ? { target: encodePath(reader.readlink(entry.path)).toString('latin1') }
           : {}),
@@ -42,6 +43,16 @@ async function walkImage(image: string, rootHash: string): Promise<Partial<TreeE
   }
 }
 
+/** In the words of `walkTree`. */
+function xattrsOf(found: ReadonlyMap<string, Buffer>): Pick<TreeEntry, 'xattrs'> {
+  if (found.size === 0) return {}
+  const entries = [...found].map(([name, value]) => [
+    encodePath(name).toString('latin1'),
+    value.toString('hex'),
+  ])
+  return { xattrs: Object.fromEntries(entries.sort()) }
+}
+
 const need = needs('mksquashfs', 'veritysetup', 'root')
 test.skipIf(!need.ok).each(['gzip', 'zstd'] as const)(
   titled('the image reader shows and verifies a tree packed with %s', need),
@@ -50,13 +61,14 @@ test.skipIf(!need.ok).each(['gzip', 'zstd'] as const)(
       const tree = path.join(directory, 'tree')
       fs.mkdirSync(tree)
       buildSourceTree(tree, { size: 'small', blockSize: 4096 })
-      const expected = walkTree(tree, { noXattrs: true })
+      const expected = walkTree(tree)
         .filter((entry) => entry.path !== '.')
         .map(({ type: _type, linkGroup: _group, rdev: _rdev, ...entry }) => entry)
       const file = await mksquashfs(tree, path.join(directory, 'image'), { compressor, blockSize: 4096 })
       const { rootHash } = await appendVerity(file)
       const found = await walkImage(file, rootHash)
       expect(found.length).toBeGreaterThan(100)
+      expect(found.some((entry) => entry.xattrs !== undefined)).toBe(true)
       expect(found).toEqual(expected)
     })
   },

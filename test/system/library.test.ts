@@ -1,10 +1,28 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { describe, expect, test } from 'vitest'
+import type { MountOciOptions } from '../../src/index.ts'
 import { isMounted, needs, run, titled, unmount, withTempDir } from '../library/index.ts'
 
 const ROOT = path.resolve(import.meta.dirname, '../..')
 const BUILT = path.join(ROOT, 'dist/index.js')
+const OCI = path.join(ROOT, 'fixtures/oci')
+
+type Library = typeof import('../../src/index.ts')
+
+/** Runs with a target, and a folder for runtime data that the library is told of. */
+async function withPlaces(use: (library: Library, options: MountOciOptions) => Promise<void>): Promise<void> {
+  await withTempDir(async (directory) => {
+    const target = path.join(directory, 'target')
+    fs.mkdirSync(target)
+    try {
+      const library = (await import(BUILT)) as Library
+      await use(library, { ociDir: OCI, tag: 'demo', target, metadataDir: path.join(directory, 'run') })
+    } finally {
+      await unmount(target)
+    }
+  })
+}
 
 describe('the library', () => {
   const need = needs('fuse')
@@ -51,6 +69,106 @@ describe('the library', () => {
       }
       expect(() => buildMoleculeFromOci({ ...options, tag: 'nope' })).toThrow(/demo/)
       expect(FsError.name).toBe('FsError')
+    })
+  })
+
+  test.skipIf(!need.ok)(titled('the library tells by a code why there is no mount', need), async () => {
+    await withPlaces(async ({ buildMoleculeFromOci, umount }, options) => {
+      const codeOfMount = async (changed: Partial<MountOciOptions>): Promise<unknown> =>
+        await buildMoleculeFromOci({ ...options, ...changed })
+          .mount()
+          .then(
+            () => 'mounted',
+            (error: { code: unknown }) => error.code,
+          )
+      const file = path.join(options.target, '../file')
+      fs.writeFileSync(file, '')
+      expect(await codeOfMount({ target: path.join(file, '../none') })).toBe('ENOENT')
+      expect(await codeOfMount({ target: file })).toBe('ENOTDIR')
+      expect(await codeOfMount({ target: '' })).toBe('EINVAL')
+      expect(await codeOfMount({ writeableOverlayPath: path.join(file, 'x') })).toBe('ENOTDIR')
+      expect(await codeOfMount({ tag: 'demo-noverity' })).toBe('EINVAL')
+      expect(await codeOfMount({})).toBe('mounted')
+      expect(await codeOfMount({})).toBe('EBUSY')
+      const open = fs.openSync(path.join(options.target, 'bin/hello'), 'r')
+      await expect(umount(options.target, options.metadataDir)).rejects.toMatchObject({ code: 'EBUSY' })
+      fs.closeSync(open)
+      expect(await umount(options.target, options.metadataDir)).toEqual([])
+      await expect(umount(options.target, options.metadataDir)).rejects.toMatchObject({ code: 'EINVAL' })
+    })
+  })
+
+  test.skipIf(!need.ok)(titled('the library tells the status of a mount', need), async () => {
+    await withPlaces(async ({ buildMoleculeFromOci, mountStatus, umount }, options) => {
+      await buildMoleculeFromOci(options).mount()
+      const status = await mountStatus(options.target, options.metadataDir)
+      expect(status).toMatchObject({ target: options.target, writable: false, driver: 'builtin' })
+      expect(status.layers.map(({ state }) => state)).toEqual(['verified', 'verified', 'verified'])
+      // As in Go, no text stands for no folder of one's own.
+      await expect(buildMoleculeFromOci({ ...options, metadataDir: '' }).mount()).rejects.toMatchObject({
+        code: 'EBUSY',
+      })
+      expect(fs.readdirSync('.')).not.toContain('meta')
+      await umount(options.target, options.metadataDir)
+      await expect(mountStatus(options.target)).rejects.toMatchObject({ code: 'EINVAL' })
+    })
+  })
+
+  test.skipIf(!need.ok)(
+    titled('the library keeps no descriptor and no listener of mounts that are gone', need),
+    async () => {
+      await withPlaces(async ({ buildMoleculeFromOci }, options) => {
+        const kept = (): unknown => ({
+          descriptors: fs.readdirSync('/proc/self/fd').length,
+          listeners: process.eventNames().map((name) => [name, process.listenerCount(name)]),
+        })
+        const round = async (changed: Partial<MountOciOptions>): Promise<void> => {
+          const molecule = buildMoleculeFromOci({ ...options, ...changed })
+          await molecule.mount()
+          expect(await molecule.umount()).toEqual([])
+          const wrong = { ...options, target: path.join(options.target, 'none') }
+          await expect(buildMoleculeFromOci(wrong).mount()).rejects.toMatchObject({ code: 'ENOENT' })
+        }
+        await round({})
+        const before = kept()
+        for (let i = 0; i < 3; i++) await round({ addWriteableOverlay: i % 2 === 1 })
+        expect(kept()).toEqual(before)
+      })
+    },
+  )
+
+  test('the library ends a verification by a signal, and by an error of whoever is told of its progress', async () => {
+    const { verifySource } = (await import(BUILT)) as Library
+    const before = fs.readdirSync('/proc/self/fd').length
+    const source = `${OCI}:demo`
+    const aborter = new AbortController()
+    const aborted = verifySource({ source, signal: aborter.signal }, () => aborter.abort(new Error('enough')))
+    await expect(aborted).rejects.toThrow('enough')
+    await expect(verifySource({ source, signal: aborter.signal })).rejects.toThrow('enough')
+    const failed = verifySource({ source }, () => {
+      throw new Error('progress')
+    })
+    await expect(failed).rejects.toThrow('progress')
+    const { layers } = await verifySource({ source, signal: new AbortController().signal })
+    expect(layers.map(({ state }) => state)).toEqual(['verified', 'verified', 'verified'])
+    expect(fs.readdirSync('/proc/self/fd').length).toBe(before)
+  })
+
+  test.skipIf(!need.ok)(titled('the program of docs/library.md mounts an image', need), async () => {
+    await withPlaces(async (_, { target, metadataDir }) => {
+      const page = fs.readFileSync(path.join(ROOT, 'docs/library.md'), 'utf8')
+      const block = /```js\n([\s\S]*?buildMoleculeFromOci[\s\S]*?)```/.exec(page)?.[1] ?? ''
+      expect(block).toContain("target: '/mnt/demo'")
+      const code = block
+        .replace("'/mnt/demo'", JSON.stringify(target))
+        .replace('await molecule.umount()', `console.log(readdirSync(${JSON.stringify(target)}).join())\n$&`)
+      const { stdout } = await run(process.execPath, ['--input-type=module', '-'], {
+        cwd: ROOT,
+        env: { ATOMFS_TEST_RUN_DIR: metadataDir },
+        input: `import { readdirSync } from 'node:fs'\n${code}`,
+      })
+      expect(stdout).toBe('bin,etc,srv,var\n')
+      expect(isMounted(target)).toBe(false)
     })
   })
 

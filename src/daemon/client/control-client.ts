@@ -13,7 +13,8 @@ import {
   type MountStatus,
 } from '../serve/control-protocol.ts'
 
-export type { MountStatus } from '../serve/control-protocol.ts'
+export type { DriverName, LayerState, LayerStatus, ServerStats } from '../../drivers/index.ts'
+export type { MountStatus, UpperStatus } from '../serve/control-protocol.ts'
 
 /**
  * Whether a mount of this program lies at a place, by the mount table alone: one whose process is dead or hangs is not

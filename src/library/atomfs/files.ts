@@ -1,11 +1,14 @@
 import { mkdirSync, statSync } from 'node:fs'
 import { codeOfErrno, FsError, type PathText, printable, systemPath } from '../../base/index.ts'
+import { assertPaths } from './arguments.ts'
 
 /**
  * Makes a directory, with mode 0755, and those above it that are missing. One that is there is left alone.
- * @throws FsError EEXIST or ENOTDIR where something else is in the way; otherwise what the system said
+ * @throws FsError EEXIST or ENOTDIR where something else is in the way; otherwise what the system said. UsageError for
+ *   what is no path
  */
 export function ensureDir(directory: PathText): void {
+  assertPaths({ directory })
   try {
     mkdirSync(systemPath(directory), { recursive: true, mode: 0o755 })
   } catch (error) {
@@ -16,8 +19,10 @@ export function ensureDir(directory: PathText): void {
 /**
  * Whether there is something at a path; where a symbolic link leads nowhere there is nothing. As in atomfs only ENOENT
  * says no: what cannot be looked at (EACCES, ENOTDIR) counts as there.
+ * @throws UsageError for what is no path
  */
 export function pathExists(path: PathText): boolean {
+  assertPaths({ path })
   try {
     statSync(systemPath(path))
     return true

@@ -34,7 +34,8 @@ export const OVERLAY_MOUNT_OPTIONS = 'index=off,xino=on,userxattr'
 
 /** The place of a blob in the layout: `OCIDIR/blobs/sha256`, and `parts` below it. Need not exist. */
 export function atomsPath(options: Pick<MountOciOptions, 'ociDir'>, ...parts: readonly PathText[]): PathText {
-  return join(options.ociDir, 'blobs', 'sha256', ...parts)
+  // Go's path.Join leaves no slash at the end.
+  return join(options.ociDir, 'blobs', 'sha256', ...parts).replace(/\/$/, '')
 }
 
 /**

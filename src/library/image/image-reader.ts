@@ -2,13 +2,16 @@ import { Readable } from 'node:stream'
 import { setImmediate } from 'node:timers/promises'
 import {
   type BlockReader,
+  complaintOf,
   decodePath,
   direntType,
   FsError,
   isDirectory,
   isRegular,
+  isSymlink,
   type Layer,
   type LayerEntry,
+  omitUndefined,
   type PathText,
   printable,
   type Ref,
@@ -47,14 +50,18 @@ export interface PathOptions {
 export interface EntriesOptions extends PathOptions {
   /** Whether the directories below are entered, too; `true` by default. */
   readonly recursive?: boolean
+  /** Ends the walk before its next entry: it throws the reason of the signal. */
+  readonly signal?: AbortSignal
 }
 
 /** Which part of a file is wanted. */
 export interface ReadStreamOptions extends PathOptions {
   /** First byte; 0 by default. */
   readonly start?: number
-  /** Byte at which to stop, itself not read; by default the end of the file. */
+  /** Byte at which to stop, itself not read; by default, and at most, the end of the file. */
   readonly end?: number
+  /** Destroys the stream with an `AbortError`. */
+  readonly signal?: AbortSignal
 }
 
 /** The parts that a reader is made of. */
@@ -89,8 +96,8 @@ const ENTRIES_AT_ONCE = 256
  * attributes as others. Symbolic links are not followed unless the call says so, and then never out of the image.
  * Reading waits for the disk on the thread that calls. Paths are text as `PathText` has it.
  *
- * Every method throws FsError: ENOENT, ENOTDIR and ELOOP for the path, EIO for damage and for what does not match the
- * root hash, EBADF after `close`.
+ * Every method throws FsError: ENOENT, ENOTDIR and ELOOP for the path, EINVAL for one that is no text, EIO for damage and
+ * for what does not match the root hash, EBADF after `close`.
  */
 export class ImageReader {
   readonly #layer: Layer
@@ -110,12 +117,30 @@ export class ImageReader {
 
   /** The target of a symbolic link, as it is stored. @throws FsError EINVAL where it is no link */
   readlink(path: PathText): PathText {
-    return decodePath(this.#layer.readlink(this.#resolve(path, {})))
+    const ref = this.#resolve(path, {})
+    if (!isSymlink(this.#layer.stat(ref).mode)) {
+      throw new FsError('EINVAL', `${this.#layer.label}: ${printable(path)} is no symbolic link`)
+    }
+    return decodePath(this.#layer.readlink(ref))
+  }
+
+  /**
+   * The extended attributes by their full names (`user.x`, `security.capability`), as they are stored: marks of overlays
+   * are among them. Those of a symbolic link itself unless links are followed.
+   */
+  xattrs(path: PathText, options: PathOptions = {}): ReadonlyMap<PathText, Buffer> {
+    const ref = this.#resolve(path, options)
+    const found = new Map<PathText, Buffer>()
+    for (const name of this.#layer.listxattr(ref)) {
+      const value = this.#layer.getxattr(ref, name)
+      if (value !== undefined) found.set(decodePath(Buffer.from(name, 'latin1')), Buffer.from(value))
+    }
+    return found
   }
 
   /** The entries of one directory, in byte order of their names. @throws FsError ENOTDIR */
   readdir(path: PathText, options: PathOptions = {}): readonly ImageEntry[] {
-    const directory = this.#resolve(path, options)
+    const directory = this.#resolveDirectory(path, options)
     return [...this.#list(directory, prefixOf(path))].map(({ entry }) => entry)
   }
 
@@ -126,8 +151,9 @@ export class ImageReader {
    * @throws FsError ENOTDIR where `path` is no directory; ENAMETOOLONG for paths of more than 65536 characters
    */
   async *entries(path: PathText = '/', options: EntriesOptions = {}): AsyncGenerator<ImageEntry, void, void> {
-    const { recursive = true } = options
-    const open = [this.#list(this.#resolve(path, options), prefixOf(path))]
+    const { recursive = true, signal } = options
+    signal?.throwIfAborted()
+    const open = [this.#list(this.#resolveDirectory(path, options), prefixOf(path))]
     let given = 0
     for (let listing = open.at(-1); listing !== undefined; listing = open.at(-1)) {
       const next = listing.next()
@@ -138,6 +164,7 @@ export class ImageReader {
       const { entry, ref } = next.value
       yield entry
       if (recursive && entry.type === 'directory') open.push(this.#list(ref, `${entry.path}/`))
+      signal?.throwIfAborted()
       given += 1
       if (given % ENTRIES_AT_ONCE === 0) await setImmediate()
     }
@@ -145,7 +172,7 @@ export class ImageReader {
 
   /**
    * The content of a regular file. Blocks are read, verified where there is a root hash, and decoded one by one as the
-   * stream is read. An error found meanwhile destroys the stream; it is an FsError.
+   * stream is read. An error found meanwhile destroys the stream; it is an FsError unless the signal is the reason.
    * @throws FsError EISDIR; ELOOP for a symbolic link that is not followed; EINVAL for what is no file, and for a range
    *   that is none
    */
@@ -153,8 +180,9 @@ export class ImageReader {
     const ref = this.#resolve(path, options)
     const { mode, size } = this.#layer.stat(ref)
     if (!isRegular(mode)) throw this.#noFile(path, mode)
-    const { start = 0, end = size } = options
-    if (!Number.isSafeInteger(start) || start < 0 || !(end >= start)) {
+    const { start = 0, end = size, signal } = options
+    const isEnd = end === Number.POSITIVE_INFINITY || Number.isSafeInteger(end)
+    if (!Number.isSafeInteger(start) || start < 0 || !isEnd || end < start) {
       throw new FsError('EINVAL', `${printable(path)}: bytes ${start} to ${end}`)
     }
     const last = Math.min(end, size)
@@ -167,6 +195,7 @@ export class ImageReader {
       return piece
     }
     return new Readable({
+      ...omitUndefined({ signal }),
       read() {
         try {
           this.push(read())
@@ -217,8 +246,16 @@ export class ImageReader {
     return { path: prefix + name, name, type, stat }
   }
 
+  #resolveDirectory(path: PathText, options: PathOptions): Ref {
+    const ref = this.#resolve(path, options)
+    if (isDirectory(this.#layer.stat(ref).mode)) return ref
+    throw new FsError('ENOTDIR', `${this.#layer.label}: ${printable(path)} is no directory`)
+  }
+
   #resolve(path: PathText, { follow = false }: PathOptions): Ref {
     this.#assertOpen()
+    const complaint = complaintOf('the path', path)
+    if (complaint !== undefined) throw new FsError('EINVAL', complaint)
     return resolveInside(this.#layer, path, follow)
   }
 
