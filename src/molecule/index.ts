@@ -36,7 +36,7 @@ export type {
 } from './spec.ts'
 export { hasHostDirectories, hostDirectories, isVerified, layerDescriptors, takesChanges } from './spec.ts'
 export { allocateTally, type ImageTally, readTally, watchImages } from './tally.ts'
-export { isInUse, removeChanges } from './temporary-changes.ts'
+export { removeChanges } from './temporary-changes.ts'
 export {
   HeldError,
   type OpenUpper,

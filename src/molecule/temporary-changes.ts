@@ -12,22 +12,6 @@ import { upperPaths } from './upper.ts'
 const { upper: UPPER, work: WORK } = upperPaths({ kind: 'temporary' }, '/')
 
 /**
- * Whether a mount has the lock of a folder of changes.
- * @param name of that folder in `parent`
- * @throws FsError EACCES, EIO; EOPNOTSUPP on file systems without such locks
- */
-export function isInUse(parent: Folder, name: PathText): boolean {
-  const folder = parent.find(name)
-  const work = folder?.find(basename(WORK))
-  try {
-    return work !== undefined && !withLock(work, () => undefined)
-  } finally {
-    work?.close()
-    folder?.close()
-  }
-}
-
-/**
  * Removes a folder of changes that go away with their mount: its upper directory, which may be deeper than a path can
  * say, with names of any bytes, and its work directory.
  * @param name of that folder in `parent`; no symbolic link is followed in it

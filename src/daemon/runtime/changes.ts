@@ -4,7 +4,6 @@ import {
   type ChangesPlace,
   HeldError,
   hostDirectories,
-  isInUse,
   type MoleculeSpec,
   type OpenUpper,
   openUpper,
@@ -18,7 +17,7 @@ import type { Folder } from '../../sys/files/folder.ts'
 import { readMountInfo } from '../../sys/mounts/mountinfo.ts'
 import { raiseOpenFiles } from '../../sys/process/limits.ts'
 import { setUmask0 } from '../../sys/process/session.ts'
-import { setAsideElsewhere } from './elsewhere.ts'
+import { sweepElsewhere } from './elsewhere.ts'
 import { forEachAside, forEachRunDir, listEntries, type OwnEntry, TEMPORARY_CHANGES } from './entries.ts'
 import { refuseInside, refuseOver } from './target.ts'
 
@@ -125,11 +124,14 @@ export function sweepChanges(runDir: Folder, log: Log): void {
   })
 }
 
-/** As `sweepChanges`, wherever a mount of this user may have left some, in other mount namespaces, too. */
+/**
+ * As `sweepChanges`, wherever a mount of this user may have left some, in other mount namespaces, too. Entries of killed
+ * daemons there go as well.
+ */
 export function sweepAllChanges(metadataDir: PathText | undefined, log: Log): void {
   forEachRunDir(metadataDir, (runDir) => {
     try {
-      setAsideElsewhere(runDir, isInUse)
+      sweepElsewhere(runDir)
     } catch (error) {
       log('debug', `${runDir.path}: ${messageOf(error)}`)
     }

@@ -4,6 +4,7 @@ import type { Folder } from '../../sys/files/folder.ts'
 import { withFolderLock } from '../../sys/files/lock.ts'
 import { effectiveUid } from '../../sys/plain/rights.ts'
 import { livenessOf, type ProcessIdentity } from '../../sys/process/process.ts'
+import { lockEntry } from './entry-lock.ts'
 import { namesOf } from './entry-name.ts'
 import { makeRunDir, openEntries, openRunDir, type RunDirCandidate, runDirCandidates } from './folders.ts'
 
@@ -49,7 +50,7 @@ export interface EntryFolders {
   readonly runDir: Folder
   /** All entries of this mount namespace. */
   readonly entries: Folder
-  /** This one. */
+  /** This one, with the lock of `entry-lock.ts`. */
   readonly entry: Folder
 }
 
@@ -102,7 +103,7 @@ export function createEntry(
 }
 
 function makeEntry(entries: Folder, name: PathText, config: MoleculeConfig, daemon: DaemonRecord): Folder {
-  const entry = entries.make(name, 0o755)
+  const entry = lockEntry(entries.make(name, 0o755))
   try {
     writeJson(entry, 'config.json', config)
     writeJson(entry, 'daemon.json', daemon)

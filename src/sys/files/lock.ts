@@ -34,6 +34,21 @@ export function tryLock(fd: number, kind: 'shared' | 'exclusive'): boolean {
   }
 }
 
+/**
+ * Takes the exclusive lock as `tryLock`, and waits for a holder that keeps it for a few file operations.
+ * @param what names the file, for messages
+ * @throws FsError EBUSY where another process holds the lock for seconds; others as `tryLock`
+ */
+export function lockSoon(fd: number, what: string): void {
+  const deadline = performance.now() + LOCK_TIMEOUT_MS
+  while (!tryLock(fd, 'exclusive')) {
+    if (performance.now() >= deadline) {
+      throw new FsError('EBUSY', `another process holds the lock of ${what}`)
+    }
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5)
+  }
+}
+
 /** Releases the lock while the descriptor stays open. */
 export function unlockFd(fd: number): void {
   flock(fd, LOCK_UN)
@@ -75,13 +90,7 @@ function readLocks(): readonly { readonly pid: number; readonly ino: bigint }[] 
 export function withFolderLock<T>(dir: number, what: string, action: () => T): T {
   const fd = reopenDirectory(dir)
   try {
-    const deadline = performance.now() + LOCK_TIMEOUT_MS
-    while (!tryLock(fd, 'exclusive')) {
-      if (performance.now() >= deadline) {
-        throw new FsError('EBUSY', `another process holds the lock of ${what}`)
-      }
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5)
-    }
+    lockSoon(fd, what)
     return action()
   } finally {
     closeSync(fd)

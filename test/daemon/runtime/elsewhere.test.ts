@@ -6,12 +6,14 @@ import {
   openSync,
   readdirSync,
   renameSync,
+  rmSync,
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { sweepAllChanges } from '../../../src/daemon/runtime/changes.ts'
 import { createEntry, type DaemonRecord, markMounted } from '../../../src/daemon/runtime/entries.ts'
+import type { Folder } from '../../../src/sys/files/folder.ts'
 import { tryLock } from '../../../src/sys/files/lock.ts'
 import { namespaceNumber } from '../../../src/sys/plain/namespaces.ts'
 import { ownIdentity } from '../../../src/sys/process/process.ts'
@@ -36,8 +38,12 @@ afterEach(() => {
   removeTempDir(runDir)
 })
 
-/** An entry with temporary changes. @returns its folder */
-function makeEntry(namespace: string, state: DaemonRecord['state']): string {
+/**
+ * An entry with temporary changes.
+ * @param held gets the folders that its daemon holds; without it the daemon has ended
+ * @returns its folder
+ */
+function makeEntry(namespace: string, state: DaemonRecord['state'], held?: Folder[]): string {
   const foreign = { ...ownIdentity(), pidNamespace: 1 }
   const config = {
     OCIDir: '',
@@ -50,7 +56,9 @@ function makeEntry(namespace: string, state: DaemonRecord['state']): string {
   }
   const made = createEntry(config, { process: foreign, state: 'starting' }, () => false)
   if (state === 'mounted') markMounted(made, '0:9')
-  for (const folder of Object.values(made.held)) folder.close()
+  const folders: readonly Folder[] = Object.values(made.held)
+  if (held === undefined) for (const folder of folders) folder.close()
+  else held.push(...folders)
   mkdirSync(join(made.folder, 'changes/work'), { recursive: true })
   mkdirSync(join(made.folder, 'changes/upper'))
   writeFileSync(join(made.folder, 'changes/upper/file'), 'changed')
@@ -71,21 +79,35 @@ describe('entries of other mount namespaces', () => {
     expect(readdirSync(join(runDir, 'changes'))).toEqual([])
   })
 
-  test('an entry elsewhere stays while a mount has the lock of its changes', () => {
-    const entry = makeEntry(OTHER, 'mounted')
-    const fd = openSync(join(entry, 'changes/work'), 'r')
-    expect(tryLock(fd, 'exclusive')).toBe(true)
+  test('an entry elsewhere without changes is removed, too, also if its daemon was killed while it started', () => {
+    for (const state of ['mounted', 'starting'] as const) {
+      const entry = makeEntry(OTHER, state)
+      rmSync(join(entry, 'changes'), { recursive: true })
+      sweep()
+      expect(existsSync(entry)).toBe(false)
+    }
+  })
+
+  test.each(['mounted', 'starting'] as const)('an entry elsewhere stays while its daemon is %s', (state) => {
+    const held: Folder[] = []
+    const entry = makeEntry(OTHER, state, held)
     sweep()
     expect(isWhole(entry)).toBe(true)
-    closeSync(fd)
+    for (const folder of held) folder.close()
     sweep()
     expect(existsSync(entry)).toBe(false)
   })
 
-  test('an entry elsewhere stays while its daemon starts, because it may have no lock yet', () => {
-    const entry = makeEntry(OTHER, 'starting')
+  test('an entry elsewhere goes, and its changes stay, while something else has the lock of the changes', () => {
+    const entry = makeEntry(OTHER, 'mounted')
+    const fd = openSync(join(entry, 'changes/work'), 'r')
+    expect(tryLock(fd, 'exclusive')).toBe(true)
     sweep()
-    expect(isWhole(entry)).toBe(true)
+    expect(existsSync(entry)).toBe(false)
+    expect(readdirSync(join(runDir, 'changes'))).toHaveLength(1)
+    closeSync(fd)
+    sweep()
+    expect(readdirSync(join(runDir, 'changes'))).toEqual([])
   })
 
   test('an entry in the own namespace stays for the next mount or unmount of its target', () => {
