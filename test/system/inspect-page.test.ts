@@ -1,23 +1,26 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { type Browser, chromium, type Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { formatPage, PAGE_LAYERS, pageData } from '../../src/cli/page/index.ts'
 import { inspectSource, measureUsage } from '../../src/molecule/index.ts'
 import {
+  ATOMFS_FUSE,
   atomfsFuse,
   findProgram,
   makeTempDir,
   mksquashfs,
   needs,
   removeTempDir,
+  run,
   titled,
   writeOciLayout,
 } from '../library/index.ts'
 
 /** The page of `inspect --html`, in a browser without a window. */
 
+const ROOT = resolve(import.meta.dirname, '../..')
 const BROWSER = 'chromium-headless-shell'
 const need = needs(BROWSER, 'mksquashfs')
 
@@ -49,6 +52,7 @@ beforeAll(async () => {
   put(lower, 'gone', 100_000)
   put(upper, '.wh.gone', 0)
   put(upper, 'etc/new', 50_000)
+  put(upper, 'etc/README', 0)
   // Together with the slash between them: </script>…
   put(upper, '<', 0)
   for (const [index, name] of HOSTILE.entries()) put(upper, `hostile/${name}`, 1000 + index)
@@ -152,6 +156,8 @@ describe.skipIf(!need.ok)(titled('the page of inspect --html', need), () => {
       await page.getByLabel('Search in paths').fill('USR/')
       expect((await rows(page)).sort()).toEqual(['/usr/large', '/usr/small'])
       expect(await page.locator('#found').textContent()).toBe('2 of 2 rows that match')
+      await page.getByLabel('Search in paths').fill('rEAD')
+      expect(await rows(page)).toEqual(['/etc/README'])
       await page.getByLabel('Search in paths').fill('<img')
       expect(await rows(page)).toEqual(['/hostile/<img src=x onerror=window.hacked=1>'])
     })
@@ -221,6 +227,9 @@ describe('the file of the page', () => {
     const page = formatPage(pageData(inspectSource(image), { usage, tree: tree! }))
     expect((await atomfsFuse(['inspect', '--html', '-', image])).stdout).toBe(page)
     expect(page.match(/<script/g)).toHaveLength(2)
+    // A pipe holds 64 KiB: the rest is written when there is room, and the program waits for that.
+    const slow = `'${ATOMFS_FUSE}' inspect --json --top 1000 '${ROOT}' | (sleep 1; tail -c 2)`
+    expect((await run('sh', ['-c', slow])).stdout).toBe('}\n')
     expect(page).not.toMatch(/https?:\/\/(?!d3js\.org\/d3-hierarchy\/)/)
   })
 })

@@ -8,6 +8,7 @@ import type {
 } from '../../molecule/index.ts'
 import { parseInteger, parseOffset } from '../../request/index.ts'
 import { formatBytes, formatLines, shortLabel } from '../print/format.ts'
+import { print } from '../print/output.ts'
 import { startProgress } from '../print/progress.ts'
 import { formatTable } from '../print/table.ts'
 import { formatUsage } from '../print/usage.ts'
@@ -43,19 +44,19 @@ export async function inspect(source: string, flags: InspectFlags): Promise<numb
     const { usage, tree } = await count({ cost: PAGE_COST, layers: PAGE_LAYERS })
     if (tree === undefined) throw new Error('a page without a tree')
     const page = formatPage(pageData(report, { usage, tree }))
-    if (html === '-') process.stdout.write(page)
+    if (html === '-') await print(page)
     else writeWholeFile(html, page)
     return 0
   }
   const isAsked = flags.usage === true || flags.top !== undefined
   if (json) {
     const usage = isAsked ? (await count()).usage : undefined
-    process.stdout.write(`${JSON.stringify({ ...report, usage }, undefined, 2)}\n`)
+    await print(`${JSON.stringify({ ...report, usage }, undefined, 2)}\n`)
     return 0
   }
   const counted = async (): Promise<string> => `\n${formatUsage((await count()).usage)}`
   const usage = isAsked ? await counted() : isSmall(report) ? await counted().catch(explainUncounted) : ''
-  process.stdout.write(`${formatReport(report)}${usage}`)
+  await print(`${formatReport(report)}${usage}`)
   return 0
 }
 

@@ -3,6 +3,7 @@ import { askAll, askStatus, type MountStatus } from '../../daemon/client/control
 import type { LayerStatus } from '../../drivers/index.ts'
 import { absolutePath } from '../../sys/files/working-directory.ts'
 import { formatBytes, formatLines, shortLabel } from '../print/format.ts'
+import { print } from '../print/output.ts'
 import { formatFamilies } from '../print/prometheus.ts'
 import { formatTable } from '../print/table.ts'
 import { writeWholeFile } from '../print/whole-file.ts'
@@ -25,7 +26,7 @@ export async function status(target: string | undefined, flags: StatusFlags): Pr
   if (metrics !== undefined) {
     if (json || flags.watch !== undefined) throw new UsageError('--metrics goes without --json and --watch')
     const text = formatFamilies(mountMetrics(await ask(target, metadataDir)))
-    if (metrics === '-') process.stdout.write(text)
+    if (metrics === '-') await print(text)
     else writeWholeFile(metrics, text)
   } else if (flags.watch !== undefined) {
     const watched = parseWatch(flags.watch, target)
@@ -37,7 +38,7 @@ export async function status(target: string | undefined, flags: StatusFlags): Pr
     await watch(watched.seconds, !json, look)
   } else {
     const mounts = await ask(target, metadataDir)
-    process.stdout.write(json ? formatJson(target, mounts, 2) : formatStatus(target, mounts))
+    await print(json ? formatJson(target, mounts, 2) : formatStatus(target, mounts))
   }
   return 0
 }

@@ -6,6 +6,7 @@ import type { LayerVerdict, VerifyReport } from '../../molecule/index.ts'
 import { parseOffset, parseRootHash } from '../../request/index.ts'
 import { absolutePath } from '../../sys/files/working-directory.ts'
 import { formatBytes, formatLines } from '../print/format.ts'
+import { print } from '../print/output.ts'
 import { startProgress } from '../print/progress.ts'
 
 export interface VerifyFlags {
@@ -55,8 +56,8 @@ async function verifyTarget(target: string, flags: VerifyFlags): Promise<number>
     if (!isErrno(error, 'EINVAL')) throw error
     throw new FsError('EINVAL', `${messageOf(error)}, and a directory has nothing to verify against`)
   })
-  if (flags.json === true) process.stdout.write(`${JSON.stringify(layers, undefined, 2)}\n`)
-  else process.stdout.write(formatLines(layers.map(({ label, state }) => `${label}: ${VERDICTS[state]}`)))
+  if (flags.json === true) await print(`${JSON.stringify(layers, undefined, 2)}\n`)
+  else await print(formatLines(layers.map(({ label, state }) => `${label}: ${VERDICTS[state]}`)))
   return exitCode(layers.map((layer) => layer.state))
 }
 
@@ -76,9 +77,7 @@ async function verifyImage(source: string, flags: VerifyFlags): Promise<number> 
   } finally {
     progress.stop()
   }
-  process.stdout.write(
-    flags.json === true ? `${JSON.stringify(report, undefined, 2)}\n` : formatVerdicts(report),
-  )
+  await print(flags.json === true ? `${JSON.stringify(report, undefined, 2)}\n` : formatVerdicts(report))
   return exitCode(report.layers.map((layer) => layer.state))
 }
 

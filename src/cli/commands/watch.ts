@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { codeOf, UsageError } from '../../base/index.ts'
+import { print } from '../print/output.ts'
 import { Screen } from '../print/screen.ts'
 
 /** Seconds between two looks, where the user does not say. */
@@ -30,12 +31,8 @@ export function parseWatch(value: string | true, target: string | undefined): Wa
  * takes the place of the one before, under a line that says when it was; elsewhere it follows.
  * @throws what `look` throws
  */
-export async function watch(
-  seconds: number,
-  isText: boolean,
-  look: () => Promise<string>,
-  out: NodeJS.WriteStream = process.stdout,
-): Promise<void> {
+export async function watch(seconds: number, isText: boolean, look: () => Promise<string>): Promise<void> {
+  const out = process.stdout
   const closed = new Promise<'closed'>((resolve, reject) => {
     out.on('error', (error) => (codeOf(error) === 'EPIPE' ? resolve('closed') : reject(error)))
   })
@@ -46,7 +43,7 @@ export async function watch(
       const text = await look()
       if (screen !== undefined) {
         screen.show(`every ${seconds} s, last at ${new Date().toLocaleTimeString()}; Ctrl-C ends\n\n${text}`)
-      } else out.write(isText && !isFirst ? `\n${text}` : text)
+      } else await print(isText && !isFirst ? `\n${text}` : text)
       if ((await Promise.race([sleep(seconds * 1000), closed])) === 'closed') return
     }
   } finally {

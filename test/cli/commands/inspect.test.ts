@@ -30,13 +30,19 @@ const CLOSED: ImageKind = {
 
 test('an image that can be described and not opened is still described, and --usage fails', async () => {
   registerKind(CLOSED)
-  const write = vi.spyOn(process.stdout, 'write').mockReturnValue(true)
+  const write = vi.spyOn(process.stdout, 'write').mockImplementation((...args: unknown[]) => {
+    const done = args.at(-1)
+    if (typeof done === 'function') done()
+    return true
+  })
   try {
     await withTempDir(async (folder) => {
       const image = join(folder, 'image')
       writeFileSync(image, SIGN)
       expect(await inspect(image, {})).toBe(0)
-      expect(write.mock.calls.join('')).toMatch(/^LAYER .*\n\S+ .*\n\nnot counted: no decoder for it\n$/m)
+      expect(write.mock.calls.map(([text]) => text).join('')).toMatch(
+        /^LAYER .*\n\S+ .*\n\nnot counted: no decoder for it\n$/m,
+      )
       await expect(inspect(image, { usage: true })).rejects.toThrow('no decoder for it')
       await expect(inspect(image, { html: join(folder, 'page') })).rejects.toThrow('no decoder for it')
     })
