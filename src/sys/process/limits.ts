@@ -16,17 +16,30 @@ export function openFilesLimit(): number {
 }
 
 /**
- * Sets the soft limit of open files to `OPEN_FILES`. Where the hard limit is lower, this takes CAP_SYS_RESOURCE;
- * without it the soft limit becomes the hard one (setrlimit(2)).
+ * Raises the soft limit of open files to `OPEN_FILES`. Where the hard limit is lower, this takes CAP_SYS_RESOURCE; without
+ * it the soft limit becomes the hard one (setrlimit(2)). A limit that is higher, or none, stays.
  */
 export function raiseOpenFiles(): void {
   const limit = Buffer.alloc(16)
   if (Number(getrlimit(RLIMIT_NOFILE, limit)) !== 0) return
-  const hard = limit.readBigUInt64LE(8)
-  for (const wanted of [BigInt(OPEN_FILES), hard]) {
-    const highest = wanted > hard ? wanted : hard
-    limit.writeBigUInt64LE(wanted < highest ? wanted : highest, 0)
-    limit.writeBigUInt64LE(highest, 8)
+  for (const { soft, hard } of higherLimits(limit.readBigUInt64LE(0), limit.readBigUInt64LE(8))) {
+    limit.writeBigUInt64LE(soft, 0)
+    limit.writeBigUInt64LE(hard, 8)
     if (Number(setrlimit(RLIMIT_NOFILE, limit)) === 0) return
   }
+}
+
+/**
+ * The limits to try, best first; empty where nothing is to be raised. Numbers as in `struct rlimit`, where the highest is
+ * "unlimited" (RLIM_INFINITY).
+ */
+export function higherLimits(
+  soft: bigint,
+  hard: bigint,
+): readonly { readonly soft: bigint; readonly hard: bigint }[] {
+  const wanted = BigInt(OPEN_FILES)
+  if (soft >= wanted) return []
+  if (hard >= wanted) return [{ soft: wanted, hard }]
+  const best = { soft: wanted, hard: wanted }
+  return hard > soft ? [best, { soft: hard, hard }] : [best]
 }
