@@ -15,12 +15,13 @@ export interface OverlayOptions {
 
 /**
  * Options that change nothing here: caches never go stale, threads are what they are, and what is switched off by them
- * is not needed by anybody.
+ * is not needed by anybody. `noacl` lets fuse-overlayfs do without access lists where the upper has none; ours does that
+ * by itself. Apptainer gives it in every call, and shows its user each line that it reads.
  */
 const WITHOUT_EFFECT = new Set(
   (
     'timeout threaded fast_ino fast_ino_check plugins xino ' +
-    'index metacopy nfs_export uuid debug big_writes auto_cache kernel_cache clone_fd ' +
+    'noacl index metacopy nfs_export uuid debug big_writes auto_cache kernel_cache clone_fd ' +
     // Of libfuse alone: the kernel lets in everybody or nobody else, and root is let in where root mounts.
     'allow_root'
   ).split(' '),
@@ -29,7 +30,6 @@ const WITHOUT_EFFECT = new Set(
 /** Options of fuse-overlayfs that would switch something off, and what stays on. */
 const KEPT: Readonly<Record<string, string>> = {
   static_nlink: 'merged directories have one link anyway, others what they count themselves',
-  noacl: 'access lists are enforced',
   noxattrs: 'extended attributes are shown and kept',
 }
 
