@@ -25,6 +25,7 @@ export async function runInBackground(): Promise<number> {
       ...sink,
       ...processEvents(false, sink.log),
       namespaceEnd,
+      isAwaited: false,
       mounted: () => leaveCaller(sink.log),
       ready: (warnings) => sendAnswer({ ready: true, warnings }),
     })

@@ -1,5 +1,6 @@
 import type { MountRequest } from '../../request/index.ts'
 import { openLogSink } from './log-sink.ts'
+import { namespaceEnd, TITLE } from './namespace-watch.ts'
 import { notifyManager, writeReadyFd } from './notify.ts'
 import { processEvents } from './process-events.ts'
 import { serveMount } from './serve-mount.ts'
@@ -9,14 +10,16 @@ import { serveMount } from './serve-mount.ts'
  * @throws FsError what kept it from serving, or ended it
  */
 export async function runInForeground(request: MountRequest): Promise<number> {
+  // Now, because the caller may be gone when the mount serves.
+  const parent = process.ppid
   const { log, report } = openLogSink(request)
   const { readyFd } = request
   const end = await serveMount(request, {
     ...processEvents(true, log),
     log,
     report,
-    // The caller waits for this process, so the end of a namespace does not end it.
-    namespaceEnd: () => new Promise(() => undefined),
+    namespaceEnd: () => namespaceEndOfOrphan(parent, request),
+    isAwaited: true,
     entryCreated: () => undefined,
     mounted: () => undefined,
     ready: () => {
@@ -25,4 +28,30 @@ export async function runInForeground(request: MountRequest): Promise<number> {
     },
   })
   return end.reason === 'unmounted' ? 0 : 1
+}
+
+/** A look at the parent costs less than a microsecond. */
+const ORPHAN_INTERVAL_MS = 1000
+
+/**
+ * While the caller waits for this process, the end of a namespace does not end it. A caller that was killed waits no
+ * more: the mount of a container must not stay for ever because nobody has ended it.
+ */
+async function namespaceEndOfOrphan(parent: number, { name, target }: MountRequest): Promise<void> {
+  await endOfParent(parent)
+  // From now on it keeps the namespace alive for no other daemon.
+  process.title = `${TITLE} ${name} ${target}`
+  await namespaceEnd()
+}
+
+/** Resolves when another process than `parent` is the parent of this one. Does not keep the process alive. */
+function endOfParent(parent: number): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setInterval(() => {
+      if (process.ppid === parent) return
+      clearInterval(timer)
+      resolve()
+    }, ORPHAN_INTERVAL_MS)
+    timer.unref()
+  })
 }

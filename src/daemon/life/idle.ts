@@ -1,7 +1,7 @@
 import { type Log, messageOf } from '../../base/index.ts'
 import type { RunningServer } from '../../drivers/index.ts'
 import type { FuseMount } from '../../sys/mounts/mount.ts'
-import { readMountInfo, topMountAt } from '../../sys/mounts/mountinfo.ts'
+import { placesOf, readMountInfo } from '../../sys/mounts/mountinfo.ts'
 import { unmountFuse } from '../../sys/mounts/unmount.ts'
 
 /** How often activity is looked at, as squashfuse does it (ll.c:alarm_tick). */
@@ -49,11 +49,9 @@ export function watchIdle(
 export async function isStillUsed(mount: FuseMount | undefined, log: Log): Promise<boolean> {
   if (mount?.device === undefined || mount.way === 'inherited') return false
   try {
-    const mounts = readMountInfo()
-    for (const { device, mountPoint } of mounts) {
-      if (device !== mount.device) continue
-      if (mountPoint === '/' || topMountAt(mounts, mountPoint)?.device !== device) return true
-      await unmountFuse(mountPoint, false)
+    for (const { place, isReachable } of placesOf(readMountInfo(), mount.device)) {
+      if (place === '/' || !isReachable) return true
+      await unmountFuse(place, false)
     }
     return false
   } catch (error) {

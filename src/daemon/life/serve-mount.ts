@@ -13,7 +13,7 @@ import {
 import type { MountRequest } from '../../request/index.ts'
 import { residentBytes } from '../../sys/ffi/memory.ts'
 import type { FuseMount, FuseMountOptions } from '../../sys/mounts/mount.ts'
-import { readMountInfo, topMountAt } from '../../sys/mounts/mountinfo.ts'
+import { placesOf, readMountInfo, topMountAt } from '../../sys/mounts/mountinfo.ts'
 import { unmountFuse } from '../../sys/mounts/unmount.ts'
 import { descriptorOf, holdDescriptors } from '../../sys/plain/proc.ts'
 import { deferred, withTimeout } from '../../sys/plain/promises.ts'
@@ -53,6 +53,8 @@ export interface DaemonHost {
   onReportRequest(listener: () => void): void
   /** Resolves when no other process is left in the mount namespace. */
   namespaceEnd(): Promise<void>
+  /** The caller waits for the end of this process, and kills it when that takes long. */
+  readonly isAwaited: boolean
   /** The runtime entry exists: logs may go there. */
   entryCreated(entry: OwnEntry): void
   /** The mount exists, and does not serve yet. */
@@ -78,6 +80,12 @@ const STOP_TIMEOUT_MS = 100
 
 /** How long those who have files open are served after the mount is detached. A service manager kills after 90 s. */
 const LAST_USERS_TIMEOUT_MS = 60_000
+
+/**
+ * The same where the caller waits, and has detached the mount itself before it asked. Apptainer gives the last users a
+ * second before it asks, and kills one second later (apptainer: imagedriver.go, `stop`).
+ */
+const DETACHED_TIMEOUT_MS = 250
 
 /** A covered mount cannot be detached, so the daemon cannot learn when its last user has gone. */
 const COVERED_TIMEOUT_MS = 2000
@@ -327,12 +335,13 @@ async function drain(
   host: DaemonHost,
   asked: 'signal' | 'namespace',
 ): Promise<EndReason> {
-  const isFree = await detach(progress.mount, host.log)
+  const { isFree, wasDetached } = await detach(progress.mount, host.log)
   if (progress.entry !== undefined) removeOwnEntry(progress.entry)
   // An inherited connection has no place to be unmounted from: its owner does that, when we are gone.
   if (progress.mount?.way === 'inherited') return { reason: 'unmounted' }
   if (!isFree && asked === 'namespace') return { reason: 'unmounted' }
-  const limit = isFree ? LAST_USERS_TIMEOUT_MS : COVERED_TIMEOUT_MS
+  const patience = wasDetached && host.isAwaited ? DETACHED_TIMEOUT_MS : LAST_USERS_TIMEOUT_MS
+  const limit = isFree ? patience : COVERED_TIMEOUT_MS
   const unmounted: EndReason = { reason: 'unmounted' }
   const impatient = host.stopAgain.then(() => unmounted)
   const expired = sleep(limit, undefined, { ref: false }).then(() => {
@@ -362,21 +371,30 @@ async function tearDown(progress: Progress, log: Log, failed = false): Promise<v
   if (progress.entry !== undefined) removeOwnEntry(progress.entry)
 }
 
+interface Detached {
+  /** No place is left. */
+  readonly isFree: boolean
+  /** Somebody else had unmounted it from every place before. */
+  readonly wasDetached: boolean
+}
+
 /**
- * Unmounts lazily every place where this mount is on top. A place that another mount covers is left alone: the connection
- * ends with this process, and what is below answers ENOTCONN.
- * @returns false where some place stays
+ * Unmounts lazily every place where this mount is on top. A place that another mount covers, there or further up, is left
+ * alone: the connection ends with this process, and what is below answers ENOTCONN.
  */
-async function detach(mount: FuseMount | undefined, log: Log): Promise<boolean> {
-  if (mount?.device === undefined) return true
+async function detach(mount: FuseMount | undefined, log: Log): Promise<Detached> {
+  if (mount?.device === undefined) return { isFree: true, wasDetached: false }
   let isFree = true
+  let wasDetached = false
   try {
-    const mounts = readMountInfo()
-    const places = new Set(mounts.filter((one) => one.device === mount.device).map((one) => one.mountPoint))
-    for (const place of places) {
+    const places = placesOf(readMountInfo(), mount.device)
+    wasDetached = places.length === 0
+    for (const { place, isReachable } of places) {
       // pivot_root(2) made it our own root directory: we use it ourselves, and would wait for our own end.
       if (place === '/') isFree = false
-      if (topMountAt(mounts, place)?.device === mount.device) await unmountFuse(place, true)
+      // A lookup through a mount above could wait for its server, and that one for us: an overlay over the folder in
+      // which its layer is mounted.
+      if (isReachable) await unmountFuse(place, true)
       else {
         log('warn', `${place} is covered by another mount and stays`)
         isFree = false
@@ -386,5 +404,5 @@ async function detach(mount: FuseMount | undefined, log: Log): Promise<boolean> 
     log('warn', messageOf(error))
     isFree = false
   }
-  return isFree
+  return { isFree, wasDetached }
 }

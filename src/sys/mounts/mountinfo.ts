@@ -76,3 +76,48 @@ export function topMountAt(mounts: readonly MountInfo[], mountPoint: string): Mo
   const covered = new Set(here.map((mount) => mount.parentId))
   return here.findLast((mount) => !covered.has(mount.mountId)) ?? here.at(-1)
 }
+
+/** Where a file system is mounted, and whether its mount is the one that a lookup of that path finds (`isReachable`). */
+export interface MountPlace {
+  readonly place: PathText
+  readonly isReachable: boolean
+}
+
+/** The places of a file system, each once. @param device as in `MountInfo` */
+export function placesOf(mounts: readonly MountInfo[], device: string): readonly MountPlace[] {
+  const own = mounts.filter((mount) => mount.device === device)
+  return [...new Set(own.map(({ mountPoint }) => mountPoint))].map((place) => ({
+    place,
+    isReachable: own.some((mount) => mount.mountPoint === place && isReachable(mounts, mount)),
+  }))
+}
+
+/**
+ * Whether a path lookup of its mount point ends in this mount, and on the way there passes only through the mounts in
+ * which it lies. A mount over one of the folders above covers it, too, and a lookup would then ask that mount's server.
+ */
+export function isReachable(mounts: readonly MountInfo[], mount: MountInfo): boolean {
+  const byId = new Map(mounts.map((one) => [one.mountId, one]))
+  const isCovered = (parent: MountInfo, onTheWay: MountInfo | undefined): boolean => {
+    const place = (onTheWay ?? parent).mountPoint
+    return mounts.some(
+      (one) =>
+        one.parentId === parent.mountId &&
+        one !== parent &&
+        one !== onTheWay &&
+        (one.mountPoint === place || place.startsWith(one.mountPoint === '/' ? '/' : `${one.mountPoint}/`)),
+    )
+  }
+  const passed = new Set<MountInfo>()
+  let child: MountInfo | undefined
+  for (
+    let at: MountInfo | undefined = mount;
+    at !== undefined && !passed.has(at);
+    at = byId.get(at.parentId)
+  ) {
+    if (isCovered(at, child)) return false
+    passed.add(at)
+    child = at
+  }
+  return true
+}

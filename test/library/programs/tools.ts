@@ -22,6 +22,10 @@ const FACILITIES: Readonly<Record<string, { readonly present: () => boolean; rea
     missing: '/usr/bin/node or /usr/local/bin/node',
   },
   'programs-32': { present: runsPrograms32, missing: 'a kernel of x86-64 that runs programs of 32 bits' },
+  'userns-of-users': {
+    present: plainUsersHaveNamespaces,
+    missing: 'root, setpriv, and user namespaces that plain users may make',
+  },
   userns: { present: () => existsSync('/proc/self/ns/user') && usernsAllowed(), missing: 'user namespaces' },
 }
 
@@ -34,7 +38,7 @@ export interface Needs {
 
 /**
  * Whether programs (by name) and facilities (`root`, `fuse`, `loop`, `kernel-squashfs`, `kernel-overlayfs`,
- * `userns`, `node-in-place`, `programs-32`) are there. Use: `const need = needs('mksquashfs'); test.skipIf(!need.ok)(titled('packs', need), …)`.
+ * `userns`, `userns-of-users`, `node-in-place`, `programs-32`) are there. Use: `const need = needs('mksquashfs'); test.skipIf(!need.ok)(titled('packs', need), …)`.
  */
 export function needs(...names: readonly string[]): Needs {
   const missing = names
@@ -111,4 +115,10 @@ function usernsAllowed(): boolean {
   const clone = '/proc/sys/kernel/unprivileged_userns_clone'
   if (existsSync(max) && readFileSync(max, 'utf8').trim() === '0') return false
   return isRoot() || !existsSync(clone) || readFileSync(clone, 'utf8').trim() !== '0'
+}
+
+/** Tries it: security modules may forbid it, or leave such a namespace without rights. */
+function plainUsersHaveNamespaces(): boolean {
+  const words = ['--reuid=1', '--regid=1', '--clear-groups', 'unshare', '-Urm', 'true']
+  return isRoot() && spawnSync('setpriv', words, { timeout: 20_000 }).status === 0
 }
