@@ -16,24 +16,10 @@ import { pread } from '../sys/files/file-io.ts'
 import { type HostStat, statAt, statFd } from '../sys/files/statx.ts'
 import { getxattrFd, lgetxattr, listxattrFd, llistxattr } from '../sys/files/xattr.ts'
 import { descriptorPath } from '../sys/plain/proc.ts'
+import { type LeftOut, STORABLE, type TreeItem } from './tree-item.ts'
 
 const CHUNK = 1 << 20
 const DIRECTORY = O_PATH | constants.O_DIRECTORY
-/** The name spaces of attributes that squashfs has. ACLs are in none of them. */
-const STORABLE = /^(user|trusted|security)\./
-
-/** One name of a directory tree of this machine, as `SquashfsWriter` takes it. */
-export type TreeItem =
-  | { readonly path: Name; readonly entry: NewEntry }
-  /** One more name of an earlier file. */
-  | { readonly path: Name; readonly link: Name }
-
-/** What was left out of an image, counted. */
-export interface LeftOut {
-  /** Attributes that squashfs has no name space for, such as ACLs. */
-  attributes: number
-}
-
 interface Folder {
   readonly fd: number
   readonly path: Name

@@ -9,8 +9,11 @@ import {
 import type { PathText } from '../base/index.ts'
 import { appendVerityData } from '../verity/index.ts'
 import { CompressPool } from './compress-pool.ts'
-import { hostTree, type LeftOut, type TreeItem } from './host-tree.ts'
+import { decompressed } from './decompressed.ts'
+import { hostTree } from './host-tree.ts'
 import { newFile } from './new-file.ts'
+import { tarTree, type Whiteouts } from './tar-tree.ts'
+import type { LeftOut, TreeItem } from './tree-item.ts'
 
 /** How a tree becomes an image. */
 export interface PackOptions extends Omit<WriterOptions, 'compressor'> {
@@ -23,6 +26,8 @@ export interface PackOptions extends Omit<WriterOptions, 'compressor'> {
   /** Appends a hash tree; `salt` is a hash of the image if absent. */
   readonly verity?: { readonly salt?: Uint8Array }
   readonly force?: boolean
+  /** What whiteouts in a tar archive become; `none` if absent. */
+  readonly whiteouts?: Whiteouts
   /** Ends the work with its reason. */
   readonly signal?: AbortSignal
   /** @param done bytes of files read so far */
@@ -38,11 +43,17 @@ export interface PackedImage extends WrittenImage, LeftOut {
 
 const CHUNK = 1 << 20
 
+/** A directory of this machine, or a tar archive, also a compressed one. */
+export type PackSource =
+  | { readonly directory: PathText }
+  | { readonly tar: AsyncIterable<Uint8Array>; readonly label: string }
+
 /**
- * Packs a directory of this machine into a squashfs image. The same tree and the same options give the same bytes.
- * @throws FsError EEXIST, ENOTDIR, ENOENT, EACCES, ENOSPC, EIO; EINVAL, EOPNOTSUPP for the options
+ * Packs a tree into a squashfs image. The same tree and the same options give the same bytes.
+ * @throws FsError EEXIST, ENOTDIR, ENOENT, EACCES, ENOSPC, EIO; EINVAL, EOPNOTSUPP for the options and for an archive
+ *   that is none
  */
-export async function pack(directory: PathText, file: PathText, options: PackOptions): Promise<PackedImage> {
+export async function pack(source: PackSource, file: PathText, options: PackOptions): Promise<PackedImage> {
   const leftOut: LeftOut = { attributes: 0 }
   return await newFile(file, { force: options.force === true }, async (fd) => {
     const pool = new CompressPool(options, options.threads)
@@ -53,7 +64,7 @@ export async function pack(directory: PathText, file: PathText, options: PackOpt
         ...(options.latestTime === undefined ? {} : { modTime: options.latestTime }),
       })
       let done = 0
-      for (const item of hostTree(directory, leftOut)) {
+      for await (const item of itemsOf(source, options, leftOut)) {
         options.signal?.throwIfAborted()
         await addTo(writer, item, options)
         if ('entry' in item) done += item.entry.size ?? 0
@@ -67,6 +78,15 @@ export async function pack(directory: PathText, file: PathText, options: PackOpt
       await pool.close()
     }
   })
+}
+
+function itemsOf(
+  source: PackSource,
+  { whiteouts = 'none' }: PackOptions,
+  leftOut: LeftOut,
+): Iterable<TreeItem> | AsyncIterable<TreeItem> {
+  if ('directory' in source) return hostTree(source.directory, leftOut)
+  return tarTree(decompressed(source.tar, source.label), whiteouts, leftOut)
 }
 
 /** Bytes of all files of a tree, those with several names once. @throws FsError as `pack` */

@@ -1,15 +1,20 @@
+import { createReadStream, statSync } from 'node:fs'
 import { constants } from 'node:os'
-import { type PathText, UsageError } from '../../base/index.ts'
+import { type PathText, systemPath, UsageError, withFsError } from '../../base/index.ts'
 import {
   compressionOf,
   type PackedImage,
   type PackOptions,
+  type PackSource,
   pack as packTree,
   sizeOfTree,
+  type Whiteouts,
 } from '../../make/index.ts'
 import { absolutePath } from '../../sys/files/working-directory.ts'
 import { formatBytes, formatLines } from '../print/format.ts'
 import { startProgress } from '../print/progress.ts'
+
+const READ_AHEAD = 1 << 20
 
 export interface PackFlags {
   readonly compression?: string
@@ -20,6 +25,7 @@ export interface PackFlags {
   readonly export?: boolean
   readonly padding?: boolean
   readonly uncompressed?: string
+  readonly whiteouts?: string
   readonly allRoot?: boolean
   readonly verity?: boolean
   readonly salt?: string
@@ -29,8 +35,8 @@ export interface PackFlags {
   readonly json?: boolean
 }
 
-/** Runs `pack`: makes the image FILE of the directory DIR, and prints its root hash. */
-export async function pack(directory: PathText, file: PathText, flags: PackFlags): Promise<number> {
+/** Runs `pack`: makes the image FILE of a directory, a tar archive, or one on stdin, and prints its root hash. */
+export async function pack(from: PathText, file: PathText, flags: PackFlags): Promise<number> {
   const options = packOptions(flags)
   const isSilent = flags.quiet === true || flags.json === true
   const progress = await startProgress('packing', isSilent)
@@ -41,13 +47,13 @@ export async function pack(directory: PathText, file: PathText, flags: PackFlags
     interrupted.abort(new Error(`interrupted: ${file} was not made`))
   }
   process.on('SIGINT', stop).on('SIGTERM', stop).on('SIGHUP', stop)
-  const source = absolutePath(directory)
+  const source = sourceOf(from)
   try {
-    const total = progress.isShown ? sizeOfTree(source) : 0
+    const total = progress.isShown && 'directory' in source ? sizeOfTree(source.directory) : 0
     const image = await packTree(source, absolutePath(file), {
       ...options,
       signal: interrupted.signal,
-      ...(progress.isShown && { onProgress: (done) => progress.update(done, total) }),
+      ...(total > 0 && { onProgress: (done) => progress.update(done, total) }),
     })
     progress.stop()
     report(image, flags)
@@ -58,6 +64,13 @@ export async function pack(directory: PathText, file: PathText, flags: PackFlags
     process.stderr.write(`Error: interrupted: ${file} was not made\n`)
     return 128 + constants.signals[signal]
   }
+}
+
+function sourceOf(from: PathText): PackSource {
+  if (from === '-') return { tar: process.stdin, label: 'standard input' }
+  const path = absolutePath(from)
+  if (withFsError(from, () => statSync(systemPath(path))).isDirectory()) return { directory: path }
+  return { tar: createReadStream(systemPath(path), { highWaterMark: READ_AHEAD }), label: from }
 }
 
 function report(image: PackedImage, flags: PackFlags): void {
@@ -97,6 +110,7 @@ function packOptions(flags: PackFlags): PackOptions {
   return {
     ...compressionOf(compression),
     blockSize: bytesOf(blockSize),
+    ...(flags.whiteouts !== undefined && { whiteouts: whiteoutsOf(flags.whiteouts) }),
     noFragments: flags.fragments === false,
     tailEnds: flags.tailEnds === true,
     noDuplicateCheck: flags.duplicates === false,
@@ -109,6 +123,11 @@ function packOptions(flags: PackFlags): PackOptions {
     ...(threads !== undefined && { threads: Number(threads) }),
     ...(epoch !== undefined && { latestTime: Number(epoch) }),
   }
+}
+
+function whiteoutsOf(text: string): Whiteouts {
+  if (text === 'overlay' || text === 'none') return text
+  throw new UsageError(`whiteouts ${JSON.stringify(text)}: overlay or none is needed`)
 }
 
 function partsOf(text: string): NonNullable<PackOptions['uncompressed']> {

@@ -54,6 +54,10 @@ export const OPTIONS = {
     '--uncompressed <parts>',
     'store as they are: of inodes,data,fragments,xattrs,ids, with commas',
   ],
+  whiteouts: [
+    '--whiteouts <form>',
+    'what .wh. names of a tar archive become: overlay: whiteouts of overlayfs; none: files (default)',
+  ],
   allRoot: ['--all-root', 'give everything to user and group 0'],
   noVerity: ['--no-verity', 'append no hash tree'],
   salt: ['--salt <hex>', 'salt of the hash tree (default: a hash of the image)'],
@@ -157,9 +161,9 @@ export const COMMANDS: readonly CommandRow[] = [
   {
     name: 'pack',
     description:
-      'make the squashfs image FILE of the directory DIR, with a hash tree whose root hash is printed',
-    arguments: ['<dir>', '<file>'],
-    kinds: ['directory', 'file'],
+      'make the squashfs image FILE of SOURCE (a directory, a tar archive, or "-": one on stdin), print its root hash',
+    arguments: ['<source>', '<file>'],
+    kinds: ['file', 'file'],
     options: [
       OPTIONS.compression,
       OPTIONS.blockSize,
@@ -169,6 +173,7 @@ export const COMMANDS: readonly CommandRow[] = [
       OPTIONS.noExport,
       OPTIONS.noPadding,
       OPTIONS.uncompressed,
+      OPTIONS.whiteouts,
       OPTIONS.allRoot,
       OPTIONS.noVerity,
       OPTIONS.salt,

@@ -1,0 +1,1 @@
+export { readTar, type TarEntry } from './tar-reader.ts'

@@ -1,0 +1,68 @@
+import { FsError, type Name } from '../src/base/index.ts'
+
+/** Values by keyword; one character a byte. */
+export type PaxRecords = Map<string, string>
+
+/**
+ * Reads the records of an extended header, `LENGTH KEYWORD=VALUE\n` each (POSIX pax(1), "pax Extended Header"). Values
+ * are bytes and may hold anything, NULs and newlines too.
+ * @throws FsError EINVAL if they are none
+ */
+export function decodePax(bytes: Buffer, at: number): PaxRecords {
+  const records: PaxRecords = new Map()
+  const text = bytes.toString('latin1')
+  for (let start = 0; start < text.length; ) {
+    const space = text.indexOf(' ', start)
+    const digits = text.slice(start, space)
+    const end = start + Number(digits)
+    const equals = text.indexOf('=', space)
+    const isRecord = space > start && /^\d{1,8}$/.test(digits) && equals > space && equals < end
+    if (!isRecord || end > text.length || text[end - 1] !== '\n') {
+      // Some writers fill up with NULs.
+      if (/^\0+$/.test(text.slice(start))) break
+      throw new FsError('EINVAL', `extended header at byte ${at}: no record at its byte ${start}`)
+    }
+    addRecord(records, text.slice(space + 1, equals), text.slice(equals + 1, end - 1))
+    start = end
+  }
+  return records
+}
+
+/** A map of form 0.0 repeats two keywords for each piece: their values are joined, as form 0.1 has them. */
+function addRecord(records: PaxRecords, key: string, value: string): void {
+  if (key === 'GNU.sparse.offset' || key === 'GNU.sparse.numbytes') {
+    const before = records.get('GNU.sparse.map')
+    records.set('GNU.sparse.map', before === undefined ? value : `${before},${value}`)
+  } else {
+    records.set(key, value)
+  }
+}
+
+/** A number as PAX writes it, with a fraction and a sign. @throws FsError EINVAL */
+export function paxNumber(records: PaxRecords, key: string): number | undefined {
+  const text = records.get(key)
+  // An empty value takes back the one of a global header.
+  if (text === undefined || text === '') return undefined
+  const value = /^-?\d+(\.\d*)?$/.test(text) ? Number(text) : Number.NaN
+  if (Number.isFinite(value) && Math.abs(value) <= Number.MAX_SAFE_INTEGER) return value
+  throw new FsError('EINVAL', `extended header: ${key} is ${JSON.stringify(text)}, no number`)
+}
+
+/** Extended attributes, in both forms: that of star and GNU tar, and that of libarchive. */
+export function paxAttributes(records: PaxRecords): [name: Name, value: Uint8Array][] {
+  const found = new Map<Name, Uint8Array>()
+  for (const [key, value] of records) {
+    if (key.startsWith('LIBARCHIVE.xattr.')) {
+      found.set(urlDecoded(key.slice('LIBARCHIVE.xattr.'.length)), Buffer.from(value, 'base64'))
+    }
+  }
+  for (const [key, value] of records) {
+    if (key.startsWith('SCHILY.xattr.'))
+      found.set(key.slice('SCHILY.xattr.'.length), Buffer.from(value, 'latin1'))
+  }
+  return [...found]
+}
+
+function urlDecoded(text: string): Name {
+  return text.replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+}

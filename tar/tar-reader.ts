@@ -1,0 +1,207 @@
+import {
+  FsError,
+  type Name,
+  S_IFBLK,
+  S_IFCHR,
+  S_IFDIR,
+  S_IFIFO,
+  S_IFLNK,
+  S_IFREG,
+} from '../src/base/index.ts'
+import { ByteQueue } from './byte-queue.ts'
+import { decodeHeader, type Header, isZero, RECORD } from './header.ts'
+import { cleanPath } from './names.ts'
+import { decodePax, type PaxRecords, paxAttributes, paxNumber } from './pax.ts'
+import { filled, headSparseMap, oldSparseMap, paxSparseMap, type SparseMap, storedSize } from './sparse.ts'
+
+/** What an archive says of one object. */
+export interface TarEntry {
+  /** From the root of the tree, one character a byte; `''` is the root. */
+  readonly path: Name
+  /** A hard link: the path of its file, which may come later. The other fields say nothing then. */
+  readonly link?: Name
+  /** Type and permission bits. */
+  readonly mode: number
+  readonly uid: number
+  readonly gid: number
+  /** Seconds since 1970, with a fraction. */
+  readonly mtime: number
+  /** Devices, as the kernel encodes it in 32 bits. */
+  readonly rdev: number
+  /** Symbolic links. */
+  readonly target?: Uint8Array
+  readonly xattrs: readonly (readonly [name: Name, value: Uint8Array])[]
+  /** Regular files: bytes with holes. */
+  readonly size: number
+  /** Regular files: to be read before the next entry is asked for; what is left is skipped. */
+  readonly content: AsyncIterable<Uint8Array>
+}
+
+/** Names and records of one entry, bytes. */
+const EXTENSION_MAX = 1 << 20
+/** A name in a header of GNU tar. */
+const LONG_NAME_MAX = 1 << 16
+const TYPES: Readonly<Record<string, number>> = {
+  '0': S_IFREG,
+  '7': S_IFREG,
+  S: S_IFREG,
+  '2': S_IFLNK,
+  '3': S_IFCHR,
+  '4': S_IFBLK,
+  '5': S_IFDIR,
+  '6': S_IFIFO,
+}
+const HARD_LINK = '1'
+const NO_CONTENT: AsyncIterable<Uint8Array> = (async function* () {})()
+
+/** What stands before the header that it is for. */
+interface Extensions {
+  longName?: Name
+  longLink?: Name
+  pax: PaxRecords
+}
+
+/**
+ * Reads a tar archive from a stream: V7, ustar, PAX, and GNU tar with its long names, large numbers and all forms of
+ * sparse files. Memory does not depend on the archive. Reads the stream to its end, also behind the end of the archive.
+ * @throws FsError EINVAL for what is no archive and for a path that leads out of the tree; EIO where it ends too early;
+ *   ENAMETOOLONG, EFBIG. The message says where in the archive
+ */
+export async function* readTar(stream: AsyncIterable<Uint8Array>): AsyncGenerator<TarEntry> {
+  const queue = new ByteQueue(stream)
+  const global: PaxRecords = new Map()
+  let next: Extensions = { pax: new Map() }
+  try {
+    for (;;) {
+      const at = queue.position
+      const record = await queue.take(RECORD)
+      // Some writers leave out the two records of zeros.
+      if (record === undefined) return
+      if (isZero(record)) break
+      const header = decodeHeader(record, at)
+      if (await isExtension(header, queue, next, global)) continue
+      const read = new EntryReader(
+        queue,
+        header,
+        record,
+        { ...next, pax: new Map([...global, ...next.pax]) },
+        at,
+      )
+      next = { pax: new Map() }
+      yield await read.entry()
+      await read.skipRest()
+    }
+    await queue.drain()
+  } finally {
+    await queue.close()
+  }
+}
+
+/** Takes a header that is about the next one, with its content. */
+async function isExtension(
+  header: Header,
+  queue: ByteQueue,
+  next: Extensions,
+  global: PaxRecords,
+): Promise<boolean> {
+  const { type } = header
+  if (!'xgLKX'.includes(type)) return false
+  const at = queue.position
+  const most = type === 'L' || type === 'K' ? LONG_NAME_MAX : EXTENSION_MAX
+  if (header.size > most)
+    throw new FsError('EFBIG', `header at byte ${at}: ${header.size} bytes, at most ${most}`)
+  const bytes = header.size === 0 ? Buffer.alloc(0) : await queue.take(header.size)
+  if (bytes === undefined) throw new FsError('EIO', `the archive ends at byte ${at}, in a header`)
+  await queue.skip(padding(header.size))
+  if (type === 'L') next.longName = untilNul(bytes)
+  else if (type === 'K') next.longLink = untilNul(bytes)
+  else for (const [key, value] of decodePax(bytes, at)) (type === 'g' ? global : next.pax).set(key, value)
+  return true
+}
+
+class EntryReader {
+  readonly #queue: ByteQueue
+  readonly #header: Header
+  readonly #record: Buffer
+  readonly #extensions: Extensions
+  readonly #what: string
+  /** Where the next header begins. */
+  #end = 0
+
+  constructor(queue: ByteQueue, header: Header, record: Buffer, extensions: Extensions, at: number) {
+    this.#queue = queue
+    this.#header = header
+    this.#record = record
+    this.#extensions = extensions
+    this.#what = `entry at byte ${at}`
+  }
+
+  async entry(): Promise<TarEntry> {
+    const { longName, longLink, pax } = this.#extensions
+    const name =
+      nonEmpty(pax.get('GNU.sparse.name')) ?? nonEmpty(pax.get('path')) ?? longName ?? this.#header.path
+    const linkPath = nonEmpty(pax.get('linkpath')) ?? longLink ?? this.#header.linkPath
+    const { type: stored, mode, uid, gid, mtime, rdev } = this.#header
+    // V7 marks a directory by its name only.
+    const type = stored === '0' && name.endsWith('/') ? '5' : stored
+    const path = cleanPath(name, this.#what)
+    const common = {
+      path,
+      uid: paxNumber(pax, 'uid') ?? uid,
+      gid: paxNumber(pax, 'gid') ?? gid,
+      mtime: paxNumber(pax, 'mtime') ?? mtime,
+      rdev,
+      xattrs: paxAttributes(pax),
+      size: 0,
+      content: NO_CONTENT,
+    }
+    this.#end = this.#queue.position
+    if (type === HARD_LINK) return { ...common, mode, link: cleanPath(linkPath, this.#what) }
+    const format = TYPES[type]
+    if (format === undefined)
+      throw new FsError('EINVAL', `${this.#what}: ${JSON.stringify(path)} has type "${type}"`)
+    const entry = { ...common, mode: format | mode }
+    if (format === S_IFLNK) return { ...entry, target: Buffer.from(linkPath, 'latin1') }
+    return format === S_IFREG ? { ...entry, ...(await this.#content(type)) } : entry
+  }
+
+  /** Skips what of the content was not read. */
+  async skipRest(): Promise<void> {
+    await this.#queue.skip(this.#end - this.#queue.position)
+  }
+
+  async #content(type: string): Promise<Pick<TarEntry, 'size' | 'content'>> {
+    const { pax } = this.#extensions
+    const stored = paxNumber(pax, 'size') ?? this.#header.size
+    if (!(stored >= 0)) throw new FsError('EINVAL', `${this.#what}: a size of ${stored} bytes`)
+    const map = type === 'S' ? await oldSparseMap(this.#record, this.#queue) : undefined
+    this.#end = this.#queue.position + stored + padding(stored)
+    const sparse = map ?? (await this.#paxSparse())
+    if (sparse === undefined) return { size: stored, content: this.#queue.stream(stored) }
+    if (this.#queue.position + storedSize(sparse) > this.#end) {
+      throw new FsError('EINVAL', `${this.#what}: its map names more bytes than are stored`)
+    }
+    return { size: sparse.size, content: filled(sparse, this.#queue) }
+  }
+
+  async #paxSparse(): Promise<SparseMap | undefined> {
+    const { pax } = this.#extensions
+    if (pax.get('GNU.sparse.major') === '1') {
+      return await headSparseMap(paxNumber(pax, 'GNU.sparse.realsize') ?? 0, this.#queue)
+    }
+    return paxSparseMap(pax)
+  }
+}
+
+function padding(size: number): number {
+  return (RECORD - (size % RECORD)) % RECORD
+}
+
+function untilNul(bytes: Buffer): Name {
+  const end = bytes.indexOf(0)
+  return bytes.toString('latin1', 0, end < 0 ? bytes.length : end)
+}
+
+function nonEmpty(text: string | undefined): string | undefined {
+  return text === '' ? undefined : text
+}

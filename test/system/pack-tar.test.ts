@@ -1,0 +1,148 @@
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import {
+  atomfsFuse,
+  buildSourceTree,
+  compareTrees,
+  makeTempDir,
+  needs,
+  removeTempDir,
+  run,
+  seenByKernel,
+  type TreeEntry,
+  tarEnd,
+  tarEntry,
+  titled,
+  walkTree,
+} from '../library/index.ts'
+
+const need = needs('root', 'kernel-squashfs', 'loop')
+const temp = makeTempDir()
+const tree = join(temp, 'tree')
+let source: TreeEntry[] = []
+let count = 0
+
+/** squashfs does not store how many blocks a file takes, and counts the links of directories its own way. */
+const AS_SOURCE = { ignore: ['blocks'], ignoreDirectoryNlink: true } as const
+
+beforeAll(() => {
+  if (!need.ok) return
+  mkdirSync(tree)
+  buildSourceTree(tree, { size: 'small' })
+  source = walkTree(tree)
+})
+afterAll(() => removeTempDir(temp))
+
+async function seenOf(archive: string, args: readonly string[] = []): Promise<TreeEntry[]> {
+  const image = join(temp, `${count++}.squashfs`)
+  await atomfsFuse(['pack', archive, image, '--no-verity', '--compression', 'gzip:1', ...args])
+  return await seenByKernel(temp, image)
+}
+
+/** tar(1) archives no sockets, and stores each name of a device or fifo by itself. */
+function archived(entries: readonly TreeEntry[]): TreeEntry[] {
+  return entries
+    .filter(({ type }) => type !== 'socket')
+    .map(({ linkGroup, ...entry }) =>
+      ['char', 'block', 'fifo'].includes(entry.type)
+        ? { ...entry, nlink: 1 }
+        : { ...entry, ...(linkGroup !== undefined && { linkGroup }) },
+    )
+}
+
+/** Archives of the tree by GNU tar: each form that stores all of it, and each form of sparse files. */
+const FORMS = [
+  ['--format=posix', '--xattrs', '--xattrs-include=*'],
+  ['--format=posix', '--xattrs', '--xattrs-include=*', '--sparse', '--sparse-version=0.0'],
+  ['--format=posix', '--xattrs', '--xattrs-include=*', '--sparse', '--sparse-version=0.1'],
+  ['--format=posix', '--xattrs', '--xattrs-include=*', '--sparse', '--sparse-version=1.0'],
+]
+
+describe.skipIf(!need.ok)(titled('pack of a tar archive', need), () => {
+  test.each(FORMS)('by GNU tar with %s %s %s %s %s equals the tree', async (...form) => {
+    const archive = join(temp, 'tree.tar')
+    await run('tar', ['-cf', archive, ...form, '-C', tree, '.'])
+    expect(compareTrees(await seenOf(archive), archived(source), AS_SOURCE)).toEqual([])
+  })
+
+  test.each([['--format=gnu'], ['--format=oldgnu', '--sparse'], ['--format=gnu', '--sparse']])(
+    'by GNU tar with %s %s equals the archive in the form of POSIX, attributes and fractions of seconds aside',
+    async (...form) => {
+      const archives = [['--format=posix'], form].map((options, i) => ({
+        options,
+        path: join(temp, `${i}.tar`),
+      }))
+      for (const { options, path } of archives) await run('tar', ['-cf', path, ...options, '-C', tree, '.'])
+      const [posix, other] = [await seenOf(archives[0]!.path), await seenOf(archives[1]!.path)]
+      expect(other.length).toBeGreaterThan(20)
+      expect(compareTrees(other, posix)).toEqual([])
+    },
+  )
+
+  test('on standard input, compressed with gzip in several members, gives the image of the plain file', async () => {
+    const archive = join(temp, 'plain.tar')
+    await run('tar', ['-cf', archive, '--format=posix', '-C', tree, '.'])
+    const bytes = readFileSync(archive)
+    const half = Math.floor(bytes.length / 2)
+    const packed = Buffer.concat([gzipSync(bytes.subarray(0, half)), gzipSync(bytes.subarray(half))])
+    const images = [join(temp, 'plain.image'), join(temp, 'members.image')]
+    await atomfsFuse(['pack', archive, images[0]!, '--compression', 'gzip:1'])
+    await atomfsFuse(['pack', '-', images[1]!, '--compression', 'gzip:1'], { input: packed })
+    expect(readFileSync(images[0]!).equals(readFileSync(images[1]!))).toBe(true)
+  })
+
+  test('makes whiteouts of overlayfs of .wh. names if asked, and leaves them alone otherwise', async () => {
+    const archive = join(temp, 'layer.tar')
+    const file = { type: 'file', mode: 0o644, uid: 0, mtime: 1 } as const
+    writeFileSync(
+      archive,
+      Buffer.concat([
+        tarEntry({ ...file, path: 'a/.wh..wh..opq' }),
+        tarEntry({ ...file, path: 'a', type: 'directory', mode: 0o750, uid: 7 }),
+        tarEntry({ ...file, path: 'a/kept' }),
+        tarEntry({ ...file, path: '.wh.gone', type: 'directory' }),
+        tarEntry({ ...file, path: '.wh..wh.plnk' }),
+        tarEnd(),
+      ]),
+    )
+    const asMarks = await seenOf(archive, ['--whiteouts', 'overlay'])
+    const of = (path: string): TreeEntry | undefined => asMarks.find((entry) => entry.path === path)
+    expect(asMarks.map(({ path }) => path).sort()).toEqual(['.', 'a', 'a/kept', 'gone'])
+    expect(of('gone')).toMatchObject({ type: 'char' })
+    expect(of('a')).toMatchObject({ uid: 7, mode: '750' })
+    const plain = await seenOf(archive)
+    expect(plain.map(({ path }) => path)).toContain('a/.wh..wh..opq')
+  })
+
+  test.each([
+    ['cut off', (tar: Buffer) => tar.subarray(0, 700), /ends at byte \d+, \d+ bytes too early/],
+    [
+      'with a wrong checksum',
+      (tar: Buffer) => Buffer.concat([Buffer.from('x'), tar.subarray(1)]),
+      /checksum/,
+    ],
+    [
+      'with a path out of it',
+      () => tarEntry({ path: 'a/../../b', type: 'file', mode: 0, uid: 0, mtime: 0 }),
+      /leads upwards/,
+    ],
+  ])('of an archive %s makes nothing, and says where', async (_, change, message) => {
+    const archive = join(temp, 'bad.tar')
+    const member = tarEntry({
+      path: 'f',
+      type: 'file',
+      mode: 0o644,
+      uid: 0,
+      mtime: 0,
+      content: 'x'.repeat(900),
+    })
+    writeFileSync(archive, change(member))
+    const image = join(temp, 'bad.image')
+    const { status, stderr } = await atomfsFuse(['pack', archive, image], { allowFailure: true })
+    expect({ status, lines: stderr.trimEnd().split('\n').length }).toEqual({ status: 1, lines: 1 })
+    expect(stderr).toMatch(message)
+    expect(() => readFileSync(image)).toThrow(/ENOENT/)
+  })
+})
