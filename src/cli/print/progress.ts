@@ -1,3 +1,5 @@
+import { restoreAtEnd } from './restore-at-end.ts'
+
 export interface Progress {
   /** Whether anybody sees it. */
   readonly isShown: boolean
@@ -35,16 +37,24 @@ export async function startProgress(
     { format, clearOnComplete: true, hideCursor: true, etaBuffer: 50 },
     Presets.shades_classic,
   )
-  let isStarted = false
+  let forget: (() => void) | undefined
+  let isOver = false
+  const end = (): void => {
+    if (forget !== undefined && !isOver) bar.stop()
+    isOver = true
+    forget?.()
+  }
   return {
     isShown: true,
     update: (done, total) => {
-      if (!isStarted) bar.start(total, done, payload(done, total))
-      else bar.update(done, payload(done, total))
-      isStarted = true
+      if (isOver) return
+      if (forget !== undefined) bar.update(done, payload(done, total))
+      else {
+        bar.start(total, done, payload(done, total))
+        // The bar hides the cursor.
+        forget = restoreAtEnd(end)
+      }
     },
-    stop: () => {
-      if (isStarted) bar.stop()
-    },
+    stop: end,
   }
 }

@@ -1,4 +1,5 @@
 import type { WriteStream } from 'node:tty'
+import { restoreAtEnd } from './restore-at-end.ts'
 
 /** Escapes of ECMA-48, and the private modes of xterm that all terminals of today know. */
 const CSI = '\u001b['
@@ -7,9 +8,6 @@ const CLOSE = `${CSI}?7h${CSI}?25h${CSI}?1049l`
 const HOME = `${CSI}H`
 const END_OF_LINE_CLEARED = `${CSI}K`
 const REST_CLEARED = `${CSI}J`
-
-/** Signals that end the program and would leave the terminal as it is. */
-const ENDING = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 /**
  * Shows one text after the other in the same place: the second screen of the terminal, without a cursor. Lines are
@@ -20,12 +18,7 @@ export class Screen {
   readonly #terminal: WriteStream
   #text = ''
   #isOpen = false
-  readonly #close = (): void => this.close()
-  readonly #end = (signal: NodeJS.Signals): void => {
-    this.close()
-    // With the listeners gone the signal has its usual effect, and the caller sees which one it was.
-    process.kill(process.pid, signal)
-  }
+  #forget: (() => void) | undefined
   readonly #stop = (): void => {
     this.#leave()
     process.kill(process.pid, 'SIGSTOP')
@@ -37,10 +30,9 @@ export class Screen {
   }
 
   open(): void {
-    for (const signal of ENDING) process.on(signal, this.#end)
+    this.#forget = restoreAtEnd(() => this.#leave())
     process.on('SIGTSTP', this.#stop)
     process.on('SIGCONT', this.#draw)
-    process.on('exit', this.#close)
     this.#terminal.on('resize', this.#draw)
     this.#enter()
   }
@@ -57,10 +49,9 @@ export class Screen {
   }
 
   close(): void {
-    for (const signal of ENDING) process.off(signal, this.#end)
+    this.#forget?.()
     process.off('SIGTSTP', this.#stop)
     process.off('SIGCONT', this.#draw)
-    process.off('exit', this.#close)
     this.#terminal.off('resize', this.#draw)
     this.#leave()
   }
