@@ -290,6 +290,8 @@ describe.skipIf(!withOther.ok)(titled('beside squashfuse of this machine', withO
     await inScene(async (scene) => {
       const { folder, target } = scene
       writeFileSync(join(folder, 'bad'), Buffer.alloc(8192))
+      const behind = Buffer.concat([Buffer.alloc(8192), readFileSync(life.image)])
+      writeFileSync(join(folder, 'behind'), behind)
       const calls = [
         [],
         ['-h'],
@@ -304,6 +306,7 @@ describe.skipIf(!withOther.ok)(titled('beside squashfuse of this machine', withO
         ['-o', 'nix', life.image, target],
         ['-o', 'offset=x', life.image, target],
         ['-o', 'offset=10', life.image, target],
+        ['-o', 'offset=8192', 'behind', target],
         ['-o', 'rw,dev,suid,noatime,fsname=x,subtype=y,clone_fd,max_idle_threads=2', life.image, target],
         ['-o', 'allow_root,auto_unmount', life.image, target],
       ]
