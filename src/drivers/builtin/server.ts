@@ -25,6 +25,9 @@ import type { DataWorkerData, DispatcherData, ThreadMessage } from './thread-mes
  */
 const HEAP_LIMITS = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 512 }
 
+/** Time from the start of the last thread until V8 shall spare memory: what Node loads at first has been loaded then. */
+const SPARE_MEMORY_AFTER_MS = 150
+
 /** How long `stop` waits for threads that read from a slow disk. */
 const STOP_TIMEOUT_MS = 400
 
@@ -95,8 +98,6 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
     )
   }
 
-  // For the threads: their code is small and soon compiled, and every mount pays for their memory.
-  setFlagsFromString('--optimize-for-size')
   const tally = allocateTally(workers + 1, spec.images.length)
   const bell = workers === 0 ? undefined : openBell()
   const data = { spec, shared, fuseFd, bell, tally }
@@ -116,6 +117,7 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
     ready.resolve()
     startWorkers()
   })
+  loaded.promise.then(spareMemory, () => undefined)
   // A caller that does not wait for `ready` learns of the failure from `ended`.
   ready.promise.catch(() => undefined)
   loaded.promise.catch(() => undefined)
@@ -149,6 +151,15 @@ function operationsOf(shared: SharedBuffers): ServerStats['operations'] {
     sums[name] = (sums[name] ?? 0) + count
   }
   return sums
+}
+
+/**
+ * Asks V8 to prefer little memory to speed: the code of the threads is small and soon compiled, and every mount pays for
+ * their memory. Asked before the threads start, it costs each of them some 20 ms, because V8 then does not accept Node's
+ * code cache, which was made with other flags.
+ */
+function spareMemory(): void {
+  setTimeout(() => setFlagsFromString('--optimize-for-size'), SPARE_MEMORY_AFTER_MS).unref()
 }
 
 function pendingOf(ages: readonly number[]): ServerStats['pending'] {
