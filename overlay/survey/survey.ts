@@ -45,6 +45,7 @@ export interface SurveySink {
   mark(layer: number, kind: 'whiteout' | 'opaque'): void
   /** A directory begins, which is the name that came last; what it holds follows. */
   enter(name: Name): void
+  /** The directory that began last, and has not ended, ends. */
   leave(): void
   /** Something cannot be read, or would be an error in a mount; the survey goes on behind it. */
   unreadable(error: FsError): void

@@ -83,13 +83,13 @@ function hasDocstring({ file, line }: Exported): boolean {
   return linesOf(file)[line - 1]?.trim().endsWith('*/') === true
 }
 
-/** The public methods and accessors of a class, without those whose docstring is that of an interface. */
+/** The public methods and accessors of a class or an interface, without those whose docstring is that of an interface. */
 function methodsOf({ name, file, line }: Exported): Exported[] {
   const lines = linesOf(file)
-  if (!/\bclass\b/.test(lines[line]!) || / implements /.test(lines[line]!)) return []
+  if (!/\b(class|interface)\b/.test(lines[line]!) || / (implements|extends) /.test(lines[line]!)) return []
   const end = lines.indexOf('}', line)
   return lines.slice(line, end).flatMap((text, i) => {
-    const method = /^ {2}(?:static |async |get |override |\*)*(\w+)(?:<[^>]*>)?\(/.exec(text)?.[1]
+    const method = /^ {2}(?:static |async |get |override |\*)*(\w+)\??(?:<[^>]*>)?\(/.exec(text)?.[1]
     return method === undefined || method === 'constructor'
       ? []
       : [{ name: `${name}.${method}`, file, line: line + i }]
@@ -111,8 +111,8 @@ describe('docstrings', () => {
     expect(missing.map(({ name, file, line }) => `${name} in ${file}:${line + 1}`)).toEqual([])
   })
 
-  test.each(ENTRIES.filter(([name]) => ['.', './squashfs'].includes(name)))(
-    'every method of the exported classes of %s has a docstring',
+  test.each(ENTRIES)(
+    'every method of the exported classes and interfaces of %s has a docstring',
     (_part, file) => {
       const missing = exportsOf(file)
         .flatMap(methodsOf)
