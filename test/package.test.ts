@@ -216,6 +216,15 @@ describe('the package in a project', () => {
       expect(await runExample('merge.mjs', join(temp, 'lower'), join(temp, 'upper'))).toBe('b\nc\n')
     })
 
+    test('the example protocol.mjs answers a request of the kernel', async () => {
+      mkdirSync(join(temp, 'directory'))
+      writeFileSync(join(temp, 'directory/file'), 'twelve bytes')
+      expect(await runExample('protocol.mjs', join(temp, 'directory'), 'file')).toMatch(
+        /^node \d+, 12 bytes\n$/,
+      )
+      expect(await runExample('protocol.mjs', join(temp, 'directory'), 'other')).toBe('no such name\n')
+    })
+
     test('the example mount.mjs reports why there is no mount', async () => {
       const oci = join(ROOT, 'fixtures/oci')
       await expect(runExample('mount.mjs', oci, 'none', join(temp, 'target'))).rejects.toThrow(/ENOENT/)

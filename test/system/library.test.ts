@@ -172,6 +172,25 @@ describe('the library', () => {
     })
   })
 
+  test.skipIf(!need.ok)(
+    titled('the example atomfs.mjs shows where the data of a mount are', need),
+    async () => {
+      await withPlaces(async (_, { ociDir, tag, target, metadataDir = '' }) => {
+        const args = ['examples/atomfs.mjs', ociDir, tag, target, metadataDir]
+        const { stdout } = await run(process.execPath, args, {
+          cwd: ROOT,
+          env: { ATOMFS_TEST_RUN_DIR: undefined },
+        })
+        expect(stdout).toContain(`below ${metadataDir}, in the namespace `)
+        expect(stdout.match(/^verified sha256:/gm)?.length).toBe(3)
+        expect(isMounted(target)).toBe(false)
+        const wanted = JSON.parse(fs.readFileSync(path.join(metadataDir, 'wanted.json'), 'utf8'))
+        const shown = JSON.parse(/^config\.json: (.*)$/m.exec(stdout)?.[1] ?? '')
+        expect(shown).toEqual(wanted)
+      })
+    },
+  )
+
   test.skipIf(!need.ok)(titled('the library mounts in the documented example', need), async () => {
     await withTempDir(async (directory) => {
       const target = path.join(directory, 'target')
