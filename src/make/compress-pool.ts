@@ -42,7 +42,10 @@ export class CompressPool implements BlockCompressor {
     this.depth = threads * SLOTS_A_THREAD
     this.#slots = new SharedArrayBuffer(this.depth * 2 * settings.blockSize)
     this.#free = Array.from({ length: this.depth }, (_, slot) => slot)
-    const workerData: CompressData = { settings, slots: this.#slots }
+    // A caller's object may hold more, such as functions, which no other thread can get.
+    const { name, level, blockSize } = settings
+    const own: EncoderSettings = { name, blockSize, ...(level === undefined ? {} : { level }) }
+    const workerData: CompressData = { settings: own, slots: this.#slots }
     this.#workers = Array.from({ length: threads }, () => {
       const worker = new Worker(entryUrl('compressor'), { workerData })
       worker.on('message', (job: CompressJob) => this.#done(job))

@@ -79,6 +79,14 @@ describe.skipIf(!need.ok)(titled('pack', need), () => {
     for (const other of others) expect(first!.equals(other)).toBe(true)
   })
 
+  test('shows on a terminal how far it is, and makes the same image', async () => {
+    const image = join(temp, 'terminal.squashfs')
+    const command = `'${ATOMFS_FUSE}' pack '${tree}' '${image}'`
+    const { stdout } = await run('script', ['-qec', command, '/dev/null'])
+    expect(stdout).toMatch(/packing .* %.*root hash: [0-9a-f]{64}/s)
+    expect(readFileSync(image).equals(readFileSync(await packed('no-terminal.squashfs')))).toBe(true)
+  })
+
   test('takes no time later than SOURCE_DATE_EPOCH, and with --all-root no owner but 0', async () => {
     const image = await packed('epoch', ['--all-root', '--compression', 'gzip:1'], {
       SOURCE_DATE_EPOCH: '1000000000',
