@@ -1,4 +1,5 @@
-// Appends a hash tree to a copy of a squashfs image and reads the copy verified: node examples/verity.mjs IMAGE COPY
+// Appends a hash tree to a copy of a squashfs image that has none, and reads the copy verified:
+// node examples/verity.mjs IMAGE COPY
 import { copyFileSync } from 'node:fs'
 import { inspectSource, verifySource } from 'atomfs-fuse'
 import { openSquashfs } from 'atomfs-fuse/squashfs'
