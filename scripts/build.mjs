@@ -1,5 +1,5 @@
-// Bundles the programs and the library entries into dist/. With --types as the package has them: with declarations,
-// without maps.
+// Bundles the programs and the library entries into dist/. With --types as the package has them: with declarations
+// and man pages, without maps.
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -112,6 +112,9 @@ if (Object.keys(entryPoints).length > 0) {
   }
 }
 
-if (forPackage) writeDeclarations(root)
+if (forPackage) {
+  writeDeclarations(root)
+  await import('./man.mjs')
+}
 
 writeFileSync(stamp, '')

@@ -175,7 +175,8 @@ function textOf(lines) {
 
 const help = await readHelp()
 const pages = { 'atomfs-fuse.1': ownPage(help), 'atomfs.1': linkPage(), 'mount.atomfs-fuse.8': helperPage() }
-// Another folder for tests.
-const folder = process.argv[2] ?? join(root, 'man')
+// `--to FOLDER`: elsewhere, for tests.
+const to = process.argv.indexOf('--to')
+const folder = to < 0 ? join(root, 'man') : process.argv[to + 1]
 mkdirSync(folder, { recursive: true })
 for (const [page, lines] of Object.entries(pages)) writeFileSync(join(folder, page), textOf(lines))

@@ -73,11 +73,12 @@ describe('the content of the package', () => {
   const targets = (): Readonly<Record<string, string>>[] =>
     Object.values(MANIFEST.exports).filter((target) => typeof target !== 'string')
 
-  test('the package contains the programs, documents and examples, and nothing else beside dist', () => {
+  test('the package contains the programs, man pages, documents and examples, and nothing else beside dist', () => {
     const documents = filesBelow('docs').filter((path) => !path.startsWith('docs/api/'))
     const single = [...MANIFEST.files.filter((name) => /^[A-Z]/.test(name)), 'package.json']
+    const pages = MANIFEST.man.map((path) => posix.normalize(path))
     expect(packed.filter((path) => !path.startsWith('dist/')).sort()).toEqual(
-      [...single, ...documents, ...filesBelow('bin'), ...filesBelow('examples')].sort(),
+      [...single, ...pages, ...documents, ...filesBelow('bin'), ...filesBelow('examples')].sort(),
     )
   })
 
