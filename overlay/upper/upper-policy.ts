@@ -35,6 +35,7 @@ export function probeUpper(work: WorkDirectory, upperFd: number, wished: WishedP
   const name = work.temporaryName()
   const fd = openAt(work.fd, name, O_CREAT | O_EXCL | O_RDWR, 0o600)
   try {
+    assertOneDevice(work, fd)
     const userXattrs = canSet(fd, 'user.overlay.probe')
     const markers = chooseMarkers(fd, userXattrs, wished.markers)
     const record =
@@ -88,6 +89,19 @@ function assertSameFileSystem(work: WorkDirectory, upperFd: number): void {
     if (isErrno(error, 'EXDEV')) throw new FsError('EXDEV', text, { cause: error })
     if (!isErrno(error, 'ENOENT')) throw error
   }
+}
+
+/**
+ * The kernel's overlayfs over several file systems gives each file the device of its layer, unless it has `xino=on`
+ * (Documentation/filesystems/overlayfs.rst, "Inode properties"). Files then look like mounts (nodes/resolve.ts).
+ */
+function assertOneDevice(work: WorkDirectory, fd: number): void {
+  if (statFd(fd).dev === statFd(work.fd).dev) return
+  throw new FsError(
+    'EXDEV',
+    'upper directory: files there have another device than their directory, as in an overlay without xino=on: ' +
+      'mount that overlay with xino=on, or give a place outside of it',
+  )
 }
 
 function chooseMarkers(

@@ -176,6 +176,31 @@ describe.skipIf(!need.ok)(titled('an overlay', need), () => {
     },
   )
 
+  test.skipIf(!withKernel.ok)(
+    titled(
+      'an upper directory whose files have devices of their own is refused before the mount',
+      withKernel,
+    ),
+    async () => {
+      await inOverlayScene(async ({ overlay, target, folder }) => {
+        const at = (path: string) => join(folder, path)
+        for (const path of ['t', 'k']) mkdirSync(at(path))
+        await run('mount', ['-t', 'tmpfs', 'tmpfs', at('t')])
+        try {
+          for (const path of ['t/x', 't/y']) mkdirSync(at(path))
+          const layers = `lowerdir=${at('b')},upperdir=${at('t/x')},workdir=${at('t/y')},xino=off`
+          await run('mount', ['-t', 'overlay', '-o', layers, 'overlay', at('k')])
+          for (const path of ['k/u', 'k/w']) mkdirSync(at(path))
+          const result = await overlay('-o', 'lowerdir=a,upperdir=k/u,workdir=k/w', 'mnt')
+          expect(result).toMatchObject({ status: 1, stderr: expect.stringMatching(/^Error: .*xino=on.*\n$/) })
+          expect([isMounted(target), readdirSync(at('k/u'))]).toEqual([false, []])
+        } finally {
+          for (const path of [target, at('k'), at('t')]) await unmount(path)
+        }
+      })
+    },
+  )
+
   test('the verb overlay of the command mounts too, and directories are renamed with redirect_dir=on', async () => {
     await inOverlayScene(async ({ atomfs, target, folder }) => {
       const at = (path: string) => join(folder, path)
