@@ -124,6 +124,8 @@ function ownPage({ COMMANDS, OPTIONS, MOUNT_ROWS, OVERLAY_ROWS, EXAMPLES }) {
         `.PP\n${paragraph(escapeText(`${sentence(text).slice(0, -1)}:`))}\n.PP\n.in +4n\n.EX\n${codeLine(`${name} ${words}`)}\n.EE\n.in`,
     ),
     '.SH SEE ALSO',
+    paragraph(`The documents that this page names are in the folder ${bold('docs')} of the package.`),
+    '.PP',
     ...['mount.atomfs-fuse(8)', 'fusermount3(1)', 'mksquashfs(1)', 'veritysetup(8)', 'mount(8)'].map(
       (page, at, all) =>
         `.BR ${page.replace(/\((\d)\)/, ` ($1)${at < all.length - 1 ? ',' : ''}`).replaceAll('-', '\\-')}`,

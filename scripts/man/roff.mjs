@@ -47,6 +47,8 @@ export function term(head, text) {
 /** Code, bold and links of one line of Markdown. */
 export function inline(text) {
   return text
+    .replace(/\[([^\]]+)\]\(#[^)]*\)/g, '$1')
+    .replace(/\[([^\]]+)\]\(([a-z/-]+\.md)[^)]*\)/g, '$1 (docs/$2)')
     .replace(/\[([^\]]+)\]\([^)]*\)/g, '$1')
     .split(/(`[^`]+`|\*\*[^*]+\*\*|\*[^*]+\*)/)
     .map((piece, at) => (at % 2 === 0 ? escapeText(piece) : bold(piece.replace(/^[`*]+|[`*]+$/g, ''))))
