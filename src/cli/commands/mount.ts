@@ -1,5 +1,6 @@
 import { type LogLevel, type PathText, UsageError } from '../../base/index.ts'
 import type { DaemonProcess } from '../../daemon/client/spawn.ts'
+import type { ForegroundOptions } from '../../daemon/life/foreground.ts'
 import { announce } from '../../daemon/life/readiness.ts'
 import { parseSource } from '../../molecule/source.ts'
 import {
@@ -101,13 +102,17 @@ export async function mount(
 }
 
 /** Serves a request here or in the background. @returns the exit code */
-export async function serve(request: MountRequest, early?: DaemonProcess): Promise<number> {
+export async function serve(
+  request: MountRequest,
+  early?: DaemonProcess,
+  options: ForegroundOptions = {},
+): Promise<number> {
   if (request.foreground) {
     const [{ exitNow }, { runInForeground }] = await Promise.all([
       import('../../sys/process/exit.ts'),
       import('../../daemon/life/foreground.ts'),
     ])
-    return exitNow(await runInForeground(request))
+    return exitNow(await runInForeground(request, options))
   }
   const { startDaemon } = await import('../../daemon/client/start-daemon.ts')
   const warnings = await startDaemon(request, early)

@@ -23,5 +23,5 @@ export async function overlay(
   if (changes !== undefined) return await remount(target, changes, flags.metadir)
   const { request, ignored } = buildOverlayRequest({ ...commonWish(target, flags), lists: flags.o ?? [] })
   process.stderr.write(formatLines(ignored))
-  return await serve(request, early)
+  return await serve(request, early, { ownGroup: true })
 }

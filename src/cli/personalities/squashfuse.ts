@@ -83,7 +83,7 @@ async function runSquashfuse(
       debug,
       parsed,
     })
-    return await serve(request, early)
+    return await serve(request, early, { ownGroup: true })
   } catch (error) {
     // The reader of the FIFO was told by the process that failed.
     process.stderr.write(formatFailure(error))

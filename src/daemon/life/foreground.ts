@@ -1,15 +1,25 @@
+import { type Log, messageOf } from '../../base/index.ts'
 import type { MountRequest } from '../../request/index.ts'
+import { startProcessGroup } from '../../sys/process/session.ts'
 import { openLogSink } from './log-sink.ts'
 import { namespaceEnd, TITLE } from './namespace-watch.ts'
 import { notifyManager, writeReadyFd } from './notify.ts'
 import { processEvents } from './process-events.ts'
 import { serveMount } from './serve-mount.ts'
 
+export interface ForegroundOptions {
+  /** Leaves the process group of the caller, whose terminal sends Ctrl-C to all of it. */
+  readonly ownGroup?: boolean
+}
+
 /**
  * Serves the mount in this process until it is unmounted or a signal comes. Silent unless something is wrong.
  * @throws FsError what kept it from serving, or ended it
  */
-export async function runInForeground(request: MountRequest): Promise<number> {
+export async function runInForeground(
+  request: MountRequest,
+  { ownGroup = false }: ForegroundOptions = {},
+): Promise<number> {
   // Now, because the caller may be gone when the mount serves.
   const parent = process.ppid
   const { log, report } = openLogSink(request)
@@ -21,13 +31,25 @@ export async function runInForeground(request: MountRequest): Promise<number> {
     namespaceEnd: () => namespaceEndOfOrphan(parent, request),
     isAwaited: true,
     entryCreated: () => undefined,
-    mounted: () => undefined,
+    mounted: () => {
+      if (ownGroup) leaveGroup(log)
+    },
     ready: () => {
       if (readyFd !== undefined) writeReadyFd(readyFd, log)
       void notifyManager(`READY=1\nMAINPID=${process.pid}`, log)
     },
   })
   return end.reason === 'unmounted' ? 0 : 1
+}
+
+/** Not before the mount is made: autofs lets only the process group of its caller look at the target. */
+function leaveGroup(log: Log): void {
+  try {
+    startProcessGroup()
+  } catch (error) {
+    // The leader of a session, and so of its group.
+    log('debug', messageOf(error))
+  }
 }
 
 /** A look at the parent costs less than a microsecond. */

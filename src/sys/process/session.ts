@@ -2,12 +2,18 @@ import { systemError } from '../ffi/ffi.ts'
 import { libcFunction } from '../ffi/libc.ts'
 
 const setsid = libcFunction('int setsid(void)')
+const setpgid = libcFunction('int setpgid(int pid, int group)')
 const umask = libcFunction('uint32_t umask(uint32_t mask)')
 const cSignal = libcFunction('uintptr_t signal(int number, uintptr_t handler)')
 
 /** Leaves the session and the process group of the parent. @throws FsError EPERM for a group leader */
 export function startSession(): void {
   if (Number(setsid()) < 0) throw systemError('setsid')
+}
+
+/** Makes this process the leader of a process group of its own; nothing changes if it is one. @throws FsError EPERM for a session leader */
+export function startProcessGroup(): void {
+  if (Number(setpgid(0, 0)) < 0) throw systemError('setpgid')
 }
 
 /** Real-time signals for programs: glibc and musl keep those below for threads. */

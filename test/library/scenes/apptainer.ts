@@ -129,9 +129,6 @@ export type CallerName = keyof typeof CALLERS
 /** Those for whom plain users have to have user namespaces. */
 export const needsNamespaces = (caller: CallerName): boolean => caller.includes('user namespace')
 
-/** Puts a program into a process group of its own, as Apptainer does since 1.4.5. */
-const OWN_GROUP = ['perl', '-e', 'setpgrp; exec @ARGV or die']
-
 export interface ApptainerImage {
   /** Belongs to the test; everybody can read what lies there. */
   readonly folder: string
@@ -238,7 +235,7 @@ export function callOf(line: string, place: Place, options: CallOptions = {}): C
   const isInForeground = words.includes('-f')
   const source = options.isBroken ? images.cut : line.includes('$N') ? images.sif : images.image
   return {
-    argv: [...(isInForeground ? OWN_GROUP : []), ...start, join(images.links, name), ...words],
+    argv: [...start, join(images.links, name), ...words],
     ...(words.includes('/proc/self/fd/3') ? { source } : {}),
     target: isMountedByCaller ? own : last,
     isMountedByCaller,
