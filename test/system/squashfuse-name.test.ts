@@ -247,7 +247,8 @@ describe.skipIf(!need.ok)(titled('timeout=', need), () => {
     })
   })
 
-  test.each([
+  // At once, because each waits most of the time.
+  test.concurrent.each([
     ['an open file', 'exec sleep 60 <etc/motd'],
     ['an open directory', 'exec sleep 60 <etc'],
     ['a working directory', 'exec sleep 60'],
