@@ -1,7 +1,8 @@
 #!/bin/sh
 # Makes the working tree ready: packages and build, each only where missing or out of date.
 # With --tools also the system tools that the tests use: installed where we are root on Debian or Ubuntu, named
-# otherwise; a test that lacks its tool says so and is skipped.
+# otherwise; a test that lacks its tool says so and is skipped. With --late-tools those that only system tests use, and
+# nothing else.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -25,7 +26,9 @@ TOOLS='mksquashfs:squashfs-tools unsquashfs:squashfs-tools tar2sqfs:squashfs-too
 squashfuse:squashfuse fuse-overlayfs:fuse-overlayfs veritysetup:cryptsetup-bin setfattr:attr getfacl:acl
 unshare:util-linux losetup:mount newuidmap:uidmap bwrap:bubblewrap xz:xz-utils zstd:zstd modprobe:kmod ps:procps
 tar:tar rsync:rsync liblzo2.so.2:liblzo2-2 sqlite3:sqlite3 strace:strace busybox:busybox-static setquota:quota mkfs.btrfs:btrfs-progs mkfs.xfs:xfsprogs
-zsh:zsh fish:fish mandoc:mandoc chromium-headless-shell:chromium-headless-shell'
+mandoc:mandoc'
+# What only system tests use, and takes long to install: the tests before them need not wait for it.
+LATE_TOOLS='zsh:zsh fish:fish chromium-headless-shell:chromium-headless-shell'
 
 has() {
   case $1 in
@@ -37,7 +40,7 @@ has() {
 install_tools() {
   PATH=$PATH:/usr/sbin:/sbin
   missing= packages=
-  for pair in $TOOLS; do
+  for pair in $1; do
     has "${pair%%:*}" && continue
     missing="$missing ${pair%%:*}"
     packages="$packages ${pair#*:}"
@@ -66,7 +69,13 @@ install_tools() {
   rm -f "$log"
 }
 
-[ "${1:-}" != --tools ] || install_tools
+case ${1:-} in
+  --tools) install_tools "$TOOLS" ;;
+  --late-tools)
+    install_tools "$LATE_TOOLS"
+    exit 0
+    ;;
+esac
 
 # npm writes node_modules/.package-lock.json last.
 installed=node_modules/.package-lock.json

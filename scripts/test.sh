@@ -27,11 +27,18 @@ reports=$(mktemp -d) || exit 1
 trap 'rm -rf "$reports"' EXIT
 trap 'exit 130' INT TERM
 
+sh scripts/setup.sh --late-tools 2>"$reports/late-tools" &
+late_tools=$!
+
 check lint node_modules/.bin/biome check --error-on-warnings .
 check types node_modules/.bin/tsc --noEmit -p .
 
 runs=
 for project in unit system; do
+  if [ "$project" = system ]; then
+    wait "$late_tools" || true
+    cat "$reports/late-tools" >&2
+  fi
   echo "== $project tests"
   node_modules/.bin/vitest run --project "$project" --passWithNoTests=false \
     --reporter=default --reporter=json --outputFile.json="$reports/$project.json" "$@"

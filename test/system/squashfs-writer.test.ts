@@ -47,14 +47,11 @@ async function packed(tree: string, args: readonly string[]): Promise<string> {
 }
 
 const CASES = [
-  ['gzip', '4K'],
-  ['gzip:1', '1M'],
-  ['zstd:3', '4K'],
-  ['zstd', '1M'],
+  ['gzip:1', '4K'],
+  ['gzip', '1M'],
+  ['zstd:3', '1M'],
   ['xz:0', '4K'],
-  ['xz', '1M'],
-  ['lz4', '4K'],
-  ['lz4:9', '128K'],
+  ['lz4:9', '1M'],
 ] as const
 
 describe.skipIf(!need.ok)(titled('an image that we made', need), () => {
