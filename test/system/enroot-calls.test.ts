@@ -39,7 +39,7 @@ const SHIM = `
 const ENROOT = `
   mkdir -p rootfs/lower rootfs/upper rootfs/work
   set -m
-  bash -c "$SHIM" >output 2>&1 &
+  bash --norc -c "$SHIM" >output 2>&1 &
   wait "$!"
   echo "$?"
   set +m
@@ -66,8 +66,9 @@ describe.skipIf(!need.ok)(titled('enroot', need), () => {
     await withTempDir(async (folder) => {
       const { runDir } = makePlace(folder, 'root of a user namespace', images)
       const { enter } = CALLERS['root of a user namespace']
-      // In a session of its own, or the group has a relative in this one and does not count as orphaned.
-      const { stdout } = await run('setsid', ['-w', ...enter, 'bash', '-c', ENROOT], {
+      // Without --norc bash reads ~/.bashrc where its input is a socket and no shell has started it. In a session of its own,
+      // or the group has a relative in this one and does not count as orphaned.
+      const { stdout } = await run('setsid', ['-w', ...enter, 'bash', '--norc', '-c', ENROOT], {
         cwd: folder,
         env: {
           PATH: `${images.links}:${process.env['PATH']}`,

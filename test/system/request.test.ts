@@ -33,6 +33,7 @@ describe('a daemon', () => {
     ['a request of another version', '{"source":"a","target":"/b"}', 'source: expected'],
   ])('the daemon answers %s with one clear line', async (_, line, what) => {
     expect(await askDaemon(line)).toEqual({
+      code: 'EINVAL',
       error: expect.stringMatching(
         new RegExp(
           `^the daemon does not understand the request of the command \\(${what}.*\\): are two .*\\?$`,
