@@ -24,7 +24,8 @@ if ! sh scripts/setup.sh --tools; then
 fi
 
 reports=$(mktemp -d) || exit 1
-trap 'rm -rf "$reports"' EXIT
+unit=
+trap '[ -z "$unit" ] || kill "$unit" 2>/dev/null; rm -rf "$reports"' EXIT
 trap 'exit 130' INT TERM
 
 sh scripts/setup.sh --late-tools 2>"$reports/late-tools" &
@@ -33,17 +34,27 @@ late_tools=$!
 check lint node_modules/.bin/biome check --error-on-warnings .
 check types node_modules/.bin/tsc --noEmit -p .
 
-runs=
-for project in unit system; do
-  if [ "$project" = system ]; then
-    wait "$late_tools" || true
-    cat "$reports/late-tools" >&2
-  fi
-  echo "== $project tests"
+run_tests() {
+  project=$1
+  shift
   node_modules/.bin/vitest run --project "$project" --passWithNoTests=false \
     --reporter=default --reporter=json --outputFile.json="$reports/$project.json" "$@"
-  runs="$runs $project=$?=$reports/$project.json"
-done
+}
+
+# System tests wait for mounts and processes most of the time, so the unit tests run beside them. What these print
+# comes afterwards, as a whole.
+run_tests unit "$@" >"$reports/unit.out" 2>&1 &
+unit=$!
+wait "$late_tools" || true
+cat "$reports/late-tools" >&2
+echo '== system tests'
+run_tests system "$@"
+runs="system=$?=$reports/system.json"
+wait "$unit"
+runs="unit=$?=$reports/unit.json $runs"
+unit=
+echo '== unit tests'
+cat "$reports/unit.out"
 
 # shellcheck disable=SC2086
 node scripts/tally.mjs "$failed_checks" "$passed_checks" $runs
