@@ -12,11 +12,13 @@ export const SUPERBLOCK_SIZE = 96
 /** A table that the image does not have (`SQUASHFS_INVALID_BLK`). */
 export const NO_TABLE = -1
 
-const MAGIC = 0x7371_7368
+/** "hsqs", little-endian. */
+export const MAGIC = 0x7371_7368
 const MAGIC_BIG_ENDIAN = 0x6873_7173
 const MAGIC_SIZE = 4
 const VERSION_OFFSET = 28
-const COMPRESSORS: readonly CompressorName[] = ['gzip', 'lzma', 'lzo', 'xz', 'lz4', 'zstd']
+/** The stored number of a compressor is its place here, from 1. */
+export const COMPRESSORS: readonly CompressorName[] = ['gzip', 'lzma', 'lzo', 'xz', 'lz4', 'zstd']
 /** Bytes of the shortest inode, one of a fifo or socket. */
 const SMALLEST_INODE = 20
 

@@ -12,9 +12,9 @@ import { MetadataTable } from './metadata/metadata-table.ts'
 import { ResumableWalks } from './metadata/resumable-walks.ts'
 import type { Superblock } from './superblock.ts'
 
-const PREFIXES = ['user.', 'trusted.', 'security.']
+export const PREFIXES = ['user.', 'trusted.', 'security.']
 const PREFIX_MASK = 0x00ff
-const OUT_OF_LINE = 0x0100
+export const OUT_OF_LINE = 0x0100
 const HEADER_SIZE = 16
 const ID_SIZE = 16
 /** Limits of Linux (linux/limits.h): nothing longer can have come from, or go to, a file system. */

@@ -4,7 +4,7 @@ import type { MetadataBlock, MetadataCache, MetadataShelf } from './metadata-cac
 import { METADATA_SIZE } from './metadata-reference.ts'
 
 const HEADER_SIZE = 2
-const STORED_UNCOMPRESSED = 0x8000
+export const STORED_UNCOMPRESSED = 0x8000
 // Bytes fetched at once: a table is mostly walked forwards, and with dm-verity underneath, reading each block
 // by itself would verify the 4 KiB that two neighbours share twice.
 const WINDOW_SIZE = 16 << 10

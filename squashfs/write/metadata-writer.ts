@@ -1,6 +1,6 @@
+import { STORED_UNCOMPRESSED } from '../metadata/metadata-reader.ts'
 import { METADATA_SIZE } from '../metadata/metadata-reference.ts'
 
-const UNCOMPRESSED = 0x8000
 const FIRST_ROOM = 64 << 10
 
 /** Compresses bytes into `output`; 0 if they do not get smaller than its length. */
@@ -69,7 +69,7 @@ export class MetadataWriter {
     const stored = size === 0 ? raw : this.#packed.subarray(0, size)
     this.#reserve(2 + stored.length)
     this.starts.push(this.#length)
-    const header = size === 0 ? UNCOMPRESSED | raw.length : size
+    const header = size === 0 ? STORED_UNCOMPRESSED | raw.length : size
     this.#table[this.#length] = header & 0xff
     this.#table[this.#length + 1] = header >>> 8
     this.#table.set(stored, this.#length + 2)

@@ -1,4 +1,12 @@
-import { FsError, isDirectory, isRegular, isSymlink, type Name, S_IFDIR } from '../../src/base/index.ts'
+import {
+  FsError,
+  isDirectory,
+  isRegular,
+  isSymlink,
+  NAME_MAX,
+  type Name,
+  S_IFDIR,
+} from '../../src/base/index.ts'
 import { type Encoder, type EncoderSettings, openEncoder } from '../../src/codecs/encode/index.ts'
 import { NO_TABLE, SUPERBLOCK_FLAGS, SUPERBLOCK_SIZE } from '../superblock.ts'
 import { type BlockCompressor, BlockQueue } from './block-queue.ts'
@@ -18,7 +26,6 @@ import { type NodeAttributes, type NodeIndex, Tree } from './tree.ts'
 import { type Attribute, XattrWriter } from './xattr-writer.ts'
 
 const MTIME_MAX = 0xffff_ffff
-const NAME_MAX = 255
 const TARGET_MAX = 4095
 /** Images end at a multiple of this, so that they fit a block device. */
 const PADDING = 4096
@@ -79,6 +86,8 @@ export class SquashfsWriter {
   readonly #ids = new IdWriter()
   readonly #xattrs: XattrWriter
   readonly #tree: Tree
+  /** Of directories that never come. */
+  readonly #defaults: NodeAttributes
   readonly #queue: BlockQueue
   readonly #fragments: FragmentWriter | undefined
   readonly #data: DataWriter
@@ -112,7 +121,8 @@ export class SquashfsWriter {
     })
     output.write(new Uint8Array(SUPERBLOCK_SIZE))
     output.write(encodeCompressorOptions(options))
-    this.#tree = new Tree(this.#directoryDefaults())
+    this.#defaults = this.#directoryDefaults()
+    this.#tree = new Tree(this.#defaults)
   }
 
   /**
@@ -129,7 +139,7 @@ export class SquashfsWriter {
       this.#tree.change(0, attributes)
       return
     }
-    const parent = this.#tree.directoryAt(names, this.#directoryDefaults())
+    const parent = this.#tree.directoryAt(names, this.#defaults)
     const present = this.#tree.lookup(parent, name)
     if (isDirectory(entry.mode)) {
       if (present !== undefined && this.#tree.isDirectory(present)) {
@@ -321,7 +331,7 @@ export class SquashfsWriter {
     const shown = JSON.stringify(name)
     if (name === undefined || this.#tree.isDirectory(node))
       throw new FsError('EPERM', `${shown}: hard link to a directory`)
-    const parent = this.#tree.directoryAt(names, this.#directoryDefaults())
+    const parent = this.#tree.directoryAt(names, this.#defaults)
     const present = this.#tree.lookup(parent, name)
     if (present === node) return
     if (present !== undefined && this.#tree.isDirectory(present)) this.#tree.remove(parent, name)

@@ -1,17 +1,14 @@
 import { DEFAULT_LEVELS, type EncoderSettings } from '../../src/codecs/encode/index.ts'
-import type { Superblock } from '../superblock.ts'
+import { COMPRESSORS, MAGIC, type Superblock } from '../superblock.ts'
 import { RecordBuffer } from './record.ts'
 
-const MAGIC = 0x7371_7368
-const COMPRESSOR_IDS = { gzip: 1, xz: 4, lz4: 5, zstd: 6 } as const
 /** LZ4_HC of mksquashfs' options of lz4. */
 const LZ4_HIGH = 1
 const GZIP_WINDOW = 15
 
 /** squashfs: The Superblock. */
 export function encodeSuperblock(superblock: Superblock): Uint8Array {
-  const { compressor } = superblock
-  const id = COMPRESSOR_IDS[compressor as keyof typeof COMPRESSOR_IDS]
+  const id = COMPRESSORS.indexOf(superblock.compressor) + 1
   const record = new RecordBuffer()
   record.u32(MAGIC).u32(superblock.inodeCount).u32(superblock.modTime).u32(superblock.blockSize)
   record.u32(superblock.fragmentCount).u16(id).u16(superblock.blockLog).u16(superblock.flags)

@@ -1,11 +1,9 @@
 import { FsError, type Name } from '../../src/base/index.ts'
+import { OUT_OF_LINE, PREFIXES } from '../xattr.ts'
 import { type Compress, MetadataWriter } from './metadata-writer.ts'
 import { RecordBuffer } from './record.ts'
 import { NONE } from './tree.ts'
 
-/** Name prefixes in the order of their numbers (squashfs: Extended Attribute Table). */
-const PREFIXES = ['user.', 'trusted.', 'security.']
-const OUT_OF_LINE = 0x0100
 /** A reference to a value is 8 bytes: shorter values are always written in place. */
 const REFERENCE_SIZE = 8
 const NAME_MAX = 255

@@ -42,3 +42,10 @@ export const LEVEL_RANGES: Readonly<Record<EncoderName, readonly [least: number,
   xz: [0, 9],
   lz4: [1, 12],
 }
+
+/** Puts what a package has encoded where the caller wants it, as `Encoder.encode` says. */
+export function placed(encoded: Uint8Array, output: Uint8Array): number {
+  if (encoded.length > output.length) return 0
+  output.set(encoded)
+  return encoded.length
+}

@@ -1,6 +1,12 @@
 import { constants, deflateSync } from 'node:zlib'
 import { loadPackage, packageLabel, systemLibrary } from '../common/native.ts'
-import { DEFAULT_LEVELS, type Encoder, type EncoderCandidate, type EncoderSettings } from './encoder.ts'
+import {
+  DEFAULT_LEVELS,
+  type Encoder,
+  type EncoderCandidate,
+  type EncoderSettings,
+  placed,
+} from './encoder.ts'
 
 /** gzip in squashfs is a zlib stream (RFC 1950). The three encoders give different bytes of nearly the same length. */
 
@@ -28,10 +34,10 @@ function openNode({ level = DEFAULT_LEVELS.gzip }: EncoderSettings): Encoder {
     tier: 'node',
     library: 'node:zlib',
     encode(input, output) {
-      const encoded = deflateSync(input, { level, chunkSize: Math.max(output.length, constants.Z_MIN_CHUNK) })
-      if (encoded.length > output.length) return 0
-      output.set(encoded)
-      return encoded.length
+      return placed(
+        deflateSync(input, { level, chunkSize: Math.max(output.length, constants.Z_MIN_CHUNK) }),
+        output,
+      )
     },
   }
 }
@@ -46,10 +52,7 @@ function openPako({ level = DEFAULT_LEVELS.gzip }: EncoderSettings): Encoder | u
     tier: 'portable',
     library: packageLabel('pako'),
     encode(input, output) {
-      const encoded = pako.deflate(input, { level })
-      if (encoded.length > output.length) return 0
-      output.set(encoded)
-      return encoded.length
+      return placed(pako.deflate(input, { level }), output)
     },
   }
 }

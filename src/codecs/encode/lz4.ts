@@ -1,5 +1,11 @@
 import { loadPackage, packageLabel, systemLibrary } from '../common/native.ts'
-import { DEFAULT_LEVELS, type Encoder, type EncoderCandidate, type EncoderSettings } from './encoder.ts'
+import {
+  DEFAULT_LEVELS,
+  type Encoder,
+  type EncoderCandidate,
+  type EncoderSettings,
+  placed,
+} from './encoder.ts'
 
 const LIBLZ4 = 'liblz4.so.1'
 
@@ -35,10 +41,7 @@ function openLz4Napi({ level = DEFAULT_LEVELS.lz4 }: EncoderSettings): Encoder |
     library: packageLabel(LZ4_NAPI),
     encode(input, output) {
       // The package puts the decoded size, four bytes, in front.
-      const encoded = lz4.compressSync(input).subarray(4)
-      if (encoded.length > output.length) return 0
-      output.set(encoded)
-      return encoded.length
+      return placed(lz4.compressSync(input).subarray(4), output)
     },
   }
 }

@@ -1,6 +1,12 @@
 import * as zlib from 'node:zlib'
 import { systemLibrary } from '../common/native.ts'
-import { DEFAULT_LEVELS, type Encoder, type EncoderCandidate, type EncoderSettings } from './encoder.ts'
+import {
+  DEFAULT_LEVELS,
+  type Encoder,
+  type EncoderCandidate,
+  type EncoderSettings,
+  placed,
+} from './encoder.ts'
 
 const LIBZSTD = 'libzstd.so.1'
 
@@ -42,10 +48,7 @@ function openNode({ level = DEFAULT_LEVELS.zstd }: EncoderSettings): Encoder | u
     tier: 'node',
     library: 'node:zlib',
     encode(input, output) {
-      const encoded = zstdCompressSync(input, { params: { [parameter]: level } })
-      if (encoded.length > output.length) return 0
-      output.set(encoded)
-      return encoded.length
+      return placed(zstdCompressSync(input, { params: { [parameter]: level } }), output)
     },
   }
 }
