@@ -30,6 +30,12 @@ const FIELDS: readonly TreeField[] = [
 ]
 
 /**
+ * How a squashfs image is compared with its source: it does not store how many blocks a file takes, and counts the links
+ * of directories its own way.
+ */
+export const AS_SOURCE = { ignore: ['blocks'], ignoreDirectoryNlink: true } as const
+
+/**
  * What distinguishes two listings: one line for each name or field, none where they are equal. Use as
  * `expect(compareTrees(actual, expected)).toEqual([])`.
  */
