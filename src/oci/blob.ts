@@ -1,51 +1,19 @@
-import { closeSync, fstatSync, readSync } from 'node:fs'
-import { codeOf, FsError, type PathText } from '../base/index.ts'
+import { closeSync, fstatSync } from 'node:fs'
+import { FsError, type PathText } from '../base/index.ts'
 import { type Digest, digestOf, parseDigest } from './digest.ts'
-import { blobPathOf, type LayoutPath, openLayoutFile, pathIn } from './layout-file.ts'
+import type { LayoutFiles } from './layout.ts'
+import { blobPathOf, openLayoutFile, pathIn } from './layout-file.ts'
 import type { Descriptor } from './schema.ts'
 
 /** Most bytes of an index, manifest or configuration: some hundred times the largest seen in practice. */
 export const DOCUMENT_LIMIT = 4 * 1024 * 1024
 
 /**
- * Reads a small file of a layout whole.
- * @throws FsError as `openLayoutFile`, and EIO where it is larger than `limit` or unreadable
- */
-export function readSmallFile(ociDir: PathText, place: LayoutPath, limit: number, what: string): Buffer {
-  const path = pathIn(ociDir, place)
-  const fd = openLayoutFile(ociDir, place, what)
-  try {
-    const { size } = fstatSync(fd)
-    if (size > limit) {
-      throw new FsError('EIO', `${what}: ${path} has ${size} bytes, more than the limit of ${limit}`)
-    }
-    const bytes = Buffer.alloc(size)
-    let filled = 0
-    while (filled < size) {
-      const count = readSome(fd, bytes, filled, `${what}: cannot read ${path}`)
-      if (count === 0) throw new FsError('EIO', `${what}: ${path} ended at ${filled} of ${size} bytes`)
-      filled += count
-    }
-    return bytes
-  } finally {
-    closeSync(fd)
-  }
-}
-
-function readSome(fd: number, bytes: Buffer, at: number, what: string): number {
-  try {
-    return readSync(fd, bytes, at, bytes.length - at, at)
-  } catch (error) {
-    throw new FsError('EIO', `${what}: ${codeOf(error) ?? String(error)}`, { cause: error })
-  }
-}
-
-/**
  * Reads a document that a descriptor names, and checks its size and digest before anyone parses it
  * (descriptor.md, "Verification").
  * @throws FsError EIO where size or digest differ, ENOENT where the blob is missing.
  */
-export function readDocumentBlob(ociDir: PathText, descriptor: Descriptor, what: string): Buffer {
+export function readDocumentBlob(layout: LayoutFiles, descriptor: Descriptor, what: string): Buffer {
   const digest = parseDigest(descriptor.digest, what)
   const name = `${what} ${digest.text}`
   if (descriptor.size > DOCUMENT_LIMIT) {
@@ -54,7 +22,7 @@ export function readDocumentBlob(ociDir: PathText, descriptor: Descriptor, what:
       `${name}: descriptor gives ${descriptor.size} bytes, more than the limit of ${DOCUMENT_LIMIT}`,
     )
   }
-  return readDocument(ociDir, digest, name, descriptor.size)
+  return readDocument(layout, digest, name, descriptor.size)
 }
 
 /**
@@ -62,8 +30,8 @@ export function readDocumentBlob(ociDir: PathText, descriptor: Descriptor, what:
  * @param size that its descriptor gives, where there is one
  * @throws FsError as `readDocumentBlob`
  */
-export function readDocument(ociDir: PathText, digest: Digest, name: string, size?: number): Buffer {
-  const bytes = readSmallFile(ociDir, blobPathOf(digest), DOCUMENT_LIMIT, name)
+export function readDocument(layout: LayoutFiles, digest: Digest, name: string, size?: number): Buffer {
+  const bytes = layout.read(blobPathOf(digest), DOCUMENT_LIMIT, name)
   if (size !== undefined) checkSize(name, size, bytes.length)
   const actual = digestOf(bytes, digest.algorithm)
   if (actual !== digest.text) {

@@ -3,11 +3,19 @@ import { FsError, type MediaTypes, type PathText } from '../base/index.ts'
 import { absolutePath } from '../sys/files/working-directory.ts'
 import { openLayerBlob, readDocumentBlob } from './blob.ts'
 import { type Digest, parseDigest, quote } from './digest.ts'
+import { type LayoutFiles, layoutIn } from './layout.ts'
 import { blobPathOf, openLayoutFolder, pathIn } from './layout-file.ts'
 import { isManifestType, layerKind } from './media-type.ts'
 import { hostPlatform, parsePlatform } from './platform.ts'
 import { rootHashOf } from './root-hash.ts'
-import { ConfigSchema, type Descriptor, type ImageConfig, ManifestSchema, parseDocument } from './schema.ts'
+import {
+  ConfigSchema,
+  type Descriptor,
+  type ImageConfig,
+  type Manifest,
+  ManifestSchema,
+  parseDocument,
+} from './schema.ts'
 import { readLayoutIndex, selectManifest, tagsOf } from './select.ts'
 
 /** More layers than any builder makes: images in the wild have tens. */
@@ -45,6 +53,16 @@ export interface ReadImageOptions {
   readonly platform?: string
 }
 
+/** What the documents of one image say. */
+export interface ImageDocuments {
+  /** Of the manifest. */
+  readonly descriptor: Descriptor
+  readonly manifest: Manifest
+  readonly config: ImageConfig
+  /** All tags of the layout. */
+  readonly tags: readonly string[]
+}
+
 /**
  * Reads what a reference in an image layout stands for, and checks everything but the bytes of the layers: versions,
  * schema, sizes and digests of the documents; media type, presence and size of each layer's blob.
@@ -55,34 +73,50 @@ export interface ReadImageOptions {
  */
 export function readImage(ociDir: PathText, reference: string, options: ReadImageOptions): OciImage {
   const directory = absolutePath(ociDir)
-  const index = readLayoutIndex(directory)
-  const explicit = options.platform !== undefined
-  const wanted = options.platform === undefined ? hostPlatform() : parsePlatform(options.platform)
-  const descriptor = selectManifest(directory, index, reference, wanted, explicit)
-  const where = `manifest ${descriptor.digest}`
-  const manifest = parseDocument(ManifestSchema, readDocumentBlob(directory, descriptor, 'manifest'), where)
-  if (manifest.mediaType !== undefined && !isManifestType(manifest.mediaType)) {
-    throw new FsError('EIO', `${where}: media type ${quote(manifest.mediaType)} in an image manifest`)
-  }
-  // See parseIndex in select.ts: one document must not be both.
-  if ('manifests' in manifest) throw new FsError('EIO', `${where}: image manifest with a list of manifests`)
-  const configBytes = readDocumentBlob(directory, manifest.config, 'image configuration')
-  const config = parseDocument(ConfigSchema, configBytes, `image configuration ${manifest.config.digest}`)
+  const { descriptor, manifest, config, tags } = readDocuments(
+    layoutIn(directory),
+    reference,
+    options.platform,
+  )
   const count = manifest.layers.length
-  if (count === 0) throw new FsError('EIO', `${where}: the image has no layers, there is nothing to mount`)
-  if (count > LAYER_LIMIT)
-    throw new FsError('EIO', `${where}: ${count} layers, more than the limit of ${LAYER_LIMIT}`)
   const other = `${reference}-squashfs`
-  const hint = tagsOf(index).includes(other) ? `; try the tag ${quote(other)}` : ''
+  const hint = tags.includes(other) ? `; try the tag ${quote(other)}` : ''
   const layers = manifest.layers.map((layer, i) =>
     readLayer(directory, layer, `layer ${i + 1} of ${count}`, hint, options.mediaTypes),
   )
   return { ociDir: directory, reference, manifestDigest: descriptor.digest, config, layers }
 }
 
+/**
+ * Reads the documents of the image that a reference in a layout stands for, and checks versions, schema, sizes and digests.
+ * @param reference as for `readImage`
+ * @param platform as in `ReadImageOptions`
+ * @throws FsError as `readImage`
+ */
+export function readDocuments(layout: LayoutFiles, reference: string, platform?: string): ImageDocuments {
+  const index = readLayoutIndex(layout)
+  const explicit = platform !== undefined
+  const wanted = platform === undefined ? hostPlatform() : parsePlatform(platform)
+  const descriptor = selectManifest(layout, index, reference, wanted, explicit)
+  const where = `manifest ${descriptor.digest}`
+  const manifest = parseDocument(ManifestSchema, readDocumentBlob(layout, descriptor, 'manifest'), where)
+  if (manifest.mediaType !== undefined && !isManifestType(manifest.mediaType)) {
+    throw new FsError('EIO', `${where}: media type ${quote(manifest.mediaType)} in an image manifest`)
+  }
+  // See parseIndex in select.ts: one document must not be both.
+  if ('manifests' in manifest) throw new FsError('EIO', `${where}: image manifest with a list of manifests`)
+  const configBytes = readDocumentBlob(layout, manifest.config, 'image configuration')
+  const config = parseDocument(ConfigSchema, configBytes, `image configuration ${manifest.config.digest}`)
+  const count = manifest.layers.length
+  if (count === 0) throw new FsError('EIO', `${where}: the image has no layers, there is nothing to mount`)
+  if (count > LAYER_LIMIT)
+    throw new FsError('EIO', `${where}: ${count} layers, more than the limit of ${LAYER_LIMIT}`)
+  return { descriptor, manifest, config, tags: tagsOf(index) }
+}
+
 /** The tags of a layout, sorted. @throws FsError as `readImage` */
 export function listTags(ociDir: PathText): readonly string[] {
-  return tagsOf(readLayoutIndex(absolutePath(ociDir)))
+  return tagsOf(readLayoutIndex(layoutIn(absolutePath(ociDir))))
 }
 
 /**

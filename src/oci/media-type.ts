@@ -18,9 +18,25 @@ export function isManifestType(mediaType: string): boolean {
   return MANIFEST_TYPES.has(mediaType)
 }
 
+/** An image configuration. */
+export const CONFIG_TYPE = 'application/vnd.oci.image.config.v1+json'
+
+/** Whether a layer is a tar archive, whatever compresses it: those of OCI and of Docker. */
+export function isTarLayer(mediaType: string): boolean {
+  return TAR.test(mediaType)
+}
+
+/** Whether a registry need not have the layer (image-spec, layer.md, "Non-Distributable Layers"). */
+export function isForeignLayer(mediaType: string): boolean {
+  return /\.(nondistributable|foreign)\./.test(mediaType)
+}
+
+const TAR = /\.tar(?:[.+](?:gzip|zstd))?$/
+
 /** What another known kind of layer is called, for messages; undefined for an unknown one. */
 export function layerKind(mediaType: string): string | undefined {
-  if (/\.tar(?:[.+](?:gzip|zstd))?$/.test(mediaType)) return 'a tar archive'
+  if (isTarLayer(mediaType)) return 'a tar archive'
+  if (mediaType.endsWith('+encrypted')) return 'encrypted'
   if (/\.layer\.erofs(?:\+|$)/.test(mediaType)) return 'an erofs image'
   if (mediaType.startsWith('application/vnd.puzzlefs.')) return 'a puzzlefs image'
   return undefined

@@ -76,6 +76,15 @@ export function parseDocument<S extends v.GenericSchema>(
   } catch (error) {
     throw new FsError('EIO', `${where}: not valid JSON (${reasonOf(error)})`, { cause: error })
   }
+  return parseValue(schema, value, where)
+}
+
+/** Checks what JSON has given. @throws FsError EIO with the first thing that is wrong */
+export function parseValue<S extends v.GenericSchema>(
+  schema: S,
+  value: unknown,
+  where: string,
+): v.InferOutput<S> {
   const result = v.safeParse(schema, value, { abortEarly: true })
   if (result.success) return result.output
   const issue = result.issues[0]

@@ -1,8 +1,7 @@
-import { existsSync } from 'node:fs'
-import { FsError, type PathText, systemPath } from '../base/index.ts'
-import { DOCUMENT_LIMIT, readDocument, readDocumentBlob, readSmallFile } from './blob.ts'
+import { FsError } from '../base/index.ts'
+import { DOCUMENT_LIMIT, readDocument, readDocumentBlob } from './blob.ts'
 import { looksLikeDigest, parseDigest, quote } from './digest.ts'
-import { isLayout } from './layout.ts'
+import type { LayoutFiles } from './layout.ts'
 import { INDEX_TYPE, isIndexType, isManifestType, MANIFEST_TYPE } from './media-type.ts'
 import { formatPlatform, matchesPlatform, type Platform } from './platform.ts'
 import {
@@ -15,7 +14,7 @@ import {
 } from './schema.ts'
 
 /** Where a layout keeps its tags (annotations.md, pre-defined keys). */
-const REF_NAME = 'org.opencontainers.image.ref.name'
+export const REF_NAME = 'org.opencontainers.image.ref.name'
 
 /** Characters of `sha512:` and its digits. */
 const LONGEST_DIGEST = 135
@@ -26,25 +25,19 @@ const DEPTH_LIMIT = 8
 const DOCUMENT_COUNT_LIMIT = 256
 
 /** index.json of a layout whose version we know. @throws FsError EIO, ENOENT */
-export function readLayoutIndex(ociDir: PathText): ImageIndex {
-  if (!isLayout(ociDir)) {
-    const what = existsSync(systemPath(ociDir))
-      ? 'is no OCI image layout (it has no file oci-layout)'
-      : 'does not exist'
-    throw new FsError('ENOENT', `image directory ${quote(ociDir)} ${what}`)
-  }
+export function readLayoutIndex(layout: LayoutFiles): ImageIndex {
   const marker = parseDocument(
     LayoutSchema,
-    readSmallFile(ociDir, ['oci-layout'], 64 * 1024, 'oci-layout'),
+    layout.read(['oci-layout'], 64 * 1024, 'oci-layout'),
     'oci-layout',
   )
   if (!/^1\.0\.\d+/.test(marker.imageLayoutVersion)) {
     throw new FsError(
       'EOPNOTSUPP',
-      `${ociDir}: image layout version ${quote(marker.imageLayoutVersion)} is not supported, only 1.0.x is`,
+      `${layout.name}: image layout version ${quote(marker.imageLayoutVersion)} is not supported, only 1.0.x is`,
     )
   }
-  return parseIndex(readSmallFile(ociDir, ['index.json'], DOCUMENT_LIMIT, 'index.json'), 'index.json')
+  return parseIndex(layout.read(['index.json'], DOCUMENT_LIMIT, 'index.json'), 'index.json')
 }
 
 /** The tags of a layout in byte order, each once. */
@@ -64,13 +57,13 @@ export function tagsOf(index: ImageIndex): readonly string[] {
  * @throws FsError ENOENT where there is no such image or platform, EINVAL where it is ambiguous, EIO on damage.
  */
 export function selectManifest(
-  ociDir: PathText,
+  layout: LayoutFiles,
   index: ImageIndex,
   reference: string,
   wanted: Platform,
   explicit: boolean,
 ): Descriptor {
-  const top = selectTop(ociDir, index, reference, wanted)
+  const top = selectTop(layout, index, reference, wanted)
   const name = looksLikeDigest(reference)
     ? reference
     : reference === ''
@@ -80,32 +73,32 @@ export function selectManifest(
     if (explicit && top.platform && !matchesPlatform(wanted, top.platform)) {
       throw new FsError(
         'ENOENT',
-        `${ociDir}: ${name} is for ${formatPlatform(top.platform)}, not for ${formatPlatform(wanted)}`,
+        `${layout.name}: ${name} is for ${formatPlatform(top.platform)}, not for ${formatPlatform(wanted)}`,
       )
     }
     return top
   }
   const offered = new Set<string>()
   const budget = { documents: DOCUMENT_COUNT_LIMIT }
-  const found = searchIndex(ociDir, top, wanted, 1, budget, offered)
+  const found = searchIndex(layout, top, wanted, 1, budget, offered)
   if (found !== undefined) return found
   const list = offered.size === 0 ? 'none' : [...offered].sort().slice(0, 32).join(', ')
   throw new FsError(
     'ENOENT',
-    `${ociDir}: ${name} has no image for platform ${formatPlatform(wanted)}; platforms in it: ${list}`,
+    `${layout.name}: ${name} has no image for platform ${formatPlatform(wanted)}; platforms in it: ${list}`,
   )
 }
 
-function selectTop(ociDir: PathText, index: ImageIndex, reference: string, wanted: Platform): Descriptor {
-  if (looksLikeDigest(reference)) return describeByDigest(ociDir, index, reference)
-  return reference === '' ? selectOnly(ociDir, index, wanted) : selectTag(ociDir, index, reference, wanted)
+function selectTop(layout: LayoutFiles, index: ImageIndex, reference: string, wanted: Platform): Descriptor {
+  if (looksLikeDigest(reference)) return describeByDigest(layout, index, reference)
+  return reference === '' ? selectOnly(layout, index, wanted) : selectTag(layout, index, reference, wanted)
 }
 
 /**
  * An image by the digest of its manifest or index. It needs no entry in index.json: the digest vouches for the bytes.
  * A tag of the same text has no say.
  */
-function describeByDigest(ociDir: PathText, index: ImageIndex, reference: string): Descriptor {
+function describeByDigest(layout: LayoutFiles, index: ImageIndex, reference: string): Descriptor {
   const digest = parseDigest(reference, `image ${quote(reference)}`)
   const listed = index.manifests.find(
     (entry) =>
@@ -113,7 +106,7 @@ function describeByDigest(ociDir: PathText, index: ImageIndex, reference: string
   )
   if (listed !== undefined) return listed
   const where = `image ${digest.text}`
-  const bytes = readDocument(ociDir, digest, where)
+  const bytes = readDocument(layout, digest, where)
   const document = parseDocument(DocumentSchema, bytes, where)
   const mediaType = document.mediaType ?? ('manifests' in document ? INDEX_TYPE : MANIFEST_TYPE)
   if (isManifestType(mediaType) || isIndexType(mediaType)) {
@@ -122,34 +115,34 @@ function describeByDigest(ociDir: PathText, index: ImageIndex, reference: string
   throw new FsError('EOPNOTSUPP', `${where} ${notAnImage(mediaType)}`)
 }
 
-function selectOnly(ociDir: PathText, index: ImageIndex, wanted: Platform): Descriptor {
+function selectOnly(layout: LayoutFiles, index: ImageIndex, wanted: Platform): Descriptor {
   const usable = imagesOf(index.manifests)
-  if (usable.length === 0) throw new FsError('ENOENT', `${ociDir} holds no image`)
+  if (usable.length === 0) throw new FsError('ENOENT', `${layout.name} holds no image`)
   const isOneName = new Set(usable.map(tagOf)).size === 1
   const one = onlyDigest(usable) ?? (isOneName ? onlyFitting(usable, wanted) : undefined)
   if (one !== undefined) return one
   throw new FsError(
     'EINVAL',
-    `${ociDir} holds several images: give OCIDIR:TAG or OCIDIR@DIGEST; ${contentOf(index)}`,
+    `${layout.name} holds several images: give OCIDIR:TAG or OCIDIR@DIGEST; ${contentOf(index)}`,
   )
 }
 
-function selectTag(ociDir: PathText, index: ImageIndex, tag: string, wanted: Platform): Descriptor {
+function selectTag(layout: LayoutFiles, index: ImageIndex, tag: string, wanted: Platform): Descriptor {
   const named = index.manifests.filter((descriptor) => tagOf(descriptor) === tag)
   const first = named[0]
   if (first === undefined) {
-    throw new FsError('ENOENT', `${ociDir}: no tag ${quote(tag)}; ${contentOf(index)}`)
+    throw new FsError('ENOENT', `${layout.name}: no tag ${quote(tag)}; ${contentOf(index)}`)
   }
   const usable = imagesOf(named)
   if (usable.length === 0) {
-    throw new FsError('EOPNOTSUPP', `${ociDir}: tag ${quote(tag)} ${notAnImage(first.mediaType)}`)
+    throw new FsError('EOPNOTSUPP', `${layout.name}: tag ${quote(tag)} ${notAnImage(first.mediaType)}`)
   }
   const one = onlyDigest(usable) ?? onlyFitting(usable, wanted)
   if (one !== undefined) return one
   const digests = [...new Set(usable.map(({ digest }) => digest.slice(0, 23)))].slice(0, 8).join(', ')
   throw new FsError(
     'EINVAL',
-    `${ociDir}: tag ${quote(tag)} is ambiguous, index.json has it for different images (${digests}): remove all but one`,
+    `${layout.name}: tag ${quote(tag)} is ambiguous, index.json has it for different images (${digests}): remove all but one`,
   )
 }
 
@@ -193,7 +186,7 @@ function onlyDigest(descriptors: readonly Descriptor[]): Descriptor | undefined 
 
 /** Depth first, in the order of the index: "the first matching entry" (image-index.md, `manifests`). */
 function searchIndex(
-  ociDir: PathText,
+  layout: LayoutFiles,
   descriptor: Descriptor,
   wanted: Platform,
   depth: number,
@@ -211,7 +204,7 @@ function searchIndex(
     )
   }
   const index = parseIndex(
-    readDocumentBlob(ociDir, descriptor, 'image index'),
+    readDocumentBlob(layout, descriptor, 'image index'),
     `image index ${descriptor.digest}`,
   )
   const entries = imagesOf(index.manifests)
@@ -224,7 +217,7 @@ function searchIndex(
       continue
     }
     if (isManifestType(entry.mediaType)) return entry
-    const found = searchIndex(ociDir, entry, wanted, depth + 1, budget, offered)
+    const found = searchIndex(layout, entry, wanted, depth + 1, budget, offered)
     if (found !== undefined) return found
   }
   return undefined
