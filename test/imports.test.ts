@@ -36,7 +36,16 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'src/base',
   ],
   // Images are made without a mount, and a mount makes none.
-  'src/make': ['src/threads.ts', 'squashfs', 'tar', 'src/codecs', 'src/verity', 'src/sys', 'src/base'],
+  'src/make': [
+    'src/threads.ts',
+    'squashfs',
+    'tar',
+    'overlay',
+    'src/codecs',
+    'src/verity',
+    'src/sys',
+    'src/base',
+  ],
   // Who speaks to the kernel: siblings, chosen in `index.ts`.
   'src/drivers': ['src/threads.ts', 'src/molecule', 'src/fuse', 'src/sys', 'src/base'],
   // What a mount is asked for: the same for the command line and the library, and checked where the daemon gets it.
@@ -67,6 +76,8 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   'src/kinds': ['kinds.ts', 'containers.ts'],
   // `kind.ts` is the format's entry in the list of kinds.
   squashfs: ['index.ts', 'kind.ts', 'write/index.ts'],
+  // How names are stored is for those who make layers, too.
+  overlay: ['index.ts', 'escapes.ts'],
   // What encodes is loaded where images are made.
   'src/codecs': ['index.ts', 'encode/index.ts'],
   // A command that mounts reads SOURCE and its options first: 300 KB of code, and 835 KB through `index.ts` of these

@@ -159,14 +159,40 @@ export class SquashfsWriter {
   link(path: Name, target: Name): void {
     const names = splitPath(path)
     const targetNames = splitPath(target)
-    const node = this.#nodeAt(targetNames)
+    const node = this.#tree.nodeAt(targetNames)
     if (node === undefined) this.#pending.push({ path: names, target: targetNames })
     else this.#linkTo(names, node)
   }
 
+  /** Gives a directory one more attribute, in place of one of that name. A directory that has not come is made. */
+  addAttribute(path: Name, attribute: Attribute): void {
+    const node = this.#tree.directoryAt(splitPath(path), this.#defaults)
+    const others = this.#xattrs
+      .attributesOf(this.#tree.xattrs.get(node))
+      .filter(([name]) => name !== attribute[0])
+    this.#tree.xattrs.set(node, this.#xattrs.add([...others, attribute]))
+  }
+
+  /** Type and permission bits of what has a path so far; undefined for nothing. */
+  modeAt(path: Name): number | undefined {
+    const node = this.#tree.nodeAt(splitPath(path))
+    return node === undefined ? undefined : this.#tree.mode.get(node)
+  }
+
+  /** Paths of directories that have something in them and have not come themselves, each before those below it. */
+  missingDirectories(): readonly Name[] {
+    return this.#tree.implied()
+  }
+
+  /** Hard links whose file has not come. `finish` fails if there are any. */
+  missingLinks(): readonly { readonly path: Name; readonly target: Name }[] {
+    this.#resolveLinks()
+    return this.#pending.map(({ path, target }) => ({ path: path.join('/'), target: target.join('/') }))
+  }
+
   /** Writes inodes, directories and tables. @throws FsError ENOENT for a hard link without its file; ENOSPC, EFBIG */
   async finish(): Promise<WrittenImage> {
-    this.#resolveLinks()
+    this.#assertLinksResolved()
     await this.#fragments?.flush()
     await this.#queue.drain()
     const { uncompressed = {}, blockSize, noExportTable = false } = this.#options
@@ -320,12 +346,6 @@ export class SquashfsWriter {
     this.#tree.data.set(node, await this.#data.store({ size, chunks: content, label: JSON.stringify(label) }))
   }
 
-  #nodeAt(names: readonly Name[]): NodeIndex | undefined {
-    let node: NodeIndex | undefined = 0
-    for (const name of names) node = node === undefined ? undefined : this.#tree.lookup(node, name)
-    return node
-  }
-
   #linkTo(names: Name[], node: NodeIndex): void {
     const name = names.pop()
     const shown = JSON.stringify(name)
@@ -344,14 +364,18 @@ export class SquashfsWriter {
     for (let before = -1; waiting.length > 0 && waiting.length !== before; ) {
       before = waiting.length
       waiting = waiting.filter(({ path, target }) => {
-        const node = this.#nodeAt(target)
+        const node = this.#tree.nodeAt(target)
         if (node !== undefined) this.#linkTo([...path], node)
         return node === undefined
       })
     }
-    const [first] = waiting
+    this.#pending.push(...waiting)
+  }
+
+  #assertLinksResolved(): void {
+    const [first] = this.missingLinks()
     if (first === undefined) return
-    const [path, target] = [first.path, first.target].map((names) => JSON.stringify(names.join('/')))
+    const [path, target] = [first.path, first.target].map((name) => JSON.stringify(name))
     throw new FsError('ENOENT', `hard link ${path}: there is no ${target}`)
   }
 }

@@ -49,12 +49,15 @@ export class Tree {
   readonly #nameLength = new Column(Uint8Array)
   readonly #names = new Column(Uint8Array)
 
+  /** Directories that were needed and have not come, with their paths. */
+  readonly #implied = new Map<NodeIndex, Name>()
+
   /** Open addressing: name rows plus one by a hash of parent and name. */
   #table = new Uint32Array(4096)
   #filled = 0
 
   constructor(root: NodeAttributes) {
-    this.addNode(root)
+    this.#implied.set(this.addNode(root), '')
   }
 
   get nodes(): number {
@@ -78,6 +81,7 @@ export class Tree {
   }
 
   change(node: NodeIndex, { mode, uid, gid, mtime, xattrs }: NodeAttributes): void {
+    this.#implied.delete(node)
     this.mode.set(node, mode)
     this.uid.set(node, uid)
     this.gid.set(node, gid)
@@ -129,11 +133,12 @@ export class Tree {
   /** The directory at a path, made with `attributes` where parts of it are missing. @throws FsError ENOTDIR */
   directoryAt(path: readonly Name[], attributes: NodeAttributes): NodeIndex {
     let node: NodeIndex = 0
-    for (const name of path) {
+    for (const [i, name] of path.entries()) {
       let child = this.lookup(node, name)
       if (child === undefined) {
         child = this.addNode({ ...attributes, mode: S_IFDIR | (attributes.mode & 0o7777) })
         this.name(node, name, child)
+        this.#implied.set(child, path.slice(0, i + 1).join('/'))
       }
       if (!this.isDirectory(child)) {
         throw new FsError(
@@ -144,6 +149,20 @@ export class Tree {
       node = child
     }
     return node
+  }
+
+  /** The node at a path; the root for no names. */
+  nodeAt(path: readonly Name[]): NodeIndex | undefined {
+    let node: NodeIndex | undefined = 0
+    for (const name of path) node = node === undefined ? undefined : this.lookup(node, name)
+    return node
+  }
+
+  /** Paths of directories that `directoryAt` made and that have not come since, each before those below it. */
+  implied(): Name[] {
+    return [...this.#implied]
+      .filter(([node, path]) => this.nodeAt(path === '' ? [] : path.split('/')) === node)
+      .map(([, path]) => path)
   }
 
   nameBytes(row: number): Uint8Array {

@@ -13,6 +13,7 @@ const SETS_MAX = NONE
 export type Attribute = readonly [name: Name, value: Uint8Array]
 
 interface WrittenSet {
+  readonly attributes: readonly Attribute[]
   /** Block × 65536 + offset of the pairs. */
   readonly reference: number
   readonly count: number
@@ -51,9 +52,15 @@ export class XattrWriter {
     const { block, offset } = this.#pairs.position
     let size = 0
     for (const [name, value] of sorted) size += this.#write(name, value)
-    const index = this.#sets.push({ reference: block * 65_536 + offset, count: sorted.length, size }) - 1
+    const reference = block * 65_536 + offset
+    const index = this.#sets.push({ attributes: sorted, reference, count: sorted.length, size }) - 1
     this.#known.set(key, index)
     return index
+  }
+
+  /** The attributes of a set. @param index as `add` gave it */
+  attributesOf(index: number): readonly Attribute[] {
+    return this.#sets[index]?.attributes ?? []
   }
 
   /** @returns bytes that it takes in the table */

@@ -1,47 +1,20 @@
-import { createHash } from 'node:crypto'
-import { fstatSync, readSync } from 'node:fs'
-import {
-  FileOutput,
-  SquashfsWriter,
-  type WriterOptions,
-  type WrittenImage,
-} from '../../squashfs/write/index.ts'
+import type { SquashfsWriter } from '../../squashfs/write/index.ts'
 import type { PathText } from '../base/index.ts'
-import { appendVerityData } from '../verity/index.ts'
+import { newFile } from '../sys/files/new-file.ts'
 import { CompressPool } from './compress-pool.ts'
 import { decompressed } from './decompressed.ts'
 import { hostTree } from './host-tree.ts'
-import { newFile } from './new-file.ts'
+import { TarMarks } from './tar-marks.ts'
 import { tarTree, type Whiteouts } from './tar-tree.ts'
-import type { LeftOut, TreeItem } from './tree-item.ts'
+import { type LeftOut, nothingLeftOut } from './tree-item.ts'
+import { type ImageOptions, type PackedImage, type TreeItems, writeImage } from './write-image.ts'
 
-/** How a tree becomes an image. */
-export interface PackOptions extends Omit<WriterOptions, 'compressor'> {
-  /** Threads that compress; as many as there are CPUs if absent. The image does not depend on it. */
-  readonly threads?: number
-  /** Gives everything to user and group 0. */
-  readonly allRoot?: boolean
-  /** Seconds since 1970: later times become this one (`SOURCE_DATE_EPOCH`). */
-  readonly latestTime?: number
-  /** Appends a hash tree; `salt` is a hash of the image if absent. */
-  readonly verity?: { readonly salt?: Uint8Array }
+/** How a tree becomes an image in a file. */
+export interface PackOptions extends ImageOptions {
   readonly force?: boolean
   /** What whiteouts in a tar archive become; `none` if absent. */
   readonly whiteouts?: Whiteouts
-  /** Ends the work with its reason. */
-  readonly signal?: AbortSignal
-  /** @param done bytes of files read so far */
-  readonly onProgress?: (done: number) => void
 }
-
-export interface PackedImage extends WrittenImage, LeftOut {
-  /** Bytes of the file, with padding and hash tree. */
-  readonly size: number
-  /** Hex. */
-  readonly rootHash?: string
-}
-
-const CHUNK = 1 << 20
 
 /** A directory of this machine, or a tar archive, also a compressed one. */
 export type PackSource =
@@ -54,80 +27,32 @@ export type PackSource =
  *   that is none
  */
 export async function pack(source: PackSource, file: PathText, options: PackOptions): Promise<PackedImage> {
-  const leftOut: LeftOut = { attributes: 0 }
+  const leftOut = nothingLeftOut()
   return await newFile(file, { force: options.force === true }, async (fd) => {
     const pool = new CompressPool(options, options.threads)
     try {
-      const writer = new SquashfsWriter(new FileOutput(fd, file), {
-        ...options,
-        compressor: pool,
-        ...(options.latestTime === undefined ? {} : { modTime: options.latestTime }),
-      })
-      let done = 0
-      for await (const item of itemsOf(source, options, leftOut)) {
-        options.signal?.throwIfAborted()
-        await addTo(writer, item, options)
-        if ('entry' in item) done += item.entry.size ?? 0
-        options.onProgress?.(done)
-      }
-      const written = await writer.finish()
-      options.signal?.throwIfAborted()
-      const rootHash = options.verity && appendVerity(fd, options.verity)
-      return { ...written, ...leftOut, size: fstatSync(fd).size, ...(rootHash !== undefined && { rootHash }) }
+      const itemsOf = (writer: SquashfsWriter): TreeItems => itemsOfSource(source, options, leftOut, writer)
+      return await writeImage({ fd, label: file }, pool, itemsOf, leftOut, options)
     } finally {
       await pool.close()
     }
   })
 }
 
-function itemsOf(
+function itemsOfSource(
   source: PackSource,
   { whiteouts = 'none' }: PackOptions,
   leftOut: LeftOut,
-): Iterable<TreeItem> | AsyncIterable<TreeItem> {
+  writer: SquashfsWriter,
+): TreeItems {
   if ('directory' in source) return hostTree(source.directory, leftOut)
-  return tarTree(decompressed(source.tar, source.label), whiteouts, leftOut)
+  const marks = whiteouts === 'overlay' ? new TarMarks((path) => writer.modeAt(path)) : undefined
+  return tarTree(decompressed(source.tar, source.label), marks, leftOut)
 }
 
 /** Bytes of all files of a tree, those with several names once. @throws FsError as `pack` */
 export function sizeOfTree(directory: PathText): number {
   let size = 0
-  for (const item of hostTree(directory, { attributes: 0 })) if ('entry' in item) size += item.entry.size ?? 0
+  for (const item of hostTree(directory, nothingLeftOut())) if ('entry' in item) size += item.entry.size ?? 0
   return size
-}
-
-async function addTo(writer: SquashfsWriter, item: TreeItem, options: PackOptions): Promise<void> {
-  if ('link' in item) {
-    writer.link(item.path, item.link)
-    return
-  }
-  const { allRoot = false, latestTime = Infinity } = options
-  const mtime = Math.min(item.entry.mtime, latestTime)
-  const owners = allRoot ? { uid: 0, gid: 0 } : {}
-  await writer.add(item.path, { ...item.entry, mtime, ...owners })
-}
-
-/** @returns the root hash, hex */
-function appendVerity(fd: number, { salt }: { readonly salt?: Uint8Array }): string {
-  const digest = digestOf(fd)
-  return appendVerityData(fd, { salt: salt ?? digest, uuid: uuidOf(digest) }).rootHash
-}
-
-function digestOf(fd: number): Buffer {
-  const hash = createHash('sha256')
-  const chunk = Buffer.alloc(CHUNK)
-  for (let at = 0; ; ) {
-    const length = readSync(fd, chunk, 0, CHUNK, at)
-    if (length === 0) return hash.digest()
-    hash.update(chunk.subarray(0, length))
-    at += length
-  }
-}
-
-/** A UUID of version 8 (RFC 9562) whose bits come from a digest. */
-function uuidOf(digest: Buffer): string {
-  const bytes = Buffer.from(digest.subarray(0, 16))
-  bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x80
-  bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80
-  return bytes.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
 }

@@ -1,4 +1,4 @@
-import type { NewEntry } from '../../squashfs/write/index.ts'
+import type { Attribute, NewEntry } from '../../squashfs/write/index.ts'
 import type { Name } from '../base/index.ts'
 
 /** One name of a tree that becomes an image, as `SquashfsWriter` takes it. */
@@ -6,11 +6,20 @@ export type TreeItem =
   | { readonly path: Name; readonly entry: NewEntry }
   /** One more name of a file, which may come later. */
   | { readonly path: Name; readonly link: Name }
+  /** One more attribute of a directory, which is made if it has not come. */
+  | { readonly path: Name; readonly attribute: Attribute }
 
 /** What was left out of an image, counted. */
 export interface LeftOut {
   /** Attributes that squashfs has no name space for, such as ACLs. */
   attributes: number
+  /** Character devices 0:0 in the archive of a layer: a mount shows none. */
+  devices: number
+}
+
+/** Nothing yet. */
+export function nothingLeftOut(): LeftOut {
+  return { attributes: 0, devices: 0 }
 }
 
 /** The name spaces of attributes that squashfs has. ACLs are in none of them. */

@@ -45,7 +45,7 @@ export async function inspect(source: string, flags: InspectFlags): Promise<numb
     if (tree === undefined) throw new Error('a page without a tree')
     const page = formatPage(pageData(report, { usage, tree }))
     if (html === '-') await print(page)
-    else writeWholeFile(html, page)
+    else await writeWholeFile(html, page)
     return 0
   }
   const isAsked = flags.usage === true || flags.top !== undefined

@@ -79,12 +79,15 @@ function report(image: PackedImage, flags: PackFlags): void {
     return
   }
   if (flags.quiet === true) return
-  const { attributes, clampedTimes, rootHash } = image
+  const { attributes, devices, clampedTimes, rootHash } = image
   const warnings: string[] = []
   if (attributes > 0) {
     warnings.push(
       `Warning: ${attributes} attributes, such as ACLs, are left out: squashfs has no place for them`,
     )
+  }
+  if (devices > 0) {
+    warnings.push(`Warning: ${devices} character devices 0:0 are left out: to an overlay they are whiteouts`)
   }
   if (clampedTimes > 0) {
     warnings.push(

@@ -27,7 +27,7 @@ export async function status(target: string | undefined, flags: StatusFlags): Pr
     if (json || flags.watch !== undefined) throw new UsageError('--metrics goes without --json and --watch')
     const text = formatFamilies(mountMetrics(await ask(target, metadataDir)))
     if (metrics === '-') await print(text)
-    else writeWholeFile(metrics, text)
+    else await writeWholeFile(metrics, text)
   } else if (flags.watch !== undefined) {
     const watched = parseWatch(flags.watch, target)
     const look = async (): Promise<string> => {

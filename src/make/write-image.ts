@@ -1,0 +1,119 @@
+import { createHash } from 'node:crypto'
+import { fstatSync, readSync } from 'node:fs'
+import {
+  type BlockCompressor,
+  FileOutput,
+  SquashfsWriter,
+  type WriterOptions,
+  type WrittenImage,
+} from '../../squashfs/write/index.ts'
+import type { PathText } from '../base/index.ts'
+import { appendVerityData } from '../verity/index.ts'
+import type { LeftOut, TreeItem } from './tree-item.ts'
+
+/** How the items of a tree become an image. */
+export interface ImageOptions extends Omit<WriterOptions, 'compressor'> {
+  /** Threads that compress; as many as there are CPUs if absent. The image does not depend on it. */
+  readonly threads?: number
+  /** Gives everything to user and group 0. */
+  readonly allRoot?: boolean
+  /** Seconds since 1970: later times become this one (`SOURCE_DATE_EPOCH`). */
+  readonly latestTime?: number
+  /** Appends a hash tree; `salt` is a hash of the image if absent. */
+  readonly verity?: { readonly salt?: Uint8Array }
+  /** Ends the work with its reason. */
+  readonly signal?: AbortSignal
+  /** @param done bytes of files read so far */
+  readonly onProgress?: (done: number) => void
+}
+
+export interface PackedImage extends WrittenImage, LeftOut {
+  /** Bytes of the file, with padding and hash tree. */
+  readonly size: number
+  /** Hex. */
+  readonly rootHash?: string
+}
+
+/** An empty file that becomes an image. */
+export interface ImagePlace {
+  /** Open for reading and writing; stays the caller's. */
+  readonly fd: number
+  /** For messages. */
+  readonly label: PathText
+}
+
+export type TreeItems = Iterable<TreeItem> | AsyncIterable<TreeItem>
+
+const CHUNK = 1 << 20
+
+/**
+ * Writes an image of the items of a tree.
+ * @param itemsOf gets the writer, in which the items that were given so far can be looked up
+ * @param leftOut counted by `itemsOf`
+ * @throws FsError as `SquashfsWriter`, and what `itemsOf` throws
+ */
+export async function writeImage(
+  { fd, label }: ImagePlace,
+  compressor: BlockCompressor,
+  itemsOf: (writer: SquashfsWriter) => TreeItems,
+  leftOut: LeftOut,
+  options: ImageOptions,
+): Promise<PackedImage> {
+  const writer = new SquashfsWriter(new FileOutput(fd, label), {
+    ...options,
+    compressor,
+    ...(options.latestTime === undefined ? {} : { modTime: options.latestTime }),
+  })
+  let done = 0
+  for await (const item of itemsOf(writer)) {
+    options.signal?.throwIfAborted()
+    await addTo(writer, item, options)
+    if ('entry' in item) done += item.entry.size ?? 0
+    options.onProgress?.(done)
+  }
+  const written = await writer.finish()
+  options.signal?.throwIfAborted()
+  const rootHash = options.verity && appendVerity(fd, options.verity)
+  return { ...written, ...leftOut, size: fstatSync(fd).size, ...(rootHash !== undefined && { rootHash }) }
+}
+
+async function addTo(writer: SquashfsWriter, item: TreeItem, options: ImageOptions): Promise<void> {
+  if ('link' in item) {
+    writer.link(item.path, item.link)
+    return
+  }
+  if ('attribute' in item) {
+    writer.addAttribute(item.path, item.attribute)
+    return
+  }
+  const { allRoot = false, latestTime = Infinity } = options
+  const mtime = Math.min(item.entry.mtime, latestTime)
+  const owners = allRoot ? { uid: 0, gid: 0 } : {}
+  await writer.add(item.path, { ...item.entry, mtime, ...owners })
+}
+
+/** @returns the root hash, hex */
+function appendVerity(fd: number, { salt }: { readonly salt?: Uint8Array }): string {
+  const digest = sha256OfFile(fd)
+  return appendVerityData(fd, { salt: salt ?? digest, uuid: uuidOf(digest) }).rootHash
+}
+
+/** SHA-256 of all bytes of a file. @param fd open for reading */
+export function sha256OfFile(fd: number): Buffer {
+  const hash = createHash('sha256')
+  const chunk = Buffer.alloc(CHUNK)
+  for (let at = 0; ; ) {
+    const length = readSync(fd, chunk, 0, CHUNK, at)
+    if (length === 0) return hash.digest()
+    hash.update(chunk.subarray(0, length))
+    at += length
+  }
+}
+
+/** A UUID of version 8 (RFC 9562) whose bits come from a digest. */
+function uuidOf(digest: Buffer): string {
+  const bytes = Buffer.from(digest.subarray(0, 16))
+  bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x80
+  bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80
+  return bytes.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
+}
