@@ -1,4 +1,4 @@
-import { ByteReader, type ByteSource, FsError, XATTR_NAME_MAX } from '../src/base/index.ts'
+import { ByteReader, type ByteSource, FsError, ResumableWalks, XATTR_NAME_MAX } from '../src/base/index.ts'
 import { LookupTable } from './lookup-table.ts'
 import { MetadataCursor } from './metadata/metadata-cursor.ts'
 import type { MetadataReader } from './metadata/metadata-reader.ts'
@@ -9,7 +9,6 @@ import {
   referenceAt,
 } from './metadata/metadata-reference.ts'
 import { MetadataTable } from './metadata/metadata-table.ts'
-import { ResumableWalks } from './metadata/resumable-walks.ts'
 import type { Superblock } from './superblock.ts'
 
 export const PREFIXES = ['user.', 'trusted.', 'security.']

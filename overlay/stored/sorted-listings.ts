@@ -1,8 +1,17 @@
-import { FsError, LruCache } from '../../src/base/index.ts'
+import { FsError, LruCache, ResumableWalks } from '../../src/base/index.ts'
 import type { DirectoryCursor, Layer, LayerEntry, Ref } from './layer-flags.ts'
 
 /** Names of one listing, and of all that are kept. An entry with its name takes some 150 bytes. */
 const MOST_NAMES = 1_000_000
+
+/** Listings that are being read, by requests that were postponed. */
+const MOST_READINGS = 4
+
+/** A listing that is being read. */
+interface Reading {
+  readonly cursor: DirectoryCursor
+  readonly entries: LayerEntry[]
+}
 
 /**
  * Directories of a layer that has their names in another order than a merge needs. Each is read and sorted once, and kept
@@ -12,6 +21,8 @@ export class SortedListings {
   readonly #label: string
   readonly #read: (directory: Ref) => DirectoryCursor
   readonly #listings = new LruCache<Ref, readonly LayerEntry[]>(MOST_NAMES)
+  // A long one is read in the turns of several attempts.
+  readonly #readings = new ResumableWalks<Reading, readonly LayerEntry[]>(false, MOST_READINGS)
 
   /** @param read gives all entries of a directory, in any order */
   constructor({ label }: Layer, read: (directory: Ref) => DirectoryCursor) {
@@ -34,8 +45,16 @@ export class SortedListings {
   #sorted(directory: Ref): readonly LayerEntry[] {
     const known = this.#listings.get(directory)
     if (known !== undefined) return known
-    const entries: LayerEntry[] = []
-    const cursor = this.#read(directory)
+    const sorted = this.#readings.run(
+      () => `${directory}`,
+      () => ({ cursor: this.#read(directory), entries: [] }),
+      (reading) => this.#finish(directory, reading),
+    )
+    this.#listings.set(directory, sorted, sorted.length + 1)
+    return sorted
+  }
+
+  #finish(directory: Ref, { cursor, entries }: Reading): readonly LayerEntry[] {
     for (let entry = cursor.next(); entry !== undefined; entry = cursor.next()) {
       if (entries.length === MOST_NAMES) {
         throw new FsError(
@@ -47,9 +66,7 @@ export class SortedListings {
     }
     // `Array.sort` is stable, so of equal names the one that the layer has first stays first.
     entries.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
-    const unique = entries.filter(({ name }, at) => name !== entries[at - 1]?.name)
-    this.#listings.set(directory, unique, unique.length + 1)
-    return unique
+    return entries.filter(({ name }, at) => name !== entries[at - 1]?.name)
   }
 }
 

@@ -1,6 +1,6 @@
+import { ResumableWalks } from '../../src/base/index.ts'
 import type { Inode } from '../metadata/inode.ts'
 import type { MetadataTable } from '../metadata/metadata-table.ts'
-import { ResumableWalks } from '../metadata/resumable-walks.ts'
 import type { DirectoryEntry } from './directory-entry.ts'
 import { IndexSearch } from './directory-index.ts'
 import { DirectoryListing, ListingHelp } from './listing.ts'

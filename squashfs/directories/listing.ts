@@ -1,6 +1,5 @@
-import { FsError } from '../../src/base/index.ts'
+import { FsError, ResumableWalks } from '../../src/base/index.ts'
 import type { Inode } from '../metadata/inode.ts'
-import { ResumableWalks } from '../metadata/resumable-walks.ts'
 import type { DirectoryEntry } from './directory-entry.ts'
 import type { ListingPoint } from './listing-range.ts'
 import type { ListingWalk } from './listing-walk.ts'

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { MergedTree } from '../../../overlay/merge/merged-tree.ts'
 import { adapted } from '../../../overlay/stored/adapted-layer.ts'
-import { ALL_MARKS, NO_MARKS, ROOT_NODE_ID } from '../../../src/base/index.ts'
+import { ALL_MARKS, NO_MARKS, ReadPostponed, ROOT_NODE_ID, Work } from '../../../src/base/index.ts'
 import { names, paths } from '../support/list.ts'
 import { layer, MemoryLayer } from '../support/memory-layer.ts'
 
@@ -94,6 +94,36 @@ describe('an unsorted layer', () => {
     names(tree)
     expect(low.calls.next).toBe(5)
     expect(names(new MergedTree([unsorted('m z a k')]))).toEqual(['m', 'z', 'a', 'k'])
+  })
+
+  test('an unsorted directory that is read in several turns is read once, and each turn goes on where the last one was', () => {
+    const low = unsorted('m z a k')
+    const open = low.openDirectory.bind(low)
+    let turns = 0
+    low.openDirectory = (directory, position) => {
+      const cursor = open(directory, position)
+      let isRested = false
+      const next = () => {
+        isRested = !isRested
+        if (isRested) return cursor.next()
+        turns += 1
+        throw new ReadPostponed(new Work([].values() as never))
+      }
+      return { next, position: 0 }
+    }
+    const top = adapted(low)
+    const listed = (): number => {
+      try {
+        const cursor = top.openDirectory(low.root, 0)
+        return [cursor.next(), cursor.next(), cursor.next(), cursor.next()].filter((one) => one).length
+      } catch (error) {
+        if (!(error instanceof ReadPostponed)) throw error
+        return 0
+      }
+    }
+    const rounds = Array.from({ length: 6 }, listed)
+    expect(rounds).toEqual([0, 0, 0, 0, 4, 4])
+    expect([turns, low.calls.next]).toEqual([4, 5])
   })
 
   test('an unsorted directory of more than a million names is EIO in a merge, and the error names it', () => {

@@ -1,4 +1,5 @@
-import { LruCache, Postponed } from '../../src/base/index.ts'
+import { Postponed } from './background.ts'
+import { LruCache } from './lru.ts'
 
 /** Walks kept for requests that come back, and results of such walks: a request may take several walks each time. */
 const WALKS_MAX = 16
@@ -12,9 +13,15 @@ export class ResumableWalks<W, T> {
   readonly #walks = new Map<string, W>()
   readonly #results: LruCache<string, { readonly value: T }>
 
-  /** @param keepsResults false where the result is the walk itself */
-  constructor(keepsResults = true) {
+  readonly #most: number
+
+  /**
+   * @param keepsResults false where the result is the walk itself
+   * @param most walks that are kept; fewer than `WALKS_MAX` where each takes much memory
+   */
+  constructor(keepsResults = true, most = WALKS_MAX) {
     this.#results = new LruCache(keepsResults ? RESULTS_MAX : 0)
+    this.#most = most
   }
 
   /**
@@ -46,7 +53,7 @@ export class ResumableWalks<W, T> {
   #keep(name: string, walk: W): void {
     this.#walks.delete(name)
     this.#walks.set(name, walk)
-    if (this.#walks.size <= WALKS_MAX) return
+    if (this.#walks.size <= this.#most) return
     for (const oldest of this.#walks.keys()) {
       this.#walks.delete(oldest)
       break
