@@ -53,6 +53,8 @@ export interface ImageFacts {
   readonly metadataStart: number
   /** What else a session must know beforehand, for instance a compressor. Understood by the kind alone. */
   readonly detail: string
+  /** What people should know of the state of the image: a line for the log. Absent where all is well. */
+  readonly remark?: string
 }
 
 export interface SessionOptions {
@@ -77,6 +79,8 @@ export interface OpenOptions {
    * where it was, not begin again.
    */
   readonly pause?: () => void
+  /** The layer is one of a merge: where an image holds the upper directory of an overlay, that directory is the layer. */
+  readonly isMerged?: boolean
 }
 
 /** All images of one kind in one thread: what they share (caches, decoders, scratch memory) is bounded once. */
@@ -114,6 +118,8 @@ export interface ImageSummary {
   readonly fragments?: number
   /** When it was made, seconds since 1970. */
   readonly mkfsTime?: number
+  /** As `ImageFacts.remark`. */
+  readonly remark?: string
   /** More, by the format's own words. */
   readonly [detail: string]: unknown
 }

@@ -1,3 +1,4 @@
+import { EXT4 } from '../../ext4/kind.ts'
 import { SQUASHFS } from '../../squashfs/kind.ts'
 import { type ByteSource, FsError, type ImageKind } from '../base/index.ts'
 import { elfEnd, isElf } from './elf.ts'
@@ -7,7 +8,7 @@ import { launchLineEnd } from './launch-line.ts'
 const HEAD_BYTES = 4096
 
 /** All formats of images that can be mounted: the only list of them. */
-const KINDS: ImageKind[] = [SQUASHFS]
+const KINDS: ImageKind[] = [SQUASHFS, EXT4]
 
 /** Adds a format. Every thread has a list of its own: an entry that opens images must do it, too. */
 export function registerKind(kind: ImageKind): void {

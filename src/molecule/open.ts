@@ -205,6 +205,7 @@ function openLayers(
       sourceId,
       label,
       detail: facts.detail,
+      isMerged: !spec.plain,
       ...omitUndefined({ blobs: blobsOf(sourceId) }),
       ...(turn === undefined ? {} : { pause: () => turn.pause() }),
     })

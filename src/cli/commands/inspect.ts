@@ -111,6 +111,9 @@ export function formatReport(report: InspectReport): string {
     return formatLines(title)
   }
   for (const { offset } of report.layers) if (offset !== undefined) title.push(`image at byte: ${offset}`)
+  for (const { label, remark } of report.layers) {
+    if (remark !== undefined) title.push(`${shortLabel(label)}: ${remark}`)
+  }
   return `${formatLines(title)}\n${formatTable(HEAD, report.layers.map(layerRow))}`
 }
 

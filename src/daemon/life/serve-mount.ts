@@ -187,6 +187,9 @@ async function bringUp(
   progress.control = await openControl(entry, status)
   host.onReportRequest(() => host.report(`statistics: ${JSON.stringify(status())}`))
   for (const warning of mount.warnings) host.log('warn', warning)
+  for (const { label, facts } of spec.images) {
+    if (facts.remark !== undefined) host.log('warn', `${label}: ${facts.remark}`)
+  }
   return mount.warnings
 }
 
