@@ -26,6 +26,14 @@ export {
   type PathText,
   UsageError,
 } from './base/index.ts'
+export {
+  type ContentsRequest,
+  type ExtractListener,
+  type ExtractReport,
+  type ExtractRequest,
+  extractSource,
+  type Owners,
+} from './contents/index.ts'
 export type {
   DriverName,
   LayerState,

@@ -11,6 +11,8 @@ export const ENTRIES = {
   scan: 'molecule/scan-thread.ts',
   /** Compresses blocks for an image that is being made. */
   compressor: 'make/compress-thread.ts',
+  /** Decodes files of images and writes them. */
+  writer: 'contents/extract/write-thread.ts',
 } as const
 
 export type EntryName = keyof typeof ENTRIES

@@ -92,7 +92,9 @@ describe('documents', () => {
 })
 
 describe('docs/options.md', () => {
-  const page = ['docs/options.md', 'docs/writable.md', 'docs/making.md'].map(read).join('\n')
+  const page = ['docs/options.md', 'docs/writable.md', 'docs/making.md', 'docs/contents.md']
+    .map(read)
+    .join('\n')
   /** Words in back quotes, each without its value: `-o uid=N,gid=N` has two. */
   const named = new Set(
     [...page.replaceAll(/```[^`]*```/g, '').matchAll(/`([^`]+)`/g)].flatMap((match) =>

@@ -36,6 +36,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'src/sys',
     'src/base',
   ],
+  // What a mount would show, without a mount.
+  'src/contents': ['src/threads.ts', 'src/molecule', 'overlay', 'src/sys', 'src/base'],
   // Images are made without a mount, and a mount makes none.
   'src/make': [
     'src/threads.ts',
@@ -52,10 +54,20 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   // What a mount is asked for: the same for the command line and the library, and checked where the daemon gets it.
   'src/request': ['src/drivers', 'src/molecule', 'src/fuse', 'src/sys', 'src/base'],
   'src/daemon': ['src/threads.ts', 'src/request', 'src/drivers', 'src/molecule', 'src/sys', 'src/base'],
-  'src/cli': ['src/daemon', 'src/request', 'src/drivers', 'src/molecule', 'src/make', 'src/sys', 'src/base'],
+  'src/cli': [
+    'src/daemon',
+    'src/request',
+    'src/drivers',
+    'src/contents',
+    'src/molecule',
+    'src/make',
+    'src/sys',
+    'src/base',
+  ],
   // What is for those who embed, and for nobody inside.
   'src/library': [
     'src/daemon',
+    'src/contents',
     'src/molecule',
     'src/kinds',
     'src/oci',
@@ -64,7 +76,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'src/sys',
     'src/base',
   ],
-  'src/index.ts': ['src/library', 'src/request', 'src/daemon', 'src/molecule', 'src/base'],
+  'src/index.ts': ['src/library', 'src/request', 'src/daemon', 'src/contents', 'src/molecule', 'src/base'],
 }
 
 /**
@@ -77,14 +89,16 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   'src/kinds': ['kinds.ts', 'containers.ts'],
   // `kind.ts` is the format's entry in the list of kinds.
   squashfs: ['index.ts', 'kind.ts', 'write/index.ts'],
-  // How names are stored is for those who make layers, too.
-  overlay: ['index.ts', 'escapes.ts'],
+  // How names are stored, and owners written down, is for those who make layers and such files, too.
+  overlay: ['index.ts', 'escapes.ts', 'records.ts'],
   ext4: ['kind.ts'],
   // What encodes is loaded where images are made.
   'src/codecs': ['index.ts', 'encode/index.ts'],
   // A command that mounts reads SOURCE and its options first: 300 KB of code, and 835 KB through `index.ts` of these
   // three. The library reads images by `image-file.ts` without what mounts them.
   'src/molecule': ['index.ts', 'source.ts', 'image-file.ts'],
+  // The library looks up paths in images without what extracts them.
+  'src/contents': ['index.ts', 'resolve-path.ts'],
   // `container.ts` is its entry in the list of containers.
   'src/oci': ['index.ts', 'container.ts', 'digest.ts'],
   'src/fuse': ['index.ts', 'protocol/kernel-options.ts'],

@@ -1,5 +1,8 @@
 import type { DaemonProcess } from '../../daemon/client/spawn.ts'
+import type { DiffFlags } from '../commands/diff.ts'
+import type { ExtractFlags } from '../commands/extract.ts'
 import type { InspectFlags } from '../commands/inspect.ts'
+import type { LsFlags } from '../commands/ls.ts'
 import type { MountFlags } from '../commands/mount.ts'
 import type { PackFlags } from '../commands/pack.ts'
 import type { StatusFlags } from '../commands/status.ts'
@@ -64,10 +67,34 @@ export const OPTIONS = {
   threads: ['--threads <n>', 'threads that compress (default: as many as there are CPUs)'],
   force: ['--force', 'replace FILE if it exists'],
   quiet: ['-q, --quiet', 'print nothing but errors'],
+  contentsWords: [
+    '-o <options>',
+    'of the options of mount those that say what is seen: subdir=, offset=, uid=, gid=, …; may be repeated',
+  ],
+  into: ['--force', 'extract into a directory that is not empty, and replace files'],
+  owners: [
+    '--owners <how>',
+    'real: files get their owners (default as root); override: they are written down in an attribute; none: all is yours',
+  ],
+  long: ['-l, --long', 'with type, mode, owner, size (of devices: the numbers) and time (UTC)'],
+  recursive: ['-R, --recursive', 'with everything below; paths are printed from the root of the image'],
+  ignore: [
+    '--ignore <what>',
+    'differences that do not count, separated by commas: type,mode,owner,size,content,mtime,xattrs,target,device',
+  ],
+  writers: ['--threads <n>', 'threads that decode and write (default: as many as there are CPUs)'],
 } as const satisfies Readonly<Record<string, readonly [flags: string, text: string]>>
 
 /** What commander makes of the options of any command. */
-export type Flags = MountFlags & UmountFlags & VerifyFlags & StatusFlags & InspectFlags & PackFlags
+export type Flags = MountFlags &
+  UmountFlags &
+  VerifyFlags &
+  StatusFlags &
+  InspectFlags &
+  PackFlags &
+  ExtractFlags &
+  LsFlags &
+  DiffFlags
 
 /** A command, and what shells, `--help` and the man page know of it. */
 export interface CommandRow extends DescribedCommand {
@@ -184,6 +211,62 @@ export const COMMANDS: readonly CommandRow[] = [
     ],
     run: async ([directory = '', file = ''], flags) =>
       (await import('../commands/pack.ts')).pack(directory, file, flags),
+  },
+  {
+    name: 'extract',
+    description:
+      'write what SOURCE holds into the directory DIR: all of it, or the PATHS, in which * and ? work',
+    arguments: ['<source>', '<dir>', '[paths...]'],
+    kinds: ['source', 'directory'],
+    options: [
+      OPTIONS.contentsWords,
+      OPTIONS.allowMissingVerity,
+      OPTIONS.rootHash,
+      OPTIONS.offset,
+      OPTIONS.owners,
+      OPTIONS.writers,
+      OPTIONS.into,
+      OPTIONS.quiet,
+      OPTIONS.json,
+    ],
+    run: async ([source = '', dir = '', ...paths], flags) =>
+      (await import('../commands/extract.ts')).extract(source, dir, paths, flags),
+  },
+  {
+    name: 'ls',
+    description: 'list a directory of SOURCE (default: its root), or one file, without a mount',
+    arguments: ['<source>', '[path]'],
+    kinds: ['source'],
+    options: [
+      OPTIONS.long,
+      OPTIONS.recursive,
+      OPTIONS.contentsWords,
+      OPTIONS.allowMissingVerity,
+      OPTIONS.rootHash,
+      OPTIONS.offset,
+      OPTIONS.json,
+    ],
+    run: async ([source = '', path = '/'], flags) =>
+      (await import('../commands/ls.ts')).ls(source, path, flags),
+  },
+  {
+    name: 'cat',
+    description: 'print files of SOURCE without a mount',
+    arguments: ['<source>', '<paths...>'],
+    kinds: ['source'],
+    options: [OPTIONS.contentsWords, OPTIONS.allowMissingVerity, OPTIONS.rootHash, OPTIONS.offset],
+    run: async ([source = '', ...paths], flags) =>
+      (await import('../commands/cat.ts')).cat(source, paths, flags),
+  },
+  {
+    name: 'diff',
+    description:
+      'print a line for each path in which two SOURCES differ (A: only in the second, D: only in the first, M); exit 1 if any, 2 on errors',
+    arguments: ['<source>', '<other>'],
+    kinds: ['source', 'source'],
+    options: [OPTIONS.ignore, OPTIONS.allowMissingVerity, OPTIONS.quiet, OPTIONS.json],
+    run: async ([one = '', other = ''], flags) =>
+      (await import('../commands/diff.ts')).diff(one, other, flags),
   },
   {
     name: 'doctor',

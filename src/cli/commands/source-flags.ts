@@ -1,0 +1,25 @@
+import type { ContentsRequest } from '../../contents/index.ts'
+import { parseMountOptions, parseOffset, parseRootHash } from '../../request/index.ts'
+import { withMountWords } from './mount-words.ts'
+
+/** What commander makes of the options that say how a source is read without a mount. */
+export interface SourceFlags {
+  readonly allowMissingVerity?: boolean
+  readonly rootHash?: string
+  readonly offset?: string
+  readonly o?: readonly string[]
+}
+
+/** @throws UsageError */
+export function contentsRequest(source: string, flags: SourceFlags): ContentsRequest {
+  const { rootHash, allowMissingVerity, offset, o = [] } = withMountWords(flags)
+  const parsed = parseMountOptions(o)
+  const { subdir, uid, gid } = parsed.options
+  return {
+    source,
+    rootHash: rootHash === undefined ? undefined : parseRootHash(rootHash),
+    allowMissingVerity,
+    verify: parsed.verify,
+    options: { offset: offset === undefined ? parsed.offset : parseOffset(offset), subdir, uid, gid },
+  }
+}

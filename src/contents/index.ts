@@ -1,0 +1,9 @@
+/** What is in a source, without a mount: extracted, listed, printed, compared. */
+
+export { DIFFERENCES, type Difference, type DiffItem, diffContents } from './diff/diff.ts'
+export { type ExtractRequest, extractSource } from './extract/extract.ts'
+export type { Owners } from './extract/owners.ts'
+export type { ExtractListener, ExtractReport } from './extract/report.ts'
+export { type ListedFile, type ListedItem, listContents } from './list.ts'
+export { readFile } from './read-file.ts'
+export { type Contents, type ContentsRequest, openContents } from './source-contents.ts'

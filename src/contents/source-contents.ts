@@ -1,0 +1,79 @@
+import { closeSync } from 'node:fs'
+import type { BlockStore, FileSystem, NamedSource, PathText } from '../base/index.ts'
+import {
+  BlobKeepers,
+  type IdRule,
+  layerDescriptors,
+  type MoleculeSpec,
+  openMolecule,
+  resolveMolecule,
+  type VerifyMode,
+} from '../molecule/index.ts'
+import { namedSource, withOffset } from '../molecule/source.ts'
+
+/** What is to be read without a mount. */
+export interface ContentsRequest {
+  /** As on the command line, or one that is not read as text any more. */
+  readonly source: string | NamedSource
+  /** Hex; for an image file, or an OCI image of one layer. */
+  readonly rootHash?: string | undefined
+  /** Reads layers of a layout without a root hash unverified. Never excuses a mismatch. */
+  readonly allowMissingVerity?: boolean | undefined
+  /** By default each block is verified when it is read. */
+  readonly verify?: VerifyMode | undefined
+  readonly options?: {
+    /** Byte position of the image in its file. */
+    readonly offset?: number | undefined
+    /** Directory of the image that counts as its root. */
+    readonly subdir?: PathText | undefined
+    /** Owner to show: one for everything, or by ranges. */
+    readonly uid?: IdRule | undefined
+    readonly gid?: IdRule | undefined
+  }
+}
+
+/** The tree that a mount of a source would show, open in this thread. */
+export interface Contents {
+  /** What the user calls the source. */
+  readonly name: PathText
+  readonly spec: MoleculeSpec
+  readonly fileSystem: FileSystem
+  readonly store: BlockStore
+  /** Opens the blobs of images, also for other threads. */
+  readonly blobs: BlobKeepers
+  close(): void
+}
+
+/**
+ * Opens a source as a mount does: layers are merged, and read through their root hashes. Waits for the disk.
+ * @throws FsError with one line, as a mount; UsageError for a source that makes no sense
+ */
+export function openContents(request: ContentsRequest): Contents {
+  const [named, name] = namedSource(request.source)
+  const { offset, ...options } = request.options ?? {}
+  const spec = resolveMolecule({
+    source: withOffset(named, offset),
+    name,
+    allowMissingVerity: request.allowMissingVerity ?? false,
+    rootHash: request.rootHash,
+    verify: request.verify ?? 'lazy',
+    options,
+  })
+  const closeFiles = (): void => {
+    for (const fd of new Set(layerDescriptors(spec))) closeSync(fd)
+  }
+  try {
+    const blobs = new BlobKeepers(spec)
+    const { fileSystem, store, closeLayers } = openMolecule(spec, {
+      askForBlob: (image, blob) => blobs.open(image, blob),
+    })
+    const close = (): void => {
+      closeLayers()
+      closeFiles()
+    }
+    return { name, spec, fileSystem, store, blobs, close }
+  } catch (error) {
+    closeFiles()
+    throw error
+  }
+}
