@@ -12,6 +12,12 @@ import { type OperationContext, type Outcome, row } from './operation.ts'
 
 /** Reading extended attributes. */
 
+/**
+ * Thrown again and again: the kernel asks for `security.capability` before the first write to each file, and making an
+ * error with its stack costs more than the rest of the request.
+ */
+const NO_ATTRIBUTE = new FsError('ENODATA', 'no such attribute')
+
 /** `struct fuse_getxattr_in`. @returns most bytes of the value or of the names; 0 asks for their number */
 function decodeRoom(body: ByteReader): number {
   const room = body.u32()
@@ -27,7 +33,7 @@ export const getxattr = row(
     // gives an empty list instead, because getfattr and tar report an error for each file on EOPNOTSUPP.
     if (fileSystem.attributes === 'none') throw new FsError('ENOSYS', 'no attributes')
     const value = readValue(fileSystem, nodeId, name)
-    if (value === undefined) throw new FsError('ENODATA', name)
+    if (value === undefined) throw NO_ATTRIBUTE
     return encodeXattr(reply, room, value.length, () => reply.data(value))
   },
 )
