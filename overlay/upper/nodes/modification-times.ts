@@ -1,5 +1,5 @@
-import { type NewTime, unlessFailed } from '../../../src/base/index.ts'
-import { setModificationTimeFd } from '../../../src/sys/files/fd-attributes.ts'
+import { type NewTime, type Stat, unlessFailed } from '../../../src/base/index.ts'
+import { setTimesFd } from '../../../src/sys/files/fd-attributes.ts'
 import { statFd } from '../../../src/sys/files/statx.ts'
 import type { Node } from './nodes.ts'
 
@@ -21,6 +21,8 @@ export type OpenData = (node: Node) => number
 export class ModificationTimes {
   readonly #openData: OpenData
   readonly #kept = new Map<Node, Time>()
+  /** The file whose mtime was seen last: most data are written right after their file was made. */
+  #seen: { readonly node: Node; readonly time: Time } | undefined
   #left = false
 
   constructor(openData: OpenData) {
@@ -32,11 +34,16 @@ export class ModificationTimes {
     this.#left = true
   }
 
+  /** Notes the mtime of a new file. */
+  saw(node: Node, stat: Stat): void {
+    if (this.#left) this.#seen = { node, time: timeOf(stat) }
+  }
+
   /** To be called before data or length of a file change. */
   keep(node: Node, fd: number): void {
     if (!this.#left || this.#kept.has(node)) return
-    const { mtime, mtimeNsec } = statFd(fd)
-    this.#kept.set(node, { seconds: mtime, nanoseconds: mtimeNsec })
+    const time = this.#seen?.node === node ? this.#seen.time : timeOf(statFd(fd))
+    this.#kept.set(node, time)
   }
 
   /** The mtime to restore, if there is one. */
@@ -47,18 +54,27 @@ export class ModificationTimes {
   /** The client has set mtime, so the remembered one is out of date. */
   told(node: Node): void {
     this.#kept.delete(node)
+    if (this.#seen?.node === node) this.#seen = undefined
   }
 
-  /** Restores the mtime. To be called before an answer carries it, and before the node is forgotten. */
-  restore(node: Node): void {
+  /**
+   * Restores the mtime. To be called before an answer carries it, and before the node is forgotten.
+   * @returns false where there was none to restore
+   */
+  restore(node: Node): boolean {
     const time = this.#kept.get(node)
-    if (time === undefined) return
+    if (time === undefined) return false
     this.#kept.delete(node)
     // A host that refuses this refuses the SETATTR of the kernel as well, and the kernel gets that error.
-    unlessFailed(() => setModificationTimeFd(this.#openData(node), time))
+    unlessFailed(() => setTimesFd(this.#openData(node), undefined, time))
+    return true
   }
 
   restoreAll(): void {
     for (const node of this.#kept.keys()) this.restore(node)
   }
+}
+
+function timeOf({ mtime, mtimeNsec }: Stat): Time {
+  return { seconds: mtime, nanoseconds: mtimeNsec }
 }

@@ -11,6 +11,7 @@ import { Scratch } from '../ffi/scratch.ts'
 
 const fchownat = libcFunction('int fchownat(int dir, uintptr_t path, uint32_t uid, uint32_t gid, int flags)')
 const chmod = libcFunction('int chmod(uintptr_t path, uint32_t mode)')
+const fchmod = libcFunction('int fchmod(int fd, uint32_t mode)')
 const utimensat = libcFunction('int utimensat(int dir, uintptr_t path, uintptr_t times, int flags)')
 const futimens = libcFunction('int futimens(int fd, uintptr_t times)')
 
@@ -29,8 +30,12 @@ export function chownFd(fd: number, uid: number | undefined, gid: number | undef
   throw systemError(`chown fd ${fd}`)
 }
 
-/** @param mode permission bits, 0 to 07777. @throws FsError EOPNOTSUPP for a symbolic link, which has none */
+/**
+ * @param mode permission bits, 0 to 07777
+ * @throws FsError EOPNOTSUPP for a symbolic link, which has none
+ */
 export function chmodFd(fd: number, mode: number): void {
+  if (isDone(fchmod(fd, mode))) return
   if (Number(chmod(descriptorPathAddress(fd), mode)) !== 0) throw systemError(`chmod fd ${fd}`)
 }
 
@@ -42,17 +47,18 @@ const times = scratch.words()
 export function setTimesFd(fd: number, atime: NewTime | undefined, mtime: NewTime | undefined): void {
   encodeTime(0, atime)
   encodeTime(4, mtime)
+  if (isDone(futimens(fd, scratch.address))) return
   // By path: utimensat(2) takes AT_EMPTY_PATH only from Linux 5.8 on, later than fchownat(2).
   if (Number(utimensat(AT_FDCWD, descriptorPathAddress(fd), scratch.address, 0)) === 0) return
   throw systemError(`set times of fd ${fd}`)
 }
 
-/** Takes no O_PATH descriptor. It costs 1.4 µs; `setTimesFd`, which needs a path, costs 4.4. */
-export function setModificationTimeFd(fd: number, mtime: NewTime): void {
-  encodeTime(0, undefined)
-  encodeTime(4, mtime)
-  if (Number(futimens(fd, scratch.address)) === 0) return
-  throw systemError(`set mtime of fd ${fd}`)
+/**
+ * A call by descriptor takes 1.4 µs, one by the path of the descriptor 4.4.
+ * @returns false for an O_PATH descriptor, and after an error that the call by path gives again
+ */
+function isDone(result: ReturnType<typeof fchmod>): boolean {
+  return Number(result) === 0
 }
 
 function encodeTime(at: number, time: NewTime | undefined): void {
