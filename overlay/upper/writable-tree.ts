@@ -29,7 +29,7 @@ import {
 } from '../../src/base/index.ts'
 import { readlinkFd } from '../../src/sys/files/at.ts'
 import { statfsFd } from '../../src/sys/files/file-io.ts'
-import { statFd } from '../../src/sys/files/statx.ts'
+import { type HostStat, statFd } from '../../src/sys/files/statx.ts'
 import { numberOfPart, stackOf } from '../merge/directory.ts'
 import { listShown } from '../merge/listing.ts'
 import { rootDirectory } from '../merge/root.ts'
@@ -152,8 +152,8 @@ export class WritableTree implements WritableFileSystem {
     if (name === '.') return this.#whereabouts.find(parent)
     const directory = this.#upper.table.directory(parent)
     if (name === '..') return this.#taken(directory.place?.parent ?? directory)
-    const node = this.#resolver.find(directory, escapedFileName(name))
-    return node === undefined ? undefined : this.#taken(node)
+    const looked = this.#resolver.look(directory, escapedFileName(name))
+    return looked === undefined ? undefined : this.#taken(looked.node, looked.host)
   }
 
   forget(node: NodeId, nlookup: number): void {
@@ -321,14 +321,15 @@ export class WritableTree implements WritableFileSystem {
 
   #create(parent: NodeId, name: Name, what: Parameters<Creator['create']>[2], caller: Caller): Entry {
     const directory = this.#upper.table.directory(parent)
-    return this.#taken(this.#creator.create(directory, escapedFileName(name), what, caller))
+    const { node, host } = this.#creator.create(directory, escapedFileName(name), what, caller)
+    return this.#taken(node, host)
   }
 
-  /** The entry of a node. Counts one lookup. */
-  #taken(node: Node): Entry {
+  /** The entry of a node. Counts one lookup. @param host as for `toldStat` */
+  #taken(node: Node, host?: HostStat): Entry {
     const { table } = this.#upper
     try {
-      const stat = toldStat(this.#upper, node)
+      const stat = toldStat(this.#upper, node, host)
       const generation = table.generation(node, stat)
       table.retain(node)
       return { nodeId: node.id, stat, generation }

@@ -7,7 +7,7 @@ import {
   unlessFailed,
 } from '../../../src/base/index.ts'
 import { listEntries } from '../../../src/sys/files/directory-entries.ts'
-import type { HostInode } from '../../../src/sys/files/statx.ts'
+import type { HostInode, HostStat } from '../../../src/sys/files/statx.ts'
 import { type Found, numberOf } from '../../merge/directory.ts'
 import { COOKIE_PARENT, listDots, listMerged, listSingle } from '../../merge/listing.ts'
 import { ParkedCursors } from '../../merge/parked-cursors.ts'
@@ -17,7 +17,7 @@ import { KeptListings, type Listing, type LowerName } from './kept-listings.ts'
 import { FIRST_UPPER, randomHash, type Shown, UpperNames } from './name-cookies.ts'
 import { type DirectoryNode, isDirectoryNode, type Node } from './nodes.ts'
 import { toldStat } from './present.ts'
-import type { Resolver } from './resolve.ts'
+import type { Looked, Resolver } from './resolve.ts'
 import type { Upper } from './upper.ts'
 
 /**
@@ -134,15 +134,15 @@ export class Lister {
   }
 
   #give(node: DirectoryNode, name: Name, cookie: number, sink: DirectorySink): boolean {
-    let child: Node | undefined
+    let child: Looked | undefined
     try {
-      child = this.#resolver.find(node, name)
+      child = this.#resolver.look(node, name)
     } catch (error) {
       if (!(error instanceof FsError)) throw error
       return sink.add(name, node.ino, 0, cookie, undefined)
     }
     // No node: the name was deleted, perhaps after the listing began.
-    return child === undefined || this.#offer(child, name, cookie, sink, child)
+    return child === undefined || this.#offer(child.node, name, cookie, sink, child.node, child.host)
   }
 
   /** Gives a name to the sink. Counts a lookup where the sink takes the name with its attributes. */
@@ -152,12 +152,13 @@ export class Lister {
     cookie: number,
     sink: DirectorySink,
     { ino, type }: { readonly ino: number; readonly type: number },
+    host?: HostStat,
   ): boolean {
     const { table } = this.#upper
     if (child === undefined) return sink.add(name, ino, type, cookie, undefined)
     // The kernel needs no attributes that it has already.
     const isWanted = sink.plus && !isTold(child)
-    const entry = isWanted ? unlessFailed(() => this.#entry(child)) : undefined
+    const entry = isWanted ? unlessFailed(() => this.#entry(child, host)) : undefined
     const taken = sink.add(name, ino, type, cookie, entry)
     if (taken && entry !== undefined) table.retain(child)
     else table.dropIfUnused(child)
@@ -171,8 +172,8 @@ export class Lister {
     return known !== undefined && isTold(known) && table.hasPlace(known, node, name)
   }
 
-  #entry(node: Node): Entry {
-    const stat = toldStat(this.#upper, node)
+  #entry(node: Node, host: HostStat | undefined): Entry {
+    const stat = toldStat(this.#upper, node, host)
     return { nodeId: node.id, stat, generation: this.#upper.table.generation(node, stat) }
   }
 

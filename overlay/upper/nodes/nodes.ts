@@ -49,6 +49,8 @@ export class Node {
   told = false
   /** True for a file that was made without a name and has got none yet: LINK may still give it one. */
   unnamed = false
+  /** Its inode in the upper has none of the attributes that `isNeverInherited` names: no call has to look for them. */
+  bare = false
 
   constructor(id: NodeId, type: number, ino: number, part: Part | undefined) {
     this.id = id

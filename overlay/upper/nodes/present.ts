@@ -1,4 +1,5 @@
 import { FsError, type Stat } from '../../../src/base/index.ts'
+import type { HostStat } from '../../../src/sys/files/statx.ts'
 import type { Part } from '../../merge/directory.ts'
 import { presentStat } from '../../merge/stat.ts'
 import type { Layer } from '../../stored/layer-flags.ts'
@@ -19,9 +20,13 @@ export function partOf(node: Node): Part {
   return node.part
 }
 
-/** Attributes for an answer to the kernel, which caches them. @throws FsError EIO, ESTALE */
-export function toldStat(upper: Upper, node: Node): Stat {
-  const stat = shownStat(upper, node)
+/**
+ * Attributes for an answer to the kernel, which caches them.
+ * @param host the attributes in the upper, where this request has just read them
+ * @throws FsError EIO, ESTALE
+ */
+export function toldStat(upper: Upper, node: Node, host?: HostStat): Stat {
+  const stat = node.inUpper ? upperStat(upper, node, host) : lowerStat(upper, node)
   node.told = true
   return stat
 }
@@ -31,9 +36,9 @@ export function shownStat(upper: Upper, node: Node): Stat {
   return node.inUpper ? upperStat(upper, node) : lowerStat(upper, node)
 }
 
-function upperStat({ files, policy, owner, times }: Upper, node: Node): Stat {
-  times.restore(node)
-  const host = files.stat(node)
+function upperStat({ files, policy, owner, times }: Upper, node: Node, read?: HostStat): Stat {
+  const wasRestored = times.restore(node)
+  const host = read === undefined || wasRestored ? files.stat(node) : read
   const stat = policy.owners === 'real' ? host : files.with(node, (fd) => presentUpperStat(fd, host, policy))
   return {
     ...stat,

@@ -26,6 +26,13 @@ import type { Upper } from './upper.ts'
 /** What the upper has under a name: a file, a whiteout in any form, or nothing. */
 export type UpperEntry = HostStat | 'whiteout' | undefined
 
+/** The node of a name. */
+export interface Looked {
+  readonly node: Node
+  /** Its attributes in the upper, as they were read for this look; undefined where the upper lacks the name. */
+  readonly host: HostStat | undefined
+}
+
 const { O_DIRECTORY } = constants
 
 /** Finds what a name stands for: in the upper first, then in the layers. */
@@ -62,11 +69,16 @@ export class Resolver {
    * @throws FsError EIO, ENAMETOOLONG
    */
   find(parent: DirectoryNode, name: Name): Node | undefined {
+    return this.look(parent, name)?.node
+  }
+
+  /** As `find`, with the attributes in the upper. */
+  look(parent: DirectoryNode, name: Name): Looked | undefined {
     const entry = this.upperEntry(parent, name)
     if (entry === 'whiteout') return undefined
-    if (entry !== undefined) return this.upperNode(parent, name, entry)
+    if (entry !== undefined) return { node: this.upperNode(parent, name, entry), host: entry }
     const found = this.below(parent, name)
-    return found === undefined ? undefined : this.lowerNode(parent, name, found)
+    return found === undefined ? undefined : { node: this.lowerNode(parent, name, found), host: undefined }
   }
 
   /** @param host result of `upperEntry` */
@@ -120,6 +132,7 @@ export class Resolver {
     const bare = !attributes.some(isOfInterest)
     const made =
       bare && policy.owners === 'real' ? bareNode(this.#upper, host) : this.#newCopy(parent, dir, name, host)
+    made.bare = attributes.length === 0
     made.upperIno = host.inode
     table.add(made, { parent, name })
     return made

@@ -206,7 +206,10 @@ export class UpperFiles {
     return this.#openChecked(node, dir, name, O_PATH)
   }
 
-  /** To be called before the last name is removed: from then on the node holds its inode by itself. */
+  /**
+   * To be called before the last name is removed: from then on the node holds its inode by itself. A file must have been
+   * looked up in the same request.
+   */
   detach(node: Node): void {
     if (node.descriptor >= 0 || this.#aside.has(node)) return
     if (isDirectoryNode(node)) {
@@ -224,7 +227,7 @@ export class UpperFiles {
       this.holdData(node, data)
       return
     }
-    this.hold(node, this.open(node))
+    this.hold(node, openAt(dir, name, O_PATH))
   }
 
   /**

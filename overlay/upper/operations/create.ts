@@ -5,8 +5,10 @@ import {
   direntType,
   FsError,
   isDirectory,
+  isErrno,
   isRegular,
   isSymlink,
+  NAME_MAX,
   type Name,
   PERMISSIONS,
   S_IFCHR,
@@ -27,7 +29,7 @@ import {
   renameAt,
   symlinkAt,
 } from '../../../src/sys/files/at.ts'
-import { statAt, statFd } from '../../../src/sys/files/statx.ts'
+import { type HostStat, statAt, statFd } from '../../../src/sys/files/statx.ts'
 import { getxattrFd, setxattrFd } from '../../../src/sys/files/xattr.ts'
 import { ACCESS_ACL, DEFAULT_ACL, inheritAcl } from '../../stored/acl.ts'
 import { withStoredIds } from '../../stored/owner.ts'
@@ -53,6 +55,12 @@ export interface NewFile {
   readonly target?: Uint8Array
 }
 
+/** A node without references, and its attributes in the upper. */
+export interface Created {
+  readonly node: Node
+  readonly host: HostStat
+}
+
 /** A new file, with everything that it takes over from its directory and from the caller. */
 interface Made extends NewFile {
   readonly uid: number
@@ -75,16 +83,42 @@ export class Creator {
     this.#copyUp = copyUp
   }
 
-  /** @returns the node, without references. @throws FsError EEXIST, ENOENT, EPERM, ENOSPC, … */
-  create(parent: DirectoryNode, name: Name, what: NewFile, asked: Caller): Node {
+  /** @throws FsError EEXIST, ENOENT, EPERM, ENOSPC, … */
+  create(parent: DirectoryNode, name: Name, what: NewFile, asked: Caller): Created {
     if ((what.mode & S_IFMT) === S_IFCHR && what.rdev === 0) {
       throw new FsError('EPERM', 'device 0:0 is a whiteout')
     }
-    const covered = this.#assertFree(parent, name)
     const caller = withStoredIds(this.#upper.owner, asked)
+    if (this.#isProbablyFree(parent, name)) {
+      try {
+        return this.#make(parent, name, what, caller, false, false)
+      } catch (error) {
+        if (!isErrno(error, 'EEXIST')) throw error
+      }
+    }
+    const covered = this.#assertFree(parent, name)
+    const opaque = covered && isDirectory(what.mode) && this.#resolver.below(parent, name) !== undefined
+    return this.#make(parent, name, what, caller, covered, opaque)
+  }
+
+  /** True where making the file tells whether the name is free: no call has to look before. @throws FsError EIO */
+  #isProbablyFree(parent: DirectoryNode, name: Name): boolean {
+    // A mark is a file of another name.
+    if (this.#upper.marks || parent.dead || name.length > NAME_MAX) return false
+    return this.#resolver.below(parent, name) === undefined
+  }
+
+  /** @throws FsError EEXIST where `covered` is false and the upper has the name, perhaps as a whiteout */
+  #make(
+    parent: DirectoryNode,
+    name: Name,
+    what: NewFile,
+    caller: Caller,
+    covered: boolean,
+    opaque: boolean,
+  ): Created {
     const dir = this.#copyUp.directory(parent)
     const inheritance = this.#inheritance(parent)
-    const opaque = covered && isDirectory(what.mode) && this.#resolver.below(parent, name) !== undefined
     return changing(() => {
       let fd: number | undefined
       if (!covered && this.#isOwn(caller, inheritance)) {
@@ -93,7 +127,9 @@ export class Creator {
         fd = this.#makeAside(dir, name, complete(what, caller, inheritance), covered, opaque)
       }
       parent.touch(name)
-      return this.#adopt(parent, name, dir, what, fd, opaque)
+      const created = this.#adopt(parent, name, dir, what, fd, opaque)
+      created.node.bare = inheritance.defaultAcl === undefined
+      return created
     })
   }
 
@@ -117,6 +153,7 @@ export class Creator {
         node.upperIno = host.inode
         files.holdData(node, fd)
         node.unnamed = true
+        node.bare = inheritance.defaultAcl === undefined
         table.add(node, undefined)
         return node
       } catch (error) {
@@ -249,8 +286,8 @@ export class Creator {
     what: NewFile,
     fd: number | undefined,
     opaque: boolean,
-  ): Node {
-    const { table, files, inodes } = this.#upper
+  ): Created {
+    const { table, files, inodes, times } = this.#upper
     const host = fd === undefined ? statAt(dir, name) : statFd(fd)
     if (host === undefined)
       throw new FsError('ESTALE', `${JSON.stringify(name)} was removed outside of this mount`)
@@ -262,7 +299,8 @@ export class Creator {
     if (isDirectoryNode(node)) node.opaque = opaque
     table.add(node, { parent, name })
     if (fd !== undefined) files.keepData(node, fd)
-    return node
+    times.saw(node, host)
+    return { node, host }
   }
 
   /** What new files take over from a directory in the upper; kept until its attributes change. */

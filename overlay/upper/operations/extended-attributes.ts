@@ -26,6 +26,7 @@ export class ExtendedAttributes {
       const part = partOf(node)
       return firstOf(layerOf(this.#upper, part), part.ref, namesOf(name))
     }
+    if (node.bare && isNeverInherited(name)) return undefined
     return this.#upper.files.with(node, (fd) => {
       const stored = this.#inUpper(fd, namesOf(name))
       return stored === undefined ? undefined : getxattrFd(fd, stored)
@@ -54,6 +55,7 @@ export class ExtendedAttributes {
       if (name === ACCESS_ACL && policy.owners === 'override') this.#setAccessAcl(fd, stored, value)
       else setxattrFd(fd, stored, value, mode)
     }
+    node.bare = false
     changing(() => files.with(node, set))
     if (isDirectoryNode(node)) node.inheritance = undefined
   }
@@ -116,4 +118,13 @@ export class ExtendedAttributes {
     if (!plain) setxattrFd(fd, stored, value, 'either')
     else if (getxattrFd(fd, stored) !== undefined) removexattrFd(fd, stored)
   }
+}
+
+/**
+ * True for an attribute that no new file has, unless its directory has a default ACL. Security modules and file systems
+ * give others.
+ */
+function isNeverInherited(name: Name): boolean {
+  if (name === 'security.capability' || name === ACCESS_ACL || name === DEFAULT_ACL) return true
+  return name.startsWith('user.') || name.startsWith('trusted.')
 }

@@ -29,9 +29,8 @@ export class Remover {
     if (isDirectoryNode(node)) throw new FsError('EISDIR', `${JSON.stringify(name)} is a directory`)
     const covers = this.#resolver.below(parent, name) !== undefined
     const dir = this.#copyUp.directory(parent)
-    const physical = this.isPhysical(parent, name)
     changing(() => {
-      this.prepareLoss(node, parent, name, physical)
+      this.prepareLoss(node, parent, name, true)
       if (covers) hide(this.#upper, parent, name)
       else unlinkAt(dir, name)
       parent.touch(name)
@@ -93,7 +92,8 @@ export class Remover {
   /**
    * To be called before a name is removed. A node that the kernel still uses, and that has no other known name, then
    * holds its inode by itself.
-   * @param physical the upper has the name, not a layer
+   * @param node was looked up in this request
+   * @param physical of a directory: the upper has the name, not a layer
    */
   prepareLoss(node: Node, parent: DirectoryNode, name: Name, physical: boolean): void {
     if (!node.inUpper || node.nlookup === 0) return

@@ -98,7 +98,8 @@ export class Renamer {
     const isOverTo = this.#isOverLayers(to)
     this.#copyUp.ensure(source)
     this.#copyUp.directory(to.parent)
-    const physical = target !== undefined && this.#remover.isPhysical(to.parent, to.name)
+    const physical =
+      target !== undefined && isDirectoryNode(target) && this.#remover.isPhysical(to.parent, to.name)
     changing(() => {
       this.#prepare(source, from, to, isOverTo)
       if (target !== undefined) this.#remover.prepareLoss(target, to.parent, to.name, physical)
