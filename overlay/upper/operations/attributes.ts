@@ -41,8 +41,9 @@ export class AttributeWriter {
       }
       const onlyTouched = [size, mode, atime, mtime].every((one) => one === undefined)
       files.with(node, (fd) => {
-        if (uid !== undefined || gid !== undefined || onlyTouched) this.#ownership.chown(fd, uid, gid)
-        if (changes.killPrivileges) this.#ownership.killPrivileges(fd)
+        const isChown = uid !== undefined || gid !== undefined || onlyTouched
+        if (isChown) this.#ownership.chown(fd, uid, gid)
+        else if (changes.killPrivileges) this.#ownership.killPrivileges(fd)
         if (mode !== undefined) this.#ownership.chmod(fd, mode & PERMISSIONS)
         if (atime !== undefined || mtime !== undefined) setTimesFd(fd, atime, mtime)
         if (mtime !== undefined) times.told(node)
