@@ -1,4 +1,4 @@
-import { FsError, NAME_MAX, type Name } from '../src/base/index.ts'
+import { FsError, type Name, namesOfPath } from '../src/base/index.ts'
 
 const PATH_MAX = 4096
 
@@ -8,11 +8,5 @@ const PATH_MAX = 4096
  */
 export function cleanPath(path: Name, what: string): Name {
   if (path.length > PATH_MAX) throw new FsError('ENAMETOOLONG', `${what}: a path of ${path.length} bytes`)
-  const names = path.split('/').filter((name) => name !== '' && name !== '.')
-  for (const name of names) {
-    if (name === '..') throw new FsError('EINVAL', `${what}: ${JSON.stringify(path)} leads upwards with ".."`)
-    if (name.includes('\0')) throw new FsError('EINVAL', `${what}: ${JSON.stringify(path)} has a NUL in it`)
-    if (name.length > NAME_MAX) throw new FsError('ENAMETOOLONG', `${what}: a name of ${name.length} bytes`)
-  }
-  return names.join('/')
+  return namesOfPath(path, what).join('/')
 }

@@ -1,28 +1,6 @@
-/** `count` ids from `stored` on are shown as those from `shown` on. */
-export interface IdRange {
-  readonly stored: number
-  readonly shown: number
-  readonly count: number
-}
+import { type IdRule, OVERFLOW_ID } from '../../src/base/index.ts'
 
-/** How an owner is shown: one id for everything, or by ranges. Plain data. */
-export type IdRule = number | readonly IdRange[]
-
-/** Shown for an id outside of all ranges, as the kernel does (Documentation/admin-guide/sysctl/fs.rst, overflowuid). */
-export const OVERFLOW_ID = 65_534
-
-/** The id that a stored one is shown as; undefined outside of all ranges. Where ranges overlap, the first counts. */
-export function mappedId(rule: IdRule | undefined, id: number): number | undefined {
-  if (rule === undefined) return id
-  if (typeof rule === 'number') return rule
-  const range = rule.find(({ stored, count }) => id >= stored && id < stored + count)
-  return range === undefined ? undefined : range.shown + (id - range.stored)
-}
-
-/** The id to show for a stored one, for owners, which must have one. */
-export function shownId(rule: IdRule | undefined, id: number): number {
-  return mappedId(rule, id) ?? OVERFLOW_ID
-}
+export { type IdRange, type IdRule, mappedId, OVERFLOW_ID, shownId } from '../../src/base/index.ts'
 
 /**
  * The id to store for one that the user names, the reverse of `mappedId`; if one id is shown for everything, the

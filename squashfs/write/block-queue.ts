@@ -6,8 +6,14 @@ export interface ImageOutput {
   readonly position: number
   /** @throws FsError ENOSPC, EIO */
   write(bytes: Uint8Array): void
-  /** Goes back to an earlier position: what is written next replaces what stood from there on. */
-  rewind(position: number): void
+  /** Notes the position, to go back to it. */
+  mark(): OutputMark
+  /** Goes back: what is written next replaces what stood from there on. */
+  rewind(mark: OutputMark): void
+}
+
+export interface OutputMark {
+  readonly position: number
 }
 
 /** Compresses blocks, several at once. */

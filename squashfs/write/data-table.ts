@@ -1,4 +1,4 @@
-import { Column } from './column.ts'
+import { Column } from './memory/column.ts'
 import { NONE } from './tree.ts'
 
 /** Where the data of one file are. */

@@ -1,9 +1,9 @@
-import { createHash } from 'node:crypto'
+import { createHash, hash as hashOf } from 'node:crypto'
 import { FsError } from '../../src/base/index.ts'
 import type { BlockQueue } from './block-queue.ts'
 import { DataTable } from './data-table.ts'
-import { DigestTable } from './digest-table.ts'
 import type { FragmentWriter } from './fragment-writer.ts'
+import { DigestTable } from './memory/digest-table.ts'
 
 /** A file up to this size is held, so that a second copy of it is never compressed, bytes. */
 const HELD_FILE = 4 << 20
@@ -53,7 +53,7 @@ export class DataWriter {
 
   async #storeHeld(content: Incoming): Promise<number> {
     const bytes = await collect(content)
-    const digest = this.#options.deduplicate ? createHash('sha256').update(bytes).digest() : undefined
+    const digest = this.#options.deduplicate ? hashOf('sha256', bytes, 'buffer') : undefined
     const known = digest && this.#known.get(digest)
     if (known !== undefined) return known
     const writing = this.#begin(content.size)
@@ -69,7 +69,7 @@ export class DataWriter {
     const { blockSize, deduplicate } = this.#options
     const mayBeCopy = deduplicate && this.#largeSizes.has(content.size)
     if (mayBeCopy) await this.#queue.drain()
-    const start = this.#queue.output.position
+    const start = mayBeCopy ? this.#queue.output.mark() : undefined
     const hash = createHash('sha256')
     const writing = this.#begin(content.size)
     let block = Buffer.allocUnsafeSlow(blockSize)
@@ -81,6 +81,11 @@ export class DataWriter {
       checkLength(content, length)
       if (deduplicate) hash.update(chunk)
       for (let at = 0; at < chunk.length; ) {
+        if (filled === 0 && chunk.length - at >= blockSize) {
+          await writing.block(chunk.subarray(at, at + blockSize))
+          at += blockSize
+          continue
+        }
         const count = Math.min(blockSize - filled, chunk.length - at)
         block.set(chunk.subarray(at, at + count), filled)
         filled += count
@@ -97,8 +102,8 @@ export class DataWriter {
       return writing.row
     }
     const digest = hash.digest()
-    const known = mayBeCopy ? this.#known.get(digest) : undefined
-    if (known !== undefined) {
+    const known = start && this.#known.get(digest)
+    if (start !== undefined && known !== undefined) {
       await this.#queue.drain()
       this.#queue.output.rewind(start)
       return known
@@ -149,15 +154,20 @@ async function collect(content: Incoming): Promise<Uint8Array> {
     for await (const chunk of content.chunks) checkLength(content, chunk.length)
     return NO_BYTES
   }
-  const bytes = Buffer.allocUnsafeSlow(content.size)
+  let bytes: Uint8Array | undefined
   let length = 0
   for await (const chunk of content.chunks) {
     checkLength(content, length + chunk.length)
-    bytes.set(chunk, length)
+    // Most files come in one piece, which needs no copy.
+    if (chunk.length === content.size) bytes = chunk
+    else {
+      bytes ??= Buffer.allocUnsafeSlow(content.size)
+      bytes.set(chunk, length)
+    }
     length += chunk.length
   }
   if (length !== content.size) throw wrongLength(content, length)
-  return bytes
+  return bytes ?? NO_BYTES
 }
 
 function checkLength(content: Incoming, length: number): void {

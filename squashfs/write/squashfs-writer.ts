@@ -3,8 +3,8 @@ import {
   isDirectory,
   isRegular,
   isSymlink,
-  NAME_MAX,
   type Name,
+  namesOfPath,
   S_IFDIR,
 } from '../../src/base/index.ts'
 import { type Encoder, type EncoderSettings, openEncoder } from '../../src/codecs/encode/index.ts'
@@ -27,6 +27,8 @@ import { type Attribute, XattrWriter } from './xattr-writer.ts'
 
 const MTIME_MAX = 0xffff_ffff
 const TARGET_MAX = 4095
+/** For messages about a path. */
+const ENTRY = 'entry of an image'
 /** Images end at a multiple of this, so that they fit a block device. */
 const PADDING = 4096
 
@@ -45,6 +47,7 @@ export interface NewEntry {
   readonly xattrs?: readonly Attribute[]
   /** Regular files: bytes that will come. */
   readonly size?: number
+  /** Its pieces are the writer's from then on: they must not change before `finish` has returned. */
   readonly content?: AsyncIterable<Uint8Array> | Iterable<Uint8Array>
 }
 
@@ -131,7 +134,7 @@ export class SquashfsWriter {
    * @throws FsError EINVAL, ENAMETOOLONG for the path; ENOTDIR, EISDIR where it does not fit what came before; EIO, ENOSPC
    */
   async add(path: Name, entry: NewEntry): Promise<void> {
-    const names = splitPath(path)
+    const names = namesOfPath(path, ENTRY)
     const attributes = this.#attributesOf(entry)
     const name = names.pop()
     if (name === undefined) {
@@ -157,8 +160,8 @@ export class SquashfsWriter {
 
   /** Gives a file one more name. The file may come later; it must be there at the end. */
   link(path: Name, target: Name): void {
-    const names = splitPath(path)
-    const targetNames = splitPath(target)
+    const names = namesOfPath(path, ENTRY)
+    const targetNames = namesOfPath(target, 'hard link')
     const node = this.#tree.nodeAt(targetNames)
     if (node === undefined) this.#pending.push({ path: names, target: targetNames })
     else this.#linkTo(names, node)
@@ -166,7 +169,7 @@ export class SquashfsWriter {
 
   /** Gives a directory one more attribute, in place of one of that name. A directory that has not come is made. */
   addAttribute(path: Name, attribute: Attribute): void {
-    const node = this.#tree.directoryAt(splitPath(path), this.#defaults)
+    const node = this.#tree.directoryAt(namesOfPath(path, ENTRY), this.#defaults)
     const others = this.#xattrs
       .attributesOf(this.#tree.xattrs.get(node))
       .filter(([name]) => name !== attribute[0])
@@ -175,7 +178,7 @@ export class SquashfsWriter {
 
   /** Type and permission bits of what has a path so far; undefined for nothing. */
   modeAt(path: Name): number | undefined {
-    const node = this.#tree.nodeAt(splitPath(path))
+    const node = this.#tree.nodeAt(namesOfPath(path, ENTRY))
     return node === undefined ? undefined : this.#tree.mode.get(node)
   }
 
@@ -383,17 +386,4 @@ export class SquashfsWriter {
 function* exportRecords(references: Float64Array): Generator<Uint8Array> {
   const record = new RecordBuffer()
   for (const reference of references) yield record.clear().u64(reference).bytes
-}
-
-/** @throws FsError EINVAL for `.`, `..`, NUL; ENAMETOOLONG */
-function splitPath(path: Name): Name[] {
-  const names = path.split('/').filter((name) => name !== '' && name !== '.')
-  for (const name of names) {
-    if (name === '..' || name.includes('\0')) {
-      throw new FsError('EINVAL', `${JSON.stringify(path)}: a path in an image cannot have "..", or a NUL`)
-    }
-    if (name.length > NAME_MAX)
-      throw new FsError('ENAMETOOLONG', `${JSON.stringify(path)}: name of ${name.length} bytes`)
-  }
-  return names
 }

@@ -1,5 +1,6 @@
 import { FsError, isDirectory, type Name, S_IFDIR } from '../../src/base/index.ts'
-import { Column } from './column.ts'
+import { Column } from './memory/column.ts'
+import { RowIndex } from './memory/row-index.ts'
 
 /** Number of an inode in the order in which inodes were added; the root is 0. */
 export type NodeIndex = number
@@ -23,7 +24,6 @@ export interface NodeAttributes {
 }
 
 const REMOVED = NONE
-const HASH_FILL = 0.6
 
 /**
  * All names and inodes of an image that is being made, as columns of numbers: some 100 bytes an entry with its name. Names
@@ -52,9 +52,8 @@ export class Tree {
   /** Directories that were needed and have not come, with their paths. */
   readonly #implied = new Map<NodeIndex, Name>()
 
-  /** Open addressing: name rows plus one by a hash of parent and name. */
-  #table = new Uint32Array(4096)
-  #filled = 0
+  /** Name rows by parent and name. */
+  readonly #index = new RowIndex((row) => hashOfName(this.#parent.get(row), this.nameBytes(row)), 4096)
 
   constructor(root: NodeAttributes) {
     this.#implied.set(this.addNode(root), '')
@@ -179,44 +178,27 @@ export class Tree {
     return new Listings(this, this.#parent, this.#child)
   }
 
-  #hash(parent: NodeIndex, name: Uint8Array): number {
-    // FNV-1a over the number of the parent and the bytes of the name.
-    let hash = Math.imul(0x811c9dc5 ^ parent, 0x0100_0193)
-    for (const byte of name) hash = Math.imul(hash ^ byte, 0x0100_0193)
-    return (hash ^ (hash >>> 15)) >>> 0
-  }
-
   #row(parent: NodeIndex, name: Uint8Array): number | undefined {
-    const mask = this.#table.length - 1
-    for (let at = this.#hash(parent, name) & mask; ; at = (at + 1) & mask) {
-      const row = (this.#table[at] ?? 0) - 1
-      if (row < 0) return undefined
-      if (this.#parent.get(row) === parent && Buffer.compare(this.nameBytes(row), name) === 0) return row
-    }
+    return this.#index.find(
+      hashOfName(parent, name),
+      (row) => this.#parent.get(row) === parent && Buffer.compare(this.nameBytes(row), name) === 0,
+    )
   }
 
   #insert(parent: NodeIndex, name: Uint8Array, node: NodeIndex): void {
-    if (++this.#filled > this.#table.length * HASH_FILL) this.#rehash()
     const row = this.#parent.push(parent)
     this.#child.push(node)
     this.#nameStart.push(this.#names.append(name))
     this.#nameLength.push(name.length)
-    this.#place(this.#hash(parent, name), row)
+    this.#index.add(hashOfName(parent, name), row)
   }
+}
 
-  #place(hash: number, row: number): void {
-    const mask = this.#table.length - 1
-    let at = hash & mask
-    while (this.#table[at] !== 0) at = (at + 1) & mask
-    this.#table[at] = row + 1
-  }
-
-  #rehash(): void {
-    this.#table = new Uint32Array(this.#table.length * 2)
-    for (let row = 0; row < this.entries; row++) {
-      this.#place(this.#hash(this.#parent.get(row), this.nameBytes(row)), row)
-    }
-  }
+/** FNV-1a over the number of the parent and the bytes of the name. */
+function hashOfName(parent: NodeIndex, name: Uint8Array): number {
+  let hash = Math.imul(0x811c9dc5 ^ parent, 0x0100_0193)
+  for (const byte of name) hash = Math.imul(hash ^ byte, 0x0100_0193)
+  return (hash ^ (hash >>> 15)) >>> 0
 }
 
 /** The names of all directories, sorted. */

@@ -1,4 +1,7 @@
 import { isUtf8 } from 'node:buffer'
+import { FsError } from './errno.ts'
+import type { Name } from './file-system.ts'
+import { NAME_MAX } from './stat.ts'
 
 /**
  * A path of this machine as text. Paths are bytes. Those that are UTF-8 are this text, and a byte that belongs to no
@@ -66,4 +69,24 @@ export function complaintOf(what: string, value: unknown): string | undefined {
 /** Whether `inner` is `outer` or lies in it; both absolute and without symbolic links. */
 export function containsPath(outer: PathText, inner: PathText): boolean {
   return inner === outer || inner.startsWith(outer === '/' ? '/' : `${outer}/`)
+}
+
+/**
+ * The names of a path from the root of a tree, without empty ones and `.`; none is the root.
+ * @param what has the path, for messages
+ * @throws FsError EINVAL for a path that leads out of the tree, or has a NUL in it; ENAMETOOLONG
+ */
+export function namesOfPath(path: Name, what: string): Name[] {
+  const names: Name[] = []
+  for (const name of path.split('/')) {
+    if (name === '' || name === '.') continue
+    if (name === '..') throw new FsError('EINVAL', `${what}: ${JSON.stringify(path)} leads upwards with ".."`)
+    if (name.includes('\0')) throw new FsError('EINVAL', `${what}: ${JSON.stringify(path)} has a NUL in it`)
+    if (name.length > NAME_MAX) {
+      const long = JSON.stringify(`${name.slice(0, 40)}…`)
+      throw new FsError('ENAMETOOLONG', `${what}: name ${long} of ${name.length} bytes, at most ${NAME_MAX}`)
+    }
+    names.push(name)
+  }
+  return names
 }

@@ -7,15 +7,18 @@ import {
   isRegular,
   isSymlink,
   type Name,
+  namesOfPath,
   type PathText,
   systemPath,
 } from '../base/index.ts'
-import { O_PATH, openAt, readlinkAt } from '../sys/files/at.ts'
+import { O_PATH, openAt, readlinkAt, reopenDirectory } from '../sys/files/at.ts'
 import { listNames } from '../sys/files/directory-entries.ts'
 import { pread } from '../sys/files/file-io.ts'
 import { type HostStat, statAt, statFd } from '../sys/files/statx.ts'
 import { getxattrFd, lgetxattr, listxattrFd, llistxattr } from '../sys/files/xattr.ts'
 import { descriptorPath } from '../sys/plain/proc.ts'
+import type { Exclusion } from './selection/exclusion.ts'
+import type { Priorities } from './selection/priorities.ts'
 import { type LeftOut, STORABLE, type TreeItem } from './tree-item.ts'
 
 const CHUNK = 1 << 20
@@ -24,7 +27,15 @@ interface Folder {
   readonly fd: number
   readonly path: Name
   /** Sorted, last first. */
-  names: Name[]
+  readonly names: Name[]
+}
+
+export interface HostTreeOptions {
+  readonly exclude?: Exclusion
+  /** Files of high priorities come first, those of low ones last; among equals the order is that of the walk. */
+  readonly priorities?: Priorities
+  /** The directory whose content is the tree, by a path from `root` in which no link is followed. */
+  readonly subdir?: Name
 }
 
 /**
@@ -34,66 +45,136 @@ interface Folder {
  * @param root followed if it is a symbolic link
  * @throws FsError ENOTDIR, ENOENT, EACCES, EIO
  */
-export function* hostTree(root: PathText, leftOut: LeftOut): Generator<TreeItem> {
-  const folders: Folder[] = [{ fd: openRoot(root), path: '', names: [] }]
-  /** First names of files with several, by device and inode. */
-  const first = new Map<string, Name>()
+export function* hostTree(
+  root: PathText,
+  leftOut: LeftOut,
+  { exclude, priorities, subdir = '' }: HostTreeOptions = {},
+): Generator<TreeItem> {
+  const fd = openRoot(root, subdir)
+  const walk = new Walk(leftOut, exclude)
   try {
-    for (const folder of folders) {
-      yield { path: '', entry: describe(statFd(folder.fd), attributesOfFd(folder.fd, leftOut)) }
-      folder.names = sortedNames(folder.fd)
-    }
-    for (let folder = folders.at(-1); folder !== undefined; folder = folders.at(-1)) {
-      const name = folder.names.pop()
-      if (name === undefined) {
-        folders.pop()
-        closeSync(folder.fd)
-        continue
-      }
-      const path = folder.path === '' ? name : `${folder.path}/${name}`
-      const item = itemAt(folder.fd, name, path, first, leftOut)
-      if (item === undefined) continue
-      yield item
-      if (!('entry' in item) || !isDirectory(item.entry.mode)) continue
-      const fd = openAt(folder.fd, name, DIRECTORY)
-      folders.push({ fd, path, names: sortedNames(fd) })
-    }
+    if (priorities === undefined) yield* walk.items(fd)
+    else yield* byPriority(fd, walk, priorities)
   } finally {
-    for (const { fd } of folders) closeSync(fd)
+    closeSync(fd)
   }
 }
 
-function openRoot(root: PathText): number {
+function openRoot(root: PathText, subdir: Name): number {
   const fd = openSync(systemPath(root), O_PATH)
-  if (fstatSync(fd).isDirectory()) return fd
+  if (fstatSync(fd).isDirectory()) return openBelow(fd, namesOfPath(subdir, 'subdir'))
   closeSync(fd)
   throw new FsError('ENOTDIR', `${root} is no directory`)
 }
 
-function sortedNames(fd: number): Name[] {
-  return listNames(fd, 'unnoticed').sort((a, b) => (a < b ? 1 : a > b ? -1 : 0))
+/** @param dir is closed */
+function openBelow(dir: number, names: readonly Name[]): number {
+  let fd = dir
+  for (const name of names) {
+    const parent = fd
+    try {
+      fd = openAt(parent, name, DIRECTORY)
+    } finally {
+      closeSync(parent)
+    }
+  }
+  return fd
 }
 
-/** @returns undefined where the name has gone since it was listed */
-function itemAt(
-  dir: number,
-  name: Name,
-  path: Name,
-  first: Map<string, Name>,
-  leftOut: LeftOut,
-): TreeItem | undefined {
-  const stat = statAt(dir, name)
-  if (stat === undefined) return undefined
-  if (stat.nlink > 1 && !isDirectory(stat.mode)) {
-    const key = `${stat.dev}:${stat.inode}`
-    const link = first.get(key)
-    if (link !== undefined) return { path, link }
-    first.set(key, path)
+/** The priorities of all files are known after one walk; those that have one come before and after the second. */
+function* byPriority(root: number, walk: Walk, priorities: Priorities): Generator<TreeItem> {
+  const placed = new Map<Name, number>()
+  for (const { path, stat } of walk.names(root)) {
+    const priority = isRegular(stat.mode) ? priorities.of(path) : 0
+    if (priority !== 0) placed.set(path, priority)
   }
-  const entry = describe(stat, attributesAt(dir, name, leftOut))
-  if (isSymlink(stat.mode)) return { path, entry: { ...entry, target: readlinkAt(dir, name) } }
-  if (!isRegular(stat.mode)) return { path, entry }
-  return { path, entry: { ...entry, size: stat.size, content: contentOf(dir, name, path, stat) } }
+  const sorted = [...placed].sort(([, a], [, b]) => b - a)
+  const itemsAt = function* (wanted: (priority: number) => boolean): Generator<TreeItem> {
+    for (const [path, priority] of sorted) if (wanted(priority)) yield* walk.itemBelow(root, path)
+  }
+  yield* itemsAt((priority) => priority > 0)
+  yield* walk.items(root, (path) => placed.has(path))
+  yield* itemsAt((priority) => priority < 0)
+}
+
+interface Found {
+  readonly dir: number
+  readonly name: Name
+  readonly path: Name
+  readonly stat: HostStat
+}
+
+class Walk {
+  readonly #leftOut: LeftOut
+  readonly #exclude: Exclusion | undefined
+  /** First names of files with several, by device and inode. */
+  readonly #first = new Map<string, Name>()
+
+  constructor(leftOut: LeftOut, exclude: Exclusion | undefined) {
+    this.#leftOut = leftOut
+    this.#exclude = exclude
+  }
+
+  *items(root: number, isPassedOver: (path: Name) => boolean = () => false): Generator<TreeItem> {
+    yield { path: '', entry: describe(statFd(root), attributesOfFd(root, this.#leftOut)) }
+    for (const found of this.names(root)) if (!isPassedOver(found.path)) yield this.#item(found)
+  }
+
+  /** One name of the tree. */
+  *itemBelow(root: number, path: Name): Generator<TreeItem> {
+    const names = path.split('/')
+    const name = names.pop() ?? ''
+    const dir = openBelow(reopenDirectory(root, 'unnoticed'), names)
+    try {
+      const stat = statAt(dir, name)
+      if (stat !== undefined) yield this.#item({ dir, name, path, stat })
+    } finally {
+      closeSync(dir)
+    }
+  }
+
+  /** All names below the root, each while its directory is open. */
+  *names(root: number): Generator<Found> {
+    const folders: Folder[] = [{ fd: reopenDirectory(root, 'unnoticed'), path: '', names: sortedNames(root) }]
+    try {
+      for (let folder = folders.at(-1); folder !== undefined; folder = folders.at(-1)) {
+        const name = folder.names.pop()
+        if (name === undefined) {
+          folders.pop()
+          closeSync(folder.fd)
+          continue
+        }
+        const path = folder.path === '' ? name : `${folder.path}/${name}`
+        if (this.#exclude?.excludes(path) === true) continue
+        const stat = statAt(folder.fd, name)
+        // Gone since it was listed.
+        if (stat === undefined) continue
+        yield { dir: folder.fd, name, path, stat }
+        if (!isDirectory(stat.mode)) continue
+        const fd = openAt(folder.fd, name, DIRECTORY)
+        folders.push({ fd, path, names: sortedNames(fd) })
+      }
+    } finally {
+      for (const { fd } of folders) closeSync(fd)
+    }
+  }
+
+  #item({ dir, name, path, stat }: Found): TreeItem {
+    if (stat.nlink > 1 && !isDirectory(stat.mode)) {
+      const key = `${stat.dev}:${stat.inode}`
+      const link = this.#first.get(key)
+      if (link !== undefined) return { path, link }
+      this.#first.set(key, path)
+    }
+    const entry = describe(stat, attributesAt(dir, name, this.#leftOut))
+    if (isSymlink(stat.mode)) return { path, entry: { ...entry, target: readlinkAt(dir, name) } }
+    if (!isRegular(stat.mode)) return { path, entry }
+    return { path, entry: { ...entry, size: stat.size, content: contentOf(dir, name, path, stat) } }
+  }
+}
+
+function sortedNames(fd: number): Name[] {
+  return listNames(fd, 'unnoticed').sort((a, b) => (a < b ? 1 : a > b ? -1 : 0))
 }
 
 function describe({ mode, uid, gid, mtime, rdev }: HostStat, xattrs: readonly Attribute[]): NewEntry {
@@ -124,7 +205,7 @@ function storable(
   })
 }
 
-/** Opened when its bytes are wanted. */
+/** Opened when its bytes are wanted. One byte more than there should be is asked for, to notice a file that grew. */
 function* contentOf(dir: number, name: Name, path: Name, expected: HostStat): Generator<Uint8Array> {
   if (expected.size === 0) return
   const fd = openToRead(dir, name, path)
@@ -133,12 +214,13 @@ function* contentOf(dir: number, name: Name, path: Name, expected: HostStat): Ge
     if (dev !== expected.dev || inode !== expected.inode) {
       throw new FsError('EIO', `${JSON.stringify(path)} was replaced while it was read`)
     }
-    for (let offset = 0; ; ) {
-      const chunk = Buffer.allocUnsafeSlow(Math.min(CHUNK, Math.max(expected.size - offset, 1)))
+    for (let offset = 0; offset <= expected.size; ) {
+      const chunk = Buffer.allocUnsafeSlow(Math.min(CHUNK, expected.size + 1 - offset))
       const length = pread(fd, offset, chunk)
-      if (length === 0) return
+      if (length > 0) yield chunk.subarray(0, length)
+      // A regular file gives less than asked for only at its end.
+      if (length < chunk.length) return
       offset += length
-      yield chunk.subarray(0, length)
     }
   } finally {
     closeSync(fd)

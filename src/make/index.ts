@@ -1,4 +1,8 @@
 export { compressionOf } from './compression.ts'
 export { type PackOptions, type PackSource, pack, sizeOfTree } from './pack.ts'
+export { ExcludePaths } from './selection/exclude-paths.ts'
+export type { Exclusion } from './selection/exclusion.ts'
+export { excludeGlobs } from './selection/glob.ts'
+export { Priorities } from './selection/priorities.ts'
 export type { Whiteouts } from './tar-tree.ts'
 export type { PackedImage } from './write-image.ts'

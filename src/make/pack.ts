@@ -1,16 +1,17 @@
 import type { SquashfsWriter } from '../../squashfs/write/index.ts'
-import type { PathText } from '../base/index.ts'
+import { FsError, type Name, type PathText } from '../base/index.ts'
 import { newFile } from '../sys/files/new-file.ts'
 import { CompressPool } from './compress-pool.ts'
 import { decompressed } from './decompressed.ts'
-import { hostTree } from './host-tree.ts'
+import { type HostTreeOptions, hostTree } from './host-tree.ts'
+import { below, within, without } from './selection/subtree.ts'
 import { TarMarks } from './tar-marks.ts'
 import { tarTree, type Whiteouts } from './tar-tree.ts'
-import { type LeftOut, nothingLeftOut } from './tree-item.ts'
-import { type ImageOptions, type PackedImage, type TreeItems, writeImage } from './write-image.ts'
+import { type LeftOut, nothingLeftOut, type TreeItems } from './tree-item.ts'
+import { type ImageOptions, type PackedImage, writeImage } from './write-image.ts'
 
 /** How a tree becomes an image in a file. */
-export interface PackOptions extends ImageOptions {
+export interface PackOptions extends ImageOptions, HostTreeOptions {
   readonly force?: boolean
   /** What whiteouts in a tar archive become; `none` if absent. */
   readonly whiteouts?: Whiteouts
@@ -41,18 +42,31 @@ export async function pack(source: PackSource, file: PathText, options: PackOpti
 
 function itemsOfSource(
   source: PackSource,
-  { whiteouts = 'none' }: PackOptions,
+  options: PackOptions,
   leftOut: LeftOut,
   writer: SquashfsWriter,
 ): TreeItems {
-  if ('directory' in source) return hostTree(source.directory, leftOut)
-  const marks = whiteouts === 'overlay' ? new TarMarks((path) => writer.modeAt(path)) : undefined
-  return tarTree(decompressed(source.tar, source.label), marks, leftOut)
+  const { whiteouts = 'none', exclude, priorities, subdir = '' } = options
+  if ('directory' in source) return hostTree(source.directory, leftOut, options)
+  if (priorities !== undefined) {
+    const how = 'only a directory can be sorted; an archive is read in its order'
+    throw new FsError('EINVAL', `${source.label}: ${how}`)
+  }
+  const modeAt = (path: Name): number | undefined => {
+    const place = below(subdir, path)
+    return place === undefined ? undefined : writer.modeAt(place)
+  }
+  const marks = whiteouts === 'overlay' ? new TarMarks(modeAt) : undefined
+  const all = tarTree(decompressed(source.tar, source.label), marks, leftOut)
+  const inside = subdir === '' ? all : within(all, subdir)
+  return exclude === undefined ? inside : without(inside, exclude)
 }
 
 /** Bytes of all files of a tree, those with several names once. @throws FsError as `pack` */
-export function sizeOfTree(directory: PathText): number {
+export function sizeOfTree(directory: PathText, options: HostTreeOptions): number {
   let size = 0
-  for (const item of hostTree(directory, nothingLeftOut())) if ('entry' in item) size += item.entry.size ?? 0
+  for (const item of hostTree(directory, nothingLeftOut(), options)) {
+    if ('entry' in item) size += item.entry.size ?? 0
+  }
   return size
 }

@@ -9,6 +9,8 @@ export type TreeItem =
   /** One more attribute of a directory, which is made if it has not come. */
   | { readonly path: Name; readonly attribute: Attribute }
 
+export type TreeItems = Iterable<TreeItem> | AsyncIterable<TreeItem>
+
 /** What was left out of an image, counted. */
 export interface LeftOut {
   /** Attributes that squashfs has no name space for, such as ACLs. */

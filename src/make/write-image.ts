@@ -9,14 +9,13 @@ import {
 } from '../../squashfs/write/index.ts'
 import type { PathText } from '../base/index.ts'
 import { appendVerityData } from '../verity/index.ts'
-import type { LeftOut, TreeItem } from './tree-item.ts'
+import { type OwnerOptions, withOwners } from './selection/owners.ts'
+import type { LeftOut, TreeItem, TreeItems } from './tree-item.ts'
 
 /** How the items of a tree become an image. */
-export interface ImageOptions extends Omit<WriterOptions, 'compressor'> {
+export interface ImageOptions extends Omit<WriterOptions, 'compressor'>, OwnerOptions {
   /** Threads that compress; as many as there are CPUs if absent. The image does not depend on it. */
   readonly threads?: number
-  /** Gives everything to user and group 0. */
-  readonly allRoot?: boolean
   /** Seconds since 1970: later times become this one (`SOURCE_DATE_EPOCH`). */
   readonly latestTime?: number
   /** Appends a hash tree; `salt` is a hash of the image if absent. */
@@ -42,8 +41,6 @@ export interface ImagePlace {
   readonly label: PathText
 }
 
-export type TreeItems = Iterable<TreeItem> | AsyncIterable<TreeItem>
-
 const CHUNK = 1 << 20
 
 /**
@@ -59,7 +56,8 @@ export async function writeImage(
   leftOut: LeftOut,
   options: ImageOptions,
 ): Promise<PackedImage> {
-  const writer = new SquashfsWriter(new FileOutput(fd, label), {
+  const output = new FileOutput(fd, label, options.verity !== undefined)
+  const writer = new SquashfsWriter(output, {
     ...options,
     compressor,
     ...(options.latestTime === undefined ? {} : { modTime: options.latestTime }),
@@ -73,7 +71,8 @@ export async function writeImage(
   }
   const written = await writer.finish()
   options.signal?.throwIfAborted()
-  const rootHash = options.verity && appendVerity(fd, options.verity)
+  const digest = output.digest()
+  const rootHash = digest && appendVerity(fd, digest, options.verity?.salt)
   return { ...written, ...leftOut, size: fstatSync(fd).size, ...(rootHash !== undefined && { rootHash }) }
 }
 
@@ -86,15 +85,13 @@ async function addTo(writer: SquashfsWriter, item: TreeItem, options: ImageOptio
     writer.addAttribute(item.path, item.attribute)
     return
   }
-  const { allRoot = false, latestTime = Infinity } = options
-  const mtime = Math.min(item.entry.mtime, latestTime)
-  const owners = allRoot ? { uid: 0, gid: 0 } : {}
-  await writer.add(item.path, { ...item.entry, mtime, ...owners })
+  const { latestTime = Infinity } = options
+  const entry = withOwners(item.path, item.entry, options)
+  await writer.add(item.path, entry.mtime > latestTime ? { ...entry, mtime: latestTime } : entry)
 }
 
-/** @returns the root hash, hex */
-function appendVerity(fd: number, { salt }: { readonly salt?: Uint8Array }): string {
-  const digest = sha256OfFile(fd)
+/** @param digest of the image. @returns the root hash, hex */
+function appendVerity(fd: number, digest: Buffer, salt: Uint8Array | undefined): string {
   return appendVerityData(fd, { salt: salt ?? digest, uuid: uuidOf(digest) }).rootHash
 }
 

@@ -3,6 +3,7 @@
  * which a command does not load.
  */
 
+export { MAX_ID, parseIdRanges } from './id-mapping.ts'
 export { nameAndValue, type ParsedMountOptions, parseMountOptions, splitOptions } from './mount-options.ts'
 export { buildMountRequest, type CommonWish, type MountWish } from './mount-request.ts'
 export { buildOverlayRequest, type OverlayRequest, type OverlayWish } from './overlay-request.ts'

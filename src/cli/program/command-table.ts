@@ -3,8 +3,8 @@ import type { DiffFlags } from '../commands/diff.ts'
 import type { ExtractFlags } from '../commands/extract.ts'
 import type { InspectFlags } from '../commands/inspect.ts'
 import type { LsFlags } from '../commands/ls.ts'
+import type { PackFlags } from '../commands/make/pack-options.ts'
 import type { MountFlags } from '../commands/mount.ts'
-import type { PackFlags } from '../commands/pack.ts'
 import type { StatusFlags } from '../commands/status.ts'
 import type { UmountFlags } from '../commands/umount.ts'
 import type { VerifyFlags } from '../commands/verify.ts'
@@ -61,6 +61,19 @@ export const OPTIONS = {
     '--whiteouts <form>',
     'what .wh. names of a tar archive become: overlay: whiteouts of overlayfs; none: files (default)',
   ],
+  exclude: [
+    '--exclude <pattern>',
+    'leave out what matches, such as "*.pyc" or /usr/share/doc; may be repeated',
+  ],
+  sort: ['--sort <file>', 'list of paths and priorities: data of files with high ones come first'],
+  subdir: ['--subdir <path>', 'make an image of this directory of SOURCE only'],
+  uidMap: [
+    '--uid-map <ranges>',
+    'STORED:SHOWN:COUNT[:...]: owners of SOURCE from STORED on become those from SHOWN on',
+  ],
+  gidMap: ['--gid-map <ranges>', 'the same for groups'],
+  rootMode: ['--root-mode <mode>', 'permissions of the root directory, as in 0755'],
+  rootOwner: ['--root-owner <uid:gid>', 'owner of the root directory, in numbers'],
   allRoot: ['--all-root', 'give everything to user and group 0'],
   noVerity: ['--no-verity', 'append no hash tree'],
   salt: ['--salt <hex>', 'salt of the hash tree (default: a hash of the image)'],
@@ -200,8 +213,15 @@ export const COMMANDS: readonly CommandRow[] = [
       OPTIONS.noExport,
       OPTIONS.noPadding,
       OPTIONS.uncompressed,
+      OPTIONS.exclude,
+      OPTIONS.subdir,
+      OPTIONS.sort,
       OPTIONS.whiteouts,
       OPTIONS.allRoot,
+      OPTIONS.uidMap,
+      OPTIONS.gidMap,
+      OPTIONS.rootMode,
+      OPTIONS.rootOwner,
       OPTIONS.noVerity,
       OPTIONS.salt,
       OPTIONS.threads,
@@ -210,7 +230,7 @@ export const COMMANDS: readonly CommandRow[] = [
       OPTIONS.json,
     ],
     run: async ([directory = '', file = ''], flags) =>
-      (await import('../commands/pack.ts')).pack(directory, file, flags),
+      (await import('../commands/make/pack.ts')).pack(directory, file, flags),
   },
   {
     name: 'extract',

@@ -69,8 +69,7 @@ function addCommand(
   if (row.alias !== undefined) command.alias(row.alias)
   for (const argument of row.arguments) command.argument(argument)
   for (const [flags, text] of row.options) {
-    // Only `-o` may be repeated.
-    if (flags.startsWith('-o ')) command.option(flags, text, collect)
+    if (REPEATED.test(flags)) command.option(flags, text, collect)
     else command.option(flags, text)
   }
   if (row.help !== undefined) command.addHelpText('after', row.help)
@@ -83,6 +82,9 @@ function addCommand(
     setExitCode(await row.run(args, { ...program.opts<Flags>(), ...command.opts<Flags>() }, early))
   })
 }
+
+/** Options that may be given several times. */
+const REPEATED = /^(-o|--exclude) /
 
 function collect(value: string, previous: readonly string[] | undefined): readonly string[] {
   return [...(previous ?? []), value]

@@ -1,0 +1,73 @@
+import { createReadStream, statSync } from 'node:fs'
+import { constants } from 'node:os'
+import { type PathText, systemPath, withFsError } from '../../../base/index.ts'
+import { type PackedImage, type PackSource, pack as packTree, sizeOfTree } from '../../../make/index.ts'
+import { absolutePath } from '../../../sys/files/working-directory.ts'
+import { formatLines } from '../../print/format.ts'
+import { startProgress } from '../../print/progress.ts'
+import { type PackFlags, packOptions } from './pack-options.ts'
+
+const READ_AHEAD = 1 << 20
+
+/** Runs `pack`: makes the image FILE of a directory, a tar archive, or one on stdin, and prints its root hash. */
+export async function pack(from: PathText, file: PathText, flags: PackFlags): Promise<number> {
+  const options = packOptions(flags)
+  const isSilent = flags.quiet === true || flags.json === true
+  const progress = await startProgress('packing', isSilent)
+  const interrupted = new AbortController()
+  let signal: NodeJS.Signals | undefined
+  const stop = (name: NodeJS.Signals): void => {
+    signal = name
+    interrupted.abort(new Error(`interrupted: ${file} was not made`))
+  }
+  process.on('SIGINT', stop).on('SIGTERM', stop).on('SIGHUP', stop)
+  const source = sourceOf(from)
+  try {
+    const total = progress.isShown && 'directory' in source ? sizeOfTree(source.directory, options) : 0
+    const image = await packTree(source, absolutePath(file), {
+      ...options,
+      signal: interrupted.signal,
+      ...(total > 0 && { onProgress: (done) => progress.update(done, total) }),
+    })
+    progress.stop()
+    report(image, flags)
+    return 0
+  } catch (error) {
+    progress.stop()
+    if (signal === undefined) throw error
+    process.stderr.write(`Error: interrupted: ${file} was not made\n`)
+    return 128 + constants.signals[signal]
+  }
+}
+
+function sourceOf(from: PathText): PackSource {
+  if (from === '-') return { tar: process.stdin, label: 'standard input' }
+  const path = absolutePath(from)
+  if (withFsError(from, () => statSync(systemPath(path))).isDirectory()) return { directory: path }
+  return { tar: createReadStream(systemPath(path), { highWaterMark: READ_AHEAD }), label: from }
+}
+
+function report(image: PackedImage, flags: PackFlags): void {
+  if (flags.json === true) {
+    process.stdout.write(`${JSON.stringify(image, undefined, 2)}\n`)
+    return
+  }
+  if (flags.quiet === true) return
+  const { attributes, devices, clampedTimes, rootHash } = image
+  const warnings: string[] = []
+  if (attributes > 0) {
+    warnings.push(
+      `Warning: ${attributes} attributes, such as ACLs, are left out: squashfs has no place for them`,
+    )
+  }
+  if (devices > 0) {
+    warnings.push(`Warning: ${devices} character devices 0:0 are left out: to an overlay they are whiteouts`)
+  }
+  if (clampedTimes > 0) {
+    warnings.push(
+      `Warning: ${clampedTimes} modification times before 1970 or after 2106 became the nearest possible`,
+    )
+  }
+  if (warnings.length > 0) process.stderr.write(formatLines(warnings))
+  if (rootHash !== undefined) process.stdout.write(formatLines([`root hash: ${rootHash}`]))
+}
