@@ -194,6 +194,10 @@ export class SquashfsImage implements Layer {
     return new MetadataCursor(this.#tables.inodes, inode.tailPosition, inode.tailOffset).copy(inode.size)
   }
 
+  attributeNames(): ReadonlySet<string> | undefined {
+    return this.#tables.xattrs?.allNames()
+  }
+
   listxattr(ref: number): readonly string[] {
     const { xattrIndex } = this.inode(ref)
     const table = this.#tables.xattrs

@@ -10,6 +10,7 @@ import {
 } from './metadata/metadata-reference.ts'
 import { MetadataTable } from './metadata/metadata-table.ts'
 import type { Superblock } from './superblock.ts'
+import { XattrNameLists } from './xattr-name-lists.ts'
 
 export const PREFIXES = ['user.', 'trusted.', 'security.']
 const PREFIX_MASK = 0x00ff
@@ -48,7 +49,11 @@ interface NamesWalk extends PairsWalk {
 }
 
 interface Pair {
+  /** Undefined for a prefix that we do not know. */
   readonly name: string | undefined
+  /** Bytes of name and value. */
+  readonly size: number
+  /** Given where its name is the wanted one. */
   readonly value?: Uint8Array
 }
 
@@ -59,6 +64,7 @@ export class XattrTable {
   readonly #pause: () => void
   readonly #lists = new ResumableWalks<NamesWalk, string[]>()
   readonly #searches = new ResumableWalks<PairsWalk, Uint8Array | undefined>()
+  readonly #nameLists: XattrNameLists
 
   constructor(
     source: ByteSource,
@@ -88,6 +94,7 @@ export class XattrTable {
       lowest: pairsStart,
     })
     this.#pairs = new MetadataTable(reader, pairsStart, this.#ids.start, 'xattr table')
+    this.#nameLists = new XattrNameLists(count, { open: (index) => this.#pairsOf(index) }, pause)
   }
 
   /** Position of the first pair: where the preceding table ends. */
@@ -100,8 +107,15 @@ export class XattrTable {
     return this.#set(index).size
   }
 
+  /** All names that some inode of the image may have; undefined where that is not known, or not yet. */
+  allNames(): ReadonlySet<string> | undefined {
+    return this.#nameLists.all()
+  }
+
   /** Full names in stored order. Prefixes that we do not know are left out, as in the kernel. */
-  names(index: number): string[] {
+  names(index: number): readonly string[] {
+    const known = this.#nameLists.ofSet(index)
+    if (known !== undefined) return known
     return this.#lists.run(
       () => `${index}`,
       () => ({ ...this.#begin(index), names: [], listSize: 0 }),
@@ -116,6 +130,7 @@ export class XattrTable {
   }
 
   value(index: number, wanted: string): Uint8Array | undefined {
+    if (this.#nameLists.ofSet(index)?.includes(wanted) === false) return undefined
     return this.#searches.run(
       () => `${index}:${wanted}`,
       () => this.#begin(index),
@@ -127,6 +142,11 @@ export class XattrTable {
         return undefined
       },
     )
+  }
+
+  #pairsOf(index: number) {
+    const walk = this.#begin(index)
+    return () => this.#next(walk)
   }
 
   #addName(walk: NamesWalk, name: string): void {
@@ -169,15 +189,17 @@ export class XattrTable {
     const name = this.#name(walk, cursor, type, nameSize)
     if (name !== undefined && name === wanted) {
       const isOutOfLine = (type & OUT_OF_LINE) !== 0
-      return { name, value: isOutOfLine ? this.#readOutOfLine(cursor) : this.#readValue(cursor) }
+      const value = isOutOfLine ? this.#readOutOfLine(cursor) : this.#readValue(cursor)
+      return { name, value, size: nameSize + value.length }
     }
-    const size = this.#valueSize(cursor)
-    if (walk.walked + nameSize + size > XATTR_SET_MAX) {
+    const valueSize = this.#valueSize(cursor)
+    const size = nameSize + valueSize
+    if (walk.walked + size > XATTR_SET_MAX) {
       throw new FsError('EIO', `${this.#pairs.what}: set ${walk.index} has more than ${XATTR_SET_MAX} bytes`)
     }
-    cursor.skip(size)
-    walk.walked += nameSize + size
-    return { name }
+    cursor.skip(valueSize)
+    walk.walked += size
+    return { name, size }
   }
 
   /** @returns undefined for a prefix that we do not know */

@@ -143,6 +143,15 @@ export class MergedTree implements FileSystem, Walked {
     return sumStatFs(this.#stack.layers, NAME_MAX)
   }
 
+  neverHas(name: Name): boolean {
+    const stored = namesOf(name)
+    return this.#stack.layers.every((layer) => {
+      if (layer.attributes === 'none') return true
+      const names = layer.attributeNames?.()
+      return names !== undefined && !stored.some((one) => names.has(one))
+    })
+  }
+
   getxattr(node: NodeId, name: Name): Uint8Array | undefined {
     const part = this.#part(node)
     const value = firstOf(this.#layer(part), part.ref, namesOf(name))

@@ -90,6 +90,11 @@ class AdaptedLayer implements Layer {
     return this.#layer.readlink(ref)
   }
 
+  attributeNames(): ReadonlySet<Name> | undefined {
+    const names = this.#layer.attributeNames?.()
+    return this.marks.attributes ? names : names && new Set([...names].map(escapedName))
+  }
+
   listxattr(ref: Ref): readonly Name[] {
     const names = this.#layer.listxattr(ref)
     return this.marks.attributes || names.length === 0 ? names : names.map(escapedName)

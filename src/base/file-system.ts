@@ -98,6 +98,8 @@ export interface FileSystem {
   readdir(node: NodeId, cookie: Cookie, sink: DirectorySink): void
   /** What statfs(2) tells of the mount. */
   statfs(): StatFs
+  /** True where no file has an attribute of this name, nor will have while it is mounted; false where that is not known. */
+  neverHas?(name: Name): boolean
   /** @returns undefined where there is no such attribute (ENODATA) */
   getxattr(node: NodeId, name: Name): Uint8Array | undefined
   /** Full names with prefix, of those attributes that a caller may see. */

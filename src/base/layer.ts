@@ -103,6 +103,11 @@ export interface Layer {
   openDirectoryAt(directory: Ref, name: Name): DirectoryCursor
   /** @throws EINVAL where it is no symlink */
   readlink(ref: Ref): Uint8Array
+  /**
+   * All names that `listxattr` may give, for any inode; undefined where they are not known, or not yet. Absent: never
+   * known. Asked for again and again, so it costs little.
+   */
+  attributeNames?(): ReadonlySet<Name> | undefined
   /** Full names with prefix: `user.x`, `trusted.x`, `security.x`. */
   listxattr(ref: Ref): readonly Name[]
   /** The value of an extended attribute, under its full name; undefined where there is none. */

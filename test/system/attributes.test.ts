@@ -179,6 +179,38 @@ describe.skipIf(!withKernel.ok)(titled('an image without attributes', withKernel
   })
 })
 
+describe.skipIf(!withKernel.ok)(titled('an image with attributes', withKernel), () => {
+  test('a listing asks for labels and access lists only until it is told that there are none', async () => {
+    await inScene(async ({ folder, target, runDir, atomfs }) => {
+      mkdirSync(join(folder, 'tree'))
+      const names = Array.from({ length: 100 }, (_, i) => `f${i}`)
+      for (const [i, name] of names.entries()) {
+        writeFileSync(join(folder, 'tree', name), name)
+        setXattr(Buffer.from(join(folder, 'tree', name)), `user.kind${i % 3}`, Buffer.from(`value ${i}`))
+      }
+      const image = await mksquashfs(join(folder, 'tree'), join(folder, 'i.sqfs'), { extra: ['-xattrs'] })
+      const look = async (root: string) => {
+        const listed = await run('ls', ['-la', '--time-style=full-iso', root], { env: { LC_ALL: 'C' } })
+        const attributes = await run('getfattr', ['-R', '-d', '-m-', '.'], { cwd: root })
+        const one = await run('getfattr', ['-n', 'user.kind1', 'f0', 'f1'], { cwd: root, allowFailure: true })
+        return [listed.stdout.replace(/ \.\.$/m, ''), attributes.stdout, one]
+      }
+      expect(await atomfs('--debug', 'mount', image, target)).toMatchObject(SILENT)
+      const ours = await look(target)
+      await unmount(target)
+      const asked = readLog(runDir).match(/ GETXATTR .*(?:selinux|posix_acl).*/g) ?? []
+      // A few first questions are answered by looking at the file (`XattrNameLists`).
+      expect(asked.length).toBeLessThan(40)
+      await withTarget(folder, async (kernel) => {
+        await mountKernelSquashfs(image, kernel)
+        const theirs = await look(kernel)
+        expect(ours[1]).toEqual(theirs[1])
+        expect(ours[2]).toEqual(theirs[2])
+      })
+    })
+  })
+})
+
 describe.skipIf(!need.ok)(titled('inode numbers', need), () => {
   test('inode numbers fit 32 bits in a mount of images and directories, before and after a copy and a remount', async () => {
     await inScene(async ({ folder, target, atomfs }) => {

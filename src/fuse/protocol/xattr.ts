@@ -28,10 +28,12 @@ function decodeRoom(body: ByteReader): number {
 export const getxattr = row(
   'GETXATTR',
   (request) => ({ room: decodeRoom(request.body), name: request.name() }),
-  ({ fileSystem }, { nodeId }, reply, { room, name }) => {
+  (context, { nodeId }, reply, { room, name }) => {
+    const { fileSystem } = context
     // After ENOSYS the kernel sends no more GETXATTR; otherwise it asks at each execve(2) (fs/fuse/xattr.c). LISTXATTR
     // gives an empty list instead, because getfattr and tar report an error for each file on EOPNOTSUPP.
     if (fileSystem.attributes === 'none') throw new FsError('ENOSYS', 'no attributes')
+    if (isUnsupported(context, name)) throw new FsError('EOPNOTSUPP', name)
     const value = readValue(fileSystem, nodeId, name)
     if (value === undefined) throw NO_ATTRIBUTE
     return encodeXattr(reply, room, value.length, () => reply.data(value))
@@ -49,6 +51,22 @@ export const listxattr = row(
     })
   },
 )
+
+const ACCESS_LIST_PREFIX = 'system.posix_acl_'
+const LABEL = 'security.selinux'
+
+/**
+ * ls(1) asks for two attributes of each file that it lists, and the kernel remembers no answer. After EOPNOTSUPP it asks for
+ * that attribute no more on this file system (`getfilecon_cache` and `file_has_acl_cache` in coreutils: src/ls.c). So that
+ * is the answer where no file can have it: for access lists as from the kernel's squashfs, for labels as from a file system
+ * that has no labels. Not for other names: getcap(8) takes only ENODATA for "has none".
+ * Without FUSE_POSIX_ACL no permission check asks for a list (fs/fuse/acl.c:fuse_get_inode_acl).
+ */
+function isUnsupported({ fileSystem, writable }: OperationContext, name: Name): boolean {
+  if (writable !== undefined) return false
+  if (name.startsWith(ACCESS_LIST_PREFIX)) return fileSystem.attributes === 'no-acls'
+  return name === LABEL && fileSystem.neverHas?.(name) === true
+}
 
 /**
  * A layer without attributes has none of this name. EOPNOTSUPP would make every permission check fail where the kernel

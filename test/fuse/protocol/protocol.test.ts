@@ -267,6 +267,25 @@ describe('the other operations', () => {
     expect(log).toEqual([])
   })
 
+  test('GETXATTR is answered with EOPNOTSUPP for access lists and labels that no file can have', () => {
+    for (const [attributes, lacking, expected] of [
+      ['no-acls', true, { acl: -95, label: -95 }],
+      ['no-acls', false, { acl: -95, label: -61 }],
+      ['all', false, { acl: -61, label: -61 }],
+    ] as const) {
+      const { ask, fileSystem } = server({ attributes })
+      fileSystem.neverHas = () => lacking
+      const get = (name: string) =>
+        ask(abi.FUSE_GETXATTR, FILE_NODE, Buffer.concat([u32(0, 0), cString(name)]))!.error
+      expect(get('system.posix_acl_access')).toBe(expected.acl)
+      expect(get('system.posix_acl_default')).toBe(expected.acl)
+      expect(get('security.selinux')).toBe(expected.label)
+      expect(get('security.capability')).toBe(-61)
+      expect(get('user.none')).toBe(-61)
+      expect(get('user.a')).toBe(0)
+    }
+  })
+
   test('FORGET gets no reply', () => {
     const { ask, fileSystem } = server()
     expect(ask(abi.FUSE_FORGET, FILE_NODE, u64(3))).toBeUndefined()

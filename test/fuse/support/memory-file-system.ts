@@ -129,6 +129,8 @@ export class MemoryFileSystem implements FileSystem {
     return name === 'user.a' ? Buffer.from('value') : undefined
   }
 
+  neverHas?: (name: string) => boolean
+
   names: readonly string[] = ['user.a', 'user.bc']
 
   listxattr(): readonly string[] {

@@ -15,6 +15,19 @@ import { waited } from '../support/waited.ts'
 const failsWith = (code: string, message: RegExp) =>
   expect.objectContaining({ code, message: expect.stringMatching(message) })
 
+test('the tree knows which attributes no file can have, where all of its layers tell', () => {
+  const none = Object.assign(layer('low', 'f'), { attributes: 'none' as const })
+  const some = (...known: string[]) =>
+    Object.assign(layer('mid', 'g'), { attributeNames: () => new Set(known) })
+  const lacks = (layers: readonly MemoryLayer[], name: string) => new MergedTree(layers).neverHas(name)
+  const told = [none, some('user.a'), some('trusted.overlay.overlay.b')]
+  expect(lacks(told, 'security.selinux')).toBe(true)
+  expect(lacks(told, 'user.a')).toBe(false)
+  // Stored one level of escape deeper than it is shown.
+  expect(lacks(told, 'trusted.overlay.b')).toBe(false)
+  expect(lacks([...told, layer('top', 'h')], 'security.selinux')).toBe(false)
+})
+
 describe('node ids and inode numbers', () => {
   const build = () => [layer('low', 'd/a\nf\nonly/x'), layer('mid', 'd/b'), layer('top', 'd/c\ng')]
 
