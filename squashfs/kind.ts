@@ -13,6 +13,7 @@ import type {
 import { type CompressorName, openCodec } from '../src/codecs/index.ts'
 import { BlockScratch, SquashfsBlockReader } from './block-reader.ts'
 import { SquashfsImage } from './image.ts'
+import { isSquashfsMediaType } from './media-type.ts'
 import { MetadataCache } from './metadata/metadata-cache.ts'
 import { summarize } from './summary.ts'
 import { NO_TABLE, readSuperblock, SUPERBLOCK_SIZE } from './superblock.ts'
@@ -28,17 +29,7 @@ export const SQUASHFS: ImageKind = {
     'squashfs layers (application/vnd.stacker.image.layer.squashfs[+gzip|+zstd|…], ' +
     'application/vnd.sylabs.image.layer.v1.squashfs, application/vnd.*.image.layer.squashfs*)',
 
-  /**
-   * The suffix tells how an image was made (`+zstd`, `+zstd+verity`); the compressor itself stands in the superblock,
-   * so the suffix is not interpreted.
-   */
-  isMediaType(mediaType: string): boolean {
-    return (
-      mediaType === 'application/vnd.sylabs.image.layer.v1.squashfs' ||
-      // As the LXC template for OCI images recognises them: application/vnd.*.image.layer.squashfs*
-      /^application\/vnd\.[\w.+-]+\.image\.layer\.squashfs[\w.+-]*$/.test(mediaType)
-    )
-  },
+  isMediaType: isSquashfsMediaType,
 
   probe: (head) => MAGIC.every((byte, i) => head[i] === byte),
 

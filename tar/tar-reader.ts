@@ -33,6 +33,8 @@ export interface TarEntry {
   readonly xattrs: readonly (readonly [name: Name, value: Uint8Array])[]
   /** Regular files: bytes with holes. */
   readonly size: number
+  /** Regular files that the archive stores without holes: byte of the archive at which the content begins. */
+  readonly position?: number
   /** Regular files: to be read before the next entry is asked for; what is left is skipped. */
   readonly content: AsyncIterable<Uint8Array>
 }
@@ -170,14 +172,16 @@ class EntryReader {
     await this.#queue.skip(this.#end - this.#queue.position)
   }
 
-  async #content(type: string): Promise<Pick<TarEntry, 'size' | 'content'>> {
+  async #content(type: string): Promise<Pick<TarEntry, 'size' | 'position' | 'content'>> {
     const { pax } = this.#extensions
     const stored = paxNumber(pax, 'size') ?? this.#header.size
     if (!(stored >= 0)) throw new FsError('EINVAL', `${this.#what}: a size of ${stored} bytes`)
     const map = type === 'S' ? await oldSparseMap(this.#record, this.#queue) : undefined
     this.#end = this.#queue.position + stored + padding(stored)
     const sparse = map ?? (await this.#paxSparse())
-    if (sparse === undefined) return { size: stored, content: this.#queue.stream(stored) }
+    if (sparse === undefined) {
+      return { size: stored, position: this.#queue.position, content: this.#queue.stream(stored) }
+    }
     if (this.#queue.position + storedSize(sparse) > this.#end) {
       throw new FsError('EINVAL', `${this.#what}: its map names more bytes than are stored`)
     }

@@ -44,6 +44,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'squashfs',
     'tar',
     'overlay',
+    // What of a mount shows the layers below one that is made.
+    'src/molecule',
+    'src/kinds',
+    'src/oci',
     'src/codecs',
     'src/verity',
     'src/sys',
@@ -58,9 +62,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'src/daemon',
     'src/request',
     'src/drivers',
+    'src/make',
     'src/contents',
     'src/molecule',
-    'src/make',
+    'src/oci',
     'src/sys',
     'src/base',
   ],
@@ -100,7 +105,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   // The library looks up paths in images without what extracts them.
   'src/contents': ['index.ts', 'resolve-path.ts'],
   // `container.ts` is its entry in the list of containers.
-  'src/oci': ['index.ts', 'container.ts', 'digest.ts'],
+  'src/oci': ['index.ts', 'container.ts', 'digest.ts', 'write/index.ts'],
   'src/fuse': ['index.ts', 'protocol/kernel-options.ts'],
   // The daemon alone loads the check, and the package that it needs.
   'src/request': ['index.ts', 'schema.ts'],

@@ -29,6 +29,11 @@ const FORMS: readonly {
 ]
 const HEAD = 6
 
+/** Whether bytes are the beginning of compressed data. */
+export function isCompressed(head: Buffer): boolean {
+  return head.length >= HEAD && FORMS.some(({ begins }) => begins(head))
+}
+
 /**
  * The bytes of a stream, decompressed if they are compressed.
  * @throws FsError EOPNOTSUPP for a form that is not read here; EIO for damaged data

@@ -1,4 +1,11 @@
 export { compressionOf } from './compression.ts'
+export {
+  type ConvertedImage,
+  type ConvertedLayer,
+  type ConvertOptions,
+  convert,
+  openSourceImage,
+} from './convert/index.ts'
 export { type PackOptions, type PackSource, pack, sizeOfTree } from './pack.ts'
 export { ExcludePaths } from './selection/exclude-paths.ts'
 export type { Exclusion } from './selection/exclusion.ts'

@@ -41,18 +41,20 @@ export interface ImagePlace {
   readonly label: PathText
 }
 
+/** Gets the writer, in which the items that were given so far can be looked up. */
+export type TreeItemsOf = (writer: SquashfsWriter) => TreeItems
+
 const CHUNK = 1 << 20
 
 /**
  * Writes an image of the items of a tree.
- * @param itemsOf gets the writer, in which the items that were given so far can be looked up
  * @param leftOut counted by `itemsOf`
  * @throws FsError as `SquashfsWriter`, and what `itemsOf` throws
  */
 export async function writeImage(
   { fd, label }: ImagePlace,
   compressor: BlockCompressor,
-  itemsOf: (writer: SquashfsWriter) => TreeItems,
+  itemsOf: TreeItemsOf,
   leftOut: LeftOut,
   options: ImageOptions,
 ): Promise<PackedImage> {
@@ -90,9 +92,20 @@ async function addTo(writer: SquashfsWriter, item: TreeItem, options: ImageOptio
   await writer.add(item.path, entry.mtime > latestTime ? { ...entry, mtime: latestTime } : entry)
 }
 
-/** @param digest of the image. @returns the root hash, hex */
-function appendVerity(fd: number, digest: Buffer, salt: Uint8Array | undefined): string {
-  return appendVerityData(fd, { salt: salt ?? digest, uuid: uuidOf(digest) }).rootHash
+/**
+ * Appends a hash tree to an image.
+ * @param digest of the image
+ * @param dataLength bytes of the image; the size of the file if absent
+ * @returns the root hash, hex
+ */
+export function appendVerity(
+  fd: number,
+  digest: Buffer,
+  salt: Uint8Array | undefined,
+  dataLength?: number,
+): string {
+  const length = dataLength === undefined ? {} : { dataLength }
+  return appendVerityData(fd, { salt: salt ?? digest, uuid: uuidOf(digest), ...length }).rootHash
 }
 
 /** SHA-256 of all bytes of a file. @param fd open for reading */

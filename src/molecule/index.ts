@@ -22,7 +22,7 @@ export {
   type UpperMolecule,
 } from './open.ts'
 export { prepareRehearsal } from './rehearsal.ts'
-export { resolveMolecule } from './resolve.ts'
+export { moleculeOf, resolveMolecule } from './resolve.ts'
 export type { DirectoriesSource, MountSource } from './source.ts'
 export { isOverlay, parseSource, withOffset } from './source.ts'
 export type {

@@ -71,6 +71,15 @@ export function resolveMolecule(request: MoleculeRequest): MoleculeSpec {
   return { ...openLayers(found.layers, verify), plain, imagePaths, ...omitUndefined({ uid, gid, subdir }) }
 }
 
+/**
+ * The layers of a molecule that no source names.
+ * @param plain as `FoundFiles` has it
+ * @throws FsError with one line; nothing stays open then
+ */
+export function moleculeOf(found: readonly FoundLayer[], plain: boolean): MoleculeSpec {
+  return { ...openLayers(found, 'lazy'), plain, imagePaths: [] }
+}
+
 /** Opens each image once, and each directory. @throws FsError; nothing stays open then */
 function openLayers(
   found: readonly FoundLayer[],

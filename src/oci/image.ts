@@ -99,12 +99,7 @@ export function readDocuments(layout: LayoutFiles, reference: string, platform?:
   const wanted = platform === undefined ? hostPlatform() : parsePlatform(platform)
   const descriptor = selectManifest(layout, index, reference, wanted, explicit)
   const where = `manifest ${descriptor.digest}`
-  const manifest = parseDocument(ManifestSchema, readDocumentBlob(layout, descriptor, 'manifest'), where)
-  if (manifest.mediaType !== undefined && !isManifestType(manifest.mediaType)) {
-    throw new FsError('EIO', `${where}: media type ${quote(manifest.mediaType)} in an image manifest`)
-  }
-  // See parseIndex in select.ts: one document must not be both.
-  if ('manifests' in manifest) throw new FsError('EIO', `${where}: image manifest with a list of manifests`)
+  const manifest = readManifest(layout, descriptor)
   const configBytes = readDocumentBlob(layout, manifest.config, 'image configuration')
   const config = parseDocument(ConfigSchema, configBytes, `image configuration ${manifest.config.digest}`)
   const count = manifest.layers.length
@@ -112,6 +107,18 @@ export function readDocuments(layout: LayoutFiles, reference: string, platform?:
   if (count > LAYER_LIMIT)
     throw new FsError('EIO', `${where}: ${count} layers, more than the limit of ${LAYER_LIMIT}`)
   return { descriptor, manifest, config, tags: tagsOf(index) }
+}
+
+/** Reads and checks a manifest. @throws FsError EIO, ENOENT */
+export function readManifest(layout: LayoutFiles, descriptor: Descriptor): Manifest {
+  const where = `manifest ${descriptor.digest}`
+  const manifest = parseDocument(ManifestSchema, readDocumentBlob(layout, descriptor, 'manifest'), where)
+  if (manifest.mediaType !== undefined && !isManifestType(manifest.mediaType)) {
+    throw new FsError('EIO', `${where}: media type ${quote(manifest.mediaType)} in an image manifest`)
+  }
+  // See parseIndex in select.ts: one document must not be both.
+  if ('manifests' in manifest) throw new FsError('EIO', `${where}: image manifest with a list of manifests`)
+  return manifest
 }
 
 /** The tags of a layout, sorted. @throws FsError as `readImage` */

@@ -1,3 +1,4 @@
+export { openLayerBlob } from './blob.ts'
 export * from './config.ts'
 export * from './container.ts'
 export * from './digest.ts'
@@ -8,5 +9,11 @@ export { blobPathOf, openLayoutFile } from './layout-file.ts'
 export * from './media-type.ts'
 export * from './platform.ts'
 export * from './root-hash.ts'
-export { ConfigSchema, type Descriptor, type ImageConfig, parseDocument } from './schema.ts'
+export {
+  ConfigSchema,
+  type Descriptor,
+  type ImageConfig,
+  type Manifest,
+  parseDocument,
+} from './schema.ts'
 export { readLayoutIndex } from './select.ts'

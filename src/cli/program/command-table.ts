@@ -3,6 +3,7 @@ import type { DiffFlags } from '../commands/diff.ts'
 import type { ExtractFlags } from '../commands/extract.ts'
 import type { InspectFlags } from '../commands/inspect.ts'
 import type { LsFlags } from '../commands/ls.ts'
+import type { ConvertFlags } from '../commands/make/convert.ts'
 import type { PackFlags } from '../commands/make/pack-options.ts'
 import type { MountFlags } from '../commands/mount.ts'
 import type { StatusFlags } from '../commands/status.ts'
@@ -79,6 +80,10 @@ export const OPTIONS = {
   salt: ['--salt <hex>', 'salt of the hash tree (default: a hash of the image)'],
   threads: ['--threads <n>', 'threads that compress (default: as many as there are CPUs)'],
   force: ['--force', 'replace FILE if it exists'],
+  platform: [
+    '--platform <platform>',
+    'os/architecture[/variant] to choose from an image for several (default: this machine)',
+  ],
   quiet: ['-q, --quiet', 'print nothing but errors'],
   contentsWords: [
     '-o <options>',
@@ -107,7 +112,8 @@ export type Flags = MountFlags &
   PackFlags &
   ExtractFlags &
   LsFlags &
-  DiffFlags
+  DiffFlags &
+  ConvertFlags
 
 /** A command, and what shells, `--help` and the man page know of it. */
 export interface CommandRow extends DescribedCommand {
@@ -287,6 +293,33 @@ export const COMMANDS: readonly CommandRow[] = [
     options: [OPTIONS.ignore, OPTIONS.allowMissingVerity, OPTIONS.quiet, OPTIONS.json],
     run: async ([one = '', other = ''], flags) =>
       (await import('../commands/diff.ts')).diff(one, other, flags),
+  },
+  {
+    name: 'convert',
+    description:
+      'make an image of squashfs layers in the OCI layout OCIDIR, of SOURCE: OCIDIR:TAG, docker-archive:FILE[:NAME], ' +
+      'oci-archive:FILE[:TAG], a directory, a squashfs file, a tar archive, or "-": one on stdin',
+    arguments: ['<source>', '<target>'],
+    kinds: ['source', 'source'],
+    options: [
+      OPTIONS.platform,
+      OPTIONS.compression,
+      OPTIONS.blockSize,
+      OPTIONS.noFragments,
+      OPTIONS.tailEnds,
+      OPTIONS.noDuplicates,
+      OPTIONS.noExport,
+      OPTIONS.noPadding,
+      OPTIONS.uncompressed,
+      OPTIONS.allRoot,
+      OPTIONS.noVerity,
+      OPTIONS.salt,
+      OPTIONS.threads,
+      OPTIONS.quiet,
+      OPTIONS.json,
+    ],
+    run: async ([source = '', target = ''], flags) =>
+      (await import('../commands/make/convert.ts')).convert(source, target, flags),
   },
   {
     name: 'doctor',

@@ -1,9 +1,9 @@
 import { createReadStream, statSync } from 'node:fs'
-import { constants } from 'node:os'
 import { type PathText, systemPath, withFsError } from '../../../base/index.ts'
 import { type PackedImage, type PackSource, pack as packTree, sizeOfTree } from '../../../make/index.ts'
 import { absolutePath } from '../../../sys/files/working-directory.ts'
 import { formatLines } from '../../print/format.ts'
+import { interruptible } from '../../print/interruption.ts'
 import { startProgress } from '../../print/progress.ts'
 import { type PackFlags, packOptions } from './pack-options.ts'
 
@@ -14,30 +14,22 @@ export async function pack(from: PathText, file: PathText, flags: PackFlags): Pr
   const options = packOptions(flags)
   const isSilent = flags.quiet === true || flags.json === true
   const progress = await startProgress('packing', isSilent)
-  const interrupted = new AbortController()
-  let signal: NodeJS.Signals | undefined
-  const stop = (name: NodeJS.Signals): void => {
-    signal = name
-    interrupted.abort(new Error(`interrupted: ${file} was not made`))
-  }
-  process.on('SIGINT', stop).on('SIGTERM', stop).on('SIGHUP', stop)
-  const source = sourceOf(from)
-  try {
-    const total = progress.isShown && 'directory' in source ? sizeOfTree(source.directory, options) : 0
-    const image = await packTree(source, absolutePath(file), {
-      ...options,
-      signal: interrupted.signal,
-      ...(total > 0 && { onProgress: (done) => progress.update(done, total) }),
-    })
-    progress.stop()
-    report(image, flags)
-    return 0
-  } catch (error) {
-    progress.stop()
-    if (signal === undefined) throw error
-    process.stderr.write(`Error: interrupted: ${file} was not made\n`)
-    return 128 + constants.signals[signal]
-  }
+  return await interruptible(async (signal) => {
+    try {
+      const source = sourceOf(from)
+      const total = progress.isShown && 'directory' in source ? sizeOfTree(source.directory, options) : 0
+      const image = await packTree(source, absolutePath(file), {
+        ...options,
+        signal,
+        ...(total > 0 && { onProgress: (done) => progress.update(done, total) }),
+      })
+      progress.stop()
+      report(image, flags)
+      return 0
+    } finally {
+      progress.stop()
+    }
+  }, `${file} was not made`)
 }
 
 function sourceOf(from: PathText): PackSource {
@@ -53,7 +45,17 @@ function report(image: PackedImage, flags: PackFlags): void {
     return
   }
   if (flags.quiet === true) return
-  const { attributes, devices, clampedTimes, rootHash } = image
+  writeWarnings(image)
+  const { rootHash } = image
+  if (rootHash !== undefined) process.stdout.write(formatLines([`root hash: ${rootHash}`]))
+}
+
+/** What of a tree is not in its image as it was. */
+export function writeWarnings({
+  attributes,
+  devices,
+  clampedTimes,
+}: Pick<PackedImage, 'attributes' | 'devices' | 'clampedTimes'>): void {
   const warnings: string[] = []
   if (attributes > 0) {
     warnings.push(
@@ -69,5 +71,4 @@ function report(image: PackedImage, flags: PackFlags): void {
     )
   }
   if (warnings.length > 0) process.stderr.write(formatLines(warnings))
-  if (rootHash !== undefined) process.stdout.write(formatLines([`root hash: ${rootHash}`]))
 }

@@ -1,0 +1,59 @@
+import type { NewEntry, SquashfsWriter } from '../../../squashfs/write/index.ts'
+import { FsError, isDirectory, type Name } from '../../base/index.ts'
+import { decompressed } from '../decompressed.ts'
+import { OPAQUE_MARK, TarMarks } from '../tar-marks.ts'
+import { tarTree } from '../tar-tree.ts'
+import type { LeftOut, TreeItem } from '../tree-item.ts'
+import { HashedStream } from './hashed-stream.ts'
+import type { LowerLayers } from './lower-layers.ts'
+import type { TarLayer } from './source-image.ts'
+
+/**
+ * The tree of a layer in an archive as an overlay needs it. What the archive takes for granted comes from the layers below:
+ * the attributes of directories without an entry of their own, and files that it gives one more name.
+ * @param onProgress gets the bytes of the blob that were read
+ * @throws FsError EIO where the bytes are not those of the layer; as `tarTree`
+ */
+export async function* layerTree(
+  layer: TarLayer,
+  writer: SquashfsWriter,
+  lower: LowerLayers,
+  leftOut: LeftOut,
+  onProgress?: (done: number) => void,
+): AsyncGenerator<TreeItem> {
+  const { digest, size, diffId } = layer
+  const blob = new HashedStream(layer.open(), { digest, size }, onProgress)
+  const archive = new HashedStream(decompressed(blob, layer.label), { digest: diffId })
+  const marks = new TarMarks((path) => writer.modeAt(path))
+  yield* tarTree(archive, marks, leftOut)
+  await archive.check('archive in it')
+  await blob.check('blob')
+  for (const path of writer.missingDirectories()) {
+    const entry = marks.covers(path) ? undefined : lower.entry(path)
+    if (entry !== undefined && isDirectory(entry.mode)) yield { path, entry: withMark(entry, path, marks) }
+  }
+  yield* missingFiles(writer, lower)
+}
+
+function withMark(entry: NewEntry, path: Name, marks: TarMarks): NewEntry {
+  return marks.isOpaque(path) ? { ...entry, xattrs: [...(entry.xattrs ?? []), OPAQUE_MARK] } : entry
+}
+
+/** A hard link to a file of a layer below is a copy of it: layers share no inodes. */
+function* missingFiles(writer: SquashfsWriter, lower: LowerLayers): Generator<TreeItem> {
+  const copies = new Map<Name, Name>()
+  for (const { path, target } of writer.missingLinks()) {
+    const copy = copies.get(target)
+    if (copy !== undefined) {
+      yield { path, link: copy }
+      continue
+    }
+    const entry = lower.entry(target)
+    if (entry === undefined || isDirectory(entry.mode)) {
+      const [link, file] = [path, target].map((name) => JSON.stringify(name))
+      throw new FsError('EINVAL', `hard link ${link}: there is no file ${file}, here or in a layer below`)
+    }
+    yield { path, entry }
+    copies.set(target, path)
+  }
+}

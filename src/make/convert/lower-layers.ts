@@ -1,0 +1,122 @@
+import { closeSync } from 'node:fs'
+import { unescapedFileName } from '../../../overlay/escapes.ts'
+import type { Attribute, NewEntry } from '../../../squashfs/write/index.ts'
+import {
+  type Entry,
+  ExtentReader,
+  type ImageFile,
+  isDirectory,
+  isRegular,
+  isSymlink,
+  type Name,
+  type NodeId,
+  ROOT_NODE_ID,
+} from '../../base/index.ts'
+import {
+  layerDescriptors,
+  moleculeOf,
+  type OpenMolecule,
+  openMolecule,
+  readHostFile,
+} from '../../molecule/index.ts'
+import { escapedAttribute } from '../overlay-form.ts'
+
+const CACHE_BYTES = 4 << 20
+const CHUNK = 1 << 20
+
+/** The merged layers below one that is being converted: opened when one of their files is asked for. */
+export class LowerLayers {
+  readonly #images: readonly ImageFile[]
+  #wasAsked = false
+  #open: { readonly tree: OpenMolecule; readonly close: () => void } | undefined
+
+  /** @param images bottom first */
+  constructor(images: readonly ImageFile[]) {
+    this.#images = images
+  }
+
+  /** Whether anything depends on what the layers have, or have not. */
+  get wasAsked(): boolean {
+    return this.#wasAsked
+  }
+
+  /**
+   * What a mount of the layers would show at a path, as it is stored in one more layer above them.
+   * @param path as it is stored
+   * @returns undefined where there is nothing
+   * @throws FsError EIO for damage
+   */
+  entry(path: Name): NewEntry | undefined {
+    if (this.#images.length === 0) return undefined
+    this.#wasAsked = true
+    const { fileSystem, store } = this.#tree()
+    let found: Pick<Entry, 'nodeId' | 'stat'> | undefined = {
+      nodeId: ROOT_NODE_ID,
+      stat: fileSystem.getattr(ROOT_NODE_ID),
+    }
+    for (const name of path === '' ? [] : path.split('/')) {
+      if (found === undefined || !isDirectory(found.stat.mode)) return undefined
+      found = fileSystem.lookup(found.nodeId, unescapedFileName(name))
+    }
+    if (found === undefined) return undefined
+    const { nodeId, stat } = found
+    const { mode, uid, gid, mtime, rdev, size } = stat
+    const entry = { mode, uid, gid, mtime, rdev, xattrs: attributesOf(fileSystem, nodeId) }
+    if (isSymlink(mode)) return { ...entry, target: Buffer.from(fileSystem.readlink(nodeId)) }
+    return isRegular(mode) ? { ...entry, size, content: contentOf(fileSystem, store, nodeId, size) } : entry
+  }
+
+  close(): void {
+    this.#open?.close()
+    this.#open = undefined
+  }
+
+  #tree(): OpenMolecule {
+    if (this.#open !== undefined) return this.#open.tree
+    const spec = moleculeOf(this.#images, false)
+    const closeFiles = (): void => {
+      for (const fd of new Set(layerDescriptors(spec))) closeSync(fd)
+    }
+    try {
+      const tree = openMolecule(spec)
+      const close = (): void => {
+        tree.closeLayers()
+        closeFiles()
+      }
+      this.#open = { tree, close }
+      return tree
+    } catch (error) {
+      closeFiles()
+      throw error
+    }
+  }
+}
+
+function attributesOf(fileSystem: OpenMolecule['fileSystem'], node: NodeId): Attribute[] {
+  return fileSystem.listxattr(node).flatMap((name): Attribute[] => {
+    const value = fileSystem.getxattr(node, name)
+    const stored = value && escapedAttribute([name, Uint8Array.from(value)])
+    return stored === undefined ? [] : [stored]
+  })
+}
+
+function* contentOf(
+  fileSystem: OpenMolecule['fileSystem'],
+  store: OpenMolecule['store'],
+  node: NodeId,
+  size: number,
+): Generator<Uint8Array> {
+  const reader = new ExtentReader(store, readHostFile, { cacheSize: CACHE_BYTES })
+  for (let at = 0; at < size; at += CHUNK) {
+    const chunk = Buffer.alloc(Math.min(CHUNK, size - at))
+    let filled = 0
+    reader.read(
+      (sink) => fileSystem.read(node, at, chunk.length, sink),
+      (length) => {
+        filled += length
+        return chunk.subarray(filled - length, filled)
+      },
+    )
+    yield chunk
+  }
+}
