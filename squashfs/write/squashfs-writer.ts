@@ -163,8 +163,20 @@ export class SquashfsWriter {
     const names = namesOfPath(path, ENTRY)
     const targetNames = namesOfPath(target, 'hard link')
     const node = this.#tree.nodeAt(targetNames)
-    if (node === undefined) this.#pending.push({ path: names, target: targetNames })
-    else this.#linkTo(names, node)
+    if (node !== undefined) {
+      this.#linkTo(names, node)
+      return
+    }
+    this.#removeFile(names)
+    this.#pending.push({ path: names, target: targetNames })
+  }
+
+  #removeFile(names: readonly Name[]): void {
+    const parent = this.#tree.nodeAt(names.slice(0, -1))
+    const name = names.at(-1)
+    const node = this.#tree.nodeAt(names)
+    if (parent === undefined || name === undefined || node === undefined) return
+    if (!this.#tree.isDirectory(node)) this.#tree.remove(parent, name)
   }
 
   /** Gives a directory one more attribute, in place of one of that name. A directory that has not come is made. */
@@ -367,6 +379,8 @@ export class SquashfsWriter {
     for (let before = -1; waiting.length > 0 && waiting.length !== before; ) {
       before = waiting.length
       waiting = waiting.filter(({ path, target }) => {
+        // An entry that came later has the name.
+        if (this.#tree.nodeAt(path) !== undefined) return false
         const node = this.#tree.nodeAt(target)
         if (node !== undefined) this.#linkTo([...path], node)
         return node === undefined

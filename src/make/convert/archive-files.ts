@@ -11,6 +11,7 @@ import {
   withFsError,
 } from '../../base/index.ts'
 import type { LayoutFiles } from '../../oci/index.ts'
+import { duplicateDescriptor } from '../../sys/files/descriptor.ts'
 import { decompressed, isCompressed } from '../decompressed.ts'
 
 /** Most bytes of one document, and of all that are kept. */
@@ -140,7 +141,8 @@ export class ArchiveFiles {
   }
 
   #bytes(start: number, end = Infinity): AsyncIterable<Uint8Array> {
-    const place = { fd: this.#fd, autoClose: false, start, highWaterMark: READ_AHEAD }
+    // A stream closes its descriptor, also where its end is not waited for.
+    const place = { fd: duplicateDescriptor(this.#fd), start, highWaterMark: READ_AHEAD }
     return createReadStream('', end === Infinity ? place : { ...place, end: end - 1 })
   }
 

@@ -1,3 +1,4 @@
+import { readSuperblock } from '../../../squashfs/index.ts'
 import type { ImageFile } from '../../base/index.ts'
 import {
   CONFIG_TYPE,
@@ -12,6 +13,7 @@ import {
 } from '../../oci/index.ts'
 import { type ImageTarget, LayoutWriter } from '../../oci/write/index.ts'
 import { duplicateDescriptor } from '../../sys/files/descriptor.ts'
+import { FileSource } from '../../sys/files/file-source.ts'
 import type { UnfinishedFile } from '../../sys/files/unfinished-file.ts'
 import { CompressPool } from '../compress-pool.ts'
 import { hostTree } from '../host-tree.ts'
@@ -85,7 +87,7 @@ export async function convert(
     const made = await conversion.layers(source.layers)
     options.image.signal?.throwIfAborted()
     const digests = made.map(({ descriptor }) => descriptor.digest)
-    const config = output.document(CONFIG_TYPE, withDiffIds(source.config ?? newConfig(), digests))
+    const config = output.document(CONFIG_TYPE, withDiffIds(source.config ?? newConfig(made), digests))
     const manifest = output.document(MANIFEST_TYPE, {
       schemaVersion: 2,
       mediaType: MANIFEST_TYPE,
@@ -223,8 +225,12 @@ function made(
   return { layer, descriptor, ...(file && { file }) }
 }
 
-/** Of a tree that comes without one. */
-function newConfig(): ImageConfig {
+/** Of a tree that comes without one. Its time is that of the newest file in it. */
+function newConfig(layers: readonly Made[]): ImageConfig {
   const { os, architecture } = hostPlatform()
-  return { architecture, os, config: {}, history: [{ created_by: 'atomfs-fuse convert' }] }
+  const seconds = layers.map(({ file, descriptor }) =>
+    file === undefined ? 0 : readSuperblock(new FileSource(file.fd, descriptor.digest)).modTime,
+  )
+  const created = new Date(Math.max(...seconds) * 1000).toISOString()
+  return { created, architecture, os, config: {}, history: [{ created, created_by: 'atomfs-fuse convert' }] }
 }

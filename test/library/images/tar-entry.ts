@@ -2,16 +2,18 @@
 export interface TarMember {
   /** At most 100 bytes. */
   readonly path: string
-  readonly type: 'file' | 'directory' | 'whiteout'
+  readonly type: 'file' | 'directory' | 'whiteout' | 'link'
   readonly mode: number
   readonly uid: number
   /** Seconds. */
   readonly mtime: number
   readonly content?: string
+  /** Of a hard link, at most 100 bytes. */
+  readonly target?: string
 }
 
 const RECORD = 512
-const TYPE_FLAG = { file: '0', directory: '5', whiteout: '3' } as const
+const TYPE_FLAG = { file: '0', directory: '5', whiteout: '3', link: '1' } as const
 const CHECKSUM_AT = 148
 
 /** Header and content of one member, padded. A whiteout is the character device 0:0. */
@@ -26,6 +28,7 @@ export function tarEntry(member: TarMember): Buffer {
   octal(bytes, 124, 12, size)
   octal(bytes, 136, 12, member.mtime)
   bytes.write(TYPE_FLAG[member.type], 156, 'latin1')
+  bytes.write(member.target ?? '', 157, 'latin1')
   bytes.write('ustar\x0000', 257, 'latin1')
   octal(bytes, 329, 8, 0)
   octal(bytes, 337, 8, 0)
