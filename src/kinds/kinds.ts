@@ -54,7 +54,7 @@ export function probeKind(source: ByteSource): ImageKind {
  */
 export function findImage(source: ByteSource): number {
   const head = readHead(source, 0)
-  if (looksLikeImage(head)) return 0
+  if (KINDS.some((kind) => kind.probe(head))) return 0
   const start = isElf(head) ? elfEnd(source) : launchLineEnd(head)
   if (start === undefined) return 0
   if (kindAt(source, start) !== undefined) return start
@@ -64,11 +64,6 @@ export function findImage(source: ByteSource): number {
     'EINVAL',
     `${source.label}: ${what} without an image: ${place}, expected ${titles()} there`,
   )
-}
-
-/** Whether bytes are the beginning of an image of some kind. @param head up to 4096 bytes */
-export function looksLikeImage(head: Uint8Array): boolean {
-  return KINDS.some((kind) => kind.probe(head))
 }
 
 /** The kind of the image that begins at a byte. */

@@ -1,6 +1,6 @@
 import { closeSync, createReadStream, openSync, readSync, statSync } from 'node:fs'
+import { SQUASHFS } from '../../../squashfs/kind.ts'
 import { FsError, type PathText, printable, systemPath, withFsError } from '../../base/index.ts'
-import { looksLikeImage } from '../../kinds/kinds.ts'
 import { parseSource } from '../../molecule/source.ts'
 import { quote } from '../../oci/index.ts'
 import { absolutePath } from '../../sys/files/working-directory.ts'
@@ -67,7 +67,7 @@ function isImage(path: PathText): boolean {
     const fd = openSync(systemPath(path), 'r')
     try {
       const head = Buffer.alloc(4096)
-      return looksLikeImage(head.subarray(0, readSync(fd, head, 0, head.length, 0)))
+      return SQUASHFS.probe(head.subarray(0, readSync(fd, head, 0, head.length, 0)))
     } finally {
       closeSync(fd)
     }
