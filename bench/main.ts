@@ -66,7 +66,7 @@ async function measure(options: BenchOptions): Promise<number> {
 }
 
 function listAll(options: BenchOptions): void {
-  for (const { input, name, rows, readers } of chooseScenarios({ ...options, million: true })) {
+  for (const { input, name, rows, readers } of chooseScenarios({ ...options, million: true, busy: true })) {
     process.stdout.write(`${input}: ${name} (${rows.join(', ')}): ${readers.join(', ')}\n`)
   }
 }

@@ -18,6 +18,8 @@ export interface BenchOptions {
   readonly rounds: number
   readonly quick: boolean
   readonly million: boolean
+  /** Main rows a second time, while other processes use all processors. */
+  readonly busy: boolean
   readonly keep: boolean
   readonly list: boolean
   /** Where the inputs are kept from run to run. */
@@ -37,6 +39,7 @@ export const USAGE = `usage: npm run bench -- [options]            measure mount
   --inputs A,B        only these images                 --list         show what there is, and stop
   --rounds N          rounds (default 5)                --quick        2 rounds, main rows only
   --million           also images of up to a million files
+  --busy              also the main rows while other processes use all processors
   --compare NAME=BIN  also measure another build, given by its bin/atomfs-fuse (repeatable)
   --squashfuse-ll BIN another squashfuse_ll
   --json FILE         results (default bench/results/DATE.json, and .html beside it)
@@ -55,6 +58,7 @@ export function parseOptions(args: readonly string[], now: Date): BenchOptions {
       rounds: { type: 'string' },
       quick: { type: 'boolean', default: false },
       million: { type: 'boolean', default: false },
+      busy: { type: 'boolean', default: false },
       keep: { type: 'boolean', default: false },
       list: { type: 'boolean', default: false },
       dir: { type: 'string' },
@@ -77,6 +81,7 @@ export function parseOptions(args: readonly string[], now: Date): BenchOptions {
     rounds: number('rounds', values.rounds ?? (values.quick ? '2' : '5'), 1, 100),
     quick: values.quick,
     million: values.million,
+    busy: values.busy,
     keep: values.keep,
     list: values.list,
     directory,

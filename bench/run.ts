@@ -3,7 +3,7 @@ import { basename, join } from 'node:path'
 import { isMounted } from '../test/library/programs/mount-table.ts'
 import { run } from '../test/library/programs/process.ts'
 import type { Inputs, Subject } from './inputs/index.ts'
-import type { Unit } from './measure/index.ts'
+import { otherWork, type Unit } from './measure/index.ts'
 import type { Mounted, Reader, Upper } from './readers/index.ts'
 import { makeUpper, removeUpper, unmountTarget } from './readers/index.ts'
 import type { Scenario } from './rows/index.ts'
@@ -120,6 +120,7 @@ async function measureOnce(
   const disk = join(upperDirectory, basename(own))
   for (const path of [target, work]) mkdirSync(path)
   let [mounted, upper]: [Mounted | undefined, Upper | undefined] = [undefined, undefined]
+  const endOtherWork = scenario.busy === true ? otherWork() : undefined
   try {
     if (scenario.writable === true) upper = await makeUpper(disk)
     const start = performance.now()
@@ -132,6 +133,7 @@ async function measureOnce(
   } finally {
     await mounted?.unmount()
     await unmountTarget(target)
+    endOtherWork?.()
     rmSync(own, { recursive: true, force: true, maxRetries: 3 })
     if (scenario.writable === true) await removeUpper(disk)
   }

@@ -12,8 +12,17 @@ export interface TreeFacts {
   readonly readerLists: readonly string[]
   /** Programs that start from the tree. */
   readonly startUps: readonly StartUp[]
+  /** Lines that the programs print which ask for extended attributes; absent where the tree was not made for them. */
+  readonly attributeLines?: AttributeLines
   /** A file with names to look up, NUL-separated, and how many they are. */
   readonly lookups?: { readonly list: string; readonly count: number }
+}
+
+/** Lines of `ls -laR`, `getfattr -R -d -m -` and `getcap -r`. */
+export interface AttributeLines {
+  readonly ls: number
+  readonly getfattr: number
+  readonly getcap: number
 }
 
 export interface StartUp {

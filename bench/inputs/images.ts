@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { appendVerity, type Compressor, mksquashfs } from '../../test/library/images/images.ts'
 import { writeOciLayout } from '../../test/library/images/oci-layout.ts'
+import { buildAttributes } from './attributes.ts'
 import type { InputCache } from './cache.ts'
 import type { Subject, TreeFacts, WriteFacts } from './facts.ts'
 import { buildGenerated, type GeneratedShape } from './generated.ts'
@@ -92,6 +93,15 @@ export class Inputs {
   /** @param thousands files in all, in directories of 1000 */
   async many(thousands: number): Promise<Subject> {
     return await this.#generated({ directories: Math.ceil(thousands * this.#scale), files: 1000 })
+  }
+
+  /** 20 000 small files, with extended attributes or without any. */
+  async attributes(withAttributes: boolean): Promise<Subject> {
+    const directories = Math.max(2, Math.round(200 * this.#scale))
+    const name = `attributes-${withAttributes ? 'some' : 'none'}-${directories}`
+    const image = this.#cache.path(`${name}.squashfs`)
+    const facts = await this.#cache.get(name, () => buildAttributes(image, directories, withAttributes))
+    return { images: [image], unverified: image, facts }
   }
 
   /** One large file that will be changed. */

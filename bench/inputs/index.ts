@@ -1,3 +1,4 @@
+export { ATTRIBUTE_PROGRAMS } from './attributes.ts'
 export { InputCache } from './cache.ts'
 export type { RandomWrites, StartUp, Subject, TreeFacts, WriteFacts } from './facts.ts'
 export { Inputs, type TreeName } from './images.ts'

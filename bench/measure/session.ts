@@ -20,7 +20,7 @@ export const ACTION_TIMEOUT = 180_000
 
 /** Programs that the actions use, so that loading them from the disk is not part of any result. */
 const WARM_UP =
-  'find /etc/passwd -ls; tar cf - /etc/passwd | wc -c; stat -c %s /etc/passwd; echo x | xargs cat </dev/null; fio --version'
+  'find /etc/passwd -ls; tar cf - /etc/passwd | wc -c; stat -c %s /etc/passwd; echo x | xargs cat </dev/null; dd if=/dev/null of=/dev/null; ls -la /etc/passwd; getfattr /etc/passwd; getcap /etc/passwd; fio --version'
 
 /** Drops page cache, dentries and inodes of the whole machine, then loads the measuring programs again. */
 export async function dropCaches(): Promise<void> {

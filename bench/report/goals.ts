@@ -1,4 +1,4 @@
-import { MANY, WRITABLE, WRITABLE_ROWS } from '../rows/index.ts'
+import { ATTRIBUTE_ROWS, busyInput, MANY, WRITABLE, WRITABLE_ROWS } from '../rows/index.ts'
 import { findReader, type RowResult, ratioOf } from './statistics.ts'
 
 export type Outcome = 'pass' | 'MISS' | 'not measured'
@@ -28,6 +28,26 @@ const MAIN: readonly { row: string; squashfuse: number; kernel: { gzip: number; 
   { row: 'parallel-cold', squashfuse: 0.7, kernel: { gzip: 0.7, zstd: 0.7 } },
 ]
 
+/** squashfuse_ll with threads. */
+const THREADED = 'squashfuse_ll-mt'
+
+/** Single rows beside the main ones. */
+const DETAILS: readonly RatioGoal[] = [
+  { input: 'zstd', row: 'random-4k', against: 'kernel', limit: 1.5 },
+  { input: 'zstd', row: 'tar-warm', against: 'kernel', limit: 1.1 },
+  { input: 'zstd', row: 'big-cold', against: THREADED, limit: 0.75 },
+  { input: 'zstd', row: 'first-read', against: 'kernel', limit: 1.0 },
+  ...['python-cold', 'node-cold'].flatMap((row) =>
+    [THREADED, 'kernel'].map((against) => ({ input: 'zstd', row, against, limit: 0.9 })),
+  ),
+  ...ATTRIBUTE_ROWS.flatMap((row) => [
+    row.endsWith('cold')
+      ? { input: 'attributes', row, against: 'kernel', limit: 1.5 }
+      : { input: 'attributes', row, against: THREADED, limit: 0.5 },
+    { input: 'no attributes', row, against: 'kernel', limit: 1.05 },
+  ]),
+]
+
 const RATIO_GOALS: readonly RatioGoal[] = [
   ...(['gzip', 'zstd'] as const).flatMap((input) =>
     MAIN.flatMap(({ row, squashfuse, kernel }) => [
@@ -35,6 +55,7 @@ const RATIO_GOALS: readonly RatioGoal[] = [
       { input, row, against: 'kernel', limit: kernel[input] },
     ]),
   ),
+  ...DETAILS,
   { input: 'xz small', row: 'tar-cold', against: 'kernel', limit: 1.0 },
   { input: '5 layers', row: 'find-cold', against: 'fuse-overlayfs', limit: 0.2 },
   { input: '5 layers', row: 'tar-cold', against: 'fuse-overlayfs', limit: 0.2 },
@@ -48,10 +69,16 @@ const MEMORY_LIMIT = 120
 /** How much more is still "not growing", for noise. */
 const GROWTH_LIMIT = 1.15
 
+/** How much greater a ratio may be while other processes use all processors. */
+const BUSY_LIMIT = 1.2
+
 /** Every cell of the table, with what this run found. */
 export function judge(rows: readonly RowResult[], nodeMajor: number): Verdict[] {
   return [
     ...RATIO_GOALS.map((goal) => judgeRatio(rows, goal)),
+    ...['gzip', 'zstd'].flatMap((input) =>
+      MAIN.flatMap(({ row }) => [THREADED, 'kernel'].map((against) => judgeBusy(rows, input, row, against))),
+    ),
     judgeMount(rows, nodeMajor >= 24 ? MOUNT_LIMIT.new : MOUNT_LIMIT.old),
     ...judgeMemory(rows),
     ...judgeGrowth(rows),
@@ -67,6 +94,18 @@ function judgeRatio(rows: readonly RowResult[], { input, row, against, limit }: 
   return verdict(goal, value <= limit, `${value.toFixed(2)} × of ${limit} × (${range})`)
 }
 
+function judgeBusy(rows: readonly RowResult[], input: string, row: string, against: string): Verdict {
+  const goal = `${busyInput(input)}, ${row}, against ${against}, of the ratio on a quiet machine`
+  const [quiet, busy] = [input, busyInput(input)].map((name) => {
+    const [ours, other] = [findReader(rows, name, row, 'ours'), findReader(rows, name, row, against)]
+    return ours && other && ratioOf(ours, other).value
+  })
+  if (quiet === undefined || busy === undefined) return notMeasured(goal, `≤ ${BUSY_LIMIT} ×`)
+  const growth = busy / quiet
+  const found = `${quiet.toFixed(2)} to ${busy.toFixed(2)}: ${growth.toFixed(2)} × of ${BUSY_LIMIT} ×`
+  return verdict(goal, growth <= BUSY_LIMIT, found)
+}
+
 function judgeMount(rows: readonly RowResult[], limit: number): Verdict {
   const goal = '5 layers, verified, mount to ready'
   const ours = findReader(rows, '5 layers', 'mount', 'ours')
@@ -77,7 +116,7 @@ function judgeMount(rows: readonly RowResult[], limit: number): Verdict {
 function judgeMemory(rows: readonly RowResult[]): Verdict[] {
   const goal = 'resident memory after reading everything'
   const peaks = rows
-    .filter(({ row, input }) => row === 'rss-peak' && !/k files|wide|writable/.test(input))
+    .filter(({ row, input }) => row === 'rss-peak' && !/k files|wide|writable|busy/.test(input))
     .flatMap(({ input, readers }) =>
       readers.filter(({ reader }) => reader === 'ours').map((r) => ({ input, peak: r.median })),
     )

@@ -17,12 +17,12 @@ export function reportRun(result: RunResult, machine: MachineFacts, options: Ben
   const rows = summarize(result.samples)
   const verdicts = judge(rows, Number(process.versions.node.split('.')[0]))
   const { samples, failures, complete } = result
-  const { rounds, quick, million, scale } = options
+  const { rounds, quick, million, busy, scale } = options
   const page = options.json.replace(/(\.json)?$/, '.html')
   mkdirSync(dirname(options.json), { recursive: true })
   const document = {
     machine,
-    options: { rounds, quick, million, scale },
+    options: { rounds, quick, million, busy, scale },
     complete,
     verdicts,
     rows,

@@ -1,6 +1,8 @@
 import type { Inputs } from '../inputs/index.ts'
 import type { BenchOptions } from '../options.ts'
 import { ON_REQUEST } from '../readers/index.ts'
+import { ATTRIBUTE_ROWS, measureAttributes } from './attributes.ts'
+import { measureFirstRead } from './first-read.ts'
 import { measureManyNames } from './many-names.ts'
 import { measureRandom } from './random.ts'
 import type { Scenario } from './scenario.ts'
@@ -8,6 +10,7 @@ import { measureStartUp } from './start-up.ts'
 import { measureBigFile, measureFind, measureNothing, measureParallel, measureTar } from './whole-tree.ts'
 import { writable } from './writable.ts'
 
+export { ATTRIBUTE_ROWS } from './attributes.ts'
 export type { Scenario } from './scenario.ts'
 export { WRITABLE, WRITABLE_ROWS } from './writable.ts'
 
@@ -78,6 +81,22 @@ function details(): Scenario[] {
     },
     {
       ...common,
+      name: 'first-read',
+      input: 'zstd',
+      rows: ['first-read'],
+      subject: zstd,
+      measure: measureFirstRead,
+    },
+    ...([true, false] as const).map((withAttributes) => ({
+      ...common,
+      name: 'attributes',
+      input: withAttributes ? 'attributes' : 'no attributes',
+      rows: ATTRIBUTE_ROWS,
+      subject: (inputs: Inputs) => inputs.attributes(withAttributes),
+      measure: measureAttributes,
+    })),
+    {
+      ...common,
       name: 'start-up',
       input: 'zstd',
       rows: ['python-cold', 'python-warm', 'node-cold', 'node-warm'],
@@ -93,6 +112,28 @@ function details(): Scenario[] {
       measure: measureManyNames,
     },
   ]
+}
+
+/** Rounds of the busy rows: they take long. */
+const BUSY_ROUNDS = 3
+
+/** What the input of a scenario is called while other processes use all processors. */
+export function busyInput(input: string): string {
+  return `${input}, busy`
+}
+
+/** The same scenario while other processes use all processors. */
+function whileBusy(scenario: Scenario): Scenario {
+  const rounds = scenario.readers.map((reader) => [
+    reader,
+    Math.min(BUSY_ROUNDS, scenario.fewerRounds?.[reader] ?? BUSY_ROUNDS),
+  ])
+  return {
+    ...scenario,
+    input: busyInput(scenario.input),
+    fewerRounds: Object.fromEntries(rounds),
+    busy: true,
+  }
 }
 
 /** Thousands of files: the same tree in two sizes shows whether cost grows with the work. */
@@ -122,7 +163,7 @@ function millions(): Scenario[] {
 
 /** The scenarios that the options leave, in the order in which they run. */
 export function chooseScenarios(options: BenchOptions): Scenario[] {
-  const all = [
+  const usual = [
     ...singleImage('gzip'),
     ...singleImage('zstd'),
     ...layers(5, LAYERED, true),
@@ -132,11 +173,17 @@ export function chooseScenarios(options: BenchOptions): Scenario[] {
     ...writable(),
     ...millions(),
   ]
+  const busy = usual.filter(({ main, writable }) => main && writable !== true).map(whileBusy)
+  const all = [...usual, ...(options.busy ? busy : [])]
   const extra = [...options.compare.map(({ name }) => name), ...options.readers.filter(isOnRequest)]
   return all
     .filter(({ main }) => main || !options.quick)
     .filter(({ million }) => million !== true || options.million)
-    .filter(({ input }) => options.inputs.length === 0 || options.inputs.includes(input))
+    .filter(
+      ({ input }) =>
+        options.inputs.length === 0 ||
+        options.inputs.some((wanted) => [wanted, busyInput(wanted)].includes(input)),
+    )
     .filter(
       ({ name, rows }) =>
         options.rows.length === 0 || options.rows.some((row) => row === name || rows.includes(row)),

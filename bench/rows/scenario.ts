@@ -17,6 +17,8 @@ export interface Scenario {
   readonly main: boolean
   /** Only with `--million`. */
   readonly million?: boolean
+  /** Only with `--busy`: other processes use all processors from before the mount to after the unmount. */
+  readonly busy?: boolean
   /** Mounts in each round, 1 if absent. */
   readonly repeat?: number
   subject(inputs: Inputs): Promise<Subject>
