@@ -2,9 +2,11 @@ import {
   ALL_MARKS,
   type ByteSource,
   type DirectoryCursor,
+  DT_DIR,
   type ExtentSink,
   FsError,
   fingerprint,
+  isDirectory,
   isRegular,
   isSymlink,
   type Layer,
@@ -83,8 +85,8 @@ export class Ext4Image implements Layer {
     this.#attributes = new Attributes(volume, this.#table)
     this.inodes = { count: superblock.inodeCount }
     this.refSpan = superblock.inodeCount + 1
-    // A root that is no directory is told now.
-    this.#directories.open(this.#table.read(ROOT_INODE), 0)
+    const { mode } = this.#table.read(ROOT_INODE)
+    if (!isDirectory(mode)) throw volume.damage(0, 'the root is no directory')
     this.root = isMerged ? (this.#upper() ?? ROOT_INODE) : ROOT_INODE
   }
 
@@ -179,9 +181,8 @@ export class Ext4Image implements Layer {
   #upper(): Ref | undefined {
     const root = this.#table.read(ROOT_INODE)
     const entry = this.#directories.lookup(root, UPPER)
-    if (entry === undefined || this.#directories.lookup(root, 'work') === undefined) return undefined
-    this.#directories.open(this.#table.read(entry.ref), 0)
-    return entry.ref
+    const work = this.#directories.lookup(root, 'work')
+    return entry?.type === DT_DIR && work?.type === DT_DIR ? entry.ref : undefined
   }
 
   #target(inode: Inode): Uint8Array {
