@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { CODEC_TARGETS } from './codecs.ts'
 import { fuzz } from './driver.ts'
+import { EXT4_TARGETS } from './ext4.ts'
 import { IMAGE_START_TARGET } from './image-start.ts'
 import { OCI_TARGETS } from './oci.ts'
 import { SQUASHFS_TARGETS } from './squashfs.ts'
@@ -14,6 +15,7 @@ const TARGETS = [
   ...TABLE_TARGETS,
   ...SQUASHFS_TARGETS,
   ...VERITY_TARGETS,
+  ...EXT4_TARGETS,
   ...OCI_TARGETS,
   IMAGE_START_TARGET,
 ]

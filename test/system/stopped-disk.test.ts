@@ -4,6 +4,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { mke2fs } from '../library/images/ext.ts'
 import { ATOMFS_FUSE, mksquashfs, removeTempDir, run } from '../library/index.ts'
 import { until } from '../library/programs/wait.ts'
 import {
@@ -19,8 +20,9 @@ import {
 /** Images on a disk that stops to answer, or fails: who needs it waits or is told, everybody else is served. */
 
 let life: LifeImage
-/** 100 directories of 100 files each, whose metadata are not compressed. */
+/** 100 directories of 100 files each, whose metadata are not compressed; and the same as an ext4 file system. */
 let wide: string
+let wideExt: string
 
 const FOLDERS = 100
 const FILES = 100
@@ -34,6 +36,8 @@ beforeAll(async () => {
       writeFileSync(join(tree, `d${folder}`, `file-${file}`), `${file}`)
   }
   wide = await mksquashfs(tree, join(life.folder, 'wide.sqfs'), { extra: ['-noI'] })
+  const options = '-t ext4 -b 4096 -N 12000 -O ^has_journal'
+  wideExt = await mke2fs(join(life.folder, 'wide.ext4'), { options, megabytes: 64, from: tree })
 })
 
 afterAll(() => removeTempDir(life.folder))
@@ -41,56 +45,64 @@ afterAll(() => removeTempDir(life.folder))
 const IN_TIME = { timeout: 20_000 }
 
 describe('metadata on a disk that does not answer', () => {
-  test('a disk that does not answer for metadata delays readers of that directory only', async () => {
-    await inScene(async (scene) => {
-      const { target, runDir, atomfs } = scene
-      const { image, disk, innerRun, env, outer } = await imageOnMount(wide, scene)
-      await run(ATOMFS_FUSE, ['mount', '-o', 'threads=2', image, target], { env })
-      expect((await run('ls', ['-l', join(target, 'd0')])).stdout.split('\n').length).toBe(FILES + 2)
-      await run('cat', [join(target, 'd0/file-7')])
-      process.kill(disk, 'SIGSTOP')
-      const stuck = [50, 80, 80].map((folder) => {
-        const child = spawn('ls', ['-l', join(target, `d${folder}`)], { stdio: ['ignore', 'pipe', 'ignore'] })
-        let lines = 0
-        child.stdout.on('data', (text: Buffer) => {
-          lines += text.toString().split('\n').length - 1
+  test.each([
+    ['squashfs', () => wide],
+    ['ext4', () => wideExt],
+  ])(
+    'a disk that does not answer for metadata of %s delays readers of that directory only',
+    async (_, file) => {
+      await inScene(async (scene) => {
+        const { target, runDir, atomfs } = scene
+        const { image, disk, innerRun, env, outer } = await imageOnMount(file(), scene)
+        await run(ATOMFS_FUSE, ['mount', '-o', 'threads=2', image, target], { env })
+        expect((await run('ls', ['-l', join(target, 'd0')])).stdout.split('\n').length).toBe(FILES + 2)
+        await run('cat', [join(target, 'd0/file-7')])
+        process.kill(disk, 'SIGSTOP')
+        const stuck = [50, 80, 80].map((folder) => {
+          const child = spawn('ls', ['-l', join(target, `d${folder}`)], {
+            stdio: ['ignore', 'pipe', 'ignore'],
+          })
+          let lines = 0
+          child.stdout.on('data', (text: Buffer) => {
+            lines += text.toString().split('\n').length - 1
+          })
+          return { child, ended: once(child, 'close'), lines: () => lines }
         })
-        return { child, ended: once(child, 'close'), lines: () => lines }
-      })
-      try {
-        const oldest = async (): Promise<number> => {
-          const { stdout } = await run(ATOMFS_FUSE, ['status', '--json', target], { env, ...IN_TIME })
-          return JSON.parse(stdout).pending.oldestMs
+        try {
+          const oldest = async (): Promise<number> => {
+            const { stdout } = await run(ATOMFS_FUSE, ['status', '--json', target], { env, ...IN_TIME })
+            return JSON.parse(stdout).pending.oldestMs
+          }
+          await expect.poll(oldest, IN_TIME).toBeGreaterThan(500)
+          expect((await run('cat', [join(target, 'd0/file-7')], IN_TIME)).stdout).toBe('7')
+          expect((await run('ls', ['-l', join(target, 'd0')], IN_TIME)).stdout).toContain('file-99')
+          const none = await run('stat', [join(target, 'd0/none')], { ...IN_TIME, allowFailure: true })
+          expect(none.stderr).toContain('No such file')
+          expect(stuck.map(({ child }) => child.exitCode)).toEqual([null, null, null])
+          // A signal ends the waiting of one process.
+          const script = '$SIG{ALRM} = sub {}; alarm 1; my @s = lstat shift; print @s ? "here" : $!'
+          const interrupted = await run('perl', ['-e', script, join(target, 'd30/file-1')], IN_TIME)
+          expect(interrupted.stdout).toBe('Interrupted system call')
+          const killed = await run('timeout', ['1', 'ls', join(target, 'd30')], {
+            ...IN_TIME,
+            allowFailure: true,
+          })
+          expect(killed.status).toBe(124)
+          expect(stuck.map(({ child }) => child.exitCode)).toEqual([null, null, null])
+        } finally {
+          process.kill(disk, 'SIGCONT')
         }
-        await expect.poll(oldest, IN_TIME).toBeGreaterThan(500)
-        expect((await run('cat', [join(target, 'd0/file-7')], IN_TIME)).stdout).toBe('7')
-        expect((await run('ls', ['-l', join(target, 'd0')], IN_TIME)).stdout).toContain('file-99')
-        const none = await run('stat', [join(target, 'd0/none')], { ...IN_TIME, allowFailure: true })
-        expect(none.stderr).toContain('No such file')
-        expect(stuck.map(({ child }) => child.exitCode)).toEqual([null, null, null])
-        // A signal ends the waiting of one process.
-        const script = '$SIG{ALRM} = sub {}; alarm 1; my @s = lstat shift; print @s ? "here" : $!'
-        const interrupted = await run('perl', ['-e', script, join(target, 'd30/file-1')], IN_TIME)
-        expect(interrupted.stdout).toBe('Interrupted system call')
-        const killed = await run('timeout', ['1', 'ls', join(target, 'd30')], {
-          ...IN_TIME,
-          allowFailure: true,
-        })
-        expect(killed.status).toBe(124)
-        expect(stuck.map(({ child }) => child.exitCode)).toEqual([null, null, null])
-      } finally {
-        process.kill(disk, 'SIGCONT')
-      }
-      for (const { ended, lines } of stuck) {
-        expect((await ended)[0]).toBe(0)
-        expect(lines()).toBe(FILES + 1)
-      }
-      expect(readLog(innerRun)).toBe('')
-      await run(ATOMFS_FUSE, ['umount', target], { env })
-      expect(await atomfs('umount', outer)).toMatchObject(SILENT)
-      expect([...entries(runDir), ...entries(innerRun)]).toEqual([])
-    })
-  })
+        for (const { ended, lines } of stuck) {
+          expect((await ended)[0]).toBe(0)
+          expect(lines()).toBe(FILES + 1)
+        }
+        expect(readLog(innerRun)).toBe('')
+        await run(ATOMFS_FUSE, ['umount', target], { env })
+        expect(await atomfs('umount', outer)).toMatchObject(SILENT)
+        expect([...entries(runDir), ...entries(innerRun)]).toEqual([])
+      })
+    },
+  )
 })
 
 describe('metadata on a disk that fails', () => {
