@@ -315,6 +315,11 @@ export class WritableTree implements WritableFileSystem {
     this.#data.sync(this.#upper.table.get(node), dataOnly)
   }
 
+  /** Gives files the times that are told of them: for whoever looks at the upper directory while nothing changes. */
+  restoreTimes(): void {
+    this.#upper.times.restoreAll()
+  }
+
   syncfs(): void {
     this.#data.syncAll()
   }

@@ -65,6 +65,12 @@ export interface RunningServer {
   /** Resolves once, never rejects. */
   readonly ended: Promise<EndReason>
   stats(): ServerStats
+  /**
+   * Waits until requests that change something wait; reads go on. Absent where nothing can be changed.
+   * @returns to be called once when they may go on
+   * @throws FsError EBUSY
+   */
+  holdChanges?(): Promise<() => void>
   /** Ends the threads and closes the connection. To be called after the unmount. */
   stop(): Promise<void>
 }

@@ -41,6 +41,12 @@ export function findFiles({ source, name, rootHash }: ImageRequest): FoundFiles 
   return containerNamed(source.container).find(source, { name, rootHash, mediaTypes: LAYER_TYPES })
 }
 
+/** Finds what is to be mounted, an overlay as well. @throws FsError with one line */
+export function filesOf(request: Pick<MoleculeRequest, 'source' | 'name' | 'rootHash'>): FoundFiles {
+  const { source, name, rootHash } = request
+  return isOverlay(source) ? findLowers(source) : findFiles({ source, name, rootHash })
+}
+
 /**
  * The images among the layers.
  * @param asked what the user asked for, which no directory can give
@@ -61,14 +67,15 @@ export function imagesOnly({ layers }: FoundFiles, asked: string): readonly Imag
  * @throws FsError with one line that says what is wrong and where; nothing stays open then
  */
 export function resolveMolecule(request: MoleculeRequest): MoleculeSpec {
-  const { source, verify } = request
-  const found = isOverlay(source) ? findLowers(source) : findFiles({ ...request, source })
+  const { verify } = request
+  const found = filesOf(request)
   const { uid, gid, subdir } = request.options
   if (request.rootHash !== undefined) imagesOnly(found, '--root-hash')
   if (verify === 'eager') imagesOnly(found, '--verify=eager')
   if (found.expectsRootHashes && !request.allowMissingVerity) refuseMissing(found.layers)
-  const { plain, imagePaths } = found
-  return { ...openLayers(found.layers, verify), plain, imagePaths, ...omitUndefined({ uid, gid, subdir }) }
+  const { plain, imagePaths, manifestDigest } = found
+  const asked = omitUndefined({ manifestDigest, uid, gid, subdir })
+  return { ...openLayers(found.layers, verify), plain, imagePaths, ...asked }
 }
 
 /**
@@ -109,10 +116,10 @@ function openLayers(
   return { images, layers, blockSize: Math.max(least, ...images.map(({ facts }) => facts.blockSize)) }
 }
 
-function openDirectory({ directory: path, followsRedirects, what }: FoundDirectory): DirectorySpec {
+function openDirectory({ directory: path, followsRedirects, what, ...known }: FoundDirectory): DirectorySpec {
   try {
     const fd = fs.openSync(systemPath(path), O_PATH | fs.constants.O_DIRECTORY)
-    const ownerRecord = recordInUse(fd)
+    const ownerRecord = known.ownerRecord ?? recordInUse(fd)
     return { label: path, fd, followsRedirects, ...omitUndefined({ ownerRecord }) }
   } catch (error) {
     const code = errnoCodeOf(error)

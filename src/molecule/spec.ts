@@ -92,6 +92,8 @@ export interface MoleculeSpec {
   readonly layers: readonly LayerSpec[]
   /** A bare image file: shown as it is, without the rules of merging. */
   readonly plain: boolean
+  /** Of an image in a layout: what its tag meant when it was resolved. */
+  readonly manifestDigest?: string
   readonly uid?: IdRule
   readonly gid?: IdRule
   readonly subdir?: string

@@ -114,6 +114,8 @@ export interface FoundDirectory {
   readonly what: string
   /** Directories that were renamed in an overlay are continued where their redirects lead. */
   readonly followsRedirects: boolean
+  /** Attribute in which its owners are written down, where that is known; else it is found out. */
+  readonly ownerRecord?: string
 }
 
 /** Whether a layer is a directory of this machine. */

@@ -1,4 +1,4 @@
-import { connect } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { codeOf, FsError, messageOf, type PathText, S_IFMT, S_IFSOCK } from '../../base/index.ts'
 import { MOUNT_TYPE, readMountInfo, topMountAt } from '../../sys/mounts/mountinfo.ts'
 import { descriptorPath } from '../../sys/plain/proc.ts'
@@ -9,12 +9,13 @@ import {
   CONTROL_TIMEOUT_MS,
   type ControlAnswer,
   type ControlRequest,
+  type HeldMount,
   MAX_LINE_BYTES,
   type MountStatus,
 } from '../serve/control-protocol.ts'
 
 export type { DriverName, LayerState, LayerStatus, ServerStats } from '../../drivers/index.ts'
-export type { MountStatus, UpperStatus } from '../serve/control-protocol.ts'
+export type { HeldMount, MountStatus, UpperStatus } from '../serve/control-protocol.ts'
 
 /**
  * Whether a mount of this program lies at a place, by the mount table alone: one whose process is dead or hangs is not
@@ -33,12 +34,14 @@ export function isMount(target: PathText): boolean {
  *   where its process does not answer
  */
 export async function askStatus(target: string, metadataDir: string | undefined): Promise<MountStatus> {
+  return await askEntry(entryOf(target, metadataDir))
+}
+
+function entryOf(target: PathText, metadataDir: string | undefined): RuntimeEntry {
   const mounts = readMountInfo()
   const entry = entryAt(canonicalTarget(target, mounts), mounts, metadataDir)
-  if (entry === undefined) {
-    throw new FsError('EINVAL', `${target} is not a mount of atomfs-fuse in this mount namespace`)
-  }
-  return await askEntry(entry)
+  if (entry !== undefined) return entry
+  throw new FsError('EINVAL', `${target} is not a mount of atomfs-fuse in this mount namespace`)
 }
 
 /** Asks all daemons of this mount namespace; those that do not answer are left out. */
@@ -56,8 +59,40 @@ export async function isServing(entry: RuntimeEntry): Promise<boolean> {
 }
 
 async function askEntry(entry: RuntimeEntry): Promise<MountStatus> {
+  const { reply, socket } = await askOrExplain(entry, { command: 'status' })
+  socket.destroy()
+  if ('status' in reply) return reply.status
+  throw new FsError('EIO', `${entry.config.Target}: not an answer to the question`)
+}
+
+/** Changes of a mount wait. */
+export interface HeldChanges {
+  readonly mount: HeldMount
+  /** They go on; so they do when this process ends. */
+  readonly release: () => void
+}
+
+/**
+ * Makes the changes of a mount wait, and its reads go on.
+ * @param target absolute path
+ * @throws FsError as `askStatus`; EIO where the mount takes no changes
+ */
+export async function holdChanges(target: PathText, metadataDir: string | undefined): Promise<HeldChanges> {
+  const { reply, socket } = await askOrExplain(entryOf(target, metadataDir), { command: 'hold' })
+  if ('held' in reply) return { mount: reply.held, release: () => socket.destroy() }
+  socket.destroy()
+  throw new FsError('EIO', `${target}: not an answer to the question`)
+}
+
+interface Reply {
+  readonly reply: Exclude<ControlAnswer, { readonly error: string }>
+  /** Still open; the caller closes it. */
+  readonly socket: Socket
+}
+
+async function askOrExplain(entry: RuntimeEntry, request: ControlRequest): Promise<Reply> {
   const { Target: target } = entry.config
-  const reply = await ask(entry, { command: 'status' }).catch((error: unknown) => {
+  const { reply, socket } = await ask(entry, request).catch((error: unknown) => {
     const code = codeOf(error)
     if (code === 'EACCES') {
       throw new FsError('EACCES', `${target} is mounted by another user: ask as that user or as root`)
@@ -68,37 +103,50 @@ async function askEntry(entry: RuntimeEntry): Promise<MountStatus> {
       `the process that serves ${target} does not answer (${reason}); unmount and mount it again`,
     )
   })
-  if ('error' in reply) throw new FsError('EIO', `${target}: ${reply.error}`)
-  return reply.status
+  if (!('error' in reply)) return { reply, socket }
+  socket.destroy()
+  throw new FsError('EIO', `${target}: ${reply.error}`)
 }
 
-async function ask(entry: RuntimeEntry, request: ControlRequest): Promise<ControlAnswer> {
+async function ask(
+  entry: RuntimeEntry,
+  request: ControlRequest,
+): Promise<{ readonly reply: ControlAnswer; readonly socket: Socket }> {
   const folder = openEntry(entry)
   // Through a descriptor: see openControl.
   const address = folder && `${descriptorPath(folder.fd)}/${CONTROL_SOCKET}`
-  return await new Promise<ControlAnswer>((resolve, reject) => {
+  return await new Promise<{ readonly reply: ControlAnswer; readonly socket: Socket }>((resolve, reject) => {
     // A link in its place would lead to the socket of another program.
     if (address === undefined || !isSocket(folder?.statOf(CONTROL_SOCKET)?.mode)) {
       throw new Error('it has no socket')
     }
     let text = ''
     const socket = connect(address)
+    const answered = (): void => {
+      socket.setTimeout(0)
+      try {
+        resolve({ reply: JSON.parse(text) as ControlAnswer, socket })
+      } catch (error) {
+        reject(new Error(`not an answer: ${messageOf(error)}`))
+      }
+    }
     socket.setEncoding('utf8')
-    socket.setTimeout(CONTROL_TIMEOUT_MS, () => socket.destroy(new Error('no answer in time')))
+    socket.setTimeout(TIMEOUTS_MS[request.command], () => socket.destroy(new Error('no answer in time')))
     socket.on('connect', () => socket.write(`${JSON.stringify(request)}\n`))
     socket.on('data', (chunk: string) => {
       text += chunk
       if (text.length > MAX_LINE_BYTES) socket.destroy(new Error('answer too long'))
+      else if (text.endsWith('\n')) answered()
     })
     socket.on('error', reject)
-    socket.on('close', () => {
-      try {
-        resolve(JSON.parse(text) as ControlAnswer)
-      } catch (error) {
-        reject(new Error(`not an answer: ${messageOf(error)}`))
-      }
-    })
+    socket.on('close', answered)
   }).finally(() => folder?.close())
+}
+
+/** Changes that are under way end before others wait. */
+const TIMEOUTS_MS: Readonly<Record<ControlRequest['command'], number>> = {
+  status: CONTROL_TIMEOUT_MS,
+  hold: 3 * CONTROL_TIMEOUT_MS,
 }
 
 function isSocket(mode = 0): boolean {

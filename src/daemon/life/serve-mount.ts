@@ -36,7 +36,7 @@ import {
 } from '../runtime/entries.ts'
 import { canonicalTarget, prepareTarget, refuseInside } from '../runtime/target.ts'
 import type { MountStatus } from '../serve/control-protocol.ts'
-import { type ControlServer, openControl } from '../serve/control-server.ts'
+import { type ControlServer, type Hold, openControl } from '../serve/control-server.ts'
 import { upperStatus } from '../serve/upper-status.ts'
 import { assertDescriptors } from './descriptors.ts'
 import { isStillUsed, watchIdle } from './idle.ts'
@@ -184,13 +184,26 @@ async function bringUp(
     rss: residentBytes(),
     ...server.stats(),
   })
-  progress.control = await openControl(entry, status)
+  progress.control = await openControl(entry, { status, hold: () => holdChanges(request, spec, server) })
   host.onReportRequest(() => host.report(`statistics: ${JSON.stringify(status())}`))
   for (const warning of mount.warnings) host.log('warn', warning)
   for (const { label, facts } of spec.images) {
     if (facts.remark !== undefined) host.log('warn', `${label}: ${facts.remark}`)
   }
   return mount.warnings
+}
+
+/** @throws FsError EINVAL where the mount takes no changes; EBUSY */
+async function holdChanges(request: MountRequest, spec: MoleculeSpec, server: RunningServer): Promise<Hold> {
+  const { upper } = upperStatus(request, spec.upper)
+  if (upper === undefined) throw new FsError('EINVAL', 'the mount takes no changes')
+  const { source, name, rootHash, allowMissingVerity } = request
+  const { manifestDigest, subdir } = spec
+  const mount = {
+    ...{ source, name, allowMissingVerity, upper },
+    ...omitUndefined({ manifestDigest, rootHash, subdir }),
+  }
+  return { mount, release: (await server.holdChanges?.()) ?? (() => undefined) }
 }
 
 /** Whether the mount that an entry records is at the place that the entry names, which may be another than ours. */

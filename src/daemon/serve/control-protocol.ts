@@ -1,13 +1,30 @@
+import type { PathText } from '../../base/index.ts'
 import type { DriverName, ServerStats } from '../../drivers/index.ts'
-import type { UpperPolicy } from '../../molecule/index.ts'
+import type { MountSource, UpperPolicy } from '../../molecule/index.ts'
 
 /**
  * The control channel: a unix socket in the runtime entry that only its owner can open. One line of JSON each
- * way, then the daemon closes.
+ * way, then the daemon closes. After `hold` it is the client who closes: changes wait as long as the connection lasts.
  */
-export type ControlRequest = { readonly command: 'status' }
+export type ControlRequest = { readonly command: 'status' } | { readonly command: 'hold' }
 
-export type ControlAnswer = { readonly status: MountStatus } | { readonly error: string }
+export type ControlAnswer =
+  | { readonly status: MountStatus }
+  | { readonly held: HeldMount }
+  | { readonly error: string }
+
+/** What is mounted where changes are held back: enough to open it again. */
+export interface HeldMount {
+  readonly source: MountSource
+  /** What the user calls the source. */
+  readonly name: PathText
+  /** Of an image in a layout: its tag may mean another image by now. */
+  readonly manifestDigest?: string
+  readonly rootHash?: string
+  readonly allowMissingVerity: boolean
+  readonly subdir?: PathText
+  readonly upper: UpperStatus
+}
 
 /** How an upper directory is used and what it can hold. */
 export interface UpperStatus {

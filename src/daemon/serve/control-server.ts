@@ -7,6 +7,7 @@ import {
   CONTROL_TIMEOUT_MS,
   type ControlAnswer,
   type ControlRequest,
+  type HeldMount,
   MAX_LINE_BYTES,
   type MountStatus,
 } from './control-protocol.ts'
@@ -15,14 +16,28 @@ export interface ControlServer {
   close(): void
 }
 
+/** What clients may ask of a mount. */
+export interface ControlledMount {
+  readonly status: () => MountStatus
+  /** Makes changes wait. @throws FsError where the mount takes none, or is busy */
+  readonly hold: () => Promise<Hold>
+}
+
+/** Changes wait. */
+export interface Hold {
+  readonly mount: HeldMount
+  /** They may go on. */
+  readonly release: () => void
+}
+
 /**
  * Opens the control socket of a runtime entry for its owner alone. The folder of the entry is reached through its
  * descriptor, which stays open as long as the process: the path may be longer than the 107 bytes that a socket address
  * holds (unix(7)), and closing removes the socket by the same address.
  * @throws an error of `node:net`: EMFILE, ENOSPC, …
  */
-export async function openControl({ held }: OwnEntry, status: () => MountStatus): Promise<ControlServer> {
-  const server = createServer((socket) => serve(socket, status))
+export async function openControl({ held }: OwnEntry, mount: ControlledMount): Promise<ControlServer> {
+  const server = createServer((socket) => serve(socket, mount))
   await listen(server, `${descriptorPath(held.entry.fd)}/${CONTROL_SOCKET}`)
   return { close: () => server.close() }
 }
@@ -42,7 +57,7 @@ function listen(server: Server, path: string): Promise<void> {
   })
 }
 
-function serve(socket: Socket, status: () => MountStatus): void {
+function serve(socket: Socket, mount: ControlledMount): void {
   let text = ''
   socket.setTimeout(CONTROL_TIMEOUT_MS, () => socket.destroy())
   socket.on('error', () => socket.destroy())
@@ -50,16 +65,43 @@ function serve(socket: Socket, status: () => MountStatus): void {
   socket.on('data', (chunk: string) => {
     text += chunk
     if (text.length > MAX_LINE_BYTES) socket.destroy()
-    else if (text.includes('\n')) socket.end(`${JSON.stringify(answer(text, status))}\n`)
+    else if (text.includes('\n')) {
+      socket.pause()
+      void answer(socket, text, mount)
+    }
   })
 }
 
-function answer(line: string, status: () => MountStatus): ControlAnswer {
+async function answer(socket: Socket, line: string, mount: ControlledMount): Promise<void> {
+  const tell = (reply: ControlAnswer): string => `${JSON.stringify(reply)}\n`
   try {
     const request = JSON.parse(line) as ControlRequest
-    if (request.command === 'status') return { status: status() }
-    return { error: `unknown command ${JSON.stringify(request.command)}` }
+    if (request.command === 'status') socket.end(tell({ status: mount.status() }))
+    else if (request.command === 'hold') await hold(socket, mount, tell)
+    else throw new Error(`unknown command ${JSON.stringify((request as { command?: unknown }).command)}`)
   } catch (error) {
-    return { error: messageOf(error) }
+    socket.end(tell({ error: messageOf(error) }))
   }
+}
+
+/** Changes wait until the connection ends, however the client ends. */
+async function hold(
+  socket: Socket,
+  mount: ControlledMount,
+  tell: (reply: ControlAnswer) => string,
+): Promise<void> {
+  socket.setTimeout(0)
+  let isOver = false
+  const over = new Promise<void>((resolve) => {
+    socket.once('close', () => {
+      isOver = true
+      resolve()
+    })
+  })
+  const held = await mount.hold()
+  void over.then(held.release)
+  if (isOver) return
+  socket.write(tell({ held: held.mount }))
+  // Nothing more is expected: this notices the end.
+  socket.resume()
 }

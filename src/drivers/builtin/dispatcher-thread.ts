@@ -2,6 +2,7 @@ import '../../sys/plain/own-packages.ts'
 import { parentPort, workerData } from 'node:worker_threads'
 import { FsError, type Log, omitUndefined, stackOf, Turn } from '../../base/index.ts'
 import {
+  ChangeGate,
   Counters,
   DeviceError,
   GatherReply,
@@ -49,7 +50,7 @@ function tell(message: ThreadMessage): void {
   parentPort?.postMessage(message)
 }
 
-const { spec, shared, fuseFd, bell, tally, kernel } = workerData as DispatcherData
+const { spec, shared, fuseFd, bell, tally, kernel, gate } = workerData as DispatcherData
 descriptorsAreHeld()
 const log: Log = (level, message) => tell({ type: 'log', level, message })
 
@@ -88,7 +89,9 @@ try {
   const protocol = new Protocol({
     fileSystem,
     dataPath,
-    ...(writable === undefined ? {} : { writable }),
+    ...(writable === undefined
+      ? {}
+      : { writable, gate: new ChangeGate(gate, () => writable.restoreTimes()) }),
     namesTrusted: isHostRoot(),
     turn,
     ...(numbers === undefined ? {} : { shownInode: (ino) => numbers.shown(ino) }),

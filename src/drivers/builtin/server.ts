@@ -4,6 +4,7 @@ import { Worker } from 'node:worker_threads'
 import { FsError, messageOf, type SourceId } from '../../base/index.ts'
 import {
   allocateShared,
+  GateKeeper,
   operationName,
   pendingAges,
   readCounters,
@@ -13,7 +14,7 @@ import {
 } from '../../fuse/index.ts'
 import { allocateTally, BlobKeepers } from '../../molecule/index.ts'
 import { deferred } from '../../sys/plain/promises.ts'
-import { openBell } from '../../sys/process/bell.ts'
+import { openBell, ringBell } from '../../sys/process/bell.ts'
 import { type EntryName, entryUrl } from '../../threads.ts'
 import type { EndReason, RunningServer, ServeOptions, ServerStats } from '../driver.ts'
 import { layerStatus, tellOnce } from '../layer-status.ts'
@@ -100,6 +101,9 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
 
   const tally = allocateTally(workers + 1, spec.images.length)
   const bell = workers === 0 ? undefined : openBell()
+  const gate = new GateKeeper(() => {
+    if (bell !== undefined && !stopping) ringBell(bell)
+  })
   const data = { spec, shared, fuseFd, bell, tally }
   let loading = workers
   const workerIsReady = (): void => {
@@ -113,7 +117,7 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
     }
     if (workers === 0) loaded.resolve()
   }
-  start('dispatcher', 'dispatcher', { ...data, kernel: options.kernel }, () => {
+  start('dispatcher', 'dispatcher', { ...data, kernel: options.kernel, gate: gate.memory }, () => {
     ready.resolve()
     startWorkers()
   })
@@ -126,6 +130,7 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
     ready: ready.promise,
     loaded: loaded.promise,
     ended: ended.promise,
+    holdChanges: () => gate.hold(),
     stats: () => ({
       pending: pendingOf(pendingAges(shared)),
       counters: readCounters(shared),

@@ -14,6 +14,8 @@ export interface ThreadData {
 }
 
 export interface DispatcherData extends ThreadData {
+  /** Of the `GateKeeper`. */
+  readonly gate: SharedArrayBuffer
   readonly kernel: KernelOptions
 }
 

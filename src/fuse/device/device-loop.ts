@@ -22,6 +22,7 @@ export function runDeviceLoop(options: DeviceLoopOptions): void {
   const send = (): void => device.send()
 
   for (;;) {
+    protocol.settle()
     const received = device.receive()
     if (received === 'end') return
     if (received === 'request') {

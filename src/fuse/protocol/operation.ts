@@ -5,6 +5,7 @@ import {
   FsError,
   type WritableFileSystem,
 } from '../../base/index.ts'
+import type { ChangeGate } from './change-gate.ts'
 import type { Request } from './decode.ts'
 import type { Reply } from './encode.ts'
 import type { Negotiated } from './init.ts'
@@ -20,6 +21,8 @@ export interface OperationContext {
   readonly dataPath: DataPath
   /** The same file system, where it can be changed. */
   readonly writable: WritableFileSystem | undefined
+  /** Holds changes back; absent where nobody can ask for it. */
+  readonly gate: ChangeGate | undefined
   /** See `ProtocolOptions`. */
   readonly namesTrusted: boolean
   /** What INIT negotiated; before INIT its values are 0. */

@@ -14,6 +14,7 @@ import {
   type WritableFileSystem,
 } from '../../base/index.ts'
 import * as abi from './abi.ts'
+import type { ChangeGate } from './change-gate.ts'
 import { decodeInterruptIn, Request } from './decode.ts'
 import { describeArguments } from './describe.ts'
 import { Reply } from './encode.ts'
@@ -41,6 +42,8 @@ export interface ProtocolOptions {
   readonly dataPath: DataPath
   /** The same file system, where the mount is writable; absent for a read-only mount. */
   readonly writable?: WritableFileSystem
+  /** Holds changes of a writable mount back. */
+  readonly gate?: ChangeGate
   /** Root of the machine made the mount. Only uid 0 then sees the names of `trusted.` attributes. Default false. */
   readonly namesTrusted?: boolean
   /** Knows which request is under way, where reads of layers may postpone it. */
@@ -76,7 +79,7 @@ export class Protocol {
   #replySize = 0
 
   constructor(options: ProtocolOptions) {
-    const { fileSystem, dataPath, writable, namesTrusted = false } = options
+    const { fileSystem, dataPath, writable, gate, namesTrusted = false } = options
     const { debug, writeback, copyUpAtOpen, countsOpens } = { ...DEFAULT_KERNEL_OPTIONS, ...options.kernel }
     this.#options = options
     this.#debug = debug
@@ -89,7 +92,10 @@ export class Protocol {
           ? new Map([...OPERATIONS, ...countingOperations(options.counters)])
           : OPERATIONS
         : new Map([...OPERATIONS, ...WRITE_OPERATIONS, ...(copyUpAtOpen ? OPEN_OPERATIONS : [])])
-    this.#context = { fileSystem, dataPath, writable, namesTrusted, negotiated: { minor: 0, flags: 0 } }
+    this.#context = {
+      ...{ fileSystem, dataPath, writable, gate, namesTrusted },
+      negotiated: { minor: 0, flags: 0 },
+    }
   }
 
   /** Holds the reply whenever there is one. */
@@ -110,6 +116,11 @@ export class Protocol {
     const outcome = this.#handle(length)
     this.#options.counters?.addRequest(this.#request.opcode)
     return outcome
+  }
+
+  /** To be called between two requests: the gate closes where somebody has asked for it. */
+  settle(): void {
+    this.#options.gate?.settle()
   }
 
   /** Number of postponed requests. */

@@ -35,14 +35,22 @@ const MAX_COPY = 16 << 20
 
 const ACCESS_ACL = 'system.posix_acl_access'
 
-/** A row whose handler gets the writable file system. */
+/** Whether what a request asks for may have to wait, see `ChangeGate`. */
+type IsChange<Args> = (args: Args) => boolean
+
+const always = (): boolean => true
+const never = (): boolean => false
+
+/** A row whose handler gets the writable file system. @param isChange by default it always changes something */
 function changes<Args>(
   name: string,
   decode: (request: Request, context: OperationContext) => Args,
   handle: (fileSystem: WritableFileSystem, request: Request, reply: Reply, args: Args) => Outcome,
+  isChange: IsChange<Args> = always,
 ): Operation {
-  return row(name, decode, ({ writable }, request, reply, args) => {
+  return row(name, decode, ({ writable, gate }, request, reply, args) => {
     if (writable === undefined) throw new FsError('EROFS', name)
+    if (isChange(args)) gate?.pass()
     try {
       return handle(writable, request, reply, args)
     } catch (error) {
@@ -153,13 +161,19 @@ function fsync(name: string): Operation {
       fileSystem.fsync(nodeId, dataOnly)
       return 'reply'
     },
+    never,
   )
 }
 
-const syncfs = changes('SYNCFS', nothing, (fileSystem) => {
-  fileSystem.syncfs()
-  return 'reply'
-})
+const syncfs = changes(
+  'SYNCFS',
+  nothing,
+  (fileSystem) => {
+    fileSystem.syncfs()
+    return 'reply'
+  },
+  never,
+)
 
 const setxattr = changes(
   'SETXATTR',
@@ -230,6 +244,10 @@ export const WRITE_OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, 
   [abi.FUSE_COPY_FILE_RANGE_64, copyFileRange('COPY_FILE_RANGE_64', (reply, copied) => reply.u64(copied))],
 ])
 
+function opensForWriting(flags: number): boolean {
+  return (flags & abi.O_ACCMODE) !== abi.O_RDONLY
+}
+
 /** The rows of a writable mount that copies files up when they are opened for writing (`copyup=open`). */
 export const OPEN_OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, Operation>([
   [
@@ -238,9 +256,10 @@ export const OPEN_OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, O
       'OPEN',
       ({ body }) => ({ flags: body.u32() }),
       (fileSystem, { nodeId }, reply, { flags }) => {
-        if ((flags & abi.O_ACCMODE) !== abi.O_RDONLY) fileSystem.open(nodeId)
+        if (opensForWriting(flags)) fileSystem.open(nodeId)
         return replyOpen(reply, abi.FOPEN_KEEP_CACHE)
       },
+      ({ flags }) => opensForWriting(flags),
     ),
   ],
 ])
