@@ -1,3 +1,4 @@
+export { type CommittedMount, committedImage } from './commit/committed-image.ts'
 export { compressionOf } from './compression.ts'
 export {
   type ConvertedImage,

@@ -16,13 +16,14 @@ export type { DirectoryReport, InspectReport, LayerReport, VerityReport } from '
 export {
   type OpenMolecule,
   openBlockStore,
+  openLayerStack,
   openMolecule,
   openWithUpper,
   readHostFile,
   type UpperMolecule,
 } from './open.ts'
 export { prepareRehearsal } from './rehearsal.ts'
-export { moleculeOf, resolveMolecule } from './resolve.ts'
+export { filesOf, moleculeOf, resolveMolecule } from './resolve.ts'
 export type { DirectoriesSource, MountSource } from './source.ts'
 export { isOverlay, parseSource, withOffset } from './source.ts'
 export type {

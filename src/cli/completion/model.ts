@@ -2,9 +2,17 @@ import { SHELLS } from './shells.ts'
 
 /**
  * What a shell offers for an argument: files and the tags of image layouts, files, directories, places where a mount of
- * ours is, names of the program, shells.
+ * ours is, names of the program, shells; nothing for `any`, such as a path in an image.
  */
-export type ArgumentKind = 'source' | 'file' | 'directory' | 'mount' | 'mount-or-source' | 'name' | 'shell'
+export type ArgumentKind =
+  | 'source'
+  | 'file'
+  | 'directory'
+  | 'mount'
+  | 'mount-or-source'
+  | 'name'
+  | 'shell'
+  | 'any'
 
 /** A row of the help for the words after `-o` (src/cli/program/option-rows.ts). */
 export interface WordRow {
@@ -150,6 +158,7 @@ const PLACEHOLDERS: Readonly<Record<string, Value>> = {
   mode: { kind: 'words', words: ['auto', 'lazy', 'eager'] },
   name: { kind: 'words', words: ['gzip', 'xz', 'lz4', 'zstd'] },
   level: { kind: 'words', words: ['error', 'warn', 'info', 'debug'] },
+  owners: { kind: 'words', words: ['real', 'override', 'none'] },
 }
 
 function describeOption([form, text]: OptionForm): OptionModel {

@@ -3,6 +3,7 @@ import type { DiffFlags } from '../commands/diff.ts'
 import type { ExtractFlags } from '../commands/extract.ts'
 import type { InspectFlags } from '../commands/inspect.ts'
 import type { LsFlags } from '../commands/ls.ts'
+import type { CommitFlags } from '../commands/make/commit.ts'
 import type { ConvertFlags } from '../commands/make/convert.ts'
 import type { PackFlags } from '../commands/make/pack-options.ts'
 import type { MountFlags } from '../commands/mount.ts'
@@ -91,7 +92,7 @@ export const OPTIONS = {
   ],
   into: ['--force', 'extract into a directory that is not empty, and replace files'],
   owners: [
-    '--owners <how>',
+    '--owners <owners>',
     'real: files get their owners (default as root); override: they are written down in an attribute; none: all is yours',
   ],
   long: ['-l, --long', 'with type, mode, owner, size (of devices: the numbers) and time (UTC)'],
@@ -100,6 +101,7 @@ export const OPTIONS = {
     '--ignore <what>',
     'differences that do not count, separated by commas: type,mode,owner,size,content,mtime,xattrs,target,device',
   ],
+  squash: ['--squash', 'make one layer of all that the mount shows'],
   writers: ['--threads <n>', 'threads that decode and write (default: as many as there are CPUs)'],
 } as const satisfies Readonly<Record<string, readonly [flags: string, text: string]>>
 
@@ -113,7 +115,8 @@ export type Flags = MountFlags &
   ExtractFlags &
   LsFlags &
   DiffFlags &
-  ConvertFlags
+  ConvertFlags &
+  CommitFlags
 
 /** A command, and what shells, `--help` and the man page know of it. */
 export interface CommandRow extends DescribedCommand {
@@ -243,7 +246,7 @@ export const COMMANDS: readonly CommandRow[] = [
     description:
       'write what SOURCE holds into the directory DIR: all of it, or the PATHS, in which * and ? work',
     arguments: ['<source>', '<dir>', '[paths...]'],
-    kinds: ['source', 'directory'],
+    kinds: ['source', 'directory', 'any'],
     options: [
       OPTIONS.contentsWords,
       OPTIONS.allowMissingVerity,
@@ -262,7 +265,7 @@ export const COMMANDS: readonly CommandRow[] = [
     name: 'ls',
     description: 'list a directory of SOURCE (default: its root), or one file, without a mount',
     arguments: ['<source>', '[path]'],
-    kinds: ['source'],
+    kinds: ['source', 'any'],
     options: [
       OPTIONS.long,
       OPTIONS.recursive,
@@ -279,7 +282,7 @@ export const COMMANDS: readonly CommandRow[] = [
     name: 'cat',
     description: 'print files of SOURCE without a mount',
     arguments: ['<source>', '<paths...>'],
-    kinds: ['source'],
+    kinds: ['source', 'any'],
     options: [OPTIONS.contentsWords, OPTIONS.allowMissingVerity, OPTIONS.rootHash, OPTIONS.offset],
     run: async ([source = '', ...paths], flags) =>
       (await import('../commands/cat.ts')).cat(source, paths, flags),
@@ -320,6 +323,27 @@ export const COMMANDS: readonly CommandRow[] = [
     ],
     run: async ([source = '', target = ''], flags) =>
       (await import('../commands/make/convert.ts')).convert(source, target, flags),
+  },
+  {
+    name: 'commit',
+    description:
+      'make an image of the writable mount at TARGET in the OCI layout OCIDIR: its layers, and one more of its changes, which wait meanwhile',
+    arguments: ['<target>', '<image>'],
+    kinds: ['mount', 'source'],
+    options: [
+      OPTIONS.squash,
+      OPTIONS.compression,
+      OPTIONS.blockSize,
+      OPTIONS.allRoot,
+      OPTIONS.noVerity,
+      OPTIONS.salt,
+      OPTIONS.threads,
+      OPTIONS.metadir,
+      OPTIONS.quiet,
+      OPTIONS.json,
+    ],
+    run: async ([target = '', image = ''], flags) =>
+      (await import('../commands/make/commit.ts')).commit(target, image, flags),
   },
   {
     name: 'doctor',

@@ -124,7 +124,7 @@ class Conversion {
     const made: Made[] = []
     for (const [i, layer] of layers.entries()) {
       this.#options.image.signal?.throwIfAborted()
-      this.#options.onLayer?.(i + 1, layers.length, layer.form === 'directory' ? undefined : layer.size)
+      this.#options.onLayer?.(i + 1, layers.length, 'open' in layer ? layer.size : undefined)
       try {
         made.push(await this.#layer(layer, made))
       } catch (error) {
@@ -153,6 +153,12 @@ class Conversion {
             this.#place,
             (leftOut) => () => hostTree(layer.directory, leftOut, {}),
           ),
+        )
+      case 'tree':
+        return made(
+          undefined,
+          'converted',
+          await packLayer(layer.label, this.#place, (leftOut) => () => layer.items(leftOut)),
         )
       case 'squashfs':
         if (layer.descriptor !== undefined && this.#present.has(layer.descriptor)) {

@@ -1,28 +1,9 @@
 import { closeSync } from 'node:fs'
 import { unescapedFileName } from '../../../overlay/escapes.ts'
-import type { Attribute, NewEntry } from '../../../squashfs/write/index.ts'
-import {
-  type Entry,
-  ExtentReader,
-  type ImageFile,
-  isDirectory,
-  isRegular,
-  isSymlink,
-  type Name,
-  type NodeId,
-  ROOT_NODE_ID,
-} from '../../base/index.ts'
-import {
-  layerDescriptors,
-  moleculeOf,
-  type OpenMolecule,
-  openMolecule,
-  readHostFile,
-} from '../../molecule/index.ts'
-import { escapedAttribute } from '../overlay-form.ts'
-
-const CACHE_BYTES = 4 << 20
-const CHUNK = 1 << 20
+import type { NewEntry } from '../../../squashfs/write/index.ts'
+import { type Entry, type ImageFile, isDirectory, type Name, ROOT_NODE_ID } from '../../base/index.ts'
+import { layerDescriptors, moleculeOf, type OpenMolecule, openMolecule } from '../../molecule/index.ts'
+import { MergedEntries } from '../merged-entries.ts'
 
 /** The merged layers below one that is being converted: opened when one of their files is asked for. */
 export class LowerLayers {
@@ -59,11 +40,7 @@ export class LowerLayers {
       found = fileSystem.lookup(found.nodeId, unescapedFileName(name))
     }
     if (found === undefined) return undefined
-    const { nodeId, stat } = found
-    const { mode, uid, gid, mtime, rdev, size } = stat
-    const entry = { mode, uid, gid, mtime, rdev, xattrs: attributesOf(fileSystem, nodeId) }
-    if (isSymlink(mode)) return { ...entry, target: Buffer.from(fileSystem.readlink(nodeId)) }
-    return isRegular(mode) ? { ...entry, size, content: contentOf(fileSystem, store, nodeId, size) } : entry
+    return new MergedEntries(fileSystem, store).entry(found.nodeId)
   }
 
   close(): void {
@@ -89,34 +66,5 @@ export class LowerLayers {
       closeFiles()
       throw error
     }
-  }
-}
-
-function attributesOf(fileSystem: OpenMolecule['fileSystem'], node: NodeId): Attribute[] {
-  return fileSystem.listxattr(node).flatMap((name): Attribute[] => {
-    const value = fileSystem.getxattr(node, name)
-    const stored = value && escapedAttribute([name, Uint8Array.from(value)])
-    return stored === undefined ? [] : [stored]
-  })
-}
-
-function* contentOf(
-  fileSystem: OpenMolecule['fileSystem'],
-  store: OpenMolecule['store'],
-  node: NodeId,
-  size: number,
-): Generator<Uint8Array> {
-  const reader = new ExtentReader(store, readHostFile, { cacheSize: CACHE_BYTES })
-  for (let at = 0; at < size; at += CHUNK) {
-    const chunk = Buffer.alloc(Math.min(CHUNK, size - at))
-    let filled = 0
-    reader.read(
-      (sink) => fileSystem.read(node, at, chunk.length, sink),
-      (length) => {
-        filled += length
-        return chunk.subarray(filled - length, filled)
-      },
-    )
-    yield chunk
   }
 }

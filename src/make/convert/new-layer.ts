@@ -137,7 +137,7 @@ function writeAll(fd: number, bytes: Uint8Array, position: number, label: string
 export async function explain(layer: SourceLayer, error: unknown): Promise<unknown> {
   if (!(error instanceof FsError)) return error
   let first = error
-  if (layer.form !== 'directory' && layer.digest !== undefined && isErrno(error, 'EIO', 'EINVAL', 'ENOENT')) {
+  if ('open' in layer && layer.digest !== undefined && isErrno(error, 'EIO', 'EINVAL', 'ENOENT')) {
     try {
       await new HashedStream(layer.open(), layer).check('blob')
     } catch (other) {

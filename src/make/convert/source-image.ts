@@ -1,5 +1,6 @@
 import type { PathText } from '../../base/index.ts'
 import type { Descriptor, Digest, ImageConfig } from '../../oci/index.ts'
+import type { LeftOut, TreeItems } from '../tree-item.ts'
 
 /** An image that is to be converted, before its layers are read. */
 export interface SourceImage {
@@ -15,7 +16,7 @@ export interface SourceImage {
   close(): void
 }
 
-export type SourceLayer = TarLayer | SquashfsLayer | DirectoryLayer
+export type SourceLayer = TarLayer | SquashfsLayer | DirectoryLayer | TreeLayer
 
 interface NamedLayer {
   /** For messages: `layer 1 of 3, sha256:…`. */
@@ -47,4 +48,10 @@ export interface SquashfsLayer extends StoredLayer {
 export interface DirectoryLayer extends NamedLayer {
   readonly form: 'directory'
   readonly directory: PathText
+}
+
+/** A layer that somebody makes. */
+export interface TreeLayer extends NamedLayer {
+  readonly form: 'tree'
+  readonly items: (leftOut: LeftOut) => TreeItems
 }

@@ -52,7 +52,8 @@ export async function convert(from: PathText, to: string, flags: ConvertFlags): 
   }, `${to} was not made`)
 }
 
-function report(image: ConvertedImage, flags: ConvertFlags): void {
+/** Prints what was made, as the options ask for it. */
+export function report(image: ConvertedImage, flags: Pick<PackFlags, 'json' | 'quiet'>): void {
   if (flags.json === true) {
     process.stdout.write(`${JSON.stringify(image, undefined, 2)}\n`)
     return
