@@ -11,7 +11,7 @@ import { findEntry } from './find.ts'
 import type { Listed } from './listing.ts'
 import { sortedListing } from './sorted-listing.ts'
 import type { Contents } from './source-contents.ts'
-import { textOf } from './texts.ts'
+import { refusalOf, textOf } from './texts.ts'
 
 /** One name of a listing. */
 export interface ListedFile {
@@ -66,7 +66,10 @@ export function* listContents(contents: Contents, { path, recursive }: ListReque
     }
     yield describe(contents, shown, next.entry)
     const { nodeId, stat } = next.entry
-    if (recursive && isDirectory(stat.mode)) {
+    const isEntered = recursive && isDirectory(stat.mode)
+    const refusal = isEntered ? refusalOf(shown) : undefined
+    if (refusal !== undefined) yield { path: shown, error: refusal }
+    if (isEntered && refusal === undefined) {
       open.push({ node: nodeId, prefix: `${shown}/`, listing: sortedListing(fileSystem, nodeId) })
     } else fileSystem.forget(nodeId, 1)
   }

@@ -15,7 +15,7 @@ import {
 import type { Listed } from '../listing.ts'
 import { sortedListing } from '../sorted-listing.ts'
 import type { Contents } from '../source-contents.ts'
-import { childPath, textOf } from '../texts.ts'
+import { childPath, refusalOf, textOf } from '../texts.ts'
 import { FileComparison } from './compare-files.ts'
 
 /** What two files of one path may differ in. */
@@ -137,6 +137,11 @@ class DiffWalk {
         this.#trees[at === 0 ? 0 : 1].forget(entry.nodeId, 1)
     }
     const [one, other] = folders
+    const refusal = refusalOf(path)
+    if (refusal !== undefined && (one !== undefined || other !== undefined)) {
+      yield { change: 'error', path: shown(path), message: refusal.message }
+      return undefined
+    }
     return one === undefined && other === undefined ? undefined : this.#level(path, one, other)
   }
 

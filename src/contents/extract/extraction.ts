@@ -14,7 +14,7 @@ import {
 import { hasHostDirectories } from '../../molecule/index.ts'
 import { type Listed, listDirectory } from '../listing.ts'
 import type { Contents } from '../source-contents.ts'
-import { childPath, textOf } from '../texts.ts'
+import { childPath, refusalOf, textOf } from '../texts.ts'
 import { readAttributes } from './attributes.ts'
 import { type FileTask, FileWriter } from './file-writer.ts'
 import { type Folder, makeFolder } from './folder.ts'
@@ -104,7 +104,7 @@ export class Extraction {
         const below = this.#level(nodeId, next.name, path, wantedHere)
         // Also an empty directory; others are made when something in them is wanted.
         const isMade = wantedHere !== ALL || this.#folderOf([...levels, below]) !== undefined
-        if (isMade) levels.push(below)
+        if (isMade && this.#mayEnter(path)) levels.push(below)
         else this.#fileSystem.forget(nodeId, 1)
       } else {
         if (wantedHere !== undefined) yield* this.#make(levels, next.name, path, next.entry)
@@ -141,6 +141,12 @@ export class Extraction {
     }
     this.counts.failures += 1
     this.#options.onFailure?.(path, error)
+  }
+
+  #mayEnter(path: Name): boolean {
+    const refusal = refusalOf(path)
+    if (refusal !== undefined) this.fail(textOf(path), refusal)
+    return refusal === undefined
   }
 
   #level(node: NodeId, name: Name, path: Name, wanted: Level['wanted'], folder?: Folder): Level {
@@ -187,7 +193,8 @@ export class Extraction {
 
   /** The folder of the last level, made with those above it. @returns undefined where that failed, which was said */
   #folderOf(levels: readonly Level[]): Folder | undefined {
-    let parent: Folder | undefined
+    let parent = levels.at(-1)?.folder
+    if (parent !== undefined) return parent
     for (const level of levels) {
       try {
         level.folder ??= parent && makeFolder(parent, level.name, level.path, this.#options.manner.replaces)
