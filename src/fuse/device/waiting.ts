@@ -1,10 +1,11 @@
 import { Poller } from '../../sys/files/device-io.ts'
 import { clearBell } from '../../sys/process/bell.ts'
+import { Spin } from './spin.ts'
 
 export interface WaitOptions {
   /**
-   * Empty reads before the thread sleeps in poll(2). One read costs about 0.3 µs. The next request of a busy client
-   * comes within some 20 µs, and waking a sleeping thread costs more than that.
+   * Most empty reads before the thread sleeps in poll(2) (`Spin`). One read costs about 0.3 µs. The next request of a busy
+   * client comes within some 20 µs, and waking a sleeping thread costs more than that.
    */
   readonly spins: number
   /** Called again and again while there are no requests, until it returns false; each call should be short. */
@@ -22,20 +23,24 @@ const SLEEP_MS = 1000
 export class Waiting {
   readonly #options: WaitOptions
   readonly #poller: Poller
-  #emptyReads = 0
+  readonly #spin: Spin
+  /** The next empty read is followed by no spin. */
+  #isOver = false
   #hasIdleWork: boolean
   #isQuiet = false
 
   /** @param fd the device */
   constructor(fd: number, options: WaitOptions) {
     this.#options = options
+    this.#spin = new Spin(options.spins)
     this.#poller = options.bell === undefined ? new Poller(fd) : new Poller(fd, options.bell)
     this.#hasIdleWork = options.idleWork !== undefined
   }
 
   /** A request came: the next one may be close behind. */
   gotRequest(): void {
-    this.#emptyReads = 0
+    this.#spin.gotRequest()
+    this.#isOver = false
     this.#isQuiet = false
   }
 
@@ -44,20 +49,19 @@ export class Waiting {
    * @param hasPostponed requests wait for work of other threads
    */
   gotNothing(hasPostponed: boolean): void {
-    const { spins, idleWork } = this.#options
-    if (++this.#emptyReads <= spins) return
-    this.#emptyReads = 0
+    if (!this.#isOver && this.#spin.again()) return
+    this.#isOver = false
     if (hasPostponed) {
       this.#sleep(SLEEP_MS)
       // The bell rings for each piece of work. A spin after it would take the CPU from the thread that does the next
       // piece.
-      this.#emptyReads = spins
+      this.#isOver = true
     } else if (!this.#hasIdleWork) this.#sleep(SLEEP_MS)
     else if (!this.#isQuiet) this.#isQuiet = this.#sleep(QUIET_MS) === 0
     else {
-      this.#hasIdleWork = idleWork?.() ?? false
+      this.#hasIdleWork = this.#options.idleWork?.() ?? false
       // Read the device once between two pieces of idle work, without a spin.
-      this.#emptyReads = spins
+      this.#isOver = true
     }
   }
 
