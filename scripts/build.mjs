@@ -1,5 +1,6 @@
 // Bundles the programs and the library entries into dist/. With --types as the package has them: with declarations
 // and man pages, without maps.
+import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -10,11 +11,12 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const forPackage = process.argv.includes('--types')
 
 /** Programs in threads and processes of their own, by the table that finds them. */
-const THREADS = await readThreads()
+const { ENTRIES: THREADS, LOADED } = await readThreads()
 
 /** Output name in dist/ and its source. A source that does not exist is left out. */
 const ENTRIES = {
   cli: 'src/cli/main.ts',
+  loader: 'src/loader.ts',
   ...THREADS,
   index: 'src/index.ts',
   squashfs: 'src/library/squashfs.ts',
@@ -27,7 +29,7 @@ const ENTRIES = {
  * Programs that load all of their code at once: one file each. Opening some forty chunks took the daemon and its
  * threads longer than reading one file with everything.
  */
-const WHOLE = Object.keys(THREADS)
+const WHOLE = Object.keys(THREADS).filter((name) => !LOADED.includes(name))
 
 /** Pure ES modules that go into the bundles, where unused parts fall away; every other package stays outside. */
 const BUNDLED = ['valibot']
@@ -61,11 +63,12 @@ async function readThreads() {
   // Node 20 runs no TypeScript.
   const { code } = await transform(source, { loader: 'ts', format: 'esm' })
   const table = await import(`data:text/javascript,${encodeURIComponent(code)}`)
-  return Object.fromEntries(Object.entries(table.ENTRIES).map(([name, file]) => [name, `src/${file}`]))
+  const sources = Object.entries(table.ENTRIES).map(([name, file]) => [name, `src/${file}`])
+  return { ENTRIES: Object.fromEntries(sources), LOADED: table.LOADED }
 }
 
 async function bundle(names, options) {
-  const { metafile } = await build({
+  const { metafile, outputFiles = [] } = await build({
     absWorkingDir: root,
     entryPoints: Object.fromEntries(names.map((name) => [name, entryPoints[name]])),
     outdir: 'dist',
@@ -82,7 +85,23 @@ async function bundle(names, options) {
     plugins: [assets],
     ...options,
   })
+  for (const { path, text } of outputFiles) writeFileSync(path, withDigest(withLazyModules(text)))
   return metafile
+}
+
+/**
+ * Modules of Node that a mount may do without until it serves. Loading them takes 5 ms, in the main thread and the
+ * dispatcher each. Their first use loads them.
+ */
+const LAZY = /= require\("(node:(?:crypto|net|child_process|zlib))"\);$/gm
+
+function withLazyModules(text) {
+  return text.replace(LAZY, (_, name) => `= new Proxy({}, { get: (_, key) => require("${name}")[key] });`)
+}
+
+/** The loader keeps what V8 compiled of a program under this name (src/loader.ts). */
+function withDigest(text) {
+  return `// ${createHash('sha256').update(text).digest('hex').slice(0, 32)}\n${text}`
 }
 
 mkdirSync(join(root, 'dist'), { recursive: true })
@@ -96,19 +115,28 @@ if (Object.keys(entryPoints).length > 0) {
     names.filter((name) => WHOLE.includes(name)),
     { splitting: false },
   )
+  // What `src/loader.ts` runs, and itself: scripts of CommonJS, because V8 gives compiled code of those alone.
+  const loaded = await bundle([...LOADED, 'loader'], {
+    format: 'cjs',
+    outExtension: { '.js': '.cjs' },
+    splitting: false,
+    sourcemap: false,
+    write: false,
+    define: { 'import.meta.url': '__fileUrl' },
+  })
   // Chunks lie in dist/ as well, so that a command finds the program of its daemon beside whatever bundle it is in.
   // With splitting, a command loads only the packages that it uses.
   const split = await bundle(
-    names.filter((name) => !WHOLE.includes(name)),
+    names.filter((name) => !WHOLE.includes(name) && !LOADED.includes(name) && name !== 'loader'),
     {
       splitting: true,
       chunkNames: 'chunk-[hash]',
     },
   )
-  const outputs = new Set([...Object.keys(whole.outputs), ...Object.keys(split.outputs)])
+  const outputs = new Set([whole, loaded, split].flatMap((made) => Object.keys(made.outputs)))
   // What earlier builds left goes last, so that a program that runs meanwhile finds its chunks.
   for (const name of readdirSync(join(root, 'dist'))) {
-    if (/\.js(\.map)?$/.test(name) && !outputs.has(`dist/${name}`)) rmSync(join(root, 'dist', name))
+    if (/\.c?js(\.map)?$/.test(name) && !outputs.has(`dist/${name}`)) rmSync(join(root, 'dist', name))
   }
 }
 

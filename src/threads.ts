@@ -1,8 +1,12 @@
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
+
 /**
  * The programs that a mount or a verification starts, each in a thread or a process of its own: the name of its bundle
  * in dist/, and its source, below src/. The build and the tests read this table, too.
  */
 export const ENTRIES = {
+  /** The process that the launcher starts for a mount in the background, and that serves it. */
+  mount: 'cli/direct/main.ts',
   /** The process that serves one mount in the background. */
   daemon: 'daemon/life/main.ts',
   dispatcher: 'drivers/builtin/dispatcher-thread.ts',
@@ -17,8 +21,73 @@ export const ENTRIES = {
 
 export type EntryName = keyof typeof ENTRIES
 
+/** Entries that `src/loader.ts` loads, with the code that V8 compiled before: every mount waits for them. */
+export const LOADED = ['mount', 'dispatcher', 'data-worker'] as const satisfies readonly EntryName[]
+
 /** The file of an entry: a bundle beside the one that runs, or the source where the sources themselves run. */
 export function entryUrl(name: EntryName): URL {
-  const runsSources = import.meta.url.endsWith('.ts')
-  return new URL(runsSources ? `./${ENTRIES[name]}` : `./${name}.js`, import.meta.url)
+  return programFile(name).file
+}
+
+/** What Node has to run for an entry, and the words that it needs. */
+export function programFile(name: EntryName): { readonly file: URL; readonly words: readonly string[] } {
+  if (import.meta.url.endsWith('.ts'))
+    return { file: new URL(`./${ENTRIES[name]}`, import.meta.url), words: [] }
+  if (isLoaded(name)) return { file: new URL('./loader.cjs', import.meta.url), words: [name] }
+  return { file: new URL(`./${bundleName(name)}`, import.meta.url), words: [] }
+}
+
+/** The file name of an entry in dist/. */
+export function bundleName(name: EntryName): string {
+  return `${name}.${isLoaded(name) ? 'cjs' : 'js'}`
+}
+
+function isLoaded(name: EntryName): boolean {
+  return LOADED.some((one) => one === name)
+}
+
+/** What a thread has at its start: where its data come from (`src/drivers/builtin/thread-data.ts`). */
+export interface ThreadStart {
+  readonly name: string
+  /** The first word becomes 1 when the data are there. */
+  readonly gate: Int32Array
+  readonly port: MessagePort
+}
+
+/** A thread that may have been started before its data were known. */
+export interface StartedThread {
+  readonly worker: Worker
+  give(data: object): void
+}
+
+/**
+ * Heap of one thread, MiB. Large data (decoded blocks, replies) lies outside of the heap and has bounds of its own. A
+ * small young generation keeps short-lived objects from spreading over memory that then stays resident.
+ */
+const HEAP_LIMITS = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 512 }
+
+/** Starts a thread of a mount, which loads its code and waits for its data. */
+export function startWaiting(file: string | URL, words: readonly string[], name: string): StartedThread {
+  const { port1, port2 } = new MessageChannel()
+  // Neither end keeps the event loop alive.
+  port1.unref()
+  const gate = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT))
+  const worker = new Worker(file, {
+    name,
+    argv: [...words],
+    workerData: { name, gate, port: port2 } satisfies ThreadStart,
+    transferList: [port2],
+    resourceLimits: HEAP_LIMITS,
+    // This program opens descriptors by system calls as well: Node would warn each time a thread closes one.
+    trackUnmanagedFds: false,
+  })
+  return {
+    worker,
+    give: (data) => {
+      port1.postMessage(data)
+      Atomics.store(gate, 0, 1)
+      Atomics.notify(gate, 0)
+      port1.close()
+    },
+  }
 }

@@ -9,8 +9,10 @@ import { ENTRIES } from '../src/threads.ts'
  */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'src/base': [],
-  // Names of files; imports none.
+  // Names of files, and how threads are started; imports none.
   'src/threads.ts': [],
+  // Loads the programs, and is loaded by none.
+  'src/loader.ts': ['src/threads.ts'],
   'src/sys': ['src/base'],
   // Below all formats: tar layers and others use the same decoders.
   'src/codecs': ['src/sys', 'src/base'],
@@ -110,7 +112,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   // The daemon alone loads the check, and the package that it needs.
   'src/request': ['index.ts', 'schema.ts'],
   // What commands and the library ask of daemons, each by itself; a command that serves; what both tell in the same words.
-  'src/daemon': ['client/', 'life/foreground.ts', 'life/failure.ts', 'life/readiness.ts'],
+  'src/daemon': ['client/', 'life/foreground.ts', 'life/direct.ts', 'life/failure.ts', 'life/readiness.ts'],
   'src/library': ['atomfs/index.ts'],
 }
 

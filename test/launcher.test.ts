@@ -1,7 +1,16 @@
-import { chmodSync, copyFileSync, existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { run, withTempDir } from './library/index.ts'
+import { daemonEnvironment } from '../src/daemon/life/environment.ts'
+import { type RunResult, run, withTempDir } from './library/index.ts'
 
 /** Which Node the launcher starts, and with what. Each Node here is a script that says its name and its words. */
 
@@ -88,5 +97,187 @@ describe('the launcher', () => {
     if (FIXED === undefined)
       expect([status, stderr]).toEqual([1, expect.stringMatching(/^Error: no Node found: .*\n$/)])
     else expect([status, stdout, stderr]).toEqual([0, expect.stringMatching(/^\d+\.\d+\.\d+\n$/), ''])
+  })
+})
+
+interface Direct {
+  readonly folder: string
+  /** Runs the launcher; a shell runs `before` first. The Node of a direct mount gives `answer`. */
+  readonly call: (words: readonly string[], given?: DirectCall) => Promise<RunResult>
+  /** What the Node of the direct mount saw; undefined where none was started. */
+  readonly seen: (what: 'words' | 'env' | 'fds') => readonly string[] | undefined
+}
+
+interface DirectCall {
+  readonly answer?: string
+  readonly name?: string
+  readonly before?: string
+  readonly env?: Readonly<Record<string, string>>
+}
+
+/** A launcher beside an empty program, and a Node that answers as it is told and writes down what it was given. */
+async function inDirect(play: (direct: Direct) => Promise<void>): Promise<void> {
+  await withTempDir(async (folder) => {
+    for (const name of ['bin', 'dist', 'seen', 'path', 't']) mkdirSync(join(folder, name))
+    copyFileSync(LAUNCHER, join(folder, 'bin/atomfs-fuse'))
+    writeFileSync(join(folder, 'dist/loader.cjs'), '')
+    const node = join(folder, 'path/node')
+    writeFileSync(
+      node,
+      `#!/bin/sh
+       case $2 in
+         *loader.cjs)
+           printf '%s\\n' "$@" >'${folder}/seen/words'
+           cat /proc/$$/environ | tr '\\0' '\\n' >'${folder}/seen/env'
+           ls /proc/$$/fd >'${folder}/seen/fds'
+           cat '${folder}/answer'
+           ;;
+         *) printf 'program' ;;
+       esac
+      `,
+    )
+    chmodSync(node, 0o755)
+    const target = join(folder, 't')
+    await play({
+      folder,
+      call: async (
+        words,
+        { answer = `77\n\n${target}/\n`, name = 'atomfs-fuse', before = '', env = {} } = {},
+      ) => {
+        writeFileSync(join(folder, 'answer'), answer)
+        for (const what of ['words', 'env', 'fds']) writeFileSync(join(folder, 'seen', what), '')
+        const program = join(folder, 'bin', name)
+        if (!existsSync(program)) symlinkSync('atomfs-fuse', program)
+        const path = `${join(folder, 'path')}:${process.env['PATH']}`
+        return await run('sh', ['-c', `${before}\nexec "$0" "$@"`, program, ...words], {
+          env: { PATH: path, NOTIFY_SOCKET: undefined, ...env },
+          allowFailure: true,
+        })
+      },
+      seen: (what) => {
+        const text = readFileSync(join(folder, 'seen', what), 'utf8')
+        return text === '' ? undefined : text.trimEnd().split('\n')
+      },
+    })
+  })
+}
+
+const DONE = { status: 0, stdout: '', stderr: '' }
+const BY_PROGRAM = { status: 0, stdout: 'program', stderr: '' }
+
+describe('a direct mount of the launcher', () => {
+  test('the launcher mounts by one Node, which gets its name and its words, and prints nothing', async () => {
+    await inDirect(async ({ folder, call, seen }) => {
+      const words = ['mount', '-o', 'ro', '--persist', 'a b', 'x*', 't']
+      expect(await call(words)).toMatchObject(DONE)
+      const [engine, loader, entry, pid, left, ...rest] = seen('words')!
+      expect([engine, entry]).toEqual(['--v8-pool-size=1', 'mount'])
+      expect(left).toMatch(/^( \d\d+)*$/)
+      expect(loader).toBe(join(folder, 'bin/../dist/loader.cjs'))
+      expect(Number(pid)).toBeGreaterThan(1)
+      expect(rest).toEqual([join(folder, 'bin/atomfs-fuse'), ...words])
+    })
+  })
+
+  test.each([
+    ['atomfs-fuse', ['mount', 'a', 't']],
+    ['atomfs', ['mount', '--persist', 'x', 'a:b', 't']],
+    ['atomfs-fuse', ['overlay', '-o', 'lowerdir=a', 't']],
+    ['atomfs-fuse', ['/a', 't', '-o', 'ro']],
+    ['fuse-overlayfs', ['-o', 'lowerdir=a', 't']],
+    ['squashfuse', ['-s', 'a', 't']],
+    ['squashfuse_ll', ['a', 't', '-oallow_other']],
+    ['mount.atomfs-fuse', ['a', 't', '-n', '-o', 'rw', '-t', 'fuse.atomfs-fuse']],
+  ])('the launcher mounts directly: %s %j', async (name, words) => {
+    await inDirect(async ({ call, seen }) => {
+      expect(await call(words, { name })).toMatchObject(DONE)
+      expect(seen('words')?.at(-1)).toBe(words.at(-1))
+    })
+  })
+
+  test.each([
+    ['atomfs-fuse', []],
+    ['atomfs-fuse', ['status']],
+    ['atomfs-fuse', ['status', 'x']],
+    ['atomfs-fuse', ['umount', 't']],
+    ['atomfs-fuse', ['mount', '--help']],
+    ['atomfs-fuse', ['mount', '-f', 'a', 't']],
+    ['atomfs-fuse', ['mount', 'a', 't', '--foreground']],
+    ['atomfs-fuse', ['mount', '--ready-fd', '3', 'a', 't']],
+    ['atomfs-fuse', ['mount', '--ready-fd=3', 'a', 't']],
+    ['atomfs-fuse', ['mount', '/proc/self/fd/3', 't']],
+    ['atomfs-fuse', ['mount', '/dev/stdin', 't']],
+    ['atomfs-fuse', ['mount', 'a', '/dev/fd/5']],
+    ['atomfs-fuse', ['mount', '-o', 'remount,ro', 't']],
+    ['fuse-overlayfs', ['-f', '-o', 'lowerdir=a', 't']],
+    ['fuse-overlayfs', ['-d', '-o', 'lowerdir=a', 't']],
+    ['squashfuse', ['-V', 'x']],
+    ['mount.atomfs-fuse', ['a', 't', '-f']],
+  ])('the launcher leaves to the program: %s %j', async (name, words) => {
+    await inDirect(async ({ call, seen }) => {
+      expect(await call(words, { name })).toMatchObject(BY_PROGRAM)
+      expect(seen('words')).toBeUndefined()
+    })
+  })
+
+  test('a service manager that waits for a message gets it from the program', async () => {
+    await inDirect(async ({ call, seen }) => {
+      expect(await call(['mount', 'a', 't'], { env: { NOTIFY_SOCKET: '/x' } })).toMatchObject(BY_PROGRAM)
+      expect(seen('words')).toBeUndefined()
+    })
+  })
+
+  test('without an answer the program runs, and where the root does not answer', async () => {
+    await inDirect(async ({ folder, call, seen }) => {
+      expect(await call(['mount', 'a', 't'], { answer: '' })).toMatchObject(BY_PROGRAM)
+      expect(seen('words')).toBeDefined()
+      // No process has this pid.
+      const answer = `4194304\n\n${join(folder, 'missing')}/\n`
+      expect(await call(['mount', 'a', 't'], { answer })).toMatchObject(BY_PROGRAM)
+    })
+  })
+
+  test('the launcher prints what the answer says', async () => {
+    await inDirect(async ({ folder, call }) => {
+      const target = `${join(folder, 't')}/`
+      const answer = `77\nWarning: not yours\n${target}\nfirst\nWarning: second\n`
+      const said = process.getuid?.() === 0 ? '' : 'Warning: not yours\n'
+      if (said !== '') chmodSync(target, 0o555)
+      expect(await call(['mount', 'a', 't'], { answer })).toEqual(
+        expect.objectContaining({ status: 0, stdout: '', stderr: `${said}first\nWarning: second\n` }),
+      )
+    })
+  })
+
+  test('the Node gets the environment of a daemon, and of the descriptors the numbers of those from 10 on', async () => {
+    await inDirect(async ({ call, seen }) => {
+      const env = {
+        NODE_OPTIONS: '--no-deprecation',
+        NODE_DEBUG: 'x',
+        LD_LIBRARY_PATH: '/nowhere',
+        NAPI_RS_NATIVE_LIBRARY_PATH: '/x',
+        SECRET: "a'b\nexport PATH='x'\nc",
+        TZ: 'UTC',
+        LC_TIME: 'C',
+        XDG_RUNTIME_DIR: '/run/x y',
+        ATOMFS_CODECS: 'portable',
+        FUSE_OVERLAYFS_X: '',
+        JOURNAL_STREAM: '1:2',
+        FUSERMOUNT_PROG: '/x',
+      }
+      const before = 'exec 5>&1 8</dev/null'
+      expect(await call(['mount', 'a', 't'], { env, before })).toMatchObject(DONE)
+      const names = seen('env')!.map((line) => line.split('=')[0]!)
+      const shells = ['PWD', 'OLDPWD', 'SHLVL', '_']
+      const wanted = Object.keys(daemonEnvironment({ ...process.env, LC_ALL: 'C', ...env }))
+      // A line of a value may look as if it were a variable: then that one is missing, and the daemon does without it.
+      expect(names.filter((name) => !shells.includes(name) && !wanted.includes(name))).toEqual([])
+      expect(wanted.filter((name) => !names.includes(name) && name !== 'PATH')).toEqual([])
+      expect(
+        seen('fds')!
+          .map(Number)
+          .filter((fd) => fd > 3 && fd < 10),
+      ).toEqual([])
+    })
   })
 })

@@ -189,14 +189,15 @@ describe('failures of the daemon and the image', () => {
       for (const part of ['bin', 'dist']) cpSync(join(ROOT, part), join(program, part), { recursive: true })
       cpSync(join(ROOT, 'package.json'), join(program, 'package.json'))
       symlinkSync(join(ROOT, 'node_modules'), join(program, 'node_modules'))
-      const worker = join(program, 'dist/data-worker.js')
+      const worker = join(program, 'dist/data-worker.cjs')
       writeFileSync(
         worker,
-        `import { parentPort as port, workerData as given } from 'node:worker_threads'
+        `const { parentPort: port, threadId } = require('node:worker_threads')
          const post = port.postMessage.bind(port)
          port.postMessage = (message) => {
            post(message)
-           if (given.thread !== 1 || message.type !== 'ready') return
+           // The first thread is the dispatcher.
+           if (threadId !== 2 || message.type !== 'ready') return
            const keep = []
            Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 800)
            for (;;) keep.push(new Array(100000).fill({}))

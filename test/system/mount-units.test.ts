@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { withMountWords } from '../../src/cli/commands/mount-words.ts'
+import { withMountWords } from '../../src/cli/words/mount-words.ts'
 import { parseMountOptions } from '../../src/request/index.ts'
 import { needs, run, titled, withTempDir } from '../library/index.ts'
 

@@ -14,7 +14,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { ENTRIES } from '../../src/threads.ts'
+import { ENTRIES, LOADED } from '../../src/threads.ts'
 import { appendVerityData } from '../../src/verity/index.ts'
 import { toyArchive } from '../kinds/toy-archive.ts'
 import { TOY_MEDIA_TYPE } from '../kinds/toy-kind.ts'
@@ -38,6 +38,7 @@ const repository = fileURLToPath(new URL('../..', import.meta.url))
 /** What a mount runs, and the file names that the programs look for. */
 const PROGRAMS = {
   cli: 'src/cli/main.ts',
+  loader: 'src/loader.ts',
   ...Object.fromEntries(Object.entries(ENTRIES).map(([name, file]) => [name, `src/${file}`])),
 }
 const LARGE = randomBytes(300_000)
@@ -56,20 +57,32 @@ beforeAll(async () => {
   writeFileSync(join(temp, 'package.json'), '{"type":"module"}')
   symlinkSync(join(repository, 'node_modules'), join(temp, 'node_modules'))
   for (const [name, source] of Object.entries(PROGRAMS)) {
-    const imports = ['test/kinds/toy-kind.ts', source].map(
+    const imports = [...(name === 'loader' ? [] : ['test/kinds/toy-kind.ts']), source].map(
       (path) => `import ${JSON.stringify(join(repository, path))}`,
     )
     writeFileSync(join(temp, `${name}.ts`), imports.join('\n'))
   }
-  await build({
-    absWorkingDir: temp,
-    entryPoints: Object.keys(PROGRAMS).map((name) => `${name}.ts`),
+  const scripts: readonly string[] = [...LOADED, 'loader']
+  const options = {
     outdir: temp,
     bundle: true,
     platform: 'node',
-    format: 'esm',
     packages: 'external',
     logLevel: 'error',
+  } as const
+  await build({
+    ...options,
+    absWorkingDir: temp,
+    entryPoints: Object.keys(PROGRAMS).flatMap((name) => (scripts.includes(name) ? [] : `${name}.ts`)),
+    format: 'esm',
+  })
+  await build({
+    ...options,
+    absWorkingDir: temp,
+    entryPoints: scripts.map((name) => `${name}.ts`),
+    format: 'cjs',
+    outExtension: { '.js': '.cjs' },
+    define: { 'import.meta.url': '__fileUrl' },
   })
 })
 

@@ -88,11 +88,15 @@ describe('capabilities of threads', () => {
         expect(await atomfs(...args, target, '-o', 'threads=2')).toMatchObject(SILENT)
         const [first, ...others] = threadsOf(daemonPid(runDir))
         expect(first).toMatchObject({ permitted: maskOf(...main), effective: maskOf(...main) })
-        // Threads of ours bear the name of the process, which was given before they were started.
-        const ours = others.filter(({ name }) => name === first?.name)
-        expect(ours.map(({ permitted }) => permitted)).toEqual([maskOf(...dispatcher), 0n, 0n])
+        const isOurs = ({ name }: Thread): boolean => /^(dispatcher|data worker \d)$/.test(name)
+        const ours = others.filter(isOurs)
+        expect(ours.map(({ name, permitted }) => [name, permitted])).toEqual([
+          ['dispatcher', maskOf(...dispatcher)],
+          ['data worker 1', 0n],
+          ['data worker 2', 0n],
+        ])
         expect([first, ...ours].every((thread) => thread?.mayGainRights === false)).toBe(true)
-        const runtime = others.filter(({ name }) => name !== first?.name)
+        const runtime = others.filter((thread) => !isOurs(thread))
         expect(runtime.length).toBeLessThanOrEqual(RUNTIME_THREADS)
         expect(runtime.every(({ permitted }) => permitted === own)).toBe(true)
         expect(await atomfs('umount', target)).toMatchObject(SILENT)

@@ -1,74 +1,12 @@
-import { type LogLevel, type PathText, UsageError } from '../../base/index.ts'
+import type { PathText } from '../../base/index.ts'
 import type { DaemonProcess } from '../../daemon/client/spawn.ts'
 import type { ForegroundOptions } from '../../daemon/life/foreground.ts'
 import { announce } from '../../daemon/life/readiness.ts'
 import { parseSource } from '../../molecule/source.ts'
-import {
-  buildMountRequest,
-  type CommonWish,
-  type MountRequest,
-  type MountWish,
-  parseMountOptions,
-  parseOffset,
-  parseVerifyMode,
-} from '../../request/index.ts'
+import { buildMountRequest, type MountRequest } from '../../request/index.ts'
 import { formatWarnings } from '../print/format.ts'
-import { withMountWords } from './mount-words.ts'
+import { type MountFlags, mountWish } from '../words/mount-wish.ts'
 import { remount, remountWords } from './remount.ts'
-
-/** What commander makes of the options that `mount` and `overlay` have in common. */
-export interface CommonFlags {
-  readonly metadir?: string
-  readonly foreground?: boolean
-  readonly debug?: boolean
-  readonly log?: string
-  readonly logLevel?: string
-  readonly o?: readonly string[]
-}
-
-/** What commander makes of the options of `mount`. */
-export interface MountFlags extends CommonFlags {
-  readonly persist?: string
-  readonly upper?: string
-  readonly writeable?: boolean
-  readonly writable?: boolean
-  readonly allowMissingVerity?: boolean
-  readonly rootHash?: string
-  readonly offset?: string
-  readonly verify?: string
-  readonly readyFd?: string
-  readonly driverPath?: string
-}
-
-/** What the options ask for, without the source. @throws UsageError */
-function wishOf(target: PathText, flags: MountFlags): Omit<MountWish, 'source' | 'name'> {
-  const offset = flags.offset === undefined ? [] : [`offset=${parseOffset(flags.offset)}`]
-  return {
-    ...commonWish(target, flags),
-    allowMissingVerity: flags.allowMissingVerity,
-    rootHash: flags.rootHash,
-    verify: flags.verify === undefined ? undefined : parseVerifyMode(flags.verify),
-    readyFd: flags.readyFd === undefined ? undefined : parseReadyFd(flags.readyFd),
-    driverPath: flags.driverPath?.split(':'),
-    persist: flags.persist,
-    upper: flags.upper,
-    writable: flags.writeable ?? flags.writable,
-    // `--offset` says the same as `-o offset=`.
-    parsed: parseMountOptions([...offset, ...(flags.o ?? [])]),
-  }
-}
-
-/** What `mount` and `overlay` have in common. @throws UsageError */
-export function commonWish(target: PathText, flags: CommonFlags): CommonWish {
-  return {
-    target,
-    metadataDir: flags.metadir,
-    foreground: flags.foreground,
-    debug: flags.debug,
-    log: flags.log,
-    logLevel: flags.logLevel === undefined ? undefined : parseLogLevel(flags.logLevel),
-  }
-}
 
 /**
  * The request for one mount.
@@ -80,7 +18,7 @@ export async function mountRequest(
   target: PathText,
   flags: MountFlags,
 ): Promise<MountRequest> {
-  const wish = wishOf(target, withMountWords(flags))
+  const wish = mountWish(target, flags)
   try {
     return buildMountRequest({ ...wish, source: parseSource(source), name: source })
   } catch (error) {
@@ -118,16 +56,4 @@ export async function serve(
   const warnings = await startDaemon(request, early)
   process.stderr.write(formatWarnings(warnings))
   return 0
-}
-
-function parseLogLevel(text: string): LogLevel {
-  if (text === 'error' || text === 'warn' || text === 'info' || text === 'debug') return text
-  throw new UsageError(`--log-level is error, warn, info or debug, not '${text}'`)
-}
-
-function parseReadyFd(text: string): number {
-  if (!/^\d{1,9}$/.test(text) || Number(text) < 1) {
-    throw new UsageError(`--ready-fd ${text}: expected the number of an open descriptor`)
-  }
-  return Number(text)
 }

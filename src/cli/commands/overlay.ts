@@ -2,7 +2,8 @@ import { UsageError } from '../../base/index.ts'
 import type { DaemonProcess } from '../../daemon/client/spawn.ts'
 import { buildOverlayRequest } from '../../request/index.ts'
 import { formatLines } from '../print/format.ts'
-import { type CommonFlags, commonWish, serve } from './mount.ts'
+import { type CommonFlags, commonWish } from '../words/mount-wish.ts'
+import { serve } from './mount.ts'
 import { remount, remountWords } from './remount.ts'
 
 /**

@@ -1,6 +1,6 @@
 import type { ContentsRequest } from '../../contents/index.ts'
 import { parseMountOptions, parseOffset, parseRootHash } from '../../request/index.ts'
-import { withMountWords } from './mount-words.ts'
+import { withMountWords } from '../words/mount-words.ts'
 
 /** What commander makes of the options that say how a source is read without a mount. */
 export interface SourceFlags {

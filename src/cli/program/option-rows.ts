@@ -93,7 +93,7 @@ export const MOUNT_ROWS: readonly OptionRow[] = [
   },
 ]
 
-/** What `mount` alone takes there, too (src/cli/commands/mount-words.ts). */
+/** What `mount` alone takes there, too (src/cli/words/mount-words.ts). */
 export const COMMAND_ROWS: readonly OptionRow[] = [
   {
     forms: ['persist=DIR', 'upper=DIR', 'writable', 'writeable', 'allow_missing_verity', 'root_hash=HEX'],

@@ -10,6 +10,7 @@ import type { DaemonAnswer } from '../life/channel.ts'
 import { limitHint } from '../life/failure.ts'
 import { notifyManager, writeReadyFd } from '../life/notify.ts'
 import { removeRemains } from '../life/remains.ts'
+import { ownerWarning } from './owner-warning.ts'
 import { type DaemonProcess, spawnDaemon } from './spawn.ts'
 
 /** The root of the mount answers within this time, or the mount is undone. */
@@ -76,20 +77,15 @@ function descriptorPaths({ source, target }: MountRequest): readonly PathText[] 
   return isOverlay(source) ? [target] : [source.path, target]
 }
 
-/**
- * A plain user who mounts the image of a root file system cannot write where its permissions do not let him, although
- * all changes would be his own. Asked here, because the process that serves must not touch its own mount.
- */
-async function warnOfOwner({ target, changes, options }: MountRequest): Promise<readonly string[]> {
-  if (changes === undefined || options.showsOnly) return []
+/** Asked here, because the process that serves must not touch its own mount. */
+async function warnOfOwner(request: MountRequest): Promise<readonly string[]> {
+  const warning = ownerWarning(request)
+  if (warning === undefined) return []
   try {
-    await withTimeout(access(systemPath(target), constants.W_OK), ROOT_TIMEOUT_MS, 'no answer')
+    await withTimeout(access(systemPath(request.target), constants.W_OK), ROOT_TIMEOUT_MS, 'no answer')
     return []
   } catch (error) {
-    if (codeOf(error) !== 'EACCES') return []
-    return [
-      `the root directory of ${target} belongs to somebody else and cannot be written to: with -o uid=me,gid=me everything in the mount is shown as yours`,
-    ]
+    return codeOf(error) === 'EACCES' ? [warning] : []
   }
 }
 

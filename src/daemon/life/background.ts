@@ -1,14 +1,10 @@
 import { readSync } from 'node:fs'
-import { FsError, type Log, messageOf } from '../../base/index.ts'
+import { FsError } from '../../base/index.ts'
 import type { MountRequest } from '../../request/index.ts'
 import { decodeRequest } from '../../request/schema.ts'
 import { closeInheritedDescriptors } from '../../sys/process/process.ts'
-import { startSession } from '../../sys/process/session.ts'
 import { CHANNEL_FD, sendAnswer, sendFailure } from './channel.ts'
-import { openLogSink } from './log-sink.ts'
-import { namespaceEnd, TITLE } from './namespace-watch.ts'
-import { processEvents } from './process-events.ts'
-import { serveMount } from './serve-mount.ts'
+import { serveInBackground } from './serve-in-background.ts'
 
 /** A request is a few paths; more than this is not ours. */
 const MAX_REQUEST_BYTES = 1 << 20
@@ -19,29 +15,13 @@ export async function runInBackground(): Promise<number> {
   closeInheritedDescriptors([CHANNEL_FD])
   try {
     const request = readRequest()
-    process.title = `${TITLE} ${request.name} ${request.target}`
-    const sink = openLogSink(request)
-    const end = await serveMount(request, {
-      ...sink,
-      ...processEvents(false, sink.log),
-      namespaceEnd,
-      isAwaited: false,
-      mounted: () => leaveCaller(sink.log),
+    return await serveInBackground(request, {
+      hasSuccessor: false,
       ready: (warnings) => sendAnswer({ ready: true, warnings }),
     })
-    return end.reason === 'unmounted' ? 0 : 1
   } catch (error) {
     sendFailure(error)
     return 1
-  }
-}
-
-/** A terminal that is closed, or a job that is ended, takes no daemon with it. */
-function leaveCaller(log: Log): void {
-  try {
-    startSession()
-  } catch (error) {
-    log('debug', messageOf(error))
   }
 }
 

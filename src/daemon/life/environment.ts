@@ -24,8 +24,27 @@ const OWN = { MALLOC_ARENA_MAX: '1' } as const
  * time at every start (NODE_EXTRA_CA_CERTS: 30 ms).
  */
 export function daemonEnvironment(caller: NodeJS.ProcessEnv = process.env): NodeJS.ProcessEnv {
-  const passed = Object.entries(caller).filter(
-    ([name]) => NAMES.has(name) || PREFIXES.some((prefix) => name.startsWith(prefix)),
-  )
+  const passed = Object.entries(caller).filter(([name]) => isPassed(name))
   return { ...Object.fromEntries(passed), ...OWN }
+}
+
+function isPassed(name: string): boolean {
+  return NAMES.has(name) || PREFIXES.some((prefix) => name.startsWith(prefix))
+}
+
+/** What shells set by themselves. */
+const OF_SHELLS: ReadonlySet<string> = new Set(['PWD', 'OLDPWD', 'SHLVL', '_'])
+
+/**
+ * Makes the environment of this process that of a daemon, where a shell has done so already as well as it can.
+ * @returns false where other variables were there when the process began
+ */
+export function scrubEnvironment(environment: NodeJS.ProcessEnv = process.env): boolean {
+  let isClean = true
+  for (const name of Object.keys(environment)) {
+    if (isPassed(name) || Object.hasOwn(OWN, name)) continue
+    delete environment[name]
+    isClean &&= OF_SHELLS.has(name)
+  }
+  return isClean
 }

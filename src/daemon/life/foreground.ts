@@ -30,6 +30,7 @@ export async function runInForeground(
     report,
     namespaceEnd: () => namespaceEndOfOrphan(parent, request),
     isAwaited: true,
+    hasSuccessor: false,
     entryCreated: () => undefined,
     mounted: () => {
       if (ownGroup) leaveGroup(log)

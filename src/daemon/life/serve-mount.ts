@@ -55,6 +55,8 @@ export interface DaemonHost {
   namespaceEnd(): Promise<void>
   /** The caller waits for the end of this process, and kills it when that takes long. */
   readonly isAwaited: boolean
+  /** Where this process fails, another one tries the same, and tells of it. */
+  readonly hasSuccessor: boolean
   /** The runtime entry exists: logs may go there. */
   entryCreated(entry: OwnEntry): void
   /** The mount exists, and does not serve yet. */
@@ -133,7 +135,7 @@ export async function serveMount(request: MountRequest, host: DaemonHost): Promi
     await Promise.race([up.catch(() => undefined), sleep(SETTLE_TIMEOUT_MS, undefined, { ref: false })])
     await tearDown(progress, host.log, true)
     sweepAfter(progress, host.log)
-    await announce(options, false, host.log)
+    if (!host.hasSuccessor) await announce(options, false, host.log)
     throw error
   }
   // A reader of the FIFO may take its time; the mount must be able to end meanwhile.

@@ -249,7 +249,7 @@ export function forEachRunDir(
 
 /** The entry of a target in this mount namespace, wherever a mount without `--metadir` may have put it. */
 export function findEntry(target: PathText, metadataDir: PathText | undefined): RuntimeEntry | undefined {
-  const names = namesOf(target)
+  const names = [...namesOf(target)]
   const found = lookUp(metadataDir, () => names)
   return found.find((entry) => entry.config.Target === target)
 }

@@ -15,9 +15,10 @@ function dashedName(target: PathText): string {
   return printable(target.slice(1).replaceAll('/', '-'))
 }
 
-/** Names that the entry of a target may have, the usual one first. */
-export function namesOf(target: PathText): readonly PathText[] {
-  return [entryName(target), distinctName(target)]
+/** Names that the entry of a target may have, the usual one first. Few mounts need the second, and a hash for it. */
+export function* namesOf(target: PathText): Generator<PathText, void> {
+  yield entryName(target)
+  yield distinctName(target)
 }
 
 /** Two targets can have the same dashed name (`/a/b`, `/a-b`): the later one gets this name. */

@@ -1,5 +1,5 @@
 import '../../sys/plain/own-packages.ts'
-import { parentPort, workerData } from 'node:worker_threads'
+import { parentPort } from 'node:worker_threads'
 import { FsError, type Log, omitUndefined, stackOf, Turn } from '../../base/index.ts'
 import {
   ChangeGate,
@@ -30,7 +30,8 @@ import {
 } from '../../molecule/index.ts'
 import { replaceDescriptor } from '../../sys/files/descriptor.ts'
 import { isHostRoot } from '../../sys/plain/namespaces.ts'
-import { descriptorsAreHeld } from '../../sys/plain/proc.ts'
+import { isCompiledCodeSaved, saveCompiledCode } from '../../sys/process/code-cache.ts'
+import { threadData } from './thread-data.ts'
 import type { DispatcherData, ThreadMessage } from './thread-messages.ts'
 import { dropThreadPrivileges, keepDirectoryPrivileges } from './thread-privileges.ts'
 
@@ -50,8 +51,7 @@ function tell(message: ThreadMessage): void {
   parentPort?.postMessage(message)
 }
 
-const { spec, shared, fuseFd, bell, tally, kernel, gate } = workerData as DispatcherData
-descriptorsAreHeld()
+const { spec, shared, fuseFd, bell, tally, kernel, gate } = threadData<DispatcherData>()
 const log: Log = (level, message) => tell({ type: 'log', level, message })
 
 try {
@@ -105,14 +105,13 @@ try {
   if (hasDirectories) keepDirectoryPrivileges(writable === undefined ? 'read' : lasting, log)
   else dropThreadPrivileges(log)
   const stage = prepareRehearsal(spec)
-  const idleWork = stage === undefined ? {} : { idleWork: rehearse(stage.open) }
+  const idleWork = inTurn(stage && rehearse(stage.open), isCompiledCodeSaved() ? undefined : savesCode)
   runDeviceLoop({
     fd: fuseFd,
     protocol,
     log,
     spins: SPINS,
-    ...omitUndefined({ bell }),
-    ...idleWork,
+    ...omitUndefined({ bell, idleWork }),
   })
   // Release the files of the layers first, while the caller's umount(8) is about to return: the caller may unmount the
   // file systems of the layers next. The descriptor numbers stay in use, so that a worker in the middle of a block
@@ -124,6 +123,22 @@ try {
   tell({ type: 'unmounted' })
 } catch (error) {
   tell({ type: 'failed', message: messageOf(error) })
+}
+
+/** After the rehearsal, so that the code is there that answers requests. @returns false: it is over */
+function savesCode(): boolean {
+  saveCompiledCode()
+  return false
+}
+
+/** Pieces of idle work one after another. @returns undefined where there are none */
+function inTurn(...works: readonly ((() => boolean) | undefined)[]): (() => boolean) | undefined {
+  const left = works.filter((work) => work !== undefined)
+  if (left.length === 0) return undefined
+  return () => {
+    if (left[0]?.() !== true) left.shift()
+    return left.length > 0
+  }
 }
 
 function messageOf(error: unknown): string {

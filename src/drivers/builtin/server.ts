@@ -1,6 +1,4 @@
 import fs from 'node:fs'
-import { setFlagsFromString } from 'node:v8'
-import { Worker } from 'node:worker_threads'
 import { FsError, messageOf, type SourceId } from '../../base/index.ts'
 import {
   allocateShared,
@@ -15,19 +13,11 @@ import {
 import { allocateTally, BlobKeepers } from '../../molecule/index.ts'
 import { deferred } from '../../sys/plain/promises.ts'
 import { openBell, ringBell } from '../../sys/process/bell.ts'
-import { type EntryName, entryUrl } from '../../threads.ts'
+import type { EntryName } from '../../threads.ts'
 import type { EndReason, RunningServer, ServeOptions, ServerStats } from '../driver.ts'
 import { layerStatus, tellOnce } from '../layer-status.ts'
+import { startThread } from './start-thread.ts'
 import type { DataWorkerData, DispatcherData, ThreadMessage } from './thread-messages.ts'
-
-/**
- * Heap of one thread, MiB. Large data (decoded blocks, replies) lies outside of the heap and has bounds of its own. A
- * small young generation keeps short-lived objects from spreading over memory that then stays resident.
- */
-const HEAP_LIMITS = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 512 }
-
-/** Time from the start of the last thread until V8 shall spare memory: what Node loads at first has been loaded then. */
-const SPARE_MEMORY_AFTER_MS = 150
 
 /** How long `stop` waits for threads that read from a slow disk. */
 const STOP_TIMEOUT_MS = 400
@@ -71,13 +61,7 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
     workerData: DispatcherData | DataWorkerData,
     onReady: () => void,
   ): void {
-    const worker = new Worker(entryUrl(entry), {
-      name,
-      workerData,
-      resourceLimits: HEAP_LIMITS,
-      // This program opens descriptors by system calls as well: Node would warn each time a thread closes one.
-      trackUnmanagedFds: false,
-    })
+    const worker = startThread(entry, name, workerData)
     worker.on('message', (message: ThreadMessage) => {
       if (message.type === 'log') log(message.level, message.message)
       else if (message.type === 'ready') onReady()
@@ -121,7 +105,6 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
     ready.resolve()
     startWorkers()
   })
-  loaded.promise.then(spareMemory, () => undefined)
   // A caller that does not wait for `ready` learns of the failure from `ended`.
   ready.promise.catch(() => undefined)
   loaded.promise.catch(() => undefined)
@@ -156,15 +139,6 @@ function operationsOf(shared: SharedBuffers): ServerStats['operations'] {
     sums[name] = (sums[name] ?? 0) + count
   }
   return sums
-}
-
-/**
- * Asks V8 to prefer little memory to speed: the code of the threads is small and soon compiled, and every mount pays for
- * their memory. Asked before the threads start, it costs each of them some 20 ms, because V8 then does not accept Node's
- * code cache, which was made with other flags.
- */
-function spareMemory(): void {
-  setTimeout(() => setFlagsFromString('--optimize-for-size'), SPARE_MEMORY_AFTER_MS).unref()
 }
 
 function pendingOf(ages: readonly number[]): ServerStats['pending'] {

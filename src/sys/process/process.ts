@@ -17,9 +17,13 @@ export interface ProcessIdentity {
 export type Liveness = 'alive' | 'gone' | 'foreign'
 
 export function ownIdentity(): ProcessIdentity {
+  return identityOf(process.pid)
+}
+
+export function identityOf(pid: number): ProcessIdentity {
   return {
-    pid: process.pid,
-    startTime: readProcStat(process.pid)?.startTime ?? 0,
+    pid,
+    startTime: readProcStat(pid)?.startTime ?? 0,
     bootId: readBootId(),
     pidNamespace: namespaceNumber('pid') ?? 0,
   }

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { readHelperWords } from '../../../src/cli/personalities/mount-helper.ts'
+import { readHelperWords } from '../../../src/cli/personalities/helper-words.ts'
 
 test.each([
   ['i.sqfs mnt -o rw,dev,suid', false, 'i.sqfs mnt -o rw,dev,suid'],

@@ -1,0 +1,106 @@
+import { basename } from 'node:path'
+import type { PathText } from '../../base/index.ts'
+import { parseSource } from '../../molecule/source.ts'
+import {
+  buildMountRequest,
+  buildOverlayRequest,
+  type MountRequest,
+  parseSquashfuseOptions,
+} from '../../request/index.ts'
+import { readHelperWords } from '../personalities/helper-words.ts'
+import { readOverlayWords } from '../personalities/overlay-words.ts'
+import { readSquashfuseWords } from '../personalities/squashfuse-words.ts'
+import { withVerb } from '../program/verb.ts'
+import { commonWish, mountWish } from '../words/mount-wish.ts'
+import { readFlags } from './flags.ts'
+
+/** A mount in the background, and the lines that its user gets. */
+export interface DirectMount {
+  readonly request: MountRequest
+  /** Words that were passed over. */
+  readonly ignored: readonly string[]
+}
+
+/**
+ * What a command line asks for, where it asks for a mount in the background that needs nothing else. The same words
+ * give the same request as with the program itself (src/cli/personalities/).
+ * @param program the name by which the program was called
+ * @returns undefined where the program itself has to look at it
+ * @throws UsageError, FsError, which the program itself will explain
+ */
+export function readDirectMount(program: string, words: readonly PathText[]): DirectMount | undefined {
+  const direct = byName(basename(program), words)
+  // Whoever asks for descriptors, another driver or hours of reading does not wait for a Node.
+  if (direct === undefined) return undefined
+  const { foreground, verify, options } = direct.request
+  return foreground || verify === 'eager' || options.driver !== 'builtin' ? undefined : direct
+}
+
+function byName(name: string, words: readonly PathText[]): DirectMount | undefined {
+  switch (name) {
+    case 'fuse-overlayfs':
+      return readFuseOverlayfs(words)
+    case 'squashfuse':
+    case 'squashfuse_ll':
+      return readSquashfuse(name, words)
+    case 'mount.atomfs-fuse':
+    case 'mount.fuse.atomfs-fuse': {
+      const { isFake, rest } = readHelperWords(words)
+      return isFake ? undefined : readCommand(['mount', ...rest])
+    }
+    default:
+      return readCommand(withVerb(words))
+  }
+}
+
+function readCommand([verb, ...words]: readonly PathText[]): DirectMount | undefined {
+  if (verb === 'overlay') return readOverlay(words, [])
+  const read = verb === 'mount' ? readFlags(verb, words) : undefined
+  const [source, target, ...others] = read?.args ?? []
+  if (read === undefined || source === undefined || target === undefined || others.length > 0)
+    return undefined
+  const wish = mountWish(target, read.flags)
+  return { request: buildMountRequest({ ...wish, source: parseSource(source), name: source }), ignored: [] }
+}
+
+function readOverlay(words: readonly PathText[], unknown: readonly string[]): DirectMount | undefined {
+  const read = readFlags('overlay', words)
+  const target = read?.args.at(-1)
+  if (read === undefined || target === undefined || read.args.length > 2) return undefined
+  const { request, ignored } = buildOverlayRequest({
+    ...commonWish(target, read.flags),
+    lists: (read.flags['o'] as readonly string[] | undefined) ?? [],
+  })
+  return { request, ignored: [...unknown, ...ignored] }
+}
+
+function readFuseOverlayfs(words: readonly PathText[]): DirectMount | undefined {
+  // The variable asks for a log, as options of ours do.
+  if (process.env['FUSE_OVERLAYFS_DEBUG_LOG']) return undefined
+  const { known, ignored } = readOverlayWords(words)
+  return readOverlay(
+    known,
+    ignored.map((word) => `unknown argument ignored: ${word}`),
+  )
+}
+
+function readSquashfuse(
+  program: 'squashfuse' | 'squashfuse_ll',
+  words: readonly PathText[],
+): DirectMount | undefined {
+  const call = readSquashfuseWords(words)
+  if (!('archive' in call) || call.foreground || call.unknown !== undefined) return undefined
+  const { parsed, refused } = parseSquashfuseOptions(call.lists, program)
+  const source = parseSource(call.archive)
+  if (refused !== undefined || source.container !== 'file') return undefined
+  const { archive, mountpoint, debug } = call
+  const request = buildMountRequest({
+    source,
+    name: archive,
+    target: mountpoint,
+    foreground: false,
+    debug,
+    parsed,
+  })
+  return { request, ignored: [] }
+}
