@@ -1,7 +1,11 @@
-/** A spin that took so long was interrupted: reads of the device take some 100 µs in all. Milliseconds. */
-const INTERRUPTED_MS = 1
-/** How long nobody spins after that, ms. */
-const PAUSE_MS = 250
+/**
+ * A spin that took so long was interrupted by other programs: the reads take some 100 µs in all, a data worker that decodes
+ * a few blocks less than this, and a program that has work keeps a processor for at least a slice of the scheduler.
+ * Milliseconds.
+ */
+const INTERRUPTED_MS = 2
+/** How long nobody spins after that, ms: many times as long as a slice, which is what the next attempt costs. */
+const PAUSE_MS = 100
 
 /**
  * How often the device is read again before its thread sleeps. On a machine that has a processor to spare the next request

@@ -28,18 +28,23 @@ describe('reading the device again before a sleep', () => {
 
   test('after a spin that was interrupted there is none for a while', () => {
     const { clock, reads } = spinOfThree()
-    expect(reads(2)).toBe(3)
+    expect(reads(3)).toBe(3)
     expect(reads()).toBe(0)
-    clock.now += 200
+    clock.now += 80
     expect(reads()).toBe(0)
-    clock.now += 100
+    clock.now += 40
     expect([reads(), reads()]).toEqual([3, 3])
+  })
+
+  test('a short interruption, as by a thread of this process, changes nothing', () => {
+    const { reads } = spinOfThree()
+    expect([reads(1), reads(1), reads()]).toEqual([3, 3, 3])
   })
 
   test('a request at the end of an interruption counts as well', () => {
     const { clock, spin, reads } = spinOfThree()
     expect(spin.again()).toBe(true)
-    clock.now += 2
+    clock.now += 3
     spin.gotRequest()
     expect(reads()).toBe(0)
   })
