@@ -87,7 +87,8 @@ export class DirectoryBlocks {
     const { first: block } = findBlocks(volume, inode, index)
     // A missing block would make a directory smaller that is damaged.
     if (block === HOLE) throw volume.damage(0, `directory ${inode.number}: no block ${index}`)
-    const user = `directory ${inode.number} ${index}`
+    // A number, because every search in a directory asks: blocks of directories have numbers below 2^20.
+    const user = inode.number * 2 ** 20 + index
     const content = volume.block(block, user, (read) => this.#assertChecksum(inode, index, block, read))
     return { block, content }
   }

@@ -1,4 +1,4 @@
-import { direntType, S_IFMT } from '../../src/base/index.ts'
+import { direntType, S_IFMT, unlessFailed } from '../../src/base/index.ts'
 import { crc32c, crc32cOfWord } from '../common/checksums.ts'
 import { OLD_INODE_SIZE } from '../superblock/superblock.ts'
 import type { CachedBlock } from '../volume/metadata-cache.ts'
@@ -54,10 +54,9 @@ export class InodeTable {
     return inode
   }
 
-  /** The inode where it is one in use; no damage is told. */
+  /** The inode where it is one in use. Damage is not told: those that were never used are not even checksummed. */
   peek(number: number): Inode | undefined {
-    const inode = this.#decode(number)
-    return inode.nlink === 0 || !isType(inode.mode) ? undefined : inode
+    return unlessFailed(() => this.read(number))
   }
 
   /** @throws DamageError for a number that is none */

@@ -50,7 +50,7 @@ const ROWS: readonly Row[] = [
   { options: '-t ext3 -O meta_bg,^resize_inode', isLong: true },
   { options: '-t ext4 -I 512 -O inline_data', isLong: true },
   { options: '-t ext4 -I 1024 -O inline_data -b 1024', blockSize: 1024, isLong: true },
-  { options: '-t ext4 -O metadata_csum_seed,project,mmp', isLong: true },
+  { options: '-t ext4 -O metadata_csum_seed,mmp', isLong: true },
   { options: '-t ext4 -O ^has_journal,uninit_bg,^metadata_csum', isLong: true },
   { options: '-t ext4 -O ^64bit,^metadata_csum', isLong: true },
   { options: '-t ext4 -O bigalloc -C 65536', megabytes: 400, isLong: true },
