@@ -48,7 +48,7 @@ function packageFolders(names, seen = new Set()) {
 const { dependencies } = createRequire(import.meta.url)('../package.json')
 const files = [
   'package.json',
-  ...filesIn(join(root, 'dist'), (path) => /^dist\/[\w-]+\.js$/.test(path)),
+  ...filesIn(join(root, 'dist'), (path) => /^dist\/[\w-]+\.c?js$/.test(path)),
   ...packageFolders(Object.keys(dependencies)).flatMap((folder) =>
     filesIn(folder, (path) => /\.(js|cjs|mjs|json|node|wasm)$/.test(path) && !UNUSED.test(path)),
   ),

@@ -73,6 +73,7 @@ function load(name = ''): void {
   const isTaken = cachedData !== undefined && script.cachedDataRejected !== true
   if (place !== undefined && isTaken) closeSync(place.folder)
   const flags = isTaken ? 0 : flagsOfNow()
+  let isSaved = false
   const module = { exports: {} }
   const run = script.runInThisContext() as Run
   run(
@@ -85,7 +86,8 @@ function load(name = ''): void {
     {
       isTaken,
       save: () => {
-        if (place !== undefined && !isTaken) write(place, flags, script)
+        if (place !== undefined && !isTaken && !isSaved) write(place, flags, script)
+        isSaved = true
       },
     },
     ahead,
