@@ -32,8 +32,10 @@ export function readDirectMount(program: string, words: readonly PathText[]): Di
   const direct = byName(basename(program), words)
   // Whoever asks for descriptors, another driver or hours of reading does not wait for a Node.
   if (direct === undefined) return undefined
-  const { foreground, verify, options } = direct.request
-  return foreground || verify === 'eager' || options.driver !== 'builtin' ? undefined : direct
+  const { foreground, verify, options, target } = direct.request
+  if (foreground || verify === 'eager' || options.driver !== 'builtin') return undefined
+  // The answer to the launcher has a line for it.
+  return target.includes('\n') ? undefined : direct
 }
 
 function byName(name: string, words: readonly PathText[]): DirectMount | undefined {

@@ -63,6 +63,7 @@ describe('mounts that the launcher starts directly', () => {
         ['mount', '-f', image, 't'],
         ['mount', '--verify', 'eager', image, 't'],
         ['mount', '-o', 'driver=fuse-native', image, 't'],
+        ['mount', image, 't\n'],
         ['overlay'],
         ['overlay', '-f', '-o', 'lowerdir=/a', 't'],
       ]
