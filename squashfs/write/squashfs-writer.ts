@@ -72,6 +72,8 @@ export interface WrittenImage {
   /** Bytes of the image without padding. */
   readonly bytesUsed: number
   readonly inodes: number
+  /** What compressed it, with its version where it says one. */
+  readonly encoder: string
   /** Entries whose mtime squashfs cannot store. */
   readonly clampedTimes: number
 }
@@ -274,7 +276,12 @@ export class SquashfsWriter {
       }),
       0,
     )
-    return { bytesUsed, inodes: layout.count, clampedTimes: this.#clampedTimes }
+    return {
+      bytesUsed,
+      inodes: layout.count,
+      encoder: this.#encoder.library,
+      clampedTimes: this.#clampedTimes,
+    }
   }
 
   #listed(rows: Uint32Array, inodes: InodeWriter): readonly ListedName[] {

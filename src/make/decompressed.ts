@@ -1,31 +1,37 @@
 import { Readable } from 'node:stream'
 import * as zlib from 'node:zlib'
 import { FsError, messageOf } from '../base/index.ts'
+import { openStreamDecoder, type StreamDecoder, type StreamName } from '../codecs/streams/index.ts'
 
 type Bytes = AsyncIterable<Uint8Array>
 
-/** Compressed forms of a whole archive: how it begins, and what undoes it. */
-const FORMS: readonly {
+/** A compressed form of a whole archive: how it begins, and what undoes it. */
+interface Form {
   readonly name: string
-  readonly program: string
   readonly begins: (head: Buffer) => boolean
-  readonly decoder?: () => NodeJS.ReadWriteStream | undefined
-}[] = [
+  /** Of Node, whose decoders run beside this thread. */
+  readonly transform?: () => NodeJS.ReadWriteStream | undefined
+  /** By a library of the machine. */
+  readonly library?: StreamName
+}
+
+const FORMS: readonly Form[] = [
   {
     name: 'gzip',
-    program: 'gzip',
     begins: (head) => head.readUInt16BE(0) === 0x1f8b,
-    decoder: () => zlib.createGunzip(),
+    transform: () => zlib.createGunzip(),
   },
   {
     name: 'zstd',
-    program: 'zstd',
     // A frame, or one to be skipped (RFC 8878, 3.1).
     begins: (head) => head.readUInt32LE(0) === 0xfd2f_b528 || head.readUInt32LE(0) >>> 4 === 0x184_d2a5,
-    decoder: () => (zlib as { createZstdDecompress?: () => NodeJS.ReadWriteStream }).createZstdDecompress?.(),
+    // Node 22.15 and later.
+    transform: () =>
+      (zlib as { createZstdDecompress?: () => NodeJS.ReadWriteStream }).createZstdDecompress?.(),
+    library: 'zstd',
   },
-  { name: 'xz', program: 'xz', begins: (head) => head.toString('latin1').startsWith('\xfd7zXZ\0') },
-  { name: 'bzip2', program: 'bzip2', begins: (head) => head.toString('latin1').startsWith('BZh') },
+  { name: 'xz', begins: (head) => head.toString('latin1').startsWith('\xfd7zXZ\0'), library: 'xz' },
+  { name: 'bzip2', begins: (head) => head.toString('latin1').startsWith('BZh'), library: 'bzip2' },
 ]
 const HEAD = 6
 
@@ -36,32 +42,69 @@ export function isCompressed(head: Buffer): boolean {
 
 /**
  * The bytes of a stream, decompressed if they are compressed.
- * @throws FsError EOPNOTSUPP for a form that is not read here; EIO for damaged data
+ * @throws FsError EOPNOTSUPP for a form that nothing here decodes; EIO for damaged data
  */
 export async function* decompressed(stream: Bytes, label: string): AsyncGenerator<Uint8Array> {
   const { head, whole } = await peek(stream)
   const form = head.length < HEAD ? undefined : FORMS.find(({ begins }) => begins(head))
+  const decoder = form && bytesOf(form, whole)
   if (form === undefined) {
     yield* whole
-    return
-  }
-  const decoder = form.decoder?.()
-  if (decoder === undefined) {
-    const how = `${form.program} -dc ${label} | atomfs-fuse pack - …`
+  } else if (decoder === undefined) {
+    await whole.return(undefined)
+    const how = `${form.name} -dc ${label} | atomfs-fuse pack - …`
     throw new FsError(
       'EOPNOTSUPP',
-      `${label} is compressed with ${form.name}, which is not read here: try ${how}`,
+      `${label} is compressed with ${form.name}, and no library here decodes it: try ${how}`,
     )
+  } else {
+    yield* damageNamed(decoder, `${label}: damaged ${form.name} data`)
   }
+}
+
+/** @returns undefined if this machine cannot */
+function bytesOf(
+  { transform, library }: Form,
+  whole: AsyncGenerator<Uint8Array>,
+): AsyncGenerator<Uint8Array> | undefined {
+  const node = transform?.()
+  if (node !== undefined) return piped(whole, node)
+  const decoder = library === undefined ? undefined : openStreamDecoder(library)
+  return decoder && decodedBy(decoder, whole)
+}
+
+async function* piped(whole: Bytes, decoder: NodeJS.ReadWriteStream): AsyncGenerator<Uint8Array> {
   const source = Readable.from(whole)
   source.on('error', (error) => (decoder as unknown as Readable).destroy(error))
   try {
     yield* source.pipe(decoder) as unknown as Bytes
-  } catch (error) {
-    if (error instanceof FsError) throw error
-    throw new FsError('EIO', `${label}: damaged ${form.name} data: ${messageOf(error)}`, { cause: error })
   } finally {
     source.destroy()
+  }
+}
+
+async function* decodedBy(decoder: StreamDecoder, whole: Bytes): AsyncGenerator<Uint8Array> {
+  // Held here, because the decoder knows its address only.
+  let input: Uint8Array | undefined
+  try {
+    for await (const chunk of whole) {
+      input = chunk
+      yield* decoder.decode(input)
+    }
+    yield* decoder.finish()
+  } finally {
+    input = undefined
+    decoder.close()
+  }
+}
+
+/** Errors of the stream itself say what they are about; those of a decoder do not. */
+async function* damageNamed(bytes: Bytes, what: string): AsyncGenerator<Uint8Array> {
+  try {
+    yield* bytes
+  } catch (error) {
+    if (error instanceof FsError) throw error
+    throw new FsError('EIO', `${what}: ${messageOf(error)}`, { cause: error })
   }
 }
 

@@ -1,3 +1,4 @@
+export { type EncoderReport, listEncoders } from '../codecs/encode/index.ts'
 export { type CommittedMount, committedImage } from './commit/committed-image.ts'
 export { compressionOf } from './compression.ts'
 export {
@@ -12,5 +13,5 @@ export { ExcludePaths } from './selection/exclude-paths.ts'
 export type { Exclusion } from './selection/exclusion.ts'
 export { excludeGlobs } from './selection/glob.ts'
 export { Priorities } from './selection/priorities.ts'
-export type { Whiteouts } from './tar-tree.ts'
+export type { Whiteouts } from './whiteouts.ts'
 export type { PackedImage } from './write-image.ts'

@@ -6,14 +6,15 @@ import { decompressed } from './decompressed.ts'
 import { type HostTreeOptions, hostTree } from './host-tree.ts'
 import { below, within, without } from './selection/subtree.ts'
 import { TarMarks } from './tar-marks.ts'
-import { tarTree, type Whiteouts } from './tar-tree.ts'
+import { tarTree } from './tar-tree.ts'
 import { type LeftOut, nothingLeftOut, type TreeItems } from './tree-item.ts'
+import { asAufs, asOverlay, type Whiteouts } from './whiteouts.ts'
 import { type ImageOptions, type PackedImage, writeImage } from './write-image.ts'
 
 /** How a tree becomes an image in a file. */
 export interface PackOptions extends ImageOptions, HostTreeOptions {
   readonly force?: boolean
-  /** What whiteouts in a tar archive become; `none` if absent. */
+  /** `none` if absent. */
   readonly whiteouts?: Whiteouts
 }
 
@@ -47,7 +48,12 @@ function itemsOfSource(
   writer: SquashfsWriter,
 ): TreeItems {
   const { whiteouts = 'none', exclude, priorities, subdir = '' } = options
-  if ('directory' in source) return hostTree(source.directory, leftOut, options)
+  const isOverlay = whiteouts === 'overlay'
+  if ('directory' in source) {
+    const items = hostTree(source.directory, leftOut, options)
+    if (whiteouts === 'aufs') return asAufs(items)
+    return isOverlay ? asOverlay(items, new TarMarks((path) => writer.modeAt(path))) : items
+  }
   if (priorities !== undefined) {
     const how = 'only a directory can be sorted; an archive is read in its order'
     throw new FsError('EINVAL', `${source.label}: ${how}`)
@@ -56,10 +62,11 @@ function itemsOfSource(
     const place = below(subdir, path)
     return place === undefined ? undefined : writer.modeAt(place)
   }
-  const marks = whiteouts === 'overlay' ? new TarMarks(modeAt) : undefined
+  const marks = isOverlay ? new TarMarks(modeAt) : undefined
   const all = tarTree(decompressed(source.tar, source.label), marks, leftOut)
   const inside = subdir === '' ? all : within(all, subdir)
-  return exclude === undefined ? inside : without(inside, exclude)
+  const kept = exclude === undefined ? inside : without(inside, exclude)
+  return whiteouts === 'aufs' ? asAufs(kept) : kept
 }
 
 /** Bytes of all files of a tree, those with several names once. @throws FsError as `pack` */

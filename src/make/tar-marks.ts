@@ -32,16 +32,11 @@ export class TarMarks {
    * @returns whether it is one
    * @throws FsError EINVAL for a whiteout of no name, and for what lies below one
    */
-  take({ path, mtime }: TarEntry): boolean {
-    if (!path.includes(PREFIX)) return false
-    const name = path.slice(path.lastIndexOf('/') + 1)
-    const folder = path.slice(0, Math.max(path.length - name.length - 1, 0))
-    if (folder.split('/').some((part) => part.startsWith(PREFIX))) {
-      throw new FsError('EINVAL', `${JSON.stringify(path)}: something lies below a whiteout`)
-    }
-    if (!name.startsWith(PREFIX)) return false
-    if (name === OPAQUE) this.#opaque.add(escapedPath(folder))
-    else if (!AUFS.test(name)) this.hide(escapedPath(hiddenPath(folder, name, path)), mtime)
+  take({ path, mtime }: Pick<TarEntry, 'path' | 'mtime'>): boolean {
+    const mark = markOf(path)
+    if (mark === undefined) return false
+    if (mark.kind === 'opaque') this.#opaque.add(escapedPath(mark.path))
+    else if (mark.kind === 'whiteout') this.hide(escapedPath(mark.path), mtime)
     return true
   }
 
@@ -89,6 +84,36 @@ export class TarMarks {
 function parentsOf(path: Name): Name[] {
   const names = path.split('/')
   return names.slice(1).map((_, i) => names.slice(0, i + 1).join('/'))
+}
+
+/** What a name that begins with `.wh.` says, and of which path. `own`: what AUFS keeps for itself. */
+interface Mark {
+  readonly kind: 'whiteout' | 'opaque' | 'own'
+  readonly path: Name
+}
+
+/** @throws FsError EINVAL for a whiteout of no name, and for what lies below one */
+export function markOf(path: Name): Mark | undefined {
+  if (!path.includes(PREFIX)) return undefined
+  const name = path.slice(path.lastIndexOf('/') + 1)
+  const folder = path.slice(0, Math.max(path.length - name.length - 1, 0))
+  if (folder.split('/').some((part) => part.startsWith(PREFIX))) {
+    throw new FsError('EINVAL', `${JSON.stringify(path)}: something lies below a whiteout`)
+  }
+  if (!name.startsWith(PREFIX)) return undefined
+  if (name === OPAQUE) return { kind: 'opaque', path: folder }
+  if (AUFS.test(name)) return { kind: 'own', path }
+  return { kind: 'whiteout', path: hiddenPath(folder, name, path) }
+}
+
+/** The name of the mark that deletes a path. */
+export function whiteoutName(path: Name): Name {
+  return path.replace(/[^/]*$/, (name) => PREFIX + name)
+}
+
+/** The name of the mark in a directory that hides what the layers below have in it. */
+export function opaqueName(directory: Name): Name {
+  return directory === '' ? OPAQUE : `${directory}/${OPAQUE}`
 }
 
 function hiddenPath(folder: Name, name: Name, path: Name): Name {

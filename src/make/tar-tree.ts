@@ -5,9 +5,6 @@ import { escapedAttribute, escapedPath } from './overlay-form.ts'
 import type { TarMarks } from './tar-marks.ts'
 import { type LeftOut, STORABLE, type TreeItem } from './tree-item.ts'
 
-/** What names of the form `.wh.NAME` become: whiteouts of overlayfs, or files like all others. */
-export type Whiteouts = 'overlay' | 'none'
-
 /**
  * The entries of a tar archive, in its order.
  * @param marks of a layer for overlays: they take the whiteouts, and their items follow the entries. What is data, and

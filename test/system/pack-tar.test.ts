@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -19,7 +19,7 @@ import {
   walkTree,
 } from '../library/index.ts'
 
-const need = needs('root', 'kernel-squashfs', 'loop')
+const need = needs('root', 'kernel-squashfs', 'loop', 'xz', 'bzip2', 'zstd')
 const temp = makeTempDir()
 const tree = join(temp, 'tree')
 let source: TreeEntry[] = []
@@ -90,6 +90,28 @@ describe.skipIf(!need.ok)(titled('pack of a tar archive', need), () => {
     await atomfsFuse(['pack', '-', images[1]!, '--compression', 'gzip:1'], { input: packed })
     expect(readFileSync(images[0]!).equals(readFileSync(images[1]!))).toBe(true)
   })
+
+  test.each(['xz', 'bzip2', 'zstd'])(
+    'compressed with %s gives the image of the plain file',
+    async (program) => {
+      const archive = join(temp, 'plain.tar')
+      await run('tar', ['-cf', archive, '--format=posix', '-C', tree, '.'])
+      const compressed = `${archive}.${program}`
+      await run('sh', ['-c', `${program} -c '${archive}' > '${compressed}'`])
+      const [plain, other] = [join(temp, `${program}.plain`), join(temp, `${program}.image`)]
+      await atomfsFuse(['pack', archive, plain, '--compression', 'lz4'])
+      await atomfsFuse(['pack', compressed, other, '--compression', 'lz4'])
+      expect(readFileSync(plain).equals(readFileSync(other))).toBe(true)
+      const half = join(temp, `${program}.half`)
+      writeFileSync(half, readFileSync(compressed).subarray(0, 20_000))
+      const { status, stderr } = await atomfsFuse(['pack', half, `${half}.image`], { allowFailure: true })
+      expect({ status, stderr }).toMatchObject({
+        status: 1,
+        stderr: expect.stringMatching(/too early|unexpected|EIO/i),
+      })
+      expect(existsSync(`${half}.image`)).toBe(false)
+    },
+  )
 
   test('makes whiteouts of overlayfs of .wh. names if asked, and leaves them alone otherwise', async () => {
     const archive = join(temp, 'layer.tar')

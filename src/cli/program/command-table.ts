@@ -61,7 +61,7 @@ export const OPTIONS = {
   ],
   whiteouts: [
     '--whiteouts <form>',
-    'what .wh. names of a tar archive become: overlay: whiteouts of overlayfs; none: files (default)',
+    'what deletions of a layer become: overlay: those of overlayfs; aufs: .wh. names; none: as they are (default)',
   ],
   exclude: [
     '--exclude <pattern>',

@@ -29,6 +29,17 @@ export function packageLabel(name: string): string {
   return manifest?.version === undefined ? name : `${name} ${manifest.version}`
 }
 
+/** Name and version of a library that says its version, for messages. @param prototype of a function without arguments */
+export function libraryLabel(library: SharedLibrary, prototype: string): string {
+  return `${library.name} ${String(library.bind(prototype)())}`
+}
+
+/** A part of Node, with the version of the library that it was built with. */
+export function nodeLabel(part: string, library: string): string {
+  const version = process.versions[library]
+  return version === undefined ? part : `${part} ${version}`
+}
+
 /** The file of an installed package. @throws where it is not installed */
 export function packageFile(name: string): string {
   return requireHere.resolve(name)

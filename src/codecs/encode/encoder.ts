@@ -16,7 +16,7 @@ export interface EncoderSettings {
 export interface Encoder {
   readonly name: EncoderName
   readonly tier: Tier
-  /** What encodes, for `doctor` and for messages. */
+  /** What encodes, with its version where it says one: two that are the same give the same bytes. */
   readonly library: string
   /**
    * Compresses one block.

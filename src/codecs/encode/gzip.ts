@@ -1,5 +1,5 @@
 import { constants, deflateSync } from 'node:zlib'
-import { loadPackage, packageLabel, systemLibrary } from '../common/native.ts'
+import { loadPackage, nodeLabel, packageLabel, systemLibrary } from '../common/native.ts'
 import {
   DEFAULT_LEVELS,
   type Encoder,
@@ -10,6 +10,7 @@ import {
 
 /** gzip in squashfs is a zlib stream (RFC 1950). The three encoders give different bytes of nearly the same length. */
 
+/** Has no function that says its version. */
 const LIBDEFLATE = 'libdeflate.so.0'
 
 function openLibdeflate({ level = DEFAULT_LEVELS.gzip }: EncoderSettings): Encoder | undefined {
@@ -32,7 +33,7 @@ function openNode({ level = DEFAULT_LEVELS.gzip }: EncoderSettings): Encoder {
   return {
     name: 'gzip',
     tier: 'node',
-    library: 'node:zlib',
+    library: nodeLabel('node:zlib', 'zlib'),
     encode(input, output) {
       return placed(
         deflateSync(input, { level, chunkSize: Math.max(output.length, constants.Z_MIN_CHUNK) }),

@@ -5,4 +5,4 @@ export {
   type EncoderSettings,
   LEVEL_RANGES,
 } from './encoder.ts'
-export { ENCODER_NAMES, openEncoder } from './registry.ts'
+export { ENCODER_NAMES, type EncoderReport, listEncoders, openEncoder } from './registry.ts'

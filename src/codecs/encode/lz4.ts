@@ -1,4 +1,4 @@
-import { loadPackage, packageLabel, systemLibrary } from '../common/native.ts'
+import { libraryLabel, loadPackage, packageLabel, systemLibrary } from '../common/native.ts'
 import {
   DEFAULT_LEVELS,
   type Encoder,
@@ -19,7 +19,7 @@ function openLiblz4({ level = DEFAULT_LEVELS.lz4 }: EncoderSettings): Encoder | 
   return {
     name: 'lz4',
     tier: 'system',
-    library: LIBLZ4,
+    library: libraryLabel(library, 'const char *LZ4_versionString(void)'),
     encode: (input, output) =>
       Number(
         level < 2

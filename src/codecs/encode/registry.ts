@@ -1,4 +1,5 @@
 import { FsError } from '../../base/index.ts'
+import type { Tier } from '../common/codec.ts'
 import {
   type Encoder,
   type EncoderCandidate,
@@ -50,4 +51,26 @@ export function openEncoder(settings: EncoderSettings): Encoder {
   }
   const missing = allowed(name).map(({ library }) => library)
   throw new FsError('EOPNOTSUPP', `no encoder for ${name}: found none of ${missing.join(', ')}`)
+}
+
+/** What encodes for one compressor on this machine. */
+export interface EncoderReport {
+  readonly name: EncoderName
+  readonly tier: Tier
+  readonly library: string
+  /** What else this machine has, best first. */
+  readonly alternatives: readonly string[]
+}
+
+/** What `doctor` shows. Loads all encoders; compressors that cannot be written here are left out. */
+export function listEncoders(): EncoderReport[] {
+  return ENCODER_NAMES.flatMap((name) => {
+    const [best, ...others] = allowed(name)
+      .map((candidate) => tryEncoder(candidate, { name, blockSize: 1 << 17 }))
+      .filter((encoder) => encoder !== undefined)
+    if (best === undefined) return []
+    return [
+      { name, tier: best.tier, library: best.library, alternatives: others.map(({ library }) => library) },
+    ]
+  })
 }

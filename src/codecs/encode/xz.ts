@@ -1,5 +1,5 @@
 import { addressOf } from '../../sys/ffi/ffi.ts'
-import { SizeCell, systemLibrary } from '../common/native.ts'
+import { libraryLabel, SizeCell, systemLibrary } from '../common/native.ts'
 import { DEFAULT_LEVELS, type Encoder, type EncoderCandidate, type EncoderSettings } from './encoder.ts'
 
 const LIBLZMA = 'liblzma.so.5'
@@ -35,7 +35,7 @@ function openLiblzma({ level = DEFAULT_LEVELS.xz, blockSize }: EncoderSettings):
   return {
     name: 'xz',
     tier: 'system',
-    library: LIBLZMA,
+    library: libraryLabel(library, 'const char *lzma_version_string(void)'),
     encode(input, output) {
       position.value = 0
       // `options` is used through its address in `filters`.

@@ -1,5 +1,5 @@
 import * as zlib from 'node:zlib'
-import { systemLibrary } from '../common/native.ts'
+import { libraryLabel, nodeLabel, systemLibrary } from '../common/native.ts'
 import {
   DEFAULT_LEVELS,
   type Encoder,
@@ -21,7 +21,7 @@ function openLibzstd({ level = DEFAULT_LEVELS.zstd }: EncoderSettings): Encoder 
   return {
     name: 'zstd',
     tier: 'system',
-    library: LIBZSTD,
+    library: libraryLabel(library, 'const char *ZSTD_versionString(void)'),
     encode(input, output) {
       const result = Number(compress(context, output, output.length, input, input.length, level))
       // Errors are the highest values of size_t; the usual one is that the result does not fit.
@@ -46,7 +46,7 @@ function openNode({ level = DEFAULT_LEVELS.zstd }: EncoderSettings): Encoder | u
   return {
     name: 'zstd',
     tier: 'node',
-    library: 'node:zlib',
+    library: nodeLabel('node:zlib', 'zstd'),
     encode(input, output) {
       return placed(zstdCompressSync(input, { params: { [parameter]: level } }), output)
     },

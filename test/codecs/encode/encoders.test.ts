@@ -1,6 +1,12 @@
 import { describe, expect, test } from 'vitest'
 import { DEFAULT_LEVELS, type EncoderName } from '../../../src/codecs/encode/encoder.ts'
-import { ENCODER_NAMES, ENCODERS, openEncoder, tryEncoder } from '../../../src/codecs/encode/registry.ts'
+import {
+  ENCODER_NAMES,
+  ENCODERS,
+  listEncoders,
+  openEncoder,
+  tryEncoder,
+} from '../../../src/codecs/encode/registry.ts'
 import { CANDIDATES, openCandidate } from '../../../src/codecs/registry.ts'
 import { Random } from '../../library/trees/random.ts'
 
@@ -60,4 +66,15 @@ describe('encoders', () => {
   test('a level out of range is refused with the range', () => {
     expect(() => openEncoder({ name: 'zstd', level: 23, blockSize: BLOCK })).toThrow('zstd has 1 to 22')
   })
+})
+
+test('listEncoders names what compresses here, with the version of libraries that say one', () => {
+  const reports = listEncoders()
+  expect(reports.map(({ name }) => name)).toEqual(
+    ENCODER_NAMES.filter((name) => reports.some((report) => report.name === name)),
+  )
+  const gzip = reports.find(({ name }) => name === 'gzip')
+  expect([gzip?.library, ...(gzip?.alternatives ?? [])].join()).toMatch(/node:zlib \d+\.\d+/)
+  const zstd = reports.find(({ name }) => name === 'zstd')
+  if (zstd !== undefined) expect(zstd.library).toMatch(/ \d+\.\d+\.\d+$/)
 })

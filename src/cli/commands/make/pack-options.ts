@@ -119,8 +119,8 @@ function ownerOf(text: string): { readonly uid: number; readonly gid: number } {
 }
 
 function whiteoutsOf(text: string): Whiteouts {
-  if (text === 'overlay' || text === 'none') return text
-  throw new UsageError(`whiteouts ${JSON.stringify(text)}: overlay or none is needed`)
+  if (text === 'overlay' || text === 'aufs' || text === 'none') return text
+  throw new UsageError(`whiteouts ${JSON.stringify(text)}: overlay, aufs or none is needed`)
 }
 
 function partsOf(text: string): NonNullable<PackOptions['uncompressed']> {
