@@ -97,7 +97,9 @@ export function readersFor(plan: Pick<RunPlan, 'readers'>, scenario: Scenario, s
     (reader) =>
       scenario.readers.includes(reader.name) &&
       reader.missing() === undefined &&
-      reader.accepts(subject, scenario.writable === true),
+      (scenario.make === undefined
+        ? reader.accepts(subject, scenario.writable === true)
+        : reader.make !== undefined),
   )
 }
 
@@ -106,7 +108,7 @@ function inOrderOfRound(readers: readonly Reader[], round: number): Reader[] {
   return [...readers.slice(start), ...readers.slice(0, start)]
 }
 
-/** One fresh mount, with a fresh upper where there is to be one, measured and taken away again. */
+/** One fresh mount, with a fresh upper where there is to be one, or one image, measured and taken away again. */
 async function measureOnce(
   { directory, upperDirectory }: RunPlan,
   scenario: Scenario,
@@ -114,6 +116,16 @@ async function measureOnce(
   reader: Reader,
   record: (row: string, value: number, unit: Unit) => void,
 ): Promise<void> {
+  if (scenario.make !== undefined) {
+    mkdirSync(upperDirectory, { recursive: true })
+    const own = mkdtempSync(join(upperDirectory, 'made-'))
+    try {
+      await scenario.make({ maker: reader, subject, directory: own, record })
+    } finally {
+      rmSync(own, { recursive: true, force: true })
+    }
+    return
+  }
   const own = mkdtempSync(join(directory, 'mount-'))
   const [target, work] = [join(own, 'target'), join(own, 'work')]
   // One for each mount: what cannot be unmounted is then in nobody's way.

@@ -43,6 +43,8 @@ export interface Subject {
   /** SOURCE for our mount without verification. */
   readonly unverified: string
   readonly facts: TreeFacts
+  /** The directory that the image was made of, where it is kept. */
+  readonly tree?: string
   /** Where the mount is written to: what of these the scenario needs. */
   readonly writes?: WriteFacts
 }

@@ -53,7 +53,7 @@ export class Inputs {
       await mksquashfs(this.#cache.path(tree), image, { compressor, timeout: 900_000, extra: ['-no-xattrs'] })
       return {}
     })
-    return { images: [image], unverified: image, facts }
+    return { images: [image], unverified: image, facts, tree: this.#cache.path(tree) }
   }
 
   /** The tree as an OCI image of layers with dm-verity data: tag `verified` with root hashes, `plain` without. */

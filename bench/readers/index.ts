@@ -1,12 +1,13 @@
 import type { BenchOptions } from '../options.ts'
 import { kernelReader } from './kernel.ts'
+import { mksquashfsMaker, tar2sqfsMaker } from './makers.ts'
 import { fuseNativeReader, oursReader } from './ours.ts'
 import type { Reader } from './reader.ts'
 import { squashfuseReader, threadedSquashfuseReader } from './squashfuse.ts'
 import { fuseOverlayOnKernelReader, fuseOverlayReader, kernelOverlayReader } from './stacked.ts'
 
 export { makeUpper, removeUpper } from './fresh-upper.ts'
-export type { Mounted, Reader, Upper } from './reader.ts'
+export type { MakeSettings, Mounted, Reader, Upper } from './reader.ts'
 export { endProcesses, unmountTarget } from './teardown.ts'
 
 /** Readers that only run when `--readers` names them. */
@@ -29,5 +30,7 @@ export function allReaders(program: string, options: BenchOptions): Reader[] {
     fuseOverlayOnKernelReader,
     squashfuseReader('squashfuse', 'squashfuse'),
     fuseNativeReader('ours-fuse-native', program),
+    mksquashfsMaker,
+    tar2sqfsMaker,
   ]
 }

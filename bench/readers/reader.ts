@@ -22,6 +22,16 @@ export interface Reader {
    * @throws Error with nothing left mounted
    */
   mount(subject: Subject, target: string, work: string, upper?: Upper): Promise<Mounted>
+  /** The command that makes an image of a directory; absent where it only mounts. */
+  readonly make?: (tree: string, image: string, settings: MakeSettings) => readonly string[]
+}
+
+/** How an image is to be made, the same for all. */
+export interface MakeSettings {
+  readonly compressor: 'gzip' | 'zstd'
+  readonly level: number
+  /** Bytes. */
+  readonly blockSize: number
 }
 
 export interface Mounted {

@@ -60,12 +60,18 @@ const RATIO_GOALS: readonly RatioGoal[] = [
   { input: '5 layers', row: 'find-cold', against: 'fuse-overlayfs', limit: 0.2 },
   { input: '5 layers', row: 'tar-cold', against: 'fuse-overlayfs', limit: 0.2 },
   { input: '5 layers', row: 'tar-cold', against: 'ours-unverified', limit: 1.15 },
+  { input: 'making gzip', row: 'make', against: 'mksquashfs', limit: 1.0 },
+  { input: 'making zstd', row: 'make', against: 'mksquashfs', limit: 1.1 },
+  { input: 'making gzip', row: 'make-size', against: 'mksquashfs', limit: 1.01 },
+  { input: 'making zstd', row: 'make-size', against: 'mksquashfs', limit: 1.01 },
   ...WRITABLE_ROWS.map((row) => ({ input: WRITABLE, row, against: 'fuse-overlayfs', limit: 1.0 })),
 ]
 
 /** Milliseconds; Node starts faster since 22. */
 const MOUNT_LIMIT = { old: 150, new: 100 }
 const MEMORY_LIMIT = 120
+/** Of the program that makes an image, MiB. */
+const MAKING_MEMORY_LIMIT = 300
 /** How much more is still "not growing", for noise. */
 const GROWTH_LIMIT = 1.15
 
@@ -81,6 +87,7 @@ export function judge(rows: readonly RowResult[], nodeMajor: number): Verdict[] 
     ),
     judgeMount(rows, nodeMajor >= 24 ? MOUNT_LIMIT.new : MOUNT_LIMIT.old),
     ...judgeMemory(rows),
+    ...['making gzip', 'making zstd'].map((input) => judgeMakingMemory(rows, input)),
     ...judgeGrowth(rows),
   ]
 }
@@ -135,6 +142,14 @@ function judgeMemory(rows: readonly RowResult[]): Verdict[] {
     judgeStep(rows, 'memory, 10 layers against 5', 'rss-peak', '5 layers', '10 layers', GROWTH_LIMIT),
     judgeStep(rows, 'memory, four times the files', 'rss-peak', ...manyInputs(), GROWTH_LIMIT),
   ]
+}
+
+function judgeMakingMemory(rows: readonly RowResult[], input: string): Verdict {
+  const goal = `${input}, memory`
+  const ours = findReader(rows, input, 'make-rss', 'ours')
+  if (ours === undefined) return notMeasured(goal, `≤ ${MAKING_MEMORY_LIMIT} MiB`)
+  const found = `${ours.median.toFixed(0)} MiB of ${MAKING_MEMORY_LIMIT} MiB`
+  return verdict(goal, ours.median <= MAKING_MEMORY_LIMIT, found)
 }
 
 /** Linear: four times the files, at most four times the time and the noise. */

@@ -3,6 +3,7 @@ import type { BenchOptions } from '../options.ts'
 import { ON_REQUEST } from '../readers/index.ts'
 import { ATTRIBUTE_ROWS, measureAttributes } from './attributes.ts'
 import { measureFirstRead } from './first-read.ts'
+import { making } from './making.ts'
 import { measureManyNames } from './many-names.ts'
 import { measureRandom } from './random.ts'
 import type { Scenario } from './scenario.ts'
@@ -171,6 +172,7 @@ export function chooseScenarios(options: BenchOptions): Scenario[] {
     ...details(),
     ...compressors(),
     ...writable(),
+    ...making(),
     ...millions(),
   ]
   const busy = usual.filter(({ main, writable }) => main && writable !== true).map(whileBusy)

@@ -1,5 +1,15 @@
 import type { Inputs, Subject } from '../inputs/index.ts'
 import type { Session } from '../measure/index.ts'
+import type { Reader } from '../readers/index.ts'
+
+/** One image that is made. */
+export interface Making {
+  readonly maker: Reader
+  readonly subject: Subject
+  /** Empty, on a disk; removed by the caller. */
+  readonly directory: string
+  readonly record: Session['record']
+}
 
 /** What is done with one fresh mount of one image, and the rows that come of it. */
 export interface Scenario {
@@ -21,6 +31,8 @@ export interface Scenario {
   readonly busy?: boolean
   /** Mounts in each round, 1 if absent. */
   readonly repeat?: number
+  /** An image is made, and nothing is mounted: takes the place of `measure`. */
+  readonly make?: (making: Making) => Promise<void>
   subject(inputs: Inputs): Promise<Subject>
   measure(session: Session): Promise<void>
 }
