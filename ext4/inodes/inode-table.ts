@@ -11,6 +11,9 @@ const INODES_KEPT = 4093
 /** Blocks of an inode table that are read ahead at once: as many as the kernel does (`inode_readahead_blks`). */
 const READ_AHEAD = 32
 
+/** Most blocks of a file: searches in it pass over holes up to its size. */
+const FILE_BLOCKS = 2 ** 32
+
 const GENERATION_AT = 0x64
 const CHECKSUM_LOW_AT = 0x7c
 const EXTRA_SIZE_AT = 0x80
@@ -87,7 +90,11 @@ export class InodeTable {
     }
     const seed = this.#seed(number, view.getUint32(start + GENERATION_AT, true))
     if (seed !== undefined) this.#verify(seed, number, extraSize, blockNumber, block, start)
-    return decodeInode(view, start, number, superblock, extraSize, seed)
+    const inode = decodeInode(view, start, number, superblock, extraSize, seed)
+    if (inode.size > superblock.blockSize * FILE_BLOCKS) {
+      throw this.#volume.damage(blockNumber, `inode ${number}: a size of ${inode.size} bytes`)
+    }
+    return inode
   }
 
   #seed(number: number, generation: number): number | undefined {

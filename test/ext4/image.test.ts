@@ -75,6 +75,17 @@ describe('a small file system', () => {
     }
   })
 
+  test('a size that no file can have is EIO, and the largest possible one is a hole that is passed over', () => {
+    const at = 3 * BLOCK + 11 * 128
+    const huge = changed(at + 0x6c, 0, 0, 0, 0x10)
+    expect(() => open(huge).stat(12)).toThrow(expect.objectContaining({ code: 'EIO' }))
+    const largest = changed(at + 0x6c, 0, 4)
+    largest.writeUInt32LE(0, at + 4)
+    expect(open(largest).stat(12).size).toBe(2 ** 42)
+    expect(open(largest).seek(12, 0, 'hole')).toBe(BLOCK)
+    expect(() => open(largest).seek(12, BLOCK, 'data')).toThrow(expect.objectContaining({ code: 'ENXIO' }))
+  })
+
   test.each([
     ['a block size of 2^16 KiB', 1024 + 0x18, [16], /block size/],
     ['an inode of 2 KiB in blocks of 1 KiB', 1024 + 0x58, [0, 8], /inodes of 2048 bytes/],
