@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { createHash } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import {
   chmodSync,
@@ -37,6 +37,7 @@ import {
   withTempDir,
   writeOciLayout,
 } from '../library/index.ts'
+import { until } from '../library/programs/wait.ts'
 
 const need = needs('root', 'fuse', 'mksquashfs', 'unsquashfs', 'veritysetup', 'setfattr', 'mknod')
 const MERGED = { ignore: ['blocks', 'nlink'], ignoreDirectoryNlink: true } as const
@@ -280,8 +281,12 @@ describe.skipIf(!need.ok)(titled('commit', need), () => {
             fs.mkdirSync(process.argv[1] + '/d' + i)
             fs.rmSync(process.argv[1] + '/d' + (i - 1), { force: true, recursive: true })
           }`
+        // Between the two in the order of names: what takes long to read and to compress.
+        mkdirSync(join(target, 'between'))
+        for (let i = 0; i < 40; i += 1) writeFileSync(join(target, `between/${i}`), randomBytes(200_000))
         const writer = spawn(process.execPath, ['-e', script, target], { stdio: 'ignore' })
         try {
+          await until(() => existsSync(join(target, 'app/second')), 'the first round of the writer')
           const numbers: number[] = []
           for (let round = 0; round < (process.env['ATOMFS_STRESS'] === '1' ? 50 : 2); round += 1) {
             await atomfsFuse(['commit', target, `${layout}:r${round}`], { runDir })
