@@ -52,6 +52,8 @@ export interface ThreadStart {
   /** The first word becomes 1 when the data are there. */
   readonly gate: Int32Array
   readonly port: MessagePort
+  /** Of a thread that may resolve no path. */
+  readonly held?: object | undefined
 }
 
 /** A thread that may have been started before its data were known. */
@@ -66,8 +68,21 @@ export interface StartedThread {
  */
 const HEAP_LIMITS = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 512 }
 
-/** Starts a thread of a mount, which loads its code and waits for its data. */
-export function startWaiting(file: string | URL, words: readonly string[], name: string): StartedThread {
+/** The bundle of an entry that `src/loader.ts` loads; undefined where the sources themselves run. */
+export function scriptUrl(name: (typeof LOADED)[number]): URL | undefined {
+  return import.meta.url.endsWith('.ts') ? undefined : new URL(`./${bundleName(name)}`, import.meta.url)
+}
+
+/**
+ * Starts a thread of a mount, which loads its code and waits for its data.
+ * @param held makes `file` the text of the program, which finds this as `held` among the data of its start
+ */
+export function startWaiting(
+  file: string | URL,
+  words: readonly string[],
+  name: string,
+  held?: object,
+): StartedThread {
   const { port1, port2 } = new MessageChannel()
   // Neither end keeps the event loop alive.
   port1.unref()
@@ -75,7 +90,8 @@ export function startWaiting(file: string | URL, words: readonly string[], name:
   const worker = new Worker(file, {
     name,
     argv: [...words],
-    workerData: { name, gate, port: port2 } satisfies ThreadStart,
+    workerData: { name, gate, port: port2, held } satisfies ThreadStart,
+    eval: held !== undefined,
     transferList: [port2],
     resourceLimits: HEAP_LIMITS,
     // This program opens descriptors by system calls as well: Node would warn each time a thread closes one.

@@ -1,7 +1,7 @@
 import { constants, inflateSync } from 'node:zlib'
 import { messageOf } from '../base/index.ts'
 import { type Candidate, type Codec, damaged } from './common/codec.ts'
-import { loadPackage, packageLabel, SizeCell, systemLibrary } from './common/native.ts'
+import { atThreadEnd, loadPackage, packageLabel, SizeCell, systemLibrary } from './common/native.ts'
 import { retiring } from './common/retiring.ts'
 import { LIBZ_CANDIDATE } from './libz.ts'
 
@@ -21,6 +21,8 @@ function openLibdeflate(): Codec | undefined {
   const decompress = library.bind(
     'int libdeflate_zlib_decompress(void *d, const void *in, size_t in_n, void *out, size_t out_n, void *actual)',
   )
+  const free = library.bind('void libdeflate_free_decompressor(void *d)')
+  atThreadEnd(() => free(decompressor))
   const actual = new SizeCell()
   const codec = { name: 'gzip', tier: 'system', library: LIBDEFLATE } as const
   return {

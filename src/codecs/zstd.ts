@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import * as zlib from 'node:zlib'
 import { messageOf } from '../base/index.ts'
 import { type Candidate, type Codec, damaged } from './common/codec.ts'
-import { loadPackage, packageFile, packageLabel, systemLibrary } from './common/native.ts'
+import { atThreadEnd, loadPackage, packageFile, packageLabel, systemLibrary } from './common/native.ts'
 import { retiring } from './common/retiring.ts'
 import { zstdFrameLength } from './zstd-frame.ts'
 
@@ -22,6 +22,8 @@ function openLibzstd(): Codec | undefined {
   if (library === undefined) return undefined
   const context = library.bind('void *ZSTD_createDCtx(void)')()
   if (context === null) return undefined
+  const free = library.bind('size_t ZSTD_freeDCtx(void *c)')
+  atThreadEnd(() => free(context))
   const decompress = library.bind(
     'size_t ZSTD_decompressDCtx(void *c, void *dst, size_t dst_n, const void *src, size_t src_n)',
   )

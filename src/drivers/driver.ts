@@ -31,8 +31,10 @@ export interface ServeOptions {
   readonly spec: MoleculeSpec
   /** Bytes for decoded blocks. */
   readonly cacheSize: number
-  /** Data workers; 0 for a server of one thread. */
+  /** Most data workers; 0 for a server of one thread. */
   readonly workers: number
+  /** Data workers of the builtin driver end after so long without work, milliseconds; by default some seconds. */
+  readonly restMs?: number
   readonly kernel: KernelOptions
   readonly log: Log
   /** Folders that hold the npm package of a driver; absent: a `node_modules` above this program. */

@@ -5,7 +5,7 @@
 
 export type { AnswerTarget } from './blocks/answer-target.ts'
 export { type Counter, Counters, readCounters, readOpcodes } from './blocks/counters.ts'
-export { type DataWorkerOptions, runDataWorker } from './blocks/data-worker.ts'
+export { type DataWorkerOptions, runDataWorker, taskRunner } from './blocks/data-worker.ts'
 export { InlineDataPath, type InlineOptions } from './blocks/inline-data-path.ts'
 export { pendingAges } from './blocks/jobs.ts'
 export { PooledBackground } from './blocks/pooled-background.ts'
@@ -13,6 +13,7 @@ export { PooledDataPath, type PooledOptions } from './blocks/pooled-data-path.ts
 export { PooledFetcher } from './blocks/pooled-fetcher.ts'
 export type { SharedBuffers } from './blocks/shared-buffers.ts'
 export { allocateShared } from './blocks/shared-cache.ts'
+export { Staff } from './blocks/staff.ts'
 export { TaskQueue } from './blocks/task-queue.ts'
 export { WorkerPool } from './blocks/worker-pool.ts'
 export { DeviceError } from './device/device.ts'

@@ -20,12 +20,16 @@ export class BlobKeepers {
 }
 
 /** One thread's side: the blobs of an image by its index, undefined where it has none. */
-export function blobsOfImages(spec: MoleculeSpec, ask: AskForBlob): (image: SourceId) => Blobs | undefined {
+export function blobsOfImages(
+  spec: MoleculeSpec,
+  ask: AskForBlob,
+  probes = true,
+): (image: SourceId) => Blobs | undefined {
   return (image) => {
     const { blobs, label } = spec.images[image] ?? {}
     return blobs === undefined || label === undefined
       ? undefined
-      : new SharedBlobs(blobs, label, (blob) => ask(image, blob))
+      : new SharedBlobs(blobs, label, (blob) => ask(image, blob), probes)
   }
 }
 

@@ -54,6 +54,8 @@ export interface Surroundings {
   readonly background?: Background | undefined
   /** Asks the main thread to open a blob (`BlobKeepers`). Absent: this thread opens it. */
   readonly askForBlob?: AskForBlob | undefined
+  /** False for a thread that never asks whether a block is at hand: it opens images on a disk that does not answer. */
+  readonly probes?: boolean | undefined
 }
 
 /** Surroundings in which it is settled who opens blobs: all that a thread opens asks the same one. */
@@ -259,12 +261,12 @@ interface OpenBlocks {
 }
 
 /** Decodes data blocks of all images of a mount: all that a data worker needs. One for each thread. */
-export function openBlockStore(spec: MoleculeSpec, { watch, askForBlob }: Settled): BlockStore {
+export function openBlockStore(spec: MoleculeSpec, { watch, askForBlob, probes }: Settled): BlockStore {
   // Now, because the thread may give up the right to open the files of decoders.
   const sessionOf = openSessions(spec)
   // Now as well, because opening asks for the file system below (`PageCacheProbe`): a dead disk would not answer later.
-  const files = spec.images.map(({ source, label }) => openSource(source, label))
-  const blobsOf = blobsOfImages(spec, askForBlob)
+  const files = spec.images.map(({ source, label }) => openSource(source, label, probes))
+  const blobsOf = blobsOfImages(spec, askForBlob, probes)
   const opened: (OpenBlocks | undefined)[] = spec.images.map(() => undefined)
   const fileOf = (sourceId: SourceId): ByteSource => {
     const file = files[sourceId]

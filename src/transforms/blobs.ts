@@ -122,17 +122,18 @@ export class SharedBlobs implements Blobs {
   readonly #states: BlobStates
   readonly #label: string
   readonly #ask: (blob: number) => void
-  readonly #pageCache: PageCacheProbe
+  readonly #pageCache: PageCacheProbe | undefined
 
   /**
    * @param label names the image in messages
    * @param ask asks the main thread to open a blob (`BlobKeeper.open`), without waiting
+   * @param probes false for a thread that never asks what is at hand (`FileSource`)
    */
-  constructor(spec: BlobsSpec, label: string, ask: (blob: number) => void) {
+  constructor(spec: BlobsSpec, label: string, ask: (blob: number) => void, probes = true) {
     this.#states = new BlobStates(spec)
     this.#label = label
     this.#ask = ask
-    this.#pageCache = new PageCacheProbe(spec.folder)
+    this.#pageCache = probes ? new PageCacheProbe(spec.folder) : undefined
   }
 
   readInto(blob: number, position: number, target: Uint8Array): void {
@@ -147,7 +148,7 @@ export class SharedBlobs implements Blobs {
   isAtHand(blob: number, position: number, length: number): boolean {
     return this.#using(blob, () => {
       const fd = this.#states.descriptor(blob)
-      return fd !== undefined && this.#pageCache.isAtHand(position, length, fd)
+      return fd !== undefined && this.#pageCache?.isAtHand(position, length, fd) !== false
     })
   }
 

@@ -34,9 +34,10 @@ export interface TransformOptions {
 /**
  * The bytes of a source, without any transform. Each thread opens its own.
  * @param label digest or path, for messages
+ * @param probes false for a thread that never asks what is at hand (`FileSource`)
  */
-export function openSource({ fd, size }: SourceSpec, label: string): ByteSource {
-  return new FileSource(fd, label, size)
+export function openSource({ fd, size }: SourceSpec, label: string, probes = true): ByteSource {
+  return new FileSource(fd, label, size, probes)
 }
 
 /**

@@ -192,15 +192,16 @@ describe('failures of the daemon and the image', () => {
       const worker = join(program, 'dist/data-worker.cjs')
       writeFileSync(
         worker,
-        `const { parentPort: port, threadId } = require('node:worker_threads')
-         const post = port.postMessage.bind(port)
-         port.postMessage = (message) => {
-           post(message)
-           // The first thread is the dispatcher.
-           if (threadId !== 2 || message.type !== 'ready') return
-           const keep = []
-           Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 800)
-           for (;;) keep.push(new Array(100000).fill({}))
+        `{
+           const { parentPort: port, threadId } = require('node:worker_threads')
+           const post = port.postMessage.bind(port)
+           port.postMessage = (message) => {
+             post(message)
+             if (threadId !== 2 || message.type !== 'ready') return
+             const keep = []
+             Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 800)
+             for (;;) keep.push(new Array(100000).fill({}))
+           }
          }
          ${readFileSync(worker, 'utf8')}`,
       )
@@ -212,6 +213,8 @@ describe('failures of the daemon and the image', () => {
       })
       writeFileSync(pidFile, String(daemonPid(runDir)))
       const pid = Number(readFileSync(pidFile, 'utf8'))
+      // It starts when there is work for it.
+      await run('cat', [join(target, 'big')], { allowFailure: true })
       await until(() => isGone(pid), 'the end of the daemon', 60_000)
       expect(readFileSync(log, 'utf8')).toMatch(/error: data worker 1: .*memory/)
       expect(isMounted(target)).toBe(false)

@@ -50,6 +50,22 @@ async function inNamespace(script: string, options: { readonly runDir: string; r
   })
 }
 
+/** Puts the two lines of a call together during which another thread made one. */
+function wholeCalls(lines: readonly string[]): string[] {
+  const begun = new Map<string, string>()
+  return lines.flatMap((line) => {
+    const thread = line.slice(0, line.indexOf(' '))
+    const start = / <unfinished \.\.\.>$/.exec(line)
+    if (start !== null) {
+      begun.set(thread, line.slice(0, start.index))
+      return []
+    }
+    const [resumed] = /<\.\.\. \w+ resumed>/.exec(line) ?? []
+    if (resumed === undefined) return [line]
+    return [`${begun.get(thread) ?? ''}${line.slice(line.indexOf(resumed) + resumed.length)}`]
+  })
+}
+
 describe('a mount that becomes the root directory at once', () => {
   /** As lxc-start does: the daemon's own root directory becomes the mount that it serves. */
   const pivot = 'cd "$2" && mount -t proc proc proc && pivot_root . mnt && umount -l /mnt'
@@ -183,11 +199,15 @@ describe('the daemon', () => {
         )
         const result = await inNamespace(`. ${script}`, { runDir })
         expect(result).toMatchObject({ status: 0, stderr: '' })
-        const lines = readFileSync(trace, 'utf8').split('\n')
+        const lines = wholeCalls(readFileSync(trace, 'utf8').split('\n'))
         expect(lines.length).toBeGreaterThan(10)
-        expect(
-          lines.filter((line) => /^\d+ +\w+\((?:AT_FDCWD(?:<[^>]*>)?, )?"\/|sun_path="\//.test(line)),
-        ).toEqual([])
+        const absolute = lines.filter((line) =>
+          /^\d+ +\w+\((?:AT_FDCWD(?:<[^>]*>)?, )?"\/|sun_path="\//.test(line),
+        )
+        // At the start of a thread Node looks into /proc and /sys: where that thread starts, there is neither.
+        const byNode = /\w+\(.*"\/(proc|sys)\/.* = -1 ENOENT|getcwd/
+        expect(absolute.filter((line) => !byNode.test(line))).toEqual([])
+        if (use.includes('cat {}') && mount.includes('$1 ')) expect(absolute.length).toBeGreaterThan(0)
         expect(entries(runDir)).toEqual([])
       }
     },

@@ -1,9 +1,30 @@
 import { createRequire } from 'node:module'
+import { isMainThread } from 'node:worker_threads'
 import { openLibraryDeeply } from '../../sys/ffi/deep-library.ts'
 import type { SharedLibrary } from '../../sys/ffi/ffi.ts'
+import { heldFfi } from '../../sys/ffi/koffi.ts'
 
 const requireHere = createRequire(import.meta.url)
 const libraries = new Map<string, SharedLibrary | undefined>()
+let packagesAreNeeded = false
+
+/**
+ * Whether this thread decodes with packages, or may have to. Their files are found by paths, so a thread that does the
+ * same work has to be started while paths can be resolved.
+ */
+export function needsPackages(): boolean {
+  return packagesAreNeeded
+}
+
+/** To be called for a decoder that may load a package later. */
+export function mayNeedPackages(): void {
+  packagesAreNeeded = true
+}
+
+/** Runs `release` when this thread ends and the process goes on: a library does not know that its user is gone. */
+export function atThreadEnd(release: () => void): void {
+  if (!isMainThread) process.once('exit', release)
+}
 
 /** A shared library of the machine, opened once per thread. @returns undefined where there is none */
 export function systemLibrary(name: string): SharedLibrary | undefined {
@@ -13,11 +34,14 @@ export function systemLibrary(name: string): SharedLibrary | undefined {
 
 /**
  * Loads a package when a codec wants it, not at start-up. `require` keeps it synchronous and out of bundles.
- * @returns undefined where it is not installed or does not load on this machine
+ * @returns undefined where it is not installed, does not load on this machine, or this thread may resolve no path
  */
 export function loadPackage(name: string): unknown {
+  if (heldFfi() !== undefined) return undefined
   try {
-    return requireHere(name)
+    const loaded: unknown = requireHere(name)
+    packagesAreNeeded = true
+    return loaded
   } catch {
     return undefined
   }

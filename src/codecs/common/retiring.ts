@@ -1,4 +1,5 @@
 import type { Codec } from './codec.ts'
+import { mayNeedPackages } from './native.ts'
 
 /**
  * Failures until a codec retires. Each costs as much as a block has bytes, 1 MiB at most, once and for all; one damaged
@@ -10,9 +11,10 @@ const FAILURES_MAX = 8
  * A codec of `node:zlib`. Its functions for whole buffers never let go of their output chunk and context when they throw
  * (Node 20.20, 22.23, 24.21; gzip and zstd), so after some failures another codec takes over for the rest of the thread's
  * life: an image whose blocks are all damaged must not eat the machine.
- * @param successor undefined where there is none
+ * @param successor from a package; undefined where there is none
  */
 export function retiring(codec: Codec, successor: () => Codec | undefined): Codec {
+  mayNeedPackages()
   let failures = 0
   let next: Codec | undefined
   return {

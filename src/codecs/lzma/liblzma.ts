@@ -1,6 +1,6 @@
 import { addressOf, type SharedLibrary } from '../../sys/ffi/ffi.ts'
 import { type Codec, damaged } from '../common/codec.ts'
-import { systemLibrary } from '../common/native.ts'
+import { atThreadEnd, systemLibrary } from '../common/native.ts'
 import { decodeLzmaAloneHeader, LZMA_ALONE_HEADER_SIZE } from './alone.ts'
 
 /** liblzma's streams (lzma/base.h, lzma/container.h). One stream is kept and started anew for each block. */
@@ -50,6 +50,8 @@ class LzmaStream {
   constructor(library: SharedLibrary) {
     const code = library.bind('int lzma_code(void *stream, int action)')
     this.#code = (stream, action) => Number(code(stream, action))
+    const end = library.bind('void lzma_end(void *stream)')
+    atThreadEnd(() => end(this.#bytes))
   }
 
   get handle(): Uint8Array {

@@ -12,7 +12,8 @@ export function dropPrivileges(mount: FuseMount | undefined, writable: boolean, 
   givingUp(() => {
     // To remove the changes of a temporary mount, whose directories with the sticky bit hold files of others.
     const remover = writable ? (['FOWNER'] as const) : []
-    keepCapabilities(['SYS_ADMIN', 'DAC_OVERRIDE', 'SYS_PTRACE', ...remover])
+    // SYS_CHROOT: threads that start later look for nothing by path (src/sys/process/without-root.ts).
+    keepCapabilities(['SYS_ADMIN', 'SYS_CHROOT', 'DAC_OVERRIDE', 'SYS_PTRACE', ...remover])
     forbidNewPrivileges()
   }, log)
 }

@@ -8,9 +8,9 @@ import { threadData } from './thread-data.ts'
 import type { DataWorkerData, ThreadMessage } from './thread-messages.ts'
 import { dropThreadPrivileges } from './thread-privileges.ts'
 
-/** Entry of a data worker: decodes blocks until the pool stops. */
+/** Entry of a data worker: decodes blocks until the pool stops, or there is nothing to do any more. */
 
-const { spec, shared, fuseFd, bell, tally, thread } = threadData<DataWorkerData>()
+const { spec, shared, fuseFd, bell, tally, thread, restMs } = threadData<DataWorkerData>()
 function tell(message: ThreadMessage): void {
   parentPort?.postMessage(message)
 }
@@ -19,10 +19,12 @@ const log: Log = (level, message) => tell({ type: 'log', level, message })
 const watch = watchImages(tally, thread, spec.images.length, (message) => log('error', message))
 
 const askForBlob: AskForBlob = (image, blob) => tell({ type: 'blob', image, blob })
-const store = openBlockStore(spec, { watch, askForBlob })
+const store = openBlockStore(spec, { watch, askForBlob, probes: false })
 dropThreadPrivileges(log)
 saveCompiledCode()
 tell({ type: 'ready' })
 const target = new GatherReply(fuseFd, shared)
-runDataWorker({ shared, thread, target, ...omitUndefined({ bell }), store, log })
+const ask = (): void => tell({ type: 'worker wanted' })
+runDataWorker({ shared, thread, target, ...omitUndefined({ bell, restMs }), store, log, ask })
+tell({ type: 'left' })
 store.close?.()

@@ -13,6 +13,7 @@ import {
   Protocol,
   rehearse,
   runDeviceLoop,
+  taskRunner,
   WorkerPool,
 } from '../../fuse/index.ts'
 import {
@@ -20,6 +21,7 @@ import {
   hasHostDirectories,
   layerDescriptors,
   NarrowInodes,
+  needsPackages,
   openMolecule,
   openWithUpper,
   Patience,
@@ -31,6 +33,7 @@ import {
 import { replaceDescriptor } from '../../sys/files/descriptor.ts'
 import { isHostRoot } from '../../sys/plain/namespaces.ts'
 import { isCompiledCodeSaved, saveCompiledCode } from '../../sys/process/code-cache.ts'
+import { collectGarbage } from '../../sys/process/garbage.ts'
 import { threadData } from './thread-data.ts'
 import type { DispatcherData, ThreadMessage } from './thread-messages.ts'
 import { dropThreadPrivileges, keepDirectoryPrivileges } from './thread-privileges.ts'
@@ -56,7 +59,7 @@ const log: Log = (level, message) => tell({ type: 'log', level, message })
 
 try {
   const watch = watchImages(tally, 0, spec.images.length, (message) => log('error', message))
-  const pool = new WorkerPool(shared)
+  const pool = new WorkerPool(shared, () => tell({ type: 'worker wanted' }))
   const hasWorkers = shared.workers > 0 && bell !== undefined
   const background = hasWorkers ? new PooledBackground(pool) : undefined
   const turn = new Turn()
@@ -75,10 +78,11 @@ try {
     // A client may truncate a file of the upper between two requests of a reader.
     shortReads: writable !== undefined,
   })
+  const target = new GatherReply(fuseFd, shared)
   const dataPath = new PooledDataPath({
     fileSystem,
     store,
-    target: new GatherReply(fuseFd, shared),
+    target,
     pool,
     counters,
     fallback,
@@ -98,7 +102,7 @@ try {
     log,
     kernel,
     counters,
-    onInit: () => tell({ type: 'ready' }),
+    onInit: () => tell({ type: 'serves', needsPackages: needsPackages() }),
   })
   const hasDirectories = layered !== undefined || hasHostDirectories(spec)
   const lasting = spec.upper?.temporary === true ? 'change for now' : 'change'
@@ -106,12 +110,22 @@ try {
   else dropThreadPrivileges(log)
   const stage = prepareRehearsal(spec)
   const idleWork = inTurn(stage && rehearse(stage.open), isCompiledCodeSaved() ? undefined : savesCode)
+  const runTask = taskRunner({ shared, thread: 0, target, store, log, ...omitUndefined({ bell }) })
   runDeviceLoop({
     fd: fuseFd,
     protocol,
     log,
     spins: SPINS,
     ...omitUndefined({ bell, idleWork }),
+    helper: () => {
+      if (!pool.staff.isRefused) return
+      for (let task = pool.queue.takeNow(); task !== undefined; task = pool.queue.takeNow()) runTask(task)
+    },
+    quietWork: () => {
+      pool.giveBack()
+      collectGarbage()
+      tell({ type: 'quiet' })
+    },
   })
   // Release the files of the layers first, while the caller's umount(8) is about to return: the caller may unmount the
   // file systems of the layers next. The descriptor numbers stay in use, so that a worker in the middle of a block

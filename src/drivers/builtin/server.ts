@@ -11,20 +11,23 @@ import {
   TaskQueue,
 } from '../../fuse/index.ts'
 import { allocateTally, BlobKeepers } from '../../molecule/index.ts'
+import { trimHeap } from '../../sys/ffi/memory.ts'
 import { deferred } from '../../sys/plain/promises.ts'
 import { openBell, ringBell } from '../../sys/process/bell.ts'
-import type { EntryName } from '../../threads.ts'
+import { collectGarbage } from '../../sys/process/garbage.ts'
 import type { EndReason, RunningServer, ServeOptions, ServerStats } from '../driver.ts'
 import { layerStatus, tellOnce } from '../layer-status.ts'
+import { DataWorkers } from './data-workers.ts'
 import { startThread } from './start-thread.ts'
-import type { DataWorkerData, DispatcherData, ThreadMessage } from './thread-messages.ts'
+import type { DispatcherData, ThreadData, ThreadMessage } from './thread-messages.ts'
+import { holdWorkerCode } from './worker-code.ts'
 
 /** How long `stop` waits for threads that read from a slow disk. */
 const STOP_TIMEOUT_MS = 400
 
 /**
- * Starts the threads that serve one mount: a dispatcher and `workers` data workers over shared buffers. The
- * calling thread keeps its event loop for signals and the control channel.
+ * Starts the threads that serve one mount: a dispatcher, and up to `workers` data workers when there is work for them,
+ * over shared buffers. The calling thread keeps its event loop for signals and the control channel.
  * @param fuseFd connection to the kernel; `stop` closes it
  */
 export function startServer(fuseFd: number, options: ServeOptions): RunningServer {
@@ -34,7 +37,6 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
   const ready = deferred<void>()
   const loaded = deferred<void>()
   const ended = deferred<EndReason>()
-  const exits: Promise<void>[] = []
   const keepers = new BlobKeepers(spec)
   let stopping = false
 
@@ -55,32 +57,41 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
     }
   }
 
-  function start(
-    entry: EntryName,
-    name: string,
-    workerData: DispatcherData | DataWorkerData,
-    onReady: () => void,
-  ): void {
-    const worker = startThread(entry, name, workerData)
-    worker.on('message', (message: ThreadMessage) => {
-      if (message.type === 'log') log(message.level, message.message)
-      else if (message.type === 'ready') onReady()
-      else if (message.type === 'blob') openBlob(message.image, message.blob)
-      else if (message.type === 'unmounted') end({ reason: 'unmounted' })
-      else end({ reason: 'failed', message: message.message })
-    })
-    worker.on('error', (error) =>
-      end({ reason: 'failed', message: `${name}: ${error.stack ?? error.message}` }),
-    )
-    exits.push(
-      new Promise((resolve) => {
-        worker.on('exit', (code) => {
-          // Requests that this thread had taken would wait for ever: ending the mount is better than a hanging one.
-          if (!stopping) end({ reason: 'failed', message: `${name} ended with exit code ${code}` })
-          resolve()
-        })
-      }),
-    )
+  function onMessage(message: ThreadMessage): void {
+    switch (message.type) {
+      case 'log':
+        log(message.level, message.message)
+        return
+      case 'serves':
+        ready.resolve()
+        void staffWorkers(message.needsPackages)
+        return
+      case 'worker wanted':
+        dataWorkers.call()
+        return
+      case 'quiet':
+        collectGarbage()
+        trimHeap()
+        return
+      case 'blob':
+        openBlob(message.image, message.blob)
+        return
+      case 'unmounted':
+        end({ reason: 'unmounted' })
+        return
+      case 'failed':
+        end({ reason: 'failed', message: message.message })
+    }
+  }
+
+  /** The dispatcher needs the CPUs until it has answered INIT; READs wait in the queue until workers run. */
+  async function staffWorkers(needsPackages: boolean): Promise<void> {
+    try {
+      if (needsPackages || code === undefined) await dataWorkers.startAll()
+      loaded.resolve()
+    } catch (error) {
+      end({ reason: 'failed', message: messageOf(error) })
+    }
   }
 
   const tally = allocateTally(workers + 1, spec.images.length)
@@ -88,22 +99,33 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
   const gate = new GateKeeper(() => {
     if (bell !== undefined && !stopping) ringBell(bell)
   })
-  const data = { spec, shared, fuseFd, bell, tally }
-  let loading = workers
-  const workerIsReady = (): void => {
-    loading -= 1
-    if (loading === 0) loaded.resolve()
-  }
-  // The dispatcher needs the CPUs until it has answered INIT; READs wait in the queue until workers run.
-  const startWorkers = (): void => {
-    for (let thread = 1; thread <= workers && !stopping; thread++) {
-      start('data-worker', `data worker ${thread}`, { ...data, thread }, workerIsReady)
-    }
-    if (workers === 0) loaded.resolve()
-  }
-  start('dispatcher', 'dispatcher', { ...data, kernel: options.kernel, gate: gate.memory }, () => {
-    ready.resolve()
-    startWorkers()
+  const data: ThreadData = { spec, shared, fuseFd, bell, tally }
+  const code = workers === 0 ? undefined : holdWorkerCode()
+  const dataWorkers = new DataWorkers({
+    data,
+    most: workers,
+    code,
+    restMs: options.restMs,
+    log,
+    onMessage,
+    onFault: (message) => end({ reason: 'failed', message }),
+    onEmpty: trimHeap,
+  })
+  const dispatcher = startThread('dispatcher', 'dispatcher', {
+    ...data,
+    kernel: options.kernel,
+    gate: gate.memory,
+  } satisfies DispatcherData)
+  dispatcher.on('message', onMessage)
+  dispatcher.on('error', (error) =>
+    end({ reason: 'failed', message: `dispatcher: ${error.stack ?? error.message}` }),
+  )
+  const dispatcherEnd = new Promise<void>((resolve) => {
+    dispatcher.on('exit', (exitCode) => {
+      // Requests that it had taken would wait for ever: ending the mount is better than a hanging one.
+      if (!stopping) end({ reason: 'failed', message: `dispatcher ended with exit code ${exitCode}` })
+      resolve()
+    })
   })
   // A caller that does not wait for `ready` learns of the failure from `ended`.
   ready.promise.catch(() => undefined)
@@ -125,7 +147,7 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
       stopping = true
       new TaskQueue(shared).stop()
       const timeout = new Promise<void>((resolve) => setTimeout(resolve, STOP_TIMEOUT_MS).unref())
-      await Promise.race([Promise.all(exits), timeout])
+      await Promise.race([Promise.all([dispatcherEnd, dataWorkers.stop()]), timeout])
       fs.closeSync(fuseFd)
       if (bell !== undefined) fs.closeSync(bell)
     },

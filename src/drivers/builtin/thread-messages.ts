@@ -1,6 +1,7 @@
 import type { LogLevel, SourceId } from '../../base/index.ts'
 import type { KernelOptions, SharedBuffers } from '../../fuse/index.ts'
 import type { MoleculeSpec } from '../../molecule/index.ts'
+import type { HeldFiles } from '../../sys/ffi/koffi.ts'
 
 /** What both kinds of thread get at their start. */
 export interface ThreadData {
@@ -22,13 +23,33 @@ export interface DispatcherData extends ThreadData {
 export interface DataWorkerData extends ThreadData {
   /** Row of the counters, from 1. */
   readonly thread: number
+  /** Ends after so long without work, milliseconds; absent: never. */
+  readonly restMs?: number
+}
+
+/** What a data worker gets that may resolve no path. */
+export interface HeldScript extends HeldFiles {
+  /** Descriptor of the script that it runs, and the name and address of that file. */
+  readonly script: number
+  readonly file: string
+  readonly url: string
+  /** The first word becomes 1 when the first line runs. */
+  readonly gate: Int32Array
 }
 
 /** Messages of a thread to the main thread. Errors travel as text, because a message does not keep their class. */
 export type ThreadMessage =
   | { readonly type: 'log'; readonly level: LogLevel; readonly message: string }
-  /** The dispatcher answers INIT; a data worker has loaded all of its code and libraries. */
+  /** The dispatcher answers INIT. Where it decodes with packages, data workers find those by their paths, too. */
+  | { readonly type: 'serves'; readonly needsPackages: boolean }
+  /** A data worker has loaded all of its code and libraries. */
   | { readonly type: 'ready' }
+  /** A data worker ends, because there was nothing to do. */
+  | { readonly type: 'left' }
+  /** One more data worker is wanted. */
+  | { readonly type: 'worker wanted' }
+  /** There have been no requests for a while. */
+  | { readonly type: 'quiet' }
   /** The thread waits until this blob of an image is open. */
   | { readonly type: 'blob'; readonly image: SourceId; readonly blob: number }
   /** The kernel ended the connection. */

@@ -1,5 +1,5 @@
 import type { BlockRef } from '../../base/index.ts'
-import { SLOT_FAILED, SLOT_QUEUED, SLOT_READY, type Slots } from './slots.ts'
+import { SLOT_FAILED, SLOT_FREE, SLOT_QUEUED, SLOT_READY, type Slots } from './slots.ts'
 
 /**
  * Limits within which a key is one number, which is cheaper than a string: 1 TiB a layer, 512 layers, 4 bits of the
@@ -96,6 +96,20 @@ export class BlockIndex {
   /** True where the block has a slot: filled, under way or failed. */
   has(block: BlockRef): boolean {
     return this.#slotOf.has(keyOf(block))
+  }
+
+  /** Empties a slot. @returns false where it is pinned: its bytes are in use */
+  forget(slot: number): boolean {
+    if (this.#slots.isPinned(slot)) return false
+    const key = this.#keyOf[slot]
+    if (key === undefined) return true
+    this.#slotOf.delete(key)
+    this.#keyOf[slot] = undefined
+    this.#spent.delete(slot)
+    this.#delivered[slot] = 0
+    this.#slots.setState(slot, SLOT_FREE)
+    this.#free.push(slot)
+    return true
   }
 
   /**

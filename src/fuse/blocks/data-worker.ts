@@ -8,13 +8,14 @@ import { HOLE, JobTable } from './jobs.ts'
 import { checkSegments, unpinSegments } from './read-plan.ts'
 import type { SharedBuffers } from './shared-buffers.ts'
 import { SLOT_FAILED, Slots } from './slots.ts'
-import { TaskQueue } from './task-queue.ts'
+import { Staff } from './staff.ts'
+import { type Task, TaskQueue } from './task-queue.ts'
 
 /** Bytes of an image to read ahead while a file of it is copied up. */
 const READ_AHEAD = 8 << 20
 
-/** What a data worker needs. */
-export interface DataWorkerOptions {
+/** What a thread needs to do the tasks of the queue. */
+export interface TaskOptions {
   readonly shared: SharedBuffers
   /** Row of the counters: 1 for the first worker. */
   readonly thread: number
@@ -26,16 +27,39 @@ export interface DataWorkerOptions {
   readonly log: Log
 }
 
+/** What a data worker needs. */
+export interface DataWorkerOptions extends TaskOptions {
+  /** Ends after so long without work, milliseconds; absent: never. */
+  readonly restMs?: number
+  /** Tells the main thread that one more worker is wanted. */
+  readonly ask?: () => void
+}
+
+/** Runs a data worker: does tasks until the pool stops, or until there has been nothing to do for a while. */
+export function runDataWorker({ restMs = Infinity, ask, ...options }: DataWorkerOptions): void {
+  const { shared } = options
+  const queue = new TaskQueue(shared)
+  const staff = new Staff(shared)
+  const run = taskRunner(options)
+  const rest = { ms: restMs, isDismissed: () => restMs !== Infinity && staff.isDismissed }
+  staff.enter()
+  do {
+    for (let task = queue.take(rest); task !== undefined; task = queue.take(rest)) {
+      // The dispatcher may sleep: a task that waits behind one that takes long is ours to notice.
+      if (ask !== undefined && queue.length > 0 && queue.idle === 0 && staff.want()) ask()
+      run(task)
+    }
+  } while (!staff.leave(queue))
+}
+
 /**
- * Runs a data worker: takes tasks until the pool stops. It reads, verifies and decodes blocks into the shared cache,
- * and brings them where they are wanted: replies to their target, copies to files. Never throws: a failed block is an
- * EIO.
+ * Gives what does one task: it reads, verifies and decodes blocks into the shared cache, and brings them where they are
+ * wanted: replies to their target, copies to files. Never throws: a failed block is an EIO.
  */
-export function runDataWorker(options: DataWorkerOptions): void {
+export function taskRunner(options: TaskOptions): (task: Task) => void {
   const { shared, store, target, log } = options
   const slots = new Slots(shared)
   const jobs = new JobTable(shared)
-  const queue = new TaskQueue(shared)
   const files = new FileJobs(shared, jobs)
   const counters = new Counters(shared, options.thread)
 
@@ -114,7 +138,7 @@ export function runDataWorker(options: DataWorkerOptions): void {
     if (options.bell !== undefined) ringBell(options.bell)
   }
 
-  for (let task = queue.take(); task !== undefined; task = queue.take()) {
+  return (task) => {
     if ('job' in task) {
       run(task.job)
     } else {

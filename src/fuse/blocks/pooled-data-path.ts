@@ -40,7 +40,11 @@ export class PooledDataPath implements DataPath {
     if (shared.workers > 0 && options.prefetch) {
       const plan = new ReadPlan(index, slots, false)
       const depth = 2 * shared.workers + 2
-      this.#prefetcher = new Prefetcher({ fileSystem, index, slots, queue, plan, depth })
+      const isStaffed = (): boolean => {
+        if (queue.idle === 0) pool.callWorker()
+        return pool.isStaffed
+      }
+      this.#prefetcher = new Prefetcher({ fileSystem, index, slots, queue, plan, depth, isStaffed })
     }
   }
 
@@ -74,6 +78,11 @@ export class PooledDataPath implements DataPath {
     if (plan.missing.length === 0 || pool.shared.workers === 0 || this.#isLoneSmallBlock()) {
       return this.#answerHere(request)
     }
+    if (!pool.isStaffed && (pool.staff.isRefused || this.#isAtHand())) {
+      // A worker takes some 30 ms to come.
+      pool.callWorker()
+      return this.#answerHere(request)
+    }
     const job = pool.jobs.take()
     if (job === undefined) return this.#answerHere(request)
     counters.add('pooledReads')
@@ -88,17 +97,19 @@ export class PooledDataPath implements DataPath {
    * all other requests.
    */
   #isLoneSmallBlock(): boolean {
-    const { inlineLimit, pool, store } = this.#options
-    const { shared, queue, slots } = pool
-    const [slot] = this.#plan.missing
+    const { inlineLimit, pool } = this.#options
     return (
       this.#plan.missing.length === 1 &&
-      shared.slotSize <= inlineLimit &&
-      queue.length === 0 &&
-      queue.idle === shared.workers &&
-      slot !== undefined &&
-      store.isAtHand?.(slots.block(slot)) !== false
+      pool.shared.slotSize <= inlineLimit &&
+      pool.isCalm &&
+      this.#isAtHand()
     )
+  }
+
+  /** True where all missing blocks lie in the page cache, and no other thread is filling one. */
+  #isAtHand(): boolean {
+    const { pool, store } = this.#options
+    return this.#plan.missing.every((slot) => store.isAtHand?.(pool.slots.block(slot)) !== false)
   }
 
   #answerHere(request: ReadRequest): 'taken' {

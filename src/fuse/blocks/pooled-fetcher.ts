@@ -39,8 +39,9 @@ export class PooledFetcher implements Fetcher {
     this.#mostOfOne = Math.max(1, pool.shared.workers - 1)
   }
 
-  /** False until an idle worker was seen once. */
+  /** False until an idle worker was seen once, and where none can be started. */
   get ready(): boolean {
+    if (this.#pool.isOnDemand) return !this.#pool.staff.isRefused
     this.#ready ||= this.#pool.queue.idle > 0
     return this.#ready
   }

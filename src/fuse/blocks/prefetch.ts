@@ -14,6 +14,8 @@ export interface PrefetchOptions {
   readonly plan: ReadPlan
   /** Blocks to keep ahead of a reader, decoded or under way. */
   readonly depth: number
+  /** False while no worker is there; asking calls one. */
+  readonly isStaffed: () => boolean
 }
 
 /** Most files planned after one READ: small files share a block, so a few of them cost little. */
@@ -85,7 +87,8 @@ export class Prefetcher {
   }
 
   #advance(): void {
-    const { index, depth } = this.#options
+    const { index, depth, isStaffed } = this.#options
+    if (!isStaffed()) return
     for (const slot of this.#unread) if (!index.isUnread(slot)) this.#unread.delete(slot)
     for (let step = 0; step < FILES_PER_STEP && this.#unread.size < depth; step++) {
       if (this.#ahead.size > FILES_AHEAD) return

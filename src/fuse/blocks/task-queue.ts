@@ -2,6 +2,8 @@ import { MAX_JOBS } from './jobs.ts'
 import type { SharedBuffers } from './shared-buffers.ts'
 
 const QUEUE_HEADER_INTS = 16
+/** Longest wait of a worker until it looks again by itself. */
+const LOOK_MS = 1000
 
 /** Room for all jobs and as many fills as there are slots: see `pushFill`. */
 function queueCapacity(slotCount: number): number {
@@ -17,9 +19,21 @@ const TAIL = 1
 const SIGNAL = 2
 const IDLE = 3
 const STOP = 4
+/** Ints of the header from here on belong to `Staff`. */
+export const STAFF_INTS = 8
 
 /** What a worker takes from the queue: a job, or a slot to fill. */
 export type Task = { readonly job: number } | { readonly slot: number }
+
+/** How long a worker waits for a task. */
+export interface Rest {
+  /** Since the last task that any worker got, milliseconds. */
+  readonly ms: number
+  /** True where the worker shall not wait any longer. */
+  isDismissed(): boolean
+}
+
+const NO_REST: Rest = { ms: Infinity, isDismissed: () => false }
 
 /** One producer (the dispatcher), many consumers, first in, first out. */
 export class TaskQueue {
@@ -53,23 +67,44 @@ export class TaskQueue {
     return (Atomics.load(this.#ints, TAIL) - Atomics.load(this.#ints, HEAD)) | 0
   }
 
-  /** Waits for a task. @returns undefined after `stop`, once the queue is empty */
-  take(): Task | undefined {
+  /**
+   * Waits for a task.
+   * @param rest when to give up waiting
+   * @returns undefined once the queue is empty, after `stop` or at the end of the rest
+   */
+  take(rest: Rest = NO_REST): Task | undefined {
     const ints = this.#ints
+    let lastSignal = Atomics.load(ints, SIGNAL)
+    let since = performance.now()
     for (;;) {
       const signal = Atomics.load(ints, SIGNAL)
+      const task = this.takeNow()
+      if (task !== undefined) return task
+      if (Atomics.load(ints, STOP) === 1) return undefined
+      const now = performance.now()
+      if (signal !== lastSignal) since = now
+      else if (now - since >= rest.ms || rest.isDismissed()) return undefined
+      lastSignal = signal
+      Atomics.add(ints, IDLE, 1)
+      Atomics.wait(ints, SIGNAL, signal, Math.min(LOOK_MS, since + rest.ms - now))
+      Atomics.sub(ints, IDLE, 1)
+    }
+  }
+
+  /** @returns the next task; undefined where the queue is empty */
+  takeNow(): Task | undefined {
+    const ints = this.#ints
+    for (;;) {
       const head = Atomics.load(ints, HEAD)
-      if (head === Atomics.load(ints, TAIL)) {
-        if (Atomics.load(ints, STOP) === 1) return undefined
-        Atomics.add(ints, IDLE, 1)
-        Atomics.wait(ints, SIGNAL, signal, 1000)
-        Atomics.sub(ints, IDLE, 1)
-        continue
-      }
+      if (head === Atomics.load(ints, TAIL)) return undefined
       const item = Atomics.load(ints, QUEUE_HEADER_INTS + (head & this.#mask))
       if (Atomics.compareExchange(ints, HEAD, head, (head + 1) | 0) !== head) continue
       return item >= 0 ? { job: item } : { slot: -1 - item }
     }
+  }
+
+  get isStopped(): boolean {
+    return Atomics.load(this.#ints, STOP) === 1
   }
 
   /** Makes the workers end once the queue is empty. */

@@ -10,6 +10,10 @@ export interface WaitOptions {
   readonly spins: number
   /** Called again and again while there are no requests, until it returns false; each call should be short. */
   readonly idleWork?: () => boolean
+  /** Called before each sleep. */
+  readonly helper?: () => void
+  /** Called once when there have been no requests for `QUIET_LONG_MS`. */
+  readonly quietWork?: () => void
   /** Bell that other threads ring when work has ended that requests wait for (`openBell`). */
   readonly bell?: number
 }
@@ -18,6 +22,8 @@ export interface WaitOptions {
 const QUIET_MS = 5
 /** Longest sleep. The thread then reads the device once and sleeps again. */
 const SLEEP_MS = 1000
+/** After so long without requests memory that was kept for them is given back. */
+const QUIET_LONG_MS = 5000
 
 /** What the thread of the device does while there is no request: it spins, sleeps, or does work that can wait. */
 export class Waiting {
@@ -28,6 +34,10 @@ export class Waiting {
   #isOver = false
   #hasIdleWork: boolean
   #isQuiet = false
+  /** Requests have come since the thread slept last. */
+  #hasRequests = true
+  #lastRequest = 0
+  #hasQuietWork = false
 
   /** @param fd the device */
   constructor(fd: number, options: WaitOptions) {
@@ -42,6 +52,7 @@ export class Waiting {
     this.#spin.gotRequest()
     this.#isOver = false
     this.#isQuiet = false
+    this.#hasRequests = true
   }
 
   /**
@@ -51,18 +62,31 @@ export class Waiting {
   gotNothing(hasPostponed: boolean): void {
     if (!this.#isOver && this.#spin.again()) return
     this.#isOver = false
+    this.#options.helper?.()
     if (hasPostponed) {
       this.#sleep(SLEEP_MS)
       // The bell rings for each piece of work. A spin after it would take the CPU from the thread that does the next
       // piece.
       this.#isOver = true
-    } else if (!this.#hasIdleWork) this.#sleep(SLEEP_MS)
+    } else if (!this.#hasIdleWork) this.#rest()
     else if (!this.#isQuiet) this.#isQuiet = this.#sleep(QUIET_MS) === 0
     else {
       this.#hasIdleWork = this.#options.idleWork?.() ?? false
       // Read the device once between two pieces of idle work, without a spin.
       this.#isOver = true
     }
+  }
+
+  #rest(): void {
+    if (this.#hasRequests) {
+      this.#hasRequests = false
+      this.#hasQuietWork = this.#options.quietWork !== undefined
+      this.#lastRequest = performance.now()
+    }
+    if (this.#sleep(SLEEP_MS) > 0 || !this.#hasQuietWork) return
+    if (performance.now() - this.#lastRequest < QUIET_LONG_MS) return
+    this.#hasQuietWork = false
+    this.#options.quietWork?.()
   }
 
   /** @returns descriptors that are ready */

@@ -1,5 +1,32 @@
 import { readFileSync } from 'node:fs'
 import { procPath } from '../plain/proc.ts'
+import { addressOf } from './ffi.ts'
+import { libcFunction } from './libc.ts'
+
+const madvise = libcFunction('int madvise(uintptr_t address, size_t length, int advice)')
+const mallocTrim = libcFunction('int malloc_trim(size_t pad)')
+
+/** include/uapi/asm-generic/mman-common.h: the pages are zero when they are touched next. */
+const MADV_DONTNEED = 4
+/** Pages of all machines of Node are powers of two up to this. */
+const PAGE_MAX = 65_536
+
+/** Gives the memory of whole pages among `bytes` back to the system. What they hold is lost. */
+export function giveBackPages(bytes: Uint8Array): void {
+  const start = addressOf(bytes)
+  const first = Math.ceil(start / PAGE_MAX) * PAGE_MAX
+  const end = Math.floor((start + bytes.length) / PAGE_MAX) * PAGE_MAX
+  if (end > first) madvise(first, end - first, MADV_DONTNEED)
+}
+
+/** Lets the C library give back what it holds for later. musl has no such function, and holds little. */
+export function trimHeap(): void {
+  try {
+    mallocTrim(0)
+  } catch {
+    // musl.
+  }
+}
 
 /**
  * Resident memory of this process, bytes; 0 where it cannot be read. `process.memoryUsage` reads `/proc` by an absolute

@@ -8,19 +8,23 @@ export class FileSource implements ByteSource {
   readonly size: number
   readonly label: string
   readonly fd: number
-  readonly #pageCache: PageCacheProbe
+  readonly #pageCache: PageCacheProbe | undefined
   #closed = false
 
-  /** @param size bytes; by default the current size of the file */
-  constructor(fd: number, label: string, size: number = fstatSync(fd).size) {
+  /**
+   * @param size bytes; by default the current size of the file
+   * @param probes false for a thread that never asks what is at hand: the probe asks for the file system, and a disk that
+   *   does not answer would keep the thread from starting
+   */
+  constructor(fd: number, label: string, size: number = fstatSync(fd).size, probes = true) {
     this.fd = fd
     this.label = label
     this.size = size
-    this.#pageCache = new PageCacheProbe(fd)
+    this.#pageCache = probes ? new PageCacheProbe(fd) : undefined
   }
 
   isAtHand(position: number, length: number): boolean {
-    return this.#closed || this.#pageCache.isAtHand(position, length)
+    return this.#closed || this.#pageCache?.isAtHand(position, length) !== false
   }
 
   willNeed(position: number, length: number): void {

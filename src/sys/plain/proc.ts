@@ -31,6 +31,11 @@ export function descriptorsAreHeld(): void {
   held = true
 }
 
+/** Whether the folder of descriptors is the working directory, as far as this thread knows. */
+export function descriptorsAreHeldHere(): boolean {
+  return held
+}
+
 /** A path that leads to the open file of a descriptor. For a descriptor of a symbolic link it leads to the link. */
 export function descriptorPath(fd: number): string {
   return held ? `./${fd}` : `/proc/self/fd/${fd}`

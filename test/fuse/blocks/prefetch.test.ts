@@ -46,7 +46,15 @@ describe('Prefetcher', () => {
     index = new BlockIndex(slots)
     readerPlan = new ReadPlan(index, slots)
     const plan = new ReadPlan(index, slots, false)
-    prefetcher = new Prefetcher({ fileSystem, index, slots, queue, plan, depth: DEPTH })
+    prefetcher = new Prefetcher({
+      fileSystem,
+      index,
+      slots,
+      queue,
+      plan,
+      depth: DEPTH,
+      isStaffed: () => true,
+    })
   })
 
   /** Reads as the dispatcher does. @returns blocks that had to be decoded for this READ */

@@ -1,0 +1,144 @@
+import type { Worker } from 'node:worker_threads'
+import { type Log, messageOf } from '../../base/index.ts'
+import { Staff } from '../../fuse/index.ts'
+import { ringBell } from '../../sys/process/bell.ts'
+import { startThread } from './start-thread.ts'
+import type { DataWorkerData, ThreadData, ThreadMessage } from './thread-messages.ts'
+import type { WorkerCode } from './worker-code.ts'
+
+/** A worker ends after so long without work for any of them. */
+const REST_MS = 5000
+/**
+ * Each start of a thread costs some 40 KB that the FFI never gives back. After so many starts the rest doubles with each
+ * one, so that a mount which is used now and then for months does not grow.
+ */
+const FREE_STARTS = 64
+/** Years. */
+const MOST_DOUBLINGS = 30
+/** How long a worker may take to load its code until the dispatcher does its work. */
+const START_TIMEOUT_MS = 3000
+/** How long no other worker is asked for after one could not be started. */
+const PAUSE_MS = 10_000
+
+/** What surrounds the data workers of a mount. */
+export interface WorkersOptions {
+  readonly data: ThreadData
+  readonly most: number
+  /** Absent where workers can only be started while paths are resolved. */
+  readonly code: WorkerCode | undefined
+  /** Ends after so long without work, milliseconds; by default some seconds. */
+  readonly restMs?: number | undefined
+  readonly log: Log
+  onMessage(message: ThreadMessage): void
+  /** A worker failed while it may have had work. */
+  onFault(message: string): void
+  /** The last worker has ended for lack of work. */
+  onEmpty(): void
+}
+
+/** Starts the data workers of one mount and watches over them. Used by the main thread. */
+export class DataWorkers {
+  readonly #options: WorkersOptions
+  readonly #staff: Staff
+  /** Rows of the counters that no worker has, from 1. */
+  readonly #rows: number[]
+  readonly #exits = new Set<Promise<void>>()
+  #starts = 0
+  #isStopping = false
+
+  constructor(options: WorkersOptions) {
+    this.#options = options
+    this.#staff = new Staff(options.data.shared)
+    this.#rows = Array.from({ length: options.most }, (_, i) => i + 1)
+  }
+
+  /** Starts all workers for the whole life of the mount. @returns when they have loaded their code */
+  async startAll(): Promise<void> {
+    this.#staff.stay()
+    const { most } = this.#options
+    await Promise.all(Array.from({ length: most }, () => this.#start(undefined)))
+  }
+
+  /** Starts one more worker, which ends when there is no work. Never throws. */
+  call(): void {
+    if (this.#isStopping) return
+    const { code, log, data } = this.#options
+    const refuse = (why: string): void => {
+      if (this.#isStopping) return
+      log('warn', `no data worker could be started, so one thread does all work: ${why}`)
+      this.#staff.refuse()
+      if (data.bell !== undefined) ringBell(data.bell)
+      setTimeout(() => this.#staff.allow(), PAUSE_MS).unref()
+    }
+    const timer = setTimeout(() => refuse(`none came within ${START_TIMEOUT_MS / 1000} s`), START_TIMEOUT_MS)
+    timer.unref()
+    this.#start(code)
+      .catch((error: unknown) => refuse(messageOf(error)))
+      .finally(() => clearTimeout(timer))
+  }
+
+  /** Resolves when all workers have ended, after `TaskQueue.stop`. */
+  async stop(): Promise<void> {
+    this.#isStopping = true
+    await Promise.all(this.#exits)
+  }
+
+  /** @returns when the worker has loaded its code. Rejects where it ended before that, or could not start */
+  async #start(code: WorkerCode | undefined): Promise<void> {
+    // One that has left may not have ended yet.
+    while (this.#rows.length === 0) await Promise.race(this.#exits)
+    const row = this.#rows.shift()
+    if (row === undefined || this.#isStopping) return
+    let worker: Worker
+    try {
+      worker = this.#create(row, code)
+    } catch (error) {
+      this.#rows.unshift(row)
+      throw error
+    }
+    await this.#watch(worker, row)
+  }
+
+  #create(row: number, code: WorkerCode | undefined): Worker {
+    const { data, log, restMs = REST_MS } = this.#options
+    const name = `data worker ${row}`
+    const own: DataWorkerData = { ...data, thread: row }
+    if (code === undefined) return startThread('data-worker', name, own)
+    this.#starts += 1
+    log('debug', `data worker ${row} starts`)
+    const doublings = Math.min(MOST_DOUBLINGS, Math.max(0, this.#starts - FREE_STARTS))
+    return code.start(name, { ...own, restMs: restMs * 2 ** doublings })
+  }
+
+  #watch(worker: Worker, row: number): Promise<void> {
+    const { onMessage, onFault, onEmpty, log } = this.#options
+    let phase: 'starting' | 'working' | 'left' = 'starting'
+    let why: string | undefined
+    return new Promise((ready, failed) => {
+      worker.on('message', (message: ThreadMessage) => {
+        if (message.type === 'ready') {
+          phase = 'working'
+          ready()
+        } else if (message.type === 'left') phase = 'left'
+        else onMessage(message)
+      })
+      worker.on('error', (error) => {
+        why = error.stack ?? error.message
+      })
+      const exit = new Promise<void>((resolve) => {
+        worker.on('exit', (exitCode) => {
+          this.#exits.delete(exit)
+          this.#rows.push(row)
+          const what = `data worker ${row}${why === undefined ? ` ended with exit code ${exitCode}` : `: ${why}`}`
+          if (phase === 'starting') failed(new Error(what))
+          // Requests that it had taken would wait for ever: ending the mount is better than a hanging one.
+          else if (phase === 'working' && !this.#isStopping) onFault(what)
+          else if (why !== undefined) log('warn', what)
+          resolve()
+          if (this.#exits.size === 0 && !this.#isStopping) onEmpty()
+        })
+      })
+      this.#exits.add(exit)
+    })
+  }
+}

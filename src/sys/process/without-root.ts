@@ -1,0 +1,44 @@
+import { readdirSync } from 'node:fs'
+import { systemError } from '../ffi/ffi.ts'
+import { libcFunction } from '../ffi/libc.ts'
+import { descriptorsAreHeldHere } from '../plain/proc.ts'
+
+const chroot = libcFunction('int chroot(const char *path)')
+const unshare = libcFunction('int unshare(int flags)')
+
+/** include/uapi/linux/sched.h: root directory, working directory and umask of this thread alone. */
+const CLONE_FS = 0x200
+
+/** /proc/PID: the working directory lies in it, and neither `/proc` nor `/sys` nor `/etc` is there. */
+const OWN_FOLDER = '..'
+
+let others: readonly string[] | undefined
+
+/**
+ * Runs `action` while no absolute path leads anywhere for this thread, nor for threads that it starts in `action`. The
+ * start of a thread makes Node look into /proc and /sys, and after pivot_root(2) these paths may lead into the mount that
+ * this process serves. Without the right to call chroot(2) it just runs `action`.
+ */
+export function withoutRoot<T>(action: () => T): T {
+  if (!descriptorsAreHeldHere() || !leaveRoot()) return action()
+  try {
+    return action()
+  } finally {
+    returnToRoot()
+  }
+}
+
+function leaveRoot(): boolean {
+  if (others === undefined) {
+    const threads = readdirSync('../task').filter((thread) => Number(thread) !== process.pid)
+    if (Number(unshare(CLONE_FS)) !== 0) return false
+    others = threads
+  }
+  return others.length > 0 && Number(chroot(OWN_FOLDER)) === 0
+}
+
+/** To the root directory that the other threads have at this moment: pivot_root(2) may just have moved it. */
+function returnToRoot(): void {
+  for (const thread of others ?? []) if (Number(chroot(`../task/${thread}/root`)) === 0) return
+  throw systemError('chroot back to the root directory')
+}
