@@ -46,7 +46,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'squashfs',
     'tar',
     'overlay',
-    // What of a mount shows the layers below one that is made.
+    // What of a mount shows images that go into new ones.
+    'src/contents',
     'src/molecule',
     'src/kinds',
     'src/oci',

@@ -19,14 +19,19 @@ const CHUNK = 1 << 20
 /** What a merge of layers shows, as entries of one more layer above them. */
 export class MergedEntries {
   readonly fileSystem: FileSystem
-  readonly #store: BlockStore
+  readonly #reader: ExtentReader
   readonly #leftOut: LeftOut | undefined
+  readonly #escapes: boolean
 
-  /** @param leftOut counts attributes that squashfs cannot store */
-  constructor(fileSystem: FileSystem, store: BlockStore, leftOut?: LeftOut) {
+  /**
+   * @param leftOut counts attributes that squashfs cannot store
+   * @param escapes whether what is data, and looks like a mark, is escaped; not for an image that is shown as it is stored
+   */
+  constructor(fileSystem: FileSystem, store: BlockStore, leftOut?: LeftOut, escapes = true) {
     this.fileSystem = fileSystem
-    this.#store = store
+    this.#reader = new ExtentReader(store, readHostFile, { cacheSize: CACHE_BYTES })
     this.#leftOut = leftOut
+    this.#escapes = escapes
   }
 
   /** The content is read when it is wanted. @throws FsError EIO */
@@ -41,7 +46,9 @@ export class MergedEntries {
     return this.fileSystem.listxattr(node).flatMap((name): Attribute[] => {
       const value = this.fileSystem.getxattr(node, name)
       if (value === undefined) return []
-      const stored = STORABLE.test(name) ? escapedAttribute([name, Uint8Array.from(value)]) : undefined
+      const attribute: Attribute = [name, Uint8Array.from(value)]
+      const escaped = this.#escapes ? escapedAttribute(attribute) : attribute
+      const stored = STORABLE.test(name) ? escaped : undefined
       if (stored !== undefined) return [stored]
       if (this.#leftOut !== undefined) this.#leftOut.attributes += 1
       return []
@@ -49,11 +56,10 @@ export class MergedEntries {
   }
 
   *#content(node: NodeId, size: number): Generator<Uint8Array> {
-    const reader = new ExtentReader(this.#store, readHostFile, { cacheSize: CACHE_BYTES })
     for (let at = 0; at < size; at += CHUNK) {
       const chunk = Buffer.alloc(Math.min(CHUNK, size - at))
       let filled = 0
-      reader.read(
+      this.#reader.read(
         (sink) => this.fileSystem.read(node, at, chunk.length, sink),
         (length) => {
           filled += length

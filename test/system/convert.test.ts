@@ -221,6 +221,26 @@ describe.skipIf(!need.ok)(titled('convert', need), () => {
     )
   })
 
+  test('makes one layer of all with --squash, and squashfs layers anew with --recompress', async () => {
+    const out = join(temp, 'squashed')
+    const { layers } = await converted(`${image}:tar`, `${out}:one`, ['--squash'])
+    expect(layers).toHaveLength(1)
+    // No name that a layer has deleted counts as a link.
+    const squashed = await shownBy(`${out}:one`)
+    const nlink = (entry: TreeEntry): number | undefined =>
+      entry.type === 'directory' ? undefined : entry.nlink
+    expect(compareWithUmoci(squashed, unpacked)).toEqual([])
+    expect(squashed.map(nlink)).toEqual(unpacked.map(nlink))
+    const blobs = readdirSync(join(out, 'blobs/sha256'))
+    expect(blobs).toHaveLength(3)
+    const first = await converted(`${image}:tar`, `${out}:layers`)
+    const anew = await converted(`${out}:layers`, `${out}:anew`, ['--recompress', '--block-size', '64K'])
+    expect(anew.layers.map(({ how, source }) => [how, source])).toEqual(
+      first.layers.map(({ digest }) => ['converted', digest]),
+    )
+    expect(compareWithUmoci(await shownBy(`${out}:anew`), unpacked)).toEqual([])
+  })
+
   test('completes a layer with what the layers below have', async () => {
     const source = join(temp, 'incomplete')
     const layers = [

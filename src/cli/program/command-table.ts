@@ -85,6 +85,7 @@ export const OPTIONS = {
     '--platform <platform>',
     'os/architecture[/variant] to choose from an image for several (default: this machine)',
   ],
+  recompress: ['--recompress', 'make squashfs layers anew, too, instead of copying them'],
   quiet: ['-q, --quiet', 'print nothing but errors'],
   contentsWords: [
     '-o <options>',
@@ -101,7 +102,7 @@ export const OPTIONS = {
     '--ignore <what>',
     'differences that do not count, separated by commas: type,mode,owner,size,content,mtime,xattrs,target,device',
   ],
-  squash: ['--squash', 'make one layer of all that the mount shows'],
+  squash: ['--squash', 'make one layer of all that is shown'],
   writers: ['--threads <n>', 'threads that decode and write (default: as many as there are CPUs)'],
 } as const satisfies Readonly<Record<string, readonly [flags: string, text: string]>>
 
@@ -306,6 +307,8 @@ export const COMMANDS: readonly CommandRow[] = [
     kinds: ['source', 'source'],
     options: [
       OPTIONS.platform,
+      OPTIONS.squash,
+      OPTIONS.recompress,
       OPTIONS.compression,
       OPTIONS.blockSize,
       OPTIONS.noFragments,

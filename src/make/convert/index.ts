@@ -1,2 +1,3 @@
-export { type ConvertedImage, type ConvertedLayer, type ConvertOptions, convert } from './convert.ts'
+export type { ConvertedLayer, ConvertOptions } from './conversion.ts'
+export { type ConvertedImage, convert } from './convert.ts'
 export { openSourceImage } from './open-source.ts'

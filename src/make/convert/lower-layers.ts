@@ -1,15 +1,13 @@
-import { closeSync } from 'node:fs'
 import { unescapedFileName } from '../../../overlay/escapes.ts'
 import type { NewEntry } from '../../../squashfs/write/index.ts'
-import { type Entry, type ImageFile, isDirectory, type Name, ROOT_NODE_ID } from '../../base/index.ts'
-import { layerDescriptors, moleculeOf, type OpenMolecule, openMolecule } from '../../molecule/index.ts'
-import { MergedEntries } from '../merged-entries.ts'
+import type { ImageFile, Name } from '../../base/index.ts'
+import { ShownTree } from '../shown-tree.ts'
 
 /** The merged layers below one that is being converted: opened when one of their files is asked for. */
 export class LowerLayers {
   readonly #images: readonly ImageFile[]
   #wasAsked = false
-  #open: { readonly tree: OpenMolecule; readonly close: () => void } | undefined
+  #tree: ShownTree | undefined
 
   /** @param images bottom first */
   constructor(images: readonly ImageFile[]) {
@@ -30,41 +28,13 @@ export class LowerLayers {
   entry(path: Name): NewEntry | undefined {
     if (this.#images.length === 0) return undefined
     this.#wasAsked = true
-    const { fileSystem, store } = this.#tree()
-    let found: Pick<Entry, 'nodeId' | 'stat'> | undefined = {
-      nodeId: ROOT_NODE_ID,
-      stat: fileSystem.getattr(ROOT_NODE_ID),
-    }
-    for (const name of path === '' ? [] : path.split('/')) {
-      if (found === undefined || !isDirectory(found.stat.mode)) return undefined
-      found = fileSystem.lookup(found.nodeId, unescapedFileName(name))
-    }
-    if (found === undefined) return undefined
-    return new MergedEntries(fileSystem, store).entry(found.nodeId)
+    this.#tree ??= new ShownTree(this.#images, 'merged')
+    const found = this.#tree.find(path === '' ? [] : path.split('/').map(unescapedFileName))
+    return found && this.#tree.entryOf(found)
   }
 
   close(): void {
-    this.#open?.close()
-    this.#open = undefined
-  }
-
-  #tree(): OpenMolecule {
-    if (this.#open !== undefined) return this.#open.tree
-    const spec = moleculeOf(this.#images, false)
-    const closeFiles = (): void => {
-      for (const fd of new Set(layerDescriptors(spec))) closeSync(fd)
-    }
-    try {
-      const tree = openMolecule(spec)
-      const close = (): void => {
-        tree.closeLayers()
-        closeFiles()
-      }
-      this.#open = { tree, close }
-      return tree
-    } catch (error) {
-      closeFiles()
-      throw error
-    }
+    this.#tree?.close()
+    this.#tree = undefined
   }
 }

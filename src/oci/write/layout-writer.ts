@@ -41,7 +41,7 @@ export class LayoutWriter {
   readonly #folder: number
   readonly #blobFolder: number
   #made: readonly MadeFolder[]
-  readonly #blobs: NewBlob[] = []
+  #blobs: NewBlob[] = []
 
   private constructor(path: PathText, folder: number, blobFolder: number, made: readonly MadeFolder[]) {
     this.path = path
@@ -92,6 +92,12 @@ export class LayoutWriter {
   /** Takes a blob that is whole. @param digest SHA-256 of its bytes, hex */
   keep(file: UnfinishedFile, hex: string): void {
     this.#blobs.push({ file, hex })
+  }
+
+  /** Gives back a blob that was kept: it is no part of the image. */
+  drop(file: UnfinishedFile): void {
+    this.#blobs = this.#blobs.filter((blob) => blob.file !== file)
+    file.close()
   }
 
   /** Takes a document. @returns its descriptor */

@@ -14,6 +14,8 @@ import { type PackFlags, packOptions } from './pack-options.ts'
 
 export interface ConvertFlags extends PackFlags {
   readonly platform?: string
+  readonly squash?: boolean
+  readonly recompress?: boolean
 }
 
 /** Runs `convert`: makes an image of squashfs layers of SOURCE, and prints the digest of its manifest. */
@@ -33,6 +35,8 @@ export async function convert(from: PathText, to: string, flags: ConvertFlags): 
       )
       const made = await convertImage(source, target, {
         image: { ...image, signal },
+        squash: flags.squash === true,
+        recompress: flags.recompress === true,
         onLayer: (position, _count, bytes) => {
           progress?.stop()
           progress = bars[position - 1]
