@@ -4,7 +4,7 @@ export { type CompressorOptions, readCompressorOptions } from './compressor-opti
 export type { DirectoryEntry } from './directories/directory-entry.ts'
 export { DirectoryListing } from './directories/listing.ts'
 export { SquashfsImage, type SquashfsOptions } from './image.ts'
-export { generateSquashfsMediaType, isSquashfsMediaType } from './media-type.ts'
+export { generateSquashfsMediaType, hasVerityMetadata, isSquashfsMediaType } from './media-type.ts'
 export { METADATA_CACHE_BYTES, MetadataCache } from './metadata/metadata-cache.ts'
 export { type SquashfsSummary, summarize } from './summary.ts'
 export { readSuperblock, SUPERBLOCK_FLAGS, type Superblock } from './superblock.ts'

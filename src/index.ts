@@ -58,6 +58,7 @@ export {
   umountWithMetadir,
   writeToFile,
 } from './library/atomfs/index.ts'
+export { ExcludePaths } from './make/selection/exclude-paths.ts'
 export {
   type DamageReport,
   type DirectoryReport,

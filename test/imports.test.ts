@@ -75,6 +75,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   // What is for those who embed, and for nobody inside.
   'src/library': [
     'src/daemon',
+    'src/request',
+    'src/make',
     'src/contents',
     'src/molecule',
     'src/kinds',
@@ -84,7 +86,15 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'src/sys',
     'src/base',
   ],
-  'src/index.ts': ['src/library', 'src/request', 'src/daemon', 'src/contents', 'src/molecule', 'src/base'],
+  'src/index.ts': [
+    'src/library',
+    'src/request',
+    'src/daemon',
+    'src/make',
+    'src/contents',
+    'src/molecule',
+    'src/base',
+  ],
 }
 
 /**
@@ -107,6 +117,8 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   'src/molecule': ['index.ts', 'source.ts', 'image-file.ts'],
   // The library looks up paths in images without what extracts them.
   'src/contents': ['index.ts', 'resolve-path.ts'],
+  // A list of paths, which needs nothing of what makes images.
+  'src/make': ['index.ts', 'selection/exclude-paths.ts'],
   // `container.ts` is its entry in the list of containers.
   'src/oci': ['index.ts', 'container.ts', 'digest.ts', 'write/index.ts'],
   'src/fuse': ['index.ts', 'protocol/kernel-options.ts'],

@@ -2,6 +2,7 @@ import { lstatSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFile
 import { builtinModules } from 'node:module'
 import { join, posix, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { openSquashfs } from '../src/library/squashfs.ts'
 import { bundleName, ENTRIES, type EntryName } from '../src/threads.ts'
 import { type InstalledPackage, installPackage, makeTempDir, removeTempDir, run } from './library/index.ts'
 
@@ -184,13 +185,22 @@ describe('the package in a project', () => {
     await compile('bundler.json', { ...common, module: 'esnext', moduleResolution: 'bundler' }, include)
   }, 400_000)
 
-  test('the program of docs/library.md reads an image', async () => {
+  test('the programs of docs/library.md make and read an image', async () => {
     const page = contentOf('docs/library.md')
     const blocks = [...page.matchAll(/```js\n([\s\S]*?)```/g)].map((match) => match[1]!)
-    const [code, ...more] = blocks.filter((block) => block.includes("from 'atomfs-fuse/squashfs'"))
+    const [code, making, ...more] = blocks.filter((block) => block.includes("from 'atomfs-fuse/squashfs'"))
     expect(more).toEqual([])
     // The other one mounts: test/system/library.test.ts.
-    expect(blocks.length).toBe(2)
+    expect(blocks.length).toBe(3)
+    const made = join(temp, 'made.squashfs')
+    expect(await node(['--input-type=module', '-', made], making)).toContain('inodes: 3')
+    const image = openSquashfs(made)
+    try {
+      expect(image.stat('/bin/hey')).toEqual(image.stat('/bin/hello'))
+      expect(image.stat('/bin/hello')).toMatchObject({ nlink: 2, size: 6 })
+    } finally {
+      image.close()
+    }
     const stdout = await node(['--input-type=module', '-', OTHER_LAYER], code)
     expect(stdout).toMatch(/^directory \/bin\nfile \/bin\/hello\nsymlink \/bin\/hey\n/)
     expect(stdout).toMatch(/\ngreeting = hello from the bottom layer\n$/)

@@ -51,6 +51,7 @@ export interface NewEntry {
   readonly content?: AsyncIterable<Uint8Array> | Iterable<Uint8Array>
 }
 
+/** How an image is written. What is absent has the default of mksquashfs. */
 export interface WriterOptions extends EncoderSettings {
   /** Compresses data blocks in other threads; in this one if absent. */
   readonly compressor?: BlockCompressor
@@ -68,6 +69,7 @@ export interface WriterOptions extends EncoderSettings {
   readonly directoryDefaults?: Pick<NewEntry, 'mode' | 'uid' | 'gid' | 'mtime'>
 }
 
+/** What was written. */
 export interface WrittenImage {
   /** Bytes of the image without padding. */
   readonly bytesUsed: number

@@ -1,5 +1,5 @@
 /**
- * Reads squashfs images without a mount.
+ * Reads squashfs images without a mount, and makes them.
  * @module atomfs-fuse/squashfs
  */
 
@@ -10,6 +10,13 @@ import { ImageReader } from './image/image-reader.ts'
 
 export * from '../../squashfs/index.ts'
 export {
+  FileOutput,
+  type NewEntry,
+  SquashfsWriter,
+  type WriterOptions,
+  type WrittenImage,
+} from '../../squashfs/write/index.ts'
+export {
   type BlockReader,
   type BlockRef,
   type ByteSource,
@@ -19,6 +26,7 @@ export {
   type PathText,
   type Stat,
 } from '../base/index.ts'
+export { ExcludePaths } from '../make/selection/exclude-paths.ts'
 export type {
   EntriesOptions,
   FileType,
@@ -27,6 +35,8 @@ export type {
   PathOptions,
   ReadStreamOptions,
 } from './image/image-reader.ts'
+export { type ExtractHow, type ExtractSingleOptions, extractSingleSquash } from './making/extract-single.ts'
+export { type MadeSquashfs, type MakeSquashfsOptions, makeSquashfs } from './making/make-squashfs.ts'
 
 /** What is known of the file of an image beside its path. */
 export interface OpenSquashfsOptions {

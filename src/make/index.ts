@@ -8,7 +8,7 @@ export {
   convert,
   openSourceImage,
 } from './convert/index.ts'
-export { type PackOptions, type PackSource, pack, sizeOfTree } from './pack.ts'
+export { type PackOptions, type PackSource, pack, packInto, sizeOfTree } from './pack.ts'
 export { ExcludePaths } from './selection/exclude-paths.ts'
 export type { Exclusion } from './selection/exclusion.ts'
 export { excludeGlobs } from './selection/glob.ts'

@@ -9,7 +9,7 @@ import { TarMarks } from './tar-marks.ts'
 import { tarTree } from './tar-tree.ts'
 import { type LeftOut, nothingLeftOut, type TreeItems } from './tree-item.ts'
 import { asAufs, asOverlay, type Whiteouts } from './whiteouts.ts'
-import { type ImageOptions, type PackedImage, writeImage } from './write-image.ts'
+import { type ImageOptions, type ImagePlace, type PackedImage, writeImage } from './write-image.ts'
 
 /** How a tree becomes an image in a file. */
 export interface PackOptions extends ImageOptions, HostTreeOptions {
@@ -29,16 +29,25 @@ export type PackSource =
  *   that is none
  */
 export async function pack(source: PackSource, file: PathText, options: PackOptions): Promise<PackedImage> {
+  return await newFile(file, { force: options.force === true }, (fd) =>
+    packInto({ fd, label: file }, source, options),
+  )
+}
+
+/** As `pack`, into a file that is open. */
+export async function packInto(
+  place: ImagePlace,
+  source: PackSource,
+  options: PackOptions,
+): Promise<PackedImage> {
   const leftOut = nothingLeftOut()
-  return await newFile(file, { force: options.force === true }, async (fd) => {
-    const pool = new CompressPool(options, options.threads)
-    try {
-      const itemsOf = (writer: SquashfsWriter): TreeItems => itemsOfSource(source, options, leftOut, writer)
-      return await writeImage({ fd, label: file }, pool, itemsOf, leftOut, options)
-    } finally {
-      await pool.close()
-    }
-  })
+  const pool = new CompressPool(options, options.threads)
+  try {
+    const itemsOf = (writer: SquashfsWriter): TreeItems => itemsOfSource(source, options, leftOut, writer)
+    return await writeImage(place, pool, itemsOf, leftOut, options)
+  } finally {
+    await pool.close()
+  }
 }
 
 function itemsOfSource(
