@@ -197,10 +197,10 @@ describe.skipIf(!withKernel.ok)(titled('an image with attributes', withKernel), 
       }
       expect(await atomfs('--debug', 'mount', image, target)).toMatchObject(SILENT)
       const ours = await look(target)
-      await unmount(target)
       const asked = readLog(runDir).match(/ GETXATTR .*(?:selinux|posix_acl).*/g) ?? []
       // A few first questions are answered by looking at the file (`XattrNameLists`).
       expect(asked.length).toBeLessThan(40)
+      await unmount(target)
       await withTarget(folder, async (kernel) => {
         await mountKernelSquashfs(image, kernel)
         const theirs = await look(kernel)
