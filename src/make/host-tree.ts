@@ -12,6 +12,7 @@ import {
   systemPath,
 } from '../base/index.ts'
 import { O_PATH, openAt, readlinkAt, reopenDirectory } from '../sys/files/at.ts'
+import { seekExtent } from '../sys/files/descriptor.ts'
 import { listNames } from '../sys/files/directory-entries.ts'
 import { pread } from '../sys/files/file-io.ts'
 import { type HostStat, statAt, statFd } from '../sys/files/statx.ts'
@@ -22,6 +23,8 @@ import type { Priorities } from './selection/priorities.ts'
 import { type LeftOut, STORABLE, type TreeItem } from './tree-item.ts'
 
 const CHUNK = 1 << 20
+/** A piece of a hole, which nobody changes. */
+const ZEROS = Buffer.alloc(CHUNK)
 const DIRECTORY = O_PATH | constants.O_DIRECTORY
 interface Folder {
   readonly fd: number
@@ -205,7 +208,7 @@ function storable(
   })
 }
 
-/** Opened when its bytes are wanted. One byte more than there should be is asked for, to notice a file that grew. */
+/** Opened when its bytes are wanted. Holes are not read. One byte more than there should be is asked for, to notice a file that grew. */
 function* contentOf(dir: number, name: Name, path: Name, expected: HostStat): Generator<Uint8Array> {
   if (expected.size === 0) return
   const fd = openToRead(dir, name, path)
@@ -215,6 +218,12 @@ function* contentOf(dir: number, name: Name, path: Name, expected: HostStat): Ge
       throw new FsError('EIO', `${JSON.stringify(path)} was replaced while it was read`)
     }
     for (let offset = 0; offset <= expected.size; ) {
+      const hole = Math.min(seekExtent(fd, offset, 'data') ?? expected.size, expected.size) - offset
+      if (hole >= CHUNK) {
+        yield ZEROS
+        offset += CHUNK
+        continue
+      }
       const chunk = Buffer.allocUnsafeSlow(Math.min(CHUNK, expected.size + 1 - offset))
       const length = pread(fd, offset, chunk)
       if (length > 0) yield chunk.subarray(0, length)

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { fstatSync, readSync } from 'node:fs'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import {
   type BlockCompressor,
   FileOutput,
@@ -87,9 +88,31 @@ async function addTo(writer: SquashfsWriter, item: TreeItem, options: ImageOptio
     writer.addAttribute(item.path, item.attribute)
     return
   }
-  const { latestTime = Infinity } = options
-  const entry = withOwners(item.path, item.entry, options)
+  const { latestTime = Infinity, signal } = options
+  const owned = withOwners(item.path, item.entry, options)
+  const { content, size = 0 } = owned
+  const isShort = content === undefined || size < BYTES_PER_TURN
+  const entry = isShort ? owned : { ...owned, content: interruptible(content, signal) }
   await writer.add(item.path, entry.mtime > latestTime ? { ...entry, mtime: latestTime } : entry)
+}
+
+/** Between two looks at signals and timers, which a file of holes, where nothing is waited for, would keep away. */
+const BYTES_PER_TURN = 64 << 20
+
+/** The same content, which ends with the reason of `signal`. */
+async function* interruptible(
+  content: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array> {
+  let bytes = 0
+  for await (const chunk of content) {
+    yield chunk
+    bytes += chunk.length
+    if (bytes < BYTES_PER_TURN) continue
+    bytes = 0
+    await nextTurn()
+    signal?.throwIfAborted()
+  }
 }
 
 /**

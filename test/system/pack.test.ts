@@ -1,8 +1,17 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import {
+  chmodSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
+import { basename, join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import {
   AS_SOURCE,
   ATOMFS_FUSE,
@@ -138,4 +147,33 @@ describe.skipIf(!need.ok)(titled('pack', need), () => {
       }
     },
   )
+
+  test('stops in the middle of a file of holes when it is asked to', async () => {
+    const folder = join(temp, 'holes')
+    mkdirSync(join(folder, 'tree'), { recursive: true })
+    writeFileSync(join(folder, 'tree', 'holes'), '')
+    truncateSync(join(folder, 'tree', 'holes'), 8 * 2 ** 40)
+    const words = ['pack', join(folder, 'tree'), join(folder, 'image')]
+    const child = spawn(ATOMFS_FUSE, words, { stdio: 'ignore' })
+    try {
+      await vi.waitFor(() => expect(readsHoles(child.pid ?? 0, 'holes')).toBe(true), { timeout: 30_000 })
+      child.kill('SIGTERM')
+      await once(child, 'exit', { signal: AbortSignal.timeout(30_000) })
+    } finally {
+      child.kill('SIGKILL')
+    }
+    expect(readdirSync(folder)).toEqual(['tree'])
+  })
 })
+
+/** Whether a process has a file of this name open. */
+function readsHoles(pid: number, name: string): boolean {
+  const folder = `/proc/${pid}/fd`
+  return readdirSync(folder).some((fd) => {
+    try {
+      return basename(readlinkSync(`${folder}/${fd}`)) === name
+    } catch {
+      return false
+    }
+  })
+}
