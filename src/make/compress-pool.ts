@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import type { BlockCompressor } from '../../squashfs/write/index.ts'
 import type { EncoderSettings } from '../codecs/encode/index.ts'
+import { endThread } from '../sys/process/end-thread.ts'
 import { entryUrl } from '../threads.ts'
 
 /** Blocks under way for each thread: one that it compresses, and further ones, so that it never waits for the next. */
@@ -73,7 +74,7 @@ export class CompressPool implements BlockCompressor {
   /** Ends the threads. */
   async close(): Promise<void> {
     this.#isClosed = true
-    await Promise.all(this.#workers.map((worker) => worker.terminate()))
+    await Promise.all(this.#workers.map(endThread))
   }
 
   #done({ slot, length }: CompressJob): void {

@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads'
 import { messageOf } from '../../base/index.ts'
 import type { BlobKeepers } from '../../molecule/index.ts'
+import { endThread } from '../../sys/process/end-thread.ts'
 import { entryUrl } from '../../threads.ts'
 import type { WriteData, WriteJob, WriteMessage, WriteResult } from './jobs.ts'
 
@@ -55,7 +56,7 @@ export class WritePool {
   /** Ends the threads. */
   async close(): Promise<void> {
     this.#isClosed = true
-    await Promise.all(this.#threads.map(({ worker }) => worker.terminate()))
+    await Promise.all(this.#threads.map(({ worker }) => endThread(worker)))
   }
 
   async #until(condition: () => boolean): Promise<void> {

@@ -2,6 +2,7 @@ import '../../sys/plain/own-packages.ts'
 import { parentPort, workerData } from 'node:worker_threads'
 import { type ExtentSink, errnoCodeOf, messageOf } from '../../base/index.ts'
 import { openBlockStore } from '../../molecule/index.ts'
+import { answerUntilEnd } from '../../sys/process/end-thread.ts'
 import { DataWriter } from './data-writer.ts'
 import type { WriteData, WriteJob, WriteMessage, WriteResult } from './jobs.ts'
 import { makeFile } from './make-file.ts'
@@ -30,4 +31,4 @@ function run(job: WriteJob): WriteResult {
   }
 }
 
-parentPort?.on('message', (jobs: readonly WriteJob[]) => tell({ type: 'done', results: jobs.map(run) }))
+answerUntilEnd((jobs: readonly WriteJob[]) => tell({ type: 'done', results: jobs.map(run) }))

@@ -103,6 +103,7 @@ export class TaskQueue {
     }
   }
 
+  /** Whether `stop` was called. */
   get isStopped(): boolean {
     return Atomics.load(this.#ints, STOP) === 1
   }
