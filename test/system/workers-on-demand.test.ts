@@ -164,6 +164,7 @@ describe('data workers', () => {
           ])
           for (const file of [3, 4]) expect(await readOf(target, file)).toBe(await hashOf(file))
           expect(workersOf(pid)).toBe(0)
+          await until(() => readLog(runDir).includes('no data worker could be started'), 'the message')
           expect(readLog(runDir).match(/no data worker could be started/g)).toHaveLength(1)
         } finally {
           tracer.kill('SIGKILL')
