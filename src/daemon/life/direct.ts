@@ -1,8 +1,10 @@
-import { closeSync } from 'node:fs'
+import { closeSync, statfsSync } from 'node:fs'
+import { type PathText, systemPath } from '../../base/index.ts'
 import type { MountRequest } from '../../request/index.ts'
 import { saveCompiledCode } from '../../sys/process/code-cache.ts'
 import { isJournal } from '../../sys/process/journal.ts'
 import { identityOf, livenessOf } from '../../sys/process/process.ts'
+import { changesFolder } from '../runtime/changes.ts'
 import { scrubEnvironment } from './environment.ts'
 import { serveInBackground } from './serve-in-background.ts'
 
@@ -31,7 +33,7 @@ export interface Launcher {
  */
 export async function serveDirectly(request: MountRequest, launcher: Launcher): Promise<number> {
   // The launcher passes on what a daemon gets. What else is there a shell could not remove.
-  if (!scrubEnvironment()) return 1
+  if (!scrubEnvironment() || isOnFuse(changesFolder(request.changes))) return 1
   // A service whose stderr is the journal logs there.
   const log = request.log ?? (isJournal(CALLER_STDERR) ? 'syslog' : undefined)
   for (const descriptor of [CALLER_STDERR, ...launcher.descriptors]) closeSync(descriptor)
@@ -49,6 +51,21 @@ export async function serveDirectly(request: MountRequest, launcher: Launcher): 
       },
     },
   )
+}
+
+/** include/uapi/linux/magic.h */
+const FUSE_SUPER_MAGIC = 0x6573_5546
+
+/**
+ * Whether the folder of the changes lies in a FUSE file system. A mount that fails is tried twice, and there the second
+ * try may notice the first: in some, a folder that was removed and made again shows what it held before.
+ */
+function isOnFuse(folder: PathText): boolean {
+  try {
+    return folder !== '' && statfsSync(systemPath(folder)).type === FUSE_SUPER_MAGIC
+  } catch {
+    return false
+  }
 }
 
 /** The second signal is the impatient one. */
