@@ -173,7 +173,7 @@ describe('a direct mount of the launcher', () => {
       const [engine, loader, entry, pid, left, ...rest] = seen('words')!
       expect([engine, entry]).toEqual(['--v8-pool-size=1', 'mount'])
       expect(left).toMatch(/^( \d\d+)*$/)
-      expect(loader).toBe(join(folder, 'bin/../dist/loader.cjs'))
+      expect(loader).toBe(`${folder}/bin/../dist/loader.cjs`)
       expect(Number(pid)).toBeGreaterThan(1)
       expect(rest).toEqual([join(folder, 'bin/atomfs-fuse'), ...words])
     })
