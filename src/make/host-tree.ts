@@ -217,9 +217,14 @@ function* contentOf(dir: number, name: Name, path: Name, expected: HostStat): Ge
     if (dev !== expected.dev || inode !== expected.inode) {
       throw new FsError('EIO', `${JSON.stringify(path)} was replaced while it was read`)
     }
+    const hasHoles = expected.blocks * 512 < expected.size
+    // Where the next data begin, as far as that was asked.
+    let data = 0
     for (let offset = 0; offset <= expected.size; ) {
-      const hole = Math.min(seekExtent(fd, offset, 'data') ?? expected.size, expected.size) - offset
-      if (hole >= CHUNK) {
+      if (hasHoles && data <= offset) {
+        data = Math.min(seekExtent(fd, offset, 'data') ?? expected.size, expected.size)
+      }
+      if (data - offset >= CHUNK) {
         yield ZEROS
         offset += CHUNK
         continue
