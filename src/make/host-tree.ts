@@ -11,13 +11,17 @@ import {
   type PathText,
   systemPath,
 } from '../base/index.ts'
+import { childPath } from '../contents/index.ts'
 import { O_PATH, openAt, readlinkAt, reopenDirectory } from '../sys/files/at.ts'
 import { seekExtent } from '../sys/files/descriptor.ts'
 import { listNames } from '../sys/files/directory-entries.ts'
 import { pread } from '../sys/files/file-io.ts'
+import { OpenDirectories, type Place } from '../sys/files/open-directories.ts'
 import { type HostStat, statAt, statFd } from '../sys/files/statx.ts'
 import { getxattrFd, lgetxattr, listxattrFd, llistxattr } from '../sys/files/xattr.ts'
 import { descriptorPath } from '../sys/plain/proc.ts'
+import { openFilesLimit } from '../sys/process/limits.ts'
+import { byPriority } from './selection/by-priority.ts'
 import type { Exclusion } from './selection/exclusion.ts'
 import type { Priorities } from './selection/priorities.ts'
 import { type LeftOut, STORABLE, type TreeItem } from './tree-item.ts'
@@ -26,8 +30,11 @@ const CHUNK = 1 << 20
 /** A piece of a hole, which nobody changes. */
 const ZEROS = Buffer.alloc(CHUNK)
 const DIRECTORY = O_PATH | constants.O_DIRECTORY
+/** Directories kept open on the way through a tree. */
+const OPEN_DIRECTORIES = 64
+
 interface Folder {
-  readonly fd: number
+  readonly place: Place
   readonly path: Name
   /** Sorted, last first. */
   readonly names: Name[]
@@ -57,7 +64,14 @@ export function* hostTree(
   const walk = new Walk(leftOut, exclude)
   try {
     if (priorities === undefined) yield* walk.items(fd)
-    else yield* byPriority(fd, walk, priorities)
+    else {
+      const tree = {
+        files: () => walk.names(fd),
+        items: (isPassedOver: (path: Name) => boolean) => walk.items(fd, isPassedOver),
+        itemsOf: ({ path }: Found) => walk.itemBelow(fd, path),
+      }
+      yield* byPriority(tree, priorities)
+    }
   } finally {
     closeSync(fd)
   }
@@ -84,22 +98,7 @@ function openBelow(dir: number, names: readonly Name[]): number {
   return fd
 }
 
-/** The priorities of all files are known after one walk; those that have one come before and after the second. */
-function* byPriority(root: number, walk: Walk, priorities: Priorities): Generator<TreeItem> {
-  const placed = new Map<Name, number>()
-  for (const { path, stat } of walk.names(root)) {
-    const priority = isRegular(stat.mode) ? priorities.of(path) : 0
-    if (priority !== 0) placed.set(path, priority)
-  }
-  const sorted = [...placed].sort(([, a], [, b]) => b - a)
-  const itemsAt = function* (wanted: (priority: number) => boolean): Generator<TreeItem> {
-    for (const [path, priority] of sorted) if (wanted(priority)) yield* walk.itemBelow(root, path)
-  }
-  yield* itemsAt((priority) => priority > 0)
-  yield* walk.items(root, (path) => placed.has(path))
-  yield* itemsAt((priority) => priority < 0)
-}
-
+/** A name while its directory is open. */
 interface Found {
   readonly dir: number
   readonly name: Name
@@ -138,27 +137,33 @@ class Walk {
 
   /** All names below the root, each while its directory is open. */
   *names(root: number): Generator<Found> {
-    const folders: Folder[] = [{ fd: reopenDirectory(root, 'unnoticed'), path: '', names: sortedNames(root) }]
+    const open = new OpenDirectories(Math.min(OPEN_DIRECTORIES, openFilesLimit() >>> 2))
+    const enter = (fd: number, path: Name, place: Omit<Place, 'stat'>): Folder => {
+      const found: Place = { ...place, stat: statFd(fd) }
+      open.add(found, fd)
+      return { path, place: found, names: sortedNames(fd) }
+    }
     try {
+      const folders = [enter(reopenDirectory(root, 'unnoticed'), '', { name: '' })]
       for (let folder = folders.at(-1); folder !== undefined; folder = folders.at(-1)) {
+        const { place: parent } = folder
         const name = folder.names.pop()
         if (name === undefined) {
           folders.pop()
-          closeSync(folder.fd)
+          open.close(parent)
           continue
         }
-        const path = folder.path === '' ? name : `${folder.path}/${name}`
+        const path = childPath(folder.path, name)
         if (this.#exclude?.excludes(path) === true) continue
-        const stat = statAt(folder.fd, name)
+        const dir = open.fd(parent)
+        const stat = statAt(dir, name)
         // Gone since it was listed.
         if (stat === undefined) continue
-        yield { dir: folder.fd, name, path, stat }
-        if (!isDirectory(stat.mode)) continue
-        const fd = openAt(folder.fd, name, DIRECTORY)
-        folders.push({ fd, path, names: sortedNames(fd) })
+        yield { dir, name, path, stat }
+        if (isDirectory(stat.mode)) folders.push(enter(openAt(dir, name, DIRECTORY), path, { parent, name }))
       }
     } finally {
-      for (const { fd } of folders) closeSync(fd)
+      open.closeAll()
     }
   }
 

@@ -2,9 +2,11 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {
   chmodSync,
+  closeSync,
   existsSync,
   lstatSync,
   mkdirSync,
+  openSync,
   readdirSync,
   readFileSync,
   statSync,
@@ -13,6 +15,8 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { FileOutput, SquashfsWriter } from '../../squashfs/write/index.ts'
+import { S_IFDIR, S_IFREG } from '../../src/base/index.ts'
 import {
   ATOMFS_FUSE,
   appendVerity,
@@ -265,6 +269,41 @@ describe.skipIf(!need.ok)(titled('extract', need), () => {
         code: 143,
         text: `Error: interrupted: ${place} is not complete; the files in it are whole\n`,
       })
+  })
+
+  test('a tree of 5 000 levels needs no descriptor for each of them', async () => {
+    const packed = newPlace()
+    const fd = openSync(packed, 'w')
+    const writer = new SquashfsWriter(new FileOutput(fd, packed), { name: 'gzip', level: 1, blockSize: 4096 })
+    const owner = { uid: 0, gid: 0, mtime: 1_000_000_000 }
+    const depth = LONG ? 15_000 : 5000
+    const content = Buffer.from('deep')
+    for (let level = 1; level <= depth; level += 1) {
+      const path = 'd/'.repeat(level).slice(0, -1)
+      await writer.add(path, { ...owner, mode: S_IFDIR | 0o555 })
+      if (level % 500 === 0) {
+        await writer.add(`${path}/file`, { ...owner, mode: S_IFREG | 0o644, size: 4, content: [content] })
+        writer.link(`${path}/link`, `${'d/'.repeat(500)}file`)
+      }
+    }
+    await writer.finish()
+    closeSync(fd)
+    const place = newPlace()
+    const script = 'ulimit -n 256; exec "$1" extract --quiet "$2" "$3"'
+    try {
+      expect(await run('bash', ['-c', script, 'bash', ATOMFS_FUSE, packed, place])).toMatchObject({
+        stderr: '',
+      })
+      const { stdout } = await run('find', [place, '-printf', '%d %y %m %T@\n'])
+      const found = stdout.trimEnd().split('\n')
+      expect(found).toHaveLength(1 + depth + (depth / 500) * 2)
+      expect(found).toContain(`${depth} d 555 1000000000.0000000000`)
+      expect(
+        found.filter((line) => line.includes(' d ') && !line.endsWith(' d 555 1000000000.0000000000')),
+      ).toHaveLength(1)
+    } finally {
+      await run('rm', ['-rf', place])
+    }
   })
 
   test('says which file does not fit on a full disk, and leaves no half file', async () => {

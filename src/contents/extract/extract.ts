@@ -39,7 +39,7 @@ export async function extractSource(
   const selection = new Selection(request.paths ?? [])
   const contents = openContents(request)
   try {
-    const root = openRoot(request.directory, force)
+    const root = openRoot(request.directory, force, threads)
     const manner = { owners, replaces: force }
     const extraction = new Extraction(contents, root, { ...listener, manner, threads })
     try {

@@ -58,8 +58,6 @@ export class Extraction {
   readonly #root: Folder
   readonly #writer: FileWriter
   readonly #links: HardLinks
-  /** Those that are open. */
-  readonly #folders = new Set<Folder>()
   readonly #total: number
   #names = 0
   /** What ended all. */
@@ -71,12 +69,12 @@ export class Extraction {
     this.#fileSystem = fileSystem
     this.#options = options
     this.#root = root
-    this.#folders.add(root)
     this.#total = fileSystem.statfs().files
     this.#links = new HardLinks(root, manner.replaces, (further, outcome) => this.#linked(further, outcome))
     this.#writer = new FileWriter(contents, {
       manner,
       threads: hasHostDirectories(spec) ? 0 : options.threads,
+      folders: root.open,
       onSettled: (task, outcome) => this.#settled(task, outcome),
     })
   }
@@ -129,7 +127,7 @@ export class Extraction {
   async close(): Promise<void> {
     await this.#writer.close()
     this.#links.close()
-    for (const folder of this.#folders) folder.close()
+    this.#root.open.closeAll()
   }
 
   /** Says that something could not be extracted. @throws FsError where nothing else could, either */
@@ -176,18 +174,18 @@ export class Extraction {
     if (node !== ROOT_NODE_ID) this.#fileSystem.forget(node, 1)
   }
 
-  /** Somebody needs the folder no more. */
+  /** Somebody needs the folder no more, which may have been the last thing that was made in the one above it. */
   #release(folder: Folder): void {
-    if (!folder.release()) return
-    this.#folders.delete(folder)
-    try {
-      this.counts.leftAttributes += folder.finish(this.#options.manner.owners)
-      this.counts.directories += 1
-      this.#count()
-    } catch (error) {
-      this.#failed(folder.path, error)
-    } finally {
-      folder.close()
+    for (let one: Folder | undefined = folder; one?.release() === true; one = one.parent) {
+      try {
+        this.counts.leftAttributes += one.finish(this.#options.manner.owners)
+        this.counts.directories += 1
+        this.#count()
+      } catch (error) {
+        this.#failed(one.path, error)
+      } finally {
+        one.close()
+      }
     }
   }
 
@@ -203,7 +201,6 @@ export class Extraction {
         return undefined
       }
       if (level.folder === undefined) return undefined
-      this.#folders.add(level.folder)
       parent = level.folder
     }
     return parent

@@ -1,4 +1,5 @@
 import { type FileSystem, FsError, isErrno, type Name, type NodeId } from '../../base/index.ts'
+import type { OpenDirectories } from '../../sys/files/open-directories.ts'
 import type { UnfinishedFile } from '../../sys/files/unfinished-file.ts'
 import type { Contents } from '../source-contents.ts'
 import type { FileAttributes } from './attributes.ts'
@@ -38,6 +39,8 @@ export interface FileWriterOptions {
   readonly manner: Manner
   /** 0: this thread does all. */
   readonly threads: number
+  /** The directories that are open. */
+  readonly folders: OpenDirectories
   /** Called once for each file, with the error where it could not be made. */
   readonly onSettled: (task: FileTask, outcome: Made | FsError) => void
 }
@@ -79,7 +82,13 @@ export class FileWriter {
     yield* this.#add({ id, folder: task.folder.fd, name, attributes, pieces: pieces.take() }, size)
   }
 
+  /** Waits until more can be taken: a list of jobs, and directories that stay open for it. @throws the error of a thread */
   async room(): Promise<void> {
+    const { folders } = this.#options
+    await this.#pool?.room()
+    if (!folders.isFull) return
+    this.#flush()
+    await this.#pool?.until(() => !folders.isFull)
     await this.#pool?.room()
   }
 
@@ -135,6 +144,8 @@ export class FileWriter {
   }
 
   #register(task: FileTask | LargeFile): number {
+    const { folder } = 'file' in task ? task.task : task
+    folder.pin()
     this.#lastId += 1
     this.#tasks.set(this.#lastId, task)
     return this.#lastId
@@ -143,7 +154,8 @@ export class FileWriter {
   *#add(job: WriteJob, bytes: number): Generator<void> {
     this.#jobs.push(job)
     this.#bytes += bytes
-    if (this.#jobs.length < JOBS_A_LIST && this.#bytes < BYTES_A_LIST) return
+    const isFull = this.#jobs.length >= JOBS_A_LIST || this.#bytes >= BYTES_A_LIST
+    if (!isFull && !this.#options.folders.isFull) return
     yield
     this.#flush()
   }
@@ -164,6 +176,7 @@ export class FileWriter {
       return
     }
     this.#tasks.delete(id)
+    task.folder.unpin()
     this.#options.onSettled(task, made ?? error ?? new FsError('EIO', 'was neither made nor refused'))
   }
 
@@ -181,6 +194,7 @@ export class FileWriter {
       outcome = error
     } finally {
       file.close()
+      task.folder.unpin()
     }
     this.#options.onSettled(task, outcome)
   }

@@ -3,31 +3,62 @@ import { FsError, isErrno, type Name, type PathText, systemPath, withFsError } f
 import { mkdirAt, O_PATH, openAt, unlinkAt } from '../../sys/files/at.ts'
 import { listNames } from '../../sys/files/directory-entries.ts'
 import { chmodFd } from '../../sys/files/fd-attributes.ts'
+import { OpenDirectories, openDirectoryAt, type Place, replaced } from '../../sys/files/open-directories.ts'
 import { statFd } from '../../sys/files/statx.ts'
 import { effectiveUid } from '../../sys/plain/rights.ts'
+import { openFilesLimit } from '../../sys/process/limits.ts'
 import { type FileAttributes, giveAttributes } from './attributes.ts'
 import type { Owners } from './owners.ts'
 
+/** Directories kept open, and as many more for each thread that writes. */
+const OPEN_FOLDERS = 64
+const FOLDERS_A_THREAD = 16
 const DIRECTORY = O_PATH | constants.O_DIRECTORY
 /** Rights of a directory while it is filled: nobody else sees or changes what is in it. */
 const CLOSED = 0o700
 
 /**
  * A directory that is being filled. It gets its attributes when nothing in it is made any more: each new name changes its
- * time, and it may end up without the right to write in it.
+ * time, and it may end up without the right to write in it. A directory in it counts as something that is made until it
+ * has got its own, so that the way to it stays open.
  */
 export class Folder {
-  /** O_PATH. */
-  readonly fd: number
   /** From DIR, for messages and for finding files again. */
   readonly path: Name
+  readonly parent: Folder | undefined
   /** What it gets in the end; absent where that could not be read. */
   attributes: FileAttributes | undefined
+  readonly #open: OpenDirectories
+  readonly #place: Place
   #users = 1
 
-  constructor(fd: number, path: Name) {
-    this.fd = fd
+  /** @param fd O_PATH, its own from now on */
+  constructor(fd: number, path: Name, { open, parent, name, stat }: FolderPlace) {
     this.path = path
+    this.parent = parent
+    this.#open = open
+    this.#place = { name, stat, ...(parent && { parent: parent.#place }) }
+    open.add(this.#place, fd)
+    parent?.hold()
+  }
+
+  /** Those that are open, of the same extraction. */
+  get open(): OpenDirectories {
+    return this.#open
+  }
+
+  /** O_PATH; valid until that of another folder is asked for, or while it is pinned. @throws FsError EEXIST */
+  get fd(): number {
+    return this.#open.fd(this.#place)
+  }
+
+  /** Keeps its descriptor for another thread. */
+  pin(): void {
+    this.#open.pin(this.#place)
+  }
+
+  unpin(): void {
+    this.#open.unpin(this.#place)
   }
 
   /** Somebody will make something in it. */
@@ -47,16 +78,22 @@ export class Folder {
   }
 
   close(): void {
-    closeSync(this.fd)
+    this.#open.close(this.#place)
   }
+}
+
+interface FolderPlace extends Omit<Place, 'parent'> {
+  readonly open: OpenDirectories
+  readonly parent?: Folder
 }
 
 /**
  * Opens DIR, and makes it where it is missing.
  * @param force it may have something in it
+ * @param threads that will write into it
  * @throws FsError ENOTEMPTY, ENOTDIR, EACCES, …
  */
-export function openRoot(path: PathText, force: boolean): Folder {
+export function openRoot(path: PathText, force: boolean, threads: number): Folder {
   withFsError(path, () => {
     try {
       mkdirSync(systemPath(path), CLOSED)
@@ -69,7 +106,8 @@ export function openRoot(path: PathText, force: boolean): Folder {
     if (!force && listNames(fd).length > 0) {
       throw new FsError('ENOTEMPTY', `${path} is not empty: --force extracts into it, and replaces files`)
     }
-    return new Folder(fd, '')
+    const most = Math.min(OPEN_FOLDERS + FOLDERS_A_THREAD * threads, openFilesLimit() >>> 2)
+    return new Folder(fd, '', { open: new OpenDirectories(most), name: '', stat: statFd(fd) })
   } catch (error) {
     closeSync(fd)
     throw error
@@ -82,25 +120,17 @@ export function openRoot(path: PathText, force: boolean): Folder {
  * @throws FsError EEXIST where somebody else has the name; ENOSPC, EACCES, …
  */
 export function makeFolder(parent: Folder, name: Name, path: Name, replaces: boolean): Folder {
-  const isNew = makeName(parent.fd, name, replaces)
-  const fd = openMade(parent.fd, name)
+  const { fd: above, open } = parent
+  const isNew = makeName(above, name, replaces)
+  const fd = openDirectoryAt(above, name)
   try {
-    const { uid, mode } = statFd(fd)
+    const stat = statFd(fd)
     // Somebody may have put another directory in place of ours.
-    if (isNew && uid !== effectiveUid()) throw new FsError('EEXIST', 'was replaced by somebody else')
-    if (!isNew && (mode & CLOSED) !== CLOSED) chmodFd(fd, (mode & 0o7777) | CLOSED)
-    return new Folder(fd, path)
+    if (isNew && stat.uid !== effectiveUid()) throw replaced()
+    if (!isNew && (stat.mode & CLOSED) !== CLOSED) chmodFd(fd, (stat.mode & 0o7777) | CLOSED)
+    return new Folder(fd, path, { open, parent, name, stat })
   } catch (error) {
     closeSync(fd)
-    throw error
-  }
-}
-
-function openMade(parent: number, name: Name): number {
-  try {
-    return openAt(parent, name, DIRECTORY)
-  } catch (error) {
-    if (isErrno(error, 'ENOTDIR', 'ELOOP')) throw new FsError('EEXIST', 'was replaced by somebody else')
     throw error
   }
 }

@@ -45,12 +45,12 @@ export class WritePool {
 
   /** Waits until another list may be sent. @throws the error of a thread */
   async room(): Promise<void> {
-    await this.#until(() => this.#threads.some(({ lists }) => lists < LISTS_A_THREAD))
+    await this.until(() => this.#threads.some(({ lists }) => lists < LISTS_A_THREAD))
   }
 
   /** Waits until all is done. @throws the error of a thread */
   async idle(): Promise<void> {
-    await this.#until(() => this.#threads.every(({ lists }) => lists === 0))
+    await this.until(() => this.#threads.every(({ lists }) => lists === 0))
   }
 
   /** Ends the threads. */
@@ -59,7 +59,8 @@ export class WritePool {
     await Promise.all(this.#threads.map(({ worker }) => endThread(worker)))
   }
 
-  async #until(condition: () => boolean): Promise<void> {
+  /** Waits until a condition holds, which the end of a job may make true. @throws the error of a thread */
+  async until(condition: () => boolean): Promise<void> {
     for (;;) {
       if (this.#error !== undefined) throw this.#error
       if (condition()) return
