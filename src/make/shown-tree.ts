@@ -1,27 +1,14 @@
 import { closeSync } from 'node:fs'
 import type { NewEntry } from '../../squashfs/write/index.ts'
-import {
-  type Entry,
-  type ImageFile,
-  isDirectory,
-  type Name,
-  type NodeId,
-  ROOT_NODE_ID,
-} from '../base/index.ts'
-import { listDirectory } from '../contents/index.ts'
+import { type ImageFile, isDirectory, type Name } from '../base/index.ts'
 import { layerDescriptors, moleculeOf, type OpenMolecule, openMolecule } from '../molecule/index.ts'
-import { MergedEntries } from './merged-entries.ts'
-import { escapedPath } from './overlay-form.ts'
+import { MergedEntries, type ShownFile } from './merged-entries.ts'
 import type { LeftOut, TreeItem } from './tree-item.ts'
-
-/** What is known of a file of a tree. */
-export type ShownFile = Pick<Entry, 'nodeId' | 'stat'>
 
 /** The tree that a mount of some images would show. */
 export class ShownTree {
   readonly #molecule: OpenMolecule
   readonly #entries: MergedEntries
-  readonly #isMerged: boolean
   readonly #closeFiles: () => void
 
   /**
@@ -32,8 +19,7 @@ export class ShownTree {
    * @throws FsError EIO, EINVAL for what is no image; nothing stays open then
    */
   constructor(images: readonly ImageFile[], form: 'merged' | 'stored', leftOut?: LeftOut) {
-    this.#isMerged = form === 'merged'
-    const spec = moleculeOf(images, !this.#isMerged)
+    const spec = moleculeOf(images, form === 'stored')
     this.#closeFiles = () => {
       for (const fd of new Set(layerDescriptors(spec))) closeSync(fd)
     }
@@ -44,7 +30,10 @@ export class ShownTree {
       throw error
     }
     const { fileSystem, store } = this.#molecule
-    this.#entries = new MergedEntries(fileSystem, store, leftOut, this.#isMerged)
+    this.#entries = new MergedEntries(fileSystem, store, {
+      form: form === 'merged' ? 'layer' : 'stored',
+      ...(leftOut && { leftOut }),
+    })
   }
 
   close(): void {
@@ -55,7 +44,7 @@ export class ShownTree {
   /** @param names as the tree shows them. @returns undefined where there is nothing */
   find(names: readonly Name[]): ShownFile | undefined {
     const { fileSystem } = this.#molecule
-    let found: ShownFile | undefined = this.#root()
+    let found: ShownFile | undefined = this.#entries.root
     for (const name of names) {
       if (found === undefined || !isDirectory(found.stat.mode)) return undefined
       found = fileSystem.lookup(found.nodeId, name)
@@ -63,38 +52,13 @@ export class ShownTree {
     return found
   }
 
-  /** The file as an image gets it. */
-  entryOf({ nodeId }: ShownFile): NewEntry {
-    return this.#entries.entry(nodeId)
+  /** The file as an image gets it. @param path for messages */
+  entryOf(file: ShownFile, path: Name): NewEntry {
+    return this.#entries.entry({ path, ...file })
   }
 
   /** All of the tree, a directory before what it holds. @throws FsError EIO, with the path */
-  *items(): Generator<TreeItem> {
-    const root = this.#root()
-    yield { path: '', entry: this.entryOf(root) }
-    yield* this.#itemsIn(root.nodeId, '', new Map())
-  }
-
-  *#itemsIn(directory: NodeId, parent: Name, first: Map<unknown, Name>): Generator<TreeItem> {
-    const { fileSystem } = this.#molecule
-    for (const listed of listDirectory(fileSystem, directory)) {
-      if ('error' in listed) throw listed.error
-      const { name, entry: file } = listed
-      const stored = this.#isMerged ? escapedPath(name) : name
-      const path = parent === '' ? stored : `${parent}/${stored}`
-      const { ino, mode, nlink } = file.stat
-      const link = nlink > 1 && !isDirectory(mode) ? first.get(ino) : undefined
-      if (link !== undefined) yield { path, link }
-      else {
-        if (nlink > 1) first.set(ino, path)
-        yield { path, entry: this.entryOf(file) }
-        if (isDirectory(mode)) yield* this.#itemsIn(file.nodeId, path, first)
-      }
-      fileSystem.forget(file.nodeId, 1)
-    }
-  }
-
-  #root(): ShownFile {
-    return { nodeId: ROOT_NODE_ID, stat: this.#molecule.fileSystem.getattr(ROOT_NODE_ID) }
+  items(): Generator<TreeItem> {
+    return this.#entries.items()
   }
 }

@@ -26,3 +26,10 @@ export function nothingLeftOut(): LeftOut {
 
 /** The name spaces of attributes that squashfs has. ACLs are in none of them. */
 export const STORABLE = /^(user|trusted|security)\../
+
+/** Bytes of all files among some items, those with several names once. */
+export function sizeOfItems(items: Iterable<TreeItem>): number {
+  let size = 0
+  for (const item of items) if ('entry' in item) size += item.entry.size ?? 0
+  return size
+}

@@ -68,7 +68,7 @@ export async function writeImage(
   let done = 0
   for await (const item of itemsOf(writer)) {
     options.signal?.throwIfAborted()
-    await addTo(writer, item, options)
+    await addTo(writer, item, options, (part) => options.onProgress?.(done + part))
     if ('entry' in item) done += item.entry.size ?? 0
     options.onProgress?.(done)
   }
@@ -79,7 +79,13 @@ export async function writeImage(
   return { ...written, ...leftOut, size: fstatSync(fd).size, ...(rootHash !== undefined && { rootHash }) }
 }
 
-async function addTo(writer: SquashfsWriter, item: TreeItem, options: ImageOptions): Promise<void> {
+/** @param onPart gets the bytes of a large file that were read so far */
+async function addTo(
+  writer: SquashfsWriter,
+  item: TreeItem,
+  options: ImageOptions,
+  onPart: (part: number) => void,
+): Promise<void> {
   if ('link' in item) {
     writer.link(item.path, item.link)
     return
@@ -92,7 +98,7 @@ async function addTo(writer: SquashfsWriter, item: TreeItem, options: ImageOptio
   const owned = withOwners(item.path, item.entry, options)
   const { content, size = 0 } = owned
   const isShort = content === undefined || size < BYTES_PER_TURN
-  const entry = isShort ? owned : { ...owned, content: interruptible(content, signal) }
+  const entry = isShort ? owned : { ...owned, content: interruptible(content, signal, onPart) }
   await writer.add(item.path, entry.mtime > latestTime ? { ...entry, mtime: latestTime } : entry)
 }
 
@@ -103,13 +109,16 @@ const BYTES_PER_TURN = 64 << 20
 async function* interruptible(
   content: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   signal: AbortSignal | undefined,
+  onPart: (part: number) => void,
 ): AsyncGenerator<Uint8Array> {
-  let bytes = 0
+  let part = 0
+  let turn = BYTES_PER_TURN
   for await (const chunk of content) {
     yield chunk
-    bytes += chunk.length
-    if (bytes < BYTES_PER_TURN) continue
-    bytes = 0
+    part += chunk.length
+    if (part < turn) continue
+    turn = part + BYTES_PER_TURN
+    onPart(part)
     await nextTurn()
     signal?.throwIfAborted()
   }

@@ -3,16 +3,19 @@ import { MergedTree } from '../../../overlay/index.ts'
 import {
   type FoundFiles,
   FsError,
+  type ImageFile,
   isFoundDirectory,
   type NamedSource,
   type PathText,
   printable,
   systemPath,
+  unlessFailed,
 } from '../../base/index.ts'
 import {
   filesOf,
   isOverlay,
   layerDescriptors,
+  type MoleculeSpec,
   type MountSource,
   moleculeOf,
   openLayerStack,
@@ -23,8 +26,8 @@ import { hostPlatform, type ImageConfig, withOneLayer } from '../../oci/index.ts
 import { layoutImage } from '../convert/layout-source.ts'
 import type { SourceImage, SourceLayer } from '../convert/source-image.ts'
 import { MergedEntries } from '../merged-entries.ts'
-import type { LeftOut, TreeItem } from '../tree-item.ts'
-import { mergedItems, upperItems } from './upper-items.ts'
+import { type LeftOut, nothingLeftOut, sizeOfItems, type TreeItem } from '../tree-item.ts'
+import { upperItems } from './upper-items.ts'
 
 /** A writable mount whose changes become a layer. */
 export interface CommittedMount {
@@ -58,6 +61,7 @@ export function committedImage(mount: CommittedMount, { squash, created }: Commi
     form: 'tree',
     label: squash ? 'all that the mount shows' : 'the changes of the mount',
     items: (leftOut) => heldItems(mount, found, squash, leftOut),
+    measure: () => sizeNow(mount, found, squash),
   }
   const by = `atomfs-fuse commit${squash ? ' --squash' : ''}`
   const time = created.toISOString()
@@ -96,15 +100,32 @@ function lowerImage(
       'what is mounted lies in directories, which no image holds: commit with --squash',
     )
   }
-  const { path, offset = 0, length } = file
-  const end = length === undefined ? {} : { end: offset + length - 1 }
+  const { path } = file
+  const { offset, size } = squashfsIn(file)
   const layer: SourceLayer = {
     form: 'squashfs',
     label: printable(path),
-    open: () => createReadStream(systemPath(path), { start: offset, ...end }),
+    open: () => createReadStream(systemPath(path), { start: offset, end: offset + size - 1 }),
   }
   const history = [{ created_by: 'atomfs-fuse commit' }]
   return { config: { ...newConfig(), history }, layers: [layer], close: () => undefined }
+}
+
+/** Where the image lies in its file. @throws FsError EINVAL for another kind */
+function squashfsIn(file: ImageFile): { readonly offset: number; readonly size: number } {
+  const spec = moleculeOf([file], true)
+  closeFiles(spec)
+  const [image] = spec.images
+  if (image?.kind !== 'squashfs') {
+    const reason = 'is no squashfs image, and so no layer: commit with --squash'
+    throw new FsError('EINVAL', `${printable(file.path)} ${reason}`)
+  }
+  const window = image.transforms.find(({ kind }) => kind === 'window')
+  return window?.kind === 'window' ? window : { offset: 0, size: image.source.size }
+}
+
+function closeFiles(spec: MoleculeSpec): void {
+  for (const fd of new Set(layerDescriptors(spec))) closeSync(fd)
 }
 
 function newConfig(): ImageConfig {
@@ -130,6 +151,11 @@ async function* heldItems(
   }
 }
 
+/** Bytes of the files of the layer, if nothing changes meanwhile; 0 where something did. */
+function sizeNow(mount: CommittedMount, found: FoundFiles, squash: boolean): number {
+  return unlessFailed(() => sizeOfItems(itemsOf(mount, found, squash, nothingLeftOut()))) ?? 0
+}
+
 function* itemsOf(
   { upper: { path, policy } }: CommittedMount,
   found: FoundFiles,
@@ -139,16 +165,13 @@ function* itemsOf(
   const record = policy.owners === 'override' ? { ownerRecord: policy.ownerRecord } : {}
   const top = { directory: path, what: 'upper directory', followsRedirects: true, ...record }
   const spec = moleculeOf([...found.layers, top], false)
-  const closeFiles = (): void => {
-    for (const fd of new Set(layerDescriptors(spec))) closeSync(fd)
-  }
-  const closers = [closeFiles]
+  const closers = [() => closeFiles(spec)]
   try {
     const { fileSystem, store, closeLayers } = openMolecule(spec)
     closers.unshift(closeLayers)
-    const merged = new MergedEntries(fileSystem, store, leftOut)
+    const merged = new MergedEntries(fileSystem, store, { leftOut })
     if (squash) {
-      yield* mergedItems(merged)
+      yield* merged.items()
       return
     }
     const stack = openLayerStack(spec)

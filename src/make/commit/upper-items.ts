@@ -1,7 +1,8 @@
-import { escapedFileName, unescapedFileName } from '../../../overlay/escapes.ts'
+import { unescapedFileName } from '../../../overlay/escapes.ts'
 import type { Layer, LayerEntry, Name, NodeId, Ref } from '../../base/index.ts'
 import { type Entry, type FileSystem, isDirectory, ROOT_NODE_ID, S_IFCHR } from '../../base/index.ts'
-import { type MergedEntries, readNames } from '../merged-entries.ts'
+import { childPath } from '../../contents/index.ts'
+import { type FoundFile, type MergedEntries, namingPath } from '../merged-entries.ts'
 import { OPAQUE_MARK } from '../tar-marks.ts'
 import type { TreeItem } from '../tree-item.ts'
 
@@ -42,22 +43,8 @@ export function* upperItems(parts: UpperParts): Generator<TreeItem> {
   }
 }
 
-/** Everything that a mount shows, as one layer. */
-export function* mergedItems(merged: MergedEntries): Generator<TreeItem> {
-  yield { path: '', entry: merged.entry(ROOT_NODE_ID) }
-  const links = new Links()
-  const open = [whole(merged, links, '', ROOT_NODE_ID)]
-  for (let steps = open.at(-1); steps !== undefined; steps = open.at(-1)) {
-    const { done, value } = steps.next()
-    if (done === true) open.pop()
-    else if ('below' in value) open.push(value.below as ReturnType<typeof whole>)
-    else yield value
-  }
-}
-
 class UpperItems {
   readonly #parts: UpperParts
-  readonly #links = new Links()
 
   constructor(parts: UpperParts) {
     this.#parts = parts
@@ -65,7 +52,7 @@ class UpperItems {
 
   *root(): Generator<Step> {
     const { merged, upper } = this.#parts
-    yield { path: '', entry: merged.entry(ROOT_NODE_ID) }
+    yield merged.item({ path: '', ...merged.root })
     yield { below: this.#directory('', upper.root, ROOT_NODE_ID, ROOT_NODE_ID) }
   }
 
@@ -80,16 +67,25 @@ class UpperItems {
       if (entry.name.startsWith(OTHER_MARKS)) continue
       const isMark = entry.name.startsWith(MARK_PREFIX)
       const name = isMark ? entry.name.slice(MARK_PREFIX.length) : entry.name
-      const shown = merged.fileSystem.lookup(node, unescapedFileName(name))
-      if (shown === undefined) yield* this.#deletion(path, name, lowerNode, upper.stat(entry.ref).mtime)
-      else if (!isMark) yield* this.#visible(path, directory, entry, shown, lowerNode)
+      const shown = namingPath(childPath(path, name), () =>
+        merged.fileSystem.lookup(node, unescapedFileName(name)),
+      )
+      if (shown === undefined) {
+        yield* this.#deletion(path, name, lowerNode, upper.stat(entry.ref).mtime)
+        continue
+      }
+      if (!isMark) yield* this.#visible(path, directory, entry, shown, lowerNode)
+      merged.fileSystem.forget(shown.nodeId, 1)
     }
   }
 
   /** Where nothing lies below, there is nothing to delete any more. */
   *#deletion(path: Name, name: Name, lowerNode: NodeId, mtime: number): Generator<Step> {
-    if (this.#parts.lower.lookup(lowerNode, unescapedFileName(name)) === undefined) return
-    yield { path: join(path, name), entry: { mode: S_IFCHR, uid: 0, gid: 0, mtime, rdev: 0 } }
+    const { lower } = this.#parts
+    const below = lower.lookup(lowerNode, unescapedFileName(name))
+    if (below === undefined) return
+    lower.forget(below.nodeId, 1)
+    yield { path: childPath(path, name), entry: { mode: S_IFCHR, uid: 0, gid: 0, mtime, rdev: 0 } }
   }
 
   *#visible(
@@ -100,22 +96,30 @@ class UpperItems {
     lowerNode: NodeId,
   ): Generator<Step> {
     const { merged, lower } = this.#parts
-    const own = join(path, entry.name)
+    const file = { path: childPath(path, entry.name), nodeId, stat }
     if (!isDirectory(stat.mode)) {
-      yield this.#links.item(merged, own, nodeId, stat.nlink)
+      yield merged.item(file)
       return
     }
     const below = lower.lookup(lowerNode, unescapedFileName(entry.name))
     const covered = below !== undefined && isDirectory(below.stat.mode) ? below.nodeId : undefined
-    const attributes = merged.entry(nodeId)
     if (covered !== undefined && !this.#hasOwnContent(directory, entry)) {
-      yield { path: own, entry: attributes }
-      yield { below: this.#directory(own, entry.ref, nodeId, covered) }
-      return
+      yield merged.item(file)
+      yield { below: this.#directory(file.path, entry.ref, nodeId, covered) }
+    } else {
+      yield* this.#whole(file, covered !== undefined)
     }
-    const marks = covered === undefined ? [] : [OPAQUE_MARK]
-    yield { path: own, entry: { ...attributes, xattrs: [...(attributes.xattrs ?? []), ...marks] } }
-    yield { below: whole(merged, this.#links, own, nodeId) }
+    if (below !== undefined) lower.forget(below.nodeId, 1)
+  }
+
+  /** A directory with all that it shows. @param isOpaque it hides one of the layers below */
+  *#whole(directory: FoundFile, isOpaque: boolean): Generator<Step> {
+    const { merged } = this.#parts
+    const { path, nodeId } = directory
+    const entry = merged.entry(directory)
+    const xattrs = isOpaque ? [...(entry.xattrs ?? []), OPAQUE_MARK] : entry.xattrs
+    yield { path, entry: { ...entry, ...(xattrs && { xattrs }) } }
+    for (const file of merged.files(path, nodeId)) yield merged.item(file)
   }
 
   #hasOwnContent(directory: Ref, { ref, name }: LayerEntry): boolean {
@@ -126,36 +130,4 @@ class UpperItems {
       upper.lookup(directory, MARK_PREFIX + name) !== undefined
     )
   }
-}
-
-/** All that a directory shows. */
-function* whole(merged: MergedEntries, links: Links, path: Name, directory: NodeId): Generator<Step> {
-  for (const name of readNames(merged.fileSystem, directory)) {
-    const found = merged.fileSystem.lookup(directory, name)
-    if (found === undefined) continue
-    const own = join(path, escapedFileName(name))
-    if (!isDirectory(found.stat.mode)) yield links.item(merged, own, found.nodeId, found.stat.nlink)
-    else {
-      yield { path: own, entry: merged.entry(found.nodeId) }
-      yield { below: whole(merged, links, own, found.nodeId) }
-    }
-  }
-}
-
-/** Files of several names, by their first one in the layer. */
-class Links {
-  readonly #first = new Map<NodeId, Name>()
-
-  item(merged: MergedEntries, path: Name, node: NodeId, nlink: number): TreeItem {
-    if (nlink > 1) {
-      const link = this.#first.get(node)
-      if (link !== undefined) return { path, link }
-      this.#first.set(node, path)
-    }
-    return { path, entry: merged.entry(node) }
-  }
-}
-
-function join(folder: Name, name: Name): Name {
-  return folder === '' ? name : `${folder}/${name}`
 }

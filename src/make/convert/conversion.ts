@@ -6,7 +6,7 @@ import type { UnfinishedFile } from '../../sys/files/unfinished-file.ts'
 import { CompressPool } from '../compress-pool.ts'
 import { hostTree } from '../host-tree.ts'
 import { ShownTree } from '../shown-tree.ts'
-import type { LeftOut } from '../tree-item.ts'
+import type { LeftOut, TreeItems } from '../tree-item.ts'
 import type { ImageOptions } from '../write-image.ts'
 import {
   ConvertedLayers,
@@ -28,8 +28,8 @@ export interface ConvertOptions {
   readonly squash?: boolean
   /** Makes squashfs layers anew, too, with these options. */
   readonly recompress?: boolean
-  /** Called before each layer. @param total bytes of it, where that is known */
-  readonly onLayer?: (position: number, count: number, total: number | undefined) => void
+  /** Called before each layer. @param total gives the bytes that will be read, about, where that can be known */
+  readonly onLayer?: (position: number, count: number, total: () => number | undefined) => void
   /** @param done bytes of the layer that were read */
   readonly onProgress?: (done: number) => void
 }
@@ -81,7 +81,8 @@ export class Conversion {
     const made: Made[] = []
     for (const [i, layer] of layers.entries()) {
       this.#options.image.signal?.throwIfAborted()
-      this.#options.onLayer?.(i + 1, layers.length, 'open' in layer ? layer.size : undefined)
+      const total = (): number | undefined => ('open' in layer ? layer.size : layer.measure?.())
+      this.#options.onLayer?.(i + 1, layers.length, total)
       try {
         made.push(await this.#layer(layer, made))
       } catch (error) {
@@ -125,21 +126,9 @@ export class Conversion {
     }
     switch (layer.form) {
       case 'directory':
-        return made(
-          undefined,
-          'converted',
-          await packLayer(
-            layer.label,
-            this.#place,
-            (leftOut) => () => hostTree(layer.directory, leftOut, {}),
-          ),
-        )
+        return await this.#tree(layer, progress, (leftOut) => hostTree(layer.directory, leftOut, {}))
       case 'tree':
-        return made(
-          undefined,
-          'converted',
-          await packLayer(layer.label, this.#place, (leftOut) => () => layer.items(leftOut)),
-        )
+        return await this.#tree(layer, progress, layer.items)
       case 'squashfs':
         if (this.#options.recompress === true) return await this.#recompressed(layer, progress)
         if (layer.descriptor !== undefined && this.#present.has(layer.descriptor)) {
@@ -150,6 +139,15 @@ export class Conversion {
       case 'tar':
         return await this.#archive(layer, below, progress)
     }
+  }
+
+  async #tree(
+    { label }: SourceLayer,
+    onProgress: (done: number) => void,
+    items: (leftOut: LeftOut) => TreeItems,
+  ): Promise<Made> {
+    const place = { ...this.#place, options: { ...this.#place.options, onProgress } }
+    return made(undefined, 'converted', await packLayer(label, place, (leftOut) => () => items(leftOut)))
   }
 
   /** A squashfs layer as it is, marks included, in another image. */

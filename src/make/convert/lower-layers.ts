@@ -30,7 +30,7 @@ export class LowerLayers {
     this.#wasAsked = true
     this.#tree ??= new ShownTree(this.#images, 'merged')
     const found = this.#tree.find(path === '' ? [] : path.split('/').map(unescapedFileName))
-    return found && this.#tree.entryOf(found)
+    return found && this.#tree.entryOf(found, path)
   }
 
   close(): void {

@@ -21,10 +21,12 @@ export type SourceLayer = TarLayer | SquashfsLayer | DirectoryLayer | TreeLayer
 interface NamedLayer {
   /** For messages: `layer 1 of 3, sha256:…`. */
   readonly label: string
+  /** Bytes of its files, about, for those who show how far the work is: costs a walk through them. */
+  readonly measure?: () => number
 }
 
 /** A layer whose bytes come in order. */
-interface StoredLayer extends NamedLayer {
+export interface StoredLayer extends NamedLayer {
   /** Of the bytes that `open` gives; of the archive where those are not known. Absent: not known before they are read. */
   readonly digest?: Digest | undefined
   /** Bytes that `open` gives, where that is known. */
