@@ -99,7 +99,7 @@ export function readersFor(plan: Pick<RunPlan, 'readers'>, scenario: Scenario, s
       reader.missing() === undefined &&
       (scenario.make === undefined
         ? reader.accepts(subject, scenario.writable === true)
-        : reader.make !== undefined),
+        : (reader.make ?? reader.extract) !== undefined),
   )
 }
 
@@ -108,7 +108,7 @@ function inOrderOfRound(readers: readonly Reader[], round: number): Reader[] {
   return [...readers.slice(start), ...readers.slice(0, start)]
 }
 
-/** One fresh mount, with a fresh upper where there is to be one, or one image, measured and taken away again. */
+/** One fresh mount, with a fresh upper where there is to be one, or one image made or extracted, and taken away again. */
 async function measureOnce(
   { directory, upperDirectory }: RunPlan,
   scenario: Scenario,

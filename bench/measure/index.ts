@@ -1,4 +1,5 @@
 export { runClient } from './client.ts'
 export { otherWork } from './other-work.ts'
 export { ACTION_TIMEOUT, dropCaches, expectAnswer, type Session, timedScript, type Unit } from './session.ts'
+export { COMMAND_TIMEOUT, timedCommand } from './timed-command.ts'
 export { cpuSecondsOf, machineCpuSeconds, usageOf } from './usage.ts'

@@ -1,6 +1,6 @@
 import type { BenchOptions } from '../options.ts'
 import { kernelReader } from './kernel.ts'
-import { mksquashfsMaker, tar2sqfsMaker } from './makers.ts'
+import { mksquashfsMaker, tar2sqfsMaker, unsquashfsReader } from './makers.ts'
 import { fuseNativeReader, oursReader } from './ours.ts'
 import type { Reader } from './reader.ts'
 import { squashfuseReader, threadedSquashfuseReader } from './squashfuse.ts'
@@ -32,5 +32,6 @@ export function allReaders(program: string, options: BenchOptions): Reader[] {
     fuseNativeReader('ours-fuse-native', program),
     mksquashfsMaker,
     tar2sqfsMaker,
+    unsquashfsReader,
   ]
 }

@@ -1,19 +1,27 @@
 import { findProgram } from '../../test/library/programs/tools.ts'
 import type { MakeSettings, Reader } from './reader.ts'
 
-/** A program that only makes images. */
-function maker(
-  program: string,
-  make: (tree: string, image: string, settings: MakeSettings) => string[],
-): Reader {
+/** A program that mounts nothing. */
+function withoutMounts(program: string, can: Pick<Reader, 'make' | 'extract'>): Reader {
   return {
     name: program,
     missing: () => (findProgram(program) === undefined ? `needs ${program}` : undefined),
     accepts: () => false,
     mount: () => Promise.reject(new Error(`${program} mounts nothing`)),
-    make,
+    ...can,
   }
 }
+
+function maker(
+  program: string,
+  make: (tree: string, image: string, settings: MakeSettings) => string[],
+): Reader {
+  return withoutMounts(program, { make })
+}
+
+export const unsquashfsReader = withoutMounts('unsquashfs', {
+  extract: (image, directory) => ['unsquashfs', '-quiet', '-no-progress', '-dest', directory, image],
+})
 
 export const mksquashfsMaker = maker('mksquashfs', (tree, image, { compressor, level, blockSize }) => [
   'mksquashfs',
@@ -60,4 +68,9 @@ export function makeOurs(program: string): NonNullable<Reader['make']> {
     '--block-size',
     `${blockSize}`,
   ]
+}
+
+/** @param program `bin/atomfs-fuse` */
+export function extractOurs(program: string): NonNullable<Reader['extract']> {
+  return (image, directory) => [program, 'extract', '--quiet', image, directory]
 }

@@ -3,7 +3,7 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { run } from '../../test/library/programs/process.ts'
 import type { Subject } from '../inputs/index.ts'
-import { makeOurs } from './makers.ts'
+import { extractOurs, makeOurs } from './makers.ts'
 import { MOUNT_TIMEOUT, type Mounted, type Reader } from './reader.ts'
 import { endProcesses, unmountTarget } from './teardown.ts'
 
@@ -24,6 +24,7 @@ export function oursReader(
     missing: () => (existsSync(program) ? undefined : `${program} is missing`),
     accepts: () => true,
     make: makeOurs(program),
+    extract: extractOurs(program),
     mount: (subject, target, work, upper) => {
       const changes = upper === undefined ? [] : ['--upper', upper.directory]
       const args = argumentsFor(subject, verify, [...changes, ...extra])

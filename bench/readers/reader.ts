@@ -24,6 +24,8 @@ export interface Reader {
   mount(subject: Subject, target: string, work: string, upper?: Upper): Promise<Mounted>
   /** The command that makes an image of a directory; absent where it only mounts. */
   readonly make?: (tree: string, image: string, settings: MakeSettings) => readonly string[]
+  /** The command that extracts an image into a directory that it makes. */
+  readonly extract?: (image: string, directory: string) => readonly string[]
 }
 
 /** How an image is to be made, the same for all. */

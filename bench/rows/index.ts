@@ -2,6 +2,7 @@ import type { Inputs } from '../inputs/index.ts'
 import type { BenchOptions } from '../options.ts'
 import { ON_REQUEST } from '../readers/index.ts'
 import { ATTRIBUTE_ROWS, measureAttributes } from './attributes.ts'
+import { extracting } from './extracting.ts'
 import { measureFirstRead } from './first-read.ts'
 import { making } from './making.ts'
 import { measureManyNames } from './many-names.ts'
@@ -173,6 +174,7 @@ export function chooseScenarios(options: BenchOptions): Scenario[] {
     ...compressors(),
     ...writable(),
     ...making(),
+    ...extracting(),
     ...millions(),
   ]
   const busy = usual.filter(({ main, writable }) => main && writable !== true).map(whileBusy)

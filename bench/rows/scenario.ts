@@ -2,7 +2,7 @@ import type { Inputs, Subject } from '../inputs/index.ts'
 import type { Session } from '../measure/index.ts'
 import type { Reader } from '../readers/index.ts'
 
-/** One image that is made. */
+/** One image that is made, or extracted. */
 export interface Making {
   readonly maker: Reader
   readonly subject: Subject
@@ -31,7 +31,7 @@ export interface Scenario {
   readonly busy?: boolean
   /** Mounts in each round, 1 if absent. */
   readonly repeat?: number
-  /** An image is made, and nothing is mounted: takes the place of `measure`. */
+  /** An image is made or extracted, and nothing is mounted: takes the place of `measure`. */
   readonly make?: (making: Making) => Promise<void>
   subject(inputs: Inputs): Promise<Subject>
   measure(session: Session): Promise<void>
