@@ -66,6 +66,16 @@ export function findImage(source: ByteSource): number {
   )
 }
 
+/**
+ * What image a bare file holds, by its content; undefined where it is nothing that could hold one.
+ * @throws FsError as `findImage`
+ */
+export function imageIn(source: ByteSource): { readonly kind: string; readonly start: number } | undefined {
+  const start = findImage(source)
+  const kind = kindAt(source, start)
+  return kind && { kind: kind.name, start }
+}
+
 /** The kind of the image that begins at a byte. */
 function kindAt(source: ByteSource, position: number): ImageKind | undefined {
   const head = readHead(source, position)

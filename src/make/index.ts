@@ -8,10 +8,11 @@ export {
   convert,
   openSourceImage,
 } from './convert/index.ts'
-export { type PackOptions, type PackSource, pack, packInto, sizeOfTree } from './pack.ts'
+export { type PackOptions, type PackSource, pack, packInto, sizeOfSource } from './pack.ts'
 export { ExcludePaths } from './selection/exclude-paths.ts'
 export type { Exclusion } from './selection/exclusion.ts'
 export { excludeGlobs } from './selection/glob.ts'
 export { Priorities } from './selection/priorities.ts'
+export { readSourceForm, type SourceForm } from './source-form.ts'
 export type { Whiteouts } from './whiteouts.ts'
 export type { PackedImage } from './write-image.ts'

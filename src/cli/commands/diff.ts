@@ -1,4 +1,4 @@
-import { UsageError } from '../../base/index.ts'
+import { omitUndefined, UsageError } from '../../base/index.ts'
 import {
   type Contents,
   DIFFERENCES,
@@ -11,9 +11,13 @@ import { formatFailure } from '../print/failure.ts'
 import { formatLines } from '../print/format.ts'
 import { TextOutput } from '../print/output.ts'
 import { startProgress } from '../print/progress.ts'
+import { contentsRequest, type SourceFlags } from './source-flags.ts'
 
-export interface DiffFlags {
-  readonly allowMissingVerity?: boolean
+/** Those of `SourceFlags` are about the first source. */
+export interface DiffFlags extends SourceFlags {
+  readonly otherRootHash?: string
+  readonly otherOffset?: string
+  readonly otherOptions?: readonly string[]
   readonly ignore?: string
   readonly quiet?: boolean
   readonly json?: boolean
@@ -28,8 +32,8 @@ export async function diff(one: string, other: string, flags: DiffFlags): Promis
   const opened: Contents[] = []
   try {
     const ignore = ignoredOf(flags.ignore)
-    const { allowMissingVerity } = flags
-    for (const source of [one, other]) opened.push(openContents({ source, allowMissingVerity }))
+    const requests = [contentsRequest(one, flags), contentsRequest(other, flagsOfOther(flags))]
+    for (const request of requests) opened.push(openContents(request))
     const [first, second] = opened as [Contents, Contents]
     return await compare(first, second, ignore, flags)
   } catch (error) {
@@ -38,6 +42,15 @@ export async function diff(one: string, other: string, flags: DiffFlags): Promis
   } finally {
     for (const contents of opened) contents.close()
   }
+}
+
+function flagsOfOther({
+  allowMissingVerity,
+  otherRootHash: rootHash,
+  otherOffset: offset,
+  otherOptions: o,
+}: DiffFlags): SourceFlags {
+  return omitUndefined({ allowMissingVerity, rootHash, offset, o })
 }
 
 async function compare(

@@ -1,3 +1,4 @@
+import type { NamedSource } from '../../base/index.ts'
 import type { ContentsRequest } from '../../contents/index.ts'
 import { parseMountOptions, parseOffset, parseRootHash } from '../../request/index.ts'
 import { withMountWords } from '../words/mount-words.ts'
@@ -11,7 +12,7 @@ export interface SourceFlags {
 }
 
 /** @throws UsageError */
-export function contentsRequest(source: string, flags: SourceFlags): ContentsRequest {
+export function contentsRequest(source: string | NamedSource, flags: SourceFlags): ContentsRequest {
   const { rootHash, allowMissingVerity, offset, o = [] } = withMountWords(flags)
   const parsed = parseMountOptions(o)
   const { subdir, uid, gid } = parsed.options
@@ -22,4 +23,11 @@ export function contentsRequest(source: string, flags: SourceFlags): ContentsReq
     verify: parsed.verify,
     options: { offset: offset === undefined ? parsed.offset : parseOffset(offset), subdir, uid, gid },
   }
+}
+
+/** The first option among them that says how an image is read, for a source that is none; undefined where there is none. */
+export function imageFlags({ rootHash, offset, o }: SourceFlags): string | undefined {
+  if (rootHash !== undefined) return '--root-hash'
+  if (offset !== undefined) return '--offset'
+  return o === undefined || o.length === 0 ? undefined : '-o'
 }

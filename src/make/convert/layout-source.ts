@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs'
+import { SQUASHFS } from '../../../squashfs/kind.ts'
 import { FsError, type PathText, printable } from '../../base/index.ts'
-import { LAYER_TYPES } from '../../kinds/kinds.ts'
 import {
   blobPathOf,
   type Descriptor,
@@ -89,9 +89,9 @@ function layerOf(
     open: () => openOrExplain(descriptor, label, () => open(digest, label)),
   }
   if (isTarLayer(mediaType)) return { ...common, form: 'tar', diffId }
-  if (LAYER_TYPES.kindOf(mediaType) === 'squashfs') return { ...common, form: 'squashfs', descriptor }
+  if (SQUASHFS.isMediaType(mediaType)) return { ...common, form: 'squashfs', descriptor }
   const reason = layerKind(mediaType) ?? 'not known'
-  const known = `only tar archives and ${LAYER_TYPES.known} can be converted`
+  const known = `only tar archives and ${SQUASHFS.mediaTypes} can be converted`
   throw new FsError('EOPNOTSUPP', `${position}: media type ${quote(mediaType)} is ${reason}; ${known}`)
 }
 

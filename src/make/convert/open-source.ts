@@ -1,12 +1,15 @@
-import { closeSync, createReadStream, openSync, readSync, statSync } from 'node:fs'
-import { SQUASHFS } from '../../../squashfs/kind.ts'
-import { FsError, type PathText, printable, systemPath, withFsError } from '../../base/index.ts'
-import { parseSource } from '../../molecule/source.ts'
+import { createReadStream, statSync } from 'node:fs'
+import { FsError, type PathText, printable, systemPath, UsageError, withFsError } from '../../base/index.ts'
+import type { ContentsRequest } from '../../contents/index.ts'
 import { quote } from '../../oci/index.ts'
 import { absolutePath } from '../../sys/files/working-directory.ts'
+import { imageTree, openImageTree } from '../image-tree.ts'
+import { sizeOfSource } from '../pack.ts'
+import { readSourceForm } from '../source-form.ts'
+import type { LeftOut, TreeItem } from '../tree-item.ts'
 import { dockerImage } from './docker-source.ts'
 import { archivedLayoutImage, layoutImage } from './layout-source.ts'
-import type { SourceImage, SourceLayer } from './source-image.ts'
+import type { SourceImage, SourceLayer, StoredLayer } from './source-image.ts'
 
 const READ_AHEAD = 1 << 20
 
@@ -23,13 +26,20 @@ export const STANDARD_INPUT = '-'
 
 /**
  * Opens what is to be converted: `OCIDIR:TAG` and its like as for a mount, `docker-archive:FILE[:NAME]`,
- * `oci-archive:FILE[:TAG]`, a directory, a squashfs file, a tar archive, or `-` for one on standard input.
+ * `oci-archive:FILE[:TAG]`, a directory, a file with an image of any kind, a tar archive, or `-` for one on standard
+ * input. A squashfs file stays as it is, and of other images the tree becomes a layer.
  * @param platform `os/architecture[/variant]`, to choose from an image for several; that of this machine if absent
- * @throws FsError ENOENT, EINVAL, EOPNOTSUPP, EIO
+ * @param how a file is read as an image, if the user has said so; its tree becomes a layer then
+ * @throws FsError ENOENT, EINVAL, EOPNOTSUPP, EIO; UsageError for `how` where there is no file
  */
-export async function openSourceImage(text: string, platform?: string): Promise<SourceImage> {
+export async function openSourceImage(
+  text: string,
+  platform?: string,
+  how?: Omit<ContentsRequest, 'source'>,
+): Promise<SourceImage> {
   const prefix = Object.keys(ARCHIVES).find((one) => text.startsWith(one))
   const openArchive = prefix === undefined ? undefined : ARCHIVES[prefix]
+  if (how !== undefined && (prefix !== undefined || text === STANDARD_INPUT)) throw noImageFile(text)
   if (prefix !== undefined && openArchive !== undefined) {
     const { path, reference } = splitArchive(text.slice(prefix.length), text)
     return await openArchive(path, reference, platform)
@@ -37,13 +47,49 @@ export async function openSourceImage(text: string, platform?: string): Promise<
   if (text === STANDARD_INPUT) {
     return tree({ form: 'tar', label: 'standard input', open: () => process.stdin })
   }
-  const { container, path, tag, digest } = parseSource(text)
-  if (container === 'oci') return layoutImage(path, digest ?? tag ?? '', platform)
-  if (container === 'directory') return tree({ form: 'directory', label: printable(path), directory: path })
-  const size = withFsError(path, () => statSync(systemPath(path))).size
-  const open = (): AsyncIterable<Uint8Array> =>
-    createReadStream(systemPath(path), { highWaterMark: READ_AHEAD })
-  return tree({ form: isImage(path) ? 'squashfs' : 'tar', label: printable(path), size, open })
+  const source = readSourceForm(text, how !== undefined)
+  if (source.form === 'directory') {
+    const { path: directory } = source
+    const measure = (): number => sizeOfSource({ directory }, {})
+    return tree({ form: 'directory', label: printable(directory), directory, measure })
+  }
+  if (source.form === 'tar') return tree({ form: 'tar', ...fileAt(source.path) })
+  const { container, path, tag, digest } = source.source
+  if (container === 'oci') {
+    if (how !== undefined) throw noImageFile(text)
+    return layoutImage(path, digest ?? tag ?? '', platform)
+  }
+  if (source.kind === 'squashfs') return tree({ form: 'squashfs', ...fileAt(path) })
+  const image: ContentsRequest = { ...how, source: source.source }
+  return tree({
+    form: 'tree',
+    label: printable(path),
+    items: (leftOut) => itemsOf(image, leftOut),
+    measure: () => sizeOfSource({ image }, {}),
+  })
+}
+
+function noImageFile(text: string): UsageError {
+  return new UsageError(`${quote(text)} is no image file: --root-hash, --offset and -o are for one`)
+}
+
+function* itemsOf(request: ContentsRequest, leftOut: LeftOut): Generator<TreeItem> {
+  const image = openImageTree(request)
+  try {
+    yield* imageTree(image, leftOut, { form: 'layer' })
+  } finally {
+    image.close()
+  }
+}
+
+function fileAt(path: PathText): Pick<StoredLayer, 'label' | 'size' | 'open'> {
+  const stats = withFsError(path, () => statSync(systemPath(path)))
+  return {
+    label: printable(path),
+    // A pipe does not say it.
+    ...(stats.isFile() && { size: stats.size }),
+    open: () => createReadStream(systemPath(path), { highWaterMark: READ_AHEAD }),
+  }
 }
 
 /** A tree without an image around it. */
@@ -59,17 +105,4 @@ function splitArchive(text: string, whole: string): { readonly path: PathText; r
     if (stat !== undefined) return { path, reference: text.slice(end + 1) }
   }
   throw new FsError('ENOENT', `source ${quote(whole)}: no such file`)
-}
-
-/** Whether a file is a squashfs image, by its content. */
-function isImage(path: PathText): boolean {
-  return withFsError(path, () => {
-    const fd = openSync(systemPath(path), 'r')
-    try {
-      const head = Buffer.alloc(4096)
-      return SQUASHFS.probe(head.subarray(0, readSync(fd, head, 0, head.length, 0)))
-    } finally {
-      closeSync(fd)
-    }
-  })
 }

@@ -1,13 +1,13 @@
 import { closeSync, constants, openSync } from 'node:fs'
 import { FsError, type PathText, systemPath, withFsError } from '../../../base/index.ts'
 import { holdChanges } from '../../../daemon/client/control-client.ts'
-import { committedImage, convert } from '../../../make/index.ts'
+import { committedImage } from '../../../make/index.ts'
 import { parseTarget } from '../../../oci/write/index.ts'
 import { syncFd } from '../../../sys/files/file-io.ts'
 import { absolutePath } from '../../../sys/files/working-directory.ts'
 import { formatLines } from '../../print/format.ts'
 import { interruptible } from '../../print/interruption.ts'
-import { report } from './convert.ts'
+import { convertWithBars, report } from './convert.ts'
 import { type PackFlags, packOptions } from './pack-options.ts'
 
 export interface CommitFlags extends PackFlags {
@@ -41,7 +41,7 @@ export async function commit(target: PathText, to: string, flags: CommitFlags): 
   return await interruptible(async (signal) => {
     const source = committedImage({ ...mount, hold }, { squash: flags.squash === true, created })
     try {
-      const made = await convert(source, destination, { image: { ...image, signal } })
+      const made = await convertWithBars(source, destination, { image: { ...image, signal } }, flags)
       report(made, flags)
       if (flags.json !== true && flags.quiet !== true) {
         process.stdout.write(formatLines([`changes waited for ${(waited / 1000).toFixed(2)} s`]))

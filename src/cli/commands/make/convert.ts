@@ -2,6 +2,7 @@ import type { PathText } from '../../../base/index.ts'
 import {
   type ConvertedImage,
   type ConvertedLayer,
+  type ConvertOptions,
   convert as convertImage,
   openSourceImage,
 } from '../../../make/index.ts'
@@ -9,10 +10,11 @@ import { parseTarget } from '../../../oci/write/index.ts'
 import { formatBytes, formatLines } from '../../print/format.ts'
 import { interruptible } from '../../print/interruption.ts'
 import { type Progress, startProgress } from '../../print/progress.ts'
+import { contentsRequest, imageFlags, type SourceFlags } from '../source-flags.ts'
 import { writeWarnings } from './pack.ts'
 import { type PackFlags, packOptions } from './pack-options.ts'
 
-export interface ConvertFlags extends PackFlags {
+export interface ConvertFlags extends PackFlags, SourceFlags {
   readonly platform?: string
   readonly squash?: boolean
   readonly recompress?: boolean
@@ -22,38 +24,51 @@ export interface ConvertFlags extends PackFlags {
 export async function convert(from: PathText, to: string, flags: ConvertFlags): Promise<number> {
   const target = parseTarget(to)
   const { force: _, whiteouts: __, ...image } = packOptions(flags)
-  const isSilent = flags.quiet === true || flags.json === true
   return await interruptible(async (signal) => {
-    const source = await openSourceImage(from, flags.platform)
-    let progress: Progress | undefined
-    let total = 0
+    const how = imageFlags(flags) === undefined ? undefined : contentsRequest(from, flags)
+    const source = await openSourceImage(from, flags.platform, how)
     try {
-      const bars = await Promise.all(
-        source.layers.map((_layer, i) =>
-          startProgress(`layer ${i + 1} of ${source.layers.length}`, isSilent),
-        ),
-      )
-      const made = await convertImage(source, target, {
+      const options = {
         image: { ...image, signal },
         squash: flags.squash === true,
         recompress: flags.recompress === true,
-        onLayer: (position, _count, bytes) => {
-          progress?.stop()
-          progress = bars[position - 1]
-          total = bytes ?? 0
-        },
-        onProgress: (done) => {
-          if (total > 0) progress?.update(done, total)
-        },
-      })
-      progress?.stop()
-      report(made, flags)
+      }
+      report(await convertWithBars(source, target, options, flags), flags)
       return 0
     } finally {
-      progress?.stop()
       source.close()
     }
   }, `${to} was not made`)
+}
+
+/** Converts an image, with a progress bar for each layer where somebody sees it. */
+export async function convertWithBars(
+  source: Parameters<typeof convertImage>[0],
+  target: Parameters<typeof convertImage>[1],
+  options: ConvertOptions,
+  { quiet = false, json = false }: Pick<PackFlags, 'json' | 'quiet'>,
+): Promise<ConvertedImage> {
+  const { layers } = source
+  const bars = await Promise.all(
+    layers.map((_layer, i) => startProgress(`layer ${i + 1} of ${layers.length}`, quiet || json)),
+  )
+  let progress: Progress | undefined
+  let total = 0
+  try {
+    return await convertImage(source, target, {
+      ...options,
+      onLayer: (position, _count, measure) => {
+        progress?.stop()
+        progress = bars[position - 1]
+        total = progress?.isShown === true ? (measure() ?? 0) : 0
+      },
+      onProgress: (done) => {
+        if (total > 0) progress?.update(done, Math.max(done, total))
+      },
+    })
+  } finally {
+    progress?.stop()
+  }
 }
 
 /** Prints what was made, as the options ask for it. */

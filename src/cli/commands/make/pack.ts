@@ -1,23 +1,33 @@
-import { createReadStream, statSync } from 'node:fs'
-import { type PathText, systemPath, withFsError } from '../../../base/index.ts'
-import { type PackedImage, type PackSource, pack as packTree, sizeOfTree } from '../../../make/index.ts'
+import { createReadStream } from 'node:fs'
+import { type PathText, systemPath, UsageError } from '../../../base/index.ts'
+import {
+  type PackedImage,
+  type PackSource,
+  pack as packTree,
+  readSourceForm,
+  sizeOfSource,
+} from '../../../make/index.ts'
 import { absolutePath } from '../../../sys/files/working-directory.ts'
 import { formatLines } from '../../print/format.ts'
 import { interruptible } from '../../print/interruption.ts'
 import { startProgress } from '../../print/progress.ts'
+import { contentsRequest, imageFlags, type SourceFlags } from '../source-flags.ts'
 import { type PackFlags, packOptions } from './pack-options.ts'
 
 const READ_AHEAD = 1 << 20
 
-/** Runs `pack`: makes the image FILE of a directory, a tar archive, or one on stdin, and prints its root hash. */
-export async function pack(from: PathText, file: PathText, flags: PackFlags): Promise<number> {
+/**
+ * Runs `pack`: makes the image FILE of a directory, a tar archive, one on stdin, or an image that can be mounted, and
+ * prints its root hash.
+ */
+export async function pack(from: PathText, file: PathText, flags: PackFlags & SourceFlags): Promise<number> {
   const options = packOptions(flags)
   const isSilent = flags.quiet === true || flags.json === true
   const progress = await startProgress('packing', isSilent)
   return await interruptible(async (signal) => {
     try {
-      const source = sourceOf(from)
-      const total = progress.isShown && 'directory' in source ? sizeOfTree(source.directory, options) : 0
+      const source = sourceOf(from, flags)
+      const total = progress.isShown ? sizeOfSource(source, options) : 0
       const image = await packTree(source, absolutePath(file), {
         ...options,
         signal,
@@ -32,11 +42,17 @@ export async function pack(from: PathText, file: PathText, flags: PackFlags): Pr
   }, `${file} was not made`)
 }
 
-function sourceOf(from: PathText): PackSource {
-  if (from === '-') return { tar: process.stdin, label: 'standard input' }
-  const path = absolutePath(from)
-  if (withFsError(from, () => statSync(systemPath(path))).isDirectory()) return { directory: path }
-  return { tar: createReadStream(systemPath(path), { highWaterMark: READ_AHEAD }), label: from }
+function sourceOf(from: string, flags: PackFlags & SourceFlags): PackSource {
+  const given = imageFlags(flags)
+  if (from === '-') {
+    if (given !== undefined)
+      throw new UsageError(`${given} is for images, not for an archive on standard input`)
+    return { tar: process.stdin, label: 'standard input' }
+  }
+  const source = readSourceForm(from, given !== undefined)
+  if (source.form === 'image') return { image: contentsRequest(source.source, flags) }
+  if (source.form === 'directory') return { directory: source.path }
+  return { tar: createReadStream(systemPath(source.path), { highWaterMark: READ_AHEAD }), label: from }
 }
 
 function report(image: PackedImage, flags: PackFlags): void {
