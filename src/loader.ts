@@ -1,26 +1,22 @@
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  statSync,
-  unlinkSync,
-  writeFileSync,
-} from 'node:fs'
-import { homedir } from 'node:os'
+import { closeSync, fstatSync, readFileSync, readSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { Script } from 'node:vm'
-import { isMainThread } from 'node:worker_threads'
-import { type StartedThread, startWaiting } from './threads.ts'
+import { isMainThread, workerData } from 'node:worker_threads'
+import {
+  type CodePlace,
+  codePlace,
+  flagsOfNow,
+  openCodeFolder,
+  readCode,
+  writeCode,
+} from './sys/plain/compiled-code.ts'
+import { type HeldProgram, type StartedThread, startWaiting, type ThreadStart } from './threads.ts'
 
 /**
- * Runs one program of dist/ in this process or thread: `node loader.cjs NAME WORDS…`, or a thread with the words
- * `[NAME]`. What V8 compiled of it in an earlier run is taken from a cache (docs/adr/0030-one-process.md).
+ * Runs one program of dist/ in this process or thread: `node loader.cjs NAME WORDS…`, a thread with the words `[NAME]`,
+ * or a thread whose text this file is, with a program that is held open. What V8 compiled of it in an earlier run is
+ * taken from a cache (docs/adr/0030-one-process.md).
  */
 
 /** The compiled code of the program that this thread runs: what `src/sys/process/code-cache.ts` sees of it. */
@@ -46,52 +42,65 @@ type Run = (
   threadAhead: ThreadAhead | undefined,
 ) => void
 
-/** The first line of a program is `// DIGEST`: the build puts a hash of all that follows there. */
-const DIGEST = /^\/\/ ([0-9a-f]{32})\n/
-
-/** A file that was written longer ago goes when another one is written: other versions of Node and of this program. */
-const MAX_AGE_MS = 60 * 24 * 3600 * 1000
-
 const PARAMETERS = 'exports, require, module, __filename, __dirname, __fileUrl, __codeCache, __threadAhead'
 
 /** Starting a thread takes as long as starting Node: the dispatcher starts while its mount is being read and made. */
 const NEEDED_BY_MOUNT = 'dispatcher'
 
-function load(name = ''): void {
-  const ahead = name === 'mount' ? startAhead(NEEDED_BY_MOUNT) : undefined
+/** A program, and how this thread gets at it. */
+interface Program {
+  readonly name: string
+  readonly file: string
+  readonly url: string
+  /** Programs are pure ASCII. Latin-1 makes a string of one byte a character, without a check. */
+  readonly text: string
+  /** What V8 compiled of it in an earlier run. */
+  readonly code: Uint8Array | undefined
+  /** Where that belongs. */
+  readonly place: CodePlace | undefined
+}
+
+function programByName(name: string): Program {
   const file = join(__dirname, `${name}.cjs`)
-  // Programs are pure ASCII. Latin-1 makes a string of one byte a character, without a check.
   const text = readFileSync(file, 'latin1')
-  const digest = DIGEST.exec(text)?.[1]
-  const place = digest === undefined ? undefined : placeOf(name, digest)
+  const place = codePlace(name, text, openCodeFolder)
+  const code = place && readCode(place, `/proc/self/fd/${place.folder}`)
+  return { name, file, url: pathToFileURL(file).href, text, place, code }
+}
+
+/** No path is resolved: the working directory is that of the descriptors. */
+function heldProgram({ script, code, codeFolder, gate, name, file, url }: HeldProgram): Program {
+  // What Node looks for by path at the start of a thread it has looked for by now.
+  Atomics.store(gate, 0, 1)
+  Atomics.notify(gate, 0)
+  const bytes = Buffer.allocUnsafe(fstatSync(script).size)
+  let length = 0
+  for (let n = 1; n > 0; length += n) n = readSync(script, bytes, length, bytes.length - length, length)
+  const text = bytes.toString('latin1', 0, length)
+  return { name, file, url, text, code, place: codePlace(name, text, () => codeFolder) }
+}
+
+function load({ name, file, url, text, code, place }: Program): void {
+  const ahead = name === 'mount' ? startAhead(NEEDED_BY_MOUNT) : undefined
   const source = `(function (${PARAMETERS}) {${text}\n})`
-  const cachedData = place && read(place)
   const script = new Script(
     source,
-    cachedData === undefined ? { filename: file } : { filename: file, cachedData },
+    code === undefined ? { filename: file } : { filename: file, cachedData: code },
   )
-  const isTaken = cachedData !== undefined && script.cachedDataRejected !== true
+  const isTaken = code !== undefined && script.cachedDataRejected !== true
   if (place !== undefined && isTaken) closeSync(place.folder)
   const flags = isTaken ? 0 : flagsOfNow()
   let isSaved = false
+  function save(): void {
+    if (place !== undefined && !isTaken && !isSaved) {
+      writeCode(place, flags, script)
+      closeSync(place.folder)
+    }
+    isSaved = true
+  }
   const module = { exports: {} }
   const run = script.runInThisContext() as Run
-  run(
-    module.exports,
-    require,
-    module,
-    file,
-    __dirname,
-    pathToFileURL(file).href,
-    {
-      isTaken,
-      save: () => {
-        if (place !== undefined && !isTaken && !isSaved) write(place, flags, script)
-        isSaved = true
-      },
-    },
-    ahead,
-  )
+  run(module.exports, require, module, file, __dirname, url, { isTaken, save }, ahead)
 }
 
 function startAhead(entry: string): ThreadAhead {
@@ -101,137 +110,6 @@ function startAhead(entry: string): ThreadAhead {
   return { entry, thread }
 }
 
-interface Place {
-  /** Held, because no path is resolved when the code is written (docs/adr/0016-no-paths-after-ready.md). */
-  readonly folder: number
-  readonly name: string
-}
-
-/** Where the compiled code of a program belongs; undefined where no folder is ours alone. */
-function placeOf(program: string, digest: string): Place | undefined {
-  const folder = openCacheFolder()
-  if (folder === undefined) return undefined
-  // V8 compares its version, its flags and the length of the program itself.
-  return { folder, name: `${program}-${digest}-${process.version}-${process.arch}` }
-}
-
-function openCacheFolder(): number | undefined {
-  for (const cache of cacheFolders()) {
-    const path = join(cache, 'atomfs-fuse')
-    try {
-      return openOurs(path)
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') continue
-    }
-    try {
-      mkdirSync(path, { recursive: true, mode: 0o700 })
-      return openOurs(path)
-    } catch {
-      // Read-only, or somebody else's.
-    }
-  }
-  return undefined
-}
-
-function cacheFolders(): readonly string[] {
-  const chosen = process.env['XDG_CACHE_HOME']
-  if (chosen?.startsWith('/')) return [chosen]
-  const home = process.env['HOME'] ?? homedir()
-  const own = home.startsWith('/') ? [join(home, '.cache')] : []
-  return process.geteuid?.() === 0 ? ['/var/cache', ...own] : own
-}
-
-/** Opens a folder that nobody else can put files into. @throws where it is missing, a link, or somebody else's */
-function openOurs(path: string): number {
-  const { O_DIRECTORY, O_NOFOLLOW, O_RDONLY } = constants
-  return checked(openSync(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW))
-}
-
-/** Compiled code is as good as a program: it has to be ours, and nobody else may be able to change it. */
-function checked(fd: number): number {
-  const { uid, mode } = fstatSync(fd)
-  if (uid === process.geteuid?.() && (mode & 0o022) === 0) return fd
-  closeSync(fd)
-  throw new Error('not ours alone')
-}
-
-function read({ folder, name }: Place): Buffer | undefined {
-  try {
-    const { O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants
-    const fd = checked(openSync(`/proc/self/fd/${folder}/${name}`, O_RDONLY | O_NOFOLLOW | O_NONBLOCK))
-    try {
-      return whole(readFileSync(fd))
-    } finally {
-      closeSync(fd)
-    }
-  } catch {
-    return undefined
-  }
-}
-
-/** What a file ends in: its length without this, and a sum. Multiples of 4 bytes. */
-const TRAILER = 8
-
-/** One word of so many bytes is summed. A file that a crash of the machine left in parts lacks whole sectors. */
-const SUMMED = 512
-
-/**
- * V8 does not look whether code is damaged; it runs it.
- * @returns the code in a file; undefined where it is not what was written
- */
-function whole(file: Buffer): Buffer | undefined {
-  const length = file.length - TRAILER
-  if (length < 0 || file.readUInt32LE(length) !== length) return undefined
-  return file.readUInt32LE(length + 4) === sumOf(file, length) ? file.subarray(0, length) : undefined
-}
-
-function withTrailer(data: Buffer): Buffer {
-  const trailer = Buffer.alloc(TRAILER)
-  trailer.writeUInt32LE(data.length, 0)
-  trailer.writeUInt32LE(sumOf(data, data.length), 4)
-  return Buffer.concat([data, trailer])
-}
-
-function sumOf(data: Buffer, length: number): number {
-  let sum = length
-  const step = SUMMED / Uint32Array.BYTES_PER_ELEMENT
-  const words = new Uint32Array(data.buffer, data.byteOffset, length >>> 2)
-  for (let at = 0; at < words.length; at += step) sum = (Math.imul(sum, 31) + (words[at] ?? 0)) >>> 0
-  return sum
-}
-
-/**
- * Writes what V8 has compiled so far, and lets go of the folder. Any trouble means that there is no cache. The working
- * directory of a mount is /proc/self/fd by then.
- */
-function write({ folder, name }: Place, flags: number, script: Script): void {
-  try {
-    const at = `./${folder}`
-    const data = script.createCachedData()
-    // Made under flags that no start has, it would be refused for ever.
-    if (data.readUInt32LE(FLAGS_AT) !== flags) throw new Error('made under other flags')
-    const temporary = `${at}/${name}.${process.pid}`
-    writeFileSync(temporary, withTrailer(data), { flag: 'wx', mode: 0o600 })
-    renameSync(temporary, `${at}/${name}`)
-    for (const old of readdirSync(at)) {
-      if (/-v\d/.test(old) && Date.now() - statSync(`${at}/${old}`).mtimeMs > MAX_AGE_MS)
-        unlinkSync(`${at}/${old}`)
-    }
-  } catch {
-    // A full disk, or another process that removes old files.
-  }
-  closeSync(folder)
-}
-
-/** Where compiled code names the flags of V8 under which it was made (V8: SerializedCodeData::kFlagHashOffset). */
-const FLAGS_AT = 12
-
-/**
- * V8 takes compiled code only under the flags under which it was made. Those of a mount that serves may be others than
- * those of its start.
- */
-function flagsOfNow(): number {
-  return new Script('0').createCachedData().readUInt32LE(FLAGS_AT)
-}
-
-load(isMainThread ? process.argv.splice(1, 2)[1] : process.argv[2])
+const held = (workerData as ThreadStart | null)?.held
+if (held !== undefined) load(heldProgram(held))
+else load(programByName((isMainThread ? process.argv.splice(1, 2)[1] : process.argv[2]) ?? ''))

@@ -46,6 +46,21 @@ function isLoaded(name: EntryName): boolean {
   return LOADED.some((one) => one === name)
 }
 
+/** A program in `LOADED` for a thread that may resolve no path: its files are open. */
+export interface HeldProgram {
+  readonly name: EntryName
+  /** Descriptor of the program, and the path and address of its file. */
+  readonly script: number
+  readonly file: string
+  readonly url: string
+  /** Its compiled code, if there is some (`src/sys/plain/compiled-code.ts`). */
+  readonly code: Uint8Array | undefined
+  /** Descriptor of the folder for it; the thread closes this. */
+  readonly codeFolder: number | undefined
+  /** The first word becomes 1 when the first line runs. */
+  readonly gate: Int32Array
+}
+
 /** What a thread has at its start: where its data come from (`src/drivers/builtin/thread-data.ts`). */
 export interface ThreadStart {
   readonly name: string
@@ -53,7 +68,7 @@ export interface ThreadStart {
   readonly gate: Int32Array
   readonly port: MessagePort
   /** Of a thread that may resolve no path. */
-  readonly held?: object | undefined
+  readonly held?: HeldProgram | undefined
 }
 
 /** A thread that may have been started before its data were known. */
@@ -68,20 +83,30 @@ export interface StartedThread {
  */
 const HEAP_LIMITS = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 512 }
 
+/** An entry that is loaded, and what loads it. */
+export interface LoadedScript {
+  readonly file: URL
+  readonly loader: URL
+}
+
 /** The bundle of an entry that `src/loader.ts` loads; undefined where the sources themselves run. */
-export function scriptUrl(name: (typeof LOADED)[number]): URL | undefined {
-  return import.meta.url.endsWith('.ts') ? undefined : new URL(`./${bundleName(name)}`, import.meta.url)
+export function loadedScript(name: (typeof LOADED)[number]): LoadedScript | undefined {
+  if (import.meta.url.endsWith('.ts')) return undefined
+  return {
+    file: new URL(`./${bundleName(name)}`, import.meta.url),
+    loader: new URL('./loader.cjs', import.meta.url),
+  }
 }
 
 /**
  * Starts a thread of a mount, which loads its code and waits for its data.
- * @param held makes `file` the text of the program, which finds this as `held` among the data of its start
+ * @param held the program of the thread; makes `file` the text of `src/loader.ts`, which runs it
  */
 export function startWaiting(
   file: string | URL,
   words: readonly string[],
   name: string,
-  held?: object,
+  held?: HeldProgram,
 ): StartedThread {
   const { port1, port2 } = new MessageChannel()
   // Neither end keeps the event loop alive.

@@ -12,7 +12,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   // Names of files, and how threads are started; imports none.
   'src/threads.ts': [],
   // Loads the programs, and is loaded by none.
-  'src/loader.ts': ['src/threads.ts'],
+  'src/loader.ts': ['src/threads.ts', 'src/sys'],
   'src/sys': ['src/base'],
   // Below all formats: tar layers and others use the same decoders.
   'src/codecs': ['src/sys', 'src/base'],

@@ -21,10 +21,11 @@ const watch = watchImages(tally, thread, spec.images.length, (message) => log('e
 const askForBlob: AskForBlob = (image, blob) => tell({ type: 'blob', image, blob })
 const store = openBlockStore(spec, { watch, askForBlob, probes: false })
 dropThreadPrivileges(log)
-saveCompiledCode()
 tell({ type: 'ready' })
 const target = new GatherReply(fuseFd, shared)
 const ask = (): void => tell({ type: 'worker wanted' })
 runDataWorker({ shared, thread, target, ...omitUndefined({ bell, restMs }), store, log, ask })
+// With what decodes: it has worked.
+saveCompiledCode()
 tell({ type: 'left' })
 store.close?.()

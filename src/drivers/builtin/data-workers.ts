@@ -44,6 +44,8 @@ export class DataWorkers {
   readonly #rows: number[]
   readonly #exits = new Set<Promise<void>>()
   #starts = 0
+  /** Workers that were started and have not loaded their code yet. */
+  #coming = 0
   #isStopping = false
 
   constructor(options: WorkersOptions) {
@@ -59,8 +61,18 @@ export class DataWorkers {
     await Promise.all(Array.from({ length: most }, () => this.#start(undefined)))
   }
 
-  /** Starts one more worker, which ends when there is no work. Never throws. */
+  /** Starts all workers, which end when there is no work: the mount will soon be read. Never throws. */
+  callAll(): void {
+    if (this.#staff.isResident) return
+    for (let i = this.#exits.size; i < this.#options.most; i++) this.#callOne()
+  }
+
+  /** Starts one more worker, unless one is coming. It ends when there is no work. Never throws. */
   call(): void {
+    if (this.#coming === 0) this.#callOne()
+  }
+
+  #callOne(): void {
     if (this.#isStopping) return
     const { code, log, data } = this.#options
     const refuse = (why: string): void => {
@@ -72,9 +84,13 @@ export class DataWorkers {
     }
     const timer = setTimeout(() => refuse(`none came within ${START_TIMEOUT_MS / 1000} s`), START_TIMEOUT_MS)
     timer.unref()
+    this.#coming += 1
     this.#start(code)
       .catch((error: unknown) => refuse(messageOf(error)))
-      .finally(() => clearTimeout(timer))
+      .finally(() => {
+        this.#coming -= 1
+        clearTimeout(timer)
+      })
   }
 
   /** Resolves when all workers have ended, after `TaskQueue.stop`. */
@@ -118,6 +134,7 @@ export class DataWorkers {
       worker.on('message', (message: ThreadMessage) => {
         if (message.type === 'ready') {
           phase = 'working'
+          log('debug', `data worker ${row} is there`)
           ready()
         } else if (message.type === 'left') phase = 'left'
         else onMessage(message)

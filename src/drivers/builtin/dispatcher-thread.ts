@@ -109,7 +109,11 @@ try {
   if (hasDirectories) keepDirectoryPrivileges(writable === undefined ? 'read' : lasting, log)
   else dropThreadPrivileges(log)
   const stage = prepareRehearsal(spec)
-  const idleWork = inTurn(stage && rehearse(stage.open), isCompiledCodeSaved() ? undefined : savesCode)
+  const idleWork = inTurn(
+    stage && rehearse(stage.open),
+    hasWorkers && pool.isOnDemand ? callsWorkers : undefined,
+    isCompiledCodeSaved() ? undefined : savesCode,
+  )
   const runTask = taskRunner({ shared, thread: 0, target, store, log, ...omitUndefined({ bell }) })
   runDeviceLoop({
     fd: fuseFd,
@@ -137,6 +141,12 @@ try {
   tell({ type: 'unmounted' })
 } catch (error) {
   tell({ type: 'failed', message: messageOf(error) })
+}
+
+/** A worker takes some 40 ms to come. @returns false: it is over */
+function callsWorkers(): boolean {
+  tell({ type: 'prepared' })
+  return false
 }
 
 /** After the rehearsal, so that the code is there that answers requests. @returns false: it is over */

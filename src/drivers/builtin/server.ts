@@ -66,6 +66,12 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
         ready.resolve()
         void staffWorkers(message.needsPackages)
         return
+      case 'prepared':
+        dataWorkers.callAll()
+        // What the start left in this thread would stay until the mount is quiet for the first time.
+        collectGarbage()
+        trimHeap()
+        return
       case 'worker wanted':
         dataWorkers.call()
         return

@@ -1,7 +1,6 @@
 import type { LogLevel, SourceId } from '../../base/index.ts'
 import type { KernelOptions, SharedBuffers } from '../../fuse/index.ts'
 import type { MoleculeSpec } from '../../molecule/index.ts'
-import type { HeldFiles } from '../../sys/ffi/koffi.ts'
 
 /** What both kinds of thread get at their start. */
 export interface ThreadData {
@@ -27,16 +26,6 @@ export interface DataWorkerData extends ThreadData {
   readonly restMs?: number
 }
 
-/** What a data worker gets that may resolve no path. */
-export interface HeldScript extends HeldFiles {
-  /** Descriptor of the script that it runs, and the name and address of that file. */
-  readonly script: number
-  readonly file: string
-  readonly url: string
-  /** The first word becomes 1 when the first line runs. */
-  readonly gate: Int32Array
-}
-
 /** Messages of a thread to the main thread. Errors travel as text, because a message does not keep their class. */
 export type ThreadMessage =
   | { readonly type: 'log'; readonly level: LogLevel; readonly message: string }
@@ -46,6 +35,8 @@ export type ThreadMessage =
   | { readonly type: 'ready' }
   /** A data worker ends, because there was nothing to do. */
   | { readonly type: 'left' }
+  /** The dispatcher has nothing left to prepare: the workers may come, before the first READ waits for them. */
+  | { readonly type: 'prepared' }
   /** One more data worker is wanted. */
   | { readonly type: 'worker wanted' }
   /** There have been no requests for a while. */

@@ -1,30 +1,16 @@
 import fs from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import type { Worker } from 'node:worker_threads'
-import { ffiFile } from '../../sys/ffi/koffi.ts'
+import { ffiFile, type HeldFiles } from '../../sys/ffi/koffi.ts'
+import { codePlace, openCodeFolder, readCode } from '../../sys/plain/compiled-code.ts'
+import { descriptorPath } from '../../sys/plain/proc.ts'
 import { withoutRoot } from '../../sys/process/without-root.ts'
-import { scriptUrl, startWaiting } from '../../threads.ts'
-import type { HeldScript } from './thread-messages.ts'
+import { type HeldProgram, loadedScript, startWaiting } from '../../threads.ts'
+
+const ENTRY = 'data-worker'
 
 /** How long a new thread may take to its first line, until the caller goes on. */
 const FIRST_LINE_MS = 1000
-
-/**
- * The first program of a thread: reads the script by its descriptor and runs it as `src/loader.ts` does; from the
- * names of its file nothing is loaded.
- */
-const FIRST_LINES = `
-const { held } = require('node:worker_threads').workerData
-Atomics.store(held.gate, 0, 1)
-Atomics.notify(held.gate, 0)
-const { fstatSync, readSync } = require('node:fs')
-const { Script } = require('node:vm')
-const bytes = Buffer.alloc(fstatSync(held.script).size)
-let length = 0
-for (let n = 1; n > 0; length += n) n = readSync(held.script, bytes, length, bytes.length - length, length)
-const source = '(function (exports, require, module, __filename, __dirname, __fileUrl) {' + bytes.latin1Slice(0, length) + '\\n})'
-new Script(source, { filename: held.file }).runInThisContext()({}, require, {}, held.file, '', held.url)
-`
 
 /** The code of data workers, held open. */
 export interface WorkerCode {
@@ -42,25 +28,32 @@ export interface WorkerCode {
  * @returns undefined where that cannot be: the sources themselves run, or the files are not those that the package has
  */
 export function holdWorkerCode(): WorkerCode | undefined {
-  const url = scriptUrl('data-worker')
+  const loaded = loadedScript(ENTRY)
   const ffiPath = ffiFile()
-  if (url === undefined || ffiPath === undefined) return undefined
-  const file = fileURLToPath(url)
+  if (loaded === undefined || ffiPath === undefined) return undefined
+  const file = fileURLToPath(loaded.file)
   let script: number
   let ffi: number
+  let loader: string
   try {
+    loader = fs.readFileSync(loaded.loader, 'latin1')
     script = fs.openSync(file, 'r')
     ffi = fs.openSync(ffiPath, 'r')
   } catch {
     return undefined
   }
+  const { code, folder } = compiledCode(script)
+  // One thread writes the code down, and closes the folder: the mount shall not hold a file system for long that it
+  // does not need.
+  let codeFolder = folder
   return {
     start(name, data) {
       const gate = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT))
-      const held: HeldScript = { script, ffi, file, url: url.href, gate }
+      const url = loaded.file.href
+      const held: HeldProgram & HeldFiles = { name: ENTRY, script, ffi, file, url, code, codeFolder, gate }
+      codeFolder = undefined
       const thread = withoutRoot(() => {
-        const started = startWaiting(FIRST_LINES, [], name, held)
-        // What Node looks for by path at the start of a thread it has looked for by then.
+        const started = startWaiting(loader, [], name, held)
         Atomics.wait(gate, 0, 0, FIRST_LINE_MS)
         return started
       })
@@ -68,4 +61,21 @@ export function holdWorkerCode(): WorkerCode | undefined {
       return thread.worker
     },
   }
+}
+
+/** Bytes of a program that hold its digest. */
+const HEAD = 64
+
+/** @returns what V8 compiled of the script in an earlier run, or the folder for what it compiles in this one */
+function compiledCode(script: number): { readonly code?: Uint8Array; readonly folder?: number } {
+  const head = Buffer.alloc(HEAD)
+  fs.readSync(script, head, 0, HEAD, 0)
+  const place = codePlace(ENTRY, head.toString('latin1'), openCodeFolder)
+  if (place === undefined) return {}
+  const file = readCode(place, descriptorPath(place.folder))
+  if (file === undefined) return { folder: place.folder }
+  fs.closeSync(place.folder)
+  const code = new Uint8Array(new SharedArrayBuffer(file.length))
+  code.set(file)
+  return { code }
 }
