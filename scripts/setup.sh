@@ -86,6 +86,6 @@ if [ ! -f "$installed" ] || [ -n "$(find package-lock.json -newer "$installed")"
 fi
 
 if [ ! -f dist/.built ] ||
-  [ -n "$(find src squashfs ext4 tar overlay scripts/build.mjs package.json -newer dist/.built -print 2>/dev/null | head -n 1)" ]; then
+  [ -n "$(find src squashfs ext4 sif tar overlay scripts/build.mjs package.json -newer dist/.built -print 2>/dev/null | head -n 1)" ]; then
   node scripts/build.mjs || fail 'the build failed'
 fi

@@ -4,6 +4,7 @@ import { fuzz } from './driver.ts'
 import { EXT4_TARGETS } from './ext4.ts'
 import { IMAGE_START_TARGET } from './image-start.ts'
 import { OCI_TARGETS } from './oci.ts'
+import { SIF_TARGETS } from './sif.ts'
 import { SQUASHFS_TARGETS } from './squashfs.ts'
 import { TABLE_TARGETS } from './tables.ts'
 import { VERITY_TARGETS } from './verity.ts'
@@ -16,6 +17,7 @@ const TARGETS = [
   ...SQUASHFS_TARGETS,
   ...VERITY_TARGETS,
   ...EXT4_TARGETS,
+  ...SIF_TARGETS,
   ...OCI_TARGETS,
   IMAGE_START_TARGET,
 ]

@@ -16,6 +16,16 @@ export interface NamedSource {
   readonly digest?: string
   /** Byte position of the image in its file; 0 where absent. */
   readonly offset?: number
+  /** `none`: of an image that has overlays of its own, the lowest part alone. */
+  readonly overlays?: 'none'
+}
+
+/** What a user says of the parts of a container, beside SOURCE. */
+export interface PartChoice {
+  /** `partition=`: number of the only part to be shown. */
+  readonly partition?: number | undefined
+  /** `overlays=`: whether parts that are overlays are merged on top of it. */
+  readonly overlays?: 'auto' | 'none' | undefined
 }
 
 /**
@@ -50,14 +60,49 @@ export interface Container {
   describe(source: NamedSource): PathText
   /** The same for the image at a byte of the file. @throws UsageError where nothing begins there */
   atOffset(source: NamedSource, offset: number): NamedSource
+  /** The same for some of its parts. Absent: it has none to choose from. */
+  withParts?(source: NamedSource, choice: PartChoice): NamedSource
+  /** What lies in the file of a source, mountable or not, for `inspect`. Absent: nothing but the images. */
+  list?(source: NamedSource): ContainerListing
   /** Finds the files of a source, and checks what can be checked without their bytes. */
   find(source: NamedSource, wanted: FindRequest): FoundFiles
+}
+
+/** What a container holds, by the words of its format. */
+export interface ContainerListing {
+  /** Name of the container. */
+  readonly kind: string
+  /** Of the container as a whole. Times in seconds since 1970. */
+  readonly facts: Readonly<Record<string, string | number>>
+  readonly objects: readonly ContainedObject[]
+  /** What people should know of its state, a line each: damage, for instance. */
+  readonly remarks: readonly string[]
+}
+
+/** One thing in a container, mountable or not. Positions and sizes in bytes. */
+export interface ContainedObject {
+  readonly id: number
+  /** As the tools of the format call it. */
+  readonly type: string
+  readonly group?: number
+  /** What it speaks of. */
+  readonly link?: { readonly object: number } | { readonly group: number }
+  readonly offset: number
+  readonly size: number
+  /** Seconds since 1970. */
+  readonly created?: number
+  readonly modified?: number
+  readonly name: string
+  /** What is said of this type alone. */
+  readonly details: Readonly<Record<string, string>>
 }
 
 /** Which layers can be mounted: known where the formats of images are. */
 export interface MediaTypes {
   /** Name of the image kind that reads layers of a media type; undefined where none does. */
   readonly kindOf: (mediaType: string) => string | undefined
+  /** Name of the kind of an image by its first 4 KiB, or all of a shorter one; undefined where it is of none. */
+  readonly kindOfContent?: (head: Uint8Array) => string | undefined
   /** All that can be read, for messages. */
   readonly known: string
 }
@@ -82,6 +127,8 @@ export interface FoundFiles {
   /** Files and folders that are opened by their paths, absolute: the mount point must not cover them. */
   readonly imagePaths: readonly PathText[]
   readonly manifestDigest?: string
+  /** What people should know, a line each, for the log: a part that was left out, for instance. */
+  readonly remarks?: readonly string[]
 }
 
 /** An image, or a directory of this machine. */
@@ -105,6 +152,8 @@ export interface ImageFile {
   /** Name of its kind, where the container says so; another one is known by its content. */
   readonly kind?: string
   readonly mediaType?: string
+  /** `algorithm:hex` of the bytes of the image, as far as they are known; compared on request, before the mount. */
+  readonly digests?: readonly string[]
 }
 
 /** A directory of this machine as a layer. */
