@@ -1,5 +1,5 @@
 import { closeSync } from 'node:fs'
-import type { BlockStore, FileSystem, NamedSource, PathText } from '../base/index.ts'
+import type { BlockStore, FileSystem, NamedSource, PartChoice, PathText } from '../base/index.ts'
 import {
   BlobKeepers,
   type IdRule,
@@ -9,7 +9,7 @@ import {
   resolveMolecule,
   type VerifyMode,
 } from '../molecule/index.ts'
-import { namedSource, withOffset } from '../molecule/source.ts'
+import { namedSource, withOffset, withParts } from '../molecule/source.ts'
 
 /** What is to be read without a mount. */
 export interface ContentsRequest {
@@ -24,6 +24,8 @@ export interface ContentsRequest {
   readonly options?: {
     /** Byte position of the image in its file. */
     readonly offset?: number | undefined
+    /** Which parts of a file with several images. */
+    readonly parts?: PartChoice | undefined
     /** Directory of the image that counts as its root. */
     readonly subdir?: PathText | undefined
     /** Owner to show: one for everything, or by ranges. */
@@ -50,9 +52,9 @@ export interface Contents {
  */
 export function openContents(request: ContentsRequest): Contents {
   const [named, name] = namedSource(request.source)
-  const { offset, ...options } = request.options ?? {}
+  const { offset, parts = {}, ...options } = request.options ?? {}
   const spec = resolveMolecule({
-    source: withOffset(named, offset),
+    source: withOffset(withParts(named, parts), offset),
     name,
     allowMissingVerity: request.allowMissingVerity ?? false,
     rootHash: request.rootHash,

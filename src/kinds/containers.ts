@@ -3,9 +3,10 @@ import { type Container, FsError, type PathText } from '../base/index.ts'
 import { OCI_LAYOUT } from '../oci/container.ts'
 import { BARE_FILE } from './bare-file.ts'
 import { PLAIN_DIRECTORY } from './plain-directory.ts'
+import { SIF_FILE } from './sif-file.ts'
 
 /** All that SOURCE may lead to: the only list of it. The first one that can read a SOURCE has it. */
-const CONTAINERS: Container[] = [OCI_LAYOUT, BARE_FILE, PLAIN_DIRECTORY]
+const CONTAINERS: Container[] = [OCI_LAYOUT, SIF_FILE, BARE_FILE, PLAIN_DIRECTORY]
 
 /** Adds a container, which is asked before those that are there. The command and the daemon must both do it. */
 export function registerContainer(container: Container): void {

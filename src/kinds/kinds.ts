@@ -29,6 +29,7 @@ function kindOfMediaType(mediaType: string): ImageKind | undefined {
 /** Which layers of an OCI image can be mounted (`MediaTypes`). */
 export const LAYER_TYPES = {
   kindOf: (mediaType: string) => kindOfMediaType(mediaType)?.name,
+  kindOfContent: (head: Uint8Array) => KINDS.find((kind) => kind.probe(head))?.name,
   get known() {
     return KINDS.map((kind) => kind.mediaTypes).join('; ')
   },

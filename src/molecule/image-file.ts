@@ -1,4 +1,5 @@
 import fs from 'node:fs'
+import { checkWhole } from '../../sif/index.ts'
 import {
   type ByteSource,
   codeOf,
@@ -154,6 +155,14 @@ export function imageOver(
   return transformed(file, transforms, {
     ...omitUndefined({ watch, hashCacheBytes: cacheBytes }),
   })
+}
+
+/**
+ * Compares a whole image with digests that are known of it.
+ * @throws FsError EIO where one differs
+ */
+export function checkDigests(spec: ImageSpec, digests: readonly string[]): void {
+  if (digests.length > 0) withSource(rawSource(spec), (source) => checkWhole(source, digests))
 }
 
 /**

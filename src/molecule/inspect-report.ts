@@ -1,4 +1,4 @@
-import type { ImageSummary } from '../base/index.ts'
+import type { ContainerListing, ImageSummary } from '../base/index.ts'
 
 /** Whether the image carries a hash tree, and what is known of it. */
 export type VerityReport =
@@ -37,6 +37,12 @@ export interface InspectReport {
   readonly manifestDigest?: string
   /** The images, bottom first, as in the manifest. */
   readonly layers: readonly LayerReport[]
+  /** What people should know of the source, a line each. */
+  readonly remarks?: readonly string[]
+  /** All that lies in the file, where it holds more than images. */
+  readonly listing?: ContainerListing
+  /** Why nothing of it can be mounted, one line; then there are no layers. */
+  readonly notMounted?: string
   /** Where SOURCE is no image. */
   readonly directory?: DirectoryReport
 }

@@ -1,6 +1,7 @@
 import { opendirSync } from 'node:fs'
 import {
   type ByteSource,
+  type ContainerListing,
   errnoCodeOf,
   type FoundDirectory,
   FsError,
@@ -9,9 +10,11 @@ import {
   isImageFile,
   type NamedSource,
   omitUndefined,
+  type PathText,
   systemPath,
   withSource,
 } from '../base/index.ts'
+import { containerNamed } from '../kinds/containers.ts'
 import { kindNamed } from '../kinds/kinds.ts'
 import { findVeritySuperblock } from '../verity/index.ts'
 import { closeImage, imageSource, openImage, rawSource, verityOf } from './image-file.ts'
@@ -29,14 +32,30 @@ import type { ImageSpec } from './spec.ts'
  */
 export function inspectSource(source: string | NamedSource, offset?: number): InspectReport {
   const [named, name] = namedSource(source)
-  const found = findFiles({ source: withOffset(named, offset), name })
+  const listing = containerNamed(named.container).list?.(named)
+  if (listing !== undefined && offset === undefined) return withListing(listing, named, name)
+  return inspectImages(withOffset(named, offset), name)
+}
+
+/** What lies in a file is told also where it cannot be mounted. */
+function withListing(listing: ContainerListing, source: NamedSource, name: PathText): InspectReport {
+  try {
+    return { ...inspectImages(source, name), listing }
+  } catch (error) {
+    if (!(error instanceof FsError)) throw error
+    return { source: name, layers: [], listing, notMounted: error.message }
+  }
+}
+
+function inspectImages(source: NamedSource, name: PathText): InspectReport {
+  const found = findFiles({ source, name })
   const layers = found.layers.filter(isImageFile).map(inspectFile)
   const directories = found.layers.filter(isFoundDirectory).map(inspectDirectory)
-  const { manifestDigest } = found
+  const { manifestDigest, remarks } = found
   return {
     source: name,
     layers,
-    ...omitUndefined({ manifestDigest, directory: directories[0] }),
+    ...omitUndefined({ manifestDigest, remarks, directory: directories[0] }),
   }
 }
 

@@ -16,7 +16,7 @@ import {
 import { containerNamed } from '../kinds/containers.ts'
 import { LAYER_TYPES } from '../kinds/kinds.ts'
 import { O_PATH } from '../sys/files/at.ts'
-import { closeImage, openImage, verifyAtMount } from './image-file.ts'
+import { checkDigests, closeImage, openImage, verifyAtMount } from './image-file.ts'
 import { findLowers } from './lower-directories.ts'
 import { isOverlay } from './source.ts'
 import type {
@@ -73,8 +73,8 @@ export function resolveMolecule(request: MoleculeRequest): MoleculeSpec {
   if (request.rootHash !== undefined) imagesOnly(found, '--root-hash')
   if (verify === 'eager') imagesOnly(found, '--verify=eager')
   if (found.expectsRootHashes && !request.allowMissingVerity) refuseMissing(found.layers)
-  const { plain, imagePaths, manifestDigest } = found
-  const asked = omitUndefined({ manifestDigest, uid, gid, subdir })
+  const { plain, imagePaths, manifestDigest, remarks } = found
+  const asked = omitUndefined({ manifestDigest, remarks, uid, gid, subdir })
   return { ...openLayers(found.layers, verify), plain, imagePaths, ...asked }
 }
 
@@ -104,6 +104,7 @@ function openLayers(
         const image = openImage(layer)
         images.push(image)
         verifyAtMount(image, verify)
+        if (verify === 'eager') checkDigests(image, layer.digests ?? [])
       }
     }
   } catch (error) {

@@ -5,6 +5,7 @@ import {
   complaintOf,
   FsError,
   type NamedSource,
+  type PartChoice,
   type PathText,
   systemPath,
   UsageError,
@@ -37,6 +38,15 @@ export function describeSource(source: NamedSource): PathText {
 /** @param offset byte position of the image in its file. @throws UsageError for what is no file */
 export function withOffset(source: NamedSource, offset: number | undefined): NamedSource {
   return offset === undefined ? source : containerNamed(source.container).atOffset(source, offset)
+}
+
+/** @throws UsageError for a choice that its container does not have */
+export function withParts(source: NamedSource, choice: PartChoice): NamedSource {
+  if (choice.partition === undefined && choice.overlays === undefined) return source
+  const container = containerNamed(source.container)
+  if (container.withParts !== undefined) return container.withParts(source, choice)
+  const option = choice.partition === undefined ? 'overlays=' : 'partition='
+  throw new UsageError(`${option} is for a SIF file, and ${describeSource(source)} is ${container.title}`)
 }
 
 /**

@@ -94,6 +94,8 @@ export interface MoleculeSpec {
   readonly plain: boolean
   /** Of an image in a layout: what its tag meant when it was resolved. */
   readonly manifestDigest?: string
+  /** What people should know of the source, a line each. */
+  readonly remarks?: readonly string[]
   readonly uid?: IdRule
   readonly gid?: IdRule
   readonly subdir?: string

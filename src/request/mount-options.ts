@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os'
-import { UsageError } from '../base/index.ts'
+import { type PartChoice, UsageError } from '../base/index.ts'
 import { DEFAULT_KERNEL_OPTIONS } from '../fuse/protocol/kernel-options.ts'
 import type { VerifyMode } from '../molecule/index.ts'
 import { isHostRoot } from '../sys/plain/namespaces.ts'
@@ -16,6 +16,8 @@ export interface ParsedMountOptions {
   readonly options: MountOptions
   /** Byte position of the image in its file. */
   readonly offset?: number | undefined
+  /** Which parts of a file with several images. */
+  readonly parts: PartChoice
   /** Directories among the layers are continued where the redirects of renamed directories lead. */
   readonly followsRedirects: boolean
   readonly verify?: VerifyMode | undefined
@@ -36,6 +38,7 @@ export class MountOptionWords {
       upper: { fsync: 'auto', volatileSign: true, redirectDir: true },
       kernel: { ...DEFAULT_KERNEL_OPTIONS },
     },
+    parts: {},
     followsRedirects: false,
     flags: new Set(),
     uid: {},
@@ -78,7 +81,7 @@ export class MountOptionWords {
    * @param zeroShowsStored `uid=0` and `gid=0` stand for the owners of the image
    */
   result({ rootRunsSetuid = false, zeroShowsStored = false } = {}): ParsedMountOptions {
-    const { draft, flags, offset, followsRedirects, verify, suid, dev } = this.#state
+    const { draft, flags, offset, parts, followsRedirects, verify, suid, dev } = this.#state
     // mount.fuse3 adds dev and suid for everybody, so from others than root of the machine they are no error.
     const isHost = isHostRoot()
     const maySetuid = rootRunsSetuid && effectiveUid() === 0 ? suid !== false : isHost && suid === true
@@ -90,7 +93,7 @@ export class MountOptionWords {
       uid: idRule(this.#ids('uid', zeroShowsStored), this.#state.squashToRoot),
       gid: idRule(this.#ids('gid', zeroShowsStored), this.#state.squashToRoot),
     }
-    return { options, offset, followsRedirects, verify }
+    return { options, offset, parts, followsRedirects, verify }
   }
 
   #ids(kind: 'uid' | 'gid', zeroShowsStored: boolean): IdOptions {

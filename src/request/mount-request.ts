@@ -1,6 +1,6 @@
 import { type LogLevel, type NamedSource, type PathText, UsageError } from '../base/index.ts'
 import type { ChangesPlace, VerifyMode } from '../molecule/index.ts'
-import { withOffset } from '../molecule/source.ts'
+import { withOffset, withParts } from '../molecule/source.ts'
 import { absolutePath, anchoredPath } from '../sys/files/working-directory.ts'
 import { isJournal } from '../sys/process/journal.ts'
 import type { ParsedMountOptions } from './mount-options.ts'
@@ -55,7 +55,7 @@ export function buildMountRequest(wish: MountWish): MountRequest {
     throw new UsageError('timeout= is for read-only mounts with driver=builtin')
   }
   return {
-    source: withOffset(wish.source, parsed.offset),
+    source: withOffset(withParts(wish.source, parsed.parts), parsed.offset),
     name: wish.name,
     ...commonRequest(wish, parsed),
     allowMissingVerity: wish.allowMissingVerity ?? false,

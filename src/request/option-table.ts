@@ -1,4 +1,4 @@
-import { UsageError } from '../base/index.ts'
+import { type PartChoice, UsageError } from '../base/index.ts'
 import type { VerifyMode } from '../molecule/index.ts'
 import { absolutePath } from '../sys/files/working-directory.ts'
 import type { MountFlag } from '../sys/mounts/mount.ts'
@@ -20,6 +20,7 @@ type Draft = Mutable<
 export interface OptionState {
   readonly draft: Draft
   offset?: number
+  readonly parts: Mutable<PartChoice>
   followsRedirects: boolean
   verify?: VerifyMode
   readonly flags: Set<MountFlag>
@@ -37,6 +38,9 @@ export const MAX_WORKERS = 64
 /** FUSE_MAX_MAX_PAGES pages of 4 KiB, and one page, which the kernel takes at least. */
 const MAX_READ_LIMIT = 2 ** 20
 const MIN_READ_LIMIT = 4096
+
+/** Objects of a SIF have numbers of 32 bits. */
+const MAX_OBJECT = 2 ** 32 - 1
 
 /** As much as squashfuse takes. */
 const MAX_IDLE_SECONDS = 2 ** 32 - 1
@@ -132,6 +136,12 @@ export const SETTERS: Readonly<Record<string, Setter>> = {
   },
   offset: (state, value, name) => {
     state.offset = parseOffset(value, name)
+  },
+  partition: ({ parts }, value, name) => {
+    parts.partition = parseInteger(name, value, 0, MAX_OBJECT)
+  },
+  overlays: ({ parts }, value, name) => {
+    parts.overlays = oneOf<'auto' | 'none'>(name, value, ['auto', 'none'])
   },
   subdir: ({ draft }, value) => {
     draft.subdir = value

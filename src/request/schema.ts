@@ -31,6 +31,7 @@ const NamedSchema = (): v.GenericSchema<unknown, NamedSource> =>
     tag: v.exactOptional(v.string()),
     digest: v.exactOptional(v.string()),
     offset: v.exactOptional(count),
+    overlays: v.exactOptional(v.literal('none')),
   })
 
 const SourceSchema: v.GenericSchema<unknown, MountSource> = v.lazy((source) =>

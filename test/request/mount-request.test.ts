@@ -132,13 +132,15 @@ describe('decodeRequest', () => {
     ...{ driver: 'fuse-native', fsync: 'strict', writeback: 'off', copyup: 'open', redirect_dir: 'follow' },
     ...{ xattr_permissions: '2', xattr: 'trusted', verify: 'eager', max_read: '64K', cache_size: '2M' },
     ...{ uidmapping: '0:1:2', gidmapping: '0:1:2', subdir: 'a', fsname: 'a', context: 'a', notify_pipe: 'a' },
+    overlays: 'none',
   }
   const words = [
     ...Object.keys(FLAGS).filter((name) => name !== 'allow_root'),
     ...Object.keys(SETTERS).map((name) => `${name}=${VALUES[name] ?? '7'}`),
   ]
+  const ofSif = { source: { container: 'sif', path: '/s' } }
   test.each(words)('the daemon understands a request with -o %s', (word) => {
-    const asked = build({ o: [word] })
+    const asked = build({ o: [word], ...(/^(partition|overlays)=/.test(word) ? ofSif : {}) })
     expect(decodeRequest(JSON.stringify(asked))).toEqual(asked)
   })
 

@@ -8,6 +8,7 @@ import type {
 } from '../../molecule/index.ts'
 import { parseInteger, parseOffset } from '../../request/index.ts'
 import { formatBytes, formatLines, shortLabel } from '../print/format.ts'
+import { formatListing, formatTime } from '../print/listing.ts'
 import { print } from '../print/output.ts'
 import { startProgress } from '../print/progress.ts'
 import { formatTable } from '../print/table.ts'
@@ -72,7 +73,7 @@ function inodesOf({ layers }: InspectReport): number {
 
 /** Of a directory it is not known, so it is counted on request only. */
 function isSmall(report: InspectReport): boolean {
-  return report.directory === undefined && inodesOf(report) <= SMALL_IMAGE
+  return report.directory === undefined && report.layers.length > 0 && inodesOf(report) <= SMALL_IMAGE
 }
 
 async function measure(
@@ -110,11 +111,16 @@ export function formatReport(report: InspectReport): string {
     title.push('kind: directory', `entries: ${report.directory.entries}`)
     return formatLines(title)
   }
-  for (const { offset } of report.layers) if (offset !== undefined) title.push(`image at byte: ${offset}`)
+  if (report.notMounted !== undefined) title.push(`cannot be mounted: ${report.notMounted}`)
+  title.push(...(report.remarks ?? []))
+  const listing = report.listing === undefined ? '' : `\n${formatListing(report.listing)}`
+  if (report.notMounted !== undefined) return `${formatLines(title)}${listing}`
+  for (const { offset } of report.listing === undefined ? report.layers : [])
+    if (offset !== undefined) title.push(`image at byte: ${offset}`)
   for (const { label, remark } of report.layers) {
     if (remark !== undefined) title.push(`${shortLabel(label)}: ${remark}`)
   }
-  return `${formatLines(title)}\n${formatTable(HEAD, report.layers.map(layerRow))}`
+  return `${formatLines(title)}${listing}\n${formatTable(HEAD, report.layers.map(layerRow))}`
 }
 
 function layerRow(layer: LayerReport): readonly string[] {
@@ -130,11 +136,6 @@ function layerRow(layer: LayerReport): readonly string[] {
     formatVerity(layer.verity),
     layer.mediaType ?? '-',
   ]
-}
-
-/** @param seconds since 1970 */
-function formatTime(seconds: number): string {
-  return new Date(seconds * 1000).toISOString().replace('.000Z', 'Z')
 }
 
 function formatVerity(verity: VerityReport): string {

@@ -21,7 +21,11 @@ export function contentsRequest(source: string | NamedSource, flags: SourceFlags
     rootHash: rootHash === undefined ? undefined : parseRootHash(rootHash),
     allowMissingVerity,
     verify: parsed.verify,
-    options: { offset: offset === undefined ? parsed.offset : parseOffset(offset), subdir, uid, gid },
+    options: {
+      offset: offset === undefined ? parsed.offset : parseOffset(offset),
+      parts: parsed.parts,
+      ...{ subdir, uid, gid },
+    },
   }
 }
 

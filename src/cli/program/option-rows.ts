@@ -31,6 +31,14 @@ export const MOUNT_ROWS: readonly OptionRow[] = [
     text: 'show stored ids A… as B…, others as nobody; more ranges follow a colon',
   },
   { forms: ['offset=BYTES'], text: 'where the squashfs image starts in the file' },
+  {
+    forms: ['partition=ID'],
+    text: 'of a SIF file: mount this object alone (default: the primary partition)',
+  },
+  {
+    forms: ['overlays=auto|none'],
+    text: 'of a SIF file: merge its overlay partitions on top (auto, default), or not',
+  },
   { forms: ['subdir=PATH'], text: 'mount this directory of the image' },
   { forms: ['verify=auto|lazy|eager'], text: 'as --verify' },
   { forms: ['cache_size=BYTES'], text: 'bound of the block cache, with K, M or G (default: 64M)' },

@@ -189,6 +189,7 @@ async function bringUp(
   progress.control = await openControl(entry, { status, hold: () => holdChanges(request, spec, server) })
   host.onReportRequest(() => host.report(`statistics: ${JSON.stringify(status())}`))
   for (const warning of mount.warnings) host.log('warn', warning)
+  for (const remark of spec.remarks ?? []) host.log('warn', remark)
   for (const { label, facts } of spec.images) {
     if (facts.remark !== undefined) host.log('warn', `${label}: ${facts.remark}`)
   }

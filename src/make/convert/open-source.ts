@@ -9,6 +9,7 @@ import { readSourceForm } from '../source-form.ts'
 import type { LeftOut, TreeItem } from '../tree-item.ts'
 import { dockerImage } from './docker-source.ts'
 import { archivedLayoutImage, layoutImage } from './layout-source.ts'
+import { storedLayers } from './sif-source.ts'
 import type { SourceImage, SourceLayer, StoredLayer } from './source-image.ts'
 
 const READ_AHEAD = 1 << 20
@@ -27,7 +28,7 @@ export const STANDARD_INPUT = '-'
 /**
  * Opens what is to be converted: `OCIDIR:TAG` and its like as for a mount, `docker-archive:FILE[:NAME]`,
  * `oci-archive:FILE[:TAG]`, a directory, a file with an image of any kind, a tar archive, or `-` for one on standard
- * input. A squashfs file stays as it is, and of other images the tree becomes a layer.
+ * input. A squashfs file stays as it is, and so do those in a SIF file, and of other images the tree becomes a layer.
  * @param platform `os/architecture[/variant]`, to choose from an image for several; that of this machine if absent
  * @param how a file is read as an image, if the user has said so; its tree becomes a layer then
  * @throws FsError ENOENT, EINVAL, EOPNOTSUPP, EIO; UsageError for `how` where there is no file
@@ -60,6 +61,8 @@ export async function openSourceImage(
     return layoutImage(path, digest ?? tag ?? '', platform)
   }
   if (source.kind === 'squashfs') return tree({ form: 'squashfs', ...fileAt(path) })
+  const stored = how === undefined ? storedLayers(source.source, text) : undefined
+  if (stored !== undefined) return { layers: stored, close: () => undefined }
   const image: ContentsRequest = { ...how, source: source.source }
   return tree({
     form: 'tree',
