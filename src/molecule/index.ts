@@ -57,3 +57,4 @@ export {
   type VerifyRequest,
   verifySource,
 } from './verify.ts'
+export type { SignerRequest } from './verify-signatures.ts'

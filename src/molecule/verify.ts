@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
+import type { SignatureVerdict } from '../../sif/index.ts'
 import { DamageError, FsError, type ImageFile, type NamedSource } from '../base/index.ts'
 import { entryUrl } from '../threads.ts'
 import { mergeReports, type ScanReport, splitBlocks } from '../verity/index.ts'
@@ -9,15 +10,10 @@ import { findFiles, imagesOnly } from './resolve.ts'
 import type { ScanData, ScanMessage } from './scan-thread.ts'
 import { namedSource, withOffset } from './source.ts'
 import type { ImageSpec } from './spec.ts'
+import { mayBeSigned, type SignerRequest, type Verdict, verifySigned } from './verify-signatures.ts'
 
 /** Verdict on one layer. */
-export interface LayerVerdict {
-  readonly label: string
-  readonly state: 'verified' | 'unverified' | 'failed'
-  /** Bytes compared with the root hash. */
-  readonly bytes: number
-  /** Why it failed, one line; absent unless failed. */
-  readonly message?: string
+export interface LayerVerdict extends Verdict {
   /** Damaged blocks, in order of position, at most 100. */
   readonly blocks?: readonly {
     readonly position: number
@@ -30,7 +26,10 @@ export interface LayerVerdict {
 
 /** What comparing an image with its root hashes has shown. */
 export interface VerifyReport {
+  /** Images; of a file with signatures all objects in it. */
   readonly layers: readonly LayerVerdict[]
+  /** Of a file that has signatures of its own, and was not compared with a root hash. */
+  readonly signatures?: readonly SignatureVerdict[]
   readonly bytes: number
   readonly seconds: number
 }
@@ -45,6 +44,8 @@ export interface VerifyRequest {
     /** Byte position of the image in its file. */
     readonly offset?: number | undefined
   }
+  /** Whom to trust, where the source has signatures. */
+  readonly signers?: SignerRequest | undefined
   /** Ends the verification; it then throws the reason of the signal. */
   readonly signal?: AbortSignal | undefined
 }
@@ -65,6 +66,10 @@ export async function verifySource(
   signal?.throwIfAborted()
   const [named, name] = namedSource(request.source)
   const source = withOffset(named, request.options?.offset)
+  if (rootHash === undefined && mayBeSigned(source)) {
+    const signed = await verifySigned(source, request.signers ?? {}, onProgress, signal)
+    return { ...signed, seconds: Number(process.hrtime.bigint() - start) / 1e9 }
+  }
   const files = distinct(imagesOnly(findFiles({ source, name, rootHash }), 'verify'))
   const opened = files.map((file) => tryOpen(file, rootHash !== undefined))
   try {

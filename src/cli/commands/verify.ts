@@ -14,6 +14,9 @@ export interface VerifyFlags {
   readonly metadir?: string
   readonly rootHash?: string
   readonly offset?: string
+  readonly key?: readonly string[]
+  readonly keyring?: string
+  readonly legacy?: boolean
 }
 
 /** What the states are called here: the words of `atomfs verify`. */
@@ -70,6 +73,7 @@ async function verifyImage(source: string, flags: VerifyFlags): Promise<number> 
       {
         source,
         options: flags.offset === undefined ? {} : { offset: parseOffset(flags.offset) },
+        signers: { keys: flags.key, keyring: flags.keyring, legacy: flags.legacy },
         ...(flags.rootHash === undefined ? {} : { rootHash: parseRootHash(flags.rootHash) }),
       },
       progress.update,
@@ -78,11 +82,27 @@ async function verifyImage(source: string, flags: VerifyFlags): Promise<number> 
     progress.stop()
   }
   await print(flags.json === true ? `${JSON.stringify(report, undefined, 2)}\n` : formatVerdicts(report))
-  return exitCode(report.layers.map((layer) => layer.state))
+  return report.signatures === undefined
+    ? exitCode(report.layers.map((layer) => layer.state))
+    : signedExitCode(report.layers, report.signatures)
+}
+
+/** The digests match, and nobody checked who signed. */
+const UNCHECKED = 3
+
+function signedExitCode(
+  layers: readonly LayerVerdict[],
+  signatures: VerifyReport['signatures'] = [],
+): number {
+  if (signatures.some(({ state }) => state === 'failed') || layers.length === 0) return 1
+  if (layers.some(({ state, digestsMatch }) => state !== 'verified' && digestsMatch !== true)) return 1
+  return layers.every(({ state }) => state === 'verified') ? 0 : UNCHECKED
 }
 
 export function formatVerdicts(report: VerifyReport): string {
   const lines = report.layers.flatMap(verdictLines)
+  for (const signature of report.signatures ?? []) lines.push(signatureLine(signature))
+  if (report.signatures?.length === 0) lines.push('no signatures')
   if (report.bytes > 0) {
     const rate = report.bytes / 1e6 / Math.max(report.seconds, 0.001)
     lines.push(
@@ -92,8 +112,24 @@ export function formatVerdicts(report: VerifyReport): string {
   return formatLines(lines)
 }
 
+const SIGNATURES: Readonly<Record<Signature['state'], string>> = {
+  verified: 'OK',
+  unchecked: 'not checked',
+  failed: 'NOT VALID',
+  ignored: 'ignored',
+}
+
+type Signature = NonNullable<VerifyReport['signatures']>[number]
+
+function signatureLine({ id, form, state, signer, reason, objects }: Signature): string {
+  const covers = objects.length === 0 ? 'nothing' : `objects ${objects.join(', ')}`
+  const why = signer ?? reason
+  return `signature ${id}${form === undefined ? '' : ` (${form})`} of ${covers}: ${SIGNATURES[state]}${why === undefined ? '' : `: ${why}`}`
+}
+
 function verdictLines(layer: LayerVerdict): readonly string[] {
-  const lines = [`${layer.label}: ${VERDICTS[layer.state]}`]
+  const verdict = layer.digestsMatch === true ? 'digests match, signer not checked' : VERDICTS[layer.state]
+  const lines = [`${layer.label}: ${verdict}`]
   if (layer.message !== undefined) lines.push(`  ${layer.message}`)
   for (const { position, expected, actual } of layer.blocks ?? []) {
     lines.push(`  block at byte ${position}: expected ${expected} got ${actual}`)
