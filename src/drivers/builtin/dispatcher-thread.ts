@@ -113,6 +113,7 @@ try {
     stage && rehearse(stage.open),
     hasWorkers && pool.isOnDemand ? callsWorkers : undefined,
     isCompiledCodeSaved() ? undefined : savesCode,
+    collectsGarbage,
   )
   const runTask = taskRunner({ shared, thread: 0, target, store, log, ...omitUndefined({ bell }) })
   runDeviceLoop({
@@ -152,6 +153,12 @@ function callsWorkers(): boolean {
 /** After the rehearsal, so that the code is there that answers requests. @returns false: it is over */
 function savesCode(): boolean {
   saveCompiledCode()
+  return false
+}
+
+/** What the start left. V8 lets the heap grow in proportion to what it found alive last. @returns false: it is over */
+function collectsGarbage(): boolean {
+  collectGarbage()
   return false
 }
 
