@@ -42,6 +42,7 @@ import { readRecordedTarget } from '../stored/owner-record.ts'
 import type { UpperPolicy } from '../stored/policy.ts'
 import { upperOpacity } from './disk/markers.ts'
 import { hasMarks } from './disk/names-form.ts'
+import { measureBelow, Space } from './disk/space.ts'
 import type { WorkDirectory } from './disk/work-directory.ts'
 import { Lister } from './nodes/list.ts'
 import { ModificationTimes } from './nodes/modification-times.ts'
@@ -86,6 +87,8 @@ export interface WritableTreeOptions {
   readonly subdir?: Name
   /** False: directories with a lower part cannot be renamed (EXDEV). Default true. */
   readonly redirectDir?: boolean
+  /** Bytes that the upper may take on its disk; ENOSPC beyond. Absent: no bound but that of the disk. */
+  readonly size?: number
   /** Most nodes without a name that may hold a descriptor each. Default: as many as the limits of the process allow. */
   readonly mostHeld?: number
 }
@@ -183,7 +186,13 @@ export class WritableTree implements WritableFileSystem {
   }
 
   statfs(): StatFs {
-    return { ...statfsFd(this.#upper.files.rootFd), nameMax: NAME_MAX }
+    const told = { ...statfsFd(this.#upper.files.rootFd), nameMax: NAME_MAX }
+    const bound = this.#upper.space?.state()
+    if (bound === undefined) return told
+    const inBlocks = (bytes: number): number => Math.floor(bytes / told.blockSize)
+    const blocksFree = Math.min(inBlocks(bound.free), told.blocksFree)
+    const blocksAvailable = Math.min(blocksFree, told.blocksAvailable)
+    return { ...told, blocks: inBlocks(bound.limit), blocksFree, blocksAvailable }
   }
 
   getxattr(node: NodeId, name: Name): Uint8Array | undefined {
@@ -405,6 +414,7 @@ function assemble(options: WritableTreeOptions, onGone: (node: Node) => void): U
     policy,
     times: new ModificationTimes((node) => files.data(node, true)),
     syncCost: new SyncCost(),
+    space: spaceOf(options.size, files, work),
     store: options.store,
     readHostFile: options.readHostFile,
     background: options.background,
@@ -412,4 +422,9 @@ function assemble(options: WritableTreeOptions, onGone: (node: Node) => void): U
     marks,
     redirectDir: options.redirectDir ?? true,
   }
+}
+
+function spaceOf(size: number | undefined, files: UpperFiles, work: WorkDirectory): Space | undefined {
+  if (size === undefined) return undefined
+  return new Space(size, () => measureBelow([files.rootFd, work.fd], files.held()))
 }

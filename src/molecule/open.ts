@@ -180,6 +180,7 @@ export function openWithUpper(
     work: workDirectory,
     policy: upper.policy,
     redirectDir: upper.redirectDir,
+    ...omitUndefined({ size: upper.size }),
     ...shownAs(spec),
   })
   if (upper.fresh && layers.length > 0) copyRoot(new MergedTree(layers, shownAs(spec)), fileSystem)

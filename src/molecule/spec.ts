@@ -42,6 +42,8 @@ export interface UpperOptions {
   readonly recordOwners?: RecordOwners | undefined
   /** `xattr=`: namespace of the overlay's own attributes. */
   readonly markers?: 'user' | 'trusted' | undefined
+  /** `size=`: bytes that the changes may take; ENOSPC beyond. */
+  readonly size?: number | undefined
 }
 
 /** Where the changes of a writable mount go. Paths are absolute. */
@@ -117,6 +119,8 @@ export interface UpperSpec {
   readonly policy: UpperPolicy
   /** Directories that have something below may be renamed. */
   readonly redirectDir: boolean
+  /** Bytes that it may take on its disk. */
+  readonly size?: number | undefined
   /** Made for this mount: its root still has to get the attributes of the root below. */
   readonly fresh: boolean
   /** Removed with the mount. */

@@ -154,6 +154,7 @@ export function openUpper(
         work: { label: paths.work, fd: workFd },
         policy,
         redirectDir: options.redirectDir,
+        size: options.size,
         fresh,
         temporary: paths.temporary,
       }

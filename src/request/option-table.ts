@@ -35,6 +35,9 @@ export interface OptionState {
 const MIN_CACHE_BYTES = 2 ** 20
 const MAX_CACHE_BYTES = 64 * 2 ** 30
 export const MAX_WORKERS = 64
+/** Less has no room for the directories that a program makes at its start. */
+const MIN_CHANGES_BYTES = 64 * 2 ** 10
+const MAX_CHANGES_BYTES = 2 ** 50
 /** FUSE_MAX_MAX_PAGES pages of 4 KiB, and one page, which the kernel takes at least. */
 const MAX_READ_LIMIT = 2 ** 20
 const MIN_READ_LIMIT = 4096
@@ -192,6 +195,9 @@ export const SETTERS: Readonly<Record<string, Setter>> = {
   xattr: ({ draft }, value, name) => {
     const wished = oneOf(name, value, ['user', 'trusted'])
     draft.upper.markers = wished
+  },
+  size: ({ draft }, value, name) => {
+    draft.upper.size = parseSize(name, value, MIN_CHANGES_BYTES, MAX_CHANGES_BYTES)
   },
   verify: (state, value) => {
     state.verify = parseVerifyMode(value)

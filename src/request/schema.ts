@@ -56,6 +56,7 @@ const UpperSchema: v.GenericSchema<unknown, UpperOptions> = v.strictObject({
   redirectDir: v.boolean(),
   recordOwners: v.optional(v.picklist(['never', 'security', 'user'])),
   markers: v.optional(v.picklist(['user', 'trusted'])),
+  size: v.optional(count),
 })
 
 const KernelSchema: v.GenericSchema<unknown, KernelOptions> = v.strictObject({

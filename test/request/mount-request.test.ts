@@ -130,7 +130,14 @@ describe('decodeRequest', () => {
 
   const VALUES: Readonly<Record<string, string>> = {
     ...{ driver: 'fuse-native', fsync: 'strict', writeback: 'off', copyup: 'open', redirect_dir: 'follow' },
-    ...{ xattr_permissions: '2', xattr: 'trusted', verify: 'eager', max_read: '64K', cache_size: '2M' },
+    ...{
+      xattr_permissions: '2',
+      xattr: 'trusted',
+      verify: 'eager',
+      max_read: '64K',
+      cache_size: '2M',
+      size: '1M',
+    },
     ...{ uidmapping: '0:1:2', gidmapping: '0:1:2', subdir: 'a', fsname: 'a', context: 'a', notify_pipe: 'a' },
     overlays: 'none',
   }

@@ -42,7 +42,7 @@ export class UpperFiles {
   readonly dev: number
   readonly #work: WorkDirectory
   readonly #mostHeld: number
-  #held = 0
+  readonly #holders = new Set<Node>()
   readonly #directories = new Map<Node, number>()
   readonly #files = new Map<Node, number>()
   /** Files whose descriptor is only for reading, because the upper refused more. */
@@ -74,6 +74,11 @@ export class UpperFiles {
   /** Open descriptors, for tests. */
   get size(): number {
     return this.#directories.size + this.#files.size
+  }
+
+  /** Descriptors of inodes that may have no name in the upper any more. */
+  *held(): Generator<number> {
+    for (const { descriptor } of this.#holders) yield descriptor
   }
 
   /** An O_PATH descriptor of a directory that is in the upper. @throws FsError ESTALE where it is not there */
@@ -239,7 +244,7 @@ export class UpperFiles {
       return
     }
     node.descriptor = fd
-    this.#held += 1
+    this.#holders.add(node)
   }
 
   /** As `hold`, for a descriptor that is open for reading and writing. */
@@ -249,7 +254,7 @@ export class UpperFiles {
       return
     }
     node.descriptor = fd
-    this.#held += 1
+    this.#holders.add(node)
     this.#heldData.add(node)
   }
 
@@ -273,13 +278,13 @@ export class UpperFiles {
   }
 
   #isFull(): boolean {
-    return this.#held >= this.#mostHeld
+    return this.#holders.size >= this.#mostHeld
   }
 
   #release(node: Node): number {
     const fd = node.descriptor
     node.descriptor = -1
-    this.#held -= 1
+    this.#holders.delete(node)
     return fd
   }
 

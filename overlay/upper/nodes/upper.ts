@@ -3,6 +3,7 @@ import type { Stack } from '../../merge/directory.ts'
 import type { InodeNumbers } from '../../stored/inode-numbers.ts'
 import type { OwnerRule } from '../../stored/owner.ts'
 import type { UpperPolicy } from '../../stored/policy.ts'
+import type { Space } from '../disk/space.ts'
 import type { WorkDirectory } from '../disk/work-directory.ts'
 import type { ModificationTimes } from './modification-times.ts'
 import type { NodeTable } from './nodes.ts'
@@ -19,6 +20,8 @@ export interface Upper {
   readonly policy: UpperPolicy
   readonly times: ModificationTimes
   readonly syncCost: SyncCost
+  /** Bounds what the upper takes on its disk; absent where nothing does. */
+  readonly space: Space | undefined
   /** Decodes blocks of the layers, for copy-up. */
   readonly store: BlockStore
   readonly readHostFile: HostFileReader

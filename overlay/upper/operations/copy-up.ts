@@ -15,6 +15,7 @@ import { HOST_NUMBERS } from '../../stored/inode-numbers.ts'
 import { firstOf, namesOf, shownNames, storedName } from '../../stored/xattr-names.ts'
 import { type Attribute, type Copied, type CopySource, makeCopy } from '../disk/copy.ts'
 import { inodeRecord, markRecords } from '../disk/inode-record.ts'
+import { copyCost } from '../disk/space.ts'
 import { LayerReader } from '../nodes/layer-reader.ts'
 import { type DirectoryNode, isDirectoryNode, type Node } from '../nodes/nodes.ts'
 import { layerOf, partOf } from '../nodes/present.ts'
@@ -67,6 +68,7 @@ export class CopyUp {
     for (let next = missing.pop(); next !== undefined; next = missing.pop()) {
       const part = partOf(next)
       const stat = layerOf(this.#upper, part).stat(part.ref)
+      this.#upper.space?.take(copyCost({ ...stat, size: 0 }))
       const copy = makeCopy(this.#source(next, stat, 0), this.#upper.work, this.#upper.policy)
       changing(() => this.#place(next, copy, 'always'))
     }
@@ -111,6 +113,7 @@ export class CopyUp {
     const { work, policy, syncCost } = this.#upper
     const source = this.#source(node, stat, length)
     const pending = this.#pending
+    if (pending?.has(node) !== true) this.#upper.space?.take(copyCost(source.stat))
     const clone = pending?.has(node)
       ? undefined
       : this.#clones.copy(layerOf(this.#upper, partOf(node)), source)

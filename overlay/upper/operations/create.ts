@@ -37,6 +37,7 @@ import { writeOwner } from '../../stored/owner-record.ts'
 import { nameInUpper } from '../../stored/upper-xattrs.ts'
 import { makeObject } from '../disk/make-object.ts'
 import { removeWhiteout, setOpaque } from '../disk/markers.ts'
+import { INODE_COST } from '../disk/space.ts'
 import { DirectoryNode, type Inheritance, isDirectoryNode, Node } from '../nodes/nodes.ts'
 import { layerOf, shownStat } from '../nodes/present.ts'
 import type { Resolver } from '../nodes/resolve.ts'
@@ -119,6 +120,7 @@ export class Creator {
   ): Created {
     const dir = this.#copyUp.directory(parent)
     const inheritance = this.#inheritance(parent)
+    this.#upper.space?.take(INODE_COST + (what.target?.length ?? 0))
     return changing(() => {
       let fd: number | undefined
       if (!covered && this.#isOwn(caller, inheritance)) {
@@ -143,6 +145,7 @@ export class Creator {
       withStoredIds(this.#upper.owner, caller),
       inheritance,
     )
+    this.#upper.space?.take(INODE_COST)
     return changing(() => {
       const fd = openUnnamed(work.fd, 0o600)
       try {

@@ -25,6 +25,9 @@ import { layerOf, partOf } from '../nodes/present.ts'
 import type { Upper } from '../nodes/upper.ts'
 import type { CopyUp } from './copy-up.ts'
 
+/** Frees space (fallocate(2)). */
+const FALLOC_FL_PUNCH_HOLE = 2
+
 /** Most bytes that one copy_file_range(2) copies by read and write: other requests wait meanwhile. */
 const COPY_AT_ONCE = 1 << 20
 
@@ -63,6 +66,7 @@ export class FileData {
       const fd = this.#upper.files.data(node, true)
       // Before the data: afterwards a user could run the new data with the old rights.
       if (killPrivileges) this.#ownership.killPrivileges(fd)
+      this.#upper.space?.take(data.length)
       this.#beforeWrite(node, fd, data.length)
       return pwrite(fd, offset, data)
     })
@@ -85,6 +89,7 @@ export class FileData {
     this.#copyUp.ensure(node)
     changing(() => {
       const fd = this.#upper.files.data(node, true)
+      if ((mode & FALLOC_FL_PUNCH_HOLE) === 0) this.#upper.space?.take(length)
       this.#beforeWrite(node, fd, 0)
       fallocateFd(fd, mode, offset, length)
     })
@@ -104,6 +109,7 @@ export class FileData {
     const below = from.inUpper ? undefined : this.#readPart(from, fromOffset, length)
     return changing(() => {
       const target = this.#upper.files.data(to, true)
+      this.#upper.space?.take(below?.length ?? this.#rangeIn(from, fromOffset, length))
       this.#beforeWrite(to, target, length)
       if (below !== undefined) return pwrite(target, toOffset, below)
       return this.#copyInUpper(from, fromOffset, target, toOffset, length)
@@ -170,6 +176,11 @@ export class FileData {
     const buffer = new Uint8Array(Math.min(length, COPY_AT_ONCE))
     const count = pread(source, fromOffset, buffer)
     return count === 0 ? 0 : pwrite(target, toOffset, buffer.subarray(0, count))
+  }
+
+  /** Bytes that a file of the upper has in a range. */
+  #rangeIn(from: Node, offset: number, length: number): number {
+    return Math.max(Math.min(length, statFd(this.#upper.files.data(from, false)).size - offset), 0)
   }
 
   /** Reads as much of a file of the layers as one request copies. */
