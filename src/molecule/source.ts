@@ -35,6 +35,11 @@ export function describeSource(source: NamedSource): PathText {
   return containerNamed(source.container).describe(source)
 }
 
+/** What the image of a source says of its program; undefined where nothing can say it. @throws FsError as `readImage` */
+export function imageConfig(source: NamedSource): Readonly<Record<string, unknown>> | undefined {
+  return containerNamed(source.container).config?.(source)
+}
+
 /** @param offset byte position of the image in its file. @throws UsageError for what is no file */
 export function withOffset(source: NamedSource, offset: number | undefined): NamedSource {
   return offset === undefined ? source : containerNamed(source.container).atOffset(source, offset)

@@ -11,8 +11,8 @@ import {
 } from '../base/index.ts'
 import { absolutePath } from '../sys/files/working-directory.ts'
 import { looksLikeDigest, parseDigest } from './digest.ts'
-import { openBlobFolder, openLayer, readImage } from './image.ts'
-import { isLayout } from './layout.ts'
+import { openBlobFolder, openLayer, readDocuments, readImage } from './image.ts'
+import { isLayout, layoutIn } from './layout.ts'
 
 /** Images in an OCI layout. Without tag and digest a source is the only one. */
 export const OCI_LAYOUT: Container = {
@@ -31,6 +31,7 @@ export const OCI_LAYOUT: Container = {
     throw new UsageError('offset= is for an image file; the layers of an OCI image begin at byte 0')
   },
   find: findLayers,
+  config: ({ path, tag, digest }) => readDocuments(layoutIn(path), digest ?? tag ?? '').config,
 }
 
 /**

@@ -15,5 +15,6 @@ export {
   type ImageConfig,
   type Manifest,
   parseDocument,
+  parseValue,
 } from './schema.ts'
 export { readLayoutIndex } from './select.ts'

@@ -14,4 +14,4 @@ export {
   type SquashfuseName,
   type SquashfuseOptions,
 } from './squashfuse-options.ts'
-export { parseInteger, parseOffset, parseVerifyMode } from './values.ts'
+export { parseInteger, parseOffset, parseSize, parseVerifyMode } from './values.ts'

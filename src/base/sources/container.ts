@@ -66,6 +66,11 @@ export interface Container {
   list?(source: NamedSource): ContainerListing
   /** Finds the files of a source, and checks what can be checked without their bytes. */
   find(source: NamedSource, wanted: FindRequest): FoundFiles
+  /**
+   * What the image says of how its program is started (image-spec: config.md), a JSON object of which nothing is checked.
+   * Absent: images of this container say nothing of it.
+   */
+  config?(source: NamedSource): Readonly<Record<string, unknown>>
 }
 
 /** What a container holds, by the words of its format. */

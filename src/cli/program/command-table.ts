@@ -1,4 +1,5 @@
 import type { DaemonProcess } from '../../daemon/client/spawn.ts'
+import type { ContainerFlags } from '../commands/container/container-flags.ts'
 import type { DiffFlags } from '../commands/diff.ts'
 import type { ExtractFlags } from '../commands/extract.ts'
 import type { InspectFlags } from '../commands/inspect.ts'
@@ -110,6 +111,21 @@ export const OPTIONS = {
   otherOffset: ['--other-offset <bytes>', 'for OTHER what --offset is for SOURCE'],
   squash: ['--squash', 'make one layer of all that is shown'],
   writers: ['--threads <n>', 'threads that decode and write (default: as many as there are CPUs)'],
+  env: ['--env <variable>', 'NAME=VALUE for the container, or NAME for the value here; may be repeated'],
+  containerMount: [
+    '--mount <mount>',
+    'SOURCE:TARGET[:ro], or type=bind|tmpfs,source=…,target=…[,readonly][,size=…]; may be repeated',
+  ],
+  entrypoint: ['--entrypoint <program>', 'in place of that of the image; "": none'],
+  user: ['--user <user>', 'USER[:GROUP] by name or number, in place of the one of the image'],
+  workdir: ['--workdir <path>', 'working directory in the container'],
+  hostname: ['--hostname <name>', 'name of the machine in the container (default: container)'],
+  network: ['--network <network>', 'host: that of this machine; none: loopback alone (default)'],
+  readOnly: ['--read-only', 'the container cannot change its root file system'],
+  size: ['--size <size>', 'bytes of changes that the container may make, with K, M or G; ENOSPC beyond'],
+  memory: ['--memory <size>', 'memory that the container may use; for root of the machine'],
+  cpus: ['--cpus <n>', 'CPUs that the container may use, as in 1.5 or 500m; for root of the machine'],
+  runtime: ['--runtime <program>', 'what starts the container (default: crun or runc)'],
 } as const satisfies Readonly<Record<string, readonly [flags: string, text: string]>>
 
 /** How SOURCE is read, by each command that reads one without a mount. */
@@ -147,7 +163,8 @@ export type Flags = MountFlags &
   LsFlags &
   DiffFlags &
   ConvertFlags &
-  CommitFlags
+  CommitFlags &
+  ContainerFlags
 
 /** A command, and what shells, `--help` and the man page know of it. */
 export interface CommandRow extends DescribedCommand {
@@ -347,6 +364,62 @@ export const COMMANDS: readonly CommandRow[] = [
     options: [OPTIONS.squash, ...IMAGE_OPTIONS, OPTIONS.metadir, OPTIONS.quiet, OPTIONS.json],
     run: async ([target = '', image = ''], flags) =>
       (await import('../commands/make/commit.ts')).commit(target, image, flags),
+  },
+  {
+    name: 'run',
+    description:
+      'run a container of SOURCE by crun or runc, with COMMAND in place of the command of its image; remove it when it ends',
+    arguments: ['<source>', '[command...]'],
+    kinds: ['source', 'any'],
+    options: [
+      OPTIONS.env,
+      OPTIONS.containerMount,
+      OPTIONS.entrypoint,
+      OPTIONS.user,
+      OPTIONS.workdir,
+      OPTIONS.hostname,
+      OPTIONS.network,
+      OPTIONS.readOnly,
+      OPTIONS.size,
+      OPTIONS.memory,
+      OPTIONS.cpus,
+      OPTIONS.runtime,
+      OPTIONS.contentsWords,
+      OPTIONS.allowMissingVerity,
+      OPTIONS.rootHash,
+      OPTIONS.offset,
+      OPTIONS.newMetadir,
+    ],
+    run: async ([source = '', ...command], flags) =>
+      (await import('../commands/container/run.ts')).run(source, command, flags),
+  },
+  {
+    name: 'bundle',
+    description:
+      "'bundle create SOURCE DIR': make a bundle for OCI runtimes, config.json and the mounted rootfs; 'bundle rm DIR': remove it",
+    arguments: ['<action>', '<source|dir>', '[dir...]'],
+    kinds: ['any', 'source', 'directory'],
+    options: [
+      OPTIONS.env,
+      OPTIONS.containerMount,
+      OPTIONS.entrypoint,
+      OPTIONS.user,
+      OPTIONS.workdir,
+      OPTIONS.hostname,
+      OPTIONS.network,
+      OPTIONS.readOnly,
+      OPTIONS.size,
+      OPTIONS.memory,
+      OPTIONS.cpus,
+      OPTIONS.runtime,
+      OPTIONS.contentsWords,
+      OPTIONS.allowMissingVerity,
+      OPTIONS.rootHash,
+      OPTIONS.offset,
+      OPTIONS.newMetadir,
+    ],
+    run: async ([action = '', ...words], flags) =>
+      (await import('../commands/container/bundle.ts')).bundle(action, words, flags),
   },
   {
     name: 'doctor',

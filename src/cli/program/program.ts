@@ -84,7 +84,7 @@ function addCommand(
 }
 
 /** Options that may be given several times. */
-const REPEATED = /^(-o|--other-options|--exclude|--key) /
+const REPEATED = /^(-o|--other-options|--exclude|--key|--env|--mount) /
 
 function collect(value: string, previous: readonly string[] | undefined): readonly string[] {
   return [...(previous ?? []), value]

@@ -1,0 +1,8 @@
+/** OCI runtime bundles, and containers of them. */
+
+export { Bundle, type BundleRequest, createBundle } from './bundle.ts'
+export { removeBundle } from './removal.ts'
+export { type RunRequest, runContainer } from './run/run.ts'
+export { type Network, parseMount, type WantedMount } from './spec/mounts.ts'
+export type { SpecOptions } from './spec/runtime-spec.ts'
+export type { RuntimeSpec } from './spec/types.ts'
