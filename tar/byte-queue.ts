@@ -49,11 +49,12 @@ export class ByteQueue {
     for await (const _ of this.stream(length));
   }
 
-  /** Takes all that is left. @returns bytes */
+  /** Takes all that is left. @returns bytes from the first one on that is not zero */
   async drain(): Promise<number> {
     let length = 0
     for (let part = await this.#some(Infinity); part !== undefined; part = await this.#some(Infinity)) {
-      length += part.length
+      const zeros = length > 0 ? 0 : part.findIndex((byte) => byte !== 0)
+      length += zeros < 0 ? 0 : part.length - zeros
     }
     return length
   }

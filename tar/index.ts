@@ -1,1 +1,1 @@
-export { readTar, type TarEntry } from './tar-reader.ts'
+export { readTar, type TarEntry, type TarOddities } from './tar-reader.ts'

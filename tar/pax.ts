@@ -48,6 +48,13 @@ export function paxNumber(records: PaxRecords, key: string): number | undefined 
   throw new FsError('EINVAL', `extended header: ${key} is ${JSON.stringify(text)}, no number`)
 }
 
+/** A number of bytes. @throws FsError EINVAL */
+export function paxSize(records: PaxRecords, key: string): number | undefined {
+  const size = paxNumber(records, key)
+  if (size === undefined || (Number.isSafeInteger(size) && size >= 0)) return size
+  throw new FsError('EINVAL', `extended header: ${key} is ${size}, no number of bytes`)
+}
+
 /** Extended attributes, in both forms: that of star and GNU tar, and that of libarchive. */
 export function paxAttributes(records: PaxRecords): [name: Name, value: Uint8Array][] {
   const found = new Map<Name, Uint8Array>()

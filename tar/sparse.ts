@@ -2,7 +2,7 @@ import { FsError } from '../src/base/index.ts'
 import type { ByteQueue } from './byte-queue.ts'
 import { number, RECORD } from './header.ts'
 import type { PaxRecords } from './pax.ts'
-import { paxNumber } from './pax.ts'
+import { paxSize } from './pax.ts'
 
 /** Where the stored bytes of a file with holes belong (GNU tar manual, "Storing Sparse Files"). */
 export interface SparseMap {
@@ -57,7 +57,7 @@ function piecesOf(record: Buffer, at: number, count: number, what: string): Spar
 /** The map of forms 0.0 and 0.1, which stands in the extended header. */
 export function paxSparseMap(records: PaxRecords): SparseMap | undefined {
   const text = records.get('GNU.sparse.map')
-  const size = paxNumber(records, 'GNU.sparse.size')
+  const size = paxSize(records, 'GNU.sparse.size')
   if (size === undefined || text === undefined) return undefined
   const numbers = text === '' ? [] : text.split(',').map(Number)
   return checked({ size, pieces: paired(numbers) }, 'map of a sparse file')
@@ -118,7 +118,8 @@ function paired(numbers: readonly number[]): SparsePiece[] {
 function checked(map: SparseMap, what: string): SparseMap {
   let end = 0
   for (const { offset, length } of map.pieces) {
-    if (!(offset >= end && length >= 0 && Number.isSafeInteger(offset + length))) {
+    const isPiece = Number.isSafeInteger(offset) && Number.isSafeInteger(length) && length >= 0
+    if (!(isPiece && offset >= end && Number.isSafeInteger(offset + length))) {
       throw new FsError('EINVAL', `${what}: piece of ${length} bytes at ${offset} after byte ${end}`)
     }
     end = offset + length

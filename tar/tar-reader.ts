@@ -11,7 +11,7 @@ import {
 import { ByteQueue } from './byte-queue.ts'
 import { decodeHeader, type Header, isZero, RECORD } from './header.ts'
 import { cleanPath } from './names.ts'
-import { decodePax, type PaxRecords, paxAttributes, paxNumber } from './pax.ts'
+import { decodePax, type PaxRecords, paxAttributes, paxNumber, paxSize } from './pax.ts'
 import { filled, headSparseMap, oldSparseMap, paxSparseMap, type SparseMap, storedSize } from './sparse.ts'
 
 /** What an archive says of one object. */
@@ -37,6 +37,14 @@ export interface TarEntry {
   readonly position?: number
   /** Regular files: to be read before the next entry is asked for; what is left is skipped. */
   readonly content: AsyncIterable<Uint8Array>
+}
+
+/** What is odd about an archive, and no reason to refuse it. Counted over several archives. */
+export interface TarOddities {
+  /** Archives that end without the record of zeros that marks the end: perhaps they were cut off. */
+  missingEnds: number
+  /** Bytes behind the end of an archive, from the first one on that is not zero: nobody reads them. */
+  bytesBehindEnd: number
 }
 
 /** Names and records of one entry, bytes. */
@@ -66,10 +74,14 @@ interface Extensions {
 /**
  * Reads a tar archive from a stream: V7, ustar, PAX, and GNU tar with its long names, large numbers and all forms of
  * sparse files. Memory does not depend on the archive. Reads the stream to its end, also behind the end of the archive.
+ * @param odd what was odd is added to it
  * @throws FsError EINVAL for what is no archive and for a path that leads out of the tree; EIO where it ends too early;
  *   ENAMETOOLONG, EFBIG. The message says where in the archive
  */
-export async function* readTar(stream: AsyncIterable<Uint8Array>): AsyncGenerator<TarEntry> {
+export async function* readTar(
+  stream: AsyncIterable<Uint8Array>,
+  odd: TarOddities = { missingEnds: 0, bytesBehindEnd: 0 },
+): AsyncGenerator<TarEntry> {
   const queue = new ByteQueue(stream)
   const global: PaxRecords = new Map()
   let next: Extensions = { pax: new Map() }
@@ -77,9 +89,14 @@ export async function* readTar(stream: AsyncIterable<Uint8Array>): AsyncGenerato
     for (;;) {
       const at = queue.position
       const record = await queue.take(RECORD)
-      // Some writers leave out the two records of zeros.
-      if (record === undefined) return
-      if (isZero(record)) break
+      if (record === undefined || isZero(record)) {
+        if (next.longName !== undefined || next.longLink !== undefined || next.pax.size > 0) {
+          throw new FsError('EIO', `the archive ends at byte ${at}, between an extended header and its entry`)
+        }
+        // Some writers leave out the two records of zeros.
+        if (record === undefined) odd.missingEnds += 1
+        break
+      }
       const header = decodeHeader(record, at)
       if (await isExtension(header, queue, next, global)) continue
       const read = new EntryReader(
@@ -93,7 +110,7 @@ export async function* readTar(stream: AsyncIterable<Uint8Array>): AsyncGenerato
       yield await read.entry()
       await read.skipRest()
     }
-    await queue.drain()
+    odd.bytesBehindEnd += await queue.drain()
   } finally {
     await queue.close()
   }
@@ -174,7 +191,7 @@ class EntryReader {
 
   async #content(type: string): Promise<Pick<TarEntry, 'size' | 'position' | 'content'>> {
     const { pax } = this.#extensions
-    const stored = paxNumber(pax, 'size') ?? this.#header.size
+    const stored = paxSize(pax, 'size') ?? this.#header.size
     if (!(stored >= 0)) throw new FsError('EINVAL', `${this.#what}: a size of ${stored} bytes`)
     const map = type === 'S' ? await oldSparseMap(this.#record, this.#queue) : undefined
     this.#end = this.#queue.position + stored + padding(stored)
@@ -191,7 +208,7 @@ class EntryReader {
   async #paxSparse(): Promise<SparseMap | undefined> {
     const { pax } = this.#extensions
     if (pax.get('GNU.sparse.major') === '1') {
-      return await headSparseMap(paxNumber(pax, 'GNU.sparse.realsize') ?? 0, this.#queue)
+      return await headSparseMap(paxSize(pax, 'GNU.sparse.realsize') ?? 0, this.#queue)
     }
     return paxSparseMap(pax)
   }

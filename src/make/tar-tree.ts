@@ -1,6 +1,6 @@
 import type { Attribute, NewEntry } from '../../squashfs/write/index.ts'
 import { readTar, type TarEntry } from '../../tar/index.ts'
-import { FsError, isDirectory, S_IFCHR, S_IFMT } from '../base/index.ts'
+import { FsError, isDirectory, type Name, S_IFCHR, S_IFMT } from '../base/index.ts'
 import { escapedAttribute, escapedPath } from './overlay-form.ts'
 import type { TarMarks } from './tar-marks.ts'
 import { type LeftOut, STORABLE, type TreeItem } from './tree-item.ts'
@@ -9,14 +9,17 @@ import { type LeftOut, STORABLE, type TreeItem } from './tree-item.ts'
  * The entries of a tar archive, in its order.
  * @param marks of a layer for overlays: they take the whiteouts, and their items follow the entries. What is data, and
  *   looks like a mark to an overlay, is escaped then. Absent: all entries are files
+ * @param resolve where the entry of a path belongs, and what a hard link to it means; the path itself if absent
  * @throws FsError as `readTar` and `TarMarks.take`; EINVAL for a root that is no directory
  */
 export async function* tarTree(
   stream: AsyncIterable<Uint8Array>,
   marks: TarMarks | undefined,
   leftOut: LeftOut,
+  resolve?: (path: Name) => Name,
 ): AsyncGenerator<TreeItem> {
-  for await (const entry of readTar(stream)) {
+  for await (const stored of readTar(stream, leftOut)) {
+    const entry = resolve === undefined ? stored : placed(stored, resolve)
     if (marks?.take(entry) === true) continue
     const path = marks === undefined ? entry.path : escapedPath(entry.path)
     if (entry.link !== undefined) {
@@ -35,6 +38,11 @@ export async function* tarTree(
     yield { path, entry: describe(entry, marks !== undefined, leftOut) }
   }
   if (marks !== undefined) yield* marks.items()
+}
+
+function placed(entry: TarEntry, resolve: (path: Name) => Name): TarEntry {
+  const { path, link } = entry
+  return { ...entry, path: resolve(path), ...(link !== undefined && { link: resolve(link) }) }
 }
 
 function describe(entry: TarEntry, isLayer: boolean, leftOut: LeftOut): NewEntry {

@@ -1,4 +1,5 @@
 import type { Attribute, NewEntry } from '../../squashfs/write/index.ts'
+import type { TarOddities } from '../../tar/index.ts'
 import type { Name } from '../base/index.ts'
 
 /** One name of a tree that becomes an image, as `SquashfsWriter` takes it. */
@@ -11,8 +12,8 @@ export type TreeItem =
 
 export type TreeItems = Iterable<TreeItem> | AsyncIterable<TreeItem>
 
-/** What was left out of an image, counted. */
-export interface LeftOut {
+/** What was left out of an image, and what of an archive was odd, counted. */
+export interface LeftOut extends TarOddities {
   /** Attributes that squashfs has no name space for, such as ACLs. */
   attributes: number
   /** Character devices 0:0 in the archive of a layer: a mount shows none. */
@@ -21,7 +22,7 @@ export interface LeftOut {
 
 /** Nothing yet. */
 export function nothingLeftOut(): LeftOut {
-  return { attributes: 0, devices: 0 }
+  return { attributes: 0, devices: 0, missingEnds: 0, bytesBehindEnd: 0 }
 }
 
 /** The name spaces of attributes that squashfs has. ACLs are in none of them. */

@@ -7,7 +7,7 @@ export interface FuzzTarget {
   /** Inputs it accepts, to begin from. */
   readonly samples: readonly Uint8Array[]
   /** Takes any bytes: returns, or throws an FsError with one of the codes; anything else is a bug. */
-  readonly run: (bytes: Uint8Array) => void
+  readonly run: (bytes: Uint8Array) => void | Promise<void>
   /** EIO alone where absent. */
   readonly codes?: readonly ErrnoCode[]
 }
@@ -22,11 +22,11 @@ export interface FuzzReport {
 
 /**
  * Runs a target on mutated samples. The same seed gives the same inputs.
- * @throws Error with the run and its input in hex at the first thing that must not happen
+ * @returns fails with the run and its input in hex at the first thing that must not happen
  */
-export function fuzz(target: FuzzTarget, runs: number, seed: number): FuzzReport {
+export async function fuzz(target: FuzzTarget, runs: number, seed: number): Promise<FuzzReport> {
   const { name, samples, codes = ['EIO'] } = target
-  for (const sample of samples) target.run(sample)
+  for (const sample of samples) await target.run(sample)
   // Most inputs end in an error, and a stack costs more than all the rest.
   Error.stackTraceLimit = 0
   let refused = 0
@@ -36,7 +36,8 @@ export function fuzz(target: FuzzTarget, runs: number, seed: number): FuzzReport
     const input = mutate(new Random(seed * 0x9e37_79b1 + i), samples)
     const start = performance.now()
     try {
-      target.run(input)
+      const reading = target.run(input)
+      if (reading !== undefined) await reading
     } catch (error) {
       if (!(error instanceof FsError) || !codes.includes(error.code)) {
         const text = Buffer.from(input).toString('hex')

@@ -7,6 +7,7 @@ import { OCI_TARGETS } from './oci.ts'
 import { SIF_TARGETS } from './sif.ts'
 import { SQUASHFS_TARGETS } from './squashfs.ts'
 import { TABLE_TARGETS } from './tables.ts'
+import { TAR_TARGET } from './tar.ts'
 import { VERITY_TARGETS } from './verity.ts'
 
 const RUNS = Number(process.env['ATOMFS_FUZZ'] ?? 400)
@@ -20,6 +21,7 @@ const TARGETS = [
   ...SIF_TARGETS,
   ...OCI_TARGETS,
   IMAGE_START_TARGET,
+  TAR_TARGET,
 ]
 
 /** Milliseconds: some for the start, and some for each run on a busy machine. */
@@ -28,8 +30,8 @@ const TIMEOUT = 30_000 + RUNS * 5
 describe(`${RUNS} inputs, seed ${SEED}`, () => {
   test.each(TARGETS)(
     'the fuzz target $name refuses wrong input without any other failure',
-    (target) => {
-      const report = fuzz(target, RUNS, SEED)
+    async (target) => {
+      const report = await fuzz(target, RUNS, SEED)
       expect(report.refused).toBeGreaterThan(0)
       if (RUNS > 10_000) console.log(JSON.stringify(report))
     },

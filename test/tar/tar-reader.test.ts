@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { readTar, type TarEntry } from '../../tar/index.ts'
+import { readTar, type TarEntry, type TarOddities } from '../../tar/index.ts'
+import { pax, special, withField } from '../library/images/tar-special.ts'
 import { tarEnd, tarEntry } from '../library/index.ts'
 
 const FILE = { type: 'file', mode: 0o644, uid: 1, mtime: 5 } as const
@@ -19,41 +20,6 @@ async function read(bytes: Buffer, size = 1000): Promise<(TarEntry & { readonly 
   return entries
 }
 
-/** Changes a field, and the checksum with it. */
-function withField(
-  header: Buffer,
-  at: number,
-  value: Buffer | string,
-  sign: 'signed' | 'unsigned' = 'unsigned',
-): Buffer {
-  const changed = Buffer.from(header)
-  if (typeof value === 'string') changed.write(value, at, 'latin1')
-  else value.copy(changed, at)
-  changed.fill(0x20, 148, 156)
-  const sum = changed
-    .subarray(0, 512)
-    .reduce((all, byte) => all + (sign === 'signed' ? (byte << 24) >> 24 : byte), 0)
-  changed.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1')
-  return changed
-}
-
-/** A header of another type with content, such as `x` with records. */
-function special(type: string, content: string | Buffer): Buffer {
-  const body = Buffer.from(content)
-  const header = tarEntry({ ...FILE, path: '@', content: 'x'.repeat(body.length) })
-  body.copy(header, 512)
-  return withField(header, 156, type)
-}
-
-function pax(...records: readonly string[]): Buffer {
-  const lines = records.map((record) => {
-    const length = Buffer.byteLength(record, 'latin1') + 2
-    const digits = String(length + String(length + 2).length).length
-    return `${length + digits} ${record}\n`
-  })
-  return special('x', Buffer.from(lines.join(''), 'latin1'))
-}
-
 describe('readTar', () => {
   test('gives the same entries whatever the pieces of the stream are', async () => {
     const bytes = Buffer.concat([
@@ -70,6 +36,27 @@ describe('readTar', () => {
     for (const size of [1, 7, 512, 513]) {
       expect((await read(bytes, size)).map((entry) => entry.bytes)).toEqual(whole.map((entry) => entry.bytes))
     }
+  })
+
+  test('counts what is odd at the end of an archive', async () => {
+    const entry = tarEntry({ ...FILE, path: 'a' })
+    const oddities = async (...parts: readonly Buffer[]): Promise<TarOddities> => {
+      const odd = { missingEnds: 0, bytesBehindEnd: 0 }
+      for await (const { path } of readTar(inPieces(Buffer.concat(parts), 700), odd)) expect(path).toBe('a')
+      return odd
+    }
+    expect(await oddities(entry)).toEqual({ missingEnds: 1, bytesBehindEnd: 0 })
+    expect(await oddities(entry, Buffer.alloc(512))).toEqual({ missingEnds: 0, bytesBehindEnd: 0 })
+    expect(await oddities(entry, tarEnd(), Buffer.alloc(20_000))).toEqual({
+      missingEnds: 0,
+      bytesBehindEnd: 0,
+    })
+    expect(
+      await oddities(entry, tarEnd(), Buffer.alloc(999), Buffer.alloc(2000, 'x'), Buffer.alloc(9)),
+    ).toEqual({
+      missingEnds: 0,
+      bytesBehindEnd: 2009,
+    })
   })
 
   test('skips content that nobody reads', async () => {
@@ -192,6 +179,25 @@ describe('readTar', () => {
       ]),
       /more bytes than are stored/,
     ],
+    [
+      'a size that is no whole number',
+      Buffer.concat([pax('size=1.5'), tarEntry({ ...FILE, path: 'x', content: 'y' })]),
+      /no number of bytes/,
+    ],
+    [
+      'a map with parts of bytes',
+      Buffer.concat([
+        pax('GNU.sparse.size=9', 'GNU.sparse.map=0.5,0.5'),
+        tarEntry({ ...FILE, path: 'x', content: 'yyyy' }),
+      ]),
+      /piece of 0.5 bytes/,
+    ],
+    [
+      'a long name without its entry',
+      Buffer.concat([special('L', 'name\0'), tarEnd()]),
+      /between an extended/,
+    ],
+    ['records without their entry', pax('uid=7'), /between an extended/],
     ['an unknown type', withField(tarEntry({ ...FILE, path: 'x' }), 156, 'M'), /type "M"/],
     [
       'a content that is cut off',

@@ -108,7 +108,8 @@ export class Conversion {
     let intermediate: readonly Made[] = []
     try {
       intermediate = await parts.layers(layers)
-      return made(source, 'converted', await this.#repacked('merged layers', intermediate, 'merged', origin))
+      const whole = await this.#repacked('merged layers', intermediate, 'merged', origin)
+      return withLosses(made(source, 'converted', whole), intermediate)
     } finally {
       await parts.close()
       for (const { file } of intermediate) if (file !== undefined) this.#output.drop(file)
@@ -225,6 +226,20 @@ export class Conversion {
   }
 }
 
+/** What the parts of a layer have lost is lost in it. */
+function withLosses({ layer, ...others }: Made, parts: readonly Made[]): Made {
+  const total = (count: (one: ConvertedLayer) => number): number =>
+    parts.reduce((sum, part) => sum + count(part.layer), count(layer))
+  const losses = {
+    attributes: total(({ attributes }) => attributes),
+    devices: total(({ devices }) => devices),
+    missingEnds: total(({ missingEnds }) => missingEnds),
+    bytesBehindEnd: total(({ bytesBehindEnd }) => bytesBehindEnd),
+    clampedTimes: total(({ clampedTimes }) => clampedTimes),
+  }
+  return { ...others, layer: { ...layer, ...losses } }
+}
+
 /** Absent where it is not known before the layer is read. */
 function sourceDigest(layer: SourceLayer): string | undefined {
   if (!('open' in layer)) return undefined
@@ -247,6 +262,8 @@ function made(
     how,
     attributes: image?.attributes ?? 0,
     devices: image?.devices ?? 0,
+    missingEnds: image?.missingEnds ?? 0,
+    bytesBehindEnd: image?.bytesBehindEnd ?? 0,
     clampedTimes: image?.clampedTimes ?? 0,
   }
   return { layer, descriptor, ...(file && { file }) }

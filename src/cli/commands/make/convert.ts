@@ -83,6 +83,8 @@ export function report(image: ConvertedImage, flags: Pick<PackFlags, 'json' | 'q
   writeWarnings({
     attributes: sum(({ attributes }) => attributes),
     devices: sum(({ devices }) => devices),
+    missingEnds: sum(({ missingEnds }) => missingEnds),
+    bytesBehindEnd: sum(({ bytesBehindEnd }) => bytesBehindEnd),
     clampedTimes: sum(({ clampedTimes }) => clampedTimes),
   })
   const lines = image.layers.map(

@@ -1,6 +1,7 @@
 import { createReadStream } from 'node:fs'
 import { type PathText, systemPath, UsageError } from '../../../base/index.ts'
 import {
+  type LeftOut,
   type PackedImage,
   type PackSource,
   pack as packTree,
@@ -70,8 +71,10 @@ function report(image: PackedImage, flags: PackFlags): void {
 export function writeWarnings({
   attributes,
   devices,
+  missingEnds,
+  bytesBehindEnd,
   clampedTimes,
-}: Pick<PackedImage, 'attributes' | 'devices' | 'clampedTimes'>): void {
+}: LeftOut & Pick<PackedImage, 'clampedTimes'>): void {
   const warnings: string[] = []
   if (attributes > 0) {
     warnings.push(
@@ -80,6 +83,13 @@ export function writeWarnings({
   }
   if (devices > 0) {
     warnings.push(`Warning: ${devices} character devices 0:0 are left out: to an overlay they are whiteouts`)
+  }
+  if (missingEnds > 0) {
+    const what = missingEnds === 1 ? 'the archive has' : `${missingEnds} archives have`
+    warnings.push(`Warning: ${what} no mark at the end: make sure that nothing was cut off`)
+  }
+  if (bytesBehindEnd > 0) {
+    warnings.push(`Warning: ${bytesBehindEnd} bytes behind the end of the archive are left out`)
   }
   if (clampedTimes > 0) {
     warnings.push(
