@@ -24,14 +24,20 @@ export class DataTable {
   readonly #blockCount = new Column(Uint32Array)
   readonly #blocks = new Column(Uint32Array)
 
-  /** @param blockCount blocks, each of which gets its size by `setBlock`. @returns the row */
-  add(blockCount: number): number {
+  /** Begins a row, which is the only one that gets blocks until the next begins. @returns the row */
+  add(): number {
     this.#start.push(0)
     this.#fragment.push(NONE)
     this.#fragmentOffset.push(0)
     this.#sparse.push(0)
-    this.#firstBlock.push(this.#blocks.extend(blockCount))
-    return this.#blockCount.push(blockCount)
+    this.#firstBlock.push(this.#blocks.length)
+    return this.#blockCount.push(0)
+  }
+
+  /** Adds a block, which is a hole until `setBlock`. Not all at once: what is announced may never come. */
+  addBlock(row: number): void {
+    this.#blocks.push(0)
+    this.#blockCount.set(row, this.#blockCount.get(row) + 1)
   }
 
   setStart(row: number, start: number): void {

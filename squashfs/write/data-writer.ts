@@ -7,7 +7,12 @@ import { DigestTable } from './memory/digest-table.ts'
 
 /** A file up to this size is held, so that a second copy of it is never compressed, bytes. */
 const HELD_FILE = 4 << 20
+/** Of a file: 32 TiB in blocks of 128 KiB. Each takes four bytes of memory. */
+const BLOCKS_MAX = 1 << 28
 const NO_BYTES = new Uint8Array(0)
+/** Before each block in the digest of a larger file. */
+const HOLE = Uint8Array.of(0)
+const DATA = Uint8Array.of(1)
 
 export interface DataOptions {
   readonly blockSize: number
@@ -32,6 +37,8 @@ export class DataWriter {
   readonly #queue: BlockQueue
   readonly #options: DataOptions
   readonly #known = new DigestTable()
+  /** Larger files, by a digest of their own kind. */
+  readonly #knownLarge = new DigestTable()
   /** Sizes of large files that were met: only one of the same size can be a copy. */
   readonly #largeSizes = new Set<number>()
   readonly #zeros: Buffer
@@ -45,10 +52,14 @@ export class DataWriter {
   /**
    * Stores one content. Returns as soon as its blocks are under way.
    * @returns its row in `table`
-   * @throws FsError EIO if there are more or fewer bytes than `size`; ENOSPC
+   * @throws FsError EIO if there are more or fewer bytes than `size`; EFBIG; ENOSPC
    */
   async store(content: Incoming): Promise<number> {
-    return content.size <= HELD_FILE ? await this.#storeHeld(content) : await this.#storeStreamed(content)
+    const { size, label } = content
+    if (size / this.#options.blockSize > BLOCKS_MAX) {
+      throw new FsError('EFBIG', `${label}: ${size} bytes, with more than ${BLOCKS_MAX} blocks of this size`)
+    }
+    return size <= HELD_FILE ? await this.#storeHeld(content) : await this.#storeStreamed(content)
   }
 
   async #storeHeld(content: Incoming): Promise<number> {
@@ -72,6 +83,13 @@ export class DataWriter {
     const start = mayBeCopy ? this.#queue.output.mark() : undefined
     const hash = createHash('sha256')
     const writing = this.#begin(content.size)
+    // A hole is hashed as such: files of terabytes have little else. The blocks between have one length.
+    const put = async (bytes: Uint8Array): Promise<void> => {
+      const isHole = this.#isZero(bytes)
+      if (deduplicate) hash.update(isHole ? HOLE : DATA)
+      if (deduplicate && !isHole) hash.update(bytes)
+      await writing.block(bytes, isHole)
+    }
     let block = Buffer.allocUnsafeSlow(blockSize)
     let filled = 0
     let length = 0
@@ -79,10 +97,9 @@ export class DataWriter {
     for await (const chunk of content.chunks) {
       length += chunk.length
       checkLength(content, length)
-      if (deduplicate) hash.update(chunk)
       for (let at = 0; at < chunk.length; ) {
         if (filled === 0 && chunk.length - at >= blockSize) {
-          await writing.block(chunk.subarray(at, at + blockSize))
+          await put(chunk.subarray(at, at + blockSize))
           at += blockSize
           continue
         }
@@ -91,7 +108,7 @@ export class DataWriter {
         filled += count
         at += count
         if (filled < blockSize) continue
-        await writing.block(block)
+        await put(block)
         block = Buffer.allocUnsafeSlow(blockSize)
         filled = 0
       }
@@ -101,8 +118,8 @@ export class DataWriter {
       if (filled > 0) await writing.block(block.subarray(0, filled))
       return writing.row
     }
-    const digest = hash.digest()
-    const known = start && this.#known.get(digest)
+    const digest = hash.update(DATA).update(block.subarray(0, filled)).digest()
+    const known = start && this.#knownLarge.get(digest)
     if (start !== undefined && known !== undefined) {
       await this.#queue.drain()
       this.#queue.output.rewind(start)
@@ -110,28 +127,36 @@ export class DataWriter {
     }
     if (filled > 0) await writing.block(block.subarray(0, filled))
     this.#largeSizes.add(content.size)
-    this.#known.add(digest, writing.row)
+    this.#knownLarge.add(digest, writing.row)
     return writing.row
   }
 
+  #isZero(bytes: Uint8Array): boolean {
+    return this.#zeros.compare(bytes, 0, bytes.length, 0, bytes.length) === 0
+  }
+
   /** Takes the blocks of one file in order; the last one may be shorter. */
-  #begin(size: number): { readonly row: number; readonly block: (bytes: Uint8Array) => Promise<void> } {
+  #begin(size: number): {
+    readonly row: number
+    readonly block: (bytes: Uint8Array, isHole?: boolean) => Promise<void>
+  } {
     const { blockSize, fragments, tailEnds, compressData } = this.#options
     const tail = size % blockSize
     const inFragment = fragments !== undefined && tail > 0 && (tailEnds || size < blockSize)
     const count = inFragment ? Math.floor(size / blockSize) : Math.ceil(size / blockSize)
     const { table } = this
-    const row = table.add(count)
+    const row = table.add()
     let index = 0
     let isPlaced = false
-    const block = async (bytes: Uint8Array): Promise<void> => {
+    const block = async (bytes: Uint8Array, isHole = this.#isZero(bytes)): Promise<void> => {
       const at = index++
       if (at >= count) {
         const { fragment, offset } = (await fragments?.add(bytes)) ?? { fragment: 0, offset: 0 }
         table.setFragment(row, fragment, offset)
         return
       }
-      if (this.#zeros.compare(bytes, 0, bytes.length, 0, bytes.length) === 0) {
+      table.addBlock(row)
+      if (isHole) {
         table.addHole(row, bytes.length)
         return
       }

@@ -139,7 +139,7 @@ export class SquashfsWriter {
    */
   async add(path: Name, entry: NewEntry): Promise<void> {
     const names = namesOfPath(path, ENTRY)
-    const attributes = this.#attributesOf(entry)
+    const attributes = this.#attributesAt(path, entry)
     const name = names.pop()
     if (name === undefined) {
       if (!isDirectory(entry.mode)) throw new FsError('ENOTDIR', 'the root of an image must be a directory')
@@ -198,8 +198,14 @@ export class SquashfsWriter {
     return node === undefined ? undefined : this.#tree.mode.get(node)
   }
 
+  /** Where a symbolic link that has a path so far leads; undefined for what is none. */
+  targetAt(path: Name): Uint8Array | undefined {
+    const node = this.#tree.nodeAt(namesOfPath(path, ENTRY))
+    return node !== undefined && isSymlink(this.#tree.mode.get(node)) ? this.#tree.target(node) : undefined
+  }
+
   /** Paths of directories that have something in them and have not come themselves, each before those below it. */
-  missingDirectories(): readonly Name[] {
+  missingDirectories(): Iterable<Name> {
     return this.#tree.implied()
   }
 
@@ -326,6 +332,15 @@ export class SquashfsWriter {
 
   #compress(isUncompressed: boolean | undefined): Compress | undefined {
     return isUncompressed === true ? undefined : (input, output) => this.#encoder.encode(input, output)
+  }
+
+  #attributesAt(path: Name, entry: NewEntry): NodeAttributes {
+    try {
+      return this.#attributesOf(entry)
+    } catch (error) {
+      if (!(error instanceof FsError)) throw error
+      throw new FsError(error.code, `${JSON.stringify(path)}: ${error.message}`, { cause: error })
+    }
   }
 
   #attributesOf({ mode, uid, gid, mtime, rdev = 0, xattrs = [] }: NewEntry): NodeAttributes {

@@ -24,6 +24,8 @@ export interface NodeAttributes {
 }
 
 const REMOVED = NONE
+/** Some 7 GB of memory. */
+const NODES_MAX = 1 << 26
 
 /**
  * All names and inodes of an image that is being made, as columns of numbers: some 100 bytes an entry with its name. Names
@@ -49,14 +51,14 @@ export class Tree {
   readonly #nameLength = new Column(Uint8Array)
   readonly #names = new Column(Uint8Array)
 
-  /** Directories that were needed and have not come, with their paths. */
-  readonly #implied = new Map<NodeIndex, Name>()
+  /** Directories that were needed and have not come, each before those below it. */
+  readonly #implied = new Set<NodeIndex>()
 
   /** Name rows by parent and name. */
   readonly #index = new RowIndex((row) => hashOfName(this.#parent.get(row), this.nameBytes(row)), 4096)
 
   constructor(root: NodeAttributes) {
-    this.#implied.set(this.addNode(root), '')
+    this.#implied.add(this.addNode(root))
   }
 
   get nodes(): number {
@@ -67,7 +69,9 @@ export class Tree {
     return this.#parent.length
   }
 
+  /** @throws FsError EFBIG for more than any memory is there for */
   addNode(attributes: NodeAttributes): NodeIndex {
+    if (this.nodes === NODES_MAX) throw new FsError('EFBIG', `more than ${NODES_MAX} files and directories`)
     const node = this.mode.push(attributes.mode)
     this.uid.push(attributes.uid)
     this.gid.push(attributes.gid)
@@ -132,12 +136,12 @@ export class Tree {
   /** The directory at a path, made with `attributes` where parts of it are missing. @throws FsError ENOTDIR */
   directoryAt(path: readonly Name[], attributes: NodeAttributes): NodeIndex {
     let node: NodeIndex = 0
-    for (const [i, name] of path.entries()) {
+    for (const name of path) {
       let child = this.lookup(node, name)
       if (child === undefined) {
         child = this.addNode({ ...attributes, mode: S_IFDIR | (attributes.mode & 0o7777) })
         this.name(node, name, child)
-        this.#implied.set(child, path.slice(0, i + 1).join('/'))
+        this.#implied.add(child)
       }
       if (!this.isDirectory(child)) {
         throw new FsError(
@@ -157,11 +161,27 @@ export class Tree {
     return node
   }
 
-  /** Paths of directories that `directoryAt` made and that have not come since, each before those below it. */
-  implied(): Name[] {
-    return [...this.#implied]
-      .filter(([node, path]) => this.nodeAt(path === '' ? [] : path.split('/')) === node)
-      .map(([, path]) => path)
+  /**
+   * Paths of directories that `directoryAt` made and that have not come since, each before those below it. One at a time:
+   * together they may be much longer than the names that they are made of. Nothing new may be named meanwhile.
+   */
+  *implied(): Generator<Name> {
+    // The row by which each directory is named, plus one.
+    const rows = new Uint32Array(this.nodes)
+    for (let row = 0; row < this.entries; row++) {
+      const child = this.#child.get(row)
+      if (child !== REMOVED && this.isDirectory(child)) rows[child] = row + 1
+    }
+    for (const node of this.#implied) {
+      const names: Name[] = []
+      let at = node
+      for (let row = rows[at] ?? 0; at !== 0 && row !== 0; row = rows[at] ?? 0) {
+        names.unshift(Buffer.from(this.nameBytes(row - 1)).toString('latin1'))
+        at = this.#parent.get(row - 1)
+      }
+      // What was replaced meanwhile leads to no root.
+      if (at === 0) yield names.join('/')
+    }
   }
 
   nameBytes(row: number): Uint8Array {

@@ -32,14 +32,6 @@ export class Column<T extends Numbers> {
     return this.#length++
   }
 
-  /** Adds a range of zeros. @returns the index of its first */
-  extend(count: number): number {
-    this.#reserve(count)
-    const start = this.#length
-    this.#length += count
-    return start
-  }
-
   /** Adds the values of another list. @returns the index of the first */
   append(values: ArrayLike<number>): number {
     this.#reserve(values.length)
