@@ -6,6 +6,7 @@ import { tarTree } from '../tar-tree.ts'
 import type { LeftOut, TreeItem } from '../tree-item.ts'
 import { HashedStream } from './hashed-stream.ts'
 import type { LowerLayers } from './lower-layers.ts'
+import { ParentLinks } from './parent-links.ts'
 import type { TarLayer } from './source-image.ts'
 
 /**
@@ -25,7 +26,8 @@ export async function* layerTree(
   const blob = new HashedStream(layer.open(), { digest, size }, onProgress)
   const archive = new HashedStream(decompressed(blob, layer.label), { digest: diffId })
   const marks = new TarMarks((path) => writer.modeAt(path))
-  yield* tarTree(archive, marks, leftOut)
+  const links = new ParentLinks(writer, lower, marks)
+  yield* tarTree(archive, marks, leftOut, (path) => links.resolve(path))
   await archive.check('archive in it')
   await blob.check('blob')
   for (const path of writer.missingDirectories()) {
@@ -42,7 +44,12 @@ function withMark(entry: NewEntry, path: Name, marks: TarMarks): NewEntry {
 /** A hard link to a file of a layer below is a copy of it: layers share no inodes. */
 function* missingFiles(writer: SquashfsWriter, lower: LowerLayers): Generator<TreeItem> {
   const copies = new Map<Name, Name>()
+  const seen = new Set<Name>()
   for (const { path, target } of writer.missingLinks()) {
+    // A link to such a link is a link to its copy: the writer waits for it.
+    const isFound = seen.has(target)
+    seen.add(path)
+    if (isFound) continue
     const copy = copies.get(target)
     if (copy !== undefined) {
       yield { path, link: copy }

@@ -1,0 +1,76 @@
+import type { SquashfsWriter } from '../../../squashfs/write/index.ts'
+import { FsError, isDirectory, isSymlink, type Name } from '../../base/index.ts'
+import { escapedPath } from '../overlay-form.ts'
+import type { TarMarks } from '../tar-marks.ts'
+import type { LowerLayers } from './lower-layers.ts'
+
+/** As in the kernel's path walk. */
+const LINKS_MAX = 40
+/** Names on the way with those of all links: a path of 4096 bytes has fewer. */
+const NAMES_MAX = 2048
+
+/**
+ * Where the entries of a layer belong whose path leads through a symbolic link. A layer that has `lib/x` and no `lib`
+ * means what is there so far: over a layer below in which `lib` is a link to `usr/lib`, it means `usr/lib/x`, as for those
+ * who extract one layer over the other. Links lead nowhere out of the root. The last name of a path is never followed.
+ */
+export class ParentLinks {
+  readonly #writer: SquashfsWriter
+  readonly #lower: LowerLayers
+  readonly #marks: TarMarks
+
+  constructor(writer: SquashfsWriter, lower: LowerLayers, marks: TarMarks) {
+    this.#writer = writer
+    this.#lower = lower
+    this.#marks = marks
+  }
+
+  /**
+   * @param path as in the archive
+   * @throws FsError ELOOP for more than 40 links on the way
+   */
+  resolve(path: Name): Name {
+    const end = path.lastIndexOf('/')
+    // The usual case: the directory has come.
+    if (end < 0 || isDirectory(this.#writer.modeAt(escapedPath(path.slice(0, end))) ?? 0)) return path
+    const waiting = path.split('/')
+    const found: Name[] = []
+    let links = 0
+    for (let names = 1; waiting.length > 1; names++) {
+      const name = waiting.shift() ?? ''
+      if (names > NAMES_MAX || links > LINKS_MAX) {
+        throw new FsError(
+          'ELOOP',
+          `${JSON.stringify(path)}: more than ${LINKS_MAX} symbolic links on the way`,
+        )
+      }
+      if (name === '' || name === '.') continue
+      if (name === '..') {
+        found.pop()
+        continue
+      }
+      const target = this.#targetAt([...found, name].join('/'))
+      if (target === undefined) {
+        found.push(name)
+        continue
+      }
+      links += 1
+      if (target.startsWith('/')) found.length = 0
+      waiting.unshift(...target.split('/'))
+    }
+    return [...found, ...waiting].join('/')
+  }
+
+  /** Where a symbolic link leads; undefined for what is none. */
+  #targetAt(path: Name): Name | undefined {
+    const stored = escapedPath(path)
+    const mode = this.#writer.modeAt(stored)
+    if (mode !== undefined) return isSymlink(mode) ? text(this.#writer.targetAt(stored)) : undefined
+    if (this.#marks.covers(stored)) return undefined
+    return text(this.#lower.entry(stored)?.target)
+  }
+}
+
+function text(target: Uint8Array | undefined): Name | undefined {
+  return target && Buffer.from(target).toString('latin1')
+}
