@@ -27,6 +27,7 @@ import {
   makeTempDir,
   mksquashfs,
   needs,
+  Random,
   removeTempDir,
   run,
   type TreeEntry,
@@ -38,8 +39,17 @@ import {
   writeOciLayout,
 } from '../library/index.ts'
 import { until } from '../library/programs/wait.ts'
+import { inNamespace, SINGLE_ID } from '../library/scenes/namespaces.ts'
 
 const need = needs('root', 'fuse', 'mksquashfs', 'unsquashfs', 'veritysetup', 'setfattr', 'mknod')
+/** Milliseconds after the start of a command; `ATOMFS_STRESS=1`: 50, chosen by chance. */
+const MOMENTS =
+  process.env['ATOMFS_STRESS'] === '1'
+    ? Array.from({ length: 50 }, (_, i) => i * 30 + new Random(i).int(0, 29))
+    : [300, 600]
+/** Prints what the owners and parts of seconds have no part in; a file system has its own sizes of directories. */
+const LIST = `(find . -type d -printf '%p %y %m %T@\\n' -o ! -type c ! -type b -printf '%p %y %m %s %T@\\n') |
+  sed 's/[.][0-9]*$//' | LC_ALL=C sort`
 const MERGED = { ignore: ['blocks', 'nlink'], ignoreDirectoryNlink: true } as const
 const SAME = { ignore: ['blocks'], ignoreDirectoryNlink: true } as const
 
@@ -356,7 +366,7 @@ describe.skipIf(!need.ok)(titled('commit', need), () => {
         `${oci}:base`,
         async ({ target, runDir }) => {
           for (let i = 0; i < 200; i += 1) writeFileSync(join(target, `n${i}`), Buffer.alloc(20_000, `${i}`))
-          for (const [round, wait] of [300, 600].entries()) {
+          for (const [round, wait] of MOMENTS.entries()) {
             const child = spawn(ATOMFS_FUSE, ['commit', target, `${place}/layout:r${round}`], {
               stdio: 'ignore',
               env: { ...process.env, ATOMFS_TEST_RUN_DIR: runDir },
@@ -371,6 +381,81 @@ describe.skipIf(!need.ok)(titled('commit', need), () => {
         },
         ['--writeable'],
       )
+    })
+  }, 200_000)
+
+  test('says in one line that the disk is full, and leaves the layout as it was and the mount at work', async () => {
+    const place = newPlace()
+    mkdirSync(place)
+    await run('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'none', place])
+    try {
+      await withAtomfs(
+        temp,
+        bare,
+        async ({ target, runDir }) => {
+          await atomfsFuse(['commit', target, `${place}/layout:x`], { runDir })
+          const before = readdirSync(place, { recursive: true }).sort()
+          writeFileSync(join(target, 'noise'), randomBytes(4 << 20))
+          const options = { runDir, allowFailure: true }
+          const { status, stderr } = await atomfsFuse(['commit', target, `${place}/layout:y`], options)
+          expect(status).toBe(1)
+          expect(stderr).toMatch(/^Error: the changes of the mount.*ENOSPC[^\n]*\n$/)
+          expect(readdirSync(place, { recursive: true }).sort()).toEqual(before)
+          writeFileSync(join(target, 'after'), 'after')
+        },
+        ['--writeable'],
+      )
+    } finally {
+      await run('umount', [place])
+    }
+  })
+
+  test('names a file whose data overlayfs has left in a layer below, instead of an image without them', async () => {
+    const upper = newPlace()
+    const layout = newPlace()
+    mkdirSync(upper)
+    writeFileSync(join(upper, 'half'), '')
+    await run('setfattr', ['-n', 'user.overlay.metacopy', join(upper, 'half')])
+    await withAtomfs(
+      temp,
+      bare,
+      async ({ target, runDir }) => {
+        const options = { runDir, allowFailure: true }
+        const { status, stderr } = await atomfsFuse(['commit', target, `${layout}:x`], options)
+        expect(status).toBe(1)
+        expect(stderr).toMatch(/^Error: the changes of the mount: "half".*overlay\.metacopy[^\n]*\n$/)
+        expect(existsSync(layout)).toBe(false)
+      },
+      ['--upper', upper],
+    )
+  })
+
+  test('of a plain user keeps the owners of the layers, and stores what the mount shows', async () => {
+    chmodSync(temp, 0o755)
+    await inNamespace(SINGLE_ID, async ({ folder, inside }) => {
+      const script = `
+        "$0" mount --writeable "$1" mnt
+        trap '"$0" umount mnt' EXIT
+        echo new > mnt/many/d1/f1
+        rm -r mnt/many/d2 mnt/wide
+        mv mnt/many/d3 mnt/many/moved
+        mkdir mnt/many/d2
+        "$0" commit mnt layout:x --quiet
+        "$0" commit --squash mnt layout:y --quiet
+        (cd mnt && ${LIST}) > shown`
+      await inside(script, bare)
+      const shown = readFileSync(join(folder, 'shown'), 'latin1')
+      for (const tag of ['x', 'y']) {
+        await withAtomfs(temp, `${folder}/layout:${tag}`, async ({ target }) => {
+          const { bytes } = await run('sh', ['-c', LIST], { cwd: target })
+          expect(bytes.toString('latin1')).toBe(shown)
+          const seen = await walkInChild(target)
+          const owners = (path: string): string[] =>
+            seen.filter((entry) => entry.path.startsWith(path)).map(({ uid, gid }) => `${uid}:${gid}`)
+          const [first, ...others] = owners('owners/u')
+          expect(new Set([first, ...others]).size).toBe(20)
+        })
+      }
     })
   })
 })
