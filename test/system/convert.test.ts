@@ -30,6 +30,7 @@ import {
   makeTempDir,
   needs,
   putDocument,
+  Random,
   removeTempDir,
   run,
   type TreeEntry,
@@ -69,6 +70,12 @@ interface Report {
 
 /** `ATOMFS_SEEDS` is a number of seeds. */
 const SEEDS = Array.from({ length: Number(process.env['ATOMFS_SEEDS'] ?? 2) }, (_, i) => i + 1)
+
+/** Milliseconds after the start; `ATOMFS_STRESS=1`: 50 in all, chosen by chance. */
+const MOMENTS =
+  process.env['ATOMFS_STRESS'] === '1'
+    ? Array.from({ length: 25 }, (_, i) => i * 100 + new Random(i).int(0, 99))
+    : [200, 400, 600, 800, 1000]
 
 const FAST = ['--compression', 'gzip:1']
 
@@ -443,20 +450,38 @@ describe.skipIf(!need.ok)(titled('convert', need), () => {
     expect(listed(out)).toEqual(listed(keep))
   })
 
-  test.each(['SIGKILL', 'SIGTERM'] as const)('leaves a whole layout after %s', async (signal) => {
-    const out = join(temp, `killed-${signal}`)
-    cpSync(keep, out, { recursive: true })
-    for (let wait = 200; wait <= 1000; wait += 200) {
-      const child = spawn(ATOMFS_FUSE, ['convert', `${image}:tar`, `${out}:x`, '--compression', 'xz'], {
-        stdio: 'ignore',
-      })
-      setTimeout(() => child.kill(signal), wait)
-      await once(child, 'exit')
-      const tags = (await run('umoci', ['ls', '--layout', out])).stdout.trim().split('\n').sort()
-      expect(['before', 'before,x']).toContain(tags.join())
-      expect(readdirSync(out).sort()).toEqual(['blobs', 'index.json', 'oci-layout'])
+  test.each(['SIGKILL', 'SIGTERM'] as const)(
+    'leaves a whole layout after %s',
+    async (signal) => {
+      const out = join(temp, `killed-${signal}`)
+      cpSync(keep, out, { recursive: true })
+      for (const wait of MOMENTS) {
+        const child = spawn(ATOMFS_FUSE, ['convert', `${image}:tar`, `${out}:x`, '--compression', 'xz'], {
+          stdio: 'ignore',
+        })
+        setTimeout(() => child.kill(signal), wait)
+        await once(child, 'exit')
+        const tags = (await run('umoci', ['ls', '--layout', out])).stdout.trim().split('\n').sort()
+        expect(['before', 'before,x']).toContain(tags.join())
+        expect(readdirSync(out).sort()).toEqual(['blobs', 'index.json', 'oci-layout'])
+      }
+      await run('skopeo', ['copy', `oci:${out}:before`, `dir:${join(temp, `dir-${signal}`)}`])
+    },
+    200_000,
+  )
+
+  test('says in one line that the disk is full, and leaves the layout as it was', async () => {
+    const place = join(temp, 'small')
+    mkdirSync(place)
+    await run('mount', ['-t', 'tmpfs', '-o', 'size=700k', 'none', place])
+    try {
+      cpSync(keep, join(place, 'out'), { recursive: true })
+      const before = listed(place)
+      expect(await refused(`${image}:tar`, `${place}/out:x`)).toMatch(/^Error: layer 1 of 3.*ENOSPC/)
+      expect(listed(place)).toEqual(before)
+    } finally {
+      await run('umount', [place])
     }
-    await run('skopeo', ['copy', `oci:${out}:before`, `dir:${join(temp, `dir-${signal}`)}`])
   })
 
   test('refuses targets that are none', async () => {

@@ -1,5 +1,14 @@
 import { randomBytes } from 'node:crypto'
-import { closeSync, existsSync, mkdirSync, openSync, readdirSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { FileOutput, SquashfsWriter } from '../../squashfs/write/index.ts'
@@ -18,7 +27,10 @@ import {
   tarEntry,
   titled,
   walkTree,
+  withAtomfs,
+  withTarget,
 } from '../library/index.ts'
+import { writeAt } from '../library/programs/write-at.ts'
 
 const need = needs('root', 'kernel-squashfs', 'loop', 'fuse', 'unsquashfs', 'python3')
 const temp = makeTempDir()
@@ -70,6 +82,50 @@ with tarfile.open(${JSON.stringify(archive)}, 'w', format=tarfile.PAX_FORMAT) as
     expect(file?.path).toBe('n'.repeat(255))
     expect(Object.keys(file?.xattrs ?? {})).toHaveLength(4)
     expect(compareTrees(await seenByUs(temp, image), kernel)).toEqual([])
+  })
+
+  test('can lie behind 4 GiB of something else', async () => {
+    const tree = join(temp, 'behind')
+    mkdirSync(tree)
+    buildSourceTree(tree, { size: 'small' })
+    const image = join(temp, 'behind.squashfs')
+    const { stdout } = await atomfsFuse(['pack', tree, image, '--json', '--compression', 'gzip:1'])
+    const { rootHash } = JSON.parse(stdout) as { rootHash: string }
+    const offset = 5 * 2 ** 30 + 4096
+    const whole = join(temp, 'behind.image')
+    // The hash tree is looked for behind the image, wherever that begins.
+    writeAt(whole, offset, readFileSync(image))
+    const source = walkTree(tree)
+    const kernel = await withTarget(temp, async (target) => {
+      await run('mount', ['-t', 'squashfs', '-o', `ro,loop,offset=${offset}`, whole, target])
+      return walkTree(target)
+    })
+    expect(compareTrees(kernel, source, AS_SOURCE)).toEqual([])
+    const at = ['--offset', `${offset}`]
+    const mounted = await withAtomfs(temp, whole, ({ target }) => walkTree(target), [
+      ...at,
+      '--root-hash',
+      rootHash,
+    ])
+    expect(compareTrees(mounted, source, AS_SOURCE)).toEqual([])
+    const out = join(temp, 'behind.out')
+    await atomfsFuse(['extract', ...at, '--root-hash', rootHash, whole, out])
+    expect(compareTrees(walkTree(out), source, AS_SOURCE)).toEqual([])
+  })
+
+  test('has equal files of any size once, also such that are holes in part', async () => {
+    const folder = join(temp, 'equal')
+    mkdirSync(folder)
+    const content = Buffer.concat([randomBytes(3 << 20), Buffer.alloc(5 << 20), randomBytes(100_001)])
+    for (const name of ['a', 'b', 'c']) writeFileSync(join(folder, name), content)
+    writeAt(join(folder, 'c'), content.length - 1, Buffer.of(content.at(-1)! ^ 1))
+    writeAt(join(folder, 'd'), content.length - 1, Buffer.of(0))
+    const image = join(temp, 'equal.squashfs')
+    await atomfsFuse(['pack', folder, image, '--no-verity', '--compression', 'lz4'])
+    const data = content.length - (5 << 20)
+    expect(statSync(image).size).toBeGreaterThan(2 * data)
+    expect(statSync(image).size).toBeLessThan(2.2 * data)
+    expect(compareTrees(await seenByKernel(temp, image), walkTree(folder), AS_SOURCE)).toEqual([])
   })
 
   test.each(['zstd', 'gzip'])(

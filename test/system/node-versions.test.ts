@@ -1,9 +1,11 @@
-import { readFileSync } from 'node:fs'
-import { basename, dirname } from 'node:path'
+import { createHash } from 'node:crypto'
+import { mkdirSync, readFileSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import {
   ATOMFS_FUSE,
+  buildSourceTree,
   compareTrees,
   makeTempDir,
   needs,
@@ -42,6 +44,10 @@ async function findNode(version: number): Promise<string | undefined> {
   } finally {
     removeTempDir(folder)
   }
+}
+
+function sha256(bytes: Buffer): string {
+  return createHash('sha256').update(bytes).digest('hex')
 }
 
 const nodes = new Map<number, string | undefined>()
@@ -97,6 +103,30 @@ describe.each(VERSIONS)('Node %i', (version) => {
         })
         const verdicts = (await atomfs(['verify', `${fixtures}/oci:demo`], temp)).stdout
         expect(verdicts.match(/^sha256:\w+: OK$/gm)).toHaveLength(3)
+      })
+    },
+  )
+
+  test.skipIf(!why.ok)(
+    titled('this Node version makes images of the same bytes as the one of the tests', why),
+    async () => {
+      await withTempDir(async (temp) => {
+        const tree = join(temp, 'tree')
+        mkdirSync(tree)
+        buildSourceTree(tree, { size: 'small' })
+        const made = async (program: string, compression: string): Promise<readonly [string, string]> => {
+          const image = join(temp, 'image')
+          const args = [ATOMFS_FUSE, 'pack', tree, image, '--json', '--force', '--compression', compression]
+          const { stdout } = await run(program, args)
+          return [(JSON.parse(stdout) as { encoder: string }).encoder, sha256(readFileSync(image))]
+        }
+        for (const compression of ['gzip', 'zstd', 'lz4', 'lz4:9', 'xz:1']) {
+          const [encoder, digest] = await made(node!, compression)
+          const [ownEncoder, ownDigest] = await made(process.execPath, compression)
+          // Where there is no library of the system, each Node has compressors of its own versions.
+          if (encoder === ownEncoder) expect([compression, digest]).toEqual([compression, ownDigest])
+          else expect(encoder).toMatch(/^node:zlib/)
+        }
       })
     },
   )

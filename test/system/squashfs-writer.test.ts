@@ -5,6 +5,7 @@ import {
   AS_SOURCE,
   atomfsFuse,
   buildSourceTree,
+  bytesUsed,
   compareTrees,
   makeTempDir,
   mksquashfs,
@@ -44,39 +45,16 @@ async function packed(tree: string, args: readonly string[]): Promise<string> {
   return image
 }
 
-const CASES = [
-  ['gzip:1', '4K'],
-  ['gzip', '1M'],
-  ['zstd:3', '1M'],
-  ['xz:0', '4K'],
-  ['lz4:9', '1M'],
-] as const
-
 describe.skipIf(!need.ok)(titled('an image that we made', need), () => {
-  test.each(CASES)('equals its source in the kernel, with %s and blocks of %s', async (name, size) => {
-    const image = await packed(small, ['--compression', name, '--block-size', size])
-    expect(compareTrees(await seenByKernel(temp, image), source, AS_SOURCE)).toEqual([])
-  })
-
-  test('equals its source in our mount and in unsquashfs', async () => {
-    // Without padding the kernel's loop device would cut off the end of the file.
+  test('without padding ends where its file system ends, and is whole', async () => {
     const bare = await packed(small, ['--no-padding'])
-    const image = await packed(small, [])
-    const kernel = await seenByKernel(temp, image)
-    expect(compareTrees(await seenByUs(temp, image), kernel)).toEqual([])
+    expect(statSync(bare).size).toBe(bytesUsed(bare))
+    expect(statSync(bare).size % 4096).not.toBe(0)
+    // The kernel's loop device would cut off the end of the file.
     const unpacked = join(temp, 'unpacked')
     await run('unsquashfs', ['-no-progress', '-quiet', '-d', unpacked, bare])
     expect(compareTrees(walkTree(unpacked), source, AS_SOURCE)).toEqual([])
-  })
-
-  test.each([
-    [['--no-fragments']],
-    [['--tail-ends']],
-    [['--no-duplicates', '--no-export']],
-    [['--uncompressed', 'inodes,data,fragments,xattrs,ids']],
-  ])('equals its source in the kernel with %s', async (args) => {
-    const image = await packed(small, ['--compression', 'gzip', '--block-size', '16K', ...args])
-    expect(compareTrees(await seenByKernel(temp, image), source, AS_SOURCE)).toEqual([])
+    expect(compareTrees(await seenByUs(temp, bare), source, AS_SOURCE)).toEqual([])
   })
 
   test('is at most a hundredth larger than that of mksquashfs', async () => {

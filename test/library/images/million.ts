@@ -67,7 +67,7 @@ export function expectedAt(shape: MillionShape, path: string): ExpectedFile | un
 }
 
 /** Layer 0, 1 or 2 as pieces of a tar archive. */
-function* archive(shape: MillionShape, layer: number): Generator<Buffer> {
+export function* archive(shape: MillionShape, layer: number): Generator<Buffer> {
   for (let d = 0; d < shape.directories; d += 1) {
     const pieces = [
       tarEntry({ path: directoryName(d), type: 'directory', mode: 0o755, uid: 0, mtime: d + 1 }),

@@ -4,7 +4,7 @@ import { writeOciLayout } from '../images/oci-layout.ts'
 import { type AtomfsOptions, withAtomfs } from '../programs/atomfs.ts'
 import { withKernelMerge, withKernelSquashfs, withTarget } from '../programs/mounts.ts'
 import { type RunOptions, run } from '../programs/process.ts'
-import { type TreeEntry, walkTree } from './tree-walk.ts'
+import { type TreeEntry, type WalkOptions, walkTree } from './tree-walk.ts'
 import { bundleProgram, walkInChild } from './walk-child.ts'
 
 const here = fileURLToPath(new URL('..', import.meta.url))
@@ -44,10 +44,14 @@ export function seenByUs(
 }
 
 /** The same through squashfuse, whose inode numbers do not tell hard links. */
-export function seenBySquashfuse(temp: string, image: string): Promise<TreeEntry[]> {
+export function seenBySquashfuse(
+  temp: string,
+  image: string,
+  options: WalkOptions = {},
+): Promise<TreeEntry[]> {
   return withTarget(temp, async (target) => {
     await run('squashfuse', [image, target], { timeout: 30_000 })
-    return await walkInChild(target)
+    return await walkInChild(target, options)
   })
 }
 
