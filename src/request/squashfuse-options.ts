@@ -52,6 +52,6 @@ export function parseSquashfuseOptions(lists: readonly string[], program: Squash
  * read the archive itself, and users of Apptainer read files of mode 0000 and of owners that their namespace does not
  * have. Others, whom `allow_other` lets in, are bound; in a user namespace they belong to the one who made it.
  */
-function checksPermissions({ options: { allowOther } }: ParsedMountOptions): boolean {
+export function checksPermissions({ options: { allowOther } }: ParsedMountOptions): boolean {
   return allowOther && isInitialUserNamespace()
 }

@@ -12,7 +12,12 @@ import { basename, join } from 'node:path'
 import { codeOf, FsError, type PathText, systemPath, UsageError } from '../../base/index.ts'
 import { absolutePath } from '../../sys/files/working-directory.ts'
 import { formatLines } from '../print/format.ts'
-import { LINK_NAMES, OWN_NAME } from './names.ts'
+import { APPTAINER_NAMES, LINK_NAMES, OWN_NAME } from './names.ts'
+
+export interface InstallLinksFlags {
+  /** Names that only callers like Apptainer are served by, too. */
+  readonly apptainer?: boolean
+}
 
 /**
  * Runs `install-links`: makes a symbolic link to this program for each name, and prints them. Links to this program,
@@ -20,8 +25,12 @@ import { LINK_NAMES, OWN_NAME } from './names.ts'
  * @param names those that are wanted; all where there are none
  * @throws FsError EEXIST where something else has one of the names: then nothing was changed
  */
-export async function installLinks(dir: PathText, names: readonly string[]): Promise<number> {
-  const known: readonly string[] = LINK_NAMES
+export async function installLinks(
+  dir: PathText,
+  names: readonly string[],
+  { apptainer = false }: InstallLinksFlags = {},
+): Promise<number> {
+  const known: readonly string[] = apptainer ? [...LINK_NAMES, ...APPTAINER_NAMES] : LINK_NAMES
   const unknown = names.find((name) => !known.includes(name))
   if (unknown !== undefined) {
     throw new UsageError(`the program has no name '${unknown}'; known are: ${known.join(', ')}`)

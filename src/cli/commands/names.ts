@@ -11,4 +11,7 @@ export const LINK_NAMES = [
   'mount.fuse.atomfs-fuse',
 ] as const
 
-export type Name = typeof OWN_NAME | (typeof LINK_NAMES)[number]
+/** Names of programs that can more than ours does under them: links only for callers that need no more. */
+export const APPTAINER_NAMES = ['fuse2fs'] as const
+
+export type Name = typeof OWN_NAME | (typeof LINK_NAMES)[number] | (typeof APPTAINER_NAMES)[number]

@@ -1,5 +1,5 @@
 import { basename } from 'node:path'
-import type { PathText } from '../../base/index.ts'
+import type { NamedSource, PathText } from '../../base/index.ts'
 import { parseSource } from '../../molecule/source.ts'
 import {
   buildMountRequest,
@@ -45,6 +45,8 @@ function byName(name: string, words: readonly PathText[]): DirectMount | undefin
     case 'squashfuse':
     case 'squashfuse_ll':
       return readSquashfuse(name, words)
+    case 'fuse2fs':
+      return undefined
     case 'mount.atomfs-fuse':
     case 'mount.fuse.atomfs-fuse': {
       const { isFake, rest } = readHelperWords(words)
@@ -86,6 +88,11 @@ function readFuseOverlayfs(words: readonly PathText[]): DirectMount | undefined 
   )
 }
 
+/** What squashfuse takes: a SIF is a file, and its caller knows where the image begins, or we do. */
+function isImageFile({ container }: NamedSource): boolean {
+  return container === 'file' || container === 'sif'
+}
+
 function readSquashfuse(
   program: 'squashfuse' | 'squashfuse_ll',
   words: readonly PathText[],
@@ -94,7 +101,7 @@ function readSquashfuse(
   if (!('archive' in call) || call.foreground || call.unknown !== undefined) return undefined
   const { parsed, refused } = parseSquashfuseOptions(call.lists, program)
   const source = parseSource(call.archive)
-  if (refused !== undefined || source.container !== 'file') return undefined
+  if (refused !== undefined || !isImageFile(source)) return undefined
   const { archive, mountpoint, debug } = call
   const request = buildMountRequest({
     source,

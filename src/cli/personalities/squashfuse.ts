@@ -65,7 +65,8 @@ async function runSquashfuse(
   let source: ReturnType<typeof parseSource>
   try {
     source = parseSource(archive)
-    if (source.container !== 'file') {
+    // A SIF is a file, and its caller knows where the image begins, or we do.
+    if (source.container !== 'file' && source.container !== 'sif') {
       throw new FsError(
         'EINVAL',
         `${archive} is no image file: atomfs-fuse mount ${archive} ${mountpoint} shows it`,
@@ -110,8 +111,7 @@ async function isImagesFault(
   if (/^subdir "/.test(messageOf(error))) return true
   const { inspectSource } = await import('../../molecule/index.ts')
   try {
-    inspectSource(archive, offset)
-    return false
+    return inspectSource(archive, offset).notMounted !== undefined
   } catch {
     return true
   }

@@ -3,6 +3,7 @@ import type { ContainerFlags } from '../commands/container/container-flags.ts'
 import type { DiffFlags } from '../commands/diff.ts'
 import type { ExtractFlags } from '../commands/extract.ts'
 import type { InspectFlags } from '../commands/inspect.ts'
+import type { InstallLinksFlags } from '../commands/install-links.ts'
 import type { LsFlags } from '../commands/ls.ts'
 import type { CommitFlags } from '../commands/make/commit.ts'
 import type { ConvertFlags } from '../commands/make/convert.ts'
@@ -28,6 +29,7 @@ export const OPTIONS = {
   ],
   rootHash: ['--root-hash <hex>', 'trusted dm-verity root hash of a single image'],
   offset: ['--offset <bytes>', 'where the squashfs image starts in the file'],
+  apptainer: ['--apptainer', 'also names whose programs can more than ours, for Apptainer: fuse2fs'],
   key: ['--key <file>', 'of a SIF file: public key in PEM of who must have signed; may be repeated'],
   keyring: ['--keyring <file>', 'of a SIF file: keyring of OpenPGP keys that may have signed, for gpgv'],
   legacy: ['--legacy', 'of a SIF file: accept signatures from before 2020, which cover data alone'],
@@ -164,7 +166,8 @@ export type Flags = MountFlags &
   DiffFlags &
   ConvertFlags &
   CommitFlags &
-  ContainerFlags
+  ContainerFlags &
+  InstallLinksFlags
 
 /** A command, and what shells, `--help` and the man page know of it. */
 export interface CommandRow extends DescribedCommand {
@@ -434,9 +437,9 @@ export const COMMANDS: readonly CommandRow[] = [
     description: 'make links in DIR for the other names of the program, or for those given',
     arguments: ['<dir>', '[names...]'],
     kinds: ['directory', 'name'],
-    options: [],
-    run: async ([dir = '', ...names]) =>
-      (await import('../commands/install-links.ts')).installLinks(dir, names),
+    options: [OPTIONS.apptainer],
+    run: async ([dir = '', ...names], flags) =>
+      (await import('../commands/install-links.ts')).installLinks(dir, names, flags),
   },
   {
     name: 'completion',

@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest'
-import { LINK_NAMES, OWN_NAME } from '../../../src/cli/commands/names.ts'
+import { APPTAINER_NAMES, LINK_NAMES, OWN_NAME } from '../../../src/cli/commands/names.ts'
 import { PERSONALITIES, personalityOf } from '../../../src/cli/personalities/table.ts'
 
 test('each name of the program has one personality', () => {
   const names = PERSONALITIES.flatMap((one) => one.names)
-  expect([...names].sort()).toEqual([OWN_NAME, ...LINK_NAMES].sort())
+  expect([...names].sort()).toEqual([OWN_NAME, ...LINK_NAMES, ...APPTAINER_NAMES].sort())
   for (const personality of PERSONALITIES) {
     expect(personality.names.map(personalityOf)).toEqual(personality.names.map(() => personality))
   }
