@@ -11,6 +11,11 @@ export interface ScanData {
   readonly spec: ImageSpec
   readonly from: number
   readonly to: number
+  /**
+   * Ends the thread when the word becomes 1. `Worker.terminate` may stop it while it loads the package for foreign
+   * functions, whose start then ends the whole process (SIGABRT).
+   */
+  readonly stop: Int32Array
 }
 
 export type ScanMessage =
@@ -18,7 +23,7 @@ export type ScanMessage =
   | { readonly type: 'progress'; readonly blocks: number }
   | { readonly type: 'report'; readonly report: ScanReport }
 
-const { spec, from, to } = workerData as ScanData
+const { spec, from, to, stop } = workerData as ScanData
 const verity = verityOf(spec)
 if (verity === undefined) throw new Error('scan: an image without a root hash')
 const table = verity
@@ -29,6 +34,7 @@ function tell(message: ScanMessage): void {
 
 let told = 0
 const onProgress = (done: number): void => {
+  if (Atomics.load(stop, 0) === 1) throw new Error('the verification was stopped')
   tell({ type: 'progress', blocks: done - told })
   told = done
 }

@@ -130,17 +130,28 @@ async function verifyImage(
   signal?.throwIfAborted()
   if (verity === undefined) return { label, state: 'unverified', bytes: 0 }
   const ranges = splitBlocks(verity, availableParallelism())
-  const workers = ranges.map((range) => {
-    const workerData: ScanData = { spec, ...range }
-    return new Worker(entryUrl('scan'), { workerData })
+  const { dataBlockSize } = verity
+  const stop = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT))
+  const end = (): void => void Atomics.store(stop, 0, 1)
+  let failure: { readonly error: unknown } | undefined
+  function onBlocks(blocks: number): void {
+    try {
+      onBytes(blocks * dataBlockSize)
+    } catch (error) {
+      failure ??= { error }
+      end()
+    }
+  }
+  const scans = ranges.map((range) => {
+    const workerData: ScanData = { spec, ...range, stop }
+    return scan(new Worker(entryUrl('scan'), { workerData }), onBlocks)
   })
-  const scans = workers.map((worker) => scan(worker, (blocks) => onBytes(blocks * verity.dataBlockSize)))
-  const end = (): void => workers.forEach((worker) => void worker.terminate())
   signal?.addEventListener('abort', end)
   // All of them read a descriptor that is closed after this.
   await Promise.allSettled(scans)
   signal?.removeEventListener('abort', end)
   signal?.throwIfAborted()
+  if (failure !== undefined) throw failure.error
   const report = mergeReports(await Promise.all(scans))
   const bytes = coveredBytes(spec)
   if (report.badBlocks === 0) return { label, state: 'verified', bytes }
@@ -170,16 +181,8 @@ function scan(worker: Worker, onBlocks: (blocks: number) => void): Promise<ScanR
     let report: ScanReport | undefined
     let failure: unknown
     worker.on('message', (message: ScanMessage) => {
-      if (message.type === 'report') {
-        report = message.report
-        return
-      }
-      try {
-        onBlocks(message.blocks)
-      } catch (error) {
-        failure = error
-        void worker.terminate()
-      }
+      if (message.type === 'report') report = message.report
+      else onBlocks(message.blocks)
     })
     worker.on('error', (error) => {
       failure = error
