@@ -28,6 +28,7 @@ export interface DataOptions {
 interface Incoming {
   readonly size: number
   readonly chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>
+  /** For messages. */
   readonly label: string
 }
 
@@ -57,7 +58,8 @@ export class DataWriter {
   async store(content: Incoming): Promise<number> {
     const { size, label } = content
     if (size / this.#options.blockSize > BLOCKS_MAX) {
-      throw new FsError('EFBIG', `${label}: ${size} bytes, with more than ${BLOCKS_MAX} blocks of this size`)
+      const what = `${size} bytes, with more than ${BLOCKS_MAX} blocks of this size`
+      throw new FsError('EFBIG', `${JSON.stringify(label)}: ${what}`)
     }
     return size <= HELD_FILE ? await this.#storeHeld(content) : await this.#storeStreamed(content)
   }
@@ -179,9 +181,10 @@ async function collect(content: Incoming): Promise<Uint8Array> {
     for await (const chunk of content.chunks) checkLength(content, chunk.length)
     return NO_BYTES
   }
+  const { chunks } = content
   let bytes: Uint8Array | undefined
   let length = 0
-  for await (const chunk of content.chunks) {
+  const take = (chunk: Uint8Array): void => {
     checkLength(content, length + chunk.length)
     // Most files come in one piece, which needs no copy.
     if (chunk.length === content.size) bytes = chunk
@@ -191,6 +194,9 @@ async function collect(content: Incoming): Promise<Uint8Array> {
     }
     length += chunk.length
   }
+  // What is there at once is not waited for: there are as many files as there are names.
+  if (Symbol.iterator in chunks) for (const chunk of chunks) take(chunk)
+  else for await (const chunk of chunks) take(chunk)
   if (length !== content.size) throw wrongLength(content, length)
   return bytes ?? NO_BYTES
 }
@@ -202,6 +208,6 @@ function checkLength(content: Incoming, length: number): void {
 function wrongLength({ label, size }: Incoming, length: number): FsError {
   return new FsError(
     'EIO',
-    `${label}: ${length} bytes came, ${size} were announced; did it change meanwhile?`,
+    `${JSON.stringify(label)}: ${length} bytes came, ${size} were announced; did it change meanwhile?`,
   )
 }

@@ -100,6 +100,8 @@ export class SquashfsWriter {
   readonly #data: DataWriter
   /** Hard links whose file has not come yet. */
   readonly #pending: { readonly path: readonly Name[]; readonly target: readonly Name[] }[] = []
+  /** Where the last entry was added. */
+  #folder: { readonly path: Name; readonly node: NodeIndex } | undefined
   #clampedTimes = 0
   #newest = 0
 
@@ -138,15 +140,13 @@ export class SquashfsWriter {
    * @throws FsError EINVAL, ENAMETOOLONG for the path; ENOTDIR, EISDIR where it does not fit what came before; EIO, ENOSPC
    */
   async add(path: Name, entry: NewEntry): Promise<void> {
-    const names = namesOfPath(path, ENTRY)
     const attributes = this.#attributesAt(path, entry)
-    const name = names.pop()
+    const { parent, name } = this.#placeOf(path)
     if (name === undefined) {
       if (!isDirectory(entry.mode)) throw new FsError('ENOTDIR', 'the root of an image must be a directory')
       this.#tree.change(0, attributes)
       return
     }
-    const parent = this.#tree.directoryAt(names, this.#defaults)
     const present = this.#tree.lookup(parent, name)
     if (isDirectory(entry.mode)) {
       if (present !== undefined && this.#tree.isDirectory(present)) {
@@ -155,11 +155,29 @@ export class SquashfsWriter {
       }
     } else if (present !== undefined && this.#tree.isDirectory(present)) {
       this.#tree.remove(parent, name)
+      this.#folder = undefined
     }
     const node = this.#tree.addNode(attributes)
     if (isSymlink(entry.mode)) this.#setTarget(node, path, entry.target)
     if (isRegular(entry.mode)) await this.#setContent(node, path, entry)
     this.#tree.name(parent, name, node)
+  }
+
+  /** The directory of an entry, made where it is missing, and the name of the entry in it; the root has none. */
+  #placeOf(path: Name): { readonly parent: NodeIndex; readonly name: Name | undefined } {
+    const slash = path.lastIndexOf('/')
+    const folder = path.slice(0, Math.max(slash, 0))
+    // The entries of one directory mostly come one after the other.
+    if (slash > 0 && folder === this.#folder?.path) {
+      const [name, ...none] = namesOfPath(path.slice(slash + 1), ENTRY)
+      if (name !== undefined && none.length === 0) return { parent: this.#folder.node, name }
+    }
+    const names = namesOfPath(path, ENTRY)
+    const name = names.pop()
+    const parent = this.#tree.directoryAt(names, this.#defaults)
+    // Of a path such as `a/.` the name lies elsewhere.
+    this.#folder = folder === names.join('/') ? { path: folder, node: parent } : undefined
+    return { parent, name }
   }
 
   /** Gives a file one more name. The file may come later; it must be there at the end. */
@@ -382,7 +400,7 @@ export class SquashfsWriter {
 
   async #setContent(node: NodeIndex, label: Name, { size = 0, content = [] }: NewEntry): Promise<void> {
     this.#tree.size.set(node, size)
-    this.#tree.data.set(node, await this.#data.store({ size, chunks: content, label: JSON.stringify(label) }))
+    this.#tree.data.set(node, await this.#data.store({ size, chunks: content, label }))
   }
 
   #linkTo(names: Name[], node: NodeIndex): void {
@@ -393,7 +411,10 @@ export class SquashfsWriter {
     const parent = this.#tree.directoryAt(names, this.#defaults)
     const present = this.#tree.lookup(parent, name)
     if (present === node) return
-    if (present !== undefined && this.#tree.isDirectory(present)) this.#tree.remove(parent, name)
+    if (present !== undefined && this.#tree.isDirectory(present)) {
+      this.#tree.remove(parent, name)
+      this.#folder = undefined
+    }
     this.#tree.name(parent, name, node)
   }
 

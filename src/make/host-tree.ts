@@ -1,5 +1,5 @@
 import { closeSync, constants, fstatSync, openSync } from 'node:fs'
-import type { Attribute, NewEntry } from '../../squashfs/write/index.ts'
+import type { Attribute } from '../../squashfs/write/index.ts'
 import {
   errnoCodeOf,
   FsError,
@@ -118,7 +118,8 @@ class Walk {
   }
 
   *items(root: number, isPassedOver: (path: Name) => boolean = () => false): Generator<TreeItem> {
-    yield { path: '', entry: describe(statFd(root), attributesOfFd(root, this.#leftOut)) }
+    const { mode, uid, gid, mtime, rdev } = statFd(root)
+    yield { path: '', entry: { mode, uid, gid, mtime, rdev, xattrs: attributesOfFd(root, this.#leftOut) } }
     for (const found of this.names(root)) if (!isPassedOver(found.path)) yield this.#item(found)
   }
 
@@ -174,19 +175,20 @@ class Walk {
       if (link !== undefined) return { path, link }
       this.#first.set(key, path)
     }
-    const entry = describe(stat, attributesAt(dir, name, this.#leftOut))
-    if (isSymlink(stat.mode)) return { path, entry: { ...entry, target: readlinkAt(dir, name) } }
-    if (!isRegular(stat.mode)) return { path, entry }
-    return { path, entry: { ...entry, size: stat.size, content: contentOf(dir, name, path, stat) } }
+    const { mode, uid, gid, mtime, rdev, size } = stat
+    const xattrs = attributesAt(dir, name, this.#leftOut)
+    if (isSymlink(mode)) {
+      return { path, entry: { mode, uid, gid, mtime, rdev, xattrs, target: readlinkAt(dir, name) } }
+    }
+    if (!isRegular(mode)) return { path, entry: { mode, uid, gid, mtime, rdev, xattrs } }
+    const content = contentOf(dir, name, path, stat)
+    // Copies of objects with more fields cost more than all else here.
+    return { path, entry: { mode, uid, gid, mtime, rdev, xattrs, size, content } }
   }
 }
 
 function sortedNames(fd: number): Name[] {
   return listNames(fd, 'unnoticed').sort((a, b) => (a < b ? 1 : a > b ? -1 : 0))
-}
-
-function describe({ mode, uid, gid, mtime, rdev }: HostStat, xattrs: readonly Attribute[]): NewEntry {
-  return { mode, uid, gid, mtime, rdev, xattrs }
 }
 
 function attributesAt(dir: number, name: Name, leftOut: LeftOut): Attribute[] {
@@ -234,7 +236,8 @@ function* contentOf(dir: number, name: Name, path: Name, expected: HostStat): Ge
         offset += CHUNK
         continue
       }
-      const chunk = Buffer.allocUnsafeSlow(Math.min(CHUNK, expected.size + 1 - offset))
+      // Small ones share memory: each piece of its own is work for the collector of garbage.
+      const chunk = Buffer.allocUnsafe(Math.min(CHUNK, expected.size + 1 - offset))
       const length = pread(fd, offset, chunk)
       if (length > 0) yield chunk.subarray(0, length)
       // A regular file gives less than asked for only at its end.
