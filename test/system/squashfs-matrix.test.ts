@@ -108,9 +108,13 @@ async function aboutTables(image: string): Promise<{ readonly text: string; read
   return { text: lines.join('\n'), fragments: Number(line.split(' ').at(-1)) }
 }
 
-/** Names, types, owners, modes, sizes and times of all entries, as `unsquashfs` reads them from the tables. */
+/**
+ * Names, types, owners, modes, sizes and times of all entries, as `unsquashfs` reads them from the tables. The size of a
+ * directory depends on how well the inodes before its own are compressed.
+ */
 async function listing(image: string): Promise<string> {
-  return (await run('unsquashfs', ['-lln', image])).stdout
+  const { stdout } = await run('unsquashfs', ['-lln', image])
+  return stdout.replace(/^(d\S+ \S+ +)\d+/gm, '$1')
 }
 
 describe.skipIf(!need.ok)(titled('an image that we made is its source to every reader', need), () => {
@@ -136,8 +140,9 @@ describe.skipIf(!need.ok)(titled('an image that we made is its source to every r
       expect(compareTrees(fused, source, { ...AS_SOURCE, ignore })).toEqual([])
       expect(compareTrees(extracted, source, AS_SOURCE)).toEqual([])
       expect(tables.text).toBe(theirTables.text)
-      // Files come in the same order, but mksquashfs looks for equal tail ends, too, and we fill blocks alike.
-      expect(Math.abs(tables.fragments - theirTables.fragments)).toBeLessThanOrEqual(1)
+      // Tail ends come in another order, of which other ones fit into a block.
+      expect(tables.fragments).toBeLessThanOrEqual(1.5 * theirTables.fragments)
+      expect(theirTables.fragments).toBeLessThanOrEqual(1.5 * tables.fragments)
       expect(await listing(image)).toBe(await listing(other))
       for (const file of [image, other]) rmSync(file)
     },
