@@ -1,1 +1,3 @@
-export { readTar, type TarEntry, type TarOddities } from './tar-reader.ts'
+export { type BuildOptions, buildIndex, type LayerBlob, type WantedDigest } from './build/build-index.ts'
+export { readTrailer } from './format/trailer.ts'
+export { readTar, type StoredPieces, type TarEntry, type TarOddities } from './read/tar-reader.ts'

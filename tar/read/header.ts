@@ -1,4 +1,4 @@
-import { FsError, type Name, packDevice } from '../src/base/index.ts'
+import { FsError, type Name, packDevice } from '../../src/base/index.ts'
 
 /** Bytes of a header, and the unit to which contents are filled up. */
 export const RECORD = 512

@@ -1,4 +1,4 @@
-import { FsError, type Name } from '../src/base/index.ts'
+import { FsError, type Name } from '../../src/base/index.ts'
 
 /** Values by keyword; one character a byte. */
 export type PaxRecords = Map<string, string>
@@ -53,6 +53,24 @@ export function paxSize(records: PaxRecords, key: string): number | undefined {
   const size = paxNumber(records, key)
   if (size === undefined || (Number.isSafeInteger(size) && size >= 0)) return size
   throw new FsError('EINVAL', `extended header: ${key} is ${size}, no number of bytes`)
+}
+
+/** A time as it is stored, nanoseconds forward from the seconds. */
+export interface TarTime {
+  /** Since 1970; whole, may be negative. */
+  readonly seconds: number
+  /** 0 to 999 999 999. */
+  readonly nanoseconds: number
+}
+
+/** A time as PAX writes it; what is finer than nanoseconds is cut off. @throws FsError EINVAL */
+export function paxTime(records: PaxRecords, key: string): TarTime | undefined {
+  if (paxNumber(records, key) === undefined) return undefined
+  const [whole = '', fraction = ''] = (records.get(key) ?? '').split('.')
+  const nanoseconds = Number(fraction.slice(0, 9).padEnd(9, '0'))
+  const seconds = Number(whole)
+  if (!whole.startsWith('-') || nanoseconds === 0) return { seconds: seconds + 0, nanoseconds }
+  return { seconds: seconds - 1, nanoseconds: 1e9 - nanoseconds }
 }
 
 /** Extended attributes, in both forms: that of star and GNU tar, and that of libarchive. */

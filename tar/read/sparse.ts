@@ -1,4 +1,4 @@
-import { FsError } from '../src/base/index.ts'
+import { FsError } from '../../src/base/index.ts'
 import type { ByteQueue } from './byte-queue.ts'
 import { number, RECORD } from './header.ts'
 import type { PaxRecords } from './pax.ts'

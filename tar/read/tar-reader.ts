@@ -7,12 +7,28 @@ import {
   S_IFIFO,
   S_IFLNK,
   S_IFREG,
-} from '../src/base/index.ts'
+} from '../../src/base/index.ts'
 import { ByteQueue } from './byte-queue.ts'
 import { decodeHeader, type Header, isZero, RECORD } from './header.ts'
 import { cleanPath } from './names.ts'
-import { decodePax, type PaxRecords, paxAttributes, paxNumber, paxSize } from './pax.ts'
-import { filled, headSparseMap, oldSparseMap, paxSparseMap, type SparseMap, storedSize } from './sparse.ts'
+import {
+  decodePax,
+  type PaxRecords,
+  paxAttributes,
+  paxNumber,
+  paxSize,
+  paxTime,
+  type TarTime,
+} from './pax.ts'
+import {
+  filled,
+  headSparseMap,
+  oldSparseMap,
+  paxSparseMap,
+  type SparseMap,
+  type SparsePiece,
+  storedSize,
+} from './sparse.ts'
 
 /** What an archive says of one object. */
 export interface TarEntry {
@@ -26,6 +42,8 @@ export interface TarEntry {
   readonly gid: number
   /** Seconds since 1970, with a fraction. */
   readonly mtime: number
+  /** The same as `mtime`, without rounding. */
+  readonly time: TarTime
   /** Devices, as the kernel encodes it in 32 bits. */
   readonly rdev: number
   /** Symbolic links. */
@@ -35,6 +53,8 @@ export interface TarEntry {
   readonly size: number
   /** Regular files that the archive stores without holes: byte of the archive at which the content begins. */
   readonly position?: number
+  /** Regular files that the archive stores without their holes. */
+  readonly sparse?: StoredPieces
   /** Regular files: to be read before the next entry is asked for; what is left is skipped. */
   readonly content: AsyncIterable<Uint8Array>
 }
@@ -45,6 +65,13 @@ export interface TarOddities {
   missingEnds: number
   /** Bytes behind the end of an archive, from the first one on that is not zero: nobody reads them. */
   bytesBehindEnd: number
+}
+
+/** Where the pieces of a file with holes lie: one after the other in the archive. */
+export interface StoredPieces {
+  /** Byte of the archive at which the first one begins. */
+  readonly position: number
+  readonly pieces: readonly SparsePiece[]
 }
 
 /** Names and records of one entry, bytes. */
@@ -169,6 +196,7 @@ class EntryReader {
       uid: paxNumber(pax, 'uid') ?? uid,
       gid: paxNumber(pax, 'gid') ?? gid,
       mtime: paxNumber(pax, 'mtime') ?? mtime,
+      time: paxTime(pax, 'mtime') ?? { seconds: mtime, nanoseconds: 0 },
       rdev,
       xattrs: paxAttributes(pax),
       size: 0,
@@ -189,7 +217,7 @@ class EntryReader {
     await this.#queue.skip(this.#end - this.#queue.position)
   }
 
-  async #content(type: string): Promise<Pick<TarEntry, 'size' | 'position' | 'content'>> {
+  async #content(type: string): Promise<Pick<TarEntry, 'size' | 'position' | 'sparse' | 'content'>> {
     const { pax } = this.#extensions
     const stored = paxSize(pax, 'size') ?? this.#header.size
     if (!(stored >= 0)) throw new FsError('EINVAL', `${this.#what}: a size of ${stored} bytes`)
@@ -202,7 +230,8 @@ class EntryReader {
     if (this.#queue.position + storedSize(sparse) > this.#end) {
       throw new FsError('EINVAL', `${this.#what}: its map names more bytes than are stored`)
     }
-    return { size: sparse.size, content: filled(sparse, this.#queue) }
+    const { size, pieces } = sparse
+    return { size, sparse: { position: this.#queue.position, pieces }, content: filled(sparse, this.#queue) }
   }
 
   async #paxSparse(): Promise<SparseMap | undefined> {

@@ -1,4 +1,4 @@
-import { FsError } from '../src/base/index.ts'
+import { FsError } from '../../src/base/index.ts'
 
 /** Bytes of a stream, taken in pieces of any size. */
 export class ByteQueue {

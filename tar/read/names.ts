@@ -1,4 +1,4 @@
-import { FsError, type Name, namesOfPath } from '../src/base/index.ts'
+import { FsError, type Name, namesOfPath } from '../../src/base/index.ts'
 
 const PATH_MAX = 4096
 

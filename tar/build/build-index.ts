@@ -1,0 +1,165 @@
+import { createHash } from 'node:crypto'
+import { readSync } from 'node:fs'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { FsError } from '../../src/base/index.ts'
+import { openRawInflate } from '../../src/codecs/inflate/index.ts'
+import { appendVerityData } from '../../src/verity/index.ts'
+import type { Form } from '../format/layout.ts'
+import { writeTrailer } from '../format/trailer.ts'
+import { scanGzip } from '../gzip/gzip-scan.ts'
+import { readTar } from '../read/tar-reader.ts'
+import { BlobHash } from './blob-hash.ts'
+import { IndexWriter } from './index-writer.ts'
+
+/** A digest of a manifest or a configuration. */
+export interface WantedDigest {
+  /** `sha256` or `sha512`. */
+  readonly algorithm: string
+  readonly hex: string
+}
+
+/** The blob of a layer. */
+export interface LayerBlob {
+  /** Open for reading. */
+  readonly fd: number
+  /** Byte of the file at which the blob begins; 0 if absent. */
+  readonly offset?: number
+  /** Bytes. */
+  readonly size: number
+  readonly digest: WantedDigest
+  /** Of the archive without compression; not compared if absent. */
+  readonly diffId?: WantedDigest
+  /** For messages. */
+  readonly label: string
+}
+
+export interface BuildOptions {
+  /** @param done bytes of the blob */
+  readonly onProgress?: (done: number) => void
+  readonly signal?: AbortSignal
+}
+
+/** Bytes read at a time: whole blocks of the hash tree. */
+const CHUNK = 1 << 20
+const HEAD = 6
+
+/** How a blob begins that is compressed in a way that cannot be entered in the middle. */
+const OTHER_FORMS: readonly (readonly [name: string, begins: (head: Buffer) => boolean])[] = [
+  ['zstd', (head) => head.readUInt32LE(0) === 0xfd2f_b528 || head.readUInt32LE(0) >>> 4 === 0x184_d2a5],
+  ['xz', (head) => head.toString('latin1') === '\xfd7zXZ\0'],
+  ['bzip2', (head) => head.toString('latin1', 0, 3) === 'BZh'],
+]
+
+/**
+ * Indexes a layer in one pass over its blob, which compares size, digest and diffID.
+ * @param output an empty file, open for reading and writing, which gets the index
+ * @throws FsError EIO for a blob that is not what it must be or is damaged; EINVAL for an archive that no tree can be made
+ *   of; EOPNOTSUPP for a form of compression that cannot be entered; the reason of the signal. `output` is then undefined
+ */
+export async function buildIndex(blob: LayerBlob, output: number, options: BuildOptions = {}): Promise<void> {
+  try {
+    await index(blob, output, options)
+  } catch (error) {
+    if (!(error instanceof FsError)) throw error
+    throw new FsError(error.code, `${blob.label}: ${error.message}`, { cause: error })
+  }
+}
+
+async function index(blob: LayerBlob, output: number, { onProgress, signal }: BuildOptions): Promise<void> {
+  const { size, digest, diffId } = blob
+  if (size === 0) throw new FsError('EINVAL', 'an empty blob, which is no archive')
+  const form = formOf(blob)
+  const hash = new BlobHash(digest.algorithm, size, output)
+  const writer = new IndexWriter(output, hash.treeEnd)
+  const chunks = chunksOf(blob, hash)
+  const archiveHash = createHash(diffId?.algorithm ?? 'sha256')
+  let archiveSize = 0
+  const pieces = async function* (): AsyncGenerator<Uint8Array> {
+    let told = 0
+    for (const piece of form === 'gzip' ? inflated(chunks.next, writer) : plain(chunks.next)) {
+      if (diffId !== undefined) archiveHash.update(piece)
+      archiveSize += piece.length
+      yield piece
+      if (chunks.done() - told < CHUNK) continue
+      told = chunks.done()
+      onProgress?.(told)
+      // Signals and timers come in between.
+      await nextTurn()
+      signal?.throwIfAborted()
+    }
+  }
+  for await (const entry of readTar(pieces())) writer.tree.add(entry)
+  // What follows the end of the archive was read as well.
+  const found = hash.finish()
+  compare('blob', digest, found.digest)
+  if (diffId !== undefined) compare('archive in it', diffId, archiveHash.digest('hex'))
+  const length = writer.finish({
+    form,
+    digest: `${digest.algorithm}:${digest.hex}`,
+    blobSize: size,
+    archiveSize,
+    blobRootHash: found.rootHash,
+  })
+  onProgress?.(size)
+  signal?.throwIfAborted()
+  const salt = Buffer.from(found.rootHash, 'hex')
+  const uuid = '00000000-0000-0000-0000-000000000000'
+  const { rootHash } = appendVerityData(output, { salt, uuid, dataLength: length })
+  writeTrailer(output, rootHash)
+}
+
+function compare(what: string, { algorithm, hex }: WantedDigest, found: string): void {
+  if (found === hex) return
+  throw new FsError('EIO', `the ${what} has the digest ${algorithm}:${found}, expected ${algorithm}:${hex}`)
+}
+
+function formOf(blob: LayerBlob): Form {
+  const head = Buffer.alloc(HEAD)
+  readSync(blob.fd, head, 0, Math.min(HEAD, blob.size), blob.offset ?? 0)
+  if (head.readUInt16BE(0) === 0x1f8b) return 'gzip'
+  const other = OTHER_FORMS.find(([, begins]) => begins(head))
+  if (other === undefined) return 'plain'
+  throw new FsError(
+    'EOPNOTSUPP',
+    `compressed with ${other[0]}, which cannot be read from the middle: make an image of it with "atomfs-fuse convert"`,
+  )
+}
+
+function inflated(next: () => Uint8Array | undefined, writer: IndexWriter): Generator<Uint8Array> {
+  const inflate = openRawInflate()
+  const scan = scanGzip(next, inflate, (point) => writer.addCheckpoint(point))
+  return (function* () {
+    try {
+      yield* scan
+    } finally {
+      inflate.close()
+    }
+  })()
+}
+
+function* plain(next: () => Uint8Array | undefined): Generator<Uint8Array> {
+  for (let chunk = next(); chunk !== undefined; chunk = next()) yield Buffer.from(chunk)
+}
+
+/** The chunks of a blob, hashed. All lie in the same memory. */
+function chunksOf(
+  { fd, offset = 0, size }: LayerBlob,
+  hash: BlobHash,
+): { readonly next: () => Uint8Array | undefined; readonly done: () => number } {
+  const chunk = Buffer.alloc(Math.min(CHUNK, size))
+  let done = 0
+  const next = (): Uint8Array | undefined => {
+    const wanted = Math.min(chunk.length, size - done)
+    if (wanted === 0) return undefined
+    for (let filled = 0; filled < wanted; ) {
+      const count = readSync(fd, chunk, filled, wanted - filled, offset + done + filled)
+      if (count === 0) throw new FsError('EIO', `the blob ends at byte ${done + filled} of ${size}`)
+      filled += count
+    }
+    done += wanted
+    const part = chunk.subarray(0, wanted)
+    hash.add(part)
+    return part
+  }
+  return { next, done: () => done }
+}

@@ -1,0 +1,212 @@
+import { execFileSync } from 'node:child_process'
+import { closeSync, readFileSync, writeFileSync } from 'node:fs'
+import { gzipSync } from 'node:zlib'
+import { describe, expect, test } from 'vitest'
+import { type FsError, isDirectory, isRegular, type Layer, type Ref } from '../../src/base/index.ts'
+import { readTar } from '../../tar/index.ts'
+import { tarEnd, tarEntry } from '../library/index.ts'
+import { openIndexed, sha256, withIndexed } from './index-scene.ts'
+
+const FILE = { type: 'file', mode: 0o644, uid: 7, mtime: 5 } as const
+
+/** Text that deflate makes small, and bytes that it does not. */
+function content(size: number, seed: number): string {
+  const bytes = Buffer.alloc(size)
+  let state = seed
+  for (let at = 0; at < size; at++) {
+    state = (Math.imul(state, 1103515245) + 12345) >>> 0
+    bytes[at] = (at >> 12) % 3 === 0 ? state >>> 25 : 97 + ((state >>> 28) & 7)
+  }
+  return bytes.toString('latin1')
+}
+
+function sampleArchive(): Buffer {
+  const parts: Buffer[] = [tarEntry({ path: 'dir/', type: 'directory', mode: 0o755, uid: 0, mtime: 3 })]
+  for (let i = 0; i < 20; i++) {
+    parts.push(tarEntry({ path: `dir/file-${i}`, ...FILE, content: content(i * i * 3000, i + 1) }))
+  }
+  parts.push(tarEntry({ path: 'zeros', ...FILE, content: '\0'.repeat(2 << 20) }))
+  return Buffer.concat([...parts, tarEnd()])
+}
+
+const ARCHIVE = sampleArchive()
+
+/** The blob of one archive in each form that can be entered. */
+const FORMS: Readonly<Record<string, (archive: Buffer) => Buffer>> = {
+  plain: (archive) => archive,
+  'gzip -1': (archive) => gzipSync(archive, { level: 1 }),
+  'gzip -6': (archive) => gzipSync(archive),
+  'gzip -9': (archive) => gzipSync(archive, { level: 9 }),
+  'stored blocks': (archive) => gzipSync(archive, { level: 0 }),
+  'many members': (archive) => {
+    const members: Buffer[] = []
+    for (let at = 0; at < archive.length; at += 50_000)
+      members.push(gzipSync(archive.subarray(at, at + 50_000)))
+    return Buffer.concat([...members, Buffer.alloc(100)])
+  },
+  'gzip with a name': (archive) =>
+    execFileSync('sh', ['-c', 'gzip -c -6'], { input: archive, maxBuffer: 1 << 28 }),
+}
+
+/** The files of a layer by their paths. */
+function walk(layer: Layer, directory: Ref = layer.root, path = ''): Map<string, Ref> {
+  const found = new Map<string, Ref>()
+  const cursor = layer.openDirectory(directory, 0)
+  for (let entry = cursor.next(); entry !== undefined; entry = cursor.next()) {
+    const at = path === '' ? entry.name : `${path}/${entry.name}`
+    found.set(at, entry.ref)
+    if (isDirectory(layer.stat(entry.ref).mode))
+      for (const one of walk(layer, entry.ref, at)) found.set(...one)
+  }
+  return found
+}
+
+async function* whole(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes
+}
+
+async function contentsOf(archive: Buffer): Promise<Map<string, Buffer>> {
+  const contents = new Map<string, Buffer>()
+  for await (const { path, content, mode } of readTar(whole(archive))) {
+    const parts: Uint8Array[] = []
+    for await (const part of content) parts.push(part)
+    if (isRegular(mode)) contents.set(path, Buffer.concat(parts))
+  }
+  return contents
+}
+
+/** The decoder in JavaScript is slow, and enters a stream in the same way whatever made it. */
+const CASES = [
+  ...Object.keys(FORMS).map((form) => ['of the machine', form] as const),
+  ['portable', 'gzip -6'],
+  ['portable', 'many members'],
+] as const
+
+describe('an index', () => {
+  test.each(CASES)('gives the files of an archive by decoders %s: %s', async (decoders, form) => {
+    if (decoders === 'portable') process.env['ATOMFS_CODECS'] = 'portable'
+    try {
+      const wanted = await contentsOf(ARCHIVE)
+      await withIndexed(FORMS[form]!(ARCHIVE), ARCHIVE, ({ layer, read }) => {
+        const files = walk(layer)
+        expect(files.size).toBe(wanted.size + 1)
+        for (const [path, bytes] of wanted) {
+          const ref = files.get(path)!
+          expect(layer.stat(ref).size).toBe(bytes.length)
+          expect(sha256(read(ref, 0, bytes.length)), path).toEqual(sha256(bytes))
+        }
+        // Not in order, so that streams are entered in the middle.
+        const paths = [...wanted.keys()]
+        const random = numbers(1)
+        for (let i = 0; i < 60; i++) {
+          const path = paths[random(paths.length)]!
+          const bytes = wanted.get(path)!
+          const offset = random(Math.max(1, bytes.length))
+          const got = read(files.get(path)!, offset, 5000)
+          expect(got.equals(bytes.subarray(offset, offset + 5000)), `${path} at ${offset}`).toBe(true)
+        }
+      })
+    } finally {
+      delete process.env['ATOMFS_CODECS']
+    }
+  })
+
+  test('shows no wrong byte where blob or index were changed', async () => {
+    const archive = Buffer.concat([
+      tarEntry({ path: 'a', ...FILE, content: content(30_000, 3) }),
+      tarEntry({ path: 'dir/b', ...FILE, content: content(9000, 4) }),
+      tarEnd(),
+    ])
+    const wanted = await contentsOf(archive)
+    await withIndexed(gzipSync(archive), archive, ({ index, blob }) => {
+      const random = numbers(5)
+      const seen = { right: 0, refused: 0 }
+      for (const file of [index, blob]) {
+        const bytes = readFileSync(file)
+        for (let i = 0; i < 100; i++) {
+          const at = random(bytes.length)
+          const changed = Buffer.from(bytes)
+          changed[at] = (changed[at] ?? 0) ^ (1 << random(8))
+          writeFileSync(file, changed)
+          expectRightOrRefused(index, blob, wanted, seen)
+        }
+        writeFileSync(file, bytes)
+      }
+      expect(seen.refused).toBeGreaterThan(100)
+    })
+  })
+
+  test.each([
+    ['a whiteout of no name', { path: '.wh.', ...FILE }],
+    ['a whiteout of no name', { path: 'd/.wh...', ...FILE }],
+    ['something lies below a whiteout', { path: '.wh.d/f', ...FILE }],
+    ['leads upwards', { path: '../f', ...FILE }],
+    ['is not in this layer', { path: 'f', ...FILE, type: 'link', target: 'missing' }],
+  ] as const)('refuses %s: %o', async (what, member) => {
+    const archive = Buffer.concat([tarEntry(member), tarEnd()])
+    await expect(withIndexed(archive, archive, () => undefined)).rejects.toThrow(what)
+  })
+
+  test('takes the last entry of a path, links and marks', async () => {
+    const archive = Buffer.concat([
+      tarEntry({ path: 'f', ...FILE, content: 'old' }),
+      tarEntry({ path: 'hard', ...FILE, type: 'link', target: 'f' }),
+      tarEntry({ path: 'f', ...FILE, content: 'new' }),
+      tarEntry({ path: 'd/x', ...FILE }),
+      tarEntry({ path: 'd', ...FILE, content: 'a file now' }),
+      tarEntry({ path: '.wh.gone', ...FILE, type: 'link', target: 'nowhere' }),
+      tarEnd(),
+    ])
+    await withIndexed(archive, archive, ({ layer, read }) => {
+      const files = walk(layer)
+      expect([...files.keys()]).toEqual(['.wh.gone', 'd', 'f', 'hard'])
+      expect(['d', 'f', 'hard'].map((path) => read(files.get(path)!, 0, 99).toString())).toEqual([
+        'a file now',
+        'new',
+        'old',
+      ])
+      expect(layer.lookup(layer.root, 'nothing')).toBeUndefined()
+    })
+  })
+
+  test.each([
+    ['a cut blob', (blob: Buffer) => blob.subarray(0, -20)],
+    ['a blob with more at its end', (blob: Buffer) => Buffer.concat([blob, Buffer.from('more')])],
+  ])('refuses %s', async (_, change) => {
+    const archive = Buffer.concat([tarEntry({ path: 'f', ...FILE, content: content(9000, 1) }), tarEnd()])
+    const blob = gzipSync(archive)
+    const changed = change(blob)
+    await expect(withIndexed(changed, archive, () => undefined, sha256(blob))).rejects.toThrow(/layer: /)
+  })
+})
+
+function expectRightOrRefused(
+  index: string,
+  blob: string,
+  wanted: ReadonlyMap<string, Buffer>,
+  seen: { right: number; refused: number },
+): void {
+  const fds: number[] = []
+  try {
+    const { layer, read } = openIndexed(index, blob, fds)
+    const files = walk(layer)
+    expect([...files.keys()]).toEqual(['a', 'dir', 'dir/b'])
+    for (const [path, bytes] of wanted)
+      expect(read(files.get(path)!, 0, bytes.length).equals(bytes)).toBe(true)
+    seen.right += 1
+  } catch (error) {
+    expect((error as FsError).code).toBe('EIO')
+    seen.refused += 1
+  } finally {
+    for (const fd of fds) closeSync(fd)
+  }
+}
+
+/** Numbers below a bound, the same ones each time. */
+function numbers(seed: number): (bound: number) => number {
+  let state = seed
+  return (bound) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+    return Math.floor((state / 2 ** 32) * bound)
+  }
+}
