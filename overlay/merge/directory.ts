@@ -53,12 +53,17 @@ function partOf(parts: Parts, { depth, entry }: Candidate): Part {
   return { layer: parts.layerIndex(depth), ref: entry.ref }
 }
 
+function isImplied(parts: Parts, depth: number): boolean {
+  return parts.layer(depth).isImplied?.(parts.ref(depth)) === true
+}
+
 /** A directory of the merged tree: the directories of the layers that make it up, topmost first. */
 export class Directory {
   readonly #stack: Stack
   readonly #place: Place | undefined
-  /** The topmost part: it gives the attributes. */
   readonly top: Part
+  /** The part whose attributes it shows: the topmost one that has its own. */
+  readonly attributed: Part
   /** The part whose inode number it shows: below copies of the directory that earlier mounts made. */
   readonly numbered: Part
   /** Number of parts. */
@@ -71,6 +76,10 @@ export class Directory {
     this.#stack = stack
     this.#place = place
     this.top = parts instanceof Parts ? own.part(0) : (parts[0] ?? own.part(0))
+    this.attributed = this.top
+    for (let depth = 0; depth < own.length - 1 && isImplied(own, depth); depth++) {
+      this.attributed = isImplied(own, depth + 1) ? this.top : own.part(depth + 1)
+    }
     let depth = 0
     while (depth < own.length - 1 && stack.copies.has(own.layerIndex(depth))) depth += 1
     this.numbered = depth === 0 ? this.top : own.part(depth)

@@ -48,7 +48,7 @@ export interface MergedTreeOptions {
 
 /** Where a node lies. */
 interface Place {
-  /** The inode that gives its attributes: of a directory the topmost. */
+  /** The inode that gives its attributes. */
   readonly part: Part
   /** Given for the root and for merged directories. */
   readonly directory: Directory | undefined
@@ -153,13 +153,13 @@ export class MergedTree implements FileSystem, Walked {
   }
 
   getxattr(node: NodeId, name: Name): Uint8Array | undefined {
-    const part = this.#part(node)
+    const { part } = this.#place(node)
     const value = firstOf(this.#layer(part), part.ref, namesOf(name))
     return value && shownValue(this.#owner, name, value)
   }
 
   listxattr(node: NodeId): readonly Name[] {
-    const part = this.#part(node)
+    const { part } = this.#place(node)
     return shownNames(this.#layer(part).listxattr(part.ref))
   }
 
@@ -199,11 +199,11 @@ export class MergedTree implements FileSystem, Walked {
 
   /** @throws FsError ESTALE */
   #place(node: NodeId): Place {
-    if (node === ROOT_NODE_ID) return { part: this.#root.top, directory: this.#root }
+    if (node === ROOT_NODE_ID) return { part: this.#root.attributed, directory: this.#root }
     const part = this.#ids.decode(node)
     if (!part.merged) return { part, directory: undefined }
     const { directory } = this.#merged.get(node)
-    return { part: directory.top, directory }
+    return { part: directory.attributed, directory }
   }
 
   /** @throws FsError ESTALE */
@@ -271,7 +271,12 @@ export class MergedTree implements FileSystem, Walked {
     const { top, entry, merged } = found
     const nodeId = this.#ids.encode(top.layer, top.ref, merged !== undefined)
     if (merged !== undefined) this.#merged.check(nodeId, merged)
-    const stat = statEntry(this.#layer(top), entry)
+    const stored = statEntry(this.#layer(top), entry)
+    const attributed = merged?.attributed ?? top
+    const stat =
+      merged === undefined || attributed === merged.top
+        ? stored
+        : this.#layer(attributed).stat(attributed.ref)
     if (isRegular(stat.mode)) this.#assertWhole(nodeId, top)
     const number = numberOf(this.#stack, found)
     if (found.original !== undefined) this.#copies.set(nodeId, number)
@@ -290,7 +295,7 @@ export class MergedTree implements FileSystem, Walked {
 
   /** The number to show for a node. @param stat of its part. @param directory see `Place` */
   #number(node: NodeId, part: Part, stat: Stat, directory: Directory | undefined): number {
-    if (directory !== undefined && directory.numbered !== directory.top) {
+    if (directory !== undefined && !(directory.numbered === directory.top && part === directory.top)) {
       return numberOfPart(this.#stack, directory.numbered)
     }
     return this.#copies.get(node) ?? this.#stack.inodes.ofLayer(part.layer, stat.ino)

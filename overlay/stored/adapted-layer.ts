@@ -57,6 +57,10 @@ class AdaptedLayer implements Layer {
     this.#listings = new SortedListings(layer, (directory) => this.openUnordered(directory, 0))
   }
 
+  isImplied(ref: Ref): boolean {
+    return this.#layer.isImplied?.(ref) === true
+  }
+
   stat(ref: Ref): Stat {
     return this.#layer.stat(ref)
   }

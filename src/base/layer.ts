@@ -90,6 +90,11 @@ export interface Layer {
   readonly followsRedirects?: boolean
   /** `ino` is the number within the layer. */
   stat(ref: Ref): Stat
+  /**
+   * Whether a directory has no attributes of its own, because the layer only names what lies below it: it shows those that
+   * the layers below have for it. Absent: none is such.
+   */
+  isImplied?(ref: Ref): boolean
   /** @throws ENOTDIR */
   lookup(directory: Ref, name: Name): LayerEntry | undefined
   /** @param position 0 for the start, or an earlier `DirectoryCursor.position`. @throws ENOTDIR */

@@ -1,5 +1,6 @@
 import { EXT4 } from '../../ext4/kind.ts'
 import { SQUASHFS } from '../../squashfs/kind.ts'
+import { TAR } from '../../tar/kind.ts'
 import { type ByteSource, FsError, type ImageKind } from '../base/index.ts'
 import { elfEnd, isElf } from './elf.ts'
 import { launchLineEnd } from './launch-line.ts'
@@ -8,7 +9,7 @@ import { launchLineEnd } from './launch-line.ts'
 const HEAD_BYTES = 4096
 
 /** All formats of images that can be mounted: the only list of them. */
-const KINDS: ImageKind[] = [SQUASHFS, EXT4]
+const KINDS: ImageKind[] = [SQUASHFS, EXT4, TAR]
 
 /** Adds a format. Every thread has a list of its own: an entry that opens images must do it, too. */
 export function registerKind(kind: ImageKind): void {

@@ -23,7 +23,7 @@ export {
   type UpperMolecule,
 } from './open.ts'
 export { prepareRehearsal } from './rehearsal.ts'
-export { filesOf, moleculeOf, resolveMolecule } from './resolve.ts'
+export { filesOf, moleculeOf, prepareSource, resolveMolecule } from './resolve.ts'
 export type { DirectoriesSource, MountSource } from './source.ts'
 export { isOverlay, parseSource, withOffset } from './source.ts'
 export type {

@@ -15,10 +15,11 @@ import {
 } from '../base/index.ts'
 import { containerNamed } from '../kinds/containers.ts'
 import { LAYER_TYPES } from '../kinds/kinds.ts'
+import { type IndexLayersOptions, indexLayers, withIndex } from '../store/index.ts'
 import { O_PATH } from '../sys/files/at.ts'
 import { checkDigests, closeImage, openImage, verifyAtMount } from './image-file.ts'
 import { findLowers } from './lower-directories.ts'
-import { isOverlay } from './source.ts'
+import { isOverlay, namedSource } from './source.ts'
 import type {
   DirectorySpec,
   ImageSpec,
@@ -36,8 +37,20 @@ export interface ImageRequest extends Pick<MoleculeRequest, 'name' | 'rootHash'>
   readonly source: NamedSource
 }
 
-/** Finds what a source names, down to the files of its layers. @throws FsError with one line */
-export function findFiles({ source, name, rootHash }: ImageRequest): FoundFiles {
+/**
+ * Finds what a source names, down to the files of its layers: of archives, their indexes.
+ * @throws FsError with one line; ENOENT for an archive without an index (`prepareSource`)
+ */
+export function findFiles(request: ImageRequest): FoundFiles {
+  const found = findStored(request)
+  return {
+    ...found,
+    layers: found.layers.map((layer) => (isFoundDirectory(layer) ? layer : withIndex(layer))),
+  }
+}
+
+/** The files of a source as they lie in its container. @throws FsError with one line */
+export function findStored({ source, name, rootHash }: ImageRequest): FoundFiles {
   return containerNamed(source.container).find(source, { name, rootHash, mediaTypes: LAYER_TYPES })
 }
 
@@ -138,4 +151,18 @@ function refuseMissing(layers: readonly FoundLayer[]): void {
     `layer ${first.label}${others} has no root hash in the manifest, so it cannot be verified; ` +
       'mount it unverified with --allow-missing-verity',
   )
+}
+
+/**
+ * Makes what reading a source needs besides the source: the indexes of those layers that are archives, in the store.
+ * @param source as on the command line, or one that is not read as text any more
+ * @returns how many were made
+ * @throws FsError with one line: EIO for a layer that is not what its digest says; EROFS, EACCES, … for the store
+ */
+export async function prepareSource(
+  source: string | NamedSource,
+  options: IndexLayersOptions = {},
+): Promise<number> {
+  const [named, name] = namedSource(source)
+  return await indexLayers(findStored({ source: named, name }).layers.filter(isImageFile), options)
 }

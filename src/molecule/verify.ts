@@ -1,7 +1,9 @@
+import { statSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import type { SignatureVerdict } from '../../sif/index.ts'
-import { DamageError, FsError, type ImageFile, type NamedSource } from '../base/index.ts'
+import { DamageError, FsError, type ImageFile, type NamedSource, systemPath } from '../base/index.ts'
+import { verifyBlob } from '../store/index.ts'
 import { entryUrl } from '../threads.ts'
 import { mergeReports, type ScanReport, splitBlocks } from '../verity/index.ts'
 import { type DamagedRange, type DamageReport, nameDamage } from './damage.ts'
@@ -73,18 +75,18 @@ export async function verifySource(
   const files = distinct(imagesOnly(findFiles({ source, name, rootHash }), 'verify'))
   const opened = files.map((file) => tryOpen(file, rootHash !== undefined))
   try {
-    const total = opened.reduce((sum, image) => sum + (isOpen(image) ? coveredBytes(image) : 0), 0)
+    const covered = opened.reduce((sum, image) => sum + (isOpen(image) ? coveredBytes(image) : 0), 0)
+    const total =
+      covered + files.reduce((sum, { blob }) => sum + (blob === undefined ? 0 : sizeOfFile(blob)), 0)
     let done = 0
     const layers: LayerVerdict[] = []
-    for (const image of opened) {
-      layers.push(
-        isOpen(image)
-          ? await verifyImage(image, signal, (bytes) => {
-              done += bytes
-              onProgress(done, total)
-            })
-          : image,
-      )
+    const count = (bytes: number): void => {
+      done += bytes
+      onProgress(done, total)
+    }
+    for (const [i, image] of opened.entries()) {
+      const verdict = isOpen(image) ? await verifyImage(image, signal, count) : image
+      layers.push(await withBlob(verdict, files[i]?.blob, signal, count))
     }
     const bytes = layers.reduce((sum, layer) => sum + layer.bytes, 0)
     return { layers, bytes, seconds: Number(process.hrtime.bigint() - start) / 1e9 }
@@ -113,6 +115,23 @@ function tryOpen(file: ImageFile, given: boolean): ImageSpec | LayerVerdict {
     if (given && error.code === 'EIO' && !(error instanceof DamageError)) throw error
     return { label: file.label, state: 'failed', bytes: 0, message: error.message }
   }
+}
+
+/** The verdict on an index, and on the archive that it is about. */
+async function withBlob(
+  verdict: LayerVerdict,
+  blob: ImageFile | undefined,
+  signal: AbortSignal | undefined,
+  onBytes: (bytes: number) => void,
+): Promise<LayerVerdict> {
+  if (blob === undefined) return verdict
+  const { bytes, message } = await verifyBlob(blob, signal, onBytes)
+  const all = { ...verdict, bytes: verdict.bytes + bytes }
+  return message === undefined || verdict.state === 'failed' ? all : { ...all, state: 'failed', message }
+}
+
+function sizeOfFile({ path, length }: ImageFile): number {
+  return length ?? statSync(systemPath(path)).size
 }
 
 function coveredBytes(spec: ImageSpec): number {

@@ -57,7 +57,7 @@ function findLayers({ path: ociDir, tag, digest }: NamedSource, wanted: FindRequ
   }
   const layers = image.layers.map((layer): ImageFile => {
     const rootHash = agree(layer.rootHash, wanted.rootHash, layer.digest)
-    const { digest: label, blobPath: path, kind, mediaType } = layer
+    const { digest: label, blobPath: path, kind, mediaType, diffId } = layer
     return {
       label,
       path,
@@ -65,7 +65,7 @@ function findLayers({ path: ociDir, tag, digest }: NamedSource, wanted: FindRequ
       mediaType,
       open: () => openLayer(image, layer),
       openBlobFolder: (blob) => openBlobFolder(image, parseDigest(blob, `layer ${label}: blob`)),
-      ...omitUndefined({ rootHash }),
+      ...omitUndefined({ rootHash, diffId }),
     }
   })
   return {

@@ -2,10 +2,11 @@ import { closeSync } from 'node:fs'
 import { FsError, type MediaTypes, type PathText } from '../base/index.ts'
 import { absolutePath } from '../sys/files/working-directory.ts'
 import { openLayerBlob, readDocumentBlob } from './blob.ts'
+import { diffIdsOf } from './config.ts'
 import { type Digest, parseDigest, quote } from './digest.ts'
 import { type LayoutFiles, layoutIn } from './layout.ts'
 import { blobPathOf, openLayoutFolder, pathIn } from './layout-file.ts'
-import { isManifestType, layerKind } from './media-type.ts'
+import { isManifestType, isTarLayer, layerKind } from './media-type.ts'
 import { hostPlatform, parsePlatform } from './platform.ts'
 import { rootHashOf } from './root-hash.ts'
 import {
@@ -35,6 +36,8 @@ export interface OciLayer {
   readonly annotations: Readonly<Record<string, string>>
   /** dm-verity root hash from the manifest, lower-case hex. Absent: the layer comes without verification. */
   readonly rootHash?: string
+  /** Digest of the layer without compression; absent where the configuration names none. */
+  readonly diffId?: string
 }
 
 export interface OciImage {
@@ -81,9 +84,15 @@ export function readImage(ociDir: PathText, reference: string, options: ReadImag
   const count = manifest.layers.length
   const other = `${reference}-squashfs`
   const hint = tags.includes(other) ? `; try the tag ${quote(other)}` : ''
-  const layers = manifest.layers.map((layer, i) =>
-    readLayer(directory, layer, `layer ${i + 1} of ${count}`, hint, options.mediaTypes),
-  )
+  const where = `image configuration ${manifest.config.digest}`
+  // Those of squashfs layers are compared with nothing, and some builders write them wrong.
+  const hasArchives = manifest.layers.some(({ mediaType }) => isTarLayer(mediaType))
+  const diffIds = hasArchives ? diffIdsOf(config, count, where) : undefined
+  const layers = manifest.layers.map((layer, i): OciLayer => {
+    const found = readLayer(directory, layer, `layer ${i + 1} of ${count}`, hint, options.mediaTypes)
+    const diffId = isTarLayer(layer.mediaType) ? diffIds?.[i]?.text : undefined
+    return diffId === undefined ? found : { ...found, diffId }
+  })
   return { ociDir: directory, reference, manifestDigest: descriptor.digest, config, layers }
 }
 

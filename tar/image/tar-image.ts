@@ -91,6 +91,10 @@ export class TarImage implements Layer {
     }
   }
 
+  isImplied(ref: Ref): boolean {
+    return this.#pages.inode(ref).isImplied
+  }
+
   lookup(directory: Ref, name: Name): LayerEntry | undefined {
     return this.#directory(directory).find(name)
   }

@@ -225,7 +225,7 @@ describe.skipIf(!need.ok)(titled('a damaged image layout', need), () => {
       /no layers/,
     ))
   test.each([
-    ['application/vnd.oci.image.layer.v1.tar+gzip', /tar archive/],
+    ['application/vnd.oci.image.layer.v1.tar+encrypted', /encrypted/],
     ['application/vnd.stacker.image.layer.erofs+lz4', /erofs/],
     ['text/plain', /is not known; can mount only squashfs layers/],
   ])('a layer of type %s is refused', (mediaType, reason) =>

@@ -159,6 +159,10 @@ export interface ImageFile {
   readonly mediaType?: string
   /** `algorithm:hex` of the bytes of the image, as far as they are known; compared on request, before the mount. */
   readonly digests?: readonly string[]
+  /** Digest of the archive of a layer without compression, where the image has one. */
+  readonly diffId?: string
+  /** Of the index of an archive: the archive. */
+  readonly blob?: ImageFile
 }
 
 /** A directory of this machine as a layer. */

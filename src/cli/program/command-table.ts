@@ -27,6 +27,7 @@ export const OPTIONS = {
     '--allow-missing-verity',
     'accept layers without a root hash; a wrong hash is always refused',
   ],
+  store: ['--store <dir>', 'store of indexes of tar layers, instead of $ATOMFS_STORE or its default'],
   rootHash: ['--root-hash <hex>', 'trusted dm-verity root hash of a single image'],
   offset: ['--offset <bytes>', 'where the squashfs image starts in the file'],
   apptainer: ['--apptainer', 'also names whose programs can more than ours, for Apptainer: fuse2fs'],
@@ -186,6 +187,7 @@ export const COMMANDS: readonly CommandRow[] = [
     arguments: ['<source>', '<target>'],
     kinds: ['source', 'directory'],
     options: [
+      OPTIONS.store,
       OPTIONS.mountWords,
       OPTIONS.foreground,
       OPTIONS.allowMissingVerity,
@@ -240,6 +242,7 @@ export const COMMANDS: readonly CommandRow[] = [
     arguments: ['<target|source>'],
     kinds: ['mount-or-source'],
     options: [
+      OPTIONS.store,
       OPTIONS.rootHash,
       OPTIONS.offset,
       OPTIONS.key,
@@ -263,7 +266,7 @@ export const COMMANDS: readonly CommandRow[] = [
     description: 'show the layers of SOURCE: sizes, compression, verity, what each changes, what is largest',
     arguments: ['<source>'],
     kinds: ['source'],
-    options: [OPTIONS.offset, OPTIONS.usage, OPTIONS.top, OPTIONS.html, OPTIONS.json],
+    options: [OPTIONS.store, OPTIONS.offset, OPTIONS.usage, OPTIONS.top, OPTIONS.html, OPTIONS.json],
     run: async ([source = ''], flags) => (await import('../commands/inspect.ts')).inspect(source, flags),
   },
   {
@@ -297,7 +300,15 @@ export const COMMANDS: readonly CommandRow[] = [
       'write what SOURCE holds into the directory DIR: all of it, or the PATHS, in which * and ? work',
     arguments: ['<source>', '<dir>', '[paths...]'],
     kinds: ['source', 'directory', 'any'],
-    options: [...SOURCE_OPTIONS, OPTIONS.owners, OPTIONS.writers, OPTIONS.into, OPTIONS.quiet, OPTIONS.json],
+    options: [
+      OPTIONS.store,
+      ...SOURCE_OPTIONS,
+      OPTIONS.owners,
+      OPTIONS.writers,
+      OPTIONS.into,
+      OPTIONS.quiet,
+      OPTIONS.json,
+    ],
     run: async ([source = '', dir = '', ...paths], flags) =>
       (await import('../commands/extract.ts')).extract(source, dir, paths, flags),
   },
@@ -306,7 +317,7 @@ export const COMMANDS: readonly CommandRow[] = [
     description: 'list a directory of SOURCE (default: its root), or one file, without a mount',
     arguments: ['<source>', '[path]'],
     kinds: ['source', 'any'],
-    options: [OPTIONS.long, OPTIONS.recursive, ...SOURCE_OPTIONS, OPTIONS.json],
+    options: [OPTIONS.store, OPTIONS.long, OPTIONS.recursive, ...SOURCE_OPTIONS, OPTIONS.json],
     run: async ([source = '', path = '/'], flags) =>
       (await import('../commands/ls.ts')).ls(source, path, flags),
   },
@@ -315,7 +326,7 @@ export const COMMANDS: readonly CommandRow[] = [
     description: 'print files of SOURCE without a mount',
     arguments: ['<source>', '<paths...>'],
     kinds: ['source', 'any'],
-    options: SOURCE_OPTIONS,
+    options: [OPTIONS.store, ...SOURCE_OPTIONS],
     run: async ([source = '', ...paths], flags) =>
       (await import('../commands/cat.ts')).cat(source, paths, flags),
   },
@@ -326,6 +337,7 @@ export const COMMANDS: readonly CommandRow[] = [
     arguments: ['<source>', '<other>'],
     kinds: ['source', 'source'],
     options: [
+      OPTIONS.store,
       OPTIONS.ignore,
       ...SOURCE_OPTIONS,
       OPTIONS.otherWords,

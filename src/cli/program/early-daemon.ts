@@ -6,7 +6,8 @@ const COMMANDS = new Set(['mount', 'overlay'])
 const NO_DAEMON = new Set(['-f', '--foreground', '-h', '--help', '-V', '--version'])
 
 function needsNoDaemon(word: string): boolean {
-  return NO_DAEMON.has(word) || asksRemount(word)
+  // The process would look for indexes in another store.
+  return NO_DAEMON.has(word) || asksRemount(word) || word.startsWith('--store')
 }
 
 /**

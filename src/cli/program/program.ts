@@ -1,10 +1,12 @@
 import { Command, CommanderError } from 'commander'
 import packageJson from '../../../package.json' with { type: 'json' }
 import type { DaemonProcess } from '../../daemon/client/spawn.ts'
+import { absolutePath } from '../../sys/files/working-directory.ts'
 import { formatFailure } from '../print/failure.ts'
 import type { Called } from './called.ts'
 import { COMMANDS, type CommandRow, type Flags, OPTIONS } from './command-table.ts'
 import { EXAMPLES } from './examples.ts'
+import { prepare } from './prepare.ts'
 
 /**
  * Runs one command.
@@ -79,8 +81,21 @@ function addCommand(
       .slice(0, row.arguments.length)
       .flat()
       .filter((one) => typeof one === 'string')
-    setExitCode(await row.run(args, { ...program.opts<Flags>(), ...command.opts<Flags>() }, early))
+    const { store, ...flags } = { ...program.opts<Flags>(), ...command.opts<Flags & { store?: string }>() }
+    if (store !== undefined) process.env['ATOMFS_STORE'] = absolutePath(store)
+    if (row.options.includes(OPTIONS.store)) {
+      for (const source of row.arguments.flatMap((_, i) => (isSource(row.kinds[i]) ? (args[i] ?? []) : []))) {
+        const code = await prepare(source, flags.json === true)
+        if (code !== 0) return setExitCode(code)
+      }
+    }
+    setExitCode(await row.run(args, flags, early))
   })
+}
+
+/** Whether an argument is what a command reads, whose layers may have to be indexed. */
+function isSource(kind: string | undefined): boolean {
+  return kind === 'source' || kind === 'mount-or-source'
 }
 
 /** Options that may be given several times. */

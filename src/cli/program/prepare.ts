@@ -1,0 +1,54 @@
+import { FsError, type PathText } from '../../base/index.ts'
+import { parseSource } from '../../molecule/source.ts'
+import { interruptible } from '../print/interruption.ts'
+import { type Progress, startProgress } from '../print/progress.ts'
+
+/** Containers in which there are archives. */
+const CONTAINERS: ReadonlySet<string> = new Set(['oci'])
+
+/**
+ * Indexes the layers of a source that have to be, with a progress bar for each, before a command reads it.
+ * @returns 0, or the exit code after a signal. @throws FsError as `prepareSource`
+ */
+export async function prepare(text: PathText, quiet: boolean): Promise<number> {
+  const source = sourceOf(text)
+  if (source === undefined) return 0
+  const { prepareSource } = await import('../../molecule/index.ts')
+  return await interruptible(async (signal) => {
+    let progress: Progress | undefined
+    let bytes = 0
+    try {
+      const begun: Promise<void>[] = []
+      await prepareSource(source, {
+        signal,
+        onLayer: (position, count, total) => {
+          progress?.stop()
+          progress = undefined
+          bytes = total
+          const bar = startProgress(`indexing layer ${position} of ${count}`, quiet)
+          begun.push(
+            bar.then((one) => {
+              progress = one
+            }),
+          )
+        },
+        onProgress: (done) => progress?.update(done, bytes),
+      })
+      await Promise.all(begun)
+    } finally {
+      progress?.stop()
+    }
+    return 0
+  }, 'layers that were indexed stay in the store')
+}
+
+/** What is no source, the command itself explains. */
+function sourceOf(text: PathText): ReturnType<typeof parseSource> | undefined {
+  try {
+    const source = parseSource(text)
+    return CONTAINERS.has(source.container) ? source : undefined
+  } catch (error) {
+    if (error instanceof FsError) return undefined
+    throw error
+  }
+}
