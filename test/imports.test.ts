@@ -30,7 +30,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   // The lists of formats and of containers: the only ones that see their doors.
   'src/kinds': ['squashfs', 'ext4', 'sif', 'tar', 'src/oci', 'src/sys', 'src/base'],
   // Indexes of layers, made once.
-  'src/store': ['tar', 'src/sys', 'src/base'],
+  'src/store': ['tar', 'src/verity', 'src/sys', 'src/base'],
   'src/molecule': [
     'src/threads.ts',
     'src/store',

@@ -2,7 +2,6 @@ import { type ByteSource, DamageError, LruCache } from '../../src/base/index.ts'
 import {
   CHECKPOINT_SIZE,
   decodeCheckpoint,
-  decodeHeader,
   decodeInode,
   INODE_SIZE,
   type IndexHeader,
@@ -10,6 +9,7 @@ import {
   type StoredCheckpoint,
   type StoredInode,
 } from '../format/layout.ts'
+import { readIndexHeader } from '../format/read-header.ts'
 
 /** Pages of all indexes of a session, bytes. */
 export const PAGE_CACHE_BYTES = 8 << 20
@@ -35,9 +35,7 @@ export class IndexPages {
     this.#cache = cache
     this.#key = images++ * PAGES_MAX
     this.label = label
-    const page = new Uint8Array(Math.min(PAGE, source.size))
-    source.readInto(0, page)
-    this.header = decodeHeader(page, label)
+    this.header = readIndexHeader(source)
   }
 
   /** A copy. @throws FsError EIO outside of the index */

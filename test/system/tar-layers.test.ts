@@ -121,6 +121,26 @@ describe.skipIf(!need.ok)(titled('tar layers', need), () => {
     )
   })
 
+  test('store lists, verifies, and removes what was asked for or is of no use', async () => {
+    const own = join(temp, 'own')
+    await atomfsFuse(['ls', '--store', own, `${image}:tar`])
+    const folder = join(own, 'layers/sha256')
+    const [first, second, third] = readdirSync(folder).sort()
+    const list = async (...words: readonly string[]): Promise<{ digest: string; damage?: string }[]> =>
+      JSON.parse(
+        (await atomfsFuse(['store', ...words, '--store', own, '--json'], { allowFailure: true })).stdout,
+      )
+    expect((await list('ls')).map(({ digest }) => `${digest.slice(7)}.idx`)).toEqual([first, second, third])
+    await atomfsFuse(['store', 'rm', `sha256:${first!.slice(0, 64)}`, '--store', own])
+    const bytes = readFileSync(join(folder, second!))
+    bytes[5000]! ^= 1
+    writeFileSync(join(folder, second!), bytes)
+    writeFileSync(join(folder, `${third}.lock`), '')
+    expect((await list('verify')).map(({ damage }) => damage !== undefined)).toEqual([true, false])
+    await atomfsFuse(['store', 'gc', '--store', own])
+    expect(readdirSync(folder)).toEqual([third])
+  })
+
   test('that cannot be indexed are refused in one line, which names the layer', async () => {
     const bad = join(temp, 'bad')
     const archive = Buffer.concat([tarEntry({ ...FILE, path: '.wh.' }), tarEnd()])

@@ -381,12 +381,23 @@ export const COMMANDS: readonly CommandRow[] = [
       (await import('../commands/make/commit.ts')).commit(target, image, flags),
   },
   {
+    name: 'store',
+    description:
+      'look after the indexes of tar layers: ls, verify, gc (removes what is of no use), or rm and digests of layers',
+    arguments: ['<action>', '[digests...]'],
+    kinds: ['any', 'any'],
+    options: [OPTIONS.store, OPTIONS.json],
+    run: async ([action = '', ...digests], flags) =>
+      (await import('../commands/store.ts')).store(action, digests, flags),
+  },
+  {
     name: 'run',
     description:
       'run a container of SOURCE by crun or runc, with COMMAND in place of the command of its image; remove it when it ends',
     arguments: ['<source>', '[command...]'],
     kinds: ['source', 'any'],
     options: [
+      OPTIONS.store,
       OPTIONS.env,
       OPTIONS.containerMount,
       OPTIONS.entrypoint,
@@ -415,6 +426,7 @@ export const COMMANDS: readonly CommandRow[] = [
     arguments: ['<action>', '<source|dir>', '[dir...]'],
     kinds: ['any', 'source', 'directory'],
     options: [
+      OPTIONS.store,
       OPTIONS.env,
       OPTIONS.containerMount,
       OPTIONS.entrypoint,
