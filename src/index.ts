@@ -27,6 +27,13 @@ export {
   UsageError,
 } from './base/index.ts'
 export {
+  Bundle,
+  type BundleRequest,
+  createBundle,
+  type RuntimeSpec,
+  type SpecOptions,
+} from './bundle/index.ts'
+export {
   type ContentsRequest,
   type ExtractListener,
   type ExtractReport,
@@ -58,6 +65,18 @@ export {
   umountWithMetadir,
   writeToFile,
 } from './library/atomfs/index.ts'
+export {
+  CachingBundler,
+  type CachingBundlerOptions,
+  type RuntimeSpecOption,
+  RuntimeSpecWriter,
+  supported,
+  withCpuLimit,
+  withHostNetwork,
+  withMemoryLimit,
+  withRootFs,
+  withSpecOptions,
+} from './library/bundle/index.ts'
 export { ExcludePaths } from './make/selection/exclude-paths.ts'
 export {
   type DamageReport,

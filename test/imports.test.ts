@@ -108,6 +108,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ],
   'src/index.ts': [
     'src/library',
+    'src/bundle',
     'src/request',
     'src/daemon',
     'src/make',
@@ -150,7 +151,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   'src/request': ['index.ts', 'schema.ts'],
   // What commands and the library ask of daemons, each by itself; a command that serves; what both tell in the same words.
   'src/daemon': ['client/', 'life/foreground.ts', 'life/direct.ts', 'life/failure.ts', 'life/readiness.ts'],
-  'src/library': ['atomfs/index.ts'],
+  'src/library': ['atomfs/index.ts', 'bundle/index.ts'],
 }
 
 const ROOT = path.resolve(import.meta.dirname, '..')

@@ -70,9 +70,7 @@ export async function beginBundle(
 ): Promise<{ readonly bundle: Bundle; readonly claim: Claim }> {
   const { metadataDir, signal, size } = request
   const caller = findCaller()
-  const spec = withImageFacts(request, (facts) =>
-    runtimeSpec(facts, caller, { ...omitUndefined({ size }), ...request.spec }),
-  )
+  const spec = describe(request, caller, { ...omitUndefined({ size }), ...request.spec })
   const path = absolutePath(request.directory)
   const sweeping = await sweepUnderWay(metadataDir, (what) => undo(what, metadataDir))
   const claim = Claim.make(metadataDir, { directory: path })
@@ -91,6 +89,18 @@ export async function beginBundle(
     claim.end()
     throw error
   }
+}
+
+/**
+ * `config.json` for a container of a source, as the caller of this process may run it. Makes nothing.
+ * @throws FsError as `createBundle`; UsageError
+ */
+export function describeContainer(request: ContentsRequest, options: SpecOptions = {}): RuntimeSpec {
+  return describe(request, findCaller(), options)
+}
+
+function describe(request: ContentsRequest, caller: Caller, options: SpecOptions): RuntimeSpec {
+  return withImageFacts(request, (facts) => runtimeSpec(facts, caller, options))
 }
 
 /** @throws FsError EEXIST, ENOENT, EACCES, … */

@@ -1,0 +1,48 @@
+import { UsageError } from '../../base/index.ts'
+import { byteLimit, parseQuantity, type SpecOptions } from '../../bundle/index.ts'
+
+/** Changes how a container is described; one that is given later counts more. */
+export type RuntimeSpecOption = (options: SpecOptions) => SpecOptions
+
+/**
+ * At most so many CPUs.
+ * @param limit a quantity as Kubernetes has them: `500m`, `2`
+ * @throws UsageError
+ */
+export function withCpuLimit(limit: string): RuntimeSpecOption {
+  parseQuantity('CPU limit', limit)
+  return (options) => ({ ...options, cpus: limit })
+}
+
+/**
+ * At most so much memory.
+ * @param limit a quantity as Kubernetes has them: `64Mi`, `1G` (powers of 1000)
+ * @throws UsageError
+ */
+export function withMemoryLimit(limit: string): RuntimeSpecOption {
+  const memory = byteLimit('memory limit', limit)
+  return (options) => ({ ...options, memory })
+}
+
+/** The network of this machine, with its name servers. */
+export function withHostNetwork(): RuntimeSpecOption {
+  return (options) => ({ ...options, network: 'host' })
+}
+
+/** Whether the container can change its root file system. */
+export function withRootFs(readOnly: boolean): RuntimeSpecOption {
+  return (options) => ({ ...options, readOnly })
+}
+
+/** Any of the options of `run`. */
+export function withSpecOptions(given: SpecOptions): RuntimeSpecOption {
+  return (options) => ({ ...options, ...given })
+}
+
+/** What options come to. @throws UsageError for what is no option */
+export function specOf(options: readonly RuntimeSpecOption[]): SpecOptions {
+  return options.reduce<SpecOptions>((spec, option) => {
+    if (typeof option !== 'function') throw new UsageError('an option of the bundle is no function')
+    return option(spec)
+  }, {})
+}
