@@ -104,7 +104,8 @@ describe.skipIf(!need.ok)(titled('an image behind something else', need), () => 
           /an ELF program without an image: the program ends at byte \d+ of \d+, expected a squashfs/,
         ],
         [damaged, /ELF program: section table ends at byte \d+, and the file at \d+/],
-        [Buffer.from(`${LINE}\0SIF_MAGIC\0`), /the launch line ends at byte 31 of 42/],
+        [Buffer.from(`${LINE}nothing`), /the launch line ends at byte 31 of 38/],
+        [Buffer.from(`${LINE}\0SIF_MAGIC\0`), /a SIF of 42 bytes, which is less than its header of 128/],
       ] as const
       for (const [content, message] of cases) {
         const file = join(folder, 'file')

@@ -127,8 +127,14 @@ function signatureLine({ id, form, state, signer, reason, objects }: Signature):
   return `signature ${id}${form === undefined ? '' : ` (${form})`} of ${covers}: ${SIGNATURES[state]}${why === undefined ? '' : `: ${why}`}`
 }
 
+/** Objects of a file with signatures have no root hash; their message says why they are not verified. */
+function verdictOf({ digestsMatch, state, message }: LayerVerdict): string {
+  if (digestsMatch === true) return 'digests match, signer not checked'
+  return state === 'unverified' && message !== undefined ? 'not verified' : VERDICTS[state]
+}
+
 function verdictLines(layer: LayerVerdict): readonly string[] {
-  const verdict = layer.digestsMatch === true ? 'digests match, signer not checked' : VERDICTS[layer.state]
+  const verdict = verdictOf(layer)
   const lines = [`${layer.label}: ${verdict}`]
   if (layer.message !== undefined) lines.push(`  ${layer.message}`)
   for (const { position, expected, actual } of layer.blocks ?? []) {
