@@ -29,15 +29,16 @@ function openLibzstd(): Codec | undefined {
   )
   const errorName = library.bind('const char *ZSTD_getErrorName(size_t code)')
   const codec: Identity = { name: 'zstd', tier: 'system', library: LIBZSTD }
+  const decodeFrames = (input: Uint8Array, output: Uint8Array): number => {
+    const result = decompress(context, output, output.length, input, input.length)
+    // Errors are the highest values of size_t.
+    if (Number(result) > output.length) throw damaged(codec, String(errorName(result)))
+    return Number(result)
+  }
   return {
     ...codec,
-    decode(input, output) {
-      const frame = firstFrame(codec, input)
-      const result = decompress(context, output, output.length, frame, frame.length)
-      // Errors are the highest values of size_t.
-      if (Number(result) > output.length) throw damaged(codec, String(errorName(result)))
-      return Number(result)
-    },
+    decode: (input, output) => decodeFrames(firstFrame(codec, input), output),
+    decodeFrames,
   }
 }
 
@@ -125,17 +126,19 @@ function openZstdCodec(): Codec | undefined {
   const source = new binding.VectorU8()
   const target = new binding.VectorU8()
   const codec: Identity = { name: 'zstd', tier: 'portable', library: packageLabel(ZSTD_CODEC) }
+  const decodeFrames = (input: Uint8Array, output: Uint8Array): number => {
+    binding.cloneToVector(source, input)
+    target.resize(output.length, 0)
+    const length = zstd.decompress(target, source)
+    if (length < 0 || length > output.length) throw damaged(codec, 'bad data, or more than the limit')
+    target.resize(length, 0)
+    output.set(binding.cloneAsTypedArray(target))
+    return length
+  }
   return {
     ...codec,
-    decode(input, output) {
-      binding.cloneToVector(source, firstFrame(codec, input))
-      target.resize(output.length, 0)
-      const length = zstd.decompress(target, source)
-      if (length < 0 || length > output.length) throw damaged(codec, 'bad data, or more than the limit')
-      target.resize(length, 0)
-      output.set(binding.cloneAsTypedArray(target))
-      return length
-    },
+    decode: (input, output) => decodeFrames(firstFrame(codec, input), output),
+    decodeFrames,
   }
 }
 

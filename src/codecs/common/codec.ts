@@ -31,6 +31,10 @@ export interface Codec {
    *   Bytes after the end of a stream that marks its end are ignored, as the kernel does.
    */
   decode(input: Uint8Array, output: Uint8Array): number
+  /**
+   * The same for an input of several frames, one directly after the other, of which all are decoded. Absent: not in one go.
+   */
+  decodeFrames?(input: Uint8Array, output: Uint8Array): number
 }
 
 /** A way to decode one compressor, not yet loaded. */
