@@ -1,6 +1,13 @@
 import { type ByteSource, omitUndefined } from '../base/index.ts'
 import { FileSource } from '../sys/files/file-source.ts'
-import { VerifiedSource, type VerityCounters, type VerityFailure, type VerityTable } from '../verity/index.ts'
+import {
+  type BlockDigests,
+  HashedSource,
+  VerifiedSource,
+  type VerityCounters,
+  type VerityFailure,
+  type VerityTable,
+} from '../verity/index.ts'
 import { WindowSource } from './window.ts'
 
 /** A thing with bytes, opened once. Plain data, from which each thread makes its own `ByteSource`. */
@@ -18,6 +25,8 @@ export type TransformSpec =
   | { readonly kind: 'window'; readonly offset: number; readonly size: number }
   /** dm-verity: compares every read with a root hash. */
   | { readonly kind: 'verity'; readonly table: VerityTable }
+  /** Compares every read with what the file was when it was hashed as a whole. */
+  | { readonly kind: 'hashed'; readonly blocks: BlockDigests }
 
 /** Receives what verification finds. */
 export interface VerityWatch {
@@ -51,6 +60,8 @@ export function transformed(
 ): ByteSource {
   return transforms.reduce((below: ByteSource, transform): ByteSource => {
     if (transform.kind === 'window') return new WindowSource(below, transform.offset, transform.size)
+    if (transform.kind === 'hashed')
+      return new HashedSource({ source: below, blocks: transform.blocks, ...watch })
     return new VerifiedSource({
       source: below,
       table: transform.table,
