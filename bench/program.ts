@@ -2,7 +2,7 @@ import { cpSync, existsSync, readdirSync, statSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { run } from '../test/library/programs/process.ts'
 
-const SOURCES = ['src', 'squashfs', 'ext4', 'sif', 'tar', 'overlay']
+const SOURCES = ['src', 'squashfs', 'ext4', 'puzzlefs', 'sif', 'tar', 'overlay']
 
 /**
  * Copies the built programs, so that nobody's build changes what is measured while it is measured. Builds first where

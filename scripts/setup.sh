@@ -27,7 +27,7 @@ squashfuse:squashfuse fuse-overlayfs:fuse-overlayfs veritysetup:cryptsetup-bin s
 debugfs:e2fsprogs
 unshare:util-linux losetup:mount newuidmap:uidmap bwrap:bubblewrap xz:xz-utils zstd:zstd modprobe:kmod ps:procps
 tar:tar rsync:rsync liblzo2.so.2:liblzo2-2 sqlite3:sqlite3 strace:strace busybox:busybox-static setquota:quota mkfs.btrfs:btrfs-progs mkfs.xfs:xfsprogs
-mandoc:mandoc'
+mandoc:mandoc fsverity:fsverity capnp:capnproto'
 # What only system tests use, and takes long to install: the tests before them need not wait for it.
 LATE_TOOLS='crun:crun runc:runc umoci:umoci skopeo:skopeo zsh:zsh fish:fish chromium-headless-shell:chromium-headless-shell'
 
@@ -86,6 +86,6 @@ if [ ! -f "$installed" ] || [ -n "$(find package-lock.json -newer "$installed")"
 fi
 
 if [ ! -f dist/.built ] ||
-  [ -n "$(find src squashfs ext4 sif tar overlay scripts/build.mjs package.json -newer dist/.built -print 2>/dev/null | head -n 1)" ]; then
+  [ -n "$(find src squashfs ext4 puzzlefs sif tar overlay scripts/build.mjs package.json -newer dist/.built -print 2>/dev/null | head -n 1)" ]; then
   node scripts/build.mjs || fail 'the build failed'
 fi

@@ -18,6 +18,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'src/codecs': ['src/sys', 'src/base'],
   squashfs: ['src/codecs', 'src/sys', 'src/base'],
   ext4: ['src/base'],
+  puzzlefs: ['src/codecs', 'src/sys', 'src/base'],
   // An image file with others in it: a container, whose partitions are images of a kind.
   sif: ['src/sys', 'src/base'],
   // Its index holds the hash tree of the blob.
@@ -28,7 +29,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'src/oci': ['src/sys', 'src/base'],
   'src/transforms': ['src/verity', 'src/sys', 'src/base'],
   // The lists of formats and of containers: the only ones that see their doors.
-  'src/kinds': ['squashfs', 'ext4', 'sif', 'tar', 'src/oci', 'src/sys', 'src/base'],
+  'src/kinds': ['squashfs', 'ext4', 'puzzlefs', 'sif', 'tar', 'src/oci', 'src/sys', 'src/base'],
   // Indexes of layers, made once.
   'src/store': ['tar', 'src/verity', 'src/sys', 'src/base'],
   'src/molecule': [
@@ -52,6 +53,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'src/make': [
     'src/threads.ts',
     'squashfs',
+    'puzzlefs',
     'tar',
     'overlay',
     // What of a mount shows images that go into new ones.
@@ -133,6 +135,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   ext4: ['kind.ts'],
   // The root hash of an index, without what makes one.
   tar: ['index.ts', 'kind.ts', 'format/trailer.ts'],
+  puzzlefs: ['kind.ts', 'write/index.ts'],
   // What encodes is loaded where images are made.
   'src/codecs': ['index.ts', 'encode/index.ts', 'inflate/index.ts', 'streams/index.ts'],
   // What makes hash trees, piece by piece.
@@ -206,7 +209,7 @@ function targetsOf(file: string): string[] {
     .filter((target) => target !== MANIFEST)
 }
 
-const FILES = ['src', 'squashfs', 'ext4', 'sif', 'tar', 'overlay'].flatMap(sourceFiles)
+const FILES = ['src', 'squashfs', 'ext4', 'puzzlefs', 'sif', 'tar', 'overlay'].flatMap(sourceFiles)
 
 describe('imports', () => {
   test('every source file belongs to a listed folder', () => {
@@ -360,6 +363,7 @@ describe('folders', () => {
     'overlay/upper',
     'squashfs',
     'ext4',
+    'puzzlefs',
     'src/fuse',
     'src/sys',
     'src/codecs',

@@ -187,6 +187,7 @@ describe('a direct mount of the launcher', () => {
     ['fuse-overlayfs', ['-o', 'lowerdir=a', 't']],
     ['squashfuse', ['-s', 'a', 't']],
     ['squashfuse_ll', ['a', 't', '-oallow_other']],
+    ['puzzlefs', ['mount', '--persist', 'x', 'a:b', 't']],
     ['mount.atomfs-fuse', ['a', 't', '-n', '-o', 'rw', '-t', 'fuse.atomfs-fuse']],
   ])('the launcher mounts directly: %s %j', async (name, words) => {
     await inDirect(async ({ call, seen }) => {
@@ -212,6 +213,8 @@ describe('a direct mount of the launcher', () => {
     ['fuse-overlayfs', ['-f', '-o', 'lowerdir=a', 't']],
     ['fuse-overlayfs', ['-d', '-o', 'lowerdir=a', 't']],
     ['squashfuse', ['-V', 'x']],
+    ['puzzlefs', ['mount', '-w', 'a:b', 't']],
+    ['puzzlefs', ['umount', 't']],
     ['mount.atomfs-fuse', ['a', 't', '-f']],
   ])('the launcher leaves to the program: %s %j', async (name, words) => {
     await inDirect(async ({ call, seen }) => {

@@ -32,9 +32,19 @@ export interface ImageKind {
   describe(source: ByteSource): ImageFacts
   /**
    * Digests of the other blobs of its layout that the image may need, `algorithm:hex`, all of one algorithm. Absent where
-   * the images of this kind are single files. The kind verifies what it reads from them.
+   * the images of this kind are single files. The kind verifies what it reads from them, and the position of a block in
+   * one of them is its index in this list.
    */
   blobs?(source: ByteSource): readonly string[]
+  /** The fs-verity digests that the image has for these blobs, hex, in the same order. They are told, not relied on. */
+  blobVerity?(source: ByteSource): readonly string[]
+  /**
+   * Its images are verified by the digest of their file: it is read and hashed once before the mount, and every later read
+   * is compared. Such an image needs no root hash. Absent: no.
+   */
+  readonly isVerifiedByDigest?: true
+  /** In the manifest of an OCI image the other layers hold data of this one, and are none by themselves. Absent: no. */
+  readonly standsAlone?: true
   /** Begins a session of one thread. Opens what opening images will need, as long as the thread has the right to. */
   open(options: SessionOptions): KindSession
   /** What `inspect` tells of an image. */
@@ -73,6 +83,8 @@ export interface OpenOptions {
   readonly detail: string
   /** The blobs that `ImageKind.blobs` named. */
   readonly blobs?: Blobs
+  /** Told of what the kind finds when it verifies blobs. */
+  readonly checks?: BlobChecks
   /**
    * Of a layer whose requests can be postponed: a walk that may take long calls it now and then, where it can go on later.
    * It throws `Postponed` when others have waited long enough. The next call of the layer that needs this walk must go on
@@ -81,6 +93,12 @@ export interface OpenOptions {
   readonly pause?: () => void
   /** The layer is one of a merge: where an image holds the upper directory of an overlay, that directory is the layer. */
   readonly isMerged?: boolean
+}
+
+/** Counts what verifying blobs has shown. */
+export interface BlobChecks {
+  /** @param isGood a blob had the digest that it is named by */
+  checked(isGood: boolean): void
 }
 
 /** All images of one kind in one thread: what they share (caches, decoders, scratch memory) is bounded once. */

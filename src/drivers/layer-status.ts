@@ -1,5 +1,5 @@
-import type { Log } from '../base/index.ts'
-import { hostDirectories, isVerified, type MoleculeSpec, readTally } from '../molecule/index.ts'
+import { type Log, omitUndefined } from '../base/index.ts'
+import { blobCount, hostDirectories, isVerified, type MoleculeSpec, readTally } from '../molecule/index.ts'
 
 /** What both drivers report about layers and damage. */
 
@@ -15,6 +15,8 @@ export interface LayerStatus {
   readonly blocksChecked: number
   /** Comparisons that failed. */
   readonly failures: number
+  /** Of an image whose data lie in blobs of their own: how many it has. */
+  readonly chunks?: number
 }
 
 /** Most different errors to log; more of them add nothing. */
@@ -41,7 +43,8 @@ export function layerStatus(spec: MoleculeSpec, tally: SharedArrayBuffer): Layer
     const { label } = image
     const { blocksChecked, failures } = readTally(tally, spec.images.length, index)
     const state = !isVerified(image) ? 'unverified' : failures > 0 ? 'failed' : 'verified'
-    return { label, state, blocksChecked, failures }
+    const chunks = image.blobs === undefined ? undefined : blobCount(image.blobs)
+    return { label, state, blocksChecked, failures, ...omitUndefined({ chunks }) }
   })
   const directories = hostDirectories(spec).map(
     ({ label }): LayerStatus => ({ label, state: 'unverified', blocksChecked: 0, failures: 0 }),

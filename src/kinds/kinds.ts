@@ -1,4 +1,5 @@
 import { EXT4 } from '../../ext4/kind.ts'
+import { PUZZLEFS } from '../../puzzlefs/kind.ts'
 import { SQUASHFS } from '../../squashfs/kind.ts'
 import { TAR } from '../../tar/kind.ts'
 import { type ByteSource, FsError, type ImageKind } from '../base/index.ts'
@@ -9,7 +10,7 @@ import { launchLineEnd } from './launch-line.ts'
 const HEAD_BYTES = 4096
 
 /** All formats of images that can be mounted: the only list of them. */
-const KINDS: ImageKind[] = [SQUASHFS, EXT4, TAR]
+const KINDS: ImageKind[] = [SQUASHFS, EXT4, TAR, PUZZLEFS]
 
 /** Adds a format. Every thread has a list of its own: an entry that opens images must do it, too. */
 export function registerKind(kind: ImageKind): void {
@@ -31,6 +32,7 @@ function kindOfMediaType(mediaType: string): ImageKind | undefined {
 export const LAYER_TYPES = {
   kindOf: (mediaType: string) => kindOfMediaType(mediaType)?.name,
   kindOfContent: (head: Uint8Array) => KINDS.find((kind) => kind.probe(head))?.name,
+  standsAlone: (mediaType: string) => kindOfMediaType(mediaType)?.standsAlone === true,
   get known() {
     return KINDS.map((kind) => kind.mediaTypes).join('; ')
   },
@@ -90,7 +92,9 @@ function readHead(source: ByteSource, position: number): Uint8Array {
   return head
 }
 
-/** All that can be mounted, for messages. */
+/** All that a file can be, for messages: an image that needs its manifest is in a layout. */
 function titles(): string {
-  return KINDS.map(({ title }) => title).join(' or ')
+  return KINDS.filter(({ standsAlone }) => standsAlone !== true)
+    .map(({ title }) => title)
+    .join(' or ')
 }

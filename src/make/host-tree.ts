@@ -1,5 +1,5 @@
 import { closeSync, constants, fstatSync, openSync } from 'node:fs'
-import type { Attribute } from '../../squashfs/write/index.ts'
+import type { Attribute, NewEntry } from '../../squashfs/write/index.ts'
 import {
   errnoCodeOf,
   FsError,
@@ -24,7 +24,7 @@ import { openFilesLimit } from '../sys/process/limits.ts'
 import { byPriority } from './selection/by-priority.ts'
 import type { Exclusion } from './selection/exclusion.ts'
 import type { Priorities } from './selection/priorities.ts'
-import { type LeftOut, STORABLE, type TreeItem } from './tree-item.ts'
+import { type LeftOut, nothingLeftOut, STORABLE, type TreeItem } from './tree-item.ts'
 
 const CHUNK = 1 << 20
 /** A piece of a hole, which nobody changes. */
@@ -46,6 +46,8 @@ export interface HostTreeOptions {
   readonly priorities?: Priorities
   /** The directory whose content is the tree, by a path from `root` in which no link is followed. */
   readonly subdir?: Name
+  /** Takes attributes of all name spaces, ACLs too: for formats that have no name spaces of their own. */
+  readonly everyAttribute?: boolean
 }
 
 /**
@@ -58,10 +60,10 @@ export interface HostTreeOptions {
 export function* hostTree(
   root: PathText,
   leftOut: LeftOut,
-  { exclude, priorities, subdir = '' }: HostTreeOptions = {},
+  { exclude, priorities, subdir = '', everyAttribute = false }: HostTreeOptions = {},
 ): Generator<TreeItem> {
   const fd = openRoot(root, subdir)
-  const walk = new Walk(leftOut, exclude)
+  const walk = new Walk(leftOut, exclude, everyAttribute ? EVERY : STORABLE)
   try {
     if (priorities === undefined) yield* walk.items(fd)
     else {
@@ -71,6 +73,27 @@ export function* hostTree(
         itemsOf: ({ path }: Found) => walk.itemBelow(fd, path),
       }
       yield* byPriority(tree, priorities)
+    }
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/**
+ * Some files of a directory with their content, in the order of their paths. What is no regular file any more, and what is
+ * gone, is left out.
+ * @throws FsError as `hostTree`
+ */
+export function* hostFiles(
+  root: PathText,
+  paths: Iterable<Name>,
+): Generator<{ readonly path: Name; readonly entry: NewEntry }> {
+  const fd = openRoot(root, '')
+  const walk = new Walk(nothingLeftOut(), undefined)
+  try {
+    for (const path of paths) {
+      for (const item of walk.itemBelow(fd, path))
+        if ('entry' in item && isRegular(item.entry.mode)) yield item
     }
   } finally {
     closeSync(fd)
@@ -109,17 +132,20 @@ interface Found {
 class Walk {
   readonly #leftOut: LeftOut
   readonly #exclude: Exclusion | undefined
+  readonly #storable: RegExp
   /** First names of files with several, by device and inode. */
   readonly #first = new Map<string, Name>()
 
-  constructor(leftOut: LeftOut, exclude: Exclusion | undefined) {
+  /** @param storable names of attributes that are taken; others are counted as left out */
+  constructor(leftOut: LeftOut, exclude: Exclusion | undefined, storable = STORABLE) {
     this.#leftOut = leftOut
     this.#exclude = exclude
+    this.#storable = storable
   }
 
   *items(root: number, isPassedOver: (path: Name) => boolean = () => false): Generator<TreeItem> {
     const { mode, uid, gid, mtime, rdev } = statFd(root)
-    yield { path: '', entry: { mode, uid, gid, mtime, rdev, xattrs: attributesOfFd(root, this.#leftOut) } }
+    yield { path: '', entry: { mode, uid, gid, mtime, rdev, xattrs: this.#attributesOfFd(root) } }
     for (const found of this.names(root)) if (!isPassedOver(found.path)) yield this.#item(found)
   }
 
@@ -176,7 +202,7 @@ class Walk {
       this.#first.set(key, path)
     }
     const { mode, uid, gid, mtime, rdev, size } = stat
-    const xattrs = attributesAt(dir, name, this.#leftOut)
+    const xattrs = this.#attributesAt(dir, name)
     if (isSymlink(mode)) {
       return { path, entry: { mode, uid, gid, mtime, rdev, xattrs, target: readlinkAt(dir, name) } }
     }
@@ -185,34 +211,33 @@ class Walk {
     // Copies of objects with more fields cost more than all else here.
     return { path, entry: { mode, uid, gid, mtime, rdev, xattrs, size, content } }
   }
+
+  #attributesAt(dir: number, name: Name): Attribute[] {
+    const path = `${descriptorPath(dir)}/${name}`
+    return this.#storableOf(llistxattr(path), (one) => lgetxattr(path, one))
+  }
+
+  #attributesOfFd(fd: number): Attribute[] {
+    return this.#storableOf(listxattrFd(fd), (one) => getxattrFd(fd, one))
+  }
+
+  #storableOf(names: readonly Name[], get: (name: Name) => Uint8Array | undefined): Attribute[] {
+    return names.flatMap((name): Attribute[] => {
+      if (!this.#storable.test(name)) {
+        this.#leftOut.attributes += 1
+        return []
+      }
+      const value = get(name)
+      return value === undefined ? [] : [[name, value]]
+    })
+  }
 }
+
+/** For formats that store attributes by their full names. */
+const EVERY = /^/
 
 function sortedNames(fd: number): Name[] {
   return listNames(fd, 'unnoticed').sort((a, b) => (a < b ? 1 : a > b ? -1 : 0))
-}
-
-function attributesAt(dir: number, name: Name, leftOut: LeftOut): Attribute[] {
-  const path = `${descriptorPath(dir)}/${name}`
-  return storable(llistxattr(path), (one) => lgetxattr(path, one), leftOut)
-}
-
-function attributesOfFd(fd: number, leftOut: LeftOut): Attribute[] {
-  return storable(listxattrFd(fd), (one) => getxattrFd(fd, one), leftOut)
-}
-
-function storable(
-  names: readonly Name[],
-  get: (name: Name) => Uint8Array | undefined,
-  leftOut: LeftOut,
-): Attribute[] {
-  return names.flatMap((name): Attribute[] => {
-    if (!STORABLE.test(name)) {
-      leftOut.attributes += 1
-      return []
-    }
-    const value = get(name)
-    return value === undefined ? [] : [[name, value]]
-  })
 }
 
 /** Opened when its bytes are wanted. Holes are not read. One byte more than there should be is asked for, to notice a file that grew. */

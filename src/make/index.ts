@@ -9,6 +9,9 @@ export {
   openSourceImage,
 } from './convert/index.ts'
 export { type PackOptions, type PackSource, pack, packInto, sizeOfSource } from './pack.ts'
+export { buildPuzzlefs } from './puzzlefs/build.ts'
+export { convertToPuzzlefs } from './puzzlefs/convert-puzzlefs.ts'
+export type { PuzzlefsImage, PuzzlefsOptions } from './puzzlefs/write-puzzlefs.ts'
 export { ExcludePaths } from './selection/exclude-paths.ts'
 export type { Exclusion } from './selection/exclusion.ts'
 export { excludeGlobs } from './selection/glob.ts'

@@ -38,9 +38,10 @@ export interface MergedEntriesOptions {
   readonly leftOut?: LeftOut
   /**
    * `layer`: the entries are for a layer, in which names and attributes that are data, and look like marks, are escaped,
-   * and a character device 0:0 cannot be; also if absent. `stored`: for an image that is shown as it is stored.
+   * and a character device 0:0 cannot be; also if absent. `stored`: for an image that is shown as it is stored. `whole`:
+   * likewise, in a format that has all attributes, access lists too.
    */
-  readonly form?: 'layer' | 'stored'
+  readonly form?: 'layer' | 'stored' | 'whole'
   readonly exclude?: Exclusion | undefined
 }
 
@@ -57,6 +58,7 @@ export class MergedEntries {
   readonly #reader: ExtentReader
   readonly #leftOut: LeftOut | undefined
   readonly #isLayer: boolean
+  readonly #isWhole: boolean
   readonly #exclude: Exclusion | undefined
   /** First names of files with several. Damaged images may have one inode number for two files. */
   readonly #first = new Map<NodeId, Name>()
@@ -70,6 +72,7 @@ export class MergedEntries {
     this.#reader = new ExtentReader(store, readHostFile, { cacheSize: CACHE_BYTES })
     this.#leftOut = leftOut
     this.#isLayer = form === 'layer'
+    this.#isWhole = form === 'whole'
     this.#exclude = exclude
   }
 
@@ -150,7 +153,7 @@ export class MergedEntries {
       if (value === undefined) return []
       const attribute: Attribute = [name, Uint8Array.from(value)]
       const escaped = this.#isLayer ? escapedAttribute(attribute) : attribute
-      const stored = STORABLE.test(name) ? escaped : undefined
+      const stored = this.#isWhole || STORABLE.test(name) ? escaped : undefined
       if (stored !== undefined) return [stored]
       if (this.#leftOut !== undefined) this.#leftOut.attributes += 1
       return []

@@ -5,6 +5,9 @@ import { layerDescriptors, moleculeOf, type OpenMolecule, openMolecule } from '.
 import { MergedEntries, type ShownFile } from './merged-entries.ts'
 import type { LeftOut, TreeItem } from './tree-item.ts'
 
+/** What a tree is for: one more layer, another image, or a format of its own. */
+export type TreeForm = 'merged' | 'stored' | 'shown' | 'shown alone'
+
 /** The tree that a mount of some images would show. */
 export class ShownTree {
   readonly #molecule: OpenMolecule
@@ -14,12 +17,13 @@ export class ShownTree {
   /**
    * @param images bottom first
    * @param form `merged`: layers, whose marks are carried out. What is data, and looks like a mark, is escaped in the
-   *   items, which are for a layer again. `stored`: one image, as it is
+   *   items, which are for a layer again. `stored`: one image, as it is. `shown`: layers, as a mount shows them, with all
+   *   attributes; `shown alone`: likewise one image that is no layer
    * @param leftOut counts attributes that no image has
    * @throws FsError EIO, EINVAL for what is no image; nothing stays open then
    */
-  constructor(images: readonly ImageFile[], form: 'merged' | 'stored', leftOut?: LeftOut) {
-    const spec = moleculeOf(images, form === 'stored')
+  constructor(images: readonly ImageFile[], form: TreeForm, leftOut?: LeftOut) {
+    const spec = moleculeOf(images, form === 'stored' || form === 'shown alone')
     this.#closeFiles = () => {
       for (const fd of new Set(layerDescriptors(spec))) closeSync(fd)
     }
@@ -31,7 +35,7 @@ export class ShownTree {
     }
     const { fileSystem, store } = this.#molecule
     this.#entries = new MergedEntries(fileSystem, store, {
-      form: form === 'merged' ? 'layer' : 'stored',
+      form: form === 'merged' ? 'layer' : form === 'stored' ? 'stored' : 'whole',
       ...(leftOut && { leftOut }),
     })
   }

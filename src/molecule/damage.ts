@@ -47,7 +47,22 @@ export function nameDamage(spec: ImageSpec, ranges: readonly DamagedRange[]): Da
   const structures = withSource(rawSource(spec), (source) => kind.regions(source))
     .filter((region) => ranges.some((range) => range.start < region.end && range.end > region.start))
     .map((region) => region.name)
-  const walk = new DamageWalk(ranges)
+  const isDamaged = ({ position, storedSize }: BlockRef): boolean =>
+    ranges.some((range) => position < range.end && position + storedSize > range.start)
+  return { ...walkImage(spec, isDamaged), structures }
+}
+
+/** Finds the files with data in damaged blobs. @param blobs their indexes among those of the image */
+export function nameDamagedBlobs(spec: ImageSpec, blobs: ReadonlySet<number>): DamageReport {
+  return { ...walkImage(spec, ({ position }) => blobs.has(position)), structures: [] }
+}
+
+function walkImage(
+  spec: ImageSpec,
+  isDamaged: (block: BlockRef) => boolean,
+): Omit<DamageReport, 'structures'> {
+  const kind = kindNamed(spec.kind)
+  const walk = new DamageWalk(isDamaged)
   try {
     const { label, facts } = spec
     const { detail } = facts
@@ -61,21 +76,21 @@ export function nameDamage(spec: ImageSpec, ranges: readonly DamagedRange[]): Da
     walk.unreadable++
   }
   const { files, unreadable, truncated } = walk
-  return { files, structures, unreadable, truncated }
+  return { files, unreadable, truncated }
 }
 
 class DamageWalk {
   readonly files: string[] = []
   unreadable = 0
   truncated = false
-  readonly #ranges: readonly DamagedRange[]
+  readonly #isDamaged: (block: BlockRef) => boolean
   // Each inode is looked at once: a file with several names is reported by the name that the walk met first.
   readonly #seen = new InodeSet()
   #names = 0
   #blocks = 0
 
-  constructor(ranges: readonly DamagedRange[]) {
-    this.#ranges = ranges
+  constructor(isDamaged: (block: BlockRef) => boolean) {
+    this.#isDamaged = isDamaged
   }
 
   directory(image: Layer, root: number, rootPath: string): void {
@@ -122,10 +137,6 @@ class DamageWalk {
     if (!hit) return
     if (this.files.length < PATH_LIMIT) this.files.push(path)
     else this.truncated = true
-  }
-
-  #isDamaged({ position, storedSize }: BlockRef): boolean {
-    return this.#ranges.some((range) => position < range.end && position + storedSize > range.start)
   }
 
   #attempt(look: () => void): void {

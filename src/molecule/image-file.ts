@@ -26,7 +26,8 @@ import {
   transformed,
   type VerityWatch,
 } from '../transforms/index.ts'
-import { openVerity, type ScanReport, type VerityTable, verifyRange } from '../verity/index.ts'
+import { hashSource, openVerity, type ScanReport, type VerityTable, verifyRange } from '../verity/index.ts'
+import { scanBlobs } from './blobs/scan-blobs.ts'
 import type { ImageSpec, VerifyMode } from './spec.ts'
 
 /** A layer up to this size is verified whole at mount with `--verify=auto`, bytes. */
@@ -43,9 +44,8 @@ export function openImage(file: ImageFile): ImageSpec {
     const window = windowOf(file, source)
     return withSource(transformed(openSource(source, file.label), window), (raw) => {
       const kind = file.kind === undefined ? probeKind(raw) : kindNamed(file.kind)
-      const { facts, table } = describe(kind, raw, file.rootHash)
-      const transforms =
-        table === undefined ? window : [...window, { kind: 'verity', table } satisfies TransformSpec]
+      const { facts, verified } = describe(kind, raw, file)
+      const transforms = [...window, ...verified]
       const named = kind.blobs?.(transformed(raw, transforms.slice(window.length)))
       const blobs = openBlobs(kind, named, file)
       return { label: file.label, kind: kind.name, source, transforms, facts, ...omitUndefined({ blobs }) }
@@ -95,12 +95,32 @@ function windowOf(file: ImageFile, source: SourceSpec): readonly TransformSpec[]
 function describe(
   kind: ImageKind,
   raw: ByteSource,
-  rootHash: string | undefined,
-): { readonly facts: ImageFacts; readonly table?: VerityTable } {
-  if (rootHash === undefined) return { facts: factsOf(kind, raw) }
+  file: ImageFile,
+): { readonly facts: ImageFacts; readonly verified: readonly TransformSpec[] } {
+  const { rootHash } = file
+  if (kind.isVerifiedByDigest === true) {
+    const verified = [hashWhole(raw, file)]
+    return { facts: factsOf(kind, transformed(raw, verified)), verified }
+  }
+  if (rootHash === undefined) return { facts: factsOf(kind, raw), verified: [] }
   const dataLength = (source: ByteSource): number => kind.describe(source).bytesUsed
-  const verified = openVerity({ source: raw, rootHash, dataLength })
-  return { facts: factsOf(kind, verified), table: verified.table }
+  const source = openVerity({ source: raw, rootHash, dataLength })
+  return { facts: factsOf(kind, source), verified: [{ kind: 'verity', table: source.table }] }
+}
+
+/** Reads all of a file, and compares it with the digests that are known. @throws DamageError */
+function hashWhole(raw: ByteSource, { digest: text, fsVerity, label }: ImageFile): TransformSpec {
+  const expected = text === undefined ? undefined : parseDigest(text, `layer ${label}`)
+  const found = hashSource(raw, expected?.algorithm ?? 'sha256')
+  const differs = (what: string, is: string, should: string): DamageError =>
+    new DamageError(label, 0, `layer ${label}: its ${what} is ${is}, expected ${should}: the blob is damaged`)
+  if (expected !== undefined && found.digest !== expected.hex) {
+    throw differs(expected.algorithm, found.digest, expected.hex)
+  }
+  if (fsVerity !== undefined && found.fsVerity !== fsVerity) {
+    throw differs('fs-verity digest', found.fsVerity, fsVerity)
+  }
+  return { kind: 'hashed', blocks: found.blocks }
 }
 
 /** @throws FsError EIO where the blocks need more memory than one slot of the cache has */
@@ -121,7 +141,7 @@ export function verityOf({ transforms }: ImageSpec): VerityTable | undefined {
 export function rawSource({ source, transforms, label }: ImageSpec): ByteSource {
   return transformed(
     openSource(source, label),
-    transforms.filter(({ kind }) => kind !== 'verity'),
+    transforms.filter(({ kind }) => kind === 'window'),
   )
 }
 
@@ -171,6 +191,7 @@ export function checkDigests(spec: ImageSpec, digests: readonly string[]): void 
  */
 export function verifyAtMount(spec: ImageSpec, mode: VerifyMode): void {
   const table = verityOf(spec)
+  if (mode === 'eager') verifyBlobsAtMount(spec)
   if (table === undefined || mode === 'lazy') return
   const { bytesUsed, metadataStart } = spec.facts
   const whole = mode === 'eager' || bytesUsed <= SMALL_LAYER
@@ -179,6 +200,13 @@ export function verifyAtMount(spec: ImageSpec, mode: VerifyMode): void {
   if (report.badBlocks === 0) return
   const position = (report.failures[0] ?? report.unreadable[0])?.position ?? 0
   throw new DamageError(spec.label, position, `layer ${spec.label}: ${describeScan(report)}`)
+}
+
+/** @throws DamageError with the first damaged blob */
+function verifyBlobsAtMount({ blobs, label }: ImageSpec): void {
+  for (const { blob, name, problem } of scanBlobs(blobs)) {
+    if (problem !== undefined) throw new DamageError(label, blob, `layer ${label}: blob ${name}: ${problem}`)
+  }
 }
 
 /** One line for a scan that found damage. */

@@ -9,11 +9,14 @@ export { type CodecReport, listCodecs, needsPackages } from '../codecs/index.ts'
 export { knownContainers } from '../kinds/containers.ts'
 export { ociSource } from '../oci/index.ts'
 export { collectStore, listStore, removeIndex, type StoredIndex } from '../store/index.ts'
-export { Patience } from '../transforms/index.ts'
-export { type AskForBlob, BlobKeepers } from './blobs-of-images.ts'
+export { blobCount, Patience } from '../transforms/index.ts'
+export { type AskForBlob, BlobKeepers } from './blobs/blobs-of-images.ts'
+export type { ChunkReport } from './blobs/chunk-report.ts'
+export { type EnabledReport, enableFsVerity } from './blobs/enable-fs-verity.ts'
 export type { DamageReport } from './damage.ts'
 export { inspectSource } from './inspect.ts'
 export type { DirectoryReport, InspectReport, LayerReport, VerityReport } from './inspect-report.ts'
+export type { LayerVerdict } from './layer-verdict.ts'
 export {
   type OpenMolecule,
   openBlockStore,
@@ -52,7 +55,6 @@ export { type MeasuredUsage, measureUsage, type UsageRequest } from './usage/mea
 export type { LayerBytes, SizeNode } from './usage/size-tree.ts'
 export type { Amount, ImageUsage, LargeDirectory, LargeFile, LayerUsage } from './usage/usage-report.ts'
 export {
-  type LayerVerdict,
   type VerifyProgress,
   type VerifyReport,
   type VerifyRequest,

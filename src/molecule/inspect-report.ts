@@ -1,6 +1,7 @@
 import type { ContainerListing, ImageSummary } from '../base/index.ts'
+import type { ChunkReport } from './blobs/chunk-report.ts'
 
-/** Whether the image carries a hash tree, and what is known of it. */
+/** Whether the image carries a hash tree, and what is known of it. An image that is verified by its digest has that as root hash. */
 export type VerityReport =
   | 'no'
   | {
@@ -20,6 +21,8 @@ export interface LayerReport extends ImageSummary {
   /** Bytes from there to the end of the file, with the hash tree. */
   readonly size: number
   readonly verity: VerityReport
+  /** Of an image whose data lie in blobs of their own. */
+  readonly stored?: ChunkReport
 }
 
 /** What `inspect` tells of a directory of this machine. */

@@ -17,11 +17,12 @@ import {
 import { containerNamed } from '../kinds/containers.ts'
 import { kindNamed } from '../kinds/kinds.ts'
 import { findVeritySuperblock } from '../verity/index.ts'
+import { reportChunks } from './blobs/chunk-report.ts'
 import { closeImage, imageSource, openImage, rawSource, verityOf } from './image-file.ts'
 import type { DirectoryReport, InspectReport, LayerReport, VerityReport } from './inspect-report.ts'
 import { findFiles } from './resolve.ts'
 import { namedSource, withOffset } from './source.ts'
-import type { ImageSpec } from './spec.ts'
+import { type ImageSpec, isHashed } from './spec.ts'
 
 /**
  * Describes a source without mounting it. Root hashes are taken from the manifest and are checked as far as the
@@ -49,7 +50,7 @@ function withListing(listing: ContainerListing, source: NamedSource, name: PathT
 
 function inspectImages(source: NamedSource, name: PathText): InspectReport {
   const found = findFiles({ source, name })
-  const layers = found.layers.filter(isImageFile).map(inspectFile)
+  const layers = found.layers.filter(isImageFile).map((file) => inspectFile(file, source))
   const directories = found.layers.filter(isFoundDirectory).map(inspectDirectory)
   const { manifestDigest, remarks } = found
   return {
@@ -75,11 +76,12 @@ function inspectDirectory({ directory: label, what }: FoundDirectory): Directory
   }
 }
 
-function inspectFile(file: ImageFile): LayerReport {
+function inspectFile(file: ImageFile, source: NamedSource): LayerReport {
   const spec = openImage(file)
   try {
     const summary = withSource(imageSource(spec), (source) => kindNamed(spec.kind).summarize(source))
     const { label, mediaType } = file
+    const stored = isHashed(spec) ? reportChunks(spec.blobs, source) : undefined
     return withSource(rawSource(spec), (raw) => {
       const verity = reportVerity(file, spec, raw)
       return {
@@ -87,7 +89,7 @@ function inspectFile(file: ImageFile): LayerReport {
         label,
         size: raw.size,
         verity,
-        ...omitUndefined({ mediaType, offset: offsetOf(spec) }),
+        ...omitUndefined({ mediaType, offset: offsetOf(spec), stored }),
       }
     })
   } finally {
@@ -103,6 +105,10 @@ function reportVerity(file: ImageFile, spec: ImageSpec, raw: ByteSource): Verity
   const table = verityOf(spec)
   if (table !== undefined && file.rootHash !== undefined) {
     return { present: true, algorithm: table.algorithm, rootHash: file.rootHash }
+  }
+  if (isHashed(spec)) {
+    const [algorithm = '', rootHash] = (file.digest ?? '').split(':')
+    return rootHash === undefined ? 'no' : { present: true, algorithm, rootHash }
   }
   const tree = findVeritySuperblock(raw, spec.facts.bytesUsed)
   return tree === undefined ? 'no' : { present: true, algorithm: tree.superblock.algorithm }

@@ -10,6 +10,7 @@ import {
 } from '../../overlay/index.ts'
 import {
   type Background,
+  type BlobChecks,
   type BlockReader,
   type BlockStore,
   type ByteSource,
@@ -26,7 +27,7 @@ import { kindNamed } from '../kinds/kinds.ts'
 import { pread } from '../sys/files/file-io.ts'
 import { descriptorPath } from '../sys/plain/proc.ts'
 import { openSource, type Patience, PostponingSource, type VerityWatch } from '../transforms/index.ts'
-import { type AskForBlob, blobsOfImages, openedHere } from './blobs-of-images.ts'
+import { type AskForBlob, blobsOfImages, openedHere } from './blobs/blobs-of-images.ts'
 import { imageOver, imageSource } from './image-file.ts'
 import { copyRoot } from './root-attributes.ts'
 import type { DirectorySpec, ImageSpec, MoleculeSpec, UpperSpec } from './spec.ts'
@@ -286,7 +287,7 @@ export function openBlockStore(spec: MoleculeSpec, { watch, askForBlob, probes }
       sourceId,
       label,
       detail: facts.detail,
-      ...omitUndefined({ blobs: blobsOf(sourceId) }),
+      ...omitUndefined({ blobs: blobsOf(sourceId), checks: checksOf(watch?.(sourceId)) }),
     })
     const blocks = { source, reader }
     opened[sourceId] = blocks
@@ -309,6 +310,18 @@ export function openBlockStore(spec: MoleculeSpec, { watch, askForBlob, probes }
       for (const file of files) file.close?.()
     },
   }
+}
+
+/** Counts what a kind finds in blobs as blocks of its image. */
+function checksOf(watch: VerityWatch | undefined): BlobChecks | undefined {
+  return (
+    watch && {
+      checked: (isGood) => {
+        watch.counters.blocksChecked += 1
+        if (!isGood) watch.counters.failures += 1
+      },
+    }
+  )
 }
 
 /** Verified hash blocks of all images that one kind of reader in one thread keeps, bytes. */

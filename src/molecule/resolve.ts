@@ -17,6 +17,7 @@ import { containerNamed } from '../kinds/containers.ts'
 import { LAYER_TYPES } from '../kinds/kinds.ts'
 import { type IndexLayersOptions, indexLayers, withIndex } from '../store/index.ts'
 import { O_PATH } from '../sys/files/at.ts'
+import { fsVerityDigest } from '../verity/index.ts'
 import { checkDigests, closeImage, openImage, verifyAtMount } from './image-file.ts'
 import { findLowers } from './lower-directories.ts'
 import { isOverlay, namedSource } from './source.ts'
@@ -51,7 +52,12 @@ export function findFiles(request: ImageRequest): FoundFiles {
 
 /** The files of a source as they lie in its container. @throws FsError with one line */
 export function findStored({ source, name, rootHash }: ImageRequest): FoundFiles {
-  return containerNamed(source.container).find(source, { name, rootHash, mediaTypes: LAYER_TYPES })
+  return containerNamed(source.container).find(source, {
+    name,
+    rootHash,
+    fsVerityOf: fsVerityDigest,
+    mediaTypes: LAYER_TYPES,
+  })
 }
 
 /** Finds what is to be mounted, an overlay as well. @throws FsError with one line */
@@ -142,7 +148,9 @@ function openDirectory({ directory: path, followsRedirects, what, ...known }: Fo
 }
 
 function refuseMissing(layers: readonly FoundLayer[]): void {
-  const missing = layers.filter(isImageFile).filter(({ rootHash }) => rootHash === undefined)
+  const missing = layers
+    .filter(isImageFile)
+    .filter(({ rootHash, digest }) => rootHash === undefined && digest === undefined)
   const [first] = missing
   if (first === undefined) return
   const others = missing.length === 1 ? '' : ` (and ${missing.length - 1} more)`

@@ -142,9 +142,14 @@ export function layerDescriptors(spec: MoleculeSpec): readonly number[] {
   return [...files, ...hostDirectories(spec).map(({ fd }) => fd)]
 }
 
-/** Whether every read of an image is compared with a root hash. */
+/** Whether every read of an image is compared with a root hash, or with what had the digest of its file. */
 export function isVerified({ transforms }: ImageSpec): boolean {
-  return transforms.some(({ kind }) => kind === 'verity')
+  return transforms.some(({ kind }) => kind === 'verity' || kind === 'hashed')
+}
+
+/** Whether an image had the digest of its file when it was opened; its kind verifies what it reads from other blobs. */
+export function isHashed({ transforms }: ImageSpec): boolean {
+  return transforms.some(({ kind }) => kind === 'hashed')
 }
 
 /** The directories of the host among the layers. */

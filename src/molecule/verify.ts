@@ -6,25 +6,16 @@ import { DamageError, FsError, type ImageFile, type NamedSource, systemPath } fr
 import { verifyBlob } from '../store/index.ts'
 import { entryUrl } from '../threads.ts'
 import { mergeReports, type ScanReport, splitBlocks } from '../verity/index.ts'
-import { type DamagedRange, type DamageReport, nameDamage } from './damage.ts'
+import { bytesOfBlobs } from './blobs/scan-blobs.ts'
+import { verifyBlobs } from './blobs/verify-blobs.ts'
+import { type DamagedRange, nameDamage } from './damage.ts'
 import { closeImage, openImage, verityOf } from './image-file.ts'
+import type { LayerVerdict } from './layer-verdict.ts'
 import { findFiles, imagesOnly } from './resolve.ts'
 import type { ScanData, ScanMessage } from './scan-thread.ts'
 import { namedSource, withOffset } from './source.ts'
-import type { ImageSpec } from './spec.ts'
-import { mayBeSigned, type SignerRequest, type Verdict, verifySigned } from './verify-signatures.ts'
-
-/** Verdict on one layer. */
-export interface LayerVerdict extends Verdict {
-  /** Damaged blocks, in order of position, at most 100. */
-  readonly blocks?: readonly {
-    readonly position: number
-    readonly expected: string
-    readonly actual: string
-  }[]
-  readonly badBlocks?: number
-  readonly damage?: DamageReport
-}
+import { type ImageSpec, isHashed } from './spec.ts'
+import { mayBeSigned, type SignerRequest, verifySigned } from './verify-signatures.ts'
 
 /** What comparing an image with its root hashes has shown. */
 export interface VerifyReport {
@@ -111,7 +102,8 @@ function tryOpen(file: ImageFile, given: boolean): ImageSpec | LayerVerdict {
   try {
     return openImage(file)
   } catch (error) {
-    if (!(error instanceof FsError) || file.rootHash === undefined) throw error
+    const isByDigest = file.digest !== undefined && error instanceof DamageError
+    if (!(error instanceof FsError) || (file.rootHash === undefined && !isByDigest)) throw error
     if (given && error.code === 'EIO' && !(error instanceof DamageError)) throw error
     return { label: file.label, state: 'failed', bytes: 0, message: error.message }
   }
@@ -135,6 +127,7 @@ function sizeOfFile({ path, length }: ImageFile): number {
 }
 
 function coveredBytes(spec: ImageSpec): number {
+  if (isHashed(spec)) return spec.source.size + bytesOfBlobs(spec.blobs)
   const table = verityOf(spec)
   return table === undefined ? 0 : table.dataBlocks * table.dataBlockSize
 }
@@ -147,6 +140,7 @@ async function verifyImage(
   const { label } = spec
   const verity = verityOf(spec)
   signal?.throwIfAborted()
+  if (isHashed(spec)) return await verifyBlobs(spec, signal, onBytes)
   if (verity === undefined) return { label, state: 'unverified', bytes: 0 }
   const ranges = splitBlocks(verity, availableParallelism())
   const { dataBlockSize } = verity

@@ -5,8 +5,11 @@ import type { LayoutFiles } from './layout.ts'
 import { blobPathOf, openLayoutFile, pathIn } from './layout-file.ts'
 import type { Descriptor } from './schema.ts'
 
-/** Most bytes of an index, manifest or configuration: some hundred times the largest seen in practice. */
-export const DOCUMENT_LIMIT = 4 * 1024 * 1024
+/**
+ * Most bytes of an index, manifest or configuration. The largest are manifests of PuzzleFS images, with 160 bytes for each
+ * chunk: this is enough for some 10 GB of data.
+ */
+export const DOCUMENT_LIMIT = 16 * 1024 * 1024
 
 /**
  * Reads a document that a descriptor names, and checks its size and digest before anyone parses it

@@ -11,8 +11,17 @@ import {
 } from '../base/index.ts'
 import { absolutePath } from '../sys/files/working-directory.ts'
 import { looksLikeDigest, parseDigest } from './digest.ts'
-import { openBlobFolder, openLayer, readDocuments, readImage } from './image.ts'
+import {
+  type OciImage,
+  type OciLayer,
+  openBlobFolder,
+  openLayer,
+  readDocuments,
+  readImage,
+  readManifestBytes,
+} from './image.ts'
 import { isLayout, layoutIn } from './layout.ts'
+import { fsVerityOfLayer } from './root-hash.ts'
 
 /** Images in an OCI layout. Without tag and digest a source is the only one. */
 export const OCI_LAYOUT: Container = {
@@ -48,6 +57,8 @@ export function ociSource(ociDir: PathText, reference: string): NamedSource {
 
 function findLayers({ path: ociDir, tag, digest }: NamedSource, wanted: FindRequest): FoundFiles {
   const image = readImage(ociDir, digest ?? tag ?? '', wanted)
+  const isSingle = image.layers.some(({ standsAlone }) => standsAlone === true)
+  if (isSingle && wanted.rootHash !== undefined) checkManifest(image, wanted)
   if (wanted.rootHash !== undefined && image.layers.length > 1) {
     const { length } = image.layers
     throw new FsError(
@@ -56,7 +67,8 @@ function findLayers({ path: ociDir, tag, digest }: NamedSource, wanted: FindRequ
     )
   }
   const layers = image.layers.map((layer): ImageFile => {
-    const rootHash = agree(layer.rootHash, wanted.rootHash, layer.digest)
+    const rootHash = isSingle ? undefined : agree(layer.rootHash, wanted.rootHash, layer.digest)
+    const fsVerity = isSingle && wanted.rootHash !== undefined ? annotatedVerity(layer) : undefined
     const { digest: label, blobPath: path, kind, mediaType, diffId } = layer
     return {
       label,
@@ -65,7 +77,7 @@ function findLayers({ path: ociDir, tag, digest }: NamedSource, wanted: FindRequ
       mediaType,
       open: () => openLayer(image, layer),
       openBlobFolder: (blob) => openBlobFolder(image, parseDigest(blob, `layer ${label}: blob`)),
-      ...omitUndefined({ rootHash, diffId }),
+      ...omitUndefined({ rootHash, fsVerity, diffId, digest: isSingle ? label : undefined }),
     }
   })
   return {
@@ -75,6 +87,27 @@ function findLayers({ path: ociDir, tag, digest }: NamedSource, wanted: FindRequ
     imagePaths: [image.ociDir, ...layers.map(({ path }) => path)],
     manifestDigest: image.manifestDigest,
   }
+}
+
+/**
+ * The root hash of an image that stands alone is the fs-verity digest of its manifest: the manifest names the rest.
+ * @throws FsError EIO where it is another, EINVAL where it cannot be one
+ */
+function checkManifest(image: OciImage, { rootHash = '', fsVerityOf }: FindRequest): void {
+  const where = `manifest ${image.manifestDigest}`
+  if (!/^[0-9a-fA-F]{64}$/.test(rootHash)) {
+    throw new FsError('EINVAL', `${where}: its fs-verity digest has 64 hex digits, not ${rootHash.length}`)
+  }
+  const actual = fsVerityOf?.(readManifestBytes(image))
+  if (actual === rootHash.toLowerCase()) return
+  throw new FsError('EIO', `${where}: its fs-verity digest is ${actual}, expected ${rootHash.toLowerCase()}`)
+}
+
+/** @throws FsError EIO where the manifest has none: whoever trusts its digest alone trusts nothing else */
+function annotatedVerity({ annotations, digest }: OciLayer): string {
+  const found = fsVerityOfLayer(annotations, `layer ${digest}`)
+  if (found !== undefined) return found
+  throw new FsError('EIO', `layer ${digest}: the manifest has no fs-verity digest of it`)
 }
 
 function agree(

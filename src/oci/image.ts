@@ -1,12 +1,12 @@
 import { closeSync } from 'node:fs'
 import { FsError, type MediaTypes, type PathText } from '../base/index.ts'
 import { absolutePath } from '../sys/files/working-directory.ts'
-import { openLayerBlob, readDocumentBlob } from './blob.ts'
+import { openLayerBlob, readDocument, readDocumentBlob } from './blob.ts'
 import { diffIdsOf } from './config.ts'
 import { type Digest, parseDigest, quote } from './digest.ts'
 import { type LayoutFiles, layoutIn } from './layout.ts'
 import { blobPathOf, openLayoutFolder, pathIn } from './layout-file.ts'
-import { isManifestType, isTarLayer, layerKind } from './media-type.ts'
+import { EMPTY_TYPE, isManifestType, isTarLayer, layerKind } from './media-type.ts'
 import { hostPlatform, parsePlatform } from './platform.ts'
 import { rootHashOf } from './root-hash.ts'
 import {
@@ -38,6 +38,8 @@ export interface OciLayer {
   readonly rootHash?: string
   /** Digest of the layer without compression; absent where the configuration names none. */
   readonly diffId?: string
+  /** The other layers of the manifest hold its data: it is the whole image. */
+  readonly standsAlone?: true
 }
 
 export interface OciImage {
@@ -85,13 +87,17 @@ export function readImage(ociDir: PathText, reference: string, options: ReadImag
   const other = `${reference}-squashfs`
   const hint = tags.includes(other) ? `; try the tag ${quote(other)}` : ''
   const where = `image configuration ${manifest.config.digest}`
+  const { mediaTypes } = options
+  const alone = manifest.layers.findIndex(({ mediaType }) => mediaTypes.standsAlone?.(mediaType) === true)
+  if (alone < 0) assertFewLayers(manifest, descriptor)
   // Those of squashfs layers are compared with nothing, and some builders write them wrong.
-  const hasArchives = manifest.layers.some(({ mediaType }) => isTarLayer(mediaType))
+  const hasArchives = alone < 0 && manifest.layers.some(({ mediaType }) => isTarLayer(mediaType))
   const diffIds = hasArchives ? diffIdsOf(config, count, where) : undefined
-  const layers = manifest.layers.map((layer, i): OciLayer => {
-    const found = readLayer(directory, layer, `layer ${i + 1} of ${count}`, hint, options.mediaTypes)
+  const layers = manifest.layers.flatMap((layer, i): OciLayer[] => {
+    if (alone >= 0 && i !== alone) return []
+    const found = readLayer(directory, layer, `layer ${i + 1} of ${count}`, hint, mediaTypes)
     const diffId = isTarLayer(layer.mediaType) ? diffIds?.[i]?.text : undefined
-    return diffId === undefined ? found : { ...found, diffId }
+    return [diffId === undefined ? found : { ...found, diffId }]
   })
   return { ociDir: directory, reference, manifestDigest: descriptor.digest, config, layers }
 }
@@ -109,13 +115,30 @@ export function readDocuments(layout: LayoutFiles, reference: string, platform?:
   const descriptor = selectManifest(layout, index, reference, wanted, explicit)
   const where = `manifest ${descriptor.digest}`
   const manifest = readManifest(layout, descriptor)
-  const configBytes = readDocumentBlob(layout, manifest.config, 'image configuration')
-  const config = parseDocument(ConfigSchema, configBytes, `image configuration ${manifest.config.digest}`)
-  const count = manifest.layers.length
-  if (count === 0) throw new FsError('EIO', `${where}: the image has no layers, there is nothing to mount`)
-  if (count > LAYER_LIMIT)
-    throw new FsError('EIO', `${where}: ${count} layers, more than the limit of ${LAYER_LIMIT}`)
+  const config = readConfig(layout, manifest)
+  if (manifest.layers.length === 0) {
+    throw new FsError('EIO', `${where}: the image has no layers, there is nothing to mount`)
+  }
   return { descriptor, manifest, config, tags: tagsOf(index) }
+}
+
+/** Of an artefact that has none, the empty one stands for it: its blob need not be there. */
+function readConfig(layout: LayoutFiles, { config }: Manifest): ImageConfig {
+  if (config.mediaType === EMPTY_TYPE) return {}
+  const bytes = readDocumentBlob(layout, config, 'image configuration')
+  return parseDocument(ConfigSchema, bytes, `image configuration ${config.digest}`)
+}
+
+/** @throws FsError EIO for more layers to be merged than any builder makes */
+export function assertFewLayers({ layers: { length } }: Manifest, { digest }: Descriptor): void {
+  if (length <= LAYER_LIMIT) return
+  throw new FsError('EIO', `manifest ${digest}: ${length} layers, more than the limit of ${LAYER_LIMIT}`)
+}
+
+/** The bytes of the manifest of an image, as they were checked. @throws FsError as `readImage` */
+export function readManifestBytes({ ociDir, manifestDigest }: OciImage): Buffer {
+  const digest = parseDigest(manifestDigest, 'manifest')
+  return readDocument(layoutIn(ociDir), digest, `manifest ${manifestDigest}`)
 }
 
 /** Reads and checks a manifest. @throws FsError EIO, ENOENT */
@@ -167,7 +190,8 @@ function readLayer(
   const rootHash = rootHashOf(annotations, where)
   closeSync(openLayerBlob(ociDir, digest, size, where))
   const blobPath = pathIn(ociDir, blobPathOf(digest))
-  const layer = { digest: digest.text, mediaType, kind, size, blobPath, annotations }
+  const alone = mediaTypes.standsAlone?.(mediaType) === true && ({ standsAlone: true } as const)
+  const layer = { digest: digest.text, mediaType, kind, size, blobPath, annotations, ...alone }
   return rootHash === undefined ? layer : { ...layer, rootHash }
 }
 

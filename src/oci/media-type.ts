@@ -18,6 +18,9 @@ export function isManifestType(mediaType: string): boolean {
   return MANIFEST_TYPES.has(mediaType)
 }
 
+/** What stands in place of a document that an image does not have (manifest.md, "Guidance for an Empty Descriptor"). */
+export const EMPTY_TYPE = 'application/vnd.oci.empty.v1+json'
+
 /** An image configuration. */
 export const CONFIG_TYPE = 'application/vnd.oci.image.config.v1+json'
 
@@ -38,6 +41,6 @@ export function layerKind(mediaType: string): string | undefined {
   if (isTarLayer(mediaType)) return 'a tar archive'
   if (mediaType.endsWith('+encrypted')) return 'encrypted'
   if (/\.layer\.erofs(?:\+|$)/.test(mediaType)) return 'an erofs image'
-  if (mediaType.startsWith('application/vnd.puzzlefs.')) return 'a puzzlefs image'
+  if (mediaType.startsWith('application/vnd.puzzlefs.')) return 'a PuzzleFS image of another version'
   return undefined
 }

@@ -7,6 +7,20 @@ export const ROOT_HASH_ANNOTATIONS = [
   'io.stackeroci.stacker.squashfs_verity_root_hash',
 ] as const
 
+/** The annotation of a PuzzleFS image's metadata that carries the fs-verity digest of their file. */
+const FS_VERITY_ANNOTATION = 'io.puzzlefsoci.puzzlefs.puzzlefs_verity_root_hash'
+
+/** The fs-verity digest that the manifest gives for a layer, hex; undefined where it gives none. @throws FsError EIO */
+export function fsVerityOfLayer(
+  annotations: Readonly<Record<string, string>>,
+  where: string,
+): string | undefined {
+  const text = Object.hasOwn(annotations, FS_VERITY_ANNOTATION)
+    ? annotations[FS_VERITY_ANNOTATION]
+    : undefined
+  return text === undefined ? undefined : checkRootHash(text, `${where}: annotation ${FS_VERITY_ANNOTATION}`)
+}
+
 /** Longest digest that dm-verity can use is 64 bytes; refuse absurd lengths before anyone decodes them. */
 const HEX_LIMIT = 128
 

@@ -29,6 +29,9 @@ export const DescriptorSchema = v.looseObject({
 /** image-layout.md, "oci-layout file". */
 export const LayoutSchema = v.looseObject({ imageLayoutVersion: v.string() })
 
+/** What tells one version of a document from another. */
+export const VersionSchema = v.looseObject({ schemaVersion: v.optional(v.unknown()) })
+
 /** image-index.md. `schemaVersion` may be removed in a later version, so its absence is fine. */
 export const IndexSchema = v.looseObject({
   schemaVersion: v.optional(v.literal(2)),

@@ -11,7 +11,11 @@ import {
   IndexSchema,
   LayoutSchema,
   parseDocument,
+  VersionSchema,
 } from './schema.ts'
+
+/** `schemaVersion` of an index that led to metadata of PuzzleFS without a manifest, until 0.1.0. */
+const OLD_PUZZLEFS = -1
 
 /** Where a layout keeps its tags (annotations.md, pre-defined keys). */
 export const REF_NAME = 'org.opencontainers.image.ref.name'
@@ -224,6 +228,13 @@ function searchIndex(
 }
 
 function parseIndex(bytes: Uint8Array, where: string): ImageIndex {
+  const { schemaVersion } = parseDocument(VersionSchema, bytes, where)
+  if (schemaVersion === OLD_PUZZLEFS) {
+    throw new FsError(
+      'EOPNOTSUPP',
+      `${where}: a PuzzleFS layout of version 2, expected 3: build the image again`,
+    )
+  }
   const index = parseDocument(IndexSchema, bytes, where)
   if (index.mediaType !== undefined && !isIndexType(index.mediaType)) {
     throw new FsError('EIO', `${where}: media type ${quote(index.mediaType)} in an image index`)

@@ -43,7 +43,7 @@ export class BlobKeeper {
     }
     let fd: number
     try {
-      fd = openFile(this.#folder, this.#states.nameOf(blob))
+      fd = openBlob(this.#folder, this.#states.nameOf(blob))
     } catch (error) {
       this.#states.fail(blob)
       throw error
@@ -68,8 +68,12 @@ export class BlobKeeper {
   }
 }
 
-/** @throws FsError ENOENT, EACCES, ELOOP for a symbolic link, EIO for anything but a regular file */
-function openFile(folder: number, name: string): number {
+/**
+ * Opens one file of a folder of blobs.
+ * @returns a descriptor; the caller closes it
+ * @throws FsError ENOENT, EACCES, ELOOP for a symbolic link, EIO for anything but a regular file
+ */
+export function openBlob(folder: number, name: string): number {
   const fd = openAt(folder, name, O_RDONLY | O_NONBLOCK)
   if (fstatSync(fd).isFile()) return fd
   closeSync(fd)

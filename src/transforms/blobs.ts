@@ -1,3 +1,4 @@
+import { fstatSync } from 'node:fs'
 import { type Blobs, FsError, messageOf } from '../base/index.ts'
 import { pread } from '../sys/files/file-io.ts'
 import { PageCacheProbe } from '../sys/files/page-cache.ts'
@@ -36,6 +37,17 @@ export function allocateBlobs(folder: number, names: readonly string[]): BlobsSp
   })
   const states = new SharedArrayBuffer(names.length * NUMBERS * Int32Array.BYTES_PER_ELEMENT)
   return { folder, names: bytes.buffer as SharedArrayBuffer, nameLength, states }
+}
+
+/** How many blobs an image has. */
+export function blobCount(spec: BlobsSpec): number {
+  return new BlobStates(spec).count
+}
+
+/** The names of all blobs of an image, in order. */
+export function blobNames(spec: BlobsSpec): readonly string[] {
+  const states = new BlobStates(spec)
+  return Array.from({ length: states.count }, (_, blob) => states.nameOf(blob))
 }
 
 /** Descriptors of an image's open blobs at this moment, and of their folder. */
@@ -145,10 +157,16 @@ export class SharedBlobs implements Blobs {
     })
   }
 
+  sizeOf(blob: number): number {
+    return this.#using(blob, () => fstatSync(this.#open(blob)).size)
+  }
+
   isAtHand(blob: number, position: number, length: number): boolean {
     return this.#using(blob, () => {
       const fd = this.#states.descriptor(blob)
-      return fd !== undefined && this.#pageCache?.isAtHand(position, length, fd) !== false
+      if (fd === undefined) return false
+      const inside = Math.max(0, Math.min(length, fstatSync(fd).size - position))
+      return this.#pageCache?.isAtHand(position, inside, fd) !== false
     })
   }
 

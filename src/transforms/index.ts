@@ -1,7 +1,7 @@
 /** The byte sources between a source and the reader of an image. */
 
-export { BlobKeeper } from './blob-keeper.ts'
-export { allocateBlobs, type BlobsSpec, blobDescriptors, SharedBlobs } from './blobs.ts'
+export { BlobKeeper, openBlob } from './blob-keeper.ts'
+export { allocateBlobs, type BlobsSpec, blobCount, blobDescriptors, blobNames, SharedBlobs } from './blobs.ts'
 export { Patience, PostponingSource } from './postponing-source.ts'
 export {
   openSource,

@@ -4,6 +4,7 @@ import { fuzz } from './driver.ts'
 import { EXT4_TARGETS } from './ext4.ts'
 import { IMAGE_START_TARGET } from './image-start.ts'
 import { OCI_TARGETS } from './oci.ts'
+import { PUZZLEFS_TARGETS } from './puzzlefs.ts'
 import { SIF_TARGETS } from './sif.ts'
 import { SQUASHFS_TARGETS } from './squashfs.ts'
 import { TABLE_TARGETS } from './tables.ts'
@@ -20,6 +21,7 @@ const TARGETS = [
   ...EXT4_TARGETS,
   ...SIF_TARGETS,
   ...OCI_TARGETS,
+  ...PUZZLEFS_TARGETS,
   IMAGE_START_TARGET,
   TAR_TARGET,
 ]

@@ -219,8 +219,8 @@ describe('readImage', () => {
     expect(readFailure()).toBe('no error')
     write('index.json', '{"manifests": [')
     expect(readFailure()).toMatch(/^EIO: index\.json: not valid JSON/)
-    write('index.json', `{"manifests":[],"pad":"${'x'.repeat(5_000_000)}"}`)
-    expect(readFailure()).toMatch(/^EIO: index\.json: .* more than the limit of 4194304$/)
+    write('index.json', `{"manifests":[],"pad":"${'x'.repeat(17_000_000)}"}`)
+    expect(readFailure()).toMatch(/^EIO: index\.json: .* more than the limit of 16777216$/)
     write('index.json', '{"manifests":[{"mediaType":"m","digest":"d","size":-1}]}')
     expect(readFailure()).toMatch(/^EIO: index\.json: manifests\.0\.size: expected >=0, got -1$/)
     rmSync(join(ociDir, 'index.json'))
@@ -329,7 +329,7 @@ describe('media types of layers', () => {
   test.each([
     ['application/vnd.oci.image.layer.v1.tar+encrypted', 'encrypted'],
     ['application/vnd.stacker.image.layer.erofs+zstd', 'an erofs image'],
-    ['application/vnd.puzzlefs.image.rootfs.v1', 'a puzzlefs image'],
+    ['application/vnd.puzzlefs.image.rootfs.v2', 'a PuzzleFS image of another version'],
     ['application/vnd.x/image.layer.squashfs', 'not known'],
     ['squashfs', 'not known'],
   ])('a layer of media type %s cannot be mounted', (mediaType, kind) => {

@@ -70,6 +70,9 @@ export function openIndexed(
       if (number !== 0) throw new FsError('EIO', `blob ${number}`)
       blob.readInto(position, target)
     },
+    sizeOf: () => {
+      throw new Error('not asked')
+    },
     isAtHand: () => true,
   }
   const session = TAR.open({ details: [detail] })

@@ -60,7 +60,12 @@ export interface Blobs {
    * @throws FsError EIO where the blob cannot be opened or read, or ends early
    */
   readInto(blob: number, position: number, target: Uint8Array): void
-  /** Whether `readInto` would not have to wait: the blob is open, and the page cache has the bytes. */
+  /** Bytes of a blob. May wait for the main thread. @throws FsError EIO where the blob cannot be opened */
+  sizeOf(blob: number): number
+  /**
+   * Whether `readInto` would not have to wait: the blob is open, and the page cache has the bytes, as far as the blob has
+   * them.
+   */
   isAtHand(blob: number, position: number, length: number): boolean
 }
 

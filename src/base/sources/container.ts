@@ -110,6 +110,8 @@ export interface MediaTypes {
   readonly kindOfContent?: (head: Uint8Array) => string | undefined
   /** All that can be read, for messages. */
   readonly known: string
+  /** Whether the other layers of a manifest belong to one with this media type (`ImageKind.standsAlone`). Absent: never. */
+  readonly standsAlone?: (mediaType: string) => boolean
 }
 
 /** What is known of a source beside its place. */
@@ -118,6 +120,8 @@ export interface FindRequest {
   readonly name: PathText
   /** Hex, from the user; for a source of one image. */
   readonly rootHash?: string | undefined
+  /** What fs-verity says of a file with these bytes, hex: the root hash of an image that stands alone is that of its manifest. */
+  readonly fsVerityOf?: (bytes: Uint8Array) => string
   readonly mediaTypes: MediaTypes
 }
 
@@ -154,6 +158,10 @@ export interface ImageFile {
   readonly length?: number
   /** Hex. */
   readonly rootHash?: string
+  /** `algorithm:hex` of the whole file, given for kinds that are verified by it (`ImageKind.isVerifiedByDigest`). */
+  readonly digest?: string
+  /** The fs-verity digest that the file must have, hex. */
+  readonly fsVerity?: string
   /** Name of its kind, where the container says so; another one is known by its content. */
   readonly kind?: string
   readonly mediaType?: string

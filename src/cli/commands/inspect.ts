@@ -1,5 +1,6 @@
 import { FsError, UsageError } from '../../base/index.ts'
 import type {
+  ChunkReport,
   InspectReport,
   LayerReport,
   MeasuredUsage,
@@ -117,10 +118,20 @@ export function formatReport(report: InspectReport): string {
   if (report.notMounted !== undefined) return `${formatLines(title)}${listing}`
   for (const { offset } of report.listing === undefined ? report.layers : [])
     if (offset !== undefined) title.push(`image at byte: ${offset}`)
+  for (const { label, stored } of report.layers) {
+    if (stored !== undefined) title.push(`${shortLabel(label)}: ${describeChunks(stored)}`)
+  }
   for (const { label, remark } of report.layers) {
     if (remark !== undefined) title.push(`${shortLabel(label)}: ${remark}`)
   }
   return `${formatLines(title)}${listing}\n${formatTable(HEAD, report.layers.map(layerRow))}`
+}
+
+function describeChunks({ count, storedBytes, missing, uniqueBytes, otherTags }: ChunkReport): string {
+  const parts = [`${count} chunks of ${formatBytes(storedBytes)}`]
+  if (missing > 0) parts.push(`${missing} of them missing`)
+  if (otherTags > 0) parts.push(`${formatBytes(uniqueBytes)} in no other of ${otherTags} tags`)
+  return parts.join(', ')
 }
 
 function layerRow(layer: LayerReport): readonly string[] {

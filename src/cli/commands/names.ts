@@ -7,6 +7,7 @@ export const LINK_NAMES = [
   'fuse-overlayfs',
   'squashfuse',
   'squashfuse_ll',
+  'puzzlefs',
   'mount.atomfs-fuse',
   'mount.fuse.atomfs-fuse',
 ] as const

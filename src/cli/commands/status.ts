@@ -91,6 +91,9 @@ export function formatMount(mount: MountStatus): string {
           `waiting:   ${pending.reads} reads for data, the oldest for ${(pending.oldestMs / 1000).toFixed(1)} s`,
         ]),
     `cache:     up to ${formatBytes(mount.cacheSize)}`,
+    ...mount.layers.flatMap(({ label, chunks }) =>
+      chunks === undefined ? [] : [`data:      ${chunks} chunks of ${shortLabel(label)}`],
+    ),
   ]
   const rows = mount.layers.map((layer) => [
     shortLabel(layer.label),

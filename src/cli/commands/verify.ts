@@ -140,6 +140,7 @@ function verdictLines(layer: LayerVerdict): readonly string[] {
   for (const { position, expected, actual } of layer.blocks ?? []) {
     lines.push(`  block at byte ${position}: expected ${expected} got ${actual}`)
   }
+  for (const remark of layer.remarks ?? []) lines.push(`  ${remark}`)
   const { damage } = layer
   if (damage === undefined) return lines
   for (const structure of damage.structures) lines.push(`  damaged: ${structure}`)

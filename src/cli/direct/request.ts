@@ -9,9 +9,11 @@ import {
 } from '../../request/index.ts'
 import { readHelperWords } from '../personalities/helper-words.ts'
 import { readOverlayWords } from '../personalities/overlay-words.ts'
+import { readPuzzlefsWords } from '../personalities/puzzlefs-words.ts'
 import { readSquashfuseWords } from '../personalities/squashfuse-words.ts'
 import { withVerb } from '../program/verb.ts'
 import { commonWish, mountWish } from '../words/mount-wish.ts'
+import { puzzlefsMountFlags, writableFolders } from '../words/puzzlefs-mount.ts'
 import { readFlags } from './flags.ts'
 
 /** A mount in the background, and the lines that its user gets. */
@@ -47,6 +49,8 @@ function byName(name: string, words: readonly PathText[]): DirectMount | undefin
       return readSquashfuse(name, words)
     case 'fuse2fs':
       return undefined
+    case 'puzzlefs':
+      return readPuzzlefs(words)
     case 'mount.atomfs-fuse':
     case 'mount.fuse.atomfs-fuse': {
       const { isFake, rest } = readHelperWords(words)
@@ -55,6 +59,16 @@ function byName(name: string, words: readonly PathText[]): DirectMount | undefin
     default:
       return readCommand(withVerb(words))
   }
+}
+
+function readPuzzlefs(words: readonly PathText[]): DirectMount | undefined {
+  const call = readPuzzlefsWords(words)
+  if (!('command' in call) || call.command !== 'mount') return undefined
+  const [source = '', target = ''] = call.words
+  // What has to be made first, and what makes no sense, is for the program itself.
+  if (call.flags.has('foreground') || writableFolders(target, call) !== undefined) return undefined
+  const wish = mountWish(target, puzzlefsMountFlags(call))
+  return { request: buildMountRequest({ ...wish, source: parseSource(source), name: source }), ignored: [] }
 }
 
 function readCommand([verb, ...words]: readonly PathText[]): DirectMount | undefined {

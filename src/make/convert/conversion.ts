@@ -57,7 +57,7 @@ export interface Made {
 }
 
 /** Layers that are made to be merged, and then thrown away. */
-const INTERMEDIATE = { name: 'gzip', level: 1, blockSize: 128 << 10 } as const
+export const INTERMEDIATE = { name: 'gzip', level: 1, blockSize: 128 << 10 } as const
 
 /** Makes the layers of an image. */
 export class Conversion {
@@ -172,7 +172,7 @@ export class Conversion {
     form: 'merged' | 'stored',
     origin: Origin | undefined,
   ): Promise<NewLayer> {
-    const files = layers.map((one) => this.#fileOf(one))
+    const files = layers.map((one) => this.fileOf(one))
     let tree: ShownTree | undefined
     try {
       const annotations = origin === undefined ? {} : originAnnotations(origin, false)
@@ -191,7 +191,7 @@ export class Conversion {
     const origin = source === undefined ? undefined : this.#origin(source, below)
     const present = origin && this.#present.find(origin)
     if (present !== undefined) return made(source, 'reused', { descriptor: present })
-    const lower = new LowerLayers(below.map((one) => this.#fileOf(one)))
+    const lower = new LowerLayers(below.map((one) => this.fileOf(one)))
     try {
       const layerMade = await packLayer(
         layer.label,
@@ -214,7 +214,8 @@ export class Conversion {
     }
   }
 
-  #fileOf({ descriptor, file }: Pick<Made, 'descriptor' | 'file'>): ImageFile {
+  /** A layer as an image that can be read. */
+  fileOf({ descriptor, file }: Pick<Made, 'descriptor' | 'file'>): ImageFile {
     const { digest, size, annotations } = descriptor
     const { path } = this.#output
     const rootHash = rootHashOf(annotations ?? {}, digest)

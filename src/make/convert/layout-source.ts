@@ -2,6 +2,7 @@ import { createReadStream } from 'node:fs'
 import { SQUASHFS } from '../../../squashfs/kind.ts'
 import { FsError, type PathText, printable } from '../../base/index.ts'
 import {
+  assertFewLayers,
   blobPathOf,
   type Descriptor,
   type Digest,
@@ -64,6 +65,7 @@ function imageOf(
   open: OpenBlob,
 ): Omit<SourceImage, 'close'> {
   const { descriptor, manifest, config } = readDocuments(layout, reference, platform)
+  assertFewLayers(manifest, descriptor)
   const where = `image configuration ${manifest.config.digest}`
   const diffIds = diffIdsOf(config, manifest.layers.length, where)
   const layers = manifest.layers.map((layer, i) =>

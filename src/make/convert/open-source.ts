@@ -25,6 +25,11 @@ const ARCHIVES: Readonly<
 /** A tar archive on standard input. */
 export const STANDARD_INPUT = '-'
 
+/** Whether a text names an archive of images, or standard input, by what it begins with. */
+export function isArchiveSource(text: string): boolean {
+  return text === STANDARD_INPUT || Object.keys(ARCHIVES).some((prefix) => text.startsWith(prefix))
+}
+
 /**
  * Opens what is to be converted: `OCIDIR:TAG` and its like as for a mount, `docker-archive:FILE[:NAME]`,
  * `oci-archive:FILE[:TAG]`, a directory, a file with an image of any kind, a tar archive, or `-` for one on standard

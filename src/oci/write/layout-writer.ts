@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto'
 import { closeSync, fstatSync, fsyncSync, readSync, writeFileSync } from 'node:fs'
-import { FsError, isErrno, type Name, type PathText, withFsError } from '../../base/index.ts'
-import { mkdirAt, O_PATH, openAt } from '../../sys/files/at.ts'
+import { FsError, isErrno, type Name, type PathText, unlessFailed, withFsError } from '../../base/index.ts'
+import { mkdirAt, O_PATH, openAt, reopenDirectory, unlinkAt } from '../../sys/files/at.ts'
 import { duplicateDescriptor } from '../../sys/files/descriptor.ts'
 import { listNames } from '../../sys/files/directory-entries.ts'
+import { syncFd } from '../../sys/files/file-io.ts'
 import { withFolderLock } from '../../sys/files/lock.ts'
 import { syncFolder } from '../../sys/files/new-file.ts'
 import { statAt } from '../../sys/files/statx.ts'
@@ -42,6 +43,8 @@ export class LayoutWriter {
   readonly #blobFolder: number
   #made: readonly MadeFolder[]
   #blobs: NewBlob[] = []
+  /** Blobs that got their names at once, and go away unless the image is published. */
+  readonly #stored = new Set<string>()
 
   private constructor(path: PathText, folder: number, blobFolder: number, made: readonly MadeFolder[]) {
     this.path = path
@@ -100,6 +103,22 @@ export class LayoutWriter {
     file.close()
   }
 
+  /**
+   * Stores a blob at once: an image may have too many for all of them to be open. A program that is killed leaves those
+   * that it has stored, which nothing names.
+   * @param hex SHA-256 of the bytes
+   * @throws FsError ENOSPC, EACCES, …
+   */
+  store(bytes: Uint8Array, hex: string): void {
+    const file = this.begin()
+    try {
+      withFsError(`${this.path}: blob ${hex}`, () => writeFileSync(file.fd, bytes))
+      if (nameBlob(this.#blobFolder, { file, hex })) this.#stored.add(hex)
+    } finally {
+      file.close()
+    }
+  }
+
   /** Takes a document. @returns its descriptor */
   document(mediaType: string, document: object): Descriptor {
     const bytes = Buffer.from(JSON.stringify(document))
@@ -118,6 +137,7 @@ export class LayoutWriter {
   publish(tag: string, manifest: Descriptor): void {
     for (const { file } of this.#blobs) withFsError(this.path, () => fsyncSync(file.fd))
     for (const blob of this.#blobs) nameBlob(this.#blobFolder, blob)
+    if (this.#stored.size > 0) syncAll(this.#blobFolder)
     syncFolder(this.#blobFolder)
     withFolderLock(this.#folder, this.path, () => {
       const index = this.#read()?.index ?? { schemaVersion: 2, mediaType: INDEX_TYPE, manifests: [] }
@@ -131,11 +151,14 @@ export class LayoutWriter {
     })
     forgetMade(this.#made)
     this.#made = []
+    this.#stored.clear()
   }
 
   /** Ends the use. Without `publish` nothing of the image is left, nor are folders that were made for it. */
   close(): void {
     for (const { file } of this.#blobs.splice(0)) file.close()
+    for (const hex of this.#stored) unlessFailed(() => unlinkAt(this.#blobFolder, hex))
+    this.#stored.clear()
     removeMade(this.#made)
     this.#made = []
     closeSync(this.#blobFolder)
@@ -162,6 +185,16 @@ export class LayoutWriter {
   }
 }
 
+/** Many small files are on the disk sooner together than one by one. @param folder O_PATH */
+function syncAll(folder: number): void {
+  const fd = reopenDirectory(folder)
+  try {
+    syncFd(fd, 'file system')
+  } finally {
+    closeSync(fd)
+  }
+}
+
 /** @throws FsError ENOTEMPTY where a directory is neither a layout nor the beginning of one */
 function assertLayout(folder: number, path: PathText): void {
   const names = listNames(folder)
@@ -183,13 +216,15 @@ function makeFolder(parent: number, name: Name, made: MadeFolder[]): number | un
   return undefined
 }
 
-/** A blob that is there already stays, unless its bytes are not those that its name says. */
-function nameBlob(folder: number, { file, hex }: NewBlob): void {
+/** A blob that is there already stays, unless its bytes are not those that its name says. @returns whether it is new */
+function nameBlob(folder: number, { file, hex }: NewBlob): boolean {
   try {
     file.giveName(hex, false)
+    return true
   } catch (error) {
     if (!isErrno(error, 'EEXIST')) throw error
     if (!hasDigest(folder, hex)) file.giveName(hex, true)
+    return false
   }
 }
 

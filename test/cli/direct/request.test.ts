@@ -53,6 +53,24 @@ describe('mounts that the launcher starts directly', () => {
     })
   })
 
+  test('puzzlefs gives the request of the program, and leaves to it what must be made first', async () => {
+    await inFolder(async (image) => {
+      const request = await mountRequest(image, 't', { o: ['ro'], upper: 'u', foreground: false })
+      expect(readDirectMount('puzzlefs', ['mount', '-o', 'ro', '--persist', 'u', image, 't'])).toEqual({
+        request,
+        ignored: [],
+      })
+      for (const words of [
+        ['mount', '-w', image, 't'],
+        ['mount', '-f', image, 't'],
+        ['mount', image],
+        ['umount', 't'],
+      ]) {
+        expect(readDirectMount('puzzlefs', words)).toBeUndefined()
+      }
+    })
+  })
+
   test('what is no plain mount in the background is left to the program', async () => {
     await inFolder(async (image) => {
       const lines: readonly (readonly string[])[] = [

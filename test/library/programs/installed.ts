@@ -5,7 +5,19 @@ import { run } from './process.ts'
 const ROOT = resolve(import.meta.dirname, '../../..')
 
 /** What the build and `npm pack` read. */
-const FOLDERS = ['bin', 'docs', 'examples', 'ext4', 'overlay', 'scripts', 'sif', 'squashfs', 'src', 'tar']
+const FOLDERS = [
+  'bin',
+  'docs',
+  'examples',
+  'ext4',
+  'overlay',
+  'puzzlefs',
+  'scripts',
+  'sif',
+  'squashfs',
+  'src',
+  'tar',
+]
 const CONFIGURATION = ['package.json', 'package-lock.json', 'tsconfig.json']
 
 /** A file of the packed package. */

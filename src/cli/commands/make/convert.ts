@@ -1,4 +1,4 @@
-import type { PathText } from '../../../base/index.ts'
+import { type PathText, UsageError } from '../../../base/index.ts'
 import {
   type ConvertedImage,
   type ConvertedLayer,
@@ -13,6 +13,7 @@ import { type Progress, startProgress } from '../../print/progress.ts'
 import { contentsRequest, imageFlags, type SourceFlags } from '../source-flags.ts'
 import { writeWarnings } from './pack.ts'
 import { type PackFlags, packOptions } from './pack-options.ts'
+import { convertPuzzlefs, PUZZLEFS_TARGET } from './puzzlefs.ts'
 
 export interface ConvertFlags extends PackFlags, SourceFlags {
   readonly platform?: string
@@ -22,6 +23,7 @@ export interface ConvertFlags extends PackFlags, SourceFlags {
 
 /** Runs `convert`: makes an image of squashfs layers of SOURCE, and prints the digest of its manifest. */
 export async function convert(from: PathText, to: string, flags: ConvertFlags): Promise<number> {
+  if (to.startsWith(PUZZLEFS_TARGET)) return await toPuzzlefs(from, to, flags)
   const target = parseTarget(to)
   const { force: _, whiteouts: __, ...image } = packOptions(flags)
   return await interruptible(async (signal) => {
@@ -69,6 +71,20 @@ export async function convertWithBars(
   } finally {
     progress?.stop()
   }
+}
+
+/** Compressed unless the data are to be stored as they are. */
+async function toPuzzlefs(from: PathText, to: string, flags: ConvertFlags): Promise<number> {
+  const { compression = 'zstd', uncompressed, json, quiet, platform } = flags
+  if (compression !== 'zstd') {
+    throw new UsageError(
+      'a PuzzleFS image has zstd alone: leave out --compression, or give --uncompressed data',
+    )
+  }
+  const unfit = imageFlags(flags)
+  if (unfit !== undefined) throw new UsageError(`${unfit} goes without ${PUZZLEFS_TARGET}`)
+  const { uncompressed: parts } = packOptions(uncompressed === undefined ? {} : { uncompressed })
+  return await convertPuzzlefs(from, to, { compress: parts?.data !== true, json, quiet, platform })
 }
 
 /** Prints what was made, as the options ask for it. */

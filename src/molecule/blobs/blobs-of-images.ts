@@ -1,6 +1,6 @@
-import type { Blobs, SourceId } from '../base/index.ts'
-import { BlobKeeper, SharedBlobs } from '../transforms/index.ts'
-import type { MoleculeSpec } from './spec.ts'
+import type { Blobs, SourceId } from '../../base/index.ts'
+import { BlobKeeper, SharedBlobs } from '../../transforms/index.ts'
+import type { MoleculeSpec } from '../spec.ts'
 
 /** Asks for a blob of an image to be opened, and does not wait for it. */
 export type AskForBlob = (image: SourceId, blob: number) => void
