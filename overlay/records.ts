@@ -3,6 +3,6 @@
  * fuse-overlayfs and containers/storage read them.
  */
 
-export { encodeOwner, hostMode, type Owner } from './stored/owner-record.ts'
+export { decodeOwner, encodeOwner, hostMode, type Owner } from './stored/owner-record.ts'
 export { USER_RECORD } from './stored/policy.ts'
 export { nameInUpper } from './stored/upper-xattrs.ts'

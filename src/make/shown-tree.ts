@@ -1,6 +1,6 @@
 import { closeSync } from 'node:fs'
 import type { NewEntry } from '../../squashfs/write/index.ts'
-import { type ImageFile, isDirectory, type Name } from '../base/index.ts'
+import { type FoundLayer, isDirectory, type Name } from '../base/index.ts'
 import { layerDescriptors, moleculeOf, type OpenMolecule, openMolecule } from '../molecule/index.ts'
 import { MergedEntries, type ShownFile } from './merged-entries.ts'
 import type { LeftOut, TreeItem } from './tree-item.ts'
@@ -22,7 +22,7 @@ export class ShownTree {
    * @param leftOut counts attributes that no image has
    * @throws FsError EIO, EINVAL for what is no image; nothing stays open then
    */
-  constructor(images: readonly ImageFile[], form: TreeForm, leftOut?: LeftOut) {
+  constructor(images: readonly FoundLayer[], form: TreeForm, leftOut?: LeftOut) {
     const spec = moleculeOf(images, form === 'stored' || form === 'shown alone')
     this.#closeFiles = () => {
       for (const fd of new Set(layerDescriptors(spec))) closeSync(fd)

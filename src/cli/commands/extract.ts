@@ -70,7 +70,9 @@ export async function extract(
   }, `${directory} is not complete; the files in it are whole`)
 }
 
-function ownersOf(text: string): Owners {
+/** @throws UsageError */
+/** @throws UsageError */
+export function ownersOf(text: string): Owners {
   if (text === 'real' || text === 'override' || text === 'none') return text
   throw new UsageError(`owners ${JSON.stringify(text)}: real, override or none is needed`)
 }

@@ -1,5 +1,6 @@
 import type { DaemonProcess } from '../../daemon/client/spawn.ts'
 import type { ContainerFlags } from '../commands/container/container-flags.ts'
+import type { UnpackFlags } from '../commands/container/unpack.ts'
 import type { DiffFlags } from '../commands/diff.ts'
 import type { ExtractFlags } from '../commands/extract.ts'
 import type { InspectFlags } from '../commands/inspect.ts'
@@ -167,6 +168,7 @@ export type Flags = MountFlags &
   DiffFlags &
   ConvertFlags &
   CommitFlags &
+  UnpackFlags &
   ContainerFlags &
   InstallLinksFlags
 
@@ -389,6 +391,16 @@ export const COMMANDS: readonly CommandRow[] = [
     options: [OPTIONS.store, OPTIONS.json],
     run: async ([action = '', ...digests], flags) =>
       (await import('../commands/store.ts')).store(action, digests, flags),
+  },
+  {
+    name: 'unpack',
+    description:
+      'write each layer of SOURCE, which is as for convert, into a directory below DIR, as overlays read it; print the lowerdir= for them',
+    arguments: ['<source>', '<dir>'],
+    kinds: ['source', 'directory'],
+    options: [OPTIONS.owners, OPTIONS.platform, OPTIONS.quiet, OPTIONS.json],
+    run: async ([source = '', dir = ''], flags) =>
+      (await import('../commands/container/unpack.ts')).unpack(source, dir, flags),
   },
   {
     name: 'run',

@@ -3,7 +3,7 @@ import { systemPath } from '../../base/index.ts'
 
 /** The commands of the program, and what stands in their place. */
 const COMMANDS: ReadonlySet<string> = new Set(
-  'mount overlay umount unmount verify status inspect pack convert commit run bundle extract ls cat diff store doctor install-links completion help'.split(
+  'mount overlay umount unmount verify status inspect pack convert commit run bundle unpack extract ls cat diff store doctor install-links completion help'.split(
     ' ',
   ),
 )

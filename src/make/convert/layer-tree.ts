@@ -9,6 +9,9 @@ import type { LowerLayers } from './lower-layers.ts'
 import { ParentLinks } from './parent-links.ts'
 import type { TarLayer } from './source-image.ts'
 
+/** What is made of the layer so far. */
+export type LayerSoFar = Pick<SquashfsWriter, 'modeAt' | 'targetAt' | 'missingDirectories' | 'missingLinks'>
+
 /**
  * The tree of a layer in an archive as an overlay needs it. What the archive takes for granted comes from the layers below:
  * the attributes of directories without an entry of their own, and files that it gives one more name.
@@ -17,7 +20,7 @@ import type { TarLayer } from './source-image.ts'
  */
 export async function* layerTree(
   layer: TarLayer,
-  writer: SquashfsWriter,
+  writer: LayerSoFar,
   lower: LowerLayers,
   leftOut: LeftOut,
   onProgress?: (done: number) => void,
@@ -42,7 +45,7 @@ function withMark(entry: NewEntry, path: Name, marks: TarMarks): NewEntry {
 }
 
 /** A hard link to a file of a layer below is a copy of it: layers share no inodes. */
-function* missingFiles(writer: SquashfsWriter, lower: LowerLayers): Generator<TreeItem> {
+function* missingFiles(writer: LayerSoFar, lower: LowerLayers): Generator<TreeItem> {
   const copies = new Map<Name, Name>()
   const seen = new Set<Name>()
   for (const { path, target } of writer.missingLinks()) {

@@ -1,16 +1,16 @@
 import { unescapedFileName } from '../../../overlay/escapes.ts'
 import type { NewEntry } from '../../../squashfs/write/index.ts'
-import type { ImageFile, Name } from '../../base/index.ts'
+import type { FoundLayer, Name } from '../../base/index.ts'
 import { ShownTree } from '../shown-tree.ts'
 
 /** The merged layers below one that is being converted: opened when one of their files is asked for. */
 export class LowerLayers {
-  readonly #images: readonly ImageFile[]
+  readonly #images: readonly FoundLayer[]
   #wasAsked = false
   #tree: ShownTree | undefined
 
   /** @param images bottom first */
-  constructor(images: readonly ImageFile[]) {
+  constructor(images: readonly FoundLayer[]) {
     this.#images = images
   }
 

@@ -15,11 +15,11 @@ const NAMES_MAX = 2048
  * who extract one layer over the other. Links lead nowhere out of the root. The last name of a path is never followed.
  */
 export class ParentLinks {
-  readonly #writer: SquashfsWriter
+  readonly #writer: Pick<SquashfsWriter, 'modeAt' | 'targetAt'>
   readonly #lower: LowerLayers
   readonly #marks: TarMarks
 
-  constructor(writer: SquashfsWriter, lower: LowerLayers, marks: TarMarks) {
+  constructor(writer: Pick<SquashfsWriter, 'modeAt' | 'targetAt'>, lower: LowerLayers, marks: TarMarks) {
     this.#writer = writer
     this.#lower = lower
     this.#marks = marks
