@@ -44,6 +44,11 @@ afterAll(() => removeTempDir(life.folder))
 
 const IN_TIME = { timeout: 20_000 }
 
+/** The kernel reads ahead of what a mount and its threads read at their start; that would need no disk any more. */
+async function forgetPages(image: string): Promise<void> {
+  await run('dd', [`if=${image}`, 'iflag=nocache', 'count=0'])
+}
+
 describe('metadata on a disk that does not answer', () => {
   test.each([
     ['squashfs', () => wide],
@@ -57,6 +62,8 @@ describe('metadata on a disk that does not answer', () => {
         await run(ATOMFS_FUSE, ['mount', '-o', 'threads=2', image, target], { env })
         expect((await run('ls', ['-l', join(target, 'd0')])).stdout.split('\n').length).toBe(FILES + 2)
         await run('cat', [join(target, 'd0/file-7')])
+        await sleep(500)
+        await forgetPages(image)
         process.kill(disk, 'SIGSTOP')
         const stuck = [50, 80, 80].map((folder) => {
           const child = spawn('ls', ['-l', join(target, `d${folder}`)], {
@@ -114,6 +121,8 @@ describe('metadata on a disk that fails', () => {
       try {
         await run('ls', ['-l', join(target, 'd0')])
         await run('stat', [join(target, 'd50')])
+        await sleep(500)
+        await forgetPages(image)
         process.kill(disk, 'SIGKILL')
         for (let i = 0; i < 2; i++) {
           const list = await run('ls', [join(target, 'd50')], { ...IN_TIME, allowFailure: true })
@@ -142,6 +151,8 @@ describe('metadata on a disk that does not answer, below a writable mount', () =
       // The kernel locks a directory while it asks for a name in it, and both while it renames: names that nobody else
       // wants hold nobody else up.
       for (const known of ['d50', 'd70', 'd80']) await run('stat', [join(target, known)])
+      await sleep(500)
+      await forgetPages(image)
       process.kill(disk, 'SIGSTOP')
       const stuck = [
         ['sh', '-c', 'echo more >>"$1"', 'sh', join(target, 'd50/file-3')],
@@ -192,8 +203,7 @@ describe('a disk that does not answer', () => {
         await run('dd', [...from, 'of=/dev/null'])
       }
       await sleep(500)
-      // What was read ahead would be answered from the page cache.
-      await run('dd', [`if=${image}`, 'iflag=nocache', 'count=0'])
+      await forgetPages(image)
       process.kill(disk, 'SIGSTOP')
       // One block only: the dispatcher would decode it itself if it did not ask for the page cache first.
       const part = [
