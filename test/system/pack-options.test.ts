@@ -161,7 +161,7 @@ describe.skipIf(!need.ok)(titled('pack with --sort', need), () => {
 
   test('refuses an archive, whose order is its own, and a list with a wrong line', async () => {
     writeFileSync(list, ORDER)
-    expect(await refused(archive, ['--sort', list])).toMatch(/only a directory can be sorted/)
+    expect(await refused(archive, ['--sort', list])).toMatch(/only a directory or an image can be sorted/)
     writeFileSync(list, 'a b c\n')
     expect(await refused(tree, ['--sort', list])).toMatch(/order, line 1/)
   })

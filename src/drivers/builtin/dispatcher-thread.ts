@@ -111,9 +111,10 @@ try {
   const stage = prepareRehearsal(spec)
   const idleWork = inTurn(
     stage && rehearse(stage.open),
-    hasWorkers && pool.isOnDemand ? callsWorkers : undefined,
     isCompiledCodeSaved() ? undefined : savesCode,
+    // Before a thread starts: V8 takes no compiled code while its flags are other ones.
     collectsGarbage,
+    hasWorkers && pool.isOnDemand ? callsWorkers : undefined,
   )
   const runTask = taskRunner({ shared, thread: 0, target, store, log, ...omitUndefined({ bell }) })
   runDeviceLoop({

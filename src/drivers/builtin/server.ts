@@ -67,10 +67,10 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
         void staffWorkers(message.needsPackages)
         return
       case 'prepared':
-        dataWorkers.callAll()
         // What the start left in this thread would stay until the mount is quiet for the first time.
         collectGarbage()
         trimHeap()
+        dataWorkers.callAll()
         return
       case 'worker wanted':
         dataWorkers.call()
