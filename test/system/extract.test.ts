@@ -275,12 +275,12 @@ describe.skipIf(!need.ok)(titled('extract', need), () => {
       })
   })
 
-  test('a tree of 5 000 levels needs no descriptor for each of them', async () => {
+  test('a tree of thousands of levels needs no descriptor for each of them', async () => {
     const packed = newPlace()
     const fd = openSync(packed, 'w')
     const writer = new SquashfsWriter(new FileOutput(fd, packed), { name: 'gzip', level: 1, blockSize: 4096 })
     const owner = { uid: 0, gid: 0, mtime: 1_000_000_000 }
-    const depth = LONG ? 15_000 : 5000
+    const depth = LONG ? 15_000 : 2500
     const content = Buffer.from('deep')
     for (let level = 1; level <= depth; level += 1) {
       const path = 'd/'.repeat(level).slice(0, -1)

@@ -21,7 +21,7 @@ import {
 /** What is no image, or only a part of one: one clear line, exit 1, and nothing left mounted or running. */
 
 const need = needs('root', 'fuse', 'mksquashfs', 'umount')
-const TRUNCATIONS = 50
+const TRUNCATIONS = 25
 
 let temp = ''
 let file = ''

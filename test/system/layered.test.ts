@@ -21,7 +21,7 @@ import {
 
 const need = needs('root', 'fuse', 'mksquashfs', 'kernel-squashfs', 'kernel-overlayfs', 'loop')
 const COMPRESSORS = ['gzip', 'lz4', 'zstd', 'xz', 'lzo'] as const
-const DEFAULT_SEEDS = '8'
+const DEFAULT_SEEDS = '6'
 
 function seedsOf(text: string): readonly number[] {
   const match = /^(?:(\d+)-)?(\d+)$/.exec(text)

@@ -20,7 +20,7 @@ import { until } from '../library/programs/wait.ts'
  * One byte of a verified image is changed, anywhere: whoever reads the mount gets right answers or errors, never
  * wrong ones. `ATOMFS_FLIPS=2000 npx vitest run --project system tamper` runs the whole of it, some 15 minutes.
  */
-const FLIPS = Number(process.env['ATOMFS_FLIPS'] ?? 60)
+const FLIPS = Number(process.env['ATOMFS_FLIPS'] ?? 40)
 /** Other numbers give other flips. */
 const SEED = Number(process.env['ATOMFS_SEED'] ?? 2026)
 

@@ -37,7 +37,7 @@ import { makeLower } from '../overlay/upper/support/lowers.ts'
  */
 
 const need = needs('root', 'fuse', 'mksquashfs', 'kernel-squashfs', 'kernel-overlayfs', 'loop')
-const DEFAULT_SEEDS = '4'
+const DEFAULT_SEEDS = '3'
 const SEGMENTS = 3
 const STEPS = 80
 
