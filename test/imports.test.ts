@@ -105,6 +105,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'src/oci',
     'src/verity',
     'squashfs',
+    'sif',
     'src/sys',
     'src/base',
   ],
@@ -127,7 +128,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 const DOORS: Readonly<Record<string, readonly string[]>> = {
   // One topic of system calls a file: a program loads those that it needs.
   'src/sys': ['ffi/', 'files/', 'mounts/', 'plain/', 'process/'],
-  'src/kinds': ['kinds.ts', 'containers.ts'],
+  // The launch line before an image is a function by itself, which needs no format.
+  'src/kinds': ['kinds.ts', 'containers.ts', 'launch-line.ts'],
   // `kind.ts` is the format's entry in the list of kinds.
   squashfs: ['index.ts', 'kind.ts', 'write/index.ts'],
   // How names are stored, and owners written down, is for those who make layers and such files, too.
@@ -154,7 +156,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   'src/request': ['index.ts', 'schema.ts'],
   // What commands and the library ask of daemons, each by itself; a command that serves; what both tell in the same words.
   'src/daemon': ['client/', 'life/foreground.ts', 'life/direct.ts', 'life/failure.ts', 'life/readiness.ts'],
-  'src/library': ['atomfs/index.ts', 'bundle/index.ts'],
+  'src/library': ['apptainer/index.ts', 'atomfs/index.ts', 'bundle/index.ts'],
 }
 
 const ROOT = path.resolve(import.meta.dirname, '..')
