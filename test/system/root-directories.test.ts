@@ -1,4 +1,4 @@
-import { chmodSync, chownSync, mkdirSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, mkdirSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import {
@@ -24,7 +24,16 @@ let folder = ''
 let image = ''
 let rootHash = ''
 
+const DEVICE = '/dev/fuse'
+/** Absent where it stays as it is. */
+let deviceMode: number | undefined
+
 beforeAll(async () => {
+  if (process.geteuid?.() === 0 && needs('fuse').ok) {
+    // fusermount3 opens it as its caller.
+    deviceMode = statSync(DEVICE).mode & 0o7777
+    chmodSync(DEVICE, 0o666)
+  }
   folder = makeTempDir()
   chmodSync(folder, 0o755)
   const tree = join(folder, 'tree')
@@ -35,7 +44,10 @@ beforeAll(async () => {
   ;({ rootHash } = await appendVerity(image))
 })
 
-afterAll(() => removeTempDir(folder))
+afterAll(() => {
+  if (deviceMode !== undefined) chmodSync(DEVICE, deviceMode)
+  removeTempDir(folder)
+})
 
 interface Caller {
   readonly name: string

@@ -54,7 +54,7 @@ function tell(message: ThreadMessage): void {
   parentPort?.postMessage(message)
 }
 
-const { spec, shared, fuseFd, bell, tally, kernel, gate } = threadData<DispatcherData>()
+const { spec, shared, fuseFd, bell, tally, kernel, gate, pressure } = threadData<DispatcherData>()
 const log: Log = (level, message) => tell({ type: 'log', level, message })
 
 try {
@@ -116,21 +116,27 @@ try {
     collectsGarbage,
     hasWorkers && pool.isOnDemand ? callsWorkers : undefined,
   )
+  const givesBack = (): void => {
+    pool.giveBack()
+    collectGarbage()
+    tell({ type: 'quiet' })
+  }
   const runTask = taskRunner({ shared, thread: 0, target, store, log, ...omitUndefined({ bell }) })
   runDeviceLoop({
     fd: fuseFd,
     protocol,
     log,
     spins: SPINS,
-    ...omitUndefined({ bell, idleWork }),
+    ...omitUndefined({ bell, idleWork, pressure }),
     helper: () => {
       if (!pool.staff.isRefused) return
       for (let task = pool.queue.takeNow(); task !== undefined; task = pool.queue.takeNow()) runTask(task)
     },
-    quietWork: () => {
-      pool.giveBack()
-      collectGarbage()
-      tell({ type: 'quiet' })
+    quietWork: givesBack,
+    pressureWork: () => {
+      log('debug', 'memory is short: the cache is given back')
+      pool.staff.dismiss()
+      givesBack()
     },
   })
   // Release the files of the layers first, while the caller's umount(8) is about to return: the caller may unmount the

@@ -15,6 +15,7 @@ import { trimHeap } from '../../sys/ffi/memory.ts'
 import { deferred } from '../../sys/plain/promises.ts'
 import { openBell, ringBell } from '../../sys/process/bell.ts'
 import { collectGarbage } from '../../sys/process/garbage.ts'
+import { openMemoryPressure } from '../../sys/process/memory-pressure.ts'
 import type { EndReason, RunningServer, ServeOptions, ServerStats } from '../driver.ts'
 import { layerStatus, tellOnce } from '../layer-status.ts'
 import { DataWorkers } from './data-workers.ts'
@@ -102,6 +103,7 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
 
   const tally = allocateTally(workers + 1, spec.images.length)
   const bell = workers === 0 ? undefined : openBell()
+  const pressure = openMemoryPressure()
   const gate = new GateKeeper(() => {
     if (bell !== undefined && !stopping) ringBell(bell)
   })
@@ -121,6 +123,7 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
     ...data,
     kernel: options.kernel,
     gate: gate.memory,
+    pressure,
   } satisfies DispatcherData)
   dispatcher.on('message', onMessage)
   dispatcher.on('error', (error) =>
@@ -155,7 +158,7 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
       const timeout = new Promise<void>((resolve) => setTimeout(resolve, STOP_TIMEOUT_MS).unref())
       await Promise.race([Promise.all([dispatcherEnd, dataWorkers.stop()]), timeout])
       fs.closeSync(fuseFd)
-      if (bell !== undefined) fs.closeSync(bell)
+      for (const fd of [bell, pressure]) if (fd !== undefined) fs.closeSync(fd)
     },
   }
 }

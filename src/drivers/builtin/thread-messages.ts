@@ -17,6 +17,8 @@ export interface DispatcherData extends ThreadData {
   /** Of the `GateKeeper`. */
   readonly gate: SharedArrayBuffer
   readonly kernel: KernelOptions
+  /** Tells of a lack of memory (`openMemoryPressure`); absent where the kernel does not. */
+  readonly pressure: number | undefined
 }
 
 export interface DataWorkerData extends ThreadData {
@@ -39,7 +41,7 @@ export type ThreadMessage =
   | { readonly type: 'prepared' }
   /** One more data worker is wanted. */
   | { readonly type: 'worker wanted' }
-  /** There have been no requests for a while. */
+  /** There have been no requests for a while, or memory is short. */
   | { readonly type: 'quiet' }
   /** The thread waits until this blob of an image is open. */
   | { readonly type: 'blob'; readonly image: SourceId; readonly blob: number }

@@ -14,6 +14,10 @@ export interface WaitOptions {
   readonly helper?: () => void
   /** Called once when there have been no requests for `QUIET_LONG_MS`. */
   readonly quietWork?: () => void
+  /** A descriptor that tells of a lack of memory (`openMemoryPressure`). */
+  readonly pressure?: number
+  /** Called when memory is short, at most once in some seconds. */
+  readonly pressureWork?: () => void
   /** Bell that other threads ring when work has ended that requests wait for (`openBell`). */
   readonly bell?: number
 }
@@ -43,7 +47,7 @@ export class Waiting {
   constructor(fd: number, options: WaitOptions) {
     this.#options = options
     this.#spin = new Spin(options.spins)
-    this.#poller = options.bell === undefined ? new Poller(fd) : new Poller(fd, options.bell)
+    this.#poller = new Poller(options.bell === undefined ? [fd] : [fd, options.bell], options.pressure)
     this.#hasIdleWork = options.idleWork !== undefined
   }
 
@@ -91,8 +95,9 @@ export class Waiting {
 
   /** @returns descriptors that are ready */
   #sleep(timeoutMs: number): number {
-    const { bell } = this.#options
+    const { bell, pressureWork } = this.#options
     const ready = this.#poller.wait(timeoutMs)
+    if (this.#poller.isUrgent) pressureWork?.()
     // Clear it now: the loop calls `proceed` before it sleeps again, so no ring is lost.
     if (bell !== undefined && ready > 0) clearBell(bell)
     return ready

@@ -32,26 +32,47 @@ export function writeFrom(fd: number, address: number, length: number): number {
 /** struct pollfd */
 const POLLFD_SIZE = 8
 const POLLIN = 1
+const POLLPRI = 2
+const POLLERR = 8
 
-/** Waits until one of its descriptors is readable or has an error. */
+/** Waits until one of its descriptors is readable or has an error, or the urgent one has news. */
 export class Poller {
   readonly #record: Buffer
   readonly #address: number
   readonly #count: number
+  /** Place of the urgent one; behind the record where there is none. */
+  readonly #urgent: number
+  #isUrgent = false
 
-  constructor(...fds: readonly number[]) {
-    this.#record = Buffer.alloc(POLLFD_SIZE * fds.length)
-    fds.forEach((fd, i) => {
+  /** @param urgent a descriptor that is waited for with POLLPRI, until it has an error */
+  constructor(fds: readonly number[], urgent?: number) {
+    const all = urgent === undefined ? fds : [...fds, urgent]
+    this.#record = Buffer.alloc(POLLFD_SIZE * all.length)
+    this.#urgent = POLLFD_SIZE * fds.length
+    this.#count = all.length
+    all.forEach((fd, i) => {
       this.#record.writeInt32LE(fd, i * POLLFD_SIZE)
-      this.#record.writeInt16LE(POLLIN, i * POLLFD_SIZE + 4)
+      this.#record.writeInt16LE(i < fds.length ? POLLIN : POLLPRI, i * POLLFD_SIZE + 4)
     })
     this.#address = addressOf(this.#record)
-    this.#count = fds.length
   }
 
-  /** @returns the number of ready descriptors, 0 on time-out, or -errno */
+  /** Whether the urgent descriptor had news in the last wait. */
+  get isUrgent(): boolean {
+    return this.#isUrgent
+  }
+
+  /** @returns the number of ready descriptors without the urgent one, 0 on time-out, or -errno */
   wait(timeoutMs: number): number {
-    return result(cPoll(this.#address, this.#count, timeoutMs))
+    const ready = result(cPoll(this.#address, this.#count, timeoutMs))
+    this.#isUrgent = false
+    if (ready <= 0 || this.#urgent === this.#record.length) return ready
+    const events = this.#record.readInt16LE(this.#urgent + 6)
+    if (events === 0) return ready
+    // It would be reported for ever. poll(2) passes over negative descriptors.
+    if ((events & POLLERR) !== 0) this.#record.writeInt32LE(-1, this.#urgent)
+    else this.#isUrgent = true
+    return ready - 1
   }
 }
 

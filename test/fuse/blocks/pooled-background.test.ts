@@ -74,7 +74,7 @@ function expected(): Buffer {
 }
 
 function isRung(): boolean {
-  return new Poller(bell).wait(0) > 0
+  return new Poller([bell]).wait(0) > 0
 }
 
 describe('data workers with files of the host', () => {
