@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { CODEC_TARGETS } from './codecs.ts'
 import { fuzz } from './driver.ts'
+import { ENCRYPTION_TARGETS } from './encryption.ts'
 import { EXT4_TARGETS } from './ext4.ts'
 import { IMAGE_START_TARGET } from './image-start.ts'
 import { OCI_TARGETS } from './oci.ts'
@@ -20,6 +21,7 @@ const TARGETS = [
   ...VERITY_TARGETS,
   ...EXT4_TARGETS,
   ...SIF_TARGETS,
+  ...ENCRYPTION_TARGETS,
   ...OCI_TARGETS,
   ...PUZZLEFS_TARGETS,
   IMAGE_START_TARGET,

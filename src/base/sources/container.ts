@@ -64,6 +64,11 @@ export interface Container {
   withParts?(source: NamedSource, choice: PartChoice): NamedSource
   /** What lies in the file of a source, mountable or not, for `inspect`. Absent: nothing but the images. */
   list?(source: NamedSource): ContainerListing
+  /**
+   * The encrypted images among those that `find` gives, without looking at the others: commands ask before anything else
+   * of a source is read. Absent: no image in such a container is encrypted. @throws FsError as `find`
+   */
+  locked?(source: NamedSource): readonly ImageFile[]
   /** Finds the files of a source, and checks what can be checked without their bytes. */
   find(source: NamedSource, wanted: FindRequest): FoundFiles
   /**
@@ -143,6 +148,16 @@ export interface FoundFiles {
 /** An image, or a directory of this machine. */
 export type FoundLayer = ImageFile | FoundDirectory
 
+/** How an image can be encrypted. */
+export type EncryptionForm = 'luks2' | 'gocryptfs'
+
+/** What a container says of an image that is encrypted. */
+export interface EncryptionNote {
+  readonly form: EncryptionForm
+  /** Holds the key, encrypted for an RSA key. */
+  readonly message?: Uint8Array
+}
+
 /** One image in a file or on a block device. */
 export interface ImageFile {
   /** Unique in the mount: layers with one label are one image. A digest, or a path. */
@@ -171,6 +186,8 @@ export interface ImageFile {
   readonly diffId?: string
   /** Of the index of an archive: the archive. */
   readonly blob?: ImageFile
+  /** Its bytes are encrypted. Absent: its content says whether they are. */
+  readonly encryption?: EncryptionNote
 }
 
 /** A directory of this machine as a layer. */

@@ -24,6 +24,12 @@ export function openLibrary(names: readonly string[]): SharedLibrary | undefined
   return undefined
 }
 
+/** What the program itself exports: Node has OpenSSL inside, or is linked with the library of the machine. */
+export function ownSymbols(): SharedLibrary {
+  const library = koffi.load(null)
+  return { name: 'node', bind: (prototype) => library.func(prototype) as ForeignFunction }
+}
+
 /** `errno` of the last foreign call of this thread, positive. */
 export function lastErrno(): number {
   return koffi.errno()

@@ -4,10 +4,13 @@ import { addressOf } from './ffi.ts'
 import { libcFunction } from './libc.ts'
 
 const madvise = libcFunction('int madvise(uintptr_t address, size_t length, int advice)')
+const mlock = libcFunction('int mlock(uintptr_t address, size_t length)')
 const mallocTrim = libcFunction('int malloc_trim(size_t pad)')
 
 /** include/uapi/asm-generic/mman-common.h: the pages are zero when they are touched next. */
 const MADV_DONTNEED = 4
+/** The pages are in no core dump (madvise(2)). */
+const MADV_DONTDUMP = 16
 /** Pages of all machines of Node are powers of two up to this. */
 const PAGE_MAX = 65_536
 
@@ -18,6 +21,25 @@ export function giveBackPages(bytes: Uint8Array): void {
   const end = Math.floor((start + bytes.length) / PAGE_MAX) * PAGE_MAX
   if (end > first) madvise(first, end - first, MADV_DONTNEED)
 }
+
+/**
+ * Memory of a page, and of as much before and behind it as alignment needs, for what must reach no disk: it is in no core
+ * dump, and, as far as this user may lock memory, never swapped out.
+ * @returns the page; the rest of its buffer is not used
+ */
+export function secretPage(): Uint8Array {
+  const buffer = new Uint8Array(new SharedArrayBuffer(2 * PAGE_MAX))
+  const start = addressOf(buffer)
+  const skip = Math.ceil(start / PAGE_MAX) * PAGE_MAX - start
+  const page = buffer.subarray(skip, skip + PAGE_MAX)
+  madvise(start + skip, PAGE_MAX, MADV_DONTDUMP)
+  // Only what is touched takes memory, and only that is worth locking: keys lie at the start.
+  mlock(start + skip, SECRET_BYTES)
+  return page.subarray(0, SECRET_BYTES)
+}
+
+/** Bytes of `secretPage`, for some tens of keys. */
+const SECRET_BYTES = 4096
 
 /** Lets the C library give back what it holds for later. musl has no such function, and holds little. */
 export function trimHeap(): void {

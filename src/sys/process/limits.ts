@@ -1,5 +1,6 @@
 import { libcFunction } from '../ffi/libc.ts'
 
+const RLIMIT_CORE = 4
 const RLIMIT_NOFILE = 7
 /** RLIMIT_NOFILE to ask for: above it the kernel's descriptor table costs more memory than it is worth. */
 const OPEN_FILES = 1 << 20
@@ -42,4 +43,15 @@ export function higherLimits(
   if (hard >= wanted) return [{ soft: wanted, hard }]
   const best = { soft: wanted, hard: wanted }
   return hard > soft ? [best, { soft: hard, hard }] : [best]
+}
+
+/**
+ * From now on this process leaves no core file, and hands none to a program either (core(5)): a limit of 0 would not keep
+ * the kernel from piping it, and one of 1 does both (fs/coredump.c). @returns false where it cannot be set
+ */
+export function forbidCoreDumps(): boolean {
+  const limit = Buffer.alloc(16)
+  limit.writeBigUInt64LE(1n, 0)
+  limit.writeBigUInt64LE(1n, 8)
+  return Number(setrlimit(RLIMIT_CORE, limit)) === 0
 }
