@@ -23,13 +23,13 @@ fi
 
 # PROGRAM:PACKAGE, or a file name of a library before the colon.
 TOOLS='mksquashfs:squashfs-tools unsquashfs:squashfs-tools tar2sqfs:squashfs-tools-ng fusermount3:fuse3
-squashfuse:squashfuse fuse-overlayfs:fuse-overlayfs veritysetup:cryptsetup-bin setfattr:attr getfacl:acl setfacl:acl mke2fs:e2fsprogs e2fsck:e2fsprogs
+squashfuse:squashfuse fuse-overlayfs:fuse-overlayfs veritysetup:cryptsetup-bin cryptsetup:cryptsetup-bin setfattr:attr getfacl:acl setfacl:acl mke2fs:e2fsprogs e2fsck:e2fsprogs
 debugfs:e2fsprogs
 unshare:util-linux losetup:mount newuidmap:uidmap bwrap:bubblewrap xz:xz-utils zstd:zstd modprobe:kmod ps:procps
 tar:tar rsync:rsync liblzo2.so.2:liblzo2-2 sqlite3:sqlite3 strace:strace busybox:busybox-static setquota:quota mkfs.btrfs:btrfs-progs mkfs.xfs:xfsprogs
 mandoc:mandoc fsverity:fsverity capnp:capnproto'
 # What only system tests use, and takes long to install: the tests before them need not wait for it.
-LATE_TOOLS='bsdtar:libarchive-tools siftool:siftool gpg:gpg gpgv:gpgv crun:crun runc:runc umoci:umoci skopeo:skopeo zsh:zsh fish:fish chromium-headless-shell:chromium-headless-shell'
+LATE_TOOLS='bsdtar:libarchive-tools siftool:siftool gpg:gpg gpgv:gpgv gocryptfs:gocryptfs crun:crun runc:runc umoci:umoci skopeo:skopeo zsh:zsh fish:fish chromium-headless-shell:chromium-headless-shell'
 
 has() {
   case $1 in

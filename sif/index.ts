@@ -1,5 +1,6 @@
 /** SIF, the image file of Singularity and Apptainer. Only read. */
 export type { Extra, Link, SifObject } from './descriptor.ts'
+export { encryptionOf } from './encryption.ts'
 export { looksLikeSif, MAGIC_END, type SifHeader } from './header.ts'
 export { listSif } from './listing.ts'
 export {

@@ -20,10 +20,6 @@ export interface ChosenPartitions {
 /** File systems that cannot be read, and why. */
 const REFUSED: Readonly<Record<number, string>> = {
   [FILE_SYSTEM.archive]: 'an archive, which holds no file system',
-  [FILE_SYSTEM.luks]:
-    'encrypted (LUKS2), and cannot be read without its key, which this version does not ask for',
-  [FILE_SYSTEM.gocryptfs]:
-    'encrypted (gocryptfs), and cannot be read without its key, which this version does not ask for',
 }
 
 /** How many partitions a message lists. */

@@ -83,8 +83,15 @@ const SBOM_NAMES: Readonly<Record<number, string>> = {
   8: 'syft-json',
 }
 
-const CRYPTO_FORMATS: Readonly<Record<number, string>> = { 1: 'OpenPGP', 2: 'PEM' }
-const CRYPTO_MESSAGES: Readonly<Record<number, string>> = { 256: 'Clear Signature', 512: 'RSA-OAEP' }
+/** A cryptographic message that holds the key of an encrypted partition. */
+export const CRYPTO_PEM = 2
+export const CRYPTO_RSA_OAEP = 0x200
+
+const CRYPTO_FORMATS: Readonly<Record<number, string>> = { 1: 'OpenPGP', [CRYPTO_PEM]: 'PEM' }
+const CRYPTO_MESSAGES: Readonly<Record<number, string>> = {
+  256: 'Clear Signature',
+  [CRYPTO_RSA_OAEP]: 'RSA-OAEP',
+}
 
 const UNKNOWN = 'Unknown'
 

@@ -25,11 +25,13 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   tar: ['src/codecs', 'src/verity', 'src/sys', 'src/base'],
   overlay: ['src/sys', 'src/base'],
   'src/verity': ['src/sys', 'src/base'],
+  // Encrypted images: what decrypts them, and what finds their keys.
+  'src/crypt': ['src/sys', 'src/base'],
   'src/fuse': ['src/sys', 'src/base'],
   'src/oci': ['src/sys', 'src/base'],
-  'src/transforms': ['src/verity', 'src/sys', 'src/base'],
+  'src/transforms': ['src/crypt', 'src/verity', 'src/sys', 'src/base'],
   // The lists of formats and of containers: the only ones that see their doors.
-  'src/kinds': ['squashfs', 'ext4', 'puzzlefs', 'sif', 'tar', 'src/oci', 'src/sys', 'src/base'],
+  'src/kinds': ['squashfs', 'ext4', 'puzzlefs', 'sif', 'tar', 'src/crypt', 'src/oci', 'src/sys', 'src/base'],
   // Indexes of layers, made once.
   'src/store': ['tar', 'src/verity', 'src/sys', 'src/base'],
   'src/molecule': [
@@ -39,6 +41,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'src/transforms',
     'src/oci',
     'src/fuse',
+    'src/crypt',
     'src/verity',
     'src/codecs',
     'overlay',
@@ -69,8 +72,16 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   // Who speaks to the kernel: siblings, chosen in `index.ts`.
   'src/drivers': ['src/threads.ts', 'src/molecule', 'src/fuse', 'src/sys', 'src/base'],
   // What a mount is asked for: the same for the command line and the library, and checked where the daemon gets it.
-  'src/request': ['src/drivers', 'src/molecule', 'src/fuse', 'src/sys', 'src/base'],
-  'src/daemon': ['src/threads.ts', 'src/request', 'src/drivers', 'src/molecule', 'src/sys', 'src/base'],
+  'src/request': ['src/drivers', 'src/molecule', 'src/fuse', 'src/crypt', 'src/sys', 'src/base'],
+  'src/daemon': [
+    'src/threads.ts',
+    'src/request',
+    'src/drivers',
+    'src/molecule',
+    'src/crypt',
+    'src/sys',
+    'src/base',
+  ],
   // Mounts an image, and describes a container of it.
   'src/bundle': [
     'src/daemon',
@@ -89,6 +100,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'src/make',
     'src/contents',
     'src/molecule',
+    'src/crypt',
     'src/oci',
     'src/sys',
     'src/base',
@@ -142,9 +154,11 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   'src/codecs': ['index.ts', 'encode/index.ts', 'inflate/index.ts', 'streams/index.ts'],
   // What makes hash trees, piece by piece.
   'src/verity': ['index.ts', 'tree-writer.ts', 'block-digest.ts'],
+  // What finds keys is loaded where there is an encrypted image, by the command. A process that serves gets them.
+  'src/crypt': ['index.ts', 'unlock.ts', 'report.ts', 'tools.ts', 'luks/magic.ts', 'keys/', 'kdf/limits.ts'],
   // A command that mounts reads SOURCE and its options first: 300 KB of code, and 835 KB through `index.ts` of these
   // three. The library reads images by `image-file.ts` without what mounts them.
-  'src/molecule': ['index.ts', 'source.ts', 'image-file.ts'],
+  'src/molecule': ['index.ts', 'source.ts', 'image-file.ts', 'encryption/'],
   // The library looks up paths in images without what extracts them.
   'src/contents': ['index.ts', 'resolve-path.ts'],
   // A list of paths, which needs nothing of what makes images.
@@ -372,6 +386,7 @@ describe('folders', () => {
     'src/drivers',
     'src/daemon',
     'src/bundle',
+    'src/crypt',
     'src/cli',
     'src/library',
   ])('the folders side by side in %s have no import cycle', (parent) => {

@@ -1,6 +1,8 @@
 import { closeSync, constants, openSync, readSync } from 'node:fs'
 import {
   choosePartitions,
+  encryptionOf,
+  FILE_SYSTEM,
   listSif,
   looksLikeSif,
   MAGIC_END,
@@ -25,6 +27,7 @@ import {
   systemPath,
   UsageError,
 } from '../base/index.ts'
+import { isHeaderMagic } from '../crypt/luks/magic.ts'
 import { hostPlatform } from '../oci/index.ts'
 import { FileSource } from '../sys/files/file-source.ts'
 import { absolutePath } from '../sys/files/working-directory.ts'
@@ -70,6 +73,7 @@ export const SIF_FILE: Container = {
       ...(overlays === 'none' ? { overlays } : {}),
     }
   },
+  locked: (source) => withFile(source.path, (file) => lockedPartitions(readSif(file), source)),
   find: (source, wanted) => withFile(source.path, (file) => findLayers(readSif(file), source, wanted)),
   list: ({ path }) => withFile(path, listSif),
 }
@@ -100,6 +104,17 @@ function findLayers(sif: Sif, source: NamedSource, wanted: FindRequest): FoundFi
   }
 }
 
+function lockedPartitions(sif: Sif, { path, tag, overlays }: NamedSource): readonly ImageFile[] {
+  if (tag === undefined && isOciSif(sif)) return []
+  const chosen =
+    tag === undefined
+      ? choosePartitions(sif, overlays !== 'none')
+      : { base: objectById(sif, Number(tag)), overlays: [] }
+  return [chosen.base, ...chosen.overlays]
+    .map((object) => fileOf(path, sif, object))
+    .filter(({ encryption }) => encryption !== undefined)
+}
+
 function oneImage(path: PathText, file: ImageFile, { rootHash }: FindRequest): FoundFiles {
   const layer = { ...file, ...omitUndefined({ rootHash }) }
   return { layers: [layer], plain: true, expectsRootHashes: false, imagePaths: [path] }
@@ -108,7 +123,11 @@ function oneImage(path: PathText, file: ImageFile, { rootHash }: FindRequest): F
 /** The label is a SOURCE that leads to the same object. */
 function fileOf(path: PathText, sif: Sif, object: SifObject): ImageFile {
   const { id, offset, size: length } = object
-  return { label: `${path}:${id}`, path, offset, length, digests: signedDigestsOf(sif, object) }
+  const encryption = encryptionOf(sif, object)
+  return {
+    ...{ label: `${path}:${id}`, path, offset, length, digests: signedDigestsOf(sif, object) },
+    ...omitUndefined({ encryption }),
+  }
 }
 
 function about(path: PathText): (remark: string) => string {
@@ -123,10 +142,12 @@ function machineRemarks({ header }: Sif, { extra }: SifObject): readonly string[
   return [`the image is for ${architecture}, and this machine is ${own}: its programs may not run`]
 }
 
-/** Whether an object begins as an image does. @throws FsError EIO where it cannot be read */
-function isImage(file: ByteSource, { offset, size }: SifObject, { mediaTypes }: FindRequest): boolean {
+/** Whether an object begins as an image does, or as an encrypted one. @throws FsError EIO where it cannot be read */
+function isImage(file: ByteSource, object: SifObject, { mediaTypes }: FindRequest): boolean {
+  const { offset, size, extra } = object
   const head = new Uint8Array(Math.min(HEAD_BYTES, size))
   if (head.length > 0) file.readInto(offset, head)
+  if (extra.of === 'partition' && extra.fileSystem === FILE_SYSTEM.luks) return isHeaderMagic(head, 'primary')
   return mediaTypes.kindOfContent === undefined || mediaTypes.kindOfContent(head) !== undefined
 }
 

@@ -2,6 +2,7 @@ import { closeSync, openSync, statSync } from 'node:fs'
 import { type NamedSource, type PathText, systemPath, unlessFailed, withFsError } from '../base/index.ts'
 import { imageIn } from '../kinds/kinds.ts'
 import { parseSource } from '../molecule/index.ts'
+import { lockedImages } from '../molecule/source.ts'
 import { FileSource } from '../sys/files/file-source.ts'
 import { absolutePath } from '../sys/files/working-directory.ts'
 
@@ -26,7 +27,8 @@ export function readSourceForm(text: string, isImage: boolean): SourceForm {
   const source = parseSource(text)
   const { container, path } = source
   if (container === 'directory' && !isImage) return { form: 'directory', path }
-  if (container !== 'file' || isImage || stats?.isFile() !== true) return { form: 'image', source }
+  const isFile = container === 'file' && stats?.isFile() === true
+  if (!isFile || isImage || lockedImages(source).length > 0) return { form: 'image', source }
   const found = withFsError(path, () => {
     const fd = openSync(systemPath(path), 'r')
     try {

@@ -2,32 +2,29 @@ import fs from 'node:fs'
 import { checkWhole } from '../../sif/index.ts'
 import {
   type ByteSource,
-  codeOf,
   DamageError,
   FsError,
   type ImageFacts,
   type ImageFile,
   type ImageKind,
   MAX_BLOCK_SIZE,
-  majorOf,
-  minorOf,
   omitUndefined,
-  systemPath,
   withSource,
 } from '../base/index.ts'
-import { findImage, kindNamed, probeKind } from '../kinds/kinds.ts'
+import { kindNamed, probeKind } from '../kinds/kinds.ts'
 import { parseDigest } from '../oci/index.ts'
 import {
   allocateBlobs,
   type BlobsSpec,
   openSource,
-  type SourceSpec,
   type TransformSpec,
   transformed,
   type VerityWatch,
 } from '../transforms/index.ts'
 import { hashSource, openVerity, type ScanReport, type VerityTable, verifyRange } from '../verity/index.ts'
 import { scanBlobs } from './blobs/scan-blobs.ts'
+import { decryption } from './encryption/decryption.ts'
+import { openWindow } from './images/image-window.ts'
 import type { ImageSpec, VerifyMode } from './spec.ts'
 
 /** A layer up to this size is verified whole at mount with `--verify=auto`, bytes. */
@@ -38,20 +35,21 @@ const SMALL_LAYER = 8 << 20
  * @throws FsError with one line; nothing stays open then
  */
 export function openImage(file: ImageFile): ImageSpec {
-  const fd = openFile(file)
+  const { source, window } = openWindow(file)
   try {
-    const source: SourceSpec = { kind: 'file', fd, size: sizeOf(fd, file) }
-    const window = windowOf(file, source)
-    return withSource(transformed(openSource(source, file.label), window), (raw) => {
-      const kind = file.kind === undefined ? probeKind(raw) : kindNamed(file.kind)
-      const { facts, verified } = describe(kind, raw, file)
-      const transforms = [...window, ...verified]
-      const named = kind.blobs?.(transformed(raw, transforms.slice(window.length)))
-      const blobs = openBlobs(kind, named, file)
-      return { label: file.label, kind: kind.name, source, transforms, facts, ...omitUndefined({ blobs }) }
+    return withSource(transformed(openSource(source, file.label), window), (stored) => {
+      const decrypted = decryption(stored, file)
+      return withSource(transformed(stored, decrypted), (raw) => {
+        const kind = file.kind === undefined ? probeKind(raw) : kindNamed(file.kind)
+        const { facts, verified } = describe(kind, raw, file)
+        const transforms = [...window, ...decrypted, ...verified]
+        const named = kind.blobs?.(transformed(raw, verified))
+        const blobs = openBlobs(kind, named, file)
+        return { label: file.label, kind: kind.name, source, transforms, facts, ...omitUndefined({ blobs }) }
+      })
     })
   } catch (error) {
-    fs.closeSync(fd)
+    fs.closeSync(source.fd)
     throw error
   }
 }
@@ -73,23 +71,6 @@ function openBlobs(kind: ImageKind, named: readonly string[] = [], file: ImageFi
     throw new FsError('EIO', `${file.label}: digests of two algorithms: ${first.text}, ${other.text}`)
   const names = digests.map(({ hex }) => hex)
   return allocateBlobs(file.openBlobFolder(first.text), names)
-}
-
-/** The part of a file that is the image. Where nobody says where it begins, its content does. */
-function windowOf(file: ImageFile, source: SourceSpec): readonly TransformSpec[] {
-  const { path, length, label, kind } = file
-  const { size: fileSize } = source
-  const isWhole = kind === undefined && length === undefined
-  const offset = file.offset ?? (isWhole ? withSource(openSource(source, label), findImage) : 0)
-  if (offset === 0 && length === undefined) return []
-  if (offset >= fileSize && fileSize > 0) {
-    throw new FsError('EINVAL', `${path}: offset ${offset} is at or behind the end (${fileSize} bytes)`)
-  }
-  const size = length ?? fileSize - offset
-  if (offset + size > fileSize) {
-    throw new FsError('EIO', `${path}: the image ends at ${offset + size}, and the file at ${fileSize}`)
-  }
-  return [{ kind: 'window', offset, size }]
 }
 
 function describe(
@@ -137,8 +118,16 @@ export function verityOf({ transforms }: ImageSpec): VerityTable | undefined {
   return transform?.kind === 'verity' ? transform.table : undefined
 }
 
-/** The bytes as they lie on disk, from the image's first byte, its hash tree included. */
+/** The bytes of an image that nothing has verified, decrypted, its hash tree included. */
 export function rawSource({ source, transforms, label }: ImageSpec): ByteSource {
+  return transformed(
+    openSource(source, label),
+    transforms.filter(({ kind }) => kind !== 'verity' && kind !== 'hashed'),
+  )
+}
+
+/** The bytes as they lie in the file, from the image's first byte. */
+export function storedSource({ source, transforms, label }: ImageSpec): ByteSource {
   return transformed(
     openSource(source, label),
     transforms.filter(({ kind }) => kind === 'window'),
@@ -182,7 +171,7 @@ export function imageOver(
  * @throws FsError EIO where one differs
  */
 export function checkDigests(spec: ImageSpec, digests: readonly string[]): void {
-  if (digests.length > 0) withSource(rawSource(spec), (source) => checkWhole(source, digests))
+  if (digests.length > 0) withSource(storedSource(spec), (source) => checkWhole(source, digests))
 }
 
 /**
@@ -218,29 +207,4 @@ export function describeScan(report: ScanReport): string {
       ? `first at byte ${failure.position}: expected ${failure.expected} got ${failure.actual}`
       : `first at byte ${unreadable?.position}: ${unreadable?.message}`
   return `${report.badBlocks} blocks do not match the root hash, ${first}`
-}
-
-function openFile(file: ImageFile): number {
-  if (file.open !== undefined) return file.open()
-  try {
-    return fs.openSync(systemPath(file.path), 'r')
-  } catch (error) {
-    const code = codeOf(error) ?? 'EIO'
-    const advice = code === 'EACCES' ? ' (make it readable for the user who mounts)' : ''
-    throw new FsError(
-      code === 'ENOENT' ? 'ENOENT' : 'EIO',
-      `${file.path}: cannot be opened: ${code}${advice}`,
-    )
-  }
-}
-
-function sizeOf(fd: number, file: ImageFile): number {
-  const stat = fs.fstatSync(fd)
-  if (stat.isFile()) return stat.size
-  if (stat.isBlockDevice()) {
-    // fstat(2) says 0 for a device; its size is in units of 512 bytes here whatever its sectors are (sysfs-block).
-    const number = `${majorOf(stat.rdev)}:${minorOf(stat.rdev)}`
-    return Number(fs.readFileSync(`/sys/dev/block/${number}/size`, 'utf8')) * 512
-  }
-  throw new FsError('EINVAL', `${file.path}: is neither a file nor a block device`)
 }

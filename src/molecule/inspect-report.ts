@@ -1,5 +1,6 @@
 import type { ContainerListing, ImageSummary } from '../base/index.ts'
 import type { ChunkReport } from './blobs/chunk-report.ts'
+import type { DescribedEncryption } from './encryption/report.ts'
 
 /** Whether the image carries a hash tree, and what is known of it. An image that is verified by its digest has that as root hash. */
 export type VerityReport =
@@ -44,6 +45,8 @@ export interface InspectReport {
   readonly remarks?: readonly string[]
   /** All that lies in the file, where it holds more than images. */
   readonly listing?: ContainerListing
+  /** The encrypted images, as far as they can be described without their keys. */
+  readonly encryption?: readonly DescribedEncryption[]
   /** Why nothing of it can be mounted, one line; then there are no layers. */
   readonly notMounted?: string
   /** Where SOURCE is no image. */

@@ -1,7 +1,6 @@
 import { opendirSync } from 'node:fs'
 import {
   type ByteSource,
-  type ContainerListing,
   errnoCodeOf,
   type FoundDirectory,
   FsError,
@@ -18,6 +17,7 @@ import { containerNamed } from '../kinds/containers.ts'
 import { kindNamed } from '../kinds/kinds.ts'
 import { findVeritySuperblock } from '../verity/index.ts'
 import { reportChunks } from './blobs/chunk-report.ts'
+import { describeLocked } from './encryption/report.ts'
 import { closeImage, imageSource, openImage, rawSource, verityOf } from './image-file.ts'
 import type { DirectoryReport, InspectReport, LayerReport, VerityReport } from './inspect-report.ts'
 import { findFiles } from './resolve.ts'
@@ -33,18 +33,21 @@ import { type ImageSpec, isHashed } from './spec.ts'
  */
 export function inspectSource(source: string | NamedSource, offset?: number): InspectReport {
   const [named, name] = namedSource(source)
-  const listing = containerNamed(named.container).list?.(named)
-  if (listing !== undefined && offset === undefined) return withListing(listing, named, name)
-  return inspectImages(withOffset(named, offset), name)
+  const listing = offset === undefined ? containerNamed(named.container).list?.(named) : undefined
+  const meant = withOffset(named, offset)
+  const locked = describeLocked(meant)
+  if (listing === undefined && locked.length === 0) return inspectImages(meant, name)
+  const encryption = locked.length === 0 ? undefined : locked
+  return { ...inspectWhatOpens(meant, name), ...omitUndefined({ listing, encryption }) }
 }
 
-/** What lies in a file is told also where it cannot be mounted. */
-function withListing(listing: ContainerListing, source: NamedSource, name: PathText): InspectReport {
+/** What lies in a file, and how it is encrypted, is told also where it cannot be mounted. */
+function inspectWhatOpens(source: NamedSource, name: PathText): InspectReport {
   try {
-    return { ...inspectImages(source, name), listing }
+    return inspectImages(source, name)
   } catch (error) {
     if (!(error instanceof FsError)) throw error
-    return { source: name, layers: [], listing, notMounted: error.message }
+    return { source: name, layers: [], notMounted: error.message }
   }
 }
 

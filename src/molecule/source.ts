@@ -4,11 +4,13 @@ import {
   codeOf,
   complaintOf,
   FsError,
+  type ImageFile,
   type NamedSource,
   type PartChoice,
   type PathText,
   systemPath,
   UsageError,
+  unlessFailed,
 } from '../base/index.ts'
 import { containerNamed, containersAt, knownContainers } from '../kinds/containers.ts'
 import { looksLikeDigest, quote } from '../oci/digest.ts'
@@ -38,6 +40,12 @@ export function describeSource(source: NamedSource): PathText {
 /** What the image of a source says of its program; undefined where nothing can say it. @throws FsError as `readImage` */
 export function imageConfig(source: NamedSource): Readonly<Record<string, unknown>> | undefined {
   return containerNamed(source.container).config?.(source)
+}
+
+/** The encrypted images that a source leads to. Where it cannot be read there are none: whoever opens it says why. */
+export function lockedImages(source: MountSource): readonly ImageFile[] {
+  if (isOverlay(source)) return []
+  return unlessFailed(() => containerNamed(source.container).locked?.(source)) ?? []
 }
 
 /** @param offset byte position of the image in its file. @throws UsageError for what is no file */

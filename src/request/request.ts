@@ -1,4 +1,5 @@
 import type { LogLevel, PathText } from '../base/index.ts'
+import type { Unlocked } from '../crypt/keys/keyring.ts'
 import type { DriverName } from '../drivers/index.ts'
 import type { KernelOptions } from '../fuse/index.ts'
 import type { ChangesPlace, IdRule, MountSource, UpperOptions, VerifyMode } from '../molecule/index.ts'
@@ -60,6 +61,8 @@ export interface MountRequest {
   readonly driverPath?: readonly PathText[] | undefined
   /** Descriptor of the command that gets a line when the mount serves. */
   readonly readyFd?: number | undefined
+  /** How encrypted images are read. Their keys follow the request, in this order, and are no part of it. */
+  readonly unlocked?: readonly Unlocked[] | undefined
   /** Absent for the images alone. */
   readonly changes?: ChangesPlace | undefined
   readonly options: MountOptions

@@ -1,5 +1,6 @@
 import * as v from 'valibot'
 import { FsError, type NamedSource } from '../base/index.ts'
+import type { Unlocked } from '../crypt/keys/keyring.ts'
 import type { KernelOptions } from '../fuse/index.ts'
 import {
   type ChangesPlace,
@@ -95,6 +96,28 @@ const OptionsSchema: v.GenericSchema<unknown, MountOptions> = v.strictObject({
   kernel: KernelSchema,
 })
 
+const keyed = {
+  id: v.pipe(v.string(), v.length(64)),
+  keySize: v.pipe(count, v.picklist([32, 64])),
+}
+
+const UnlockedSchema: v.GenericSchema<unknown, Unlocked> = v.variant('form', [
+  v.strictObject({
+    form: v.literal('luks2'),
+    ...keyed,
+    offset: count,
+    size: count,
+    sectorSize: v.picklist([512, 1024, 2048, 4096]),
+    ivTweak: count,
+  }),
+  v.strictObject({
+    form: v.literal('gocryptfs'),
+    ...keyed,
+    pieces: v.array(v.strictObject({ position: v.exactOptional(count), length: count })),
+    fileId: v.pipe(v.string(), v.length(32)),
+  }),
+])
+
 const RequestSchema: v.GenericSchema<unknown, MountRequest> = v.strictObject({
   source: SourceSchema,
   name: path,
@@ -108,6 +131,7 @@ const RequestSchema: v.GenericSchema<unknown, MountRequest> = v.strictObject({
   log: v.optional(path),
   driverPath: v.optional(paths),
   readyFd: v.optional(count),
+  unlocked: v.optional(v.array(UnlockedSchema)),
   changes: v.optional(ChangesSchema),
   options: OptionsSchema,
 })

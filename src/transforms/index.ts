@@ -2,6 +2,7 @@
 
 export { BlobKeeper, openBlob } from './blob-keeper.ts'
 export { allocateBlobs, type BlobsSpec, blobCount, blobDescriptors, blobNames, SharedBlobs } from './blobs.ts'
+export { PiecesSource } from './pieces.ts'
 export { Patience, PostponingSource } from './postponing-source.ts'
 export {
   openSource,

@@ -1,4 +1,11 @@
 import { type ByteSource, omitUndefined } from '../base/index.ts'
+import {
+  type FilePiece,
+  type GocryptfsFile,
+  GocryptfsSource,
+  type LuksSegment,
+  LuksSource,
+} from '../crypt/index.ts'
 import { FileSource } from '../sys/files/file-source.ts'
 import {
   type BlockDigests,
@@ -8,6 +15,7 @@ import {
   type VerityFailure,
   type VerityTable,
 } from '../verity/index.ts'
+import { PiecesSource } from './pieces.ts'
 import { WindowSource } from './window.ts'
 
 /** A thing with bytes, opened once. Plain data, from which each thread makes its own `ByteSource`. */
@@ -23,6 +31,12 @@ export interface SourceSpec {
 export type TransformSpec =
   /** A part of the lower source. */
   | { readonly kind: 'window'; readonly offset: number; readonly size: number }
+  /** A file that the lower source stores in pieces. */
+  | { readonly kind: 'pieces'; readonly pieces: readonly FilePiece[] }
+  /** LUKS2: decrypts what lies behind its header. */
+  | { readonly kind: 'luks'; readonly segment: LuksSegment }
+  /** gocryptfs: decrypts an encrypted file, and authenticates each block. */
+  | { readonly kind: 'gocryptfs'; readonly file: GocryptfsFile }
   /** dm-verity: compares every read with a root hash. */
   | { readonly kind: 'verity'; readonly table: VerityTable }
   /** Compares every read with what the file was when it was hashed as a whole. */
@@ -56,17 +70,33 @@ export function openSource({ fd, size }: SourceSpec, label: string, probes = tru
 export function transformed(
   source: ByteSource,
   transforms: readonly TransformSpec[],
-  { watch, hashCacheBytes }: TransformOptions = {},
+  options: TransformOptions = {},
 ): ByteSource {
-  return transforms.reduce((below: ByteSource, transform): ByteSource => {
-    if (transform.kind === 'window') return new WindowSource(below, transform.offset, transform.size)
-    if (transform.kind === 'hashed')
-      return new HashedSource({ source: below, blocks: transform.blocks, ...watch })
-    return new VerifiedSource({
-      source: below,
-      table: transform.table,
-      ...omitUndefined({ cacheBytes: hashCacheBytes }),
-      ...watch,
-    })
-  }, source)
+  return transforms.reduce((below: ByteSource, transform) => over(below, transform, options), source)
+}
+
+function over(
+  source: ByteSource,
+  transform: TransformSpec,
+  { watch, hashCacheBytes }: TransformOptions,
+): ByteSource {
+  switch (transform.kind) {
+    case 'window':
+      return new WindowSource(source, transform.offset, transform.size)
+    case 'pieces':
+      return new PiecesSource(source, transform.pieces)
+    case 'luks':
+      return new LuksSource(source, transform.segment)
+    case 'gocryptfs':
+      return new GocryptfsSource(source, transform.file)
+    case 'hashed':
+      return new HashedSource({ source, blocks: transform.blocks, ...watch })
+    case 'verity':
+      return new VerifiedSource({
+        source,
+        table: transform.table,
+        ...omitUndefined({ cacheBytes: hashCacheBytes }),
+        ...watch,
+      })
+  }
 }

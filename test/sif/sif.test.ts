@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { choosePartitions, listSif, objectById, readSif, type Sif } from '../../sif/index.ts'
+import { choosePartitions, encryptionOf, listSif, objectById, readSif, type Sif } from '../../sif/index.ts'
 import { memorySource } from '../ext4/support/describe.ts'
 import { makeSif, SIF_TYPE, type SifPart, type SifShape } from '../library/images/sif.ts'
 
@@ -103,13 +103,14 @@ describe('what a mount shows', () => {
     const { overlays, leftOut } = choose([
       PRIMARY,
       partition(2, 4, { group: 2 }),
-      partition(5, 4),
+      partition(3, 4),
       partition(1, 4),
+      partition(5, 4),
     ])
-    expect(overlays.map(({ id }) => id)).toEqual([4])
+    expect(overlays.map(({ id }) => id)).toEqual([4, 5])
     expect(leftOut).toEqual([
       'object 2 (Ext3 partition) is left out: it is of group 2, the primary partition of group 1',
-      expect.stringMatching(/^object 3 \(Encrypted squashfs partition\) is left out: it is encrypted/),
+      'object 3 (Archive partition) is left out: it is an archive, which holds no file system',
     ])
     expect(choosePartitions(open({ parts: [PRIMARY, overlay] }), false).overlays).toEqual([])
   })
@@ -129,15 +130,49 @@ describe('what a mount shows', () => {
         PRIMARY,
         partition(4, 3),
         { type: SIF_TYPE.json },
-        partition(5, 3),
+        partition(3, 3),
         PRIMARY,
         { ...PRIMARY, id: 5 },
       ],
     })
     expect(objectById(sif, 2).id).toBe(2)
     expect(() => objectById(sif, 3)).toThrow('object 3 (JSON.Generic) is no partition')
-    expect(() => objectById(sif, 4)).toThrow(/object 4 .* is encrypted \(LUKS2\)/)
+    expect(() => objectById(sif, 4)).toThrow(/object 4 .* is an archive/)
     expect(() => objectById(sif, 5)).toThrow('two objects have the number 5')
     expect(() => objectById(sif, 9)).toThrow('has no object 9; partitions in it: 1 (*System, Squashfs)')
+  })
+})
+
+describe('an encrypted partition', () => {
+  const message = (link: number, more: Partial<SifPart> = {}): SifPart => ({
+    type: SIF_TYPE.crypto,
+    data: Buffer.from(`for ${link}`),
+    link,
+    group: 0,
+    extra: Buffer.from('0200000000020000', 'hex'),
+    ...more,
+  })
+  const formOf = (fileSystem: number, ...others: readonly SifPart[]) => {
+    const sif = open({ parts: [partition(fileSystem, 2), ...others] })
+    return encryptionOf(sif, objectById(sif, 1))
+  }
+
+  test('says how it is encrypted, and has the first message for it with an RSA key', () => {
+    expect(formOf(1, message(1))).toBeUndefined()
+    expect(formOf(5)).toEqual({ form: 'luks2' })
+    expect(formOf(6)).toEqual({ form: 'gocryptfs' })
+    const other = message(1, { data: Buffer.from('second') })
+    expect(formOf(5, message(7), message(1), other)).toEqual({ form: 'luks2', message: Buffer.from('for 1') })
+    for (const extra of ['0100000000020000', '0200000000010000']) {
+      expect(formOf(5, message(1, { extra: Buffer.from(extra, 'hex') }))).toEqual({ form: 'luks2' })
+    }
+    expect(formOf(5, message(1, { linksGroup: true }))).toEqual({ form: 'luks2' })
+  })
+
+  test('a message that does not lie in the file, or is none, is EIO', () => {
+    expect(() => formOf(5, message(1, { offset: 9_999_999 }))).toThrow(/Cryptographic Message.*cut off/)
+    expect(() => formOf(5, message(1, { data: Buffer.alloc(70_000) }))).toThrow(
+      /has 70000 bytes, at most 65536/,
+    )
   })
 })

@@ -17,6 +17,7 @@ import { contentsRequest, type SourceFlags } from './source-flags.ts'
 export interface DiffFlags extends SourceFlags {
   readonly otherRootHash?: string
   readonly otherOffset?: string
+  readonly otherPassphraseFile?: string
   readonly otherOptions?: readonly string[]
   readonly ignore?: string
   readonly quiet?: boolean

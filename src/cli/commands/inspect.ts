@@ -1,5 +1,6 @@
 import { FsError, UsageError } from '../../base/index.ts'
 import type {
+  ChunkReport,
   InspectReport,
   LayerReport,
   MeasuredUsage,
@@ -7,7 +8,7 @@ import type {
   VerityReport,
 } from '../../molecule/index.ts'
 import { parseInteger, parseOffset } from '../../request/index.ts'
-import { describeChunks } from '../print/chunks.ts'
+import { encryptionLines } from '../print/encryption.ts'
 import { formatBytes, formatLines, shortLabel } from '../print/format.ts'
 import { formatListing, formatTime } from '../print/listing.ts'
 import { print } from '../print/output.ts'
@@ -113,7 +114,7 @@ export function formatReport(report: InspectReport): string {
     return formatLines(title)
   }
   if (report.notMounted !== undefined) title.push(`cannot be mounted: ${report.notMounted}`)
-  title.push(...(report.remarks ?? []))
+  title.push(...(report.remarks ?? []), ...(report.encryption ?? []).flatMap(encryptionLines))
   const listing = report.listing === undefined ? '' : `\n${formatListing(report.listing)}`
   if (report.notMounted !== undefined) return `${formatLines(title)}${listing}`
   for (const { offset } of report.listing === undefined ? report.layers : [])
@@ -125,6 +126,13 @@ export function formatReport(report: InspectReport): string {
     if (remark !== undefined) title.push(`${shortLabel(label)}: ${remark}`)
   }
   return `${formatLines(title)}${listing}\n${formatTable(HEAD, report.layers.map(layerRow))}`
+}
+
+function describeChunks({ count, storedBytes, missing, uniqueBytes, otherTags }: ChunkReport): string {
+  const parts = [`${count} chunks of ${formatBytes(storedBytes)}`]
+  if (missing > 0) parts.push(`${missing} of them missing`)
+  if (otherTags > 0) parts.push(`${formatBytes(uniqueBytes)} in no other of ${otherTags} tags`)
+  return parts.join(', ')
 }
 
 function layerRow(layer: LayerReport): readonly string[] {

@@ -4,8 +4,11 @@ import type { ForegroundOptions } from '../../daemon/life/foreground.ts'
 import { announce } from '../../daemon/life/readiness.ts'
 import { parseSource } from '../../molecule/source.ts'
 import { buildMountRequest, type MountRequest } from '../../request/index.ts'
+import { unlock } from '../keys/unlock.ts'
 import { formatWarnings } from '../print/format.ts'
+import type { KeyFlags } from '../words/key-flags.ts'
 import { type MountFlags, mountWish } from '../words/mount-wish.ts'
+import { withMountWords } from '../words/mount-words.ts'
 import { remount, remountWords } from './remount.ts'
 
 /**
@@ -36,15 +39,26 @@ export async function mount(
 ): Promise<number> {
   const changes = remountWords(flags.o)
   if (changes !== undefined) return await remount(target, changes, flags.metadir)
-  return await serve(await mountRequest(source, target, flags), early)
+  return await serve(await mountRequest(source, target, flags), early, {}, withMountWords(flags))
 }
 
-/** Serves a request here or in the background. @returns the exit code */
+/**
+ * Serves a request here or in the background.
+ * @param keys how the key of an encrypted image is found
+ * @returns the exit code
+ */
 export async function serve(
   request: MountRequest,
   early?: DaemonProcess,
   options: ForegroundOptions = {},
+  keys: KeyFlags = {},
 ): Promise<number> {
+  try {
+    await unlock([request], keys)
+  } catch (error) {
+    await announce(request.options, false, () => undefined)
+    throw error
+  }
   if (request.foreground) {
     const [{ exitNow }, { runInForeground }] = await Promise.all([
       import('../../sys/process/exit.ts'),

@@ -1,10 +1,11 @@
 import type { NamedSource } from '../../base/index.ts'
 import type { ContentsRequest } from '../../contents/index.ts'
 import { parseMountOptions, parseOffset, parseRootHash } from '../../request/index.ts'
+import type { KeyFlags } from '../words/key-flags.ts'
 import { withMountWords } from '../words/mount-words.ts'
 
 /** What commander makes of the options that say how a source is read without a mount. */
-export interface SourceFlags {
+export interface SourceFlags extends KeyFlags {
   readonly allowMissingVerity?: boolean
   readonly rootHash?: string
   readonly offset?: string

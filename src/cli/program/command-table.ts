@@ -13,6 +13,7 @@ import type { StatusFlags } from '../commands/status.ts'
 import type { UmountFlags } from '../commands/umount.ts'
 import type { VerifyFlags } from '../commands/verify.ts'
 import type { DescribedCommand } from '../completion/index.ts'
+import type { KeyFlags } from '../words/key-flags.ts'
 import type { MountFlags } from '../words/mount-wish.ts'
 import { mountOptionsHelp, overlayOptionsHelp } from './help.ts'
 import { ALL_OVERLAY_ROWS, COMMAND_ROWS, MOUNT_ROWS } from './option-rows.ts'
@@ -35,6 +36,16 @@ export const OPTIONS = {
   key: ['--key <file>', 'of a SIF file: public key in PEM of who must have signed; may be repeated'],
   keyring: ['--keyring <file>', 'of a SIF file: keyring of OpenPGP keys that may have signed, for gpgv'],
   legacy: ['--legacy', 'of a SIF file: accept signatures from before 2020, which cover data alone'],
+  passphraseFile: [
+    '--passphrase-file <file>',
+    'file with the passphrase of an encrypted image; else it is asked for on the terminal',
+  ],
+  kdfMemory: [
+    '--kdf-memory <size>',
+    'memory that deriving a key from a passphrase may take, with K, M or G (default: 2G)',
+  ],
+  kdfTime: ['--kdf-time <seconds>', 'time that it may take, estimated beforehand (default: 60)'],
+  otherPassphraseFile: ['--other-passphrase-file <file>', 'for OTHER what --passphrase-file is for SOURCE'],
   verify: ['--verify <mode>', 'when to verify: auto, lazy or eager (default: auto)'],
   newMetadir: ['--metadir <dir>', 'folder for runtime data instead of /run/atomfs'],
   metadir: ['--metadir <dir>', 'folder for runtime data, as at the mount'],
@@ -132,12 +143,16 @@ export const OPTIONS = {
   runtime: ['--runtime <program>', 'what starts the container (default: crun or runc)'],
 } as const satisfies Readonly<Record<string, readonly [flags: string, text: string]>>
 
+/** How the keys of an encrypted SOURCE are found, by each command that reads one. */
+const KEY_OPTIONS = [OPTIONS.passphraseFile, OPTIONS.kdfMemory, OPTIONS.kdfTime] as const
+
 /** How SOURCE is read, by each command that reads one without a mount. */
 const SOURCE_OPTIONS = [
   OPTIONS.contentsWords,
   OPTIONS.allowMissingVerity,
   OPTIONS.rootHash,
   OPTIONS.offset,
+  ...KEY_OPTIONS,
 ] as const
 
 /** How an image is made, by each command that makes one. */
@@ -157,7 +172,8 @@ const IMAGE_OPTIONS = [
 ] as const
 
 /** What commander makes of the options of any command. */
-export type Flags = MountFlags &
+export type Flags = KeyFlags &
+  MountFlags &
   UmountFlags &
   VerifyFlags &
   StatusFlags &
@@ -195,6 +211,7 @@ export const COMMANDS: readonly CommandRow[] = [
       OPTIONS.allowMissingVerity,
       OPTIONS.rootHash,
       OPTIONS.offset,
+      ...KEY_OPTIONS,
       OPTIONS.verify,
       OPTIONS.newMetadir,
       OPTIONS.log,
@@ -247,6 +264,7 @@ export const COMMANDS: readonly CommandRow[] = [
       OPTIONS.store,
       OPTIONS.rootHash,
       OPTIONS.offset,
+      ...KEY_OPTIONS,
       OPTIONS.key,
       OPTIONS.keyring,
       OPTIONS.legacy,
@@ -268,7 +286,15 @@ export const COMMANDS: readonly CommandRow[] = [
     description: 'show the layers of SOURCE: sizes, compression, verity, what each changes, what is largest',
     arguments: ['<source>'],
     kinds: ['source'],
-    options: [OPTIONS.store, OPTIONS.offset, OPTIONS.usage, OPTIONS.top, OPTIONS.html, OPTIONS.json],
+    options: [
+      OPTIONS.store,
+      OPTIONS.offset,
+      ...KEY_OPTIONS,
+      OPTIONS.usage,
+      OPTIONS.top,
+      OPTIONS.html,
+      OPTIONS.json,
+    ],
     run: async ([source = ''], flags) => (await import('../commands/inspect.ts')).inspect(source, flags),
   },
   {
@@ -345,6 +371,7 @@ export const COMMANDS: readonly CommandRow[] = [
       OPTIONS.otherWords,
       OPTIONS.otherRootHash,
       OPTIONS.otherOffset,
+      OPTIONS.otherPassphraseFile,
       OPTIONS.quiet,
       OPTIONS.json,
     ],
@@ -365,6 +392,7 @@ export const COMMANDS: readonly CommandRow[] = [
       OPTIONS.contentsWords,
       OPTIONS.rootHash,
       OPTIONS.offset,
+      ...KEY_OPTIONS,
       ...IMAGE_OPTIONS,
       OPTIONS.quiet,
       OPTIONS.json,
@@ -378,7 +406,7 @@ export const COMMANDS: readonly CommandRow[] = [
       'make an image of the writable mount at TARGET in the OCI layout OCIDIR: its layers, and one more of its changes, which wait meanwhile',
     arguments: ['<target>', '<image>'],
     kinds: ['mount', 'source'],
-    options: [OPTIONS.squash, ...IMAGE_OPTIONS, OPTIONS.metadir, OPTIONS.quiet, OPTIONS.json],
+    options: [OPTIONS.squash, ...IMAGE_OPTIONS, ...KEY_OPTIONS, OPTIONS.metadir, OPTIONS.quiet, OPTIONS.json],
     run: async ([target = '', image = ''], flags) =>
       (await import('../commands/make/commit.ts')).commit(target, image, flags),
   },
@@ -426,6 +454,7 @@ export const COMMANDS: readonly CommandRow[] = [
       OPTIONS.allowMissingVerity,
       OPTIONS.rootHash,
       OPTIONS.offset,
+      ...KEY_OPTIONS,
       OPTIONS.newMetadir,
     ],
     run: async ([source = '', ...command], flags) =>
@@ -455,6 +484,7 @@ export const COMMANDS: readonly CommandRow[] = [
       OPTIONS.allowMissingVerity,
       OPTIONS.rootHash,
       OPTIONS.offset,
+      ...KEY_OPTIONS,
       OPTIONS.newMetadir,
     ],
     run: async ([action = '', ...words], flags) =>

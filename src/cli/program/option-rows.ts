@@ -108,6 +108,10 @@ export const COMMAND_ROWS: readonly OptionRow[] = [
     forms: ['persist=DIR', 'upper=DIR', 'writable', 'writeable', 'allow_missing_verity', 'root_hash=HEX'],
     text: 'as the options of these names, for fstab and units of systemd',
   },
+  {
+    forms: ['passphrase_file=FILE', 'kdf_memory=BYTES', 'kdf_time=SECONDS'],
+    text: 'of an encrypted image: as the options of these names',
+  },
   { forms: ['metadir=DIR', 'log=FILE', 'log_level=error|warn|info|debug'], text: 'likewise' },
 ]
 

@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander'
 import packageJson from '../../../package.json' with { type: 'json' }
 import type { DaemonProcess } from '../../daemon/client/spawn.ts'
 import { absolutePath } from '../../sys/files/working-directory.ts'
+import { unlockArguments } from '../keys/unlock-arguments.ts'
 import { formatFailure } from '../print/failure.ts'
 import type { Called } from './called.ts'
 import { COMMANDS, type CommandRow, type Flags, OPTIONS } from './command-table.ts'
@@ -88,6 +89,11 @@ function addCommand(
         const code = await prepare(source, flags.json === true)
         if (code !== 0) return setExitCode(code)
       }
+    }
+    // A mount opens what its request says, whoever made that.
+    if (row.options.includes(OPTIONS.passphraseFile) && row.name !== 'mount') {
+      const sources = row.arguments.flatMap((_, i) => (isSource(row.kinds[i]) ? (args[i] ?? []) : []))
+      await unlockArguments(row.name, sources, flags)
     }
     setExitCode(await row.run(args, flags, early))
   })

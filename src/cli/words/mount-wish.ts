@@ -6,6 +6,7 @@ import {
   parseOffset,
   parseVerifyMode,
 } from '../../request/index.ts'
+import type { KeyFlags } from './key-flags.ts'
 import { withMountWords } from './mount-words.ts'
 
 /** What commander makes of the options that `mount` and `overlay` have in common. */
@@ -19,7 +20,7 @@ export interface CommonFlags {
 }
 
 /** What commander makes of the options of `mount`. */
-export interface MountFlags extends CommonFlags {
+export interface MountFlags extends CommonFlags, KeyFlags {
   readonly persist?: string
   readonly upper?: string
   readonly writeable?: boolean

@@ -9,6 +9,9 @@ interface WordFlags {
   readonly metadir?: string
   readonly log?: string
   readonly logLevel?: string
+  readonly passphraseFile?: string
+  readonly kdfMemory?: string
+  readonly kdfTime?: string
   readonly writable?: boolean
   readonly writeable?: boolean
   readonly allowMissingVerity?: boolean
@@ -22,6 +25,9 @@ const WITH_VALUE = {
   metadir: 'metadir',
   log: 'log',
   log_level: 'logLevel',
+  passphrase_file: 'passphraseFile',
+  kdf_memory: 'kdfMemory',
+  kdf_time: 'kdfTime',
 } as const satisfies Readonly<Record<string, keyof WordFlags>>
 
 const ALONE = {

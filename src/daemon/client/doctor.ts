@@ -1,6 +1,7 @@
 import { closeSync, mkdtempSync, readFileSync, rmdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { encryptionTools } from '../../crypt/tools.ts'
 import { FUSE_DEVICE, openFuseDevice } from '../../sys/mounts/device.ts'
 import { fusermountVersion } from '../../sys/mounts/fusermount.ts'
 import { mountBy, userMayAllowOther } from '../../sys/mounts/mount.ts'
@@ -41,6 +42,7 @@ export async function examine(): Promise<DoctorReport> {
       checkMountMax(),
       checkUserNamespaces(),
       runtimeData,
+      checkEncryption(),
       ...ways,
       HANDED_OVER,
       summary(ways),
@@ -137,6 +139,17 @@ function checkRuntimeData(): Check {
   } catch (error) {
     return { name, status: 'fail', detail: explain(error) }
   }
+}
+
+function checkEncryption(): Check {
+  const name = 'encrypted images'
+  const { argon2, isArgon2Native, cipher } = encryptionTools()
+  if (argon2 === undefined || cipher === undefined) {
+    const missing = argon2 === undefined ? 'argon2 (the package hash-wasm)' : 'AES-XTS'
+    return { name, status: 'warn', detail: `cannot be opened: no ${missing}` }
+  }
+  const faster = isArgon2Native ? '' : '; Node 24.7 or the library libargon2.so.1 derives keys faster'
+  return { name, status: 'ok', detail: `argon2: ${argon2}, AES-XTS: ${cipher}${faster}` }
 }
 
 /** No entry has such a name: targets are absolute. */

@@ -2,7 +2,9 @@ import { access, constants, stat } from 'node:fs/promises'
 import type { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { codeOf, FsError, messageOf, type PathText, systemPath } from '../../base/index.ts'
-import { isOverlay } from '../../molecule/source.ts'
+import { hasKeys } from '../../crypt/keys/keyring.ts'
+import { secretBytes } from '../../crypt/keys/secret.ts'
+import { isOverlay, type MountSource } from '../../molecule/source.ts'
 import type { MountRequest } from '../../request/index.ts'
 import { descriptorOf } from '../../sys/plain/proc.ts'
 import { withTimeout } from '../../sys/plain/promises.ts'
@@ -33,7 +35,7 @@ export async function startDaemon(request: MountRequest, early?: DaemonProcess):
     source: isOverlay(source) ? source : { ...source, path: asHanded(source.path, handed) },
     target: asHanded(request.target, handed),
   }
-  channel.write(`${JSON.stringify(daemonRequest)}\n`)
+  await sendRequest(channel, daemonRequest, request.source)
   const died = exit.then(async (how): Promise<DaemonAnswer> => {
     // The answer may still lie in the channel when the process has ended.
     const late = await Promise.race([answered, sleep(200, undefined)])
@@ -71,6 +73,18 @@ export async function startDaemon(request: MountRequest, early?: DaemonProcess):
   // The command sends this, not the daemon: a manager listens to the main process only, until MAINPID names another.
   await notifyManager(`READY=1\nMAINPID=${child.pid}`, warn)
   return warnings
+}
+
+/** The request, and behind it the keys of encrypted images, which are no part of it. */
+async function sendRequest(channel: Duplex, request: MountRequest, source: MountSource): Promise<void> {
+  // Without keys nothing of it is loaded.
+  const keys = hasKeys() ? (await import('../../molecule/encryption/locked.ts')).keysFor(source) : []
+  const unlocked = keys.length === 0 ? undefined : keys.map((one) => one.unlocked)
+  channel.write(`${JSON.stringify({ ...request, unlocked })}\n`)
+  for (const { unlocked: image, key } of keys) {
+    const bytes = Buffer.from(secretBytes(key, image.id))
+    channel.write(bytes, () => bytes.fill(0))
+  }
 }
 
 function descriptorPaths({ source, target }: MountRequest): readonly PathText[] {

@@ -1,6 +1,7 @@
 import { closeSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { FsError, type Log, messageOf, omitUndefined, type PathText, stackOf } from '../../base/index.ts'
+import { wipeKeys } from '../../crypt/keys/keyring.ts'
 import { driverNamed, type EndReason, type RunningServer } from '../../drivers/index.ts'
 import {
   hostDirectories,
@@ -388,6 +389,7 @@ async function tearDown(progress: Progress, log: Log, failed = false): Promise<v
   }
   if (progress.upper !== undefined) closeChanges(progress.upper, failed, log)
   if (progress.entry !== undefined) removeOwnEntry(progress.entry)
+  wipeKeys()
 }
 
 interface Detached {

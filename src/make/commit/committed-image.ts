@@ -25,6 +25,7 @@ import {
 import { hostPlatform, type ImageConfig, withOneLayer } from '../../oci/index.ts'
 import { layoutImage } from '../convert/layout-source.ts'
 import type { SourceImage, SourceLayer } from '../convert/source-image.ts'
+import { decrypted, isEncrypted } from '../convert/stored-layers.ts'
 import { MergedEntries } from '../merged-entries.ts'
 import { type LeftOut, nothingLeftOut, sizeOfItems, type TreeItem } from '../tree-item.ts'
 import { upperItems } from './upper-items.ts'
@@ -100,19 +101,13 @@ function lowerImage(
       'what is mounted lies in directories, which no image holds: commit with --squash',
     )
   }
-  const { path } = file
-  const { offset, size } = squashfsIn(file)
-  const layer: SourceLayer = {
-    form: 'squashfs',
-    label: printable(path),
-    open: () => createReadStream(systemPath(path), { start: offset, end: offset + size - 1 }),
-  }
+  const layer: SourceLayer = { form: 'squashfs', label: printable(file.path), open: bytesOf(file) }
   const history = [{ created_by: 'atomfs-fuse commit' }]
   return { config: { ...newConfig(), history }, layers: [layer], close: () => undefined }
 }
 
-/** Where the image lies in its file. @throws FsError EINVAL for another kind */
-function squashfsIn(file: ImageFile): { readonly offset: number; readonly size: number } {
+/** Reads the image of a file. @throws FsError EINVAL for one of another kind */
+function bytesOf(file: ImageFile): () => AsyncIterable<Uint8Array> {
   const spec = moleculeOf([file], true)
   closeFiles(spec)
   const [image] = spec.images
@@ -120,8 +115,10 @@ function squashfsIn(file: ImageFile): { readonly offset: number; readonly size: 
     const reason = 'is no squashfs image, and so no layer: commit with --squash'
     throw new FsError('EINVAL', `${printable(file.path)} ${reason}`)
   }
+  if (isEncrypted(image)) return () => decrypted(file)
   const window = image.transforms.find(({ kind }) => kind === 'window')
-  return window?.kind === 'window' ? window : { offset: 0, size: image.source.size }
+  const { offset, size } = window?.kind === 'window' ? window : { offset: 0, size: image.source.size }
+  return () => createReadStream(systemPath(file.path), { start: offset, end: offset + size - 1 })
 }
 
 function closeFiles(spec: MoleculeSpec): void {

@@ -9,8 +9,8 @@ import { readSourceForm } from '../source-form.ts'
 import type { LeftOut, TreeItem } from '../tree-item.ts'
 import { dockerImage } from './docker-source.ts'
 import { archivedLayoutImage, layoutImage } from './layout-source.ts'
-import { storedLayers } from './sif-source.ts'
 import type { SourceImage, SourceLayer, StoredLayer } from './source-image.ts'
+import { storedLayers } from './stored-layers.ts'
 
 const READ_AHEAD = 1 << 20
 

@@ -38,6 +38,7 @@ export const SIF_TYPE = {
   partition: 0x4004,
   signature: 0x4005,
   json: 0x4006,
+  crypto: 0x4008,
   rootIndex: 0x400a,
   blob: 0x400b,
 } as const

@@ -5,12 +5,14 @@ import { committedImage } from '../../../make/index.ts'
 import { parseTarget } from '../../../oci/write/index.ts'
 import { syncFd } from '../../../sys/files/file-io.ts'
 import { absolutePath } from '../../../sys/files/working-directory.ts'
+import { unlock } from '../../keys/unlock.ts'
 import { formatLines } from '../../print/format.ts'
 import { interruptible } from '../../print/interruption.ts'
+import type { KeyFlags } from '../../words/key-flags.ts'
 import { convertWithBars, report } from './convert.ts'
 import { type PackFlags, packOptions } from './pack-options.ts'
 
-export interface CommitFlags extends PackFlags {
+export interface CommitFlags extends PackFlags, KeyFlags {
   readonly squash?: boolean
   readonly metadir?: PathText
 }
@@ -27,6 +29,7 @@ export async function commit(target: PathText, to: string, flags: CommitFlags): 
   if (mount.subdir !== undefined) {
     throw new FsError('EOPNOTSUPP', `${target}: a mount of a part of an image (subdir=) cannot be committed`)
   }
+  await unlock([mount], flags)
   let waited = 0
   const hold = async (): Promise<() => void> => {
     sync(place)

@@ -1,0 +1,49 @@
+import { isErrno, type PathText } from '../../base/index.ts'
+import { lockedImages, type MountSource } from '../../molecule/source.ts'
+import { forbidCoreDumps } from '../../sys/process/limits.ts'
+import { formatWarnings } from '../print/format.ts'
+import type { KeyFlags } from '../words/key-flags.ts'
+
+/** A source that a command will open, and a passphrase file of its own. */
+export interface WantedSource {
+  readonly source: MountSource
+  readonly passphraseFile?: PathText | undefined
+}
+
+export interface UnlockChoices {
+  /** Nothing is asked on the terminal, and a key that nobody has given is no error: the command does without. */
+  readonly isOptional?: boolean
+}
+
+/**
+ * Finds the keys of the encrypted images that sources lead to, by what the user gives. Nothing is loaded, and nothing
+ * asked, where there are none.
+ * @throws FsError as `unlockSource`; UsageError
+ */
+export async function unlock(
+  sources: readonly WantedSource[],
+  flags: KeyFlags,
+  { isOptional = false }: UnlockChoices = {},
+): Promise<void> {
+  const locked = sources.filter(({ source }) => lockedImages(source).length > 0)
+  if (locked.length === 0) return
+  forbidCoreDumps()
+  const [{ unlockSource }, { CommandKeys }, { kdfLimits }] = await Promise.all([
+    import('../../molecule/encryption/unlock.ts'),
+    import('./command-keys.ts'),
+    import('../words/key-flags.ts'),
+  ])
+  const limits = kdfLimits(flags)
+  const common = new CommandKeys({ file: flags.passphraseFile, asks: !isOptional })
+  for (const { source, passphraseFile } of locked) {
+    const keys = passphraseFile === undefined ? common : new CommandKeys({ file: passphraseFile })
+    try {
+      process.stderr.write(formatWarnings(await unlockSource(source, { keys, limits })))
+    } catch (error) {
+      if (!isOptional || !isErrno(error, 'ENOKEY')) throw error
+    } finally {
+      if (keys !== common) keys.wipe()
+    }
+  }
+  common.wipe()
+}
