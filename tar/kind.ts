@@ -13,13 +13,16 @@ import {
   type Region,
   type SessionOptions,
 } from '../src/base/index.ts'
-import { hasMagic, PAGE } from './format/layout.ts'
+import { type Form, hasMagic, PAGE } from './format/layout.ts'
+import { ArchiveStream } from './image/archive-stream.ts'
 import { blobSource } from './image/blob-source.ts'
 import { TarBlockReader } from './image/block-reader.ts'
-import { Decoder, GzipStream } from './image/gzip-stream.ts'
+import { openGzipDecoder } from './image/gzip-decoder.ts'
 import { IndexPages, PAGE_CACHE_BYTES, type PageCache } from './image/index-pages.ts'
+import type { SpanDecoder } from './image/span-decoder.ts'
 import { PLAIN_BLOCK } from './image/spans.ts'
 import { TarImage } from './image/tar-image.ts'
+import { openZstdDecoder } from './image/zstd-decoder.ts'
 
 /** Layers of OCI and of Docker, whatever compresses them. */
 const MEDIA_TYPE = /\.tar(?:[.+](?:gzip|zstd))?$/
@@ -72,16 +75,21 @@ export const TAR: ImageKind = {
   },
 }
 
+type Compressed = Exclude<Form, 'plain'>
+
+const OPEN: Readonly<Record<Compressed, () => SpanDecoder>> = {
+  gzip: openGzipDecoder,
+  zstd: openZstdDecoder,
+}
+
 class TarSession implements KindSession {
   readonly #cache: PageCache
-  readonly #isCompressed: boolean
-  #decoder: Decoder | undefined
+  readonly #decoders = new Map<Compressed, SpanDecoder>()
 
   constructor({ details, metadataBytes }: SessionOptions) {
     this.#cache = new LruCache(metadataBytes ?? PAGE_CACHE_BYTES)
-    this.#isCompressed = details.includes('gzip')
     // Now, because the thread may give up the right to open the files of decoders.
-    if (this.#isCompressed) this.#decoder = new Decoder()
+    for (const form of ['gzip', 'zstd'] as const) if (details.includes(form)) this.#decoder(form)
   }
 
   openLayer({ source, sourceId, label }: OpenOptions): Layer {
@@ -92,8 +100,16 @@ class TarSession implements KindSession {
     if (blobs === undefined) throw new FsError('EINVAL', `${label}: the index of a layer without its blob`)
     const pages = new IndexPages(source, label, this.#cache)
     const blob = blobSource(blobs, source, pages.header, label)
-    if (pages.header.form === 'plain') return new TarBlockReader(blob, undefined)
-    this.#decoder ??= new Decoder()
-    return new TarBlockReader(blob, new GzipStream(pages, blob, this.#decoder))
+    const { form } = pages.header
+    if (form === 'plain') return new TarBlockReader(blob, undefined)
+    return new TarBlockReader(blob, new ArchiveStream(pages, blob, this.#decoder(form)))
+  }
+
+  #decoder(form: Compressed): SpanDecoder {
+    const known = this.#decoders.get(form)
+    if (known !== undefined) return known
+    const decoder = OPEN[form]()
+    this.#decoders.set(form, decoder)
+    return decoder
   }
 }

@@ -151,7 +151,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   tar: ['index.ts', 'kind.ts', 'format/trailer.ts'],
   puzzlefs: ['kind.ts', 'write/index.ts'],
   // What encodes is loaded where images are made.
-  'src/codecs': ['index.ts', 'encode/index.ts', 'inflate/index.ts', 'streams/index.ts'],
+  'src/codecs': ['index.ts', 'encode/index.ts', 'frames/index.ts', 'inflate/index.ts', 'streams/index.ts'],
   // What makes hash trees, piece by piece.
   'src/verity': ['index.ts', 'tree-writer.ts', 'block-digest.ts'],
   // What finds keys is loaded where there is an encrypted image, by the command. A process that serves gets them.

@@ -2,14 +2,17 @@ import { createHash } from 'node:crypto'
 import { readSync } from 'node:fs'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { FsError } from '../../src/base/index.ts'
+import { openFrameDecoder } from '../../src/codecs/frames/index.ts'
 import { openRawInflate } from '../../src/codecs/inflate/index.ts'
 import { appendVerityData } from '../../src/verity/index.ts'
 import type { Form } from '../format/layout.ts'
 import { writeTrailer } from '../format/trailer.ts'
 import { scanGzip } from '../gzip/gzip-scan.ts'
 import { readTar } from '../read/tar-reader.ts'
+import { scanZstd } from '../zstd/zstd-scan.ts'
 import { BlobHash } from './blob-hash.ts'
 import { IndexWriter } from './index-writer.ts'
+import { NotEnterable } from './not-enterable.ts'
 
 /** A digest of a manifest or a configuration. */
 export interface WantedDigest {
@@ -43,8 +46,10 @@ export interface BuildOptions {
 const CHUNK = 1 << 20
 const HEAD = 6
 
-/** How a blob begins that is compressed in a way that cannot be entered in the middle. */
-const OTHER_FORMS: readonly (readonly [name: string, begins: (head: Buffer) => boolean])[] = [
+/** How a blob begins, in each form. What begins otherwise is an archive as it is. */
+const BEGINNINGS: readonly (readonly [form: Form | 'xz' | 'bzip2', begins: (head: Buffer) => boolean])[] = [
+  ['gzip', (head) => head.readUInt16BE(0) === 0x1f8b],
+  // A frame, or one to be skipped (RFC 8878, 3.1).
   ['zstd', (head) => head.readUInt32LE(0) === 0xfd2f_b528 || head.readUInt32LE(0) >>> 4 === 0x184_d2a5],
   ['xz', (head) => head.toString('latin1') === '\xfd7zXZ\0'],
   ['bzip2', (head) => head.toString('latin1', 0, 3) === 'BZh'],
@@ -54,13 +59,13 @@ const OTHER_FORMS: readonly (readonly [name: string, begins: (head: Buffer) => b
  * Indexes a layer in one pass over its blob, which compares size, digest and diffID.
  * @param output an empty file, open for reading and writing, which gets the index
  * @throws FsError EIO for a blob that is not what it must be or is damaged; EINVAL for an archive that no tree can be made
- *   of; EOPNOTSUPP for a form of compression that cannot be entered; the reason of the signal. `output` is then undefined
+ *   of; NotEnterable for a form of compression that cannot be entered; the reason of the signal. `output` is then undefined
  */
 export async function buildIndex(blob: LayerBlob, output: number, options: BuildOptions = {}): Promise<void> {
   try {
     await index(blob, output, options)
   } catch (error) {
-    if (!(error instanceof FsError)) throw error
+    if (!(error instanceof FsError) || error instanceof NotEnterable) throw error
     throw new FsError(error.code, `${blob.label}: ${error.message}`, { cause: error })
   }
 }
@@ -76,7 +81,7 @@ async function index(blob: LayerBlob, output: number, { onProgress, signal }: Bu
   let archiveSize = 0
   const pieces = async function* (): AsyncGenerator<Uint8Array> {
     let told = 0
-    for (const piece of form === 'gzip' ? inflated(chunks.next, writer) : plain(chunks.next)) {
+    for (const piece of DECODE[form](chunks.next, writer)) {
       if (diffId !== undefined) archiveHash.update(piece)
       archiveSize += piece.length
       yield piece
@@ -113,32 +118,38 @@ function compare(what: string, { algorithm, hex }: WantedDigest, found: string):
   throw new FsError('EIO', `the ${what} has the digest ${algorithm}:${found}, expected ${algorithm}:${hex}`)
 }
 
+/** @throws NotEnterable */
 function formOf(blob: LayerBlob): Form {
   const head = Buffer.alloc(HEAD)
   readSync(blob.fd, head, 0, Math.min(HEAD, blob.size), blob.offset ?? 0)
-  if (head.readUInt16BE(0) === 0x1f8b) return 'gzip'
-  const other = OTHER_FORMS.find(([, begins]) => begins(head))
-  if (other === undefined) return 'plain'
-  throw new FsError(
-    'EOPNOTSUPP',
-    `compressed with ${other[0]}, which cannot be read from the middle: make an image of it with "atomfs-fuse convert"`,
-  )
+  const [form] = BEGINNINGS.find(([, begins]) => begins(head)) ?? ['plain']
+  if (form === 'xz' || form === 'bzip2') throw new NotEnterable(form)
+  return form
 }
 
-function inflated(next: () => Uint8Array | undefined, writer: IndexWriter): Generator<Uint8Array> {
-  const inflate = openRawInflate()
-  const scan = scanGzip(next, inflate, (point) => writer.addCheckpoint(point))
-  return (function* () {
+type Chunks = () => Uint8Array | undefined
+
+/** The archive in the chunks of a blob; the writer gets the places where it can be entered. */
+const DECODE: Readonly<Record<Form, (next: Chunks, writer: IndexWriter) => Generator<Uint8Array>>> = {
+  *plain(next) {
+    for (let chunk = next(); chunk !== undefined; chunk = next()) yield Buffer.from(chunk)
+  },
+  *gzip(next, writer) {
+    const inflate = openRawInflate()
     try {
-      yield* scan
+      yield* scanGzip(next, inflate, (point) => writer.addCheckpoint(point))
     } finally {
       inflate.close()
     }
-  })()
-}
-
-function* plain(next: () => Uint8Array | undefined): Generator<Uint8Array> {
-  for (let chunk = next(); chunk !== undefined; chunk = next()) yield Buffer.from(chunk)
+  },
+  *zstd(next, writer) {
+    const decoder = openFrameDecoder()
+    try {
+      yield* scanZstd(next, decoder, (point) => writer.addCheckpoint(point))
+    } finally {
+      decoder.close()
+    }
+  },
 }
 
 /** The chunks of a blob, hashed. All lie in the same memory. */

@@ -18,7 +18,7 @@ export const PIECE_SIZE = 24
 export const MAP_HEAD = 8
 
 /** How the blob is compressed. */
-export const FORMS = ['plain', 'gzip'] as const
+export const FORMS = ['plain', 'gzip', 'zstd'] as const
 export type Form = (typeof FORMS)[number]
 
 /** What the header says. Positions and sizes in bytes. */

@@ -1,13 +1,13 @@
 import { type BlockReader, type BlockRef, type ByteSource, DamageError } from '../../src/base/index.ts'
-import type { GzipStream } from './gzip-stream.ts'
+import type { ArchiveStream } from './archive-stream.ts'
 
 /** Reads the blocks of one layer: parts of its archive, by their place in it. */
 export class TarBlockReader implements BlockReader {
   readonly #blob: ByteSource
-  readonly #stream: GzipStream | undefined
+  readonly #stream: ArchiveStream | undefined
 
   /** @param stream absent where the blob is the archive */
-  constructor(blob: ByteSource, stream: GzipStream | undefined) {
+  constructor(blob: ByteSource, stream: ArchiveStream | undefined) {
     this.#blob = blob
     this.#stream = stream
   }

@@ -1,37 +1,24 @@
 import { inflateRawSync } from 'node:zlib'
 import { type ByteSource, DamageError, messageOf } from '../../src/base/index.ts'
-import {
-  type EntryPoint,
-  inflatePiece,
-  openRawInflate,
-  type RawInflate,
-  STREAM_START,
-  WINDOW,
-} from '../../src/codecs/inflate/index.ts'
+import { type EntryPoint, STREAM_START, WINDOW } from '../../src/codecs/inflate/index.ts'
 import type { StoredCheckpoint } from '../format/layout.ts'
 import { Feed } from '../gzip/feed.ts'
-import { readHeader, TRAILER } from '../gzip/member-header.ts'
 import type { IndexPages } from './index-pages.ts'
+import type { SpanDecoder } from './span-decoder.ts'
 import { type Span, spanAt } from './spans.ts'
 
 /** Bytes of a blob that are read at a time. */
 const INPUT = 64 << 10
 /** Bytes that are decoded at a time to pass over them. */
 const SKIPPED = 64 << 10
-/** What Node's own decoder takes at once, bytes of output and of input. */
+/** What is decoded at once where a decoder takes a whole piece, bytes of output and of input. */
 const PIECE_MAX = 4 << 20
 
-/** The one decoder of a thread, and whose stream it has open. */
-export class Decoder {
-  readonly inflate: RawInflate = openRawInflate()
-  user: GzipStream | undefined
-}
-
-/** Reads the archive in a gzip blob from any byte on. The stream of the last read stays open for the next one. */
-export class GzipStream {
+/** Reads the archive in a compressed blob from any byte on. The stream of the last read stays open for the next one. */
+export class ArchiveStream {
   readonly #pages: IndexPages
   readonly #blob: ByteSource
-  readonly #decoder: Decoder
+  readonly #decoder: SpanDecoder
   readonly #input = new Uint8Array(INPUT)
   #feed = new Feed(() => undefined)
   /** Checkpoint at which the open stream began. */
@@ -39,7 +26,8 @@ export class GzipStream {
   /** Byte of the archive that comes next. */
   #archiveAt = 0
 
-  constructor(pages: IndexPages, blob: ByteSource, decoder: Decoder) {
+  /** @param decoder of the thread, which several streams may use in turn */
+  constructor(pages: IndexPages, blob: ByteSource, decoder: SpanDecoder) {
     this.#pages = pages
     this.#blob = blob
     this.#decoder = decoder
@@ -60,8 +48,8 @@ export class GzipStream {
         this.#checkpoint = span.checkpoint
       }
       const skipped = new Uint8Array(Math.min(SKIPPED, position - this.#archiveAt))
-      while (this.#archiveAt < position) this.#decode(skipped.subarray(0, position - this.#archiveAt))
-      this.#decode(target)
+      while (this.#archiveAt < position) this.#fill(skipped.subarray(0, position - this.#archiveAt))
+      this.#fill(target)
     } catch (error) {
       throw new DamageError(this.#pages.label, span.start, `${this.#pages.label}: ${messageOf(error)}`, {
         cause: error,
@@ -81,15 +69,16 @@ export class GzipStream {
     return checkpoint + 1 < checkpointCount ? this.#pages.checkpoint(checkpoint + 1).blobAt : blobSize
   }
 
-  /** Node's own zlib takes a whole piece, several times as fast as a decoder in JavaScript. @returns false where it cannot */
+  /** @returns false where the decoder does not take pieces, or not this one */
   #readPiece(span: Span, point: StoredCheckpoint, position: number, target: Uint8Array): boolean {
-    if (this.#decoder.inflate.tier === 'system') return false
+    const { piece: decodePiece } = this.#decoder
+    if (decodePiece === undefined) return false
     const length = position + target.length - span.start
     const end = this.#endOf(span.checkpoint)
     if (length > PIECE_MAX || end - point.blobAt > PIECE_MAX) return false
     const input = new Uint8Array(end - point.blobAt)
     this.#blob.readInto(point.blobAt, input)
-    const piece = inflatePiece(this.#entry(point), input, length)
+    const piece = decodePiece(this.#entry(point), input, length)
     // A member may end in it.
     if (piece === undefined) return false
     target.set(piece.subarray(position - span.start))
@@ -106,7 +95,7 @@ export class GzipStream {
       at += length
       return chunk
     }
-    this.#decoder.inflate.begin(this.#entry(point))
+    this.#decoder.begin(this.#entry(point))
     this.#feed = new Feed(next, point.blobAt)
     this.#archiveAt = point.archiveAt
   }
@@ -123,21 +112,11 @@ export class GzipStream {
     }
   }
 
-  #decode(target: Uint8Array): void {
+  #fill(target: Uint8Array): void {
     for (let done = 0; done < target.length; ) {
-      const chunk = this.#feed.chunk()
-      if (chunk === undefined) throw new Error('the gzip data end too early')
-      const step = this.#decoder.inflate.inflate(chunk, target.subarray(done), false)
-      this.#feed.take(step.taken)
-      this.#archiveAt += step.made
-      done += step.made
-      if (step.ended) this.#nextMember()
-      else if (step.taken === 0 && step.made === 0) throw new Error('gzip data that cannot be decoded')
+      const made = this.#decoder.decode(this.#feed, target.subarray(done))
+      this.#archiveAt += made
+      done += made
     }
-  }
-
-  #nextMember(): void {
-    for (let i = 0; i < TRAILER; i++) this.#feed.must()
-    if (readHeader(this.#feed, false)) this.#decoder.inflate.begin(STREAM_START)
   }
 }
