@@ -1,5 +1,7 @@
 export { type BuildOptions, buildIndex, type LayerBlob, type WantedDigest } from './build/build-index.ts'
+export type { Needs } from './build/index-writer.ts'
+export type { Moves } from './build/layer-tree.ts'
 export { NotEnterable } from './build/not-enterable.ts'
 export { readIndexHeader } from './format/read-header.ts'
-export { readTrailer } from './format/trailer.ts'
+export { readTrailer, type Trailer, writeTrailer } from './format/trailer.ts'
 export { readTar, type StoredPieces, type TarEntry, type TarOddities } from './read/tar-reader.ts'

@@ -1,8 +1,9 @@
 import { DT_DIR, FsError, type Name } from '../../src/base/index.ts'
 import type { Layer, LayerEntry } from '../stored/layer-flags.ts'
 import { isWhiteout, MARK_PREFIX } from '../stored/whiteout.ts'
+import { fileAt, type Walkable } from './file-below.ts'
 import { type Numbered, originalOf } from './originals.ts'
-import { type Candidate, type Part, Parts } from './parts.ts'
+import { type Candidate, type Part, Parts, rootsOf } from './parts.ts'
 import { redirectedParts, redirectOf } from './redirects.ts'
 import { numberOfPart, type Stack } from './stack.ts'
 
@@ -15,7 +16,7 @@ export interface Found {
   readonly top: Part
   /** The layer's entry for it. */
   readonly entry: LayerEntry
-  /** Given where the name is a directory of two layers or more. */
+  /** Given where the name is a directory of two layers or more, or one that shows the attributes of another. */
   readonly merged: Directory | undefined
   /** Of a file that is a copy with the number of this one. */
   readonly original?: Numbered | undefined
@@ -45,6 +46,9 @@ const UNKNOWN: Resolving = {}
 export const ALONE: Resolving = { isAlone: true }
 export const ALONE_BY_NAME: Resolving = { isAlone: true, topOnly: true }
 
+/** Layers through which one hard link may lead, each to the next one below: a stack of calls for each. */
+const LINKS_BELOW = 128
+
 function nothing(): undefined {
   return undefined
 }
@@ -55,6 +59,12 @@ function partOf(parts: Parts, { depth, entry }: Candidate): Part {
 
 function isImplied(parts: Parts, depth: number): boolean {
   return parts.layer(depth).isImplied?.(parts.ref(depth)) === true
+}
+
+/** The depth of the topmost part with attributes of its own; -1 where none has. */
+function firstDescribed(parts: Parts): number {
+  for (let depth = 0; depth < parts.length; depth++) if (!isImplied(parts, depth)) return depth
+  return -1
 }
 
 /** A directory of the merged tree: the directories of the layers that make it up, topmost first. */
@@ -71,15 +81,14 @@ export class Directory {
   /** The parts of one that nobody keeps, or that has no place to be found again. */
   #own: Parts | undefined
 
-  constructor(stack: Stack, parts: readonly Part[] | Parts, place?: Place) {
+  /** @param described the part whose attributes it shows, where that is none of its parts */
+  constructor(stack: Stack, parts: readonly Part[] | Parts, place?: Place, described?: Part) {
     const own = parts instanceof Parts ? parts : new Parts(stack.layers, parts)
     this.#stack = stack
     this.#place = place
     this.top = parts instanceof Parts ? own.part(0) : (parts[0] ?? own.part(0))
-    this.attributed = this.top
-    for (let depth = 0; depth < own.length - 1 && isImplied(own, depth); depth++) {
-      this.attributed = isImplied(own, depth + 1) ? this.top : own.part(depth + 1)
-    }
+    const first = firstDescribed(own)
+    this.attributed = described ?? (first > 0 ? own.part(first) : this.top)
     let depth = 0
     while (depth < own.length - 1 && stack.copies.has(own.layerIndex(depth))) depth += 1
     this.numbered = depth === 0 ? this.top : own.part(depth)
@@ -163,12 +172,14 @@ export class Directory {
     const { layers, roots, inodes, copies } = this.#stack
     const isLowest = how.isAlone === true || first.depth + 1 === parts.length
     const mayBeCopy = !isLowest && copies.has(parts.layerIndex(first.depth))
+    if (first.entry.isBelow === true) return this.#fileBelow(name, top)
     if (first.entry.type !== DT_DIR) {
       const original = mayBeCopy ? originalOf(inodes, parts, first, next) : undefined
       return { top, entry: first.entry, merged: undefined, original }
     }
     if (how.topOnly === true && !mayBeCopy) return { top, entry: first.entry, merged: undefined }
     let merged: Parts | undefined
+    let described: Part | undefined
     for (let last = first; ; ) {
       // Nothing lies below the lowest layer.
       const mayContinue = parts.layerIndex(last.depth) > 0
@@ -181,7 +192,10 @@ export class Directory {
       }
       merged ??= new Parts(layers, [top])
       // Opacity is asked only once there is something that it could hide.
-      if (merged.isOpaque(merged.length - 1)) break
+      if (merged.isOpaque(merged.length - 1)) {
+        if (firstDescribed(merged) < 0) described = this.#describedBelow(name, below, next)
+        break
+      }
       if (redirect !== undefined) {
         for (const part of redirectedParts(layers, roots, parts, last.depth, redirect)) merged.push(part)
       }
@@ -189,9 +203,48 @@ export class Directory {
       merged.push(partOf(parts, below))
       last = below
     }
-    if (merged === undefined || merged.length < 2) return { top, entry: first.entry, merged: undefined }
-    const directory = new Directory(this.#stack, merged, { parent: this, name })
+    if (merged === undefined || (merged.length < 2 && described === undefined)) {
+      return { top, entry: first.entry, merged: undefined }
+    }
+    const directory = new Directory(this.#stack, merged, { parent: this, name }, described)
     return { top, entry: first.entry, merged: directory }
+  }
+
+  /** The attributes of a directory that a layer empties without giving it any are those that it has below. */
+  #describedBelow(
+    name: Name,
+    first: Candidate | undefined,
+    next: () => Candidate | undefined,
+  ): Part | undefined {
+    const parts = this.parts()
+    for (let below = first; below !== undefined; below = next()) {
+      if (this.#isDeleted(parts, name, below) || below.entry.type !== DT_DIR) return undefined
+      const part = partOf(parts, below)
+      if (parts.layer(below.depth).isImplied?.(part.ref) !== true) return part
+    }
+    return undefined
+  }
+
+  /**
+   * What a name shows that a layer has for a file of the layers below: that file, with its inode.
+   * @throws FsError EIO where they have none
+   */
+  #fileBelow(name: Name, { layer, ref }: Part): Found {
+    const owner = this.#stack.layers[layer]
+    const { following } = this.#stack
+    const path = owner?.pathBelow?.(ref) ?? ''
+    const what = `layer ${owner?.label}: hard link ${JSON.stringify(name)}`
+    if (following.links >= LINKS_BELOW) {
+      throw new FsError('ELOOP', `${what}: leads through more than ${LINKS_BELOW} layers`)
+    }
+    following.links += 1
+    try {
+      const step = fileAt(walkable(this.#stack, rootBelow(this.#stack, layer)), path)
+      if (step !== undefined) return { ...step.found, entry: { ...step.found.entry, name } }
+    } finally {
+      following.links -= 1
+    }
+    throw new FsError('EIO', `${what}: no layer below has its file ${JSON.stringify(path)}`)
   }
 
   /** True where a mark above deletes the name from this depth, or the entry is a whiteout itself. */
@@ -250,4 +303,29 @@ function changed(directory: Directory, name: Name): FsError {
     'EIO',
     `directory ${JSON.stringify(name)} is made of other layers than ${directory.count} before`,
   )
+}
+
+/** The root of the merge of those layers that lie below one of them. */
+function rootBelow(stack: Stack, layer: number): Directory {
+  const owner = stack.layers[layer]
+  const known = owner && stack.held.get(owner)
+  if (known !== undefined) return new Directory(stack, known)
+  const parts = rootsOf(stack.layers.slice(0, layer))
+  parts.cutAtOpaque()
+  if (owner !== undefined) stack.held.set(owner, parts, parts.cost)
+  return new Directory(stack, parts)
+}
+
+function walkable(stack: Stack, directory: Directory): Walkable<Found> {
+  return {
+    step: (name) => {
+      const found = directory.lookup(name)
+      return found && { found, type: found.entry.type }
+    },
+    enter: ({ found }) => walkable(stack, found.merged ?? new Directory(stack, [found.top])),
+    target: ({ found: { top } }) => {
+      const bytes = stack.layers[top.layer]?.readlink(top.ref) ?? new Uint8Array(0)
+      return Buffer.from(bytes).toString('latin1')
+    },
+  }
 }

@@ -341,7 +341,7 @@ export class MergedTree implements FileSystem, Walked {
       const ino =
         found === undefined ? this.#stack.inodes.ofLayer(top, shown.ino) : numberOf(this.#stack, found)
       const entry = sink.plus && found !== undefined ? this.#entryIfWhole(found) : undefined
-      if (!sink.add(name, ino, shown.type, cookie, entry)) return false
+      if (!sink.add(name, ino, (found?.entry ?? shown).type, cookie, entry)) return false
       if (entry !== undefined) this.#retain(entry.nodeId, found?.merged, parent, name)
       return true
     }

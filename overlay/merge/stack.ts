@@ -15,6 +15,8 @@ export interface Stack {
   readonly roots: Parts
   /** Parts of merged directories (`Directory`) that somebody keeps. What does not fit is found again when it is needed. */
   readonly held: LruCache<object, Parts>
+  /** Hard links that are being followed down, one into the other. */
+  readonly following: { links: number }
 }
 
 /** Bound of `Stack.held`, bytes: more than 10 000 directories of ten layers, or 40 of 4096. */
@@ -46,6 +48,7 @@ export function stackOf(layers: readonly Layer[], options: StackOptions = {}): S
     copies: new Set(copiesAmong(own)),
     roots,
     held: new LruCache(heldBytes),
+    following: { links: 0 },
   }
 }
 

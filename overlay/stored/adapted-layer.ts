@@ -61,6 +61,10 @@ class AdaptedLayer implements Layer {
     return this.#layer.isImplied?.(ref) === true
   }
 
+  pathBelow(ref: Ref): Name | undefined {
+    return this.#layer.pathBelow?.(ref)
+  }
+
   stat(ref: Ref): Stat {
     return this.#layer.stat(ref)
   }

@@ -36,6 +36,8 @@ export interface LayerEntry {
   readonly type: number
   /** Set in a listing out of order, where another entry of this name may come first: `lookup` tells. */
   readonly unsorted?: true
+  /** The file is one of the layers below (`Layer.pathBelow`); `type` says nothing then. */
+  readonly isBelow?: true
 }
 
 /** Walks one directory of a layer in byte order of the names, unless the layer says that it is not `sorted`. */
@@ -95,6 +97,11 @@ export interface Layer {
    * the layers below have for it. Absent: none is such.
    */
   isImplied?(ref: Ref): boolean
+  /**
+   * Of an entry that is one more name of a file which only the layers below have: its path there, from the root of the
+   * merge, without dots. Absent: no entry is such.
+   */
+  pathBelow?(ref: Ref): Name | undefined
   /** @throws ENOTDIR */
   lookup(directory: Ref, name: Name): LayerEntry | undefined
   /** @param position 0 for the start, or an earlier `DirectoryCursor.position`. @throws ENOTDIR */

@@ -72,8 +72,19 @@ interface WasmVector {
   resize(length: number, fill: number): void
 }
 
+/** One frame, as it comes. */
+export interface ZstdStreamBinding {
+  begin(): boolean
+  /** Collects input. @param take gets what was decoded meanwhile; memory that is used again */
+  transform(input: Uint8Array, take: (bytes: Uint8Array) => void): boolean
+  /** Decodes what was collected. */
+  flush(take: (bytes: Uint8Array) => void): boolean
+  delete(): void
+}
+
 /** The part of zstd-codec's binding that is used. */
 interface ZstdBinding {
+  readonly ZstdDecompressStreamBinding: new () => ZstdStreamBinding
   readonly VectorU8: new () => WasmVector
   readonly ZstdCodec: new () => { decompress(target: WasmVector, source: WasmVector): number }
   cloneToVector(target: WasmVector, bytes: Uint8Array): void
@@ -101,7 +112,7 @@ const ZSTD_CODEC_BINDING = 'zstd-codec/lib/zstd-codec-binding-wasm.js'
  * Loads the package's WebAssembly synchronously. Its own `run` does so in a promise, which never settles on a
  * thread that does not return to its event loop; the binding has a hook for those who instantiate themselves.
  */
-function loadZstdBinding(): ZstdBinding | undefined {
+export function loadZstdBinding(): ZstdBinding | undefined {
   const create = loadPackage(ZSTD_CODEC_BINDING) as ((options: ZstdBindingOptions) => unknown) | undefined
   if (create === undefined) return undefined
   const text = readFileSync(packageFile(ZSTD_CODEC_BINDING), 'latin1')

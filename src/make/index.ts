@@ -6,6 +6,7 @@ export {
   type ConvertedLayer,
   type ConvertOptions,
   convert,
+  convertStoredLayer,
   openSourceImage,
 } from './convert/index.ts'
 export { type PackOptions, type PackSource, pack, packInto, sizeOfSource } from './pack.ts'

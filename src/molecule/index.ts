@@ -8,7 +8,19 @@ export { NarrowInodes } from '../../overlay/index.ts'
 export { type CodecReport, listCodecs, needsPackages } from '../codecs/index.ts'
 export { knownContainers } from '../kinds/containers.ts'
 export { ociSource } from '../oci/index.ts'
-export { collectStore, listStore, removeIndex, type StoredIndex } from '../store/index.ts'
+export {
+  adoptIndexes,
+  type ConvertedLayer,
+  collectStore,
+  heldIndexes,
+  INDEX_DIR_VARIABLE,
+  type LayerMakers,
+  listStore,
+  type PrepareOptions,
+  removeStored,
+  STORE_VARIABLE,
+  type StoredLayer,
+} from '../store/index.ts'
 export { blobCount, Patience } from '../transforms/index.ts'
 export { type AskForBlob, BlobKeepers } from './blobs/blobs-of-images.ts'
 export type { ChunkReport } from './blobs/chunk-report.ts'
@@ -27,8 +39,9 @@ export {
   readHostFile,
   type UpperMolecule,
 } from './open.ts'
+export { type PrepareSourceOptions, prepareSource } from './prepare/prepare.ts'
 export { prepareRehearsal } from './rehearsal.ts'
-export { filesOf, moleculeOf, prepareSource, resolveMolecule } from './resolve.ts'
+export { filesOf, moleculeOf, resolveMolecule } from './resolve.ts'
 export type { DirectoriesSource, MountSource } from './source.ts'
 export { isOverlay, parseSource, withOffset } from './source.ts'
 export type {

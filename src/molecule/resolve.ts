@@ -15,12 +15,12 @@ import {
 } from '../base/index.ts'
 import { containerNamed } from '../kinds/containers.ts'
 import { LAYER_TYPES } from '../kinds/kinds.ts'
-import { type IndexLayersOptions, indexLayers, withIndex } from '../store/index.ts'
+import { withStored } from '../store/index.ts'
 import { O_PATH } from '../sys/files/at.ts'
 import { fsVerityDigest } from '../verity/index.ts'
 import { checkDigests, closeImage, openImage, verifyAtMount } from './image-file.ts'
 import { findLowers } from './lower-directories.ts'
-import { isOverlay, namedSource } from './source.ts'
+import { isOverlay } from './source.ts'
 import type {
   DirectorySpec,
   ImageSpec,
@@ -39,19 +39,16 @@ export interface ImageRequest extends Pick<MoleculeRequest, 'name' | 'rootHash'>
 }
 
 /**
- * Finds what a source names, down to the files of its layers: of archives, their indexes.
- * @throws FsError with one line; ENOENT for an archive without an index (`prepareSource`)
+ * Finds what a source names, down to the files of its layers: of archives, what was made of them.
+ * @throws FsError with one line; ENOENT for an archive of which nothing was made (`prepareSource`)
  */
 export function findFiles(request: ImageRequest): FoundFiles {
-  const found = findStored(request)
-  return {
-    ...found,
-    layers: found.layers.map((layer) => (isFoundDirectory(layer) ? layer : withIndex(layer))),
-  }
+  const found = findInContainer(request)
+  return { ...found, layers: withStored(found.layers) }
 }
 
 /** The files of a source as they lie in its container. @throws FsError with one line */
-export function findStored({ source, name, rootHash }: ImageRequest): FoundFiles {
+export function findInContainer({ source, name, rootHash }: ImageRequest): FoundFiles {
   return containerNamed(source.container).find(source, {
     name,
     rootHash,
@@ -112,16 +109,21 @@ function openLayers(
   verify: VerifyMode,
 ): Pick<MoleculeSpec, 'images' | 'layers' | 'blockSize'> {
   const images: ImageSpec[] = []
+  const files: ImageFile[] = []
   const layers: LayerSpec[] = []
   try {
     for (const layer of found) {
       if (isFoundDirectory(layer)) layers.push(openDirectory(layer))
       else {
-        const known = images.findIndex(({ label }) => label === layer.label)
+        // What was made of a tar layer may differ with the layers below it.
+        const known = files.findIndex(
+          ({ label, rootHash }) => label === layer.label && rootHash === layer.rootHash,
+        )
         layers.push(known < 0 ? images.length : known)
         if (known >= 0) continue
         const image = openImage(layer)
         images.push(image)
+        files.push(layer)
         verifyAtMount(image, verify)
         if (verify === 'eager') checkDigests(image, layer.digests ?? [])
       }
@@ -159,18 +161,4 @@ function refuseMissing(layers: readonly FoundLayer[]): void {
     `layer ${first.label}${others} has no root hash in the manifest, so it cannot be verified; ` +
       'mount it unverified with --allow-missing-verity',
   )
-}
-
-/**
- * Makes what reading a source needs besides the source: the indexes of those layers that are archives, in the store.
- * @param source as on the command line, or one that is not read as text any more
- * @returns how many were made
- * @throws FsError with one line: EIO for a layer that is not what its digest says; EROFS, EACCES, … for the store
- */
-export async function prepareSource(
-  source: string | NamedSource,
-  options: IndexLayersOptions = {},
-): Promise<number> {
-  const [named, name] = namedSource(source)
-  return await indexLayers(findStored({ source: named, name }).layers.filter(isImageFile), options)
 }

@@ -1,28 +1,32 @@
 import { closeSync, constants, fstatSync } from 'node:fs'
 import { readTrailer } from '../../tar/format/trailer.ts'
 import { readIndexHeader } from '../../tar/index.ts'
-import { type ByteSource, FsError, messageOf, type PathText } from '../base/index.ts'
+import { FsError, messageOf, type PathText } from '../base/index.ts'
 import { FileSource } from '../sys/files/file-source.ts'
 import type { Folder } from '../sys/files/folder.ts'
 import { tryLock } from '../sys/files/lock.ts'
 import { openVerity, verifyRange } from '../verity/index.ts'
-import { indexName } from './indexed-layer.ts'
 import { findLayerFolder, storePath } from './place.ts'
+import { type NameParts, readName } from './stored-name.ts'
+import { isPresentVersion, versionOf } from './version.ts'
 
 /** Those that digests of images have. */
 const ALGORITHMS = ['sha256', 'sha512']
-const INDEX = /^([0-9a-f]+)\.idx$/
-/** What is there while an index is made. */
-const UNFINISHED = /\.idx\.lock$|\.part$/
+/** What is there while something is made of a layer. */
+const UNFINISHED = /\.(?:idx|squashfs)\.lock$|\.part$/
 const READ = constants.O_RDONLY | constants.O_NONBLOCK
 
-/** One index of the store. */
-export interface StoredIndex {
-  /** Of the blob. */
+/** One file of the store. */
+export interface StoredLayer {
+  /** Of an index, that of the blob; of an image, that of the archive without compression. */
   readonly digest: string
-  /** Bytes of the index. */
+  /** Name of the image kind that reads it: an index is `tar`. */
+  readonly kind: NameParts['kind']
+  /** It is fit for certain layers below alone. */
+  readonly dependsOnBelow: boolean
+  /** Bytes. */
   readonly size: number
-  /** Bytes of the blob; absent where the index cannot be read. */
+  /** Of an index: bytes of the blob, and files in it. Absent where it cannot be read. */
   readonly blobSize?: number
   readonly files?: number
   /** Why it cannot be used. */
@@ -30,36 +34,31 @@ export interface StoredIndex {
 }
 
 /**
- * The indexes of the store, in the order of their digests.
- * @param whole compares all of each index with its root hash, not only what is needed to say what it is
+ * The files of the store, in the order of their digests.
+ * @param whole compares all of each with its root hash, not only what is needed to say what it is
  * @throws FsError EPERM, EACCES for the store
  */
-export function listStore(whole = false): readonly StoredIndex[] {
+export function listStore(whole = false): readonly StoredLayer[] {
   return inFolders((folder, algorithm) =>
-    folder
-      .names()
-      .map((name) => INDEX.exec(name)?.[1])
-      .filter((hex) => hex !== undefined)
-      .sort()
-      .map((hex) => look(folder, `${algorithm}:${hex}`, whole)),
+    [...folder.names()].sort().flatMap((name) => {
+      const parts = readName(name)
+      return parts === undefined ? [] : [look(folder, name, algorithm, parts, whole)]
+    }),
   ).flat()
 }
 
-/** Removes the index of a blob; mounts that use it keep it to their end. @returns false where there is none */
-export function removeIndex(digest: string): boolean {
-  const { algorithm, name } = indexName(digest)
-  const folder = findLayerFolder(algorithm)
-  try {
-    if (folder?.statOf(name) === undefined) return false
-    folder.remove(name)
-    return true
-  } finally {
-    folder?.close()
-  }
+/** Removes what was made of a layer; mounts that use it keep it to their end. @returns false where there is nothing */
+export function removeStored(digest: string): boolean {
+  const [wanted, hex] = digest.split(':')
+  return inFolders((folder, algorithm) => {
+    const names = folder.names().filter((name) => algorithm === wanted && readName(name)?.hex === hex)
+    for (const name of names) folder.remove(name)
+    return names.length > 0
+  }).includes(true)
 }
 
 /**
- * Removes what is of no use: what processes left that were killed while they made an index, and indexes that are damaged or
+ * Removes what is of no use: what processes left that were killed while they made something, and files that are damaged or
  * of another version.
  * @returns the names of the files
  */
@@ -67,11 +66,11 @@ export function collectStore(): readonly PathText[] {
   return inFolders((folder, algorithm) => {
     const removed: PathText[] = []
     for (const name of folder.names()) {
-      const hex = INDEX.exec(name)?.[1]
+      const parts = readName(name)
       const isWaste =
-        hex === undefined
+        parts === undefined
           ? UNFINISHED.test(name) && !isLocked(folder, name)
-          : look(folder, `${algorithm}:${hex}`, true).damage !== undefined
+          : look(folder, name, algorithm, parts, true).damage !== undefined
       if (!isWaste) continue
       folder.remove(name)
       removed.push(folder.pathOf(name))
@@ -92,9 +91,16 @@ function inFolders<T>(work: (folder: Folder, algorithm: string) => T): T[] {
   })
 }
 
-/** Whether a process works at an index: it holds the lock of it. A file without a lock belongs to one that has ended. */
+/**
+ * Whether a process works at a file: it holds the lock of the layer. A file without a lock belongs to one that has ended.
+ * A layer of which an image is made is locked by the name of its index: while any is, unnamed images stay.
+ */
 function isLocked(folder: Folder, name: PathText): boolean {
-  const lock = name.endsWith('.lock') ? name : `${/^\.([0-9a-f]+\.idx)\./.exec(name)?.[1] ?? name}.lock`
+  if (name.endsWith('.lock')) return isHeld(folder, name)
+  return folder.names().some((one) => one.endsWith('.lock') && isHeld(folder, one))
+}
+
+function isHeld(folder: Folder, lock: PathText): boolean {
   if (folder.statOf(lock) === undefined) return false
   const fd = folder.openFile(lock, READ)
   try {
@@ -104,23 +110,36 @@ function isLocked(folder: Folder, name: PathText): boolean {
   }
 }
 
-function look(folder: Folder, digest: string, whole: boolean): StoredIndex {
-  const { name } = indexName(digest)
+function look(
+  folder: Folder,
+  name: PathText,
+  algorithm: string,
+  { hex, kind, chain }: NameParts,
+  whole: boolean,
+): StoredLayer {
+  const digest = `${algorithm}:${hex}`
   const fd = folder.openFile(name, READ)
   const { size } = fstatSync(fd)
   const source = new FileSource(fd, digest, size)
+  const known = { digest, kind, dependsOnBelow: chain !== undefined, size }
   try {
-    const rootHash = readTrailer(fd, digest)
-    const dataLength = (one: ByteSource): number => readIndexHeader(one).size
-    const verified = openVerity({ source, rootHash, dataLength })
-    const header = readIndexHeader(verified)
-    if (header.digest !== digest) throw new FsError('EIO', `the index of ${header.digest}`)
+    const trailer = readTrailer(fd, digest)
+    const { rootHash, dataLength, version } = trailer
+    if (!isPresentVersion(kind, trailer)) {
+      throw new FsError('EINVAL', `version ${version}, only ${versionOf(kind)} is known`)
+    }
+    const verified = openVerity({ source, rootHash, dataLength: () => dataLength })
+    const header = kind === 'tar' ? readIndexHeader(verified) : undefined
+    if (header !== undefined && header.digest !== digest) {
+      throw new FsError('EIO', `the index of ${header.digest}`)
+    }
     const bad = whole ? verifyRange({ source, table: verified.table, from: 0, listLimit: 1 }).badBlocks : 0
-    const facts = { digest, size, blobSize: header.blobSize, files: header.inodeCount }
-    return bad === 0 ? facts : { ...facts, damage: `${bad} blocks do not match the root hash` }
+    const facts = header === undefined ? {} : { blobSize: header.blobSize, files: header.inodeCount }
+    const damage = bad === 0 ? {} : { damage: `${bad} blocks do not match the root hash` }
+    return { ...known, ...facts, ...damage }
   } catch (error) {
     if (!(error instanceof FsError)) throw error
-    return { digest, size, damage: messageOf(error) }
+    return { ...known, damage: messageOf(error) }
   } finally {
     source.close()
     closeSync(fd)

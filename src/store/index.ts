@@ -1,5 +1,13 @@
+export type { Moves } from '../../tar/index.ts'
 export { type BlobVerdict, verifyBlob } from './blob-digest.ts'
-export { collectStore, listStore, removeIndex, type StoredIndex } from './contents.ts'
-export { type IndexLayersOptions, indexLayers } from './index-layers.ts'
-export { isArchive, withIndex } from './indexed-layer.ts'
-export { STORE_VARIABLE, storePath } from './place.ts'
+export { collectStore, listStore, removeStored, type StoredLayer } from './contents.ts'
+export { isArchive, withStored } from './find-stored.ts'
+export { adoptIndexes, heldIndexes } from './held-in-memory.ts'
+export { INDEX_DIR_VARIABLE, STORE_VARIABLE, storePath } from './place.ts'
+export {
+  type ConvertedLayer,
+  type LayerMakers,
+  type Preparation,
+  type PrepareOptions,
+  prepareLayers,
+} from './prepare-layers.ts'

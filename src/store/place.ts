@@ -1,12 +1,14 @@
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { FsError, type PathText, UsageError } from '../base/index.ts'
+import { FsError, isErrno, type PathText, UsageError } from '../base/index.ts'
 import { Folder } from '../sys/files/folder.ts'
 import { isHostRoot } from '../sys/plain/namespaces.ts'
 import { isTrustedOwner } from '../sys/plain/owner.ts'
 
 /** Names the store; it passes from a command to the process that serves. */
 export const STORE_VARIABLE = 'ATOMFS_STORE'
+/** Names a folder in which indexes lie beside each other, and which comes before the store. */
+export const INDEX_DIR_VARIABLE = 'ATOMFS_INDEX_DIR'
 
 const ROOT_STORE = '/var/lib/atomfs'
 const MODE = 0o700
@@ -18,26 +20,70 @@ const WRITABLE_BY_OTHERS = 0o022
  * @throws UsageError for a relative path
  */
 export function storePath(environment: NodeJS.ProcessEnv = process.env): PathText {
-  const named = environment[STORE_VARIABLE]
-  if (named !== undefined && named !== '') {
-    if (named.startsWith('/')) return named
-    throw new UsageError(`${STORE_VARIABLE}=${named}: an absolute path is needed`)
-  }
+  const named = pathIn(environment, STORE_VARIABLE)
+  if (named !== undefined) return named
   if (isHostRoot()) return ROOT_STORE
   const data = environment['XDG_DATA_HOME']
   // The specification says to pass over a relative one.
   return join(data?.startsWith('/') === true ? data : join(homedir(), '.local/share'), 'atomfs')
 }
 
-/** Folders of the indexes of one algorithm, below the store. */
+/** The folder that `ATOMFS_INDEX_DIR` names. @throws UsageError for a relative path */
+export function indexDirectory(environment: NodeJS.ProcessEnv = process.env): PathText | undefined {
+  return pathIn(environment, INDEX_DIR_VARIABLE)
+}
+
+function pathIn(environment: NodeJS.ProcessEnv, variable: string): PathText | undefined {
+  const named = environment[variable]
+  if (named === undefined || named === '' || named.startsWith('/')) return named || undefined
+  throw new UsageError(`${variable}=${named}: an absolute path is needed`)
+}
+
+/** Folders of the files of one algorithm, below the store. */
 const LAYERS = 'layers'
+
+/** The folders in which a file of an algorithm may lie, in the order in which they are looked through; opened one by one. */
+export function* layerFolders(algorithm: string): Generator<Folder> {
+  const beside = indexDirectory()
+  const opened = [
+    () => (beside === undefined ? undefined : found(() => openIndexDirectory(beside))),
+    () => findLayerFolder(algorithm),
+  ]
+  for (const open of opened) {
+    const folder = open()
+    if (folder !== undefined) yield folder
+  }
+}
+
+/** The folders in which a new file of an algorithm may be made, the best first, each opened when it is called. */
+export function foldersForNew(): readonly ((algorithm: string) => Folder)[] {
+  const beside = indexDirectory()
+  const store = (algorithm: string): Folder => makeLayerFolder(algorithm)
+  return beside === undefined ? [store] : [() => openIndexDirectory(beside), store]
+}
+
+function openIndexDirectory(path: PathText): Folder {
+  const folder = Folder.open(path, { guarded: true })
+  try {
+    assertClosed(folder)
+    return folder
+  } catch (error) {
+    folder.close()
+    throw error
+  }
+}
 
 /** Opens the folder of the indexes. @returns undefined where there is none. @throws FsError EPERM, EACCES, … */
 export function findLayerFolder(algorithm: string, path = storePath()): Folder | undefined {
+  return found(() => openLayerFolder(algorithm, path, false))
+}
+
+/** @returns undefined where there is none */
+function found(open: () => Folder): Folder | undefined {
   try {
-    return openLayerFolder(algorithm, path, false)
+    return open()
   } catch (error) {
-    if (error instanceof FsError && error.code === 'ENOENT') return undefined
+    if (isErrno(error, 'ENOENT')) return undefined
     throw error
   }
 }
@@ -69,6 +115,6 @@ function assertClosed(folder: Folder): void {
   if (isTrustedOwner(uid) && (mode & WRITABLE_BY_OTHERS) === 0) return
   throw new FsError(
     'EPERM',
-    `${folder.path}: others can write to it, or own it: chmod 700, or another --store`,
+    `${folder.path}: others can write to it, or own it: chmod 700, or another folder`,
   )
 }

@@ -5,13 +5,14 @@ import { FsError } from '../../src/base/index.ts'
 import { openFrameDecoder } from '../../src/codecs/frames/index.ts'
 import { openRawInflate } from '../../src/codecs/inflate/index.ts'
 import { appendVerityData } from '../../src/verity/index.ts'
-import type { Form } from '../format/layout.ts'
+import { type Form, VERSION } from '../format/layout.ts'
 import { writeTrailer } from '../format/trailer.ts'
 import { scanGzip } from '../gzip/gzip-scan.ts'
 import { readTar } from '../read/tar-reader.ts'
 import { scanZstd } from '../zstd/zstd-scan.ts'
 import { BlobHash } from './blob-hash.ts'
-import { IndexWriter } from './index-writer.ts'
+import { IndexWriter, type Needs } from './index-writer.ts'
+import type { Moves } from './layer-tree.ts'
 import { NotEnterable } from './not-enterable.ts'
 
 /** A digest of a manifest or a configuration. */
@@ -40,6 +41,10 @@ export interface BuildOptions {
   /** @param done bytes of the blob */
   readonly onProgress?: (done: number) => void
   readonly signal?: AbortSignal
+  /** Where directories belong that the layer only implies, over certain layers. */
+  readonly moves?: Moves
+  /** Most bytes of the index, about. */
+  readonly limit?: number
 }
 
 /** Bytes read at a time: whole blocks of the hash tree. */
@@ -58,24 +63,30 @@ const BEGINNINGS: readonly (readonly [form: Form | 'xz' | 'bzip2', begins: (head
 /**
  * Indexes a layer in one pass over its blob, which compares size, digest and diffID.
  * @param output an empty file, open for reading and writing, which gets the index
+ * @returns what the layer needs of the layers below
  * @throws FsError EIO for a blob that is not what it must be or is damaged; EINVAL for an archive that no tree can be made
  *   of; NotEnterable for a form of compression that cannot be entered; the reason of the signal. `output` is then undefined
  */
-export async function buildIndex(blob: LayerBlob, output: number, options: BuildOptions = {}): Promise<void> {
+export async function buildIndex(
+  blob: LayerBlob,
+  output: number,
+  options: BuildOptions = {},
+): Promise<Needs> {
   try {
-    await index(blob, output, options)
+    return await index(blob, output, options)
   } catch (error) {
     if (!(error instanceof FsError) || error instanceof NotEnterable) throw error
     throw new FsError(error.code, `${blob.label}: ${error.message}`, { cause: error })
   }
 }
 
-async function index(blob: LayerBlob, output: number, { onProgress, signal }: BuildOptions): Promise<void> {
+async function index(blob: LayerBlob, output: number, options: BuildOptions): Promise<Needs> {
+  const { onProgress, signal, moves, limit } = options
   const { size, digest, diffId } = blob
   if (size === 0) throw new FsError('EINVAL', 'an empty blob, which is no archive')
   const form = formOf(blob)
   const hash = new BlobHash(digest.algorithm, size, output)
-  const writer = new IndexWriter(output, hash.treeEnd)
+  const writer = new IndexWriter(output, hash.treeEnd, moves, limit)
   const chunks = chunksOf(blob, hash)
   const archiveHash = createHash(diffId?.algorithm ?? 'sha256')
   let archiveSize = 0
@@ -98,7 +109,7 @@ async function index(blob: LayerBlob, output: number, { onProgress, signal }: Bu
   const found = hash.finish()
   compare('blob', digest, found.digest)
   if (diffId !== undefined) compare('archive in it', diffId, archiveHash.digest('hex'))
-  const length = writer.finish({
+  const { size: dataLength, needs } = writer.finish({
     form,
     digest: `${digest.algorithm}:${digest.hex}`,
     blobSize: size,
@@ -109,8 +120,9 @@ async function index(blob: LayerBlob, output: number, { onProgress, signal }: Bu
   signal?.throwIfAborted()
   const salt = Buffer.from(found.rootHash, 'hex')
   const uuid = '00000000-0000-0000-0000-000000000000'
-  const { rootHash } = appendVerityData(output, { salt, uuid, dataLength: length })
-  writeTrailer(output, rootHash)
+  const { rootHash } = appendVerityData(output, { salt, uuid, dataLength })
+  writeTrailer(output, { rootHash, version: VERSION, needs, dataLength })
+  return needs
 }
 
 function compare(what: string, { algorithm, hex }: WantedDigest, found: string): void {

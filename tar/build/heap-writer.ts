@@ -1,16 +1,20 @@
 import { writeSync } from 'node:fs'
+import { FsError } from '../../src/base/index.ts'
 
 const BUFFER = 1 << 20
 
 /** Writes a file from a byte on, in order. */
 export class HeapWriter {
   readonly #fd: number
+  readonly #limit: number
   readonly #buffer = Buffer.alloc(BUFFER)
   #written: number
   #filled = 0
 
-  constructor(fd: number, start: number) {
+  /** @param limit most bytes of the file */
+  constructor(fd: number, start: number, limit = Infinity) {
     this.#fd = fd
+    this.#limit = limit
     this.#written = start
   }
 
@@ -19,9 +23,12 @@ export class HeapWriter {
     return this.#written + this.#filled
   }
 
-  /** @returns where the bytes are. @throws ErrnoException ENOSPC, … */
+  /** @returns where the bytes are. @throws FsError EFBIG behind the limit; ErrnoException ENOSPC, … */
   add(bytes: Uint8Array): number {
     const at = this.position
+    if (at + bytes.length > this.#limit) {
+      throw new FsError('EFBIG', `its index has more than ${this.#limit >> 20} MiB, which is the limit`)
+    }
     if (this.#filled + bytes.length > BUFFER) this.flush()
     if (bytes.length > BUFFER) this.#write(bytes)
     else {

@@ -11,16 +11,25 @@ import {
   type IndexHeader,
   PAGE,
   type StoredCheckpoint,
+  TYPE_BELOW,
 } from '../format/layout.ts'
 import type { Checkpoint } from '../gzip/checkpoint.ts'
 import { HeapData } from './heap-data.ts'
 import { HeapWriter } from './heap-writer.ts'
-import { LayerTree } from './layer-tree.ts'
+import { LayerTree, type Moves, ROOT } from './layer-tree.ts'
 
 /** Level 6 takes three times as long for 8 % less. */
 const WINDOW_LEVEL = 1
 /** Bytes of the names of one directory: an entry has 32 bits for their place. */
 const NAMES_MAX = 2 ** 32 - 1
+
+/** What a layer takes for granted of the layers below it. */
+export interface Needs {
+  /** It names what lies in directories for which it has no entries. */
+  readonly directories: boolean
+  /** It has hard links to files that it does not have. */
+  readonly files: boolean
+}
 
 /** Writes an index behind the hash tree of its blob. */
 export class IndexWriter {
@@ -28,12 +37,13 @@ export class IndexWriter {
   readonly #fd: number
   readonly #heap: HeapWriter
   readonly #points: StoredCheckpoint[] = []
+  #needs: Needs = { directories: false, files: false }
 
-  /** @param start behind the hash tree */
-  constructor(fd: number, start: number) {
+  /** @param start behind the hash tree. @param limit most bytes of the index */
+  constructor(fd: number, start: number, moves?: Moves, limit?: number) {
     this.#fd = fd
-    this.#heap = new HeapWriter(fd, start)
-    this.tree = new LayerTree(new HeapData(this.#heap))
+    this.#heap = new HeapWriter(fd, start, limit)
+    this.tree = new LayerTree(new HeapData(this.#heap), moves)
   }
 
   addCheckpoint({ archiveAt, blobAt, bits, window }: Checkpoint): void {
@@ -42,8 +52,15 @@ export class IndexWriter {
     this.#points.push({ archiveAt, blobAt, bits, window: at, windowSize: stored.length })
   }
 
-  /** Writes what is left. @returns bytes of the index. @throws FsError as `LayerTree.finish` */
-  finish(facts: Pick<IndexHeader, 'form' | 'digest' | 'blobSize' | 'archiveSize' | 'blobRootHash'>): number {
+  /**
+   * Writes what is left.
+   * @returns bytes of the index, and what its layer needs of others
+   * @throws FsError as `LayerTree.finish`; EFBIG
+   */
+  finish(facts: Pick<IndexHeader, 'form' | 'digest' | 'blobSize' | 'archiveSize' | 'blobRootHash'>): {
+    readonly size: number
+    readonly needs: Needs
+  } {
     this.tree.finish()
     this.#writeDirectories()
     const checkpoints = this.#writeRows(CHECKPOINT_SIZE, this.#points.length, (row, to) => {
@@ -66,7 +83,7 @@ export class IndexWriter {
       size,
     })
     writeSync(this.#fd, header, 0, header.length, 0)
-    return size
+    return { size, needs: this.#needs }
   }
 
   #writeRows(size: number, count: number, encode: (row: number, to: Buffer) => void): number {
@@ -82,13 +99,14 @@ export class IndexWriter {
   /** Those that can be reached; what was replaced has no entries. */
   #writeDirectories(): void {
     const { inodes } = this.tree
-    inodes.countLink(0, 2)
-    for (const waiting = [0]; waiting.length > 0; ) {
-      const directory = waiting.pop() ?? 0
+    inodes.countLink(ROOT, 2)
+    for (const waiting = [ROOT]; waiting.length > 0; ) {
+      const directory = waiting.pop() ?? ROOT
       const rows = this.tree.entriesOf(directory)
       inodes.setData(directory, rows.length, this.#writeEntries(rows))
       for (const row of rows) {
         const inode = this.tree.names.inodeOf(row)
+        this.#note(inode)
         if (isDirectory(inodes.modeOf(inode))) {
           inodes.countLink(inode, 2)
           inodes.countLink(directory)
@@ -96,6 +114,13 @@ export class IndexWriter {
         } else inodes.countLink(inode)
       }
     }
+  }
+
+  #note(inode: number): void {
+    const { inodes } = this.tree
+    const { directories, files } = this.#needs
+    const [isImplied, isBelow] = [inodes.isImplied(inode), inodes.isBelow(inode)]
+    if (isImplied || isBelow) this.#needs = { directories: directories || isImplied, files: files || isBelow }
   }
 
   /** Entries of one size, and behind them the names. */
@@ -110,7 +135,7 @@ export class IndexWriter {
       entry.writeUInt32LE(inode, 0)
       entry.writeUInt32LE(at, 4)
       entry.writeUInt8(length, 8)
-      entry.writeUInt8(direntType(inodes.modeOf(inode)), 9)
+      entry.writeUInt8(inodes.isBelow(inode) ? TYPE_BELOW : direntType(inodes.modeOf(inode)), 9)
       this.#heap.add(entry)
       at += length
       if (at > NAMES_MAX) throw new FsError('EFBIG', 'a directory with more than 4 GiB of names')

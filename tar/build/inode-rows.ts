@@ -1,4 +1,4 @@
-import type { StoredInode } from '../format/layout.ts'
+import { flagsOf, readFlags, type StoredInode } from '../format/layout.ts'
 import { rowNumbers, smallNumbers, wholeNumbers } from './column.ts'
 
 /** The inodes of a tree, by number. One costs some 60 bytes. */
@@ -39,7 +39,7 @@ export class InodeRows {
   /** Its links stay. */
   replace(number: number, inode: Omit<StoredInode, 'nlink'>): void {
     this.#modes.set(number, inode.mode)
-    this.#flags.set(number, (inode.isSparse ? 1 : 0) + (inode.isImplied ? 2 : 0))
+    this.#flags.set(number, flagsOf(inode))
     this.#uids.set(number, inode.uid)
     this.#gids.set(number, inode.gid)
     this.#seconds.set(number, inode.seconds)
@@ -52,6 +52,14 @@ export class InodeRows {
 
   modeOf(number: number): number {
     return this.#modes.at(number)
+  }
+
+  isImplied(number: number): boolean {
+    return readFlags(this.#flags.at(number)).isImplied
+  }
+
+  isBelow(number: number): boolean {
+    return readFlags(this.#flags.at(number)).isBelow
   }
 
   countLink(number: number, links = 1): void {
@@ -69,11 +77,9 @@ export class InodeRows {
   }
 
   read(number: number): StoredInode {
-    const flags = this.#flags.at(number)
     return {
       mode: this.#modes.at(number),
-      isSparse: (flags & 1) !== 0,
-      isImplied: (flags & 2) !== 0,
+      ...readFlags(this.#flags.at(number)),
       uid: this.#uids.at(number),
       gid: this.#gids.at(number),
       seconds: this.#seconds.at(number),

@@ -11,6 +11,7 @@ import type { StoredInode } from '../format/layout.ts'
 import type { TarEntry } from '../read/tar-reader.ts'
 import { rowNumbers } from './column.ts'
 import { InodeRows } from './inode-rows.ts'
+import { LateLinks } from './late-links.ts'
 import { isMark } from './marks.ts'
 import { NameTable } from './name-table.ts'
 
@@ -33,15 +34,16 @@ const ID_MAX = 2 ** 32 - 1
 /** Seconds that 64 bits hold, and numbers exactly. */
 const TIME_MAX = Number.MAX_SAFE_INTEGER
 
-const EMPTY = { isSparse: false, rdev: 0, size: 0, data: 0, attributes: 0 } as const
+const EMPTY = { isSparse: false, isBelow: false, rdev: 0, size: 0, data: 0, attributes: 0 } as const
 const NOTHING = { ...EMPTY, uid: 0, gid: 0, seconds: 0, nanoseconds: 0 } as const
 const IMPLIED: NewInode = { ...NOTHING, mode: S_IFDIR | 0o755, isImplied: true }
 const MARK: NewInode = { ...NOTHING, mode: S_IFREG | 0o444, isImplied: false }
 
-interface LateLink {
-  readonly path: Name
-  readonly target: Name
-}
+/**
+ * Where directories of an archive without entries of their own belong: over a layer below in which `lib` is a link to
+ * `usr/lib`, `lib/x` means `usr/lib/x`, as for those who extract one layer over the other.
+ */
+export type Moves = ReadonlyMap<Name, Name>
 
 /**
  * The tree of a layer, as its entries come. A later entry of a path replaces the earlier one; a directory over a directory
@@ -53,45 +55,37 @@ export class LayerTree {
   /** Of each directory, the row of the name that came last, plus 1. */
   readonly #children = rowNumbers()
   readonly #data: EntryData
-  readonly #late: LateLink[] = []
+  readonly #moves: Moves
+  readonly #late = new LateLinks()
   /** All marks are one inode. */
   #mark: number | undefined
   /** The directory that was found last. */
   #lastFolder: Name = ''
   #lastInode = ROOT
 
-  constructor(data: EntryData) {
+  constructor(data: EntryData, moves: Moves = new Map()) {
     this.#data = data
+    this.#moves = moves
     this.#newInode(IMPLIED)
   }
 
   /** @throws FsError EINVAL for what no tree can have; ENAMETOOLONG; ENOTDIR for what lies below a file; EFBIG */
   add(entry: TarEntry): void {
-    const { path, link } = entry
-    if (isMark(path)) {
+    const path = this.#moved(entry.path)
+    if (isMark(entry.path)) {
       this.#mark ??= this.#newInode(MARK)
       this.#put(path, this.#mark)
-    } else if (link === undefined) this.#addEntry(entry)
-    else {
-      const target = this.#find(link)
-      if (target === undefined) this.#late.push({ path, target: link })
-      else this.#link(path, link, target)
-    }
+    } else if (entry.link === undefined) this.#addEntry(entry, path)
+    else this.#addLink(path, this.#moved(entry.link))
   }
 
-  /** All entries have come. @throws FsError EINVAL for a hard link to what the layer does not have */
+  /** All entries have come. @throws FsError EINVAL for a hard link to a directory */
   finish(): void {
-    for (const { path, target } of this.#late) {
-      const inode = this.#find(target)
-      if (inode === undefined) {
-        const [from, to] = [path, target].map((name) => JSON.stringify(name))
-        throw new FsError(
-          'EINVAL',
-          `hard link ${from}: its file ${to} is not in this layer; "atomfs-fuse convert" takes it from a layer below`,
-        )
-      }
-      this.#link(path, target, inode)
+    const names = {
+      find: (path: Name) => this.#findFile(path),
+      setInode: (path: Name, inode: number) => this.#put(path, inode),
     }
+    this.#late.settle(names, (path, target, inode) => this.#assertLinkable(path, target, inode))
   }
 
   /** Rows of the names of a directory, in byte order. */
@@ -103,9 +97,24 @@ export class LayerTree {
     return rows.sort((a, b) => Buffer.compare(this.names.bytesOf(a), this.names.bytesOf(b)))
   }
 
-  #addEntry(entry: TarEntry): void {
+  #addLink(path: Name, target: Name): void {
+    const present = this.#findFile(target)
+    const inode = present ?? this.#newInode(this.#below(target))
+    if (present === undefined) this.#late.add(path, target, inode)
+    else if (this.#late.isOne(inode)) this.#late.repeat(path, inode)
+    else this.#assertLinkable(path, target, inode)
+    this.#put(path, inode)
+  }
+
+  /** What stands for a file of the layers below. */
+  #below(target: Name): NewInode {
+    const bytes = Buffer.from(target, 'latin1')
+    const data = this.#data.target(bytes)
+    return { ...NOTHING, mode: S_IFREG | 0o444, isImplied: false, isBelow: true, size: bytes.length, data }
+  }
+
+  #addEntry(entry: TarEntry, path: Name): void {
     const inode = this.#describe(entry)
-    const { path } = entry
     if (path === '') {
       if (!isDirectory(inode.mode)) {
         throw new FsError('EINVAL', 'the archive makes the root something else than a directory')
@@ -129,25 +138,35 @@ export class LayerTree {
     if (target !== undefined) {
       if (target.length === 0 || target.includes(0)) throw this.#refused(entry, 'is a link to nothing')
       const data = this.#data.target(target)
-      return { ...common, isSparse: false, size: target.length, data, attributes }
+      return { ...common, ...EMPTY, size: target.length, data, attributes }
     }
     if (!isRegular(mode)) return { ...common, ...EMPTY, rdev, attributes }
     const data = sparse === undefined ? (position ?? 0) : this.#data.pieces(entry)
-    return { ...common, isSparse: sparse !== undefined, size, data, attributes }
+    return { ...common, ...EMPTY, isSparse: sparse !== undefined, size, data, attributes }
   }
 
   #refused({ path }: TarEntry, why: string): FsError {
     return new FsError('EINVAL', `${JSON.stringify(path)} ${why}`)
   }
 
-  #link(path: Name, link: Name, inode: number): void {
-    if (isDirectory(this.inodes.modeOf(inode))) {
-      throw new FsError(
-        'EINVAL',
-        `hard link ${JSON.stringify(path)} to the directory ${JSON.stringify(link)}`,
-      )
+  #assertLinkable(path: Name, target: Name, inode: number): void {
+    if (!isDirectory(this.inodes.modeOf(inode))) return
+    const [from, to] = [path, target].map((name) => JSON.stringify(name))
+    throw new FsError('EINVAL', `hard link ${from} to the directory ${to}`)
+  }
+
+  /** Where the entry of a path belongs. The last name is never followed. */
+  #moved(path: Name): Name {
+    if (this.#moves.size === 0) return path
+    const names = path.split('/')
+    const last = names.pop() ?? ''
+    let original = ''
+    let moved = ''
+    for (const name of names) {
+      original = below(original, name)
+      moved = this.#moves.get(original) ?? below(moved, name)
     }
-    this.#put(path, inode)
+    return below(moved, last)
   }
 
   /** Gives a path an inode, in place of what it had. */
@@ -203,9 +222,19 @@ export class LayerTree {
     return at
   }
 
+  /** A directory without an entry of its own may be a link below. */
+  #findFile(path: Name): number | undefined {
+    const inode = this.#find(path)
+    return inode !== undefined && this.inodes.isImplied(inode) ? undefined : inode
+  }
+
   #newInode(inode: NewInode): number {
     if (this.inodes.length >= INODES_MAX) throw new FsError('EFBIG', `more than ${INODES_MAX} files`)
     this.#children.push(0)
     return this.inodes.add(inode)
   }
+}
+
+function below(folder: Name, name: Name): Name {
+  return folder === '' ? name : `${folder}/${name}`
 }

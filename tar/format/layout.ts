@@ -8,7 +8,9 @@ import { ByteReader, FsError, viewOf } from '../../src/base/index.ts'
 /** Bytes of the header, and the unit in which the index is hashed. */
 export const PAGE = 4096
 export const MAGIC = 'atomfsix'
-export const VERSION = 1
+export const VERSION = 2
+/** Type of an entry whose file only the layers below have; others have those of DT_*. */
+export const TYPE_BELOW = 0
 /** Bytes of one checkpoint, inode, entry of a directory. */
 export const CHECKPOINT_SIZE = 32
 export const INODE_SIZE = 52
@@ -120,6 +122,8 @@ export interface StoredInode {
   readonly isSparse: boolean
   /** A directory without an entry of its own: its attributes are those of the layer below, where that has it. */
   readonly isImplied: boolean
+  /** A hard link to a file that only the layers below have: `data` and `size` are those of its path there. */
+  readonly isBelow: boolean
   readonly uid: number
   readonly gid: number
   readonly seconds: number
@@ -134,10 +138,30 @@ export interface StoredInode {
   readonly attributes: number
 }
 
+const FLAG = { isSparse: 1, isImplied: 2, isBelow: 4 } as const
+
+/** The bits of an inode's flags. */
+export function flagsOf(inode: Pick<StoredInode, keyof typeof FLAG>): number {
+  return (
+    (inode.isSparse ? FLAG.isSparse : 0) +
+    (inode.isImplied ? FLAG.isImplied : 0) +
+    (inode.isBelow ? FLAG.isBelow : 0)
+  )
+}
+
+/** The flags of an inode by their bits. */
+export function readFlags(bits: number): Pick<StoredInode, keyof typeof FLAG> {
+  return {
+    isSparse: (bits & FLAG.isSparse) !== 0,
+    isImplied: (bits & FLAG.isImplied) !== 0,
+    isBelow: (bits & FLAG.isBelow) !== 0,
+  }
+}
+
 /** A device has no data, so its number stands in that place. */
 export function encodeInode(inode: StoredInode, to: Buffer, at: number): void {
   to.writeUInt16LE(inode.mode, at)
-  to.writeUInt16LE((inode.isSparse ? 1 : 0) + (inode.isImplied ? 2 : 0), at + 2)
+  to.writeUInt16LE(flagsOf(inode), at + 2)
   to.writeUInt32LE(inode.uid, at + 4)
   to.writeUInt32LE(inode.gid, at + 8)
   to.writeBigInt64LE(BigInt(inode.seconds), at + 12)
@@ -161,8 +185,7 @@ export function decodeInode(bytes: Uint8Array, what: string): StoredInode {
   const isDevice = type === 0o020000 || type === 0o060000
   return {
     mode,
-    isSparse: (flags & 1) !== 0,
-    isImplied: (flags & 2) !== 0,
+    ...readFlags(flags),
     uid,
     gid,
     seconds,

@@ -1,30 +1,52 @@
 import { hash } from 'node:crypto'
 import { fstatSync, readSync, writeSync } from 'node:fs'
-import { FsError } from '../../src/base/index.ts'
+import { ByteReader, FsError } from '../../src/base/index.ts'
 import { PAGE } from './layout.ts'
 
-/** The last page of the file of an index: its root hash, and a check sum of that. */
+export { VERSION as INDEX_VERSION } from './layout.ts'
+
 const MAGIC = 'atomfsrt'
 const HASH_AT = 8
-const SUM_AT = 40
 const HASH_SIZE = 32
+const NEEDS_AT = 40
+const VERSION_AT = 44
+const LENGTH_AT = 48
+const SUM_AT = 56
 
-/** Writes the page behind the hash tree of an index. @param rootHash hex */
-export function writeTrailer(fd: number, rootHash: string): void {
+const NEEDS_DIRECTORIES = 1
+const NEEDS_FILES = 2
+
+/** The last page of a file that was made of a layer: what the rest of the file is believed by. */
+export interface Trailer {
+  /** Hex, of the hash tree over what stands before it. */
+  readonly rootHash: string
+  /** Bytes before the hash tree. */
+  readonly dataLength: number
+  /** Of the form of the file. */
+  readonly version: number
+  /** What the layer takes for granted of the layers below it. */
+  readonly needs: { readonly directories: boolean; readonly files: boolean }
+}
+
+/** Writes the page behind the hash tree of such a file. */
+export function writeTrailer(fd: number, { rootHash, dataLength, version, needs }: Trailer): void {
   const page = Buffer.alloc(PAGE)
   page.write(MAGIC, 0, 'latin1')
   page.write(rootHash, HASH_AT, HASH_SIZE, 'hex')
+  page.writeUInt32LE((needs.directories ? NEEDS_DIRECTORIES : 0) + (needs.files ? NEEDS_FILES : 0), NEEDS_AT)
+  page.writeUInt32LE(version, VERSION_AT)
+  page.writeBigUInt64LE(BigInt(dataLength), LENGTH_AT)
   sumOf(page).copy(page, SUM_AT)
   const end = Math.ceil(fstatSync(fd).size / PAGE) * PAGE
-  writeSync(fd, page, 0, PAGE, end)
+  for (let done = 0; done < PAGE; ) done += writeSync(fd, page, done, PAGE - done, end + done)
 }
 
 /**
- * The root hash of an index, hex. The file must lie where nobody else can change it: all else of the index, and the blob,
- * are believed because of it.
- * @throws FsError EIO where the end of the file is not that of an index
+ * The last page of such a file, which must lie where nobody else can change it: all else of it, and the blob, are believed
+ * because of it.
+ * @throws FsError EIO where the file has another end
  */
-export function readTrailer(fd: number, label: string): string {
+export function readTrailer(fd: number, label: string): Trailer {
   const page = Buffer.alloc(PAGE)
   const { size } = fstatSync(fd)
   const count = size < PAGE ? 0 : readSync(fd, page, 0, PAGE, size - PAGE)
@@ -32,8 +54,15 @@ export function readTrailer(fd: number, label: string): string {
     count === PAGE &&
     page.toString('latin1', 0, HASH_AT) === MAGIC &&
     sumOf(page).equals(page.subarray(SUM_AT, SUM_AT + HASH_SIZE))
-  if (isTrailer) return page.toString('hex', HASH_AT, HASH_AT + HASH_SIZE)
-  throw new FsError('EIO', `${label}: index of a layer: its last page is damaged`)
+  if (!isTrailer) throw new FsError('EIO', `${label}: index of a layer: its last page is damaged`)
+  const reader = ByteReader.over(page.subarray(NEEDS_AT, SUM_AT), `${label}: last page of an index`)
+  const [needs, version, dataLength] = [reader.u32(), reader.u32(), reader.offset64()]
+  return {
+    rootHash: page.toString('hex', HASH_AT, HASH_AT + HASH_SIZE),
+    dataLength,
+    version,
+    needs: { directories: (needs & NEEDS_DIRECTORIES) !== 0, files: (needs & NEEDS_FILES) !== 0 },
+  }
 }
 
 function sumOf(page: Buffer): Buffer {

@@ -1,12 +1,13 @@
 import {
   ByteReader,
   type DirectoryCursor,
+  DT_REG,
   FsError,
   isDirectory,
   type LayerEntry,
   type Name,
 } from '../../src/base/index.ts'
-import { ENTRY_SIZE, type StoredInode } from '../format/layout.ts'
+import { ENTRY_SIZE, type StoredInode, TYPE_BELOW } from '../format/layout.ts'
 import type { IndexPages } from './index-pages.ts'
 
 /** One directory: its entries stand in byte order of their names. */
@@ -34,7 +35,8 @@ export class Directory {
     const [inode, at, length, type] = [reader.u32(), reader.u32(), reader.u8(), reader.u8()]
     const names = this.#start + this.count * ENTRY_SIZE
     const name: Name = this.#pages.read(names + at, length).toString('latin1')
-    return { name, ref: inode, ino: inode + 1, type }
+    const entry = { name, ref: inode, ino: inode + 1 }
+    return type === TYPE_BELOW ? { ...entry, type: DT_REG, isBelow: true } : { ...entry, type }
   }
 
   /** The row of the first name at or after `name`; `count` where there is none. */

@@ -1,5 +1,10 @@
 import { FsError } from '../../src/base/index.ts'
-import { type EntryPoint, inflatePiece, openRawInflate, STREAM_START } from '../../src/codecs/inflate/index.ts'
+import {
+  type EntryPoint,
+  inflatePiece,
+  openRawInflate,
+  STREAM_START,
+} from '../../src/codecs/inflate/index.ts'
 import type { Feed } from '../gzip/feed.ts'
 import { readHeader, TRAILER } from '../gzip/member-header.ts'
 import type { SpanDecoder } from './span-decoder.ts'

@@ -70,8 +70,8 @@ export class TarImage implements Layer {
   stat(ref: Ref): Stat {
     const inode = this.#pages.inode(ref)
     const { mode, nlink, uid, gid, rdev, seconds, nanoseconds } = inode
-    const size = isDirectory(mode) ? BLOCK : inode.size
-    const blocks = isRegular(mode) ? Math.ceil(this.#files.storedSize(inode) / 512) : 0
+    const size = isDirectory(mode) ? BLOCK : inode.isBelow ? 0 : inode.size
+    const blocks = isRegular(mode) && !inode.isBelow ? Math.ceil(this.#files.storedSize(inode) / 512) : 0
     return {
       ino: ref + 1,
       mode,
@@ -93,6 +93,13 @@ export class TarImage implements Layer {
 
   isImplied(ref: Ref): boolean {
     return this.#pages.inode(ref).isImplied
+  }
+
+  pathBelow(ref: Ref): Name | undefined {
+    const { isBelow, size, data } = this.#pages.inode(ref)
+    if (!isBelow) return undefined
+    if (size > TARGET_MAX) throw this.#pages.damage(data, `a path of ${size} bytes`)
+    return this.#pages.read(data, size).toString('latin1')
   }
 
   lookup(directory: Ref, name: Name): LayerEntry | undefined {
@@ -149,8 +156,8 @@ export class TarImage implements Layer {
   following(ref: Ref): Ref | undefined {
     const last = Math.min(ref + FOLLOWING_LIMIT, this.refSpan - 1)
     for (let next = ref + 1; next <= last; next++) {
-      const { mode, size, nlink } = this.#pages.inode(next)
-      if (isRegular(mode) && size > 0 && nlink > 0) return next
+      const { mode, size, nlink, isBelow } = this.#pages.inode(next)
+      if (isRegular(mode) && !isBelow && size > 0 && nlink > 0) return next
     }
     return undefined
   }
@@ -162,6 +169,7 @@ export class TarImage implements Layer {
   /** @throws FsError EISDIR, EINVAL */
   #regular(ref: Ref): StoredInode {
     const inode = this.#pages.inode(ref)
+    if (inode.isBelow) return { ...inode, size: 0 }
     if (isRegular(inode.mode)) return inode
     const code = isDirectory(inode.mode) ? 'EISDIR' : 'EINVAL'
     throw new FsError(code, `${this.label}: inode ${ref} is no regular file`)

@@ -207,8 +207,11 @@ class EntryReader {
     const format = TYPES[type]
     if (format === undefined)
       throw new FsError('EINVAL', `${this.#what}: ${JSON.stringify(path)} has type "${type}"`)
+    // Nobody can set the permissions of a link, and all are shown with these.
+    if (format === S_IFLNK) {
+      return { ...common, mode: format | 0o777, target: Buffer.from(linkPath, 'latin1') }
+    }
     const entry = { ...common, mode: format | mode }
-    if (format === S_IFLNK) return { ...entry, target: Buffer.from(linkPath, 'latin1') }
     return format === S_IFREG ? { ...entry, ...(await this.#content(type)) } : entry
   }
 

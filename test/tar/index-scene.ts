@@ -61,7 +61,7 @@ export function openIndexed(
   }
   const raw = open(indexFile)
   const blob = open(blobFile)
-  const rootHash = readTrailer(raw.fd, 'index')
+  const { rootHash } = readTrailer(raw.fd, 'index')
   const dataLength = (one: ByteSource): number => TAR.describe(one).bytesUsed
   const source = openVerity({ source: raw, rootHash, dataLength })
   const { detail } = TAR.describe(source)

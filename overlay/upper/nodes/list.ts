@@ -271,9 +271,10 @@ export class Lister {
     const { lower } = node
     if (lower === undefined || node.dead) return
     const { stack, inodes } = this.#upper
-    const add = (name: Name, layer: number, entry: LayerEntry, found: Found | undefined) => {
-      const ino = found === undefined ? inodes.ofLayer(layer, entry.ino) : numberOf(stack, found)
-      return take({ name, layer, entry, ino, original: found?.original })
+    const add = (name: Name, top: number, shown: LayerEntry, found: Found | undefined) => {
+      const ino = found === undefined ? inodes.ofLayer(top, shown.ino) : numberOf(stack, found)
+      const layer = found?.top.layer ?? top
+      return take({ name, layer, entry: found?.entry ?? shown, ino, original: found?.original })
     }
     if (lower.count === 1) listSingle(lower, COOKIE_PARENT, false, add)
     else listMerged(lower, COOKIE_PARENT, false, add, node.id, new ParkedCursors(0))

@@ -21,6 +21,14 @@ export function partOf(node: Node): Part {
 }
 
 /**
+ * The inode in the layers whose attributes a node shows that the upper lacks: of a directory, that of the topmost layer
+ * which has attributes for it. @throws FsError ESTALE
+ */
+export function attributedPart(node: Node): Part {
+  return (isDirectoryNode(node) ? node.lower?.attributed : undefined) ?? partOf(node)
+}
+
+/**
  * Attributes for an answer to the kernel, which caches them.
  * @param host the attributes in the upper, where this request has just read them
  * @throws FsError EIO, ESTALE
@@ -50,7 +58,7 @@ function upperStat({ files, policy, owner, times }: Upper, node: Node, read?: Ho
 }
 
 function lowerStat(upper: Upper, node: Node): Stat {
-  const part = partOf(node)
+  const part = attributedPart(node)
   const layer = layerOf(upper, part)
   const merged = isDirectoryNode(node) && node.merged
   const stat = presentStat(layer.stat(part.ref), node.ino, merged, upper.owner)

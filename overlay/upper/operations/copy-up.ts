@@ -18,7 +18,7 @@ import { inodeRecord, markRecords } from '../disk/inode-record.ts'
 import { copyCost } from '../disk/space.ts'
 import { LayerReader } from '../nodes/layer-reader.ts'
 import { type DirectoryNode, isDirectoryNode, type Node } from '../nodes/nodes.ts'
-import { layerOf, partOf } from '../nodes/present.ts'
+import { attributedPart, layerOf, partOf } from '../nodes/present.ts'
 import type { Upper } from '../nodes/upper.ts'
 import { Clones } from './clones.ts'
 import { PendingCopies } from './pending-copies.ts'
@@ -66,7 +66,7 @@ export class CopyUp {
       at = at.place.parent
     }
     for (let next = missing.pop(); next !== undefined; next = missing.pop()) {
-      const part = partOf(next)
+      const part = attributedPart(next)
       const stat = layerOf(this.#upper, part).stat(part.ref)
       this.#upper.space?.take(copyCost({ ...stat, size: 0 }))
       const copy = makeCopy(this.#source(next, stat, 0), this.#upper.work, this.#upper.policy)
@@ -194,7 +194,7 @@ export class CopyUp {
 
   /** @param stored attributes as the layer has them, before any mapping */
   #source(node: Node, stored: Stat, length: number): CopySource {
-    const part = partOf(node)
+    const part = attributedPart(node)
     const layer = layerOf(this.#upper, part)
     const stat = isRegular(stored.mode) ? { ...stored, size: Math.min(stored.size, length) } : stored
     const xattrs: Attribute[] = []

@@ -326,7 +326,7 @@ export class Creator {
    */
   #inheritanceBelow(parent: DirectoryNode): Inheritance {
     const stat = shownStat(this.#upper, parent)
-    const part = parent.part
+    const part = parent.lower?.attributed
     const defaultAcl = part && layerOf(this.#upper, part).getxattr(part.ref, DEFAULT_ACL)
     return { gid: this.#inheritedGroup(stat), defaultAcl }
   }

@@ -6,7 +6,7 @@ import { presentUpperStat, writeOwner } from '../../stored/owner-record.ts'
 import { nameFromUpper, nameInUpper } from '../../stored/upper-xattrs.ts'
 import { firstOf, namesOf, shownNames } from '../../stored/xattr-names.ts'
 import { isDirectoryNode, type Node } from '../nodes/nodes.ts'
-import { layerOf, partOf } from '../nodes/present.ts'
+import { attributedPart, layerOf } from '../nodes/present.ts'
 import type { Upper } from '../nodes/upper.ts'
 import type { CopyUp } from './copy-up.ts'
 
@@ -23,7 +23,7 @@ export class ExtendedAttributes {
   /** @returns undefined where the node lacks the attribute */
   get(node: Node, name: Name): Uint8Array | undefined {
     if (!node.inUpper) {
-      const part = partOf(node)
+      const part = attributedPart(node)
       return firstOf(layerOf(this.#upper, part), part.ref, namesOf(name))
     }
     if (node.bare && isNeverInherited(name)) return undefined
@@ -35,7 +35,7 @@ export class ExtendedAttributes {
 
   list(node: Node): readonly Name[] {
     if (!node.inUpper) {
-      const part = partOf(node)
+      const part = attributedPart(node)
       return shownNames(layerOf(this.#upper, part).listxattr(part.ref))
     }
     const names = this.#upper.files.with(node, listxattrFd)

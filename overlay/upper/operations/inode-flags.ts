@@ -4,7 +4,7 @@ import { reopenFd } from '../../../src/sys/files/at.ts'
 import { readFlags, writeFlags } from '../../../src/sys/files/inode-flags.ts'
 import { layerFlags } from '../../stored/layer-flags.ts'
 import type { Node } from '../nodes/nodes.ts'
-import { layerOf, partOf } from '../nodes/present.ts'
+import { attributedPart, layerOf } from '../nodes/present.ts'
 import type { Upper } from '../nodes/upper.ts'
 import type { CopyUp } from './copy-up.ts'
 
@@ -13,7 +13,7 @@ const { O_NONBLOCK, O_RDONLY } = constants
 /** The flags for lsattr(1): those of the file in its layer or in the upper (fs/overlayfs/inode.c:ovl_fileattr_get). */
 export function shownFlags(upper: Upper, node: Node, form: FlagsForm): Uint8Array {
   if (!node.inUpper) {
-    const part = partOf(node)
+    const part = attributedPart(node)
     return layerFlags(layerOf(upper, part), part.ref, form)
   }
   return withReadable(upper, node, (fd) => readFlags(fd, form))

@@ -1,5 +1,5 @@
 import { UsageError } from '../../base/index.ts'
-import { collectStore, listStore, removeIndex, type StoredIndex } from '../../molecule/index.ts'
+import { collectStore, listStore, removeStored, type StoredLayer } from '../../molecule/index.ts'
 import { parseDigest } from '../../oci/digest.ts'
 import { formatBytes, formatLines } from '../print/format.ts'
 import { print } from '../print/output.ts'
@@ -11,7 +11,7 @@ export interface StoreFlags {
 
 const ACTIONS = 'ls, gc, rm or verify'
 
-/** Runs `store`. @returns 1 where an index is damaged, or none has a digest that was given */
+/** Runs `store`. @returns 1 where a file is damaged, or nothing has a digest that was given */
 export async function store(action: string, digests: readonly string[], flags: StoreFlags): Promise<number> {
   if (action === 'rm') return await remove(digests, flags)
   if (digests.length > 0) throw new UsageError(`store ${action} takes no digests`)
@@ -36,8 +36,8 @@ async function remove(digests: readonly string[], flags: StoreFlags): Promise<nu
   if (digests.length === 0) throw new UsageError('store rm: which digests?')
   // Each becomes the name of a file.
   for (const digest of digests) parseDigest(digest, 'store rm')
-  const missing = digests.filter((digest) => !removeIndex(digest))
-  process.stderr.write(formatLines(missing.map((digest) => `Error: no index of ${digest}`)))
+  const missing = digests.filter((digest) => !removeStored(digest))
+  process.stderr.write(formatLines(missing.map((digest) => `Error: nothing was made of ${digest}`)))
   await tell(
     digests.filter((digest) => !missing.includes(digest)),
     flags,
@@ -50,17 +50,18 @@ async function tell(removed: readonly string[], { json = false }: StoreFlags): P
   await print(json ? `${JSON.stringify(removed)}\n` : formatLines(removed))
 }
 
-async function show(found: readonly StoredIndex[], { json = false }: StoreFlags): Promise<void> {
+async function show(found: readonly StoredLayer[], { json = false }: StoreFlags): Promise<void> {
   if (json) {
     await print(`${JSON.stringify(found, undefined, 2)}\n`)
     return
   }
-  const rows = found.map(({ digest, size, blobSize, files, damage }) => [
+  const rows = found.map(({ digest, kind, size, blobSize, files, damage }) => [
     digest,
+    kind === 'tar' ? 'index' : kind,
     formatBytes(size),
     blobSize === undefined ? '-' : formatBytes(blobSize),
     files === undefined ? '-' : String(files),
     damage ?? 'OK',
   ])
-  await print(formatTable(['LAYER', 'INDEX', 'BLOB', 'FILES', 'STATE'], rows))
+  await print(formatTable(['LAYER', 'MADE', 'SIZE', 'BLOB', 'FILES', 'STATE'], rows))
 }

@@ -7,7 +7,7 @@ import { type Progress, startProgress } from '../print/progress.ts'
 const CONTAINERS: ReadonlySet<string> = new Set(['oci'])
 
 /**
- * Indexes the layers of a source that have to be, with a progress bar for each, before a command reads it.
+ * Makes what the layers of a source need to be read, with a progress bar for each, before a command reads it.
  * @returns 0, or the exit code after a signal. @throws FsError as `prepareSource`
  */
 export async function prepare(text: PathText, quiet: boolean): Promise<number> {
@@ -21,11 +21,15 @@ export async function prepare(text: PathText, quiet: boolean): Promise<number> {
       const begun: Promise<void>[] = []
       await prepareSource(source, {
         signal,
-        onLayer: (position, count, total) => {
+        convert: async (...words) => {
+          const { convertStoredLayer } = await import('../../make/index.ts')
+          return await convertStoredLayer(...words)
+        },
+        onLayer: (position, count, total, how) => {
           progress?.stop()
           progress = undefined
           bytes = total
-          const bar = startProgress(`indexing layer ${position} of ${count}`, quiet)
+          const bar = startProgress(`${how} layer ${position} of ${count}`, quiet)
           begun.push(
             bar.then((one) => {
               progress = one
@@ -39,7 +43,7 @@ export async function prepare(text: PathText, quiet: boolean): Promise<number> {
       progress?.stop()
     }
     return 0
-  }, 'layers that were indexed stay in the store')
+  }, 'what was made of layers stays in the store')
 }
 
 /** What is no source, the command itself explains. */

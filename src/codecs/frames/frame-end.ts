@@ -35,12 +35,16 @@ export class FrameEnd {
 
   /**
    * @param bytes those that follow what was given before
+   * @param ofOneBlock stops behind the next block at the latest
    * @returns how many of them belong to the frame
    * @throws FsError EIO for what is no frame
    */
-  take(bytes: Uint8Array): number {
+  take(bytes: Uint8Array, ofOneBlock = false): number {
+    const before = this.contentBound
     let at = 0
     for (let wish = this.#wishes[0]; wish !== undefined && at < bytes.length; wish = this.#wishes[0]) {
+      const isBehindBlock = this.contentBound > before && wish.read !== undefined
+      if (ofOneBlock && isBehindBlock) return at
       const count = Math.min(wish.length - this.#passed, bytes.length - at)
       if (wish.read !== undefined) this.#seen.push(...bytes.subarray(at, at + count))
       at += count
@@ -52,7 +56,11 @@ export class FrameEnd {
 
   /** Goes on from all wishes that are fulfilled. */
   #settle(): void {
-    for (let wish = this.#wishes[0]; wish !== undefined && this.#passed >= wish.length; wish = this.#wishes[0]) {
+    for (
+      let wish = this.#wishes[0];
+      wish !== undefined && this.#passed >= wish.length;
+      wish = this.#wishes[0]
+    ) {
       this.#wishes.shift()
       this.#passed = 0
       wish.read?.(Buffer.from(this.#seen.splice(0)))
@@ -64,7 +72,10 @@ export class FrameEnd {
     if (magic === MAGIC) this.#wishes.push({ length: 1, read: (one) => this.#descriptor(one[0] ?? 0) })
     else if (magic >>> 4 === SKIPPABLE) {
       this.isSkippable = true
-      this.#wishes.push({ length: 4, read: (size) => void this.#wishes.push({ length: size.readUInt32LE(0) }) })
+      this.#wishes.push({
+        length: 4,
+        read: (size) => void this.#wishes.push({ length: size.readUInt32LE(0) }),
+      })
     } else throw new FsError('EIO', `no zstd frame begins with 0x${magic.toString(16)}`)
   }
 

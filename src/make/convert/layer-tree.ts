@@ -33,11 +33,12 @@ export async function* layerTree(
   yield* tarTree(archive, marks, leftOut, (path) => links.resolve(path))
   await archive.check('archive in it')
   await blob.check('blob')
+  // First: they may be all that a directory has.
+  yield* missingFiles(writer, lower)
   for (const path of writer.missingDirectories()) {
     const entry = marks.covers(path) ? undefined : lower.entry(path)
     if (entry !== undefined && isDirectory(entry.mode)) yield { path, entry: withMark(entry, path, marks) }
   }
-  yield* missingFiles(writer, lower)
 }
 
 function withMark(entry: NewEntry, path: Name, marks: TarMarks): NewEntry {

@@ -5,6 +5,7 @@ import { libcFunction } from '../ffi/libc.ts'
 
 const lseek = libcFunction('int64_t lseek(int fd, int64_t offset, int whence)')
 const dup2 = libcFunction('int dup2(int from, int to)')
+const memfdCreate = libcFunction('int memfd_create(const char *name, unsigned int flags)')
 const fcntl = libcFunction('int fcntl(int fd, int command, int argument)')
 
 // include/uapi/asm-generic/fcntl.h, include/uapi/linux/fcntl.h
@@ -12,6 +13,8 @@ const F_GETFL = 3
 const F_SETFL = 4
 const F_DUPFD_CLOEXEC = 1030
 const { O_NONBLOCK } = constants
+/** include/uapi/linux/memfd.h */
+const MFD_CLOEXEC = 1
 
 // include/uapi/linux/fs.h
 const SEEK_DATA = 3
@@ -48,4 +51,15 @@ export function duplicateDescriptor(fd: number): number {
 export function setNonBlocking(fd: number): void {
   const flags = Number(fcntl(fd, F_GETFL, 0))
   if (flags < 0 || Number(fcntl(fd, F_SETFL, flags | O_NONBLOCK)) < 0) throw systemError('fcntl')
+}
+
+/**
+ * An empty file in memory that has no name (memfd_create(2)); it lives as long as a descriptor of it is open.
+ * @param name for `/proc`
+ * @throws FsError ENOMEM, EMFILE
+ */
+export function createMemoryFile(name: string): number {
+  const fd = Number(memfdCreate(name.slice(0, 200), MFD_CLOEXEC))
+  if (fd < 0) throw systemError('make a file in memory')
+  return fd
 }

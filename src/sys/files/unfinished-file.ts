@@ -36,14 +36,15 @@ export class UnfinishedFile {
   /**
    * Gives the file its name. The descriptor stays open.
    * @param replaces whether another file may lose the name
+   * @param into folder of the same file system; the one in which it was begun if absent
    * @throws FsError EEXIST where something has the name; EISDIR, ENOSPC, …
    */
-  giveName(name: Name, replaces: boolean): void {
+  giveName(name: Name, replaces: boolean, into = this.#folder): void {
     const folder = this.#folder
     if (!replaces) {
       // Fails where somebody else has taken the name meanwhile, which a rename would not.
-      if (this.#other === undefined) linkFd(this.fd, folder, name)
-      else linkAt(folder, this.#other, folder, name)
+      if (this.#other === undefined) linkFd(this.fd, into, name)
+      else linkAt(folder, this.#other, into, name)
       return
     }
     if (this.#other === undefined) {
@@ -51,7 +52,7 @@ export class UnfinishedFile {
       linkFd(this.fd, folder, other)
       this.#other = other
     }
-    renameAt(folder, this.#other, folder, name, 0)
+    renameAt(folder, this.#other, into, name, 0)
     this.#other = undefined
   }
 

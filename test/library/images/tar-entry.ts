@@ -2,18 +2,18 @@
 export interface TarMember {
   /** At most 100 bytes. */
   readonly path: string
-  readonly type: 'file' | 'directory' | 'whiteout' | 'link'
+  readonly type: 'file' | 'directory' | 'whiteout' | 'link' | 'symlink'
   readonly mode: number
   readonly uid: number
   /** Seconds. */
   readonly mtime: number
   readonly content?: string
-  /** Of a hard link, at most 100 bytes. */
+  /** Of a link, at most 100 bytes. */
   readonly target?: string
 }
 
 const RECORD = 512
-const TYPE_FLAG = { file: '0', directory: '5', whiteout: '3', link: '1' } as const
+const TYPE_FLAG = { file: '0', directory: '5', whiteout: '3', link: '1', symlink: '2' } as const
 const CHECKSUM_AT = 148
 
 /** Header and content of one member, padded. A whiteout is the character device 0:0. */

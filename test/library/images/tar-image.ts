@@ -44,27 +44,38 @@ function exchangeMarks(directory: Buffer): void {
   lutimesSync(directory, atimeMs / 1000, mtimeMs / 1000)
 }
 
+/** A layer that goes into a layout as it is. */
+export interface StoredLayer {
+  readonly bytes: Buffer
+  readonly mediaType: string
+  readonly annotations?: Readonly<Record<string, string>>
+}
+
 export interface TarImage {
   readonly tag: string
-  /** Archives without compression, bottom first. */
-  readonly layers: readonly Buffer[]
+  /** Archives without compression, and others, bottom first. */
+  readonly layers: readonly (Buffer | StoredLayer)[]
   readonly mediaType?: string
-  /** What a layer becomes in the layout; gzip if absent. */
-  readonly compress?: (archive: Buffer) => Buffer
+  /** What an archive becomes in the layout; gzip if absent. */
+  readonly compress?: (archive: Buffer, layer: number) => Buffer
   readonly config?: object
 }
 
 /** Writes an image of tar layers as the only one of a layout. */
 export function writeTarImage(ociDir: string, image: TarImage): void {
-  const { compress = gzipSync, mediaType = TAR_GZIP_MEDIA_TYPE } = image
+  const { compress = (archive) => gzipSync(archive), mediaType = TAR_GZIP_MEDIA_TYPE } = image
   createLayout(ociDir)
-  const layers = image.layers.map((archive): Descriptor => {
-    const bytes = compress(archive)
+  const layers = image.layers.map((layer, i): Descriptor => {
+    const stored = Buffer.isBuffer(layer) ? { bytes: compress(layer, i), mediaType } : layer
+    const { bytes, ...others } = stored
     const hex = sha256(bytes)
     writeFileSync(join(ociDir, 'blobs/sha256', hex), bytes)
-    return { mediaType, digest: `sha256:${hex}`, size: bytes.length }
+    return { ...others, digest: `sha256:${hex}`, size: bytes.length }
   })
-  const rootfs = { type: 'layers', diff_ids: image.layers.map((archive) => `sha256:${sha256(archive)}`) }
+  const diffIds = image.layers.map(
+    (layer) => `sha256:${sha256(Buffer.isBuffer(layer) ? layer : layer.bytes)}`,
+  )
+  const rootfs = { type: 'layers', diff_ids: diffIds }
   const config = putDocument(ociDir, CONFIG_MEDIA_TYPE, {
     architecture: 'amd64',
     os: 'linux',
