@@ -135,6 +135,7 @@ async function measureOnce(
   const endOtherWork = scenario.busy === true ? otherWork() : undefined
   try {
     if (scenario.writable === true) upper = await makeUpper(disk)
+    scenario.prepare?.(subject)
     const start = performance.now()
     mounted = await reader.mount(subject, target, work, upper)
     // Ready is when the root answers.

@@ -49,6 +49,8 @@ export interface PuzzleOptions {
   readonly cache?: PageCache | undefined
   /** Called by long walks where they can go on later. It may throw `Postponed`. */
   readonly pause?: (() => void) | undefined
+  /** Told of names that are not shown. */
+  readonly warn?: ((message: string) => void) | undefined
 }
 
 /** One PuzzleFS image as a read-only layer: all its layers of metadata together. Synchronous, for one thread. */
@@ -72,7 +74,8 @@ export class PuzzleImage implements Layer {
   readonly #generation: number
 
   /** @throws FsError EINVAL for another version of the format; EIO for damage */
-  constructor({ source, sourceId, label, cache = new PageCache(), pause = () => {} }: PuzzleOptions) {
+  constructor(options: PuzzleOptions) {
+    const { source, sourceId, label, cache = new PageCache(), pause = () => {}, warn = () => {} } = options
     this.label = label
     this.rootfs = new Rootfs(source, cache)
     const { message } = this.rootfs
@@ -81,7 +84,7 @@ export class PuzzleImage implements Layer {
     this.#table = new InodeTable(this.rootfs)
     this.#names = new NameIndex(message, pause)
     this.#maps = new FileMaps(message, pause)
-    this.#links = new Links(this.rootfs, this.#table, this.#maps, pause)
+    this.#links = new Links(this.rootfs, this.#table, this.#maps, pause, warn)
     this.#attributes = new Attributes(message)
     this.#generation = fingerprint(Buffer.from(label))
     this.refSpan = Math.max(1, this.rootfs.inodeCount)
@@ -94,6 +97,11 @@ export class PuzzleImage implements Layer {
 
   generation(): number {
     return this.#generation
+  }
+
+  /** What people should know of the image; undefined where all is well. */
+  remark(): string | undefined {
+    return this.#links.remark(this.root)
   }
 
   stat(ref: Ref): Stat {

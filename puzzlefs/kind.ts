@@ -16,7 +16,7 @@ import { PART_SIZE } from './chunks/part.ts'
 import { PuzzleImage } from './image.ts'
 import { PageCache } from './message/pages.ts'
 import { Rootfs } from './rootfs/rootfs.ts'
-import { summarize } from './summary.ts'
+import { seemsCompressed, summarize } from './summary.ts'
 
 const MEDIA_TYPE = 'application/vnd.puzzlefs.image.rootfs.v1'
 /** Verified pages of metadata that a thread which reads data keeps: it needs digests alone, bytes. */
@@ -36,8 +36,9 @@ export const PUZZLEFS: ImageKind = {
   probe: () => false,
 
   describe(source: ByteSource): ImageFacts {
-    open(source)
-    return { bytesUsed: source.size, blockSize: PART_SIZE, metadataStart: 0, detail: '' }
+    const { rootfs } = open(source)
+    const compressor = seemsCompressed(rootfs) ? COMPRESSOR : 'none'
+    return { bytesUsed: source.size, blockSize: PART_SIZE, metadataStart: 0, detail: '', compressor }
   },
 
   blobs(source: ByteSource): readonly string[] {
@@ -73,8 +74,8 @@ class PuzzleSession implements KindSession {
     openCodec(COMPRESSOR)
   }
 
-  openLayer({ source, sourceId, label, pause }: OpenOptions): Layer {
-    return new PuzzleImage({ source, sourceId, label, cache: this.#cache, pause })
+  openLayer({ source, sourceId, label, pause, warn }: OpenOptions): Layer {
+    return new PuzzleImage({ source, sourceId, label, cache: this.#cache, pause, warn })
   }
 
   openBlocks({ source, label, blobs, checks }: OpenOptions): BlockReader {

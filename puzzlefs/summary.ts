@@ -1,8 +1,12 @@
-import { type ImageSummary, isRegular, unlessFailed } from '../src/base/index.ts'
+import { type ImageSummary, isRegular, omitUndefined, unlessFailed } from '../src/base/index.ts'
 import { FileMaps } from './chunks/file-map.ts'
 import { PART_SIZE } from './chunks/part.ts'
 import type { PuzzleImage } from './image.ts'
 import { attributesOf, decodeInode } from './rootfs/inode.ts'
+import type { Rootfs } from './rootfs/rootfs.ts'
+
+/** Inodes of the top layer that are looked at before a mount: what that takes does not grow with the image. */
+const SAMPLES = 64
 
 /** What all inodes of an image say of its chunks. */
 interface Survey {
@@ -23,6 +27,7 @@ export function summarize(image: PuzzleImage, size: number): ImageSummary {
     compressor: compressedPieces > 0 ? 'zstd' : 'none',
     blockSize: PART_SIZE,
     inodes: image.statfs().files,
+    ...omitUndefined({ remark: image.remark() }),
     bytesUsed: size,
     hasXattrs,
     metadataLayers: vectors.length,
@@ -31,6 +36,21 @@ export function summarize(image: PuzzleImage, size: number): ImageSummary {
     pieces,
     compressedPieces,
   }
+}
+
+/** Whether chunks are compressed, as far as some of the files tell: those that do not become smaller are raw anyway. */
+export function seemsCompressed({ message, vectors }: Rootfs): boolean {
+  const { inodes } = vectors[0] ?? { inodes: undefined }
+  if (inodes === undefined) return false
+  const maps = new FileMaps(message, () => {})
+  for (let index = 0; index < inodes.count; index += Math.ceil(inodes.count / SAMPLES)) {
+    const found = unlessFailed(() => {
+      const inode = decodeInode(message, index, message.element(inodes, index))
+      return isRegular(inode.mode) && maps.first(inode)?.isCompressed
+    })
+    if (found === true) return true
+  }
+  return false
 }
 
 function survey({ rootfs }: PuzzleImage): Survey {

@@ -42,6 +42,10 @@ export interface Subject {
   readonly verified?: string
   /** SOURCE for our mount without verification. */
   readonly unverified: string
+  /** SOURCE of a squashfs image of the same tree with a root hash, where another format is to be compared with it. */
+  readonly squashfs?: string
+  /** The file that a mount reads as a whole before it is ready; absent where there is none. */
+  readonly metadata?: string
   readonly facts: TreeFacts
   /** The directory that the image was made of, where it is kept. */
   readonly tree?: string

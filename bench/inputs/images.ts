@@ -6,6 +6,7 @@ import type { InputCache } from './cache.ts'
 import type { Subject, TreeFacts, WriteFacts } from './facts.ts'
 import { buildGenerated, type GeneratedShape } from './generated.ts'
 import { splitIntoLayers } from './layers.ts'
+import { buildMetadata, buildPair, metadataOf, type PuzzlefsForm } from './puzzlefs.ts'
 import { digestAfterWrites } from './random-writes.ts'
 import { buildTree, type TreeShape } from './tree.ts'
 import { buildArchive, buildLargeFile, findMerged } from './writes.ts'
@@ -21,6 +22,9 @@ const FULL: TreeShape = {
 }
 /** For compressors that take long to pack. */
 const SMALL: TreeShape = { entries: 6000, manyBytes: 60 * MIB, totalBytes: 80 * MIB, bigBytes: 0 }
+/** As a whole `/usr/share`: 57 000 names and 700 MB. */
+const SHARE: TreeShape = { entries: 57_000, manyBytes: 500 * MIB, totalBytes: 668 * MIB, bigBytes: 0 }
+const SHAPES = { tree: FULL, small: SMALL, share: SHARE }
 
 /** What is written where a mount is writable; multiples of a block of 4 KiB. */
 const WRITES = {
@@ -33,7 +37,7 @@ const WRITES = {
   syncedWrites: 20_000,
 }
 
-export type TreeName = 'tree' | 'small'
+export type TreeName = keyof typeof SHAPES
 
 /** Every image that a scenario can ask for. Each is built at its first use, and kept. */
 export class Inputs {
@@ -83,6 +87,37 @@ export class Inputs {
       return files.map(({ file }) => file)
     })
     return { images, verified: `${ociDir}/oci:verified`, unverified: `${ociDir}/oci:plain`, facts }
+  }
+
+  /** One tree as a PuzzleFS image and as a squashfs image with a root hash. */
+  async puzzlefs(form: PuzzlefsForm): Promise<Subject> {
+    const facts = await this.#tree('share')
+    const name = `puzzlefs-${form}`
+    const place = this.#cache.path(name)
+    await this.#cache.get(name, async () => {
+      this.#cache.discard(name)
+      await buildPair(this.#cache.path('share'), place, form)
+      return {}
+    })
+    const source = `${place}/puzzlefs:image`
+    const metadata = metadataOf(`${place}/puzzlefs`)
+    return {
+      images: [],
+      verified: source,
+      unverified: source,
+      squashfs: `${place}/squashfs:image`,
+      metadata,
+      facts,
+    }
+  }
+
+  /** A PuzzleFS image of which nothing but the metadata is there. @param thousands inodes */
+  async puzzlefsMetadata(thousands: number): Promise<Subject> {
+    const files = Math.ceil(thousands * 1000 * this.#scale)
+    const place = this.#cache.path(`puzzlefs-metadata-${files}`)
+    const facts = await this.#cache.get(`puzzlefs-metadata-${files}`, async () => buildMetadata(place, files))
+    const source = `${place}:image`
+    return { images: [], verified: source, unverified: source, metadata: metadataOf(place), facts }
   }
 
   /** One directory of 100 000 names. */
@@ -170,7 +205,7 @@ export class Inputs {
   }
 
   #tree(name: TreeName): Promise<TreeFacts> {
-    const full = name === 'tree' ? FULL : SMALL
+    const full = SHAPES[name]
     const shape: TreeShape = {
       entries: Math.round(full.entries * this.#scale),
       manyBytes: full.manyBytes * this.#scale,

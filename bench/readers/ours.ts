@@ -33,6 +33,19 @@ export function oursReader(
   }
 }
 
+/** Ours on a squashfs image of the same tree, where there is one to compare another format with. */
+export function squashfsReader(name: string, program: string): Reader {
+  const reader = oursReader(name, program, true)
+  return {
+    ...reader,
+    accepts: ({ squashfs }, writable) => squashfs !== undefined && !writable,
+    mount: (subject, target, work) => {
+      const { squashfs = subject.unverified } = subject
+      return reader.mount({ ...subject, verified: squashfs }, target, work)
+    },
+  }
+}
+
 /** The same through the optional driver, where its package is installed. */
 export function fuseNativeReader(name: string, program: string): Reader {
   const reader = oursReader(name, program, true, ['-o', 'driver=fuse-native'])

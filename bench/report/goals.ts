@@ -1,4 +1,13 @@
-import { ATTRIBUTE_ROWS, busyInput, MANY, WRITABLE, WRITABLE_ROWS } from '../rows/index.ts'
+import { OURS_SQUASHFS } from '../readers/index.ts'
+import {
+  ATTRIBUTE_ROWS,
+  busyInput,
+  MANY,
+  PUZZLEFS_INPUTS,
+  PUZZLEFS_SIZES,
+  WRITABLE,
+  WRITABLE_ROWS,
+} from '../rows/index.ts'
 import { findReader, type RowResult, ratioOf } from './statistics.ts'
 
 export type Outcome = 'pass' | 'MISS' | 'not measured'
@@ -64,6 +73,9 @@ const RATIO_GOALS: readonly RatioGoal[] = [
   { input: 'making zstd', row: 'make', against: 'mksquashfs', limit: 1.1 },
   { input: 'making gzip', row: 'make-size', against: 'mksquashfs', limit: 1.01 },
   { input: 'making zstd', row: 'make-size', against: 'mksquashfs', limit: 1.01 },
+  ...PUZZLEFS_INPUTS.flatMap((input) =>
+    ['find-cold', 'tar-cold'].map((row) => ({ input, row, against: OURS_SQUASHFS, limit: 1.3 })),
+  ),
   ...WRITABLE_ROWS.map((row) => ({ input: WRITABLE, row, against: 'fuse-overlayfs', limit: 1.0 })),
 ]
 
@@ -89,6 +101,7 @@ export function judge(rows: readonly RowResult[], nodeMajor: number): Verdict[] 
     ...judgeMemory(rows),
     ...['making gzip', 'making zstd'].map((input) => judgeMakingMemory(rows, input)),
     ...judgeGrowth(rows),
+    judgeHashing(rows),
   ]
 }
 
@@ -160,6 +173,22 @@ function judgeGrowth(rows: readonly RowResult[]): Verdict[] {
     judgeStep(rows, 'a million files: find grows linearly', 'find-cold', small, large, factor),
     judgeStep(rows, 'a million files: mount time does not grow', 'mount', small, large, GROWTH_LIMIT),
   ]
+}
+
+/** What larger metadata add to a mount is what hashing them takes. */
+function judgeHashing(rows: readonly RowResult[]): Verdict {
+  const goal = 'PuzzleFS: mount time grows by the time that hashing the metadata takes'
+  const grown = (row: string): number | undefined => {
+    const [from, to] = PUZZLEFS_SIZES.map((input) => findReader(rows, input, row, 'ours'))
+    return from && to && to.median - from.median
+  }
+  const [mount, hashing, mebibytes] = ['mount', 'metadata-hash', 'metadata-size'].map(grown)
+  if (mount === undefined || hashing === undefined || mebibytes === undefined) {
+    return notMeasured(goal, `≤ ${GROWTH_LIMIT} ×`)
+  }
+  const ratio = mount / hashing
+  const found = `${mount.toFixed(0)} ms for ${mebibytes.toFixed(0)} MiB, hashing ${hashing.toFixed(0)} ms: ${ratio.toFixed(2)} × of ${GROWTH_LIMIT} ×`
+  return verdict(goal, ratio <= GROWTH_LIMIT, found)
 }
 
 function manyInputs(): [string, string] {

@@ -6,13 +6,22 @@ import { extracting } from './extracting.ts'
 import { measureFirstRead } from './first-read.ts'
 import { making } from './making.ts'
 import { measureManyNames } from './many-names.ts'
+import { puzzlefs } from './puzzlefs.ts'
 import { measureRandom } from './random.ts'
 import type { Scenario } from './scenario.ts'
 import { measureStartUp } from './start-up.ts'
-import { measureBigFile, measureFind, measureNothing, measureParallel, measureTar } from './whole-tree.ts'
+import {
+  measureBigFile,
+  measureFind,
+  measureNothing,
+  measureParallel,
+  measureTar,
+  TAR_ROWS,
+} from './whole-tree.ts'
 import { writable } from './writable.ts'
 
 export { ATTRIBUTE_ROWS } from './attributes.ts'
+export { PUZZLEFS_INPUTS, PUZZLEFS_SIZES } from './puzzlefs.ts'
 export type { Scenario } from './scenario.ts'
 export { WRITABLE, WRITABLE_ROWS } from './writable.ts'
 
@@ -20,8 +29,6 @@ const SINGLE = ['ours', 'squashfuse_ll', 'squashfuse_ll-mt', 'kernel']
 const LAYERED = ['ours', 'ours-unverified', 'fuse-overlayfs', 'kernel-overlay']
 /** squashfuse by paths takes several times as long as anything else. */
 const ORIENTATION = { squashfuse: 2 }
-
-const TAR_ROWS = ['tar-cold', 'tar-warm', 'tar-cold-daemon-cpu', 'tar-cold-machine-cpu', 'rss-peak', 'pss']
 
 /** The rows that every reader of one image has. */
 const WHOLE_TREE = [
@@ -172,6 +179,7 @@ export function chooseScenarios(options: BenchOptions): Scenario[] {
     ...layers(10, ['ours', 'kernel-overlay'], false),
     ...details(),
     ...compressors(),
+    ...puzzlefs(),
     ...writable(),
     ...making(),
     ...extracting(),

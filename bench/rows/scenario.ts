@@ -34,5 +34,7 @@ export interface Scenario {
   /** An image is made or extracted, and nothing is mounted: takes the place of `measure`. */
   readonly make?: (making: Making) => Promise<void>
   subject(inputs: Inputs): Promise<Subject>
+  /** Done before each mount. */
+  readonly prepare?: (subject: Subject) => void
   measure(session: Session): Promise<void>
 }

@@ -9,6 +9,15 @@ import {
   usageOf,
 } from '../measure/index.ts'
 
+export const TAR_ROWS = [
+  'tar-cold',
+  'tar-warm',
+  'tar-cold-daemon-cpu',
+  'tar-cold-machine-cpu',
+  'rss-peak',
+  'pss',
+]
+
 const MIB = 2 ** 20
 
 /**

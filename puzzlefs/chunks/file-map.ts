@@ -51,6 +51,11 @@ export class FileMaps {
     return inode.list.count === 0 ? 0 : this.#map(inode).size
   }
 
+  /** The first piece of a file; undefined where it has none. @throws DamageError */
+  first({ list }: Inode): FileChunk | undefined {
+    return list.count === 0 ? undefined : this.#chunk(list, 0, this.#length(list, 0))
+  }
+
   /**
    * The pieces of [offset, end) of a file, in order.
    * @param end at most the size of the file

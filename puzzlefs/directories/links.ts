@@ -39,16 +39,34 @@ export class Links {
   readonly #pause: () => void
   /** Of a file its names; of a directory its own directories and 1. By references. */
   #counts = new Uint32Array(0)
+  #isCounted = false
   /** Directories under way; undefined before the count begins. */
   #open: Place[] | undefined
   #counted = 0
+  /** Names that no file can have. */
+  #hidden = 0
+  readonly #warn: (message: string) => void
   #totals: { at: number; files: number; units: number } = { at: 0, files: 0, units: 0 }
 
-  constructor(rootfs: Rootfs, table: InodeTable, maps: FileMaps, pause: () => void) {
+  /** @param warn told once, after the count, of names that are not shown */
+  constructor(
+    rootfs: Rootfs,
+    table: InodeTable,
+    maps: FileMaps,
+    pause: () => void,
+    warn: (message: string) => void,
+  ) {
     this.#rootfs = rootfs
     this.#table = table
     this.#maps = maps
     this.#pause = pause
+    this.#warn = warn
+  }
+
+  /** A line about names that are not shown; undefined where there are none. @throws as `of` */
+  remark(root: number): string | undefined {
+    this.#count(root)
+    return this.#hidden === 0 ? undefined : `${this.#hidden} names that no file can have are not shown`
   }
 
   /** @param root reference of the root directory. @throws FsError EIO; Postponed, and can then go on */
@@ -78,6 +96,7 @@ export class Links {
   }
 
   #count(root: number): void {
+    if (this.#isCounted) return
     if (this.#open === undefined) {
       this.#open = []
       this.#counts = new Uint32Array(new ArrayBuffer(this.#rootfs.inodeCount * BYTES_A_COUNT))
@@ -92,7 +111,7 @@ export class Links {
       // Lists that several directories share can claim more names than anybody can count.
       if (this.#counted > this.#rootfs.message.budget) {
         this.#open.length = 0
-        return
+        break
       }
       const ref = this.#leadsTo(place)
       place.next += 1
@@ -103,13 +122,19 @@ export class Links {
       this.#counts[owner] = (this.#counts[owner] ?? 0) + 1
       if (isFolder && this.#counts[ref] === 0) this.#enter(ref)
     }
+    this.#isCounted = true
+    const remark = this.remark(root)
+    if (remark !== undefined) this.#warn(remark)
   }
 
   /** The inode of the next entry; undefined for one that is not shown. */
   #leadsTo({ list, next }: Place): number | undefined {
     const { message } = this.#rootfs
     return unlessFailed(() => {
-      if (nameAt(message, list, next) === undefined) return undefined
+      if (nameAt(message, list, next) === undefined) {
+        this.#hidden += 1
+        return undefined
+      }
       const ref = this.#table.find(numberAt(message, list, next))
       return ref < 0 || this.#table.type(ref) === 0 ? undefined : ref
     })

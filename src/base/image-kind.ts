@@ -65,6 +65,8 @@ export interface ImageFacts {
   readonly detail: string
   /** What people should know of the state of the image: a line for the log. Absent where all is well. */
   readonly remark?: string
+  /** What data in blobs of their own are compressed with, as far as some of the files tell; `none` where they are not. */
+  readonly compressor?: string
 }
 
 export interface SessionOptions {
@@ -91,6 +93,8 @@ export interface OpenOptions {
    * where it was, not begin again.
    */
   readonly pause?: () => void
+  /** Takes what people should know of the image and is known only later: a line for the log. */
+  readonly warn?: (message: string) => void
   /** The layer is one of a merge: where an image holds the upper directory of an overlay, that directory is the layer. */
   readonly isMerged?: boolean
 }

@@ -17,6 +17,8 @@ export interface LayerStatus {
   readonly failures: number
   /** Of an image whose data lie in blobs of their own: how many it has. */
   readonly chunks?: number
+  /** What they are compressed with, as far as some of its files tell; `none` where they are not. */
+  readonly compressor?: string
 }
 
 /** Most different errors to log; more of them add nothing. */
@@ -44,7 +46,8 @@ export function layerStatus(spec: MoleculeSpec, tally: SharedArrayBuffer): Layer
     const { blocksChecked, failures } = readTally(tally, spec.images.length, index)
     const state = !isVerified(image) ? 'unverified' : failures > 0 ? 'failed' : 'verified'
     const chunks = image.blobs === undefined ? undefined : blobCount(image.blobs)
-    return { label, state, blocksChecked, failures, ...omitUndefined({ chunks }) }
+    const { compressor } = image.facts
+    return { label, state, blocksChecked, failures, ...omitUndefined({ chunks, compressor }) }
   })
   const directories = hostDirectories(spec).map(
     ({ label }): LayerStatus => ({ label, state: 'unverified', blocksChecked: 0, failures: 0 }),

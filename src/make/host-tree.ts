@@ -101,10 +101,20 @@ export function* hostFiles(
 }
 
 function openRoot(root: PathText, subdir: Name): number {
-  const fd = openSync(systemPath(root), O_PATH)
+  const fd = openPath(root)
   if (fstatSync(fd).isDirectory()) return openBelow(fd, namesOfPath(subdir, 'subdir'))
   closeSync(fd)
   throw new FsError('ENOTDIR', `${root} is no directory`)
+}
+
+function openPath(path: PathText): number {
+  try {
+    return openSync(systemPath(path), O_PATH)
+  } catch (error) {
+    const code = errnoCodeOf(error)
+    const why = code === 'ENOENT' ? 'does not exist' : `cannot be opened: ${code}`
+    throw new FsError(code, `${path} ${why}`, { cause: error })
+  }
 }
 
 /** @param dir is closed */

@@ -55,6 +55,8 @@ export interface Surroundings {
   readonly background?: Background | undefined
   /** Asks the main thread to open a blob (`BlobKeepers`). Absent: this thread opens it. */
   readonly askForBlob?: AskForBlob | undefined
+  /** Takes what layers find out of themselves later, a line each. Absent: nobody is told. */
+  readonly warn?: ((message: string) => void) | undefined
   /** False for a thread that never asks whether a block is at hand: it opens images on a disk that does not answer. */
   readonly probes?: boolean | undefined
 }
@@ -195,7 +197,7 @@ export function openWithUpper(
 function openLayers(
   spec: MoleculeSpec,
   sourceOf: SourceOf,
-  { patience, askForBlob }: Settled,
+  { patience, askForBlob, warn }: Settled,
   metadataBytes?: number,
 ): readonly Layer[] {
   const turn = patience?.turn
@@ -212,6 +214,7 @@ function openLayers(
       isMerged: !spec.plain,
       ...omitUndefined({ blobs: blobsOf(sourceId) }),
       ...(turn === undefined ? {} : { pause: () => turn.pause() }),
+      ...(warn === undefined ? {} : { warn: (message: string) => warn(`${label}: ${message}`) }),
     })
   })
   return spec.layers.map((layer) => {

@@ -76,7 +76,7 @@ export async function verifySource(
       onProgress(done, total)
     }
     for (const [i, image] of opened.entries()) {
-      const verdict = isOpen(image) ? await verifyImage(image, signal, count) : image
+      const verdict = isOpen(image) ? await verifyImage(image, source, signal, count) : image
       layers.push(await withBlob(verdict, files[i]?.blob, signal, count))
     }
     const bytes = layers.reduce((sum, layer) => sum + layer.bytes, 0)
@@ -134,13 +134,14 @@ function coveredBytes(spec: ImageSpec): number {
 
 async function verifyImage(
   spec: ImageSpec,
+  source: NamedSource,
   signal: AbortSignal | undefined,
   onBytes: (bytes: number) => void,
 ): Promise<LayerVerdict> {
   const { label } = spec
   const verity = verityOf(spec)
   signal?.throwIfAborted()
-  if (isHashed(spec)) return await verifyBlobs(spec, signal, onBytes)
+  if (isHashed(spec)) return await verifyBlobs(spec, source, signal, onBytes)
   if (verity === undefined) return { label, state: 'unverified', bytes: 0 }
   const ranges = splitBlocks(verity, availableParallelism())
   const { dataBlockSize } = verity

@@ -103,7 +103,7 @@ function content(path: Buffer, size: number): string {
     for (let at = 0; at <= size; at += PIECE) {
       pieces.push(
         answer(() => {
-          const length = readSync(fd, buffer, 0, PIECE, at)
+          const length = readPiece(fd, at)
           return `${length}:${createHash('sha1').update(buffer.subarray(0, length)).digest('base64')}`
         }),
       )
@@ -112,6 +112,15 @@ function content(path: Buffer, size: number): string {
   } finally {
     closeSync(fd)
   }
+}
+
+/** As much as there is: the kernel answers a read that meets a damaged page with what stands before it. */
+function readPiece(fd: number, at: number): number {
+  let length = 0
+  for (let got = -1; got !== 0 && length < PIECE; length += got) {
+    got = readSync(fd, buffer, length, PIECE - length, at + length)
+  }
+  return length
 }
 
 function answer(ask: () => string): string {

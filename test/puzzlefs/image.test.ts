@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
+import { PuzzleImage } from '../../puzzlefs/image.ts'
+import { PUZZLEFS } from '../../puzzlefs/kind.ts'
 import { FsError, majorOf, minorOf } from '../../src/base/index.ts'
 import { memorySource } from '../ext4/support/describe.ts'
 import { stored } from './support/chunks.ts'
@@ -144,7 +146,7 @@ describe('a PuzzleFS image', () => {
     expect(layer.statfs()).toMatchObject({ files: 3, nameMax: 255 })
   })
 
-  test('names that no file can have are hidden, and of equal names the first one counts', () => {
+  test('names that no file can have are hidden, which one line tells, and of equal names the first one counts', () => {
     const entries = ['', '.', '..', 'a/b', 'a\0b', 'x'.repeat(256), 'b', 'a', 'b'].map(
       (name, i) => [name, i === 8 ? 3 : 2] as const,
     )
@@ -152,7 +154,13 @@ describe('a PuzzleFS image', () => {
       { ino: 2, tag: TAGS.fifo },
       { ino: 3, tag: TAGS.sock },
     ])
-    const { image: layer } = openPuzzle(memorySource(rootfs))
+    const warnings: string[] = []
+    const warn = (message: string): void => void warnings.push(message)
+    const layer = new PuzzleImage({ source: memorySource(rootfs), sourceId: 0, label: 'image', warn })
+    expect(layer.stat(layer.root).nlink).toBe(2)
+    expect(layer.statfs().files).toBe(3)
+    expect(warnings).toEqual(['6 names that no file can have are not shown'])
+    expect(PUZZLEFS.summarize(memorySource(rootfs)).remark).toBe(warnings[0])
     expect(layer.lookup(layer.root, 'b')?.ino).toBe(2)
     const cursor = layer.openDirectory(layer.root, 0)
     expect([cursor.next(), cursor.next(), cursor.next(), cursor.next()]).toMatchObject([

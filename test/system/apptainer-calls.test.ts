@@ -7,6 +7,7 @@ import {
   CALLERS,
   type CallerName,
   callOf,
+  type End,
   makeApptainerImage,
   makePlace,
   needsNamespaces,
@@ -14,8 +15,18 @@ import {
   play,
   type Report,
   startCaller,
+  withDevice,
 } from '../library/scenes/apptainer.ts'
-import { ROOT, ROWS, type Row, STACK, THE_USER } from '../library/scenes/apptainer-rows.ts'
+import {
+  EVERY_WAY,
+  REFUSED,
+  ROOT,
+  ROWS,
+  type Row,
+  rowsAs,
+  STACK,
+  THE_USER,
+} from '../library/scenes/apptainer-rows.ts'
 import { entries } from '../library/scenes/life.ts'
 
 /**
@@ -23,7 +34,7 @@ import { entries } from '../library/scenes/life.ts'
  * what their callers get to see, and how it ends.
  */
 
-const PROGRAMS = ['root', 'fuse', 'mksquashfs', 'perl', 'setpriv']
+const PROGRAMS = ['root', 'fuse', 'mksquashfs', 'mke2fs', 'perl', 'setpriv']
 const need = needs(...PROGRAMS)
 const withNamespaces = needs(...PROGRAMS, 'userns-of-users')
 const withKernel = needs(...PROGRAMS, 'userns-of-users', 'kernel-overlayfs')
@@ -65,28 +76,43 @@ describe.skipIf(!need.ok)(titled('the command lines of Apptainer and Singularity
   }
 })
 
+/** All of them with each of the rights: a minute. */
+const STRESS = process.env['ATOMFS_STRESS'] === '1'
+
+describe.runIf(need.ok && STRESS)('every command line of Apptainer with all rights (ATOMFS_STRESS=1)', () => {
+  for (const by of EVERY_WAY) {
+    const needed = needsNamespaces(by) ? withNamespaces : need
+    test.skipIf(!needed.ok)(
+      titled(`all calls as ${by}`, needed),
+      async () => {
+        // As many as a session of Apptainer has, and not a machine full of them.
+        const rows = rowsAs(by)
+        for (let at = 0; at < rows.length; at += 6) await expectRows(by, rows.slice(at, at + 6))
+      },
+      300_000,
+    )
+  }
+})
+
+const isInUse = (end: End): boolean => end === 'umount while in use, then SIGTERM'
+
 async function expectRows(by: CallerName, rows: readonly Row[]): Promise<void> {
   await inPlace(by, async (place) => {
-    const calls = rows.map(({ line, end }) => callOf(line, place, { end }))
+    const calls = rows.map(({ line, end, isPreloaded }) => callOf(line, place, { end, isPreloaded }))
     const reports = await play(place, { calls })
     expect(reports.length).toBe(rows.length)
     for (const [i, { line, since, owner, writable = false, end = 'umount' }] of rows.entries()) {
       const { seen, exit, stdout, stderr, group, pid } = reports[i]!
-      note(`${line.split(' ')[0]}, ${since}, ${by}, ${end}`, reports[i]!)
-      expect({ line, ...seen, exit, stdout }).toMatchObject({
+      note(`${line.replace('stdbuf -oL ', '').split(' ')[0]}, ${since}, ${by}, ${end}`, reports[i]!)
+      expect({ line, ...seen, exit, stdout, stderr }).toMatchObject({
         line,
         owner,
         text: 'hello\n',
         canWrite: writable,
         exit: 0,
         stdout: '',
+        stderr: isInUse(end) ? expect.stringMatching(/^$|^\S+ warn: still in use/) : '',
       })
-      expect([line, stderr]).toEqual([
-        line,
-        end === 'umount while in use, then SIGTERM'
-          ? expect.stringMatching(/^$|^\S+ warn: still in use/)
-          : '',
-      ])
       // fuse-overlayfs of root lets all users in by itself.
       const lets = line.includes('allow_other') || (line.startsWith('fuse-overlayfs') && owner === ROOT)
       expect([line, seen?.options.includes('allow_other')]).toEqual([line, lets])
@@ -122,6 +148,21 @@ describe.skipIf(!need.ok)(titled('what callers do beside mounting', need), () =>
       })
     },
   )
+
+  test('an ext3 file system that is to be written is refused in one line', async () => {
+    await inPlace('a plain user with ambient capabilities', async (place) => {
+      const calls = REFUSED.map((line) => callOf(line, place))
+      for (const [i, report] of (await play(place, { calls })).entries()) {
+        expect({ line: REFUSED[i], ...report }).toMatchObject({
+          line: REFUSED[i],
+          exit: 1,
+          stdout: '',
+          stderr: expect.stringMatching(/^Error: this fuse2fs only reads: [^\n]*\n$/),
+        })
+        expect(report).not.toHaveProperty('seen')
+      }
+    })
+  })
 
   test('an overlay without its lower directory is an exit code and one line', async () => {
     await inPlace('a plain user with ambient capabilities', async (place) => {
@@ -170,6 +211,7 @@ describe.skipIf(!need.ok)(titled('what callers do beside mounting', need), () =>
           umount "$rootfs"
           wait "$program"`
         const words = [
+          ...withDevice(place.images),
           ...CALLERS['root of a user namespace'].enter,
           'sh',
           '-ec',

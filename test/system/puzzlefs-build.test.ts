@@ -23,34 +23,12 @@ import {
   withTempDir,
   writeOciLayout,
 } from '../library/index.ts'
+import { writeSchema } from '../puzzlefs/support/capnp.ts'
 
 const need = needs('fuse')
 const needCapnp = needs('capnp')
 const needVerity = needs('fsverity')
 const needSquashfs = needs('mksquashfs')
-
-/** The metadata of an image, as puzzlefs describes them. */
-const SCHEMA = `@0x84ae5e6e88b7cbb7;
-struct Chr { major @0 :UInt64; minor @1 :UInt64; }
-struct Blk { major @0 :UInt64; minor @1 :UInt64; }
-struct DirEntry { ino @0 :UInt64; name @1 :Data; }
-struct Dir { entries @0 :List(DirEntry); lookBelow @1 :Bool; }
-struct BlobRef { digest @0 :Data; offset @1 :UInt64; compressed @2 :Bool; }
-struct FileChunk { blob @0 :BlobRef; len @1 :UInt64; }
-struct Xattr { key @0 :Data; val @1 :Data; }
-struct InodeAdditional { xattrs @0 :List(Xattr); symlinkTarget @1 :Data; }
-struct VerityData { digest @0 :Data; verity @1 :Data; }
-struct Inode {
-  ino @0 :UInt64;
-  mode :union {
-    unknown @1 :Void; fifo @2 :Void; chr @3 :Chr; dir @4 :Dir; blk @5 :Blk; file @6 :List(FileChunk);
-    lnk @7 :Void; sock @8 :Void; wht @9 :Void;
-  }
-  uid @10 :UInt32; gid @11 :UInt32; permissions @12 :UInt16; additional @13 :InodeAdditional;
-}
-struct InodeVector { inodes @0 :List(Inode); }
-struct Rootfs { metadatas @0 :List(InodeVector); fsVerityData @1 :List(VerityData); manifestVersion @2 :UInt64; }
-`
 
 async function makeTree(root: string): Promise<void> {
   for (const path of ['dir/deep', 'many']) mkdirSync(join(root, path), { recursive: true })
@@ -163,9 +141,9 @@ describe('a PuzzleFS image that is made', () => {
         join(temp, 'tree'),
         `oci-puzzlefs:${temp}/oci:tag`,
       ])
-      writeFileSync(join(temp, 'metadata.capnp'), SCHEMA)
+      const schema = writeSchema(temp)
       const { rootfs } = read(join(temp, 'oci'))
-      const { stdout } = await run('capnp', ['decode', join(temp, 'metadata.capnp'), 'Rootfs'], {
+      const { stdout } = await run('capnp', ['decode', schema, 'Rootfs'], {
         input: readFileSync(rootfs),
       })
       expect(stdout).toContain('manifestVersion = 3')
@@ -234,9 +212,9 @@ describe('a PuzzleFS image that is made', () => {
         })
         // The data are those of the base but for one chunk or two.
         expect(blobs(oci).length).toBeLessThan(before + 12)
-        writeFileSync(join(temp, 'metadata.capnp'), SCHEMA)
+        const schema = writeSchema(temp)
         const { rootfs } = read(oci, 'delta')
-        const { stdout } = await run('capnp', ['decode', join(temp, 'metadata.capnp'), 'Rootfs'], {
+        const { stdout } = await run('capnp', ['decode', schema, 'Rootfs'], {
           input: readFileSync(rootfs),
         })
         expect(stdout.match(/inodes = /g)?.length).toBe(2)

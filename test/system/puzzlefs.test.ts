@@ -348,16 +348,25 @@ describe('the name puzzlefs', () => {
         })
         mkdirSync(join(temp, 'mnt'))
         await run('mkfifo', [join(temp, 'fifo')])
-        const [served, told] = await Promise.all([
-          puzzlefs('mount', '-f', '-i', join(temp, 'fifo'), 'oci:nope', 'mnt'),
-          run('cat', [join(temp, 'fifo')]),
-        ])
-        expect([served.status, told.stdout]).toEqual([1, 'f'])
+        for (const words of [['oci:nope'], ['-d', 'zz', 'oci:c1']]) {
+          const [served, told] = await Promise.all([
+            puzzlefs('mount', '-f', '-i', join(temp, 'fifo'), ...words, 'mnt'),
+            run('cat', [join(temp, 'fifo')]),
+          ])
+          expect([served.status, told.stdout]).toEqual([1, 'f'])
+        }
         for (const words of [
           ['mount', 'oci:nope', 'mnt'],
           ['mount', 'nowhere:c1', 'mnt'],
           ['mount', 'oci:c1', 'nowhere'],
           ['mount', '-d', 'zz', 'oci:c1', 'mnt'],
+          ['mount', '-d', 'ab'.repeat(20), 'oci:c1', 'mnt'],
+          ['mount', '-f', '-i', 'oci/index.json', 'oci:c1', 'mnt'],
+          ['mount', '-f', '-i', 'nowhere', 'oci:c1', 'mnt'],
+          ['build', 'nowhere', 'oci:new'],
+          ['build', '-b', 'nope', 'oci', 'oci:new'],
+          ['extract', 'oci:nope', 'tree'],
+          ['enable-fs-verity', 'oci:c1', 'zz'],
           ['mount', '-d', 'ab'.repeat(32), 'oci:c1', 'mnt'],
           ['mount', '-o', 'frobnicate', 'oci:c1', 'mnt'],
           ['mount', '-p', 'oci/index.json', 'oci:c1', 'mnt'],

@@ -1,6 +1,5 @@
 import { FsError, UsageError } from '../../base/index.ts'
 import type {
-  ChunkReport,
   InspectReport,
   LayerReport,
   MeasuredUsage,
@@ -8,6 +7,7 @@ import type {
   VerityReport,
 } from '../../molecule/index.ts'
 import { parseInteger, parseOffset } from '../../request/index.ts'
+import { describeChunks } from '../print/chunks.ts'
 import { encryptionLines } from '../print/encryption.ts'
 import { formatBytes, formatLines, shortLabel } from '../print/format.ts'
 import { formatListing, formatTime } from '../print/listing.ts'
@@ -126,13 +126,6 @@ export function formatReport(report: InspectReport): string {
     if (remark !== undefined) title.push(`${shortLabel(label)}: ${remark}`)
   }
   return `${formatLines(title)}${listing}\n${formatTable(HEAD, report.layers.map(layerRow))}`
-}
-
-function describeChunks({ count, storedBytes, missing, uniqueBytes, otherTags }: ChunkReport): string {
-  const parts = [`${count} chunks of ${formatBytes(storedBytes)}`]
-  if (missing > 0) parts.push(`${missing} of them missing`)
-  if (otherTags > 0) parts.push(`${formatBytes(uniqueBytes)} in no other of ${otherTags} tags`)
-  return parts.join(', ')
 }
 
 function layerRow(layer: LayerReport): readonly string[] {

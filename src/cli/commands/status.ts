@@ -2,6 +2,7 @@ import { UsageError } from '../../base/index.ts'
 import { askAll, askStatus, type MountStatus } from '../../daemon/client/control-client.ts'
 import type { LayerStatus } from '../../drivers/index.ts'
 import { absolutePath } from '../../sys/files/working-directory.ts'
+import { describeCompressor } from '../print/chunks.ts'
 import { formatBytes, formatLines, shortLabel } from '../print/format.ts'
 import { print } from '../print/output.ts'
 import { formatFamilies } from '../print/prometheus.ts'
@@ -91,8 +92,10 @@ export function formatMount(mount: MountStatus): string {
           `waiting:   ${pending.reads} reads for data, the oldest for ${(pending.oldestMs / 1000).toFixed(1)} s`,
         ]),
     `cache:     up to ${formatBytes(mount.cacheSize)}`,
-    ...mount.layers.flatMap(({ label, chunks }) =>
-      chunks === undefined ? [] : [`data:      ${chunks} chunks of ${shortLabel(label)}`],
+    ...mount.layers.flatMap(({ label, chunks, compressor }) =>
+      chunks === undefined
+        ? []
+        : [`data:      ${chunks} chunks of ${shortLabel(label)}, ${describeCompressor(compressor)}`],
     ),
   ]
   const rows = mount.layers.map((layer) => [

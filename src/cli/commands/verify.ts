@@ -5,6 +5,7 @@ import type { LayerState } from '../../drivers/index.ts'
 import type { LayerVerdict, VerifyReport } from '../../molecule/index.ts'
 import { parseOffset, parseRootHash } from '../../request/index.ts'
 import { absolutePath } from '../../sys/files/working-directory.ts'
+import { describeChunks, describeCompressor } from '../print/chunks.ts'
 import { formatBytes, formatLines } from '../print/format.ts'
 import { print } from '../print/output.ts'
 import { startProgress } from '../print/progress.ts'
@@ -137,6 +138,8 @@ function verdictLines(layer: LayerVerdict): readonly string[] {
   const verdict = verdictOf(layer)
   const lines = [`${layer.label}: ${verdict}`]
   if (layer.message !== undefined) lines.push(`  ${layer.message}`)
+  if (layer.stored !== undefined)
+    lines.push(`  ${describeChunks(layer.stored)}, ${describeCompressor(layer.compressor)}`)
   for (const { position, expected, actual } of layer.blocks ?? []) {
     lines.push(`  block at byte ${position}: expected ${expected} got ${actual}`)
   }

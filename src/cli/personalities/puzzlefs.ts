@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, statSync } from 'node:fs'
 import packageJson from '../../../package.json' with { type: 'json' }
 import { FsError, type PathText, systemPath, withFsError } from '../../base/index.ts'
 import { type DaemonProcess, spawnDaemon } from '../../daemon/client/spawn.ts'
@@ -48,6 +48,7 @@ function conflictIn({ flags, values }: PuzzlefsCall): string | undefined {
 async function runPuzzlefs(call: PuzzlefsCall, early: DaemonProcess | undefined): Promise<number> {
   const [first = '', second = ''] = call.words
   try {
+    await checkValues(call)
     switch (call.command) {
       case 'mount':
         return await mountImage(first, second, call, early)
@@ -78,6 +79,22 @@ async function runPuzzlefs(call: PuzzlefsCall, early: DaemonProcess | undefined)
     process.stderr.write(formatFailure(error))
     return 1
   }
+}
+
+/** What would be refused, or told of, by other names than those that the caller knows. @throws FsError EINVAL, … */
+async function checkValues({ command, words, flags, values }: PuzzlefsCall): Promise<void> {
+  const pipe = flags.has('foreground') ? values.get('init-pipe')?.at(-1) : undefined
+  const { absolutePath } = await import('../../sys/files/working-directory.ts')
+  const notifyPipe = pipe && absolutePath(pipe)
+  if (notifyPipe && !withFsError(`init pipe ${pipe}`, () => statSync(systemPath(notifyPipe))).isFIFO()) {
+    throw new FsError('EINVAL', `init pipe ${pipe} is not a FIFO: make it with mkfifo`)
+  }
+  const digest = command === 'enable-fs-verity' ? words[1] : values.get('digest')?.at(-1)
+  if (digest === undefined || /^[0-9a-fA-F]{64}$/.test(digest)) return
+  const { announce } = await import('../../daemon/life/readiness.ts')
+  await announce({ notifyPipe }, false, () => undefined)
+  const wrong = `digest ${JSON.stringify(digest)}: 64 hex digits are needed, as 'build' prints them`
+  throw new FsError('EINVAL', wrong)
 }
 
 async function mountImage(

@@ -4,8 +4,12 @@ import { codeOf, type Log, type PathText, systemPath } from '../../base/index.ts
 import type { MountOptions } from '../../request/index.ts'
 
 /** Tells the reader of `notify_pipe` whether the mount serves or failed. Telling never fails a mount. */
-export async function announce(options: MountOptions, succeeded: boolean, log: Log): Promise<void> {
-  if (options.notifyPipe !== undefined) await writeNotifyPipe(options.notifyPipe, succeeded ? 's' : 'f', log)
+export async function announce(
+  { notifyPipe }: Pick<MountOptions, 'notifyPipe'>,
+  succeeded: boolean,
+  log: Log,
+): Promise<void> {
+  if (notifyPipe !== undefined) await writeNotifyPipe(notifyPipe, succeeded ? 's' : 'f', log)
 }
 
 /** How long a reader may take to open its end. Opening without a reader would block for ever. */

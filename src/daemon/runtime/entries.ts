@@ -2,10 +2,11 @@ import { randomUUID } from 'node:crypto'
 import { codeOf, type ErrnoCode, FsError, omitUndefined, type PathText } from '../../base/index.ts'
 import type { Folder } from '../../sys/files/folder.ts'
 import { withFolderLock } from '../../sys/files/lock.ts'
+import { descriptorOf } from '../../sys/plain/proc.ts'
 import { effectiveUid } from '../../sys/plain/rights.ts'
 import { livenessOf, type ProcessIdentity } from '../../sys/process/process.ts'
-import { lockEntry } from './entry-lock.ts'
-import { namesOf } from './entry-name.ts'
+import { isEntryLocked, lockEntry } from './entry-lock.ts'
+import { namesOf, namesOfDescriptor } from './entry-name.ts'
 import { makeRunDir, openEntries, openRunDir, type RunDirCandidate, runDirCandidates } from './folders.ts'
 
 /** atomfs' `config.json`, with the names and the order of its Go structure. */
@@ -77,9 +78,11 @@ export function createEntry(
   const { candidate, folder: runDir, entries } = makeRunDir(runDirCandidates(config.MetadataDir || undefined))
   try {
     return withFolderLock(entries.fd, entries.path, () => {
-      for (const name of namesOf(config.Target)) {
+      const isDescriptor = descriptorOf(config.Target) !== undefined
+      for (const name of isDescriptor ? namesOfDescriptor(config.Target) : namesOf(config.Target)) {
         if (entries.statOf(name) !== undefined) {
-          const other = readEntry(entries, name, candidate)
+          if (isDescriptor && isHeld(entries, name)) continue
+          const other = isDescriptor ? undefined : readEntry(entries, name, candidate)
           if (other !== undefined && isLive(other, isMounted)) {
             if (other.config.Target !== config.Target) continue
             throw new FsError(
@@ -99,6 +102,16 @@ export function createEntry(
     runDir.close()
     entries.close()
     throw placeError(error, entries.path)
+  }
+}
+
+/** Whether the daemon of an entry has not ended. No mount can be asked for, whose place only its caller knows. */
+function isHeld(entries: Folder, name: PathText): boolean {
+  const entry = entries.find(name)
+  try {
+    return entry !== undefined && isEntryLocked(entry)
+  } finally {
+    entry?.close()
   }
 }
 

@@ -21,6 +21,15 @@ export function* namesOf(target: PathText): Generator<PathText, void> {
   yield distinctName(target)
 }
 
+/** Mounts of one user that their callers made on descriptors of the same number, most at once. */
+const MOST_DESCRIPTORS = 4096
+
+/** As `namesOf`, for a target that is a descriptor of its process: others have the same path for other mounts. */
+export function* namesOfDescriptor(target: PathText): Generator<PathText, void> {
+  yield entryName(target)
+  for (let number = 2; number <= MOST_DESCRIPTORS; number++) yield `${entryName(target)}-${number}`
+}
+
 /** Two targets can have the same dashed name (`/a/b`, `/a-b`): the later one gets this name. */
 function distinctName(target: PathText): string {
   const hash = createHash('sha256').update(encodePath(target)).digest('hex').slice(0, 32)

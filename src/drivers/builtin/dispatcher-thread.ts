@@ -69,7 +69,8 @@ try {
   )
   const patience = hasWorkers ? new Patience(turn, fetcher) : undefined
   const askForBlob: AskForBlob = (image, blob) => tell({ type: 'blob', image, blob })
-  const around = { watch, patience, background, askForBlob }
+  const warn = (message: string): void => log('warn', message)
+  const around = { watch, patience, background, askForBlob, warn }
   const layered = spec.upper === undefined ? undefined : openWithUpper(spec, spec.upper, around)
   const { fileSystem, store, closeLayers } = layered ?? openMolecule(spec, around)
   const writable = takesChanges(spec.upper) ? layered?.fileSystem : undefined

@@ -45,7 +45,7 @@ export const fuseNative: Driver = {
     const watch = watchImages(tally, 0, spec.images.length, (message) => log('error', message))
     // The package does not pass on the caller's uid.
     const namesTrusted = isHostRoot() && !options.allowOther
-    const molecule = openMolecule(spec, { watch })
+    const molecule = openMolecule(spec, { watch, warn: (message) => log('warn', message) })
     const operations = new Operations({
       ...molecule,
       cacheSize,

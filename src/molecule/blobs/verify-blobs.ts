@@ -1,10 +1,11 @@
 import { setImmediate } from 'node:timers/promises'
-import { omitUndefined, withSource } from '../../base/index.ts'
+import { type NamedSource, omitUndefined, withSource } from '../../base/index.ts'
 import { kindNamed } from '../../kinds/kinds.ts'
 import { nameDamagedBlobs } from '../damage.ts'
 import { imageSource } from '../image-file.ts'
 import type { LayerVerdict } from '../layer-verdict.ts'
 import type { ImageSpec } from '../spec.ts'
+import { reportChunks } from './chunk-report.ts'
 import { type ScannedBlob, scanBlobs } from './scan-blobs.ts'
 
 /** Most damaged blobs, and most remarks, that are told one by one. */
@@ -12,21 +13,23 @@ const TOLD = 100
 
 /**
  * Reads all blobs of an image that was verified by its digest when it was opened, and compares each with its own.
+ * @param from what was verified, whose other tags may share blobs
  * @param onBytes called with the bytes that were read since the last call
  */
 export async function verifyBlobs(
   image: ImageSpec,
+  from: NamedSource,
   signal: AbortSignal | undefined,
   onBytes: (bytes: number) => void,
 ): Promise<LayerVerdict> {
-  const { label, source } = image
+  const { label, source, facts, blobs } = image
   const recorded = withSource(imageSource(image), (bytes) => kindNamed(image.kind).blobVerity?.(bytes)) ?? []
   const bad: ScannedBlob[] = []
   const remarks: string[] = []
   let bytes = source.size
   let count = 0
   onBytes(source.size)
-  for (const scanned of scanBlobs(image.blobs)) {
+  for (const scanned of scanBlobs(blobs)) {
     count += 1
     bytes += scanned.bytes
     onBytes(scanned.bytes)
@@ -40,7 +43,11 @@ export async function verifyBlobs(
     label,
     bytes,
     blobs: count,
-    ...omitUndefined({ remarks: remarks.length > 0 ? remarks : undefined }),
+    ...omitUndefined({
+      stored: blobs && reportChunks(blobs, from),
+      compressor: facts.compressor,
+      remarks: remarks.length > 0 ? remarks : undefined,
+    }),
   }
   const [first] = bad
   if (first === undefined) return { ...verdict, state: 'verified' }

@@ -199,6 +199,18 @@ describe('runtime entries', () => {
     expect(findEntry('/mnt/a-b', runDir)?.folder).toBe(other.folder)
   })
 
+  test('mounts on descriptors of the same number have entries of their own, and one that has ended is replaced', () => {
+    const make = () => createEntry(config('/dev/fd/4'), living(), notMounted)
+    const [first, second, third] = [make(), make(), make()]
+    expect([first, second, third].map(({ name }) => name)).toEqual(['dev-fd-4', 'dev-fd-4-2', 'dev-fd-4-3'])
+    // Killed: its folder stays, and nobody holds it.
+    second.held.entry.close()
+    expect(make().name).toBe('dev-fd-4-2')
+    removeOwnEntry(first)
+    expect(make().name).toBe('dev-fd-4')
+    expect(existsSync(third.folder)).toBe(true)
+  })
+
   test('for an equal dashed name, the mount of the existing entry is checked, not that of the new target', () => {
     markMounted(createEntry(config('/mnt/a/b'), living(), notMounted), '0:77')
     createEntry(config('/mnt/a-b'), living(), (entry) => entry.config.Target === '/mnt/a/b')

@@ -61,7 +61,10 @@ function start(call: Call): ChildProcess {
   const passed = call.source === undefined ? [] : [openSync(call.source, 'r')]
   if (call.isMountedByCaller) passed.push(mountForProgram(call))
   const [command = '', ...words] = call.argv
-  const child = spawn(command, words, { stdio: ['ignore', 'pipe', 'pipe', ...passed] })
+  const child = spawn(command, words, {
+    stdio: ['ignore', 'pipe', 'pipe', ...passed],
+    env: call.env ?? process.env,
+  })
   // Whoever has the connection open keeps the mount alive.
   for (const fd of passed) closeSync(fd)
   return child

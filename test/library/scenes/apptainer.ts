@@ -4,10 +4,11 @@ import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, statSync, wr
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { S_IFCHR } from '../../../src/base/index.ts'
+import { mke2fs } from '../images/ext.ts'
 import { ATOMFS_FUSE, bundleProgram, mksquashfs, run } from '../index.ts'
 import { makeNode } from '../programs/native.ts'
 
-/** Who calls squashfuse, squashfuse_ll and fuse-overlayfs as Apptainer and SingularityCE do, and what they see. */
+/** Who calls squashfuse, squashfuse_ll, fuse2fs and fuse-overlayfs as Apptainer and SingularityCE do, and what they see. */
 
 /** Has a name (fusermount3 asks for it) and no rights. */
 export const USER = 1
@@ -26,6 +27,8 @@ export type End =
 /** One call of a program. */
 export interface Call {
   readonly argv: readonly string[]
+  /** All of its environment, where the caller does not pass on its own. */
+  readonly env?: Readonly<Record<string, string>>
   /** The caller passes it as descriptor 3. */
   readonly source?: string
   readonly target: string
@@ -138,6 +141,9 @@ export interface ApptainerImage {
   readonly sif: string
   /** Has a magic and is cut off. */
   readonly cut: string
+  /** The same tree as an ext3 file system alone in its file, and at `OFFSET`. */
+  readonly ext3: string
+  readonly ext3Sif: string
   /** A FUSE device for everybody, also where that of the machine is for root. */
   readonly device: string
   /** Links to the program by its names. */
@@ -155,6 +161,10 @@ export async function makeApptainerImage(folder: string): Promise<ApptainerImage
   const bytes = readFileSync(image)
   const sif = join(folder, 'image.sif')
   writeFileSync(sif, Buffer.concat([Buffer.alloc(OFFSET, 's'), bytes]))
+  await run('chown', ['-R', OWNERS, tree])
+  const ext3 = await mke2fs(join(folder, 'image.ext3'), { options: '-t ext3', megabytes: 8, from: tree })
+  const ext3Sif = join(folder, 'ext3.sif')
+  writeFileSync(ext3Sif, Buffer.concat([Buffer.alloc(OFFSET, 's'), readFileSync(ext3)]))
   const cut = join(folder, 'cut.sif')
   writeFileSync(cut, Buffer.concat([Buffer.alloc(OFFSET, 's'), bytes.subarray(0, 100)]))
   const device = join(folder, 'fuse')
@@ -162,8 +172,8 @@ export async function makeApptainerImage(folder: string): Promise<ApptainerImage
   chmodSync(device, 0o666)
   const links = join(folder, 'links')
   mkdirSync(links)
-  await run(ATOMFS_FUSE, ['install-links', links, 'squashfuse', 'squashfuse_ll', 'fuse-overlayfs'])
-  return { folder, image, sif, cut, device, links }
+  await run(ATOMFS_FUSE, ['install-links', '--apptainer', links])
+  return { folder, image, sif, cut, ext3, ext3Sif, device, links }
 }
 
 /** A caller with a folder of its own, which belongs to whom the programs run as. */
@@ -190,6 +200,7 @@ const FOLDERS = [
   'session/overlay-lowerdir/etc',
   'session/overlay-images/0/upper',
   'session/overlay-images/0/work',
+  'session/overlay-images/1/upper',
   'sandbox/etc',
   'sandbox/usr/bin',
 ]
@@ -198,6 +209,8 @@ let count = 0
 /** What a line of the table says beside its words. */
 export interface CallOptions {
   readonly end?: End | undefined
+  /** The environment has the offset, and a library that adds it, and nothing else. */
+  readonly isPreloaded?: boolean | undefined
   /** The image is cut off. */
   readonly isBroken?: boolean
   /** Makes the calls of one session share their folders. */
@@ -206,8 +219,9 @@ export interface CallOptions {
 
 /**
  * A call by its command line, with folders of its own. `$U` is the number of the user, `$N` the offset, `$T` the target,
- * `$S` the session folder, `$SANDBOX` a tree, `$IMAGE` and `$SIF` files; `''` is an empty word. `/proc/self/fd/3` is the
- * SIF where the line has `$N`, else the image.
+ * `$S` the session folder, `$SANDBOX` a tree, `$IMAGE`, `$SIF`, `$EXT` and `$EXTSIF` files; `''` is an empty word.
+ * `/proc/self/fd/3` is the file where the image begins at the offset, if the line or the environment has that, else the
+ * image alone.
  */
 export function callOf(line: string, place: Place, options: CallOptions = {}): Call {
   const { images } = place
@@ -224,8 +238,11 @@ export function callOf(line: string, place: Place, options: CallOptions = {}): C
     SANDBOX: join(folder, 'sandbox'),
     IMAGE: images.image,
     SIF: images.sif,
+    EXT: images.ext3,
+    EXTSIF: images.ext3Sif,
   }
-  const [name = '', ...words] = line
+  const [, before = '', rest = line] = /^(stdbuf -oL )?(.*)$/.exec(line) ?? []
+  const [name = '', ...words] = rest
     .split(' ')
     .map((word) =>
       word === "''" ? '' : word.replaceAll(/\$([A-Z]+)/g, (_, key: string) => values[key] ?? ''),
@@ -233,9 +250,12 @@ export function callOf(line: string, place: Place, options: CallOptions = {}): C
   const last = words.at(-1) ?? ''
   const isMountedByCaller = last.startsWith('/dev/fd/')
   const isInForeground = words.includes('-f')
-  const source = options.isBroken ? images.cut : line.includes('$N') ? images.sif : images.image
+  const isAtOffset = line.includes('$N') || options.isPreloaded === true
+  const [alone, within] = name === 'fuse2fs' ? [images.ext3, images.ext3Sif] : [images.image, images.sif]
+  const source = options.isBroken ? images.cut : isAtOffset ? within : alone
   return {
-    argv: [...start, join(images.links, name), ...words],
+    argv: [...start, ...before.split(' ').filter(Boolean), join(images.links, name), ...words],
+    ...(options.isPreloaded === true ? { env: preloaded(place) } : {}),
     ...(words.includes('/proc/self/fd/3') ? { source } : {}),
     target: isMountedByCaller ? own : last,
     isMountedByCaller,
@@ -243,6 +263,18 @@ export function callOf(line: string, place: Place, options: CallOptions = {}): C
     readOnly: /[ ,]ro[ ,]/.test(line),
     isInForeground,
     end: options.end ?? 'umount',
+  }
+}
+
+/** As Apptainer's offsetpreload has it; any library stands for it, because it must not be there when reads are made. */
+function preloaded({ runDir }: Place): Readonly<Record<string, string>> {
+  const libraries = ['x86_64', 'aarch64'].map((machine) => `/lib/${machine}-linux-gnu/libm.so.6`)
+  const library = libraries.find((path) => existsSync(path))
+  return {
+    ATOMFS_TEST_RUN_DIR: runDir,
+    OFFSETPRELOAD_FILE: '/proc/self/fd/3',
+    OFFSETPRELOAD_OFFSET: `${OFFSET}`,
+    ...(library === undefined ? {} : { LD_PRELOAD: library }),
   }
 }
 
@@ -254,13 +286,18 @@ function makeFolders(folder: string): void {
   execFileSync('chown', ['-R', `${uid}:${gid}`, folder], { timeout: 20_000 })
 }
 
+/** Words before those of a program in a mount namespace of its own, where everybody may open the device. */
+export function withDevice({ device }: ApptainerImage): readonly string[] {
+  return ['unshare', '-m', 'sh', '-c', 'mount --bind "$0" /dev/fuse && exec "$@"', device]
+}
+
 /** Starts the caller in a mount namespace of its own. */
 export async function startCaller(place: Place, session: Session): Promise<ChildProcess> {
   const program = await bundleProgram(fileURLToPath(new URL('apptainer-main.ts', import.meta.url)))
   const { enter } = CALLERS[place.caller]
-  const words = [process.execPath, program, JSON.stringify(session)]
-  const device = ['-m', 'sh', '-c', 'mount --bind "$0" /dev/fuse && exec "$@"', place.images.device]
-  return spawn('unshare', [...device, ...enter, ...words], {
+  const [command = '', ...before] = withDevice(place.images)
+  const words = [...before, ...enter, process.execPath, program, JSON.stringify(session)]
+  return spawn(command, words, {
     cwd: place.folder,
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, LC_ALL: 'C', ATOMFS_TEST_RUN_DIR: place.runDir, HOME: place.folder },
