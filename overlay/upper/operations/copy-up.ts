@@ -8,13 +8,14 @@ import {
   S_IFREG,
   type Stat,
 } from '../../../src/base/index.ts'
-import { O_PATH, openAt, RENAME_NOREPLACE, renameAt, unlinkAt } from '../../../src/sys/files/at.ts'
+import { O_PATH, openAt, unlinkAt } from '../../../src/sys/files/at.ts'
 import { setTimesFd } from '../../../src/sys/files/fd-attributes.ts'
 import { type HostStat, statAt, statFd } from '../../../src/sys/files/statx.ts'
 import { HOST_NUMBERS } from '../../stored/inode-numbers.ts'
 import { firstOf, namesOf, shownNames, storedName } from '../../stored/xattr-names.ts'
 import { type Attribute, type Copied, type CopySource, makeCopy } from '../disk/copy.ts'
 import { inodeRecord, markRecords } from '../disk/inode-record.ts'
+import { moveToNew } from '../disk/moves.ts'
 import { copyCost } from '../disk/space.ts'
 import { LayerReader } from '../nodes/layer-reader.ts'
 import { type DirectoryNode, isDirectoryNode, type Node } from '../nodes/nodes.ts'
@@ -150,7 +151,7 @@ export class CopyUp {
       const before = statFd(dir)
       const made = statAt(work.fd, copy)
       if (made === undefined) throw new FsError('ESTALE', 'copy-up: the copy was removed')
-      renameAt(work.fd, copy, dir, place.name, RENAME_NOREPLACE)
+      moveToNew(work.fd, copy, dir, place.name)
       restoreTimes(dir, before)
       this.#becomes(node, made, keepsNumber)
       // The upper has the name now, so a kept listing is out of date.

@@ -24,8 +24,6 @@ import {
   mknodAt,
   openAt,
   openUnnamed,
-  RENAME_EXCHANGE,
-  RENAME_NOREPLACE,
   renameAt,
   symlinkAt,
 } from '../../../src/sys/files/at.ts'
@@ -37,6 +35,7 @@ import { writeOwner } from '../../stored/owner-record.ts'
 import { nameInUpper } from '../../stored/upper-xattrs.ts'
 import { makeObject } from '../disk/make-object.ts'
 import { removeWhiteout, setOpaque } from '../disk/markers.ts'
+import { exchangeNames, moveToNew } from '../disk/moves.ts'
 import { INODE_COST } from '../disk/space.ts'
 import { DirectoryNode, type Inheritance, isDirectoryNode, Node } from '../nodes/nodes.ts'
 import { layerOf, shownStat } from '../nodes/present.ts'
@@ -246,7 +245,7 @@ export class Creator {
       this.#furnish(fd, made)
       if (opaque) setOpaque(fd, policy)
       if (covered) this.#putInPlace(temporary, dir, name, isDirectory(made.mode))
-      else renameAt(work.fd, temporary, dir, name, RENAME_NOREPLACE)
+      else moveToNew(work.fd, temporary, dir, name)
     } catch (error) {
       closeSync(fd)
       work.discard(temporary)
@@ -263,7 +262,7 @@ export class Creator {
     const device = statAt(dir, name) !== undefined
     // rename(2) does not replace a device by a directory.
     if (device && directory) {
-      renameAt(work.fd, temporary, dir, name, RENAME_EXCHANGE)
+      exchangeNames(work.fd, temporary, dir, name, work)
       work.discard(temporary)
     } else renameAt(work.fd, temporary, dir, name, 0)
     if (marks) removeWhiteout(dir, name)

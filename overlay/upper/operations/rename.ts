@@ -1,5 +1,5 @@
 import { changing, FsError, ignoring, type Name, type RenameMode } from '../../../src/base/index.ts'
-import { RENAME_EXCHANGE, renameAt, unlinkAt } from '../../../src/sys/files/at.ts'
+import { renameAt, unlinkAt } from '../../../src/sys/files/at.ts'
 import { statAt } from '../../../src/sys/files/statx.ts'
 import { MARK_PREFIX } from '../../stored/whiteout.ts'
 import {
@@ -10,6 +10,7 @@ import {
   setOpaque,
   whiteoutForm,
 } from '../disk/markers.ts'
+import { exchangeNames } from '../disk/moves.ts'
 import { type DirectoryNode, isDirectoryNode, type Node, type Place } from '../nodes/nodes.ts'
 import { redirectFor, writeRedirect } from '../nodes/redirect.ts'
 import type { Resolver } from '../nodes/resolve.ts'
@@ -80,10 +81,10 @@ export class Renamer {
     changing(() => {
       this.#prepare(source, from, to, isOverTo)
       this.#prepare(target, to, from, isOverFrom)
-      const { files, table } = this.#upper
+      const { files, table, work } = this.#upper
       const toDir = files.directory(to.parent)
       const fromDir = files.directory(from.parent)
-      renameAt(fromDir, from.name, toDir, to.name, RENAME_EXCHANGE)
+      exchangeNames(fromDir, from.name, toDir, to.name, work)
       table.movePlace(source, from, to)
       table.movePlace(target, to, from)
       touch(from, to)
@@ -147,7 +148,7 @@ export class Renamer {
    * @param leaves the layers have something at the old place
    */
   #moveOver(from: Place, to: Place, directory: boolean, leaves: boolean): void {
-    const { files, policy, marks } = this.#upper
+    const { files, policy, marks, work } = this.#upper
     const toDir = files.directory(to.parent)
     const fromDir = files.directory(from.parent)
     const present = statAt(toDir, to.name)
@@ -158,7 +159,7 @@ export class Renamer {
     // An exchange makes a device at the new name the whiteout of the old name.
     const reused = form === 'device' && present !== undefined && isDeviceWhiteout(present)
     if (covered && (directory || reused)) {
-      renameAt(fromDir, from.name, toDir, to.name, RENAME_EXCHANGE)
+      exchangeNames(fromDir, from.name, toDir, to.name, work)
       if (form === 'none' || form === 'wh') unlinkAt(fromDir, from.name)
       else if (!reused) hide(this.#upper, from.parent, from.name)
     } else if (form === 'device' || form === 'attribute') {
