@@ -14,7 +14,7 @@ import {
 import { Ext4BlockReader } from './block-reader.ts'
 import { PIECE_SIZE } from './files/file-reader.ts'
 import { Ext4Image } from './image.ts'
-import { remarkOf, summarize } from './summary.ts'
+import { remarkOf, summarize, writeObstacle } from './summary.ts'
 import {
   looksLikeExt,
   readSuperblock,
@@ -42,6 +42,8 @@ export const EXT4: ImageKind = {
     const facts = { bytesUsed, blockSize: PIECE_SIZE, metadataStart: bytesUsed, detail: '' }
     return { ...facts, ...omitUndefined({ remark: remarkOf(image) }) }
   },
+
+  writeObstacle: (source, place) => writeObstacle(readSuperblock(source), place),
 
   open: (options) => new Ext4Session(options),
 

@@ -29,7 +29,7 @@ unshare:util-linux losetup:mount newuidmap:uidmap bwrap:bubblewrap xz:xz-utils z
 tar:tar rsync:rsync liblzo2.so.2:liblzo2-2 sqlite3:sqlite3 strace:strace busybox:busybox-static setquota:quota mkfs.btrfs:btrfs-progs mkfs.xfs:xfsprogs
 mandoc:mandoc fsverity:fsverity capnp:capnproto'
 # What only system tests use, and takes long to install: the tests before them need not wait for it.
-LATE_TOOLS='bsdtar:libarchive-tools siftool:siftool gpg:gpg gpgv:gpgv gocryptfs:gocryptfs crun:crun runc:runc umoci:umoci skopeo:skopeo pigz:pigz bgzip:tabix zsh:zsh fish:fish chromium-headless-shell:chromium-headless-shell'
+LATE_TOOLS='bsdtar:libarchive-tools siftool:siftool fuse2fs:fuse2fs gpg:gpg gpgv:gpgv gocryptfs:gocryptfs crun:crun runc:runc umoci:umoci skopeo:skopeo pigz:pigz bgzip:tabix zsh:zsh fish:fish chromium-headless-shell:chromium-headless-shell'
 
 has() {
   case $1 in

@@ -43,6 +43,16 @@ export interface ImageKind {
    * is compared. Such an image needs no root hash. Absent: no.
    */
   readonly isVerifiedByDigest?: true
+  /**
+   * Why no other program should write to an image as it is, and what to do, in words that follow its name; undefined where
+   * nothing keeps it. Absent where nobody writes to images of this kind. The images of the others are locked while they
+   * are read.
+   * @param place how the tools of the kind name the image: its file, and the byte where it begins
+   */
+  writeObstacle?(
+    source: ByteSource,
+    place: { readonly path: string; readonly offset: number },
+  ): string | undefined
   /** In the manifest of an OCI image the other layers hold data of this one, and are none by themselves. Absent: no. */
   readonly standsAlone?: true
   /** Begins a session of one thread. Opens what opening images will need, as long as the thread has the right to. */

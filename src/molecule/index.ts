@@ -46,9 +46,11 @@ export type { DirectoriesSource, MountSource } from './source.ts'
 export { isOverlay, parseSource, withOffset } from './source.ts'
 export type {
   ChangesPlace,
+  DirectoryPlace,
   ImageSpec,
   MoleculeRequest,
   MoleculeSpec,
+  UpperImage,
   UpperOptions,
   UpperSpec,
   VerifyMode,

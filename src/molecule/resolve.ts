@@ -18,9 +18,11 @@ import { LAYER_TYPES } from '../kinds/kinds.ts'
 import { withStored } from '../store/index.ts'
 import { O_PATH } from '../sys/files/at.ts'
 import { fsVerityDigest } from '../verity/index.ts'
+import { lockForReading } from './ext3/image-locks.ts'
+import { openUpperImage, takeTop } from './ext3/upper-image.ts'
 import { checkDigests, closeImage, openImage, verifyAtMount } from './image-file.ts'
 import { findLowers } from './lower-directories.ts'
-import { isOverlay } from './source.ts'
+import { isOverlay, namedSource } from './source.ts'
 import type {
   DirectorySpec,
   ImageSpec,
@@ -83,15 +85,34 @@ export function imagesOnly({ layers }: FoundFiles, asked: string): readonly Imag
  * @throws FsError with one line that says what is wrong and where; nothing stays open then
  */
 export function resolveMolecule(request: MoleculeRequest): MoleculeSpec {
-  const { verify } = request
-  const found = filesOf(request)
+  const { verify, changes } = request
+  const takesImage = changes?.kind === 'ext3' ? changes : undefined
+  const all = filesOf(request)
+  const takesTop = takesImage !== undefined && takesImage.image === undefined
+  const { below: found, top } = takesTop ? takeTop(all, request.name) : { below: all, top: undefined }
   const { uid, gid, subdir } = request.options
   if (request.rootHash !== undefined) imagesOnly(found, '--root-hash')
   if (verify === 'eager') imagesOnly(found, '--verify=eager')
   if (found.expectsRootHashes && !request.allowMissingVerity) refuseMissing(found.layers)
   const { plain, imagePaths, manifestDigest, remarks } = found
   const asked = omitUndefined({ manifestDigest, remarks, uid, gid, subdir })
-  return { ...openLayers(found.layers, verify), plain, imagePaths, ...asked }
+  const opened = openLayers(found.layers, verify)
+  if (takesImage === undefined) return { ...opened, plain, imagePaths, ...asked }
+  try {
+    const upperImage = openUpperImage(top ?? onlyLayer(takesImage.image))
+    return { ...opened, plain: false, imagePaths, upperImage, ...asked }
+  } catch (error) {
+    closeLayers(opened)
+    throw error
+  }
+}
+
+/** The layer of a source that has no other. @throws FsError EINVAL; as `findFiles` */
+function onlyLayer(source: NamedSource | undefined): FoundLayer {
+  const [named, name] = namedSource(source ?? '')
+  const [layer, another] = findFiles({ source: named, name }).layers
+  if (layer !== undefined && another === undefined) return layer
+  throw new FsError('EINVAL', `${name} has several layers: changes go into one ext3 file system`)
 }
 
 /**
@@ -124,18 +145,23 @@ function openLayers(
         const image = openImage(layer)
         images.push(image)
         files.push(layer)
+        lockForReading(image)
         verifyAtMount(image, verify)
         if (verify === 'eager') checkDigests(image, layer.digests ?? [])
       }
     }
   } catch (error) {
-    for (const image of images) closeImage(image)
-    for (const layer of layers) if (typeof layer !== 'number') fs.closeSync(layer.fd)
+    closeLayers({ images, layers })
     throw error
   }
   const onlyImages = layers.every((layer) => typeof layer === 'number')
   const least = onlyImages ? 0 : NO_BLOCKS
   return { images, layers, blockSize: Math.max(least, ...images.map(({ facts }) => facts.blockSize)) }
+}
+
+function closeLayers({ images, layers }: Pick<MoleculeSpec, 'images' | 'layers'>): void {
+  for (const image of images) closeImage(image)
+  for (const layer of layers) if (typeof layer !== 'number') fs.closeSync(layer.fd)
 }
 
 function openDirectory({ directory: path, followsRedirects, what, ...known }: FoundDirectory): DirectorySpec {

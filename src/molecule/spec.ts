@@ -1,5 +1,5 @@
 import type { IdRule, RecordOwners, UpperPolicy } from '../../overlay/index.ts'
-import type { ImageFacts, PathText } from '../base/index.ts'
+import type { ImageFacts, NamedSource, PathText } from '../base/index.ts'
 import { type BlobsSpec, blobDescriptors, type SourceSpec, type TransformSpec } from '../transforms/index.ts'
 import type { MountSource } from './source.ts'
 
@@ -29,6 +29,8 @@ export interface MoleculeRequest {
     /** Directory of the image to show as the root. */
     readonly subdir?: PathText | undefined
   }
+  /** An ext3 file system that takes them is opened as well. */
+  readonly changes?: ChangesPlace | undefined
 }
 
 /** How a writable mount keeps its changes; each has a default that is found out at the mount. */
@@ -56,6 +58,20 @@ export type ChangesPlace =
   | { readonly kind: 'pair'; readonly upper: PathText; readonly work?: PathText | undefined }
   /** In the runtime entry, for the time of the mount. */
   | { readonly kind: 'temporary' }
+  /** The directory `upper` of an ext3 file system, which fuse2fs writes: the top of what is mounted, or another image. */
+  | { readonly kind: 'ext3'; readonly image?: NamedSource | undefined }
+
+/** A place that is a directory of this machine. */
+export type DirectoryPlace = Exclude<ChangesPlace, { readonly kind: 'ext3' }>
+
+/** A file system in a file, into which another program writes the changes. Open for writing, and locked. */
+export interface UpperImage {
+  /** As a user would name it. */
+  readonly label: string
+  readonly fd: number
+  /** Bytes, from the start of the file. */
+  readonly offset: number
+}
 
 /** One image, open, described and, where it has a root hash, verified as far as that took. */
 export interface ImageSpec {
@@ -105,6 +121,8 @@ export interface MoleculeSpec {
   readonly blockSize: number
   /** Files and folders of the images, absolute: the mount point must not cover them. */
   readonly imagePaths: readonly PathText[]
+  /** What will be the upper directory, once another program has mounted it. */
+  readonly upperImage?: UpperImage
   /** Where changes go; absent in a read-only mount. */
   readonly upper?: UpperSpec
 }

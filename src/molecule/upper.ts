@@ -18,7 +18,7 @@ import { type MadeFolder, nameOf, removeMade, walkTo } from '../sys/files/walk.t
 import { isHostRoot } from '../sys/plain/namespaces.ts'
 import { isTrustedOwner } from '../sys/plain/owner.ts'
 import { type NamedDirectory, refuseOverlap } from './overlap.ts'
-import type { ChangesPlace, UpperOptions, UpperSpec } from './spec.ts'
+import type { DirectoryPlace, UpperOptions, UpperSpec } from './spec.ts'
 
 /** The two directories of a writable mount, absolute. */
 export interface UpperPaths {
@@ -39,7 +39,7 @@ const WORK_SUFFIX = '.atomfs-work'
  * @param temporary folder for changes that go away with the mount
  * @throws FsError EINVAL for a pair without a work directory, which can only be shown
  */
-export function upperPaths(place: ChangesPlace, temporary: string): UpperPaths {
+export function upperPaths(place: DirectoryPlace, temporary: string): UpperPaths {
   switch (place.kind) {
     case 'persist':
       return { ...inFolder(place.folder), makes: true, temporary: false }
@@ -63,7 +63,7 @@ export function upperPaths(place: ChangesPlace, temporary: string): UpperPaths {
 export type ShownPaths = Pick<UpperPaths, 'upper' | 'named'>
 
 /** @param temporary as for `upperPaths` */
-export function shownPaths(place: ChangesPlace, temporary: PathText): ShownPaths {
+export function shownPaths(place: DirectoryPlace, temporary: PathText): ShownPaths {
   return place.kind === 'pair' ? { upper: place.upper } : upperPaths(place, temporary)
 }
 

@@ -21,6 +21,8 @@ export interface ParsedMountOptions {
   /** Directories among the layers are continued where the redirects of renamed directories lead. */
   readonly followsRedirects: boolean
   readonly verify?: VerifyMode | undefined
+  /** Changes go into an ext3 file system, by this program. */
+  readonly ext3?: 'fuse2fs' | undefined
 }
 
 /** Takes the words of `-o` one after the other. */
@@ -81,7 +83,7 @@ export class MountOptionWords {
    * @param zeroShowsStored `uid=0` and `gid=0` stand for the owners of the image
    */
   result({ rootRunsSetuid = false, zeroShowsStored = false } = {}): ParsedMountOptions {
-    const { draft, flags, offset, parts, followsRedirects, verify, suid, dev } = this.#state
+    const { draft, flags, offset, parts, followsRedirects, verify, ext3, suid, dev } = this.#state
     // mount.fuse3 adds dev and suid for everybody, so from others than root of the machine they are no error.
     const isHost = isHostRoot()
     const maySetuid = rootRunsSetuid && effectiveUid() === 0 ? suid !== false : isHost && suid === true
@@ -93,7 +95,7 @@ export class MountOptionWords {
       uid: idRule(this.#ids('uid', zeroShowsStored), this.#state.squashToRoot),
       gid: idRule(this.#ids('gid', zeroShowsStored), this.#state.squashToRoot),
     }
-    return { options, offset, parts, followsRedirects, verify }
+    return { options, offset, parts, followsRedirects, verify, ext3 }
   }
 
   #ids(kind: 'uid' | 'gid', zeroShowsStored: boolean): IdOptions {

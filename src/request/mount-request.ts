@@ -1,6 +1,6 @@
 import { type LogLevel, type NamedSource, type PathText, UsageError } from '../base/index.ts'
 import type { ChangesPlace, VerifyMode } from '../molecule/index.ts'
-import { withOffset, withParts } from '../molecule/source.ts'
+import { parseSource, withOffset, withParts } from '../molecule/source.ts'
 import { absolutePath, anchoredPath } from '../sys/files/working-directory.ts'
 import { isJournal } from '../sys/process/journal.ts'
 import type { ParsedMountOptions } from './mount-options.ts'
@@ -95,8 +95,26 @@ function changesPlace({ persist, upper, writable, parsed }: MountWish): ChangesP
   for (const [name, folder] of Object.entries({ persist, upper })) {
     if (folder === '') throw new UsageError(`--${name}: the name of the directory is empty`)
   }
+  if (parsed.ext3 !== undefined) {
+    if (persist !== undefined) throw new UsageError('ext3= says where changes go: leave --persist out')
+    return ext3Changes(upper, parsed.options.showsOnly)
+  }
   if (persist !== undefined) return { kind: 'persist', folder: anchoredPath(persist) }
   if (upper !== undefined) return { kind: 'upper', upper: anchoredPath(upper) }
   // With `ro`, a temporary upper directory would stay empty: a plain read-only mount shows the same.
   return writable === true && !parsed.options.showsOnly ? { kind: 'temporary' } : undefined
+}
+
+/**
+ * Changes that go into an ext3 file system.
+ * @param image SOURCE of one; by default the top of what is mounted
+ * @returns undefined where nothing is changed: then it is read as every other image
+ * @throws UsageError for an image that would only be shown
+ */
+export function ext3Changes(image: PathText | undefined, showsOnly: boolean): ChangesPlace | undefined {
+  if (image === undefined) return showsOnly ? undefined : { kind: 'ext3' }
+  if (!showsOnly) return { kind: 'ext3', image: parseSource(image) }
+  throw new UsageError(
+    `ro, and ${image} for changes: name it among the layers with overlay -o lowerdir=${image}:…`,
+  )
 }

@@ -23,6 +23,7 @@ export interface OptionState {
   readonly parts: Mutable<PartChoice>
   followsRedirects: boolean
   verify?: VerifyMode
+  ext3?: 'fuse2fs'
   readonly flags: Set<MountFlag>
   /** Absent where no word says so. */
   suid?: boolean
@@ -145,6 +146,11 @@ export const SETTERS: Readonly<Record<string, Setter>> = {
   },
   overlays: ({ parts }, value, name) => {
     parts.overlays = oneOf<'auto' | 'none'>(name, value, ['auto', 'none'])
+  },
+  ext3: (state, value, name) => {
+    state.ext3 = oneOf(name, value, ['fuse2fs'])
+    // Apptainer mounts it by fuse-overlayfs next, which knows no redirects.
+    state.draft.upper.redirectDir = false
   },
   subdir: ({ draft }, value) => {
     draft.subdir = value

@@ -81,7 +81,7 @@ export function parseOverlayOptions(lists: readonly string[]): OverlayOptions {
   // The root of a container is expected to run its setuid programs (fuse-overlayfs asks for `suid` then).
   const parsed = words.result({ rootRunsSetuid: true })
   if (lowers.length === 0) throw new UsageError('no lower directory: give -o lowerdir=DIR[:DIR...]')
-  if (upper !== undefined && work === undefined && !parsed.options.showsOnly) {
+  if (upper !== undefined && work === undefined && !parsed.options.showsOnly && parsed.ext3 === undefined) {
     throw new UsageError('upperdir= needs workdir=DIR, on the same file system')
   }
   return { lowers, upper, work, parsed, ignored }

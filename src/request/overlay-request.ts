@@ -1,6 +1,6 @@
 import { UsageError } from '../base/index.ts'
 import { anchoredPath } from '../sys/files/working-directory.ts'
-import { type CommonWish, commonRequest } from './mount-request.ts'
+import { type CommonWish, commonRequest, ext3Changes } from './mount-request.ts'
 import { type OverlayOptions, parseOverlayOptions } from './overlay-options.ts'
 import type { MountRequest } from './request.ts'
 
@@ -35,7 +35,11 @@ export function buildOverlayRequest(wish: OverlayWish): OverlayRequest {
   return { request, ignored: overlay.ignored }
 }
 
-function changesOf({ upper, work }: OverlayOptions): MountRequest['changes'] {
+function changesOf({ upper, work, parsed }: OverlayOptions): MountRequest['changes'] {
+  if (parsed.ext3 !== undefined) {
+    if (upper === undefined) throw new UsageError('ext3= needs upperdir=IMAGE')
+    return ext3Changes(upper, parsed.options.showsOnly)
+  }
   if (upper === undefined) return undefined
   return {
     kind: 'pair',

@@ -44,6 +44,7 @@ const ChangesSchema: v.GenericSchema<unknown, ChangesPlace> = v.variant('kind', 
   v.strictObject({ kind: v.literal('upper'), upper: path }),
   v.strictObject({ kind: v.literal('pair'), upper: path, work: v.optional(path) }),
   v.strictObject({ kind: v.literal('temporary') }),
+  v.strictObject({ kind: v.literal('ext3'), image: v.optional(v.lazy(NamedSchema)) }),
 ])
 
 const IdRuleSchema = v.union([

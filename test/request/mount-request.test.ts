@@ -140,6 +140,7 @@ describe('decodeRequest', () => {
     },
     ...{ uidmapping: '0:1:2', gidmapping: '0:1:2', subdir: 'a', fsname: 'a', context: 'a', notify_pipe: 'a' },
     overlays: 'none',
+    ext3: 'fuse2fs',
   }
   const words = [
     ...Object.keys(FLAGS).filter((name) => name !== 'allow_root'),

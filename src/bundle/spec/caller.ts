@@ -1,10 +1,10 @@
-import { accessSync, constants, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { userInfo } from 'node:os'
-import { delimiter, join } from 'node:path'
 import { userMayAllowOther } from '../../sys/mounts/mount.ts'
 import { isInitialUserNamespace } from '../../sys/plain/namespaces.ts'
 import { procPath } from '../../sys/plain/proc.ts'
 import { effectiveGid, effectiveUid, hasSysAdmin } from '../../sys/plain/rights.ts'
+import { programsNamed } from '../../sys/process/programs.ts'
 import type { SpecMapping } from './types.ts'
 
 /**
@@ -180,18 +180,7 @@ function mayMapSubordinateIds(): boolean {
 
 /** Path of a program that PATH leads to. */
 export function findProgram(name: string): string | undefined {
-  const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin', '/usr/bin', '/bin']
-  return folders
-    .filter((folder) => folder.startsWith('/'))
-    .map((folder) => join(folder, name))
-    .find((path) => {
-      try {
-        accessSync(path, constants.X_OK)
-        return true
-      } catch {
-        return false
-      }
-    })
+  return programsNamed(name)[0]
 }
 
 function readText(path: string): string {

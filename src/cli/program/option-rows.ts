@@ -67,6 +67,10 @@ export const MOUNT_ROWS: readonly OptionRow[] = [
     forms: ['xattr_permissions=auto|0|1|2'],
     text: 'writable: 0 real owners, 1, 2 written down in attributes (default: auto)',
   },
+  {
+    forms: ['ext3=fuse2fs'],
+    text: 'writable: changes go into the ext3 overlay of a SIF file, or into an image that --upper names, by the program fuse2fs',
+  },
   { forms: ['size=BYTES'], text: 'writable: changes may take so many bytes, with K, M or G; ENOSPC beyond' },
   { forms: ['xattr=user|trusted'], text: "writable: attributes of the overlay's own (default: user)" },
   {

@@ -26,7 +26,7 @@ export function namespaceEnd(): Promise<void> {
     const look = (): void => {
       let interval = INTERVAL_MS
       if (watched === undefined || !livesHere(watched)) {
-        const holder = findNamespaceHolder((pid) => !isDaemon(pid))
+        const holder = findNamespaceHolder((pid) => !isDaemon(pid) && !isOwnChild(pid))
         if (holder.kind === 'none') {
           resolve()
           return
@@ -43,6 +43,17 @@ export function namespaceEnd(): Promise<void> {
 function isDaemon(pid: number): boolean {
   try {
     return readFileSync(procPath(`${pid}/comm`), 'latin1').startsWith(`${TITLE} `)
+  } catch {
+    return true
+  }
+}
+
+/** What this process has started, such as fuse2fs, ends with it. */
+function isOwnChild(pid: number): boolean {
+  try {
+    const text = readFileSync(procPath(`${pid}/stat`), 'latin1')
+    // State and parent follow the name, which may hold blanks and parentheses (proc_pid_stat(5)).
+    return Number(text.slice(text.lastIndexOf(')') + 2).split(' ')[1]) === process.pid
   } catch {
     return true
   }

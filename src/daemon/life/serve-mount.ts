@@ -19,6 +19,7 @@ import { unmountFuse } from '../../sys/mounts/unmount.ts'
 import { descriptorOf, holdDescriptors } from '../../sys/plain/proc.ts'
 import { deferred, withTimeout } from '../../sys/plain/promises.ts'
 import { ownIdentity } from '../../sys/process/process.ts'
+import { type Ext3Mount, mountExt3 } from '../ext3/fuse2fs.ts'
 import {
   changesFolder,
   closeChanges,
@@ -100,6 +101,8 @@ interface Progress {
   server: RunningServer | undefined
   control: ControlServer | undefined
   upper: OpenUpper | undefined
+  /** The file system of the upper, where another program serves it. */
+  ext3: Ext3Mount | undefined
 }
 
 /**
@@ -114,6 +117,7 @@ export async function serveMount(request: MountRequest, host: DaemonHost): Promi
     server: undefined,
     control: undefined,
     upper: undefined,
+    ext3: undefined,
   }
   const options = request.options
   const up = bringUp(request, host, progress)
@@ -167,7 +171,7 @@ async function bringUp(
   sweepAllChanges(request.metadataDir, host.log)
   // Paths were resolved against the caller's folder, which must stay free to be unmounted.
   holdDescriptors()
-  progress.upper = await openChanges(request, entry, target, images)
+  progress.upper = await openUpper(request, host, progress, { entry, target, images })
   const spec = progress.upper === undefined ? images : { ...images, upper: progress.upper.spec }
   const { mount, server } = await mountAndServe(request, host, progress, { entry, spec, target })
   const endedEarly = server.ended.then((end) => {
@@ -197,9 +201,42 @@ async function bringUp(
   return mount.warnings
 }
 
+/** Opens what changes go to, an ext3 file system by the program that writes it. @throws FsError as `openChanges`, `mountExt3` */
+async function openUpper(
+  request: MountRequest,
+  host: DaemonHost,
+  progress: Progress,
+  where: { readonly entry: OwnEntry; readonly target: PathText; readonly images: MoleculeSpec },
+): Promise<OpenUpper | undefined> {
+  const { changes } = request
+  const { entry, target, images } = where
+  if (changes?.kind !== 'ext3') return await openChanges(request, changes, entry, target, images)
+  const { upperImage } = images
+  if (upperImage === undefined) throw new FsError('EIO', 'no ext3 file system is open')
+  const ext3 = await mountExt3(upperImage, entry, host.log)
+  progress.ext3 = ext3
+  const upper = await openChanges(request, ext3.changes, entry, target, images)
+  await ext3.detach()
+  // The place of the directories is gone.
+  const { label } = upperImage
+  return (
+    upper && {
+      ...upper,
+      spec: { ...upper.spec, label, ...(upper.spec.work && { work: { ...upper.spec.work, label } }) },
+    }
+  )
+}
+
 /** @throws FsError EINVAL where the mount takes no changes; EBUSY */
 async function holdChanges(request: MountRequest, spec: MoleculeSpec, server: RunningServer): Promise<Hold> {
   const { upper } = upperStatus(request, spec.upper)
+  if (spec.upperImage !== undefined) {
+    const way = `unmount it, and use 'atomfs-fuse convert'`
+    throw new FsError(
+      'EOPNOTSUPP',
+      `its changes are in ${spec.upperImage.label}, which is open for writing: ${way}`,
+    )
+  }
   if (upper === undefined) throw new FsError('EINVAL', 'the mount takes no changes')
   const { source, name, rootHash, allowMissingVerity } = request
   const { manifestDigest, subdir } = spec
@@ -388,6 +425,7 @@ async function tearDown(progress: Progress, log: Log, failed = false): Promise<v
     closeSync(progress.mount.fuseFd)
   }
   if (progress.upper !== undefined) closeChanges(progress.upper, failed, log)
+  await progress.ext3?.end()
   if (progress.entry !== undefined) removeOwnEntry(progress.entry)
   wipeKeys()
 }

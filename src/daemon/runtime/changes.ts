@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { FsError, type Log, messageOf, type PathText } from '../../base/index.ts'
 import {
   type ChangesPlace,
+  type DirectoryPlace,
   HeldError,
   hostDirectories,
   type MoleculeSpec,
@@ -33,16 +34,18 @@ export function changesFolder(place: ChangesPlace | undefined): string {
 
 /**
  * Opens the upper directory that a request asks for, before anything is mounted.
+ * @param changes the place in the request, or what stands for it
  * @returns undefined for a mount without one
  * @throws FsError as `openUpper`; EBUSY naming the mount that has it; EINVAL where it and the target overlap
  */
 export async function openChanges(
   request: MountRequest,
+  changes: DirectoryPlace | undefined,
   entry: OwnEntry,
   target: string,
   spec: MoleculeSpec,
 ): Promise<OpenUpper | undefined> {
-  const { changes, options } = request
+  const { options } = request
   if (changes === undefined) return undefined
   const folder = entry.held.entry
   const lowers = hostDirectories(spec).map(({ label, fd }) => ({ what: `lower directory ${label}`, fd }))
@@ -74,7 +77,7 @@ export async function openChanges(
  * there any more; who names a directory in a mount of an image expects to find it again.
  * @throws FsError EINVAL
  */
-function refuseOverlap(target: string, directories: readonly string[], place: ChangesPlace): void {
+function refuseOverlap(target: string, directories: readonly string[], place: DirectoryPlace): void {
   refuseInside(target, directories)
   if (place.kind !== 'pair') refuseOver(target, directories)
 }
