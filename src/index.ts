@@ -108,6 +108,7 @@ export {
   withRootFs,
   withSpecOptions,
 } from './library/bundle/index.ts'
+export { type UnlockRequest, unlockSource, wipeKeys } from './library/keys/index.ts'
 export { ExcludePaths } from './make/selection/exclude-paths.ts'
 export {
   type DamageReport,

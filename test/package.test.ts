@@ -4,6 +4,7 @@ import { join, posix, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openSquashfs } from '../src/library/squashfs.ts'
 import { bundleName, ENTRIES, type EntryName } from '../src/threads.ts'
+import { makeLuks } from './library/images/luks.ts'
 import { makeSif, SIF_TYPE } from './library/images/sif.ts'
 import { type InstalledPackage, installPackage, makeTempDir, removeTempDir, run } from './library/index.ts'
 
@@ -192,7 +193,7 @@ describe('the package in a project', () => {
     const [code, making, ...more] = blocks.filter((block) => block.includes("from 'atomfs-fuse/squashfs'"))
     expect(more).toEqual([])
     // One of the others mounts: test/system/library.test.ts.
-    expect(blocks.length).toBe(4)
+    expect(blocks.length).toBe(5)
     const sif = join(temp, 'image.sif')
     const data = Buffer.from('{"data":1}')
     writeFileSync(sif, makeSif({ parts: [{ type: SIF_TYPE.json, data, name: 'inspect-metadata.json' }] }))
@@ -207,6 +208,13 @@ describe('the package in a project', () => {
     } finally {
       image.close()
     }
+    const encrypted = join(temp, 'encrypted.luks')
+    writeFileSync(encrypted, makeLuks({ plain: readFileSync(made), passphrase: 'secret' }))
+    const unlocking = blocks.find((block) => block.includes('unlockSource'))
+    // Threads get the options of their process, and `--input-type` is for no file.
+    writeFileSync(join(installed.project, 'unlocking.mjs'), unlocking!)
+    await node(['unlocking.mjs', encrypted, join(temp, 'unlocked'), 'secret'])
+    expect(readFileSync(join(temp, 'unlocked/bin/hello')).length).toBe(6)
     const stdout = await node(['--input-type=module', '-', OTHER_LAYER], code)
     expect(stdout).toMatch(/^directory \/bin\nfile \/bin\/hello\nsymlink \/bin\/hey\n/)
     expect(stdout).toMatch(/\ngreeting = hello from the bottom layer\n$/)

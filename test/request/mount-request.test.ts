@@ -99,6 +99,38 @@ describe('buildMountRequest', () => {
   })
 })
 
+describe('the encrypted images of a request', () => {
+  const luks = {
+    form: 'luks2',
+    id: 'a'.repeat(64),
+    keySize: 64,
+    offset: 1,
+    size: 2,
+    sectorSize: 512,
+    ivTweak: 0,
+  }
+  const gocryptfs = {
+    ...{ form: 'gocryptfs', id: 'b'.repeat(64), keySize: 32, fileId: '0'.repeat(32) },
+    pieces: [{ position: 5, length: 6 }, { length: 7 }],
+  }
+  const decode = (...unlocked: readonly object[]) => decodeRequest(JSON.stringify({ ...build({}), unlocked }))
+
+  test('are plain data without keys, which the daemon understands', () => {
+    expect(decode(luks, gocryptfs).unlocked).toEqual([luks, gocryptfs])
+  })
+
+  test.each([
+    { ...luks, keySize: 48 },
+    { ...luks, sectorSize: 513 },
+    { ...luks, offset: -1 },
+    { ...luks, key: 'secret' },
+    { ...gocryptfs, pieces: [{ position: 5 }] },
+    { ...gocryptfs, form: 'luks1' },
+  ])('%j is refused', (wrong) => {
+    expect(() => decode(wrong)).toThrow(/the daemon does not understand the request/)
+  })
+})
+
 describe('decodeRequest', () => {
   const request = build({})
   const isOneLine = expect.objectContaining({

@@ -1,9 +1,12 @@
 import { spawn } from 'node:child_process'
+import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { encryptByCryptsetup, makeLuks } from '../library/images/luks.ts'
+import { encryptByGocryptfs } from '../library/images/gocryptfs.ts'
+import { encryptByCryptsetup, makeLuks, pemMessage } from '../library/images/luks.ts'
 import { makeSif, SIF_TYPE } from '../library/images/sif.ts'
+import { envelope, metadataOf, signaturePart } from '../library/images/sif-signatures.ts'
 import {
   ATOMFS_FUSE,
   atomfsFuse,
@@ -25,7 +28,9 @@ import { entries, inScene, readLog, SILENT } from '../library/scenes/life.ts'
 
 const need = needs('root', 'fuse', 'mksquashfs', 'cryptsetup')
 const needUser = needs('root', 'fuse', 'mksquashfs', 'cryptsetup', 'fusermount3', 'setpriv', 'unshare')
+const needGocryptfs = needs('root', 'fuse', 'mksquashfs', 'gocryptfs')
 const needScript = needs('root', 'fuse', 'mksquashfs', 'script')
+const LIBRARY = resolve(import.meta.dirname, '../../dist/index.js')
 const PASSPHRASE = 'correct horse battery staple'
 const nobody = 65_534
 
@@ -43,6 +48,8 @@ let temp = ''
 let plain = ''
 let keyFile = ''
 const images: Record<string, string> = {}
+/** What the plain image shows. */
+let expected: Awaited<ReturnType<typeof walkInChild>> = []
 
 beforeAll(async () => {
   temp = makeTempDir()
@@ -60,6 +67,7 @@ beforeAll(async () => {
   writeFileSync(join(tree, 'noise'), noise)
   writeFileSync(join(tree, 'text'), 'line\n'.repeat(100_000))
   plain = await mksquashfs(tree, join(temp, 'plain.sqfs'))
+  expected = await withAtomfs(temp, plain, ({ target }) => walkInChild(target))
   keyFile = join(temp, 'key')
   writeFileSync(keyFile, `${PASSPHRASE}\n`)
   for (const [i, [title, options]] of Object.entries(FORMS).entries()) {
@@ -82,7 +90,6 @@ function sif(name: string, image: string, others: Parameters<typeof makeSif>[0][
 
 describe.skipIf(!need.ok)(titled('an image that cryptsetup encrypted', need), () => {
   test.each(Object.keys(FORMS))('%s: a mount shows what the plain image shows', async (form) => {
-    const expected = await withAtomfs(temp, plain, ({ target }) => walkInChild(target))
     const found = await withAtomfs(temp, images[form]!, ({ target }) => walkInChild(target), [
       ...given,
       keyFile,
@@ -92,11 +99,12 @@ describe.skipIf(!need.ok)(titled('an image that cryptsetup encrypted', need), ()
   })
 
   test('every way to serve it gives the same bytes', async () => {
+    // Options for the key may stand after -o, for fstab.
+    const word = `passphrase_file=${keyFile},kdf_memory=64M,kdf_time=30`
     for (const options of [
-      ['-o', 'threads=0'],
-      ['-o', 'threads=2,cache_size=1M'],
-      ['--verify', 'eager'],
-      ['--writeable'],
+      ['-o', 'threads=0', ...given, keyFile],
+      ['-o', `threads=2,cache_size=1M,${word}`],
+      ['--writeable', ...given, keyFile],
     ]) {
       await withAtomfs(
         temp,
@@ -106,7 +114,7 @@ describe.skipIf(!need.ok)(titled('an image that cryptsetup encrypted', need), ()
             expect(readFileSync(join(target, name)).equals(readFileSync(join(temp, 'tree', name)))).toBe(true)
           }
         },
-        [...options, ...given, keyFile],
+        options,
       )
     }
   })
@@ -143,7 +151,6 @@ describe.skipIf(!need.ok)(titled('an image that cryptsetup encrypted', need), ()
     const file = sif('encrypted.sif', first())
     const env = { APPTAINER_ENCRYPTION_PASSPHRASE: PASSPHRASE }
     const found = await withAtomfs(temp, file, ({ target }) => walkInChild(target), [], { env })
-    const expected = await withAtomfs(temp, plain, ({ target }) => walkInChild(target))
     expect(compareTrees(found, expected)).toEqual([])
     const { status, stdout } = await atomfsFuse(['inspect', file])
     expect(status).toBe(0)
@@ -223,11 +230,6 @@ describe.skipIf(!need.ok)(titled('an image that cryptsetup encrypted', need), ()
     ])
   })
 
-  test('options for the key may stand after -o, for fstab', async () => {
-    const words = ['-o', `passphrase_file=${keyFile},kdf_memory=64M,kdf_time=30`]
-    await withAtomfs(temp, first(), ({ target }) => expect(readdirSync(target)).toHaveLength(4), words)
-  })
-
   test('a fifo of notify_pipe learns that a mount failed for want of a key', async () => {
     await inScene(async ({ folder, target, atomfs }) => {
       const fifo = join(folder, 'fifo')
@@ -238,10 +240,167 @@ describe.skipIf(!need.ok)(titled('an image that cryptsetup encrypted', need), ()
     })
   })
 
-  test('a partition that was changed is found with --verify=eager where it is signed', async () => {
-    // Digests of signatures cover what is encrypted: see sif-signatures.test.ts for signed files.
-    const file = sif('changed.sif', first())
-    expect((await atomfsFuse(['verify', file], { allowFailure: true })).stdout).toContain('no signatures')
+  test('a sector that was changed is other bytes, which signatures and --verify=eager find', async () => {
+    const key = [...given, keyFile]
+    const { privateKey, publicKey } = generateKeyPairSync('ed25519')
+    const pem = join(temp, 'signer.pem')
+    writeFileSync(pem, publicKey.export({ type: 'spki', format: 'pem' }))
+    const partition = {
+      type: SIF_TYPE.partition,
+      data: readFileSync(first()),
+      partition: [5, 2, '02'],
+    } as const
+    const shape = { parts: [partition], architecture: '02' }
+    const signed = makeSif({
+      ...shape,
+      parts: [partition, signaturePart(envelope(metadataOf(shape), privateKey))],
+    })
+    const file = join(temp, 'signed.sif')
+    writeFileSync(file, signed)
+    expect(await atomfsFuse(['verify', '--key', pem, file])).toMatchObject({ status: 0 })
+    await withAtomfs(temp, file, () => undefined, [...key, '--verify=eager'])
+    // Data of the file `noise`, which does not compress.
+    signed[signed.indexOf(partition.data) + partition.data.length - 600_000]! ^= 1
+    writeFileSync(file, signed)
+    await withAtomfs(
+      temp,
+      file,
+      ({ target }) => {
+        const bytes = readFileSync(join(target, 'noise'))
+        const expected = readFileSync(join(temp, 'tree/noise'))
+        expect(bytes.length).toBe(expected.length)
+        expect(bytes.filter((byte, i) => byte !== expected[i]).length).toBeGreaterThan(8)
+      },
+      key,
+    )
+    const { stderr } = await atomfsFuse(['mount', ...key, '--verify=eager', file, temp], {
+      allowFailure: true,
+    })
+    expect(stderr).toMatch(/its bytes have digest .*, expected sha256:.*: it is damaged/)
+    expect(await atomfsFuse(['verify', '--key', pem, file], { allowFailure: true })).toMatchObject({
+      status: 1,
+    })
+  })
+})
+
+describe.skipIf(!need.ok)(titled('an image that was encrypted for an RSA key', need), () => {
+  test('is opened by the private key, in a file or in a variable, and by no other one', async () => {
+    const secret = randomBytes(64)
+    const pair = generateKeyPairSync('rsa', { modulusLength: 2048 })
+    const pem = pair.privateKey.export({ type: 'pkcs1', format: 'pem' }).toString()
+    const image = join(temp, 'for-pem.luks')
+    writeFileSync(image, makeLuks({ plain: readFileSync(plain), passphrase: secret }))
+    const message = {
+      type: SIF_TYPE.crypto,
+      data: pemMessage(secret, pair.publicKey),
+      link: 1,
+      extra: Buffer.from('0200000000020000', 'hex'),
+    }
+    const file = sif('for-pem.sif', image, [message])
+    const [own, other] = [join(temp, 'own.pem'), join(temp, 'other.pem')]
+    writeFileSync(own, pem)
+    const stranger = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey
+    writeFileSync(other, stranger.export({ type: 'pkcs1', format: 'pem' }))
+    await withAtomfs(temp, file, ({ target }) => expect(readdirSync(target)).toHaveLength(4), [], {
+      env: { APPTAINER_ENCRYPTION_PEM_PATH: own },
+    })
+    // As in Apptainer the PEM key counts before the passphrase.
+    const both = { APPTAINER_ENCRYPTION_PEM_DATA: pem, APPTAINER_ENCRYPTION_PASSPHRASE: 'wrong' }
+    expect(await atomfsFuse(['ls', file], { env: both })).toMatchObject({
+      stdout: 'empty\netc\nnoise\ntext\n',
+    })
+    const refused = async (env: Record<string, string>) =>
+      (await atomfsFuse(['ls', file], { env, allowFailure: true })).stderr
+    expect(await refused({ APPTAINER_ENCRYPTION_PEM_PATH: other })).toMatch(
+      /^Error: .*: was encrypted for another PEM key\n$/,
+    )
+    expect(await refused({ APPTAINER_ENCRYPTION_PEM_PATH: keyFile })).toMatch(/is no private key in PEM/)
+    expect(await refused({})).toMatch(/set APPTAINER_ENCRYPTION_PEM_PATH to its private key\n$/)
+    expect((await atomfsFuse(['inspect', file])).stdout).toContain(
+      'its key is in a message for an RSA key (PEM)',
+    )
+  })
+})
+
+describe.skipIf(!need.ok)(titled('a program with the library', need), () => {
+  test('finds the key, reads the image, has it mounted, and forgets the key', async () => {
+    await inScene(async ({ folder, target, runDir }) => {
+      const script = `
+        import { extractSource, getDriver, unlockSource, wipeKeys } from ${JSON.stringify(LIBRARY)}
+        const [source, passphrase, directory, target] = process.argv.slice(2)
+        const attempt = (work) => work().then(() => 'done', ({ code, message }) => code ?? message)
+        const extract = (to) => attempt(() => extractSource({ source, directory: to }))
+        console.log(await extract(directory + '/0'), await attempt(() => unlockSource({ source, passphrase: 'x' })))
+        console.log(await attempt(() => unlockSource({ source, passphrase, kdfMemory: 1000 })))
+        console.log(await attempt(() => unlockSource({ source, passphrase })), await extract(directory + '/1'))
+        wipeKeys()
+        console.log(await extract(directory + '/2'))
+        const key = Buffer.from(passphrase)
+        const driver = getDriver('atomfs-fuse')
+        await driver.mount({ source, target, filesystem: 'encryptfs', flags: 1, key })`
+      const file = join(folder, 'program.mjs')
+      writeFileSync(file, script)
+      const env = { ATOMFS_TEST_RUN_DIR: runDir }
+      const { stdout } = await run(process.execPath, [file, first(), PASSPHRASE, folder, target], { env })
+      expect(stdout).toBe('ENOKEY EKEYREJECTED\nENOMEM\ndone done\nENOKEY\n')
+      expect(readFileSync(join(folder, '1/etc/motd'), 'utf8')).toBe('hello\n')
+      expect(readFileSync(join(target, 'noise')).equals(readFileSync(join(temp, 'tree/noise')))).toBe(true)
+    })
+  })
+})
+
+describe.skipIf(!needGocryptfs.ok)(titled('a partition of gocryptfs', needGocryptfs), () => {
+  let file = ''
+  let outer = ''
+  beforeAll(async () => {
+    if (!needGocryptfs.ok) return
+    outer = await encryptByGocryptfs(plain, join(temp, 'gocryptfs'), PASSPHRASE)
+    file = join(temp, 'gocryptfs.sif')
+    const partition = {
+      type: SIF_TYPE.partition,
+      data: readFileSync(outer),
+      partition: [6, 2, '02'],
+    } as const
+    writeFileSync(file, makeSif({ parts: [partition], architecture: '02' }))
+  })
+
+  test('is mounted and read as the plain image is', async () => {
+    const key = [...given, keyFile]
+    const found = await withAtomfs(temp, file, ({ target }) => walkInChild(target), key)
+    expect(compareTrees(found, expected)).toEqual([])
+    await inScene(async ({ folder, atomfs }) => {
+      expect(await atomfs('diff', ...key, file, plain)).toMatchObject(SILENT)
+      const made = `${join(folder, 'oci')}:x`
+      expect(await atomfs('convert', '-q', ...key, file, made)).toMatchObject(SILENT)
+      expect(await atomfs('diff', '--allow-missing-verity', made, plain)).toMatchObject(SILENT)
+      expect((await atomfs('inspect', file)).stdout).toContain(
+        `encrypted: ${file}:1: gocryptfs, aes-gcm with a key of 256 bits, sectors of 4096 bytes\n` +
+          '  keyslot 0: scrypt (1 MiB of memory)\n',
+      )
+      const wrong = join(folder, 'wrong')
+      writeFileSync(wrong, 'wrong')
+      const { stderr } = await atomfs('ls', ...given, wrong, file)
+      expect(stderr).toMatch(/^Error: [^\n]*: the passphrase or key is wrong: it does not open the image\n$/)
+      // The outer image by itself is an image as others.
+      expect((await atomfs('ls', outer)).stdout).toBe('gocryptfs.conf\nsquashfs-123\n')
+    })
+  })
+
+  test('a block that was changed is an input/output error, and the rest is read', async () => {
+    const damaged = join(temp, 'changed-gocryptfs.sif')
+    const bytes = readFileSync(file)
+    // The noise is the largest file, and in the middle of the image.
+    bytes[Math.floor(bytes.length / 2)]! ^= 1
+    writeFileSync(damaged, bytes)
+    await withAtomfs(
+      temp,
+      damaged,
+      ({ target }) => {
+        expect(() => readFileSync(join(target, 'noise'))).toThrow(/EIO/)
+        expect(readFileSync(join(target, 'etc/motd'), 'utf8')).toBe('hello\n')
+      },
+      [...given, keyFile],
+    )
   })
 })
 
@@ -253,7 +412,7 @@ describe.skipIf(!need.ok)(titled('the key of a mount', need), () => {
       const text = readFileSync(`/proc/${pid}/${name}`, 'latin1')
       for (const secret of secrets) expect(text, name).not.toContain(secret)
     }
-    expect(readFileSync(`/proc/${pid}/limits`, 'utf8')).toMatch(/^Max core file size +1 +1 +bytes/m)
+    expect(readFileSync(`/proc/${pid}/limits`, 'utf8')).toMatch(/^Max core file size +1 /m)
     const { stdout } = await atomfsFuse(['status', '--json', target], { runDir })
     const shown = [stdout, readLog(runDir)]
     for (const text of shown) {

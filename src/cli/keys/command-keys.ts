@@ -65,7 +65,7 @@ function readKey(): KeyObject | undefined {
   const pem = path ? readFile(path, PEM_PATH) : takeVariable(PEM_DATA)
   if (pem === undefined) return undefined
   try {
-    return readPrivateKey(pem, path ?? PEM_DATA)
+    return readPrivateKey(pem, path || PEM_DATA)
   } finally {
     pem.fill(0)
   }

@@ -1,4 +1,5 @@
 import { isErrno, type PathText } from '../../base/index.ts'
+import { wipeKeys } from '../../crypt/keys/keyring.ts'
 import { lockedImages, type MountSource } from '../../molecule/source.ts'
 import { forbidCoreDumps } from '../../sys/process/limits.ts'
 import { formatWarnings } from '../print/format.ts'
@@ -15,6 +16,14 @@ export interface UnlockChoices {
   readonly isOptional?: boolean
 }
 
+let allowCoreDumps: (() => void) | undefined
+
+/** To be called by a command that goes on to start programs of others, when it needs the keys no more. */
+export function forgetKeys(): void {
+  wipeKeys()
+  allowCoreDumps?.()
+}
+
 /**
  * Finds the keys of the encrypted images that sources lead to, by what the user gives. Nothing is loaded, and nothing
  * asked, where there are none.
@@ -27,7 +36,7 @@ export async function unlock(
 ): Promise<void> {
   const locked = sources.filter(({ source }) => lockedImages(source).length > 0)
   if (locked.length === 0) return
-  forbidCoreDumps()
+  allowCoreDumps ??= forbidCoreDumps()
   const [{ unlockSource }, { CommandKeys }, { kdfLimits }] = await Promise.all([
     import('../../molecule/encryption/unlock.ts'),
     import('./command-keys.ts'),

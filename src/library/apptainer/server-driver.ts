@@ -1,7 +1,7 @@
 import { FsError, isErrno, UsageError } from '../../base/index.ts'
 import { startDaemon } from '../../daemon/client/start-daemon.ts'
 import { umount } from '../../daemon/client/umount.ts'
-import { parseSource } from '../../molecule/source.ts'
+import { isOverlay, parseSource } from '../../molecule/source.ts'
 import {
   buildMountRequest,
   buildOverlayRequest,
@@ -11,6 +11,7 @@ import {
 } from '../../request/index.ts'
 import { anchoredPath } from '../../sys/files/working-directory.ts'
 import { assertPaths } from '../atomfs/index.ts'
+import { unlockSource } from '../keys/index.ts'
 import { DRIVER_FEATURE } from './constants.ts'
 import type { DriverParams, ImageDriver, MountParams } from './driver-types.ts'
 
@@ -30,7 +31,11 @@ export class ServerDriver implements ImageDriver {
   async mount(params: MountParams): Promise<void> {
     const { source, target } = params
     assertPaths({ source, target })
-    await startDaemon(requestOf(params))
+    const request = requestOf(params)
+    if (params.filesystem === 'encryptfs' && !isOverlay(request.source)) {
+      await unlockSource({ source: request.source, passphrase: params.key })
+    }
+    await startDaemon(request)
   }
 
   async start(_params: DriverParams): Promise<void> {}
@@ -57,7 +62,7 @@ function requestOf(params: MountParams): MountRequest {
   const words = [...fsOptions, ...FLAGS.flatMap(([bit, word]) => ((flags & bit) === 0 ? [] : [word]))]
   if (filesystem === 'overlay') return buildOverlayRequest({ lists: words, target }).request
   const at = offset === 0 ? [] : [`offset=${offset}`]
-  if (filesystem === 'squashfs') {
+  if (filesystem === 'squashfs' || filesystem === 'encryptfs') {
     const { parsed, refused } = parseSquashfuseOptions([...words, ...at], 'squashfuse_ll')
     if (refused !== undefined) throw refused.error
     return imageRequest(source, target, parsed)

@@ -47,11 +47,16 @@ export function higherLimits(
 
 /**
  * From now on this process leaves no core file, and hands none to a program either (core(5)): a limit of 0 would not keep
- * the kernel from piping it, and one of 1 does both (fs/coredump.c). @returns false where it cannot be set
+ * the kernel from piping it, and one of 1 does both (fs/coredump.c). Processes that it starts inherit the limit, and may
+ * raise it.
+ * @returns sets the limit back
  */
-export function forbidCoreDumps(): boolean {
-  const limit = Buffer.alloc(16)
-  limit.writeBigUInt64LE(1n, 0)
-  limit.writeBigUInt64LE(1n, 8)
-  return Number(setrlimit(RLIMIT_CORE, limit)) === 0
+export function forbidCoreDumps(): () => void {
+  const before = Buffer.alloc(16)
+  if (Number(getrlimit(RLIMIT_CORE, before)) !== 0) return () => undefined
+  const limit = Buffer.from(before)
+  const hard = before.readBigUInt64LE(8)
+  limit.writeBigUInt64LE(hard < 1n ? hard : 1n, 0)
+  setrlimit(RLIMIT_CORE, limit)
+  return () => void setrlimit(RLIMIT_CORE, before)
 }

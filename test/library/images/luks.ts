@@ -14,7 +14,7 @@ import { run } from '../programs/process.ts'
 
 export interface LuksShape {
   readonly plain: Uint8Array
-  readonly passphrase: string
+  readonly passphrase: string | Uint8Array
   readonly sectorSize?: number
   /** Bytes of the key: 64 if absent. */
   readonly keySize?: 32 | 64

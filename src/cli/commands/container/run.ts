@@ -1,4 +1,5 @@
 import { runContainer } from '../../../bundle/index.ts'
+import { forgetKeys } from '../../keys/unlock.ts'
 import { formatWarnings } from '../../print/format.ts'
 import { type ContainerFlags, containerRequest } from './container-flags.ts'
 
@@ -10,6 +11,9 @@ export async function run(
 ): Promise<number> {
   return await runContainer({
     ...containerRequest(source, command, flags),
-    onWarnings: (warnings) => process.stderr.write(formatWarnings(warnings)),
+    onWarnings: (warnings) => {
+      process.stderr.write(formatWarnings(warnings))
+      forgetKeys()
+    },
   })
 }
