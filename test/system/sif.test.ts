@@ -124,6 +124,30 @@ describe.skipIf(!need.ok)(titled('a SIF file', need), () => {
     })
   })
 
+  test('files are layers of the command overlay: a SIF with its overlays, one partition of it, and an ext3 image', async () => {
+    const file = sif('lower.sif', [
+      part(base, 1, 2),
+      part(overlay, 2, 4),
+      part(other, 1, 3),
+      part(other, 1, 4, { data: Buffer.from('nothing') }),
+    ])
+    await inScene(async ({ target, runDir, atomfs }) => {
+      for (const [lowers, names, kept] of [
+        [file, ['kept', 'tree'], 'changed\n'],
+        [`${file}\\:1`, ['gone', 'kept', 'tree'], 'first kept\n'],
+        [`${overlay}:${file}\\:3:${file}\\:1`, ['kept', 'second', 'tree'], 'changed\n'],
+        [`${overlay}:${base}`, ['kept', 'tree'], 'changed\n'],
+      ] as const) {
+        expect(await atomfs('overlay', '-o', `lowerdir=${lowers}`, target)).toMatchObject(SILENT)
+        expect([lowers, readdirSync(join(target, 'etc'))]).toEqual([lowers, names])
+        expect([lowers, readFileSync(join(target, 'etc/kept'), 'utf8')]).toEqual([lowers, kept])
+        const log = readLog(runDir)
+        if (lowers === file) expect(log).toContain('object 4 (Squashfs partition) is left out')
+        expect((await atomfs('umount', target)).stderr).toBe('')
+      }
+    })
+  })
+
   test('changes go to an upper directory, and the file stays as it is', async () => {
     const file = sif('writable.sif', [part(base, 1, 2), part(overlay, 2, 4)])
     const before = readFileSync(file)

@@ -122,7 +122,7 @@ export const COMMAND_ROWS: readonly OptionRow[] = [
 export const OVERLAY_ROWS: readonly OptionRow[] = [
   {
     forms: ['lowerdir=DIRS'],
-    text: 'what is below, the topmost first; a squashfs file is taken, too, and DIR.squash beside a DIR that is missing or empty; \\: is a colon of a name',
+    text: 'what is below, the topmost first; an image file is taken, too, and DIR.squash beside a DIR that is missing or empty; \\: is a colon of a name',
   },
   {
     forms: ['upperdir=DIR', 'workdir=DIR'],
