@@ -56,10 +56,11 @@ function exportsOf(file: string): Exported[] {
         .split(',')
         .map((one) => one.trim().replace(/^type /, ''))
         .filter((one) => one !== '')
-        .map((name) => {
+        .map((text) => {
+          const [name, shown = name] = text.split(' as ')
           const found = offered.find((one) => one.name === name)
           if (found === undefined) throw new Error(`${file}: ${name} is not found in ${origin}`)
-          return found
+          return { ...found, name: shown! }
         })
     },
   )

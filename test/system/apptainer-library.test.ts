@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { mke2fs } from '../library/images/ext.ts'
+import { makeLuks } from '../library/images/luks.ts'
 import { makeSif, SIF_TYPE } from '../library/images/sif.ts'
 import {
   isMounted,
@@ -19,6 +20,7 @@ import {
 const BUILT = resolve(import.meta.dirname, '../../dist/index.js')
 const library = (await import(BUILT)) as typeof import('../../src/index.ts')
 const { getDriver, IMAGE_TYPE, IMAGE_USAGE, initImage, newPartitionReader, ROOT_FS, umount } = library
+const { unlockSource, wipeKeys } = library
 
 const need = needs('fuse', 'mksquashfs', 'mke2fs')
 
@@ -154,6 +156,42 @@ describe.skipIf(!need.ok)(titled("the names of Apptainer's package image", need)
       image.close()
     }
     expect(image.usage & IMAGE_USAGE.OVERLAY).toBe(IMAGE_USAGE.OVERLAY)
+  })
+
+  test('encrypted partitions are mounted with their key, which is refused where it is wrong', async () => {
+    const passphrase = 'secret'
+    const data = makeLuks({ plain: readFileSync(squashfs), passphrase })
+    const encrypted = join(folder, 'encrypted.sif')
+    const part = { type: SIF_TYPE.partition, data, partition: [5, 2, '02'] } as const
+    writeFileSync(encrypted, makeSif({ parts: [part] }))
+    const image = initImage(encrypted)
+    try {
+      const { offset, size, type } = image.getRootFsPartition()
+      expect([type, image.encryptedRootFs()]).toEqual([IMAGE_TYPE.ENCRYPTSQUASHFS, 'encryptfs'])
+      await withTarget(async (target) => {
+        await expect(image.root(target)).rejects.toMatchObject({ code: 'ENOKEY' })
+        const wrong = unlockSource({ source: encrypted, passphrase: 'other' })
+        await expect(wrong).rejects.toMatchObject({ code: 'EKEYREJECTED' })
+        await unlockSource({ source: encrypted, passphrase })
+        expect(await image.root(target)).toEqual({ path: target, readonly: true })
+        expect(readdirSync(join(target, 'etc'))).toEqual(['first'])
+        await umount(target)
+        wipeKeys()
+        const key = Buffer.from(passphrase)
+        const driver = getDriver('atomfs-fuse')!
+        const params = { source: image.source, target, filesystem: 'encryptfs', flags: 1, offset, size, key }
+        await driver.mount(params)
+        expect(readdirSync(join(target, 'etc'))).toEqual(['first'])
+        await driver.stop(target)
+        wipeKeys()
+        expect(key.toString()).toBe(passphrase)
+        await expect(driver.mount({ ...params, filesystem: 'gocryptfs' })).rejects.toMatchObject({
+          code: 'EOPNOTSUPP',
+        })
+      })
+    } finally {
+      image.close()
+    }
   })
 
   test('a mount that fails says why, and leaves nothing', async () => {

@@ -160,7 +160,7 @@ export class Image implements ImageFields {
    * The root file system as the runtime specification has it (`root`). A directory is its own; anything else is mounted, a
    * SIF with its overlays, and unmounted with `umount`.
    * @param target the directory to mount on
-   * @throws FsError why there is no mount
+   * @throws FsError why there is no mount: ENOKEY for an encrypted image that was not unlocked (`unlockSource`)
    */
   async root(target: PathText): Promise<MountedRoot> {
     if (!this.#isOpen) throw new FsError('EBADF', `${this.path}: is not open`)
