@@ -1,4 +1,4 @@
-import { FsError, isDirectory, type Name, S_IFDIR } from '../../src/base/index.ts'
+import { FsError, isDirectory, type Name, newNameHash, S_IFDIR } from '../../src/base/index.ts'
 import { Column } from './memory/column.ts'
 import { RowIndex } from './memory/row-index.ts'
 
@@ -55,7 +55,8 @@ export class Tree {
   readonly #implied = new Set<NodeIndex>()
 
   /** Name rows by parent and name. */
-  readonly #index = new RowIndex((row) => hashOfName(this.#parent.get(row), this.nameBytes(row)), 4096)
+  readonly #hash = newNameHash()
+  readonly #index = new RowIndex((row) => this.#hash(this.#parent.get(row), this.nameBytes(row)), 4096)
 
   constructor(root: NodeAttributes) {
     this.#implied.add(this.addNode(root))
@@ -172,15 +173,20 @@ export class Tree {
       const child = this.#child.get(row)
       if (child !== REMOVED && this.isDirectory(child)) rows[child] = row + 1
     }
+    // One mostly lies in the one before: its path is not put together again.
+    let last: { readonly node: NodeIndex; readonly path: Name } | undefined
     for (const node of this.#implied) {
       const names: Name[] = []
       let at = node
-      for (let row = rows[at] ?? 0; at !== 0 && row !== 0; row = rows[at] ?? 0) {
-        names.unshift(Buffer.from(this.nameBytes(row - 1)).toString('latin1'))
+      for (let row = rows[at] ?? 0; at !== 0 && at !== last?.node && row !== 0; row = rows[at] ?? 0) {
+        names.push(Buffer.from(this.nameBytes(row - 1)).toString('latin1'))
         at = this.#parent.get(row - 1)
       }
+      if (at === last?.node && last.path !== '') names.push(last.path)
       // What was replaced meanwhile leads to no root.
-      if (at === 0) yield names.join('/')
+      else if (at !== 0) continue
+      last = { node, path: names.reverse().join('/') }
+      yield last.path
     }
   }
 
@@ -200,7 +206,7 @@ export class Tree {
 
   #row(parent: NodeIndex, name: Uint8Array): number | undefined {
     return this.#index.find(
-      hashOfName(parent, name),
+      this.#hash(parent, name),
       (row) => this.#parent.get(row) === parent && Buffer.compare(this.nameBytes(row), name) === 0,
     )
   }
@@ -210,15 +216,8 @@ export class Tree {
     this.#child.push(node)
     this.#nameStart.push(this.#names.append(name))
     this.#nameLength.push(name.length)
-    this.#index.add(hashOfName(parent, name), row)
+    this.#index.add(this.#hash(parent, name), row)
   }
-}
-
-/** FNV-1a over the number of the parent and the bytes of the name. */
-function hashOfName(parent: NodeIndex, name: Uint8Array): number {
-  let hash = Math.imul(0x811c9dc5 ^ parent, 0x0100_0193)
-  for (const byte of name) hash = Math.imul(hash ^ byte, 0x0100_0193)
-  return (hash ^ (hash >>> 15)) >>> 0
 }
 
 /** The names of all directories, sorted. */

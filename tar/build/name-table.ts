@@ -1,4 +1,4 @@
-import type { Name } from '../../src/base/index.ts'
+import { type Name, newNameHash } from '../../src/base/index.ts'
 import { Column, rowNumbers, wholeNumbers } from './column.ts'
 
 const CHUNK = 1 << 20
@@ -16,6 +16,7 @@ export class NameTable {
   readonly #siblings = rowNumbers()
   readonly #chunks: Buffer[] = []
   #used = CHUNK
+  readonly #hash = newNameHash()
   /** Rows by hash, plus 1; open addressing. */
   #slots = new Uint32Array(2048)
 
@@ -25,18 +26,19 @@ export class NameTable {
 
   /** @returns the row; undefined where the directory has no such name */
   find(parent: number, name: Name): number | undefined {
-    const row = (this.#slots[this.#slotOf(parent, name)] ?? NONE) - 1
+    const row = (this.#slots[this.#slotOf(parent, Buffer.from(name, 'latin1'))] ?? NONE) - 1
     return row < 0 ? undefined : row
   }
 
   /** Adds a name that the directory does not have. @param sibling a name of it, by its row plus 1; 0 for none */
   add(parent: number, name: Name, inode: number, sibling: number): number {
     if ((this.length + 1) * 2 > this.#slots.length) this.#grow()
-    const slot = this.#slotOf(parent, name)
+    const bytes = Buffer.from(name, 'latin1')
+    const slot = this.#slotOf(parent, bytes)
     const row = this.#parents.push(parent)
     this.#inodes.push(inode)
-    this.#starts.push(this.#store(name))
-    this.#lengths.push(name.length)
+    this.#starts.push(this.#store(bytes))
+    this.#lengths.push(bytes.length)
     this.#siblings.push(sibling)
     this.#slots[slot] = row + 1
     return row
@@ -63,43 +65,37 @@ export class NameTable {
     )
   }
 
-  #store(name: Name): number {
+  #store(name: Buffer): number {
     if (this.#used + name.length > CHUNK) {
       this.#chunks.push(Buffer.allocUnsafeSlow(CHUNK))
       this.#used = 0
     }
     const start = (this.#chunks.length - 1) * CHUNK + this.#used
-    this.#chunks.at(-1)?.write(name, this.#used, 'latin1')
+    this.#chunks.at(-1)?.set(name, this.#used)
     this.#used += name.length
     return start
   }
 
   /** Where the name stands, or would. */
-  #slotOf(parent: number, name: Name): number {
+  #slotOf(parent: number, name: Buffer): number {
     const mask = this.#slots.length - 1
-    for (let slot = hashOf(parent, name) & mask; ; slot = (slot + 1) & mask) {
+    for (let slot = this.#hash(parent, name) & mask; ; slot = (slot + 1) & mask) {
       const row = (this.#slots[slot] ?? NONE) - 1
       if (row < 0 || (this.#parents.at(row) === parent && this.#isNamed(row, name))) return slot
     }
   }
 
-  #isNamed(row: number, name: Name): boolean {
-    return this.#lengths.at(row) === name.length && this.bytesOf(row).toString('latin1') === name
+  #isNamed(row: number, name: Buffer): boolean {
+    return this.#lengths.at(row) === name.length && this.bytesOf(row).equals(name)
   }
 
   #grow(): void {
     this.#slots = new Uint32Array(this.#slots.length * 2)
     const mask = this.#slots.length - 1
     for (let row = 0; row < this.length; row++) {
-      let slot = hashOf(this.#parents.at(row), this.bytesOf(row).toString('latin1')) & mask
+      let slot = this.#hash(this.#parents.at(row), this.bytesOf(row)) & mask
       while (this.#slots[slot] !== NONE) slot = (slot + 1) & mask
       this.#slots[slot] = row + 1
     }
   }
-}
-
-function hashOf(parent: number, name: Name): number {
-  let hash = Math.imul(parent + 1, 0x9e3779b1)
-  for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193)
-  return (hash ^ (hash >>> 15)) >>> 0
 }

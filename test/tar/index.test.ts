@@ -105,6 +105,21 @@ describe('an index', () => {
     })
   })
 
+  test('takes links that lead to each other and come before their file, unless something else has their path', async () => {
+    const link = (path: string, target: string): Buffer => tarEntry({ path, ...FILE, type: 'link', target })
+    const archive = Buffer.concat([
+      ...[link('a', 'b'), link('b', 'c'), link('own', 'c'), link('c', 'f')],
+      tarEntry({ path: 'own', ...FILE, content: 'own' }),
+      tarEntry({ path: 'f', ...FILE, content: 'content' }),
+      tarEnd(),
+    ])
+    await withIndexed(archive, archive, ({ layer, read }) => {
+      const files = walk(layer)
+      const contents = ['a', 'b', 'c', 'f', 'own'].map((path) => read(files.get(path)!, 0, 99).toString())
+      expect(contents).toEqual(['content', 'content', 'content', 'content', 'own'])
+    })
+  })
+
   test.each([
     ['a cut blob', (blob: Buffer) => blob.subarray(0, -20)],
     ['a blob with more at its end', (blob: Buffer) => Buffer.concat([blob, Buffer.from('more')])],

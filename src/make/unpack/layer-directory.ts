@@ -9,6 +9,8 @@ import {
   isSymlink,
   NAME_MAX,
   type Name,
+  type PendingLink,
+  PendingLinks,
   S_IFCHR,
   S_IFDIR,
   S_IFMT,
@@ -70,7 +72,8 @@ export class LayerDirectory {
   readonly #markNames = ['user.overlay.opaque', ...(isHostRoot() ? ['trusted.overlay.opaque'] : [])]
   /** Made because something lies in them. */
   readonly #implied = new Set<Name>()
-  readonly #links: { readonly path: Name; readonly target: Name }[] = []
+  /** Hard links whose file has not come yet. */
+  readonly #links = new PendingLinks()
 
   /** @param root descriptor of an empty directory */
   constructor(root: number, owners: Owners) {
@@ -87,24 +90,19 @@ export class LayerDirectory {
       if (path !== '') this.#at(path, makeDirectory)
       if (!this.#directories.has(path)) this.#implied.add(path)
     } else if ('link' in item) {
-      if (!this.#link(path, item.link)) this.#links.push({ path, target: item.link })
+      this.#links.delete(path)
+      if (!this.#link(path, item.link)) this.#links.add({ path, target: item.link })
     } else if (isDirectory(item.entry.mode)) {
-      this.#forgetLink(path)
+      this.#links.delete(path)
       if (path !== '') this.#at(path, makeDirectory)
       this.#directories.set(path, item.entry)
       this.#implied.delete(path)
     } else if ((item.entry.mode & S_IFMT) === S_IFCHR && (item.entry.rdev ?? 0) === 0) {
       this.#at(path, (place) => this.#makeWhiteout(place))
     } else {
-      this.#forgetLink(path)
+      this.#links.delete(path)
       await this.#makeFile(path, item.entry)
     }
-  }
-
-  /** Something else has its path now. */
-  #forgetLink(path: Name): void {
-    const at = this.#links.findIndex((link) => link.path === path)
-    if (at >= 0) this.#links.splice(at, 1)
   }
 
   /** Type of what the layer has at a path so far. */
@@ -165,10 +163,9 @@ export class LayerDirectory {
   }
 
   /** Hard links whose file the layer has not. */
-  missingLinks(): readonly { readonly path: Name; readonly target: Name }[] {
-    const left = this.#links.filter(({ path, target }) => !this.#link(path, target))
-    this.#links.splice(0, this.#links.length, ...left)
-    return left
+  missingLinks(): readonly PendingLink[] {
+    this.#links.resolve((path, target) => this.#link(path, target))
+    return this.#links.list()
   }
 
   /** Gives the directories their attributes. @throws FsError ENOENT for a hard link without its file */
