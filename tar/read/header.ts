@@ -28,7 +28,8 @@ const CHECKSUM_SIZE = 8
 const MAGIC_AT = 257
 const PREFIX_AT = 345
 const PERMISSIONS = 0o7777
-const DEVICE_MAX = 0xfff
+/** Of the kernel (include/linux/kdev_t.h: new_encode_dev). */
+const MAJOR_MAX = 0xfff
 const MINOR_MAX = 0xf_ffff
 
 /** Whether a record is one of zeros, which ends an archive. */
@@ -44,12 +45,9 @@ export function isZero(record: Uint8Array): boolean {
  */
 export function decodeHeader(record: Buffer, at: number): Header {
   const what = `tar header at byte ${at}`
-  const stored = octal(record, CHECKSUM_AT, CHECKSUM_SIZE, what)
-  if (
-    stored !== checksum(record, (byte) => byte) &&
-    stored !== checksum(record, (byte) => (byte << 24) >> 24)
-  ) {
-    throw new FsError('EINVAL', `${what}: its checksum is wrong`)
+  if (!hasChecksum(record)) {
+    const hint = at === 0 ? ': is this a tar archive?' : ''
+    throw new FsError('EINVAL', `${what}: its checksum is wrong${hint}`)
   }
   const magic = text(record, MAGIC_AT, 8)
   const isGnu = magic.startsWith('ustar ')
@@ -65,15 +63,32 @@ export function decodeHeader(record: Buffer, at: number): Header {
     gid: number(record, 116, 8, what),
     size: number(record, 124, 12, what),
     mtime: number(record, 136, 12, what),
-    rdev: device(number(record, 329, 8, what), number(record, 337, 8, what), flag),
+    rdev: isDevice(flag) ? device(record, what) : 0,
     isGnu,
   }
 }
 
-/** Files that are no devices may have anything in these fields. */
-function device(major: number, minor: number, flag: number): number {
-  const isDevice = flag === 0x33 || flag === 0x34
-  return isDevice ? packDevice(major & DEVICE_MAX, minor & MINOR_MAX) : 0
+/** Of files that are no devices these fields may hold anything. */
+function isDevice(flag: number): boolean {
+  return flag === 0x33 || flag === 0x34
+}
+
+/** @throws FsError EINVAL for numbers that no kernel has: another device would take its place */
+function device(record: Buffer, what: string): number {
+  const [major, minor] = [number(record, 329, 8, what), number(record, 337, 8, what)]
+  if (!(major >= 0 && major <= MAJOR_MAX && minor >= 0 && minor <= MINOR_MAX)) {
+    throw new FsError('EINVAL', `${what}: device ${major}:${minor}, at most ${MAJOR_MAX}:${MINOR_MAX}`)
+  }
+  return packDevice(major, minor)
+}
+
+/** Some writers add bytes with a sign. */
+function hasChecksum(record: Buffer): boolean {
+  const digits = text(record, CHECKSUM_AT, CHECKSUM_SIZE).trim()
+  const stored = /^[0-7]+$/.test(digits) ? Number.parseInt(digits, 8) : -1
+  return (
+    stored === checksum(record, (byte) => byte) || stored === checksum(record, (byte) => (byte << 24) >> 24)
+  )
 }
 
 function checksum(record: Buffer, value: (byte: number) => number): number {

@@ -7,6 +7,7 @@ const PATH_MAX = 4096
  * @throws FsError EINVAL for a path that leads out of the tree; ENAMETOOLONG
  */
 export function cleanPath(path: Name, what: string): Name {
-  if (path.length > PATH_MAX) throw new FsError('ENAMETOOLONG', `${what}: a path of ${path.length} bytes`)
+  if (path.length > PATH_MAX)
+    throw new FsError('ENAMETOOLONG', `${what}: a path of ${path.length} bytes, at most ${PATH_MAX}`)
   return namesOfPath(path, what).join('/')
 }

@@ -3,6 +3,33 @@ import { FsError, type Name } from '../../src/base/index.ts'
 /** Values by keyword; one character a byte. */
 export type PaxRecords = Map<string, string>
 
+/** Records of several headers: a later one of the same keyword counts. */
+export class PaxCollection {
+  readonly records: PaxRecords = new Map()
+  readonly #most: number
+  #size = 0
+
+  /** @param most bytes of keywords and values */
+  constructor(most: number) {
+    this.#most = most
+  }
+
+  /** @param at byte of the archive, for messages. @throws FsError EFBIG */
+  add(records: PaxRecords, at: number): void {
+    for (const [key, value] of records) {
+      const before = this.records.get(key)
+      this.#size += value.length + (before === undefined ? key.length : -before.length)
+      if (this.#size > this.#most) {
+        throw new FsError(
+          'EFBIG',
+          `extended header at byte ${at}: records of more than ${this.#most} bytes in all`,
+        )
+      }
+      this.records.set(key, value)
+    }
+  }
+}
+
 /**
  * Reads the records of an extended header, `LENGTH KEYWORD=VALUE\n` each (POSIX pax(1), "pax Extended Header"). Values
  * are bytes and may hold anything, NULs and newlines too.
@@ -38,21 +65,21 @@ function addRecord(records: PaxRecords, key: string, value: string): void {
   }
 }
 
-/** A number as PAX writes it, with a fraction and a sign. @throws FsError EINVAL */
-export function paxNumber(records: PaxRecords, key: string): number | undefined {
+/** A number as PAX writes it, with a fraction and a sign. @param what has the records, for messages. @throws FsError EINVAL */
+export function paxNumber(records: PaxRecords, key: string, what: string): number | undefined {
   const text = records.get(key)
   // An empty value takes back the one of a global header.
   if (text === undefined || text === '') return undefined
   const value = /^-?\d+(\.\d*)?$/.test(text) ? Number(text) : Number.NaN
   if (Number.isFinite(value) && Math.abs(value) <= Number.MAX_SAFE_INTEGER) return value
-  throw new FsError('EINVAL', `extended header: ${key} is ${JSON.stringify(text)}, no number`)
+  throw new FsError('EINVAL', `${what}: ${key} is ${JSON.stringify(text)}, no number of up to 53 bits`)
 }
 
 /** A number of bytes. @throws FsError EINVAL */
-export function paxSize(records: PaxRecords, key: string): number | undefined {
-  const size = paxNumber(records, key)
+export function paxSize(records: PaxRecords, key: string, what: string): number | undefined {
+  const size = paxNumber(records, key, what)
   if (size === undefined || (Number.isSafeInteger(size) && size >= 0)) return size
-  throw new FsError('EINVAL', `extended header: ${key} is ${size}, no number of bytes`)
+  throw new FsError('EINVAL', `${what}: ${key} is ${size}, no number of bytes`)
 }
 
 /** A time as it is stored, nanoseconds forward from the seconds. */
@@ -64,8 +91,8 @@ export interface TarTime {
 }
 
 /** A time as PAX writes it; what is finer than nanoseconds is cut off. @throws FsError EINVAL */
-export function paxTime(records: PaxRecords, key: string): TarTime | undefined {
-  if (paxNumber(records, key) === undefined) return undefined
+export function paxTime(records: PaxRecords, key: string, what: string): TarTime | undefined {
+  if (paxNumber(records, key, what) === undefined) return undefined
   const [whole = '', fraction = ''] = (records.get(key) ?? '').split('.')
   const nanoseconds = Number(fraction.slice(0, 9).padEnd(9, '0'))
   const seconds = Number(whole)
@@ -73,8 +100,8 @@ export function paxTime(records: PaxRecords, key: string): TarTime | undefined {
   return { seconds: seconds - 1, nanoseconds: 1e9 - nanoseconds }
 }
 
-/** Extended attributes, in both forms: that of star and GNU tar, and that of libarchive. */
-export function paxAttributes(records: PaxRecords): [name: Name, value: Uint8Array][] {
+/** Extended attributes, in both forms: that of star and GNU tar, and that of libarchive. @throws FsError EINVAL */
+export function paxAttributes(records: PaxRecords, what: string): [name: Name, value: Uint8Array][] {
   const found = new Map<Name, Uint8Array>()
   for (const [key, value] of records) {
     if (key.startsWith('LIBARCHIVE.xattr.')) {
@@ -84,6 +111,10 @@ export function paxAttributes(records: PaxRecords): [name: Name, value: Uint8Arr
   for (const [key, value] of records) {
     if (key.startsWith('SCHILY.xattr.'))
       found.set(key.slice('SCHILY.xattr.'.length), Buffer.from(value, 'latin1'))
+  }
+  for (const name of found.keys()) {
+    if (name.includes('\0'))
+      throw new FsError('EINVAL', `${what}: attribute ${JSON.stringify(name)} has a NUL in its name`)
   }
   return [...found]
 }

@@ -55,12 +55,12 @@ function piecesOf(record: Buffer, at: number, count: number, what: string): Spar
 }
 
 /** The map of forms 0.0 and 0.1, which stands in the extended header. */
-export function paxSparseMap(records: PaxRecords): SparseMap | undefined {
+export function paxSparseMap(records: PaxRecords, entry: string): SparseMap | undefined {
   const text = records.get('GNU.sparse.map')
-  const size = paxSize(records, 'GNU.sparse.size')
+  const size = paxSize(records, 'GNU.sparse.size', entry)
   if (size === undefined || text === undefined) return undefined
   const numbers = text === '' ? [] : text.split(',').map(Number)
-  return checked({ size, pieces: paired(numbers) }, 'map of a sparse file')
+  return checked({ size, pieces: paired(numbers) }, `${entry}: its map`)
 }
 
 /** The map of form 1.0: lines of digits at the head of the content. @returns with the bytes that it took */

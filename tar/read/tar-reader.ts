@@ -13,6 +13,7 @@ import { decodeHeader, type Header, isZero, RECORD } from './header.ts'
 import { cleanPath } from './names.ts'
 import {
   decodePax,
+  PaxCollection,
   type PaxRecords,
   paxAttributes,
   paxNumber,
@@ -76,6 +77,8 @@ export interface StoredPieces {
 
 /** Names and records of one entry, bytes. */
 const EXTENSION_MAX = 1 << 20
+/** Records for all entries that follow: each of them is compared with each entry. */
+const GLOBAL_MAX = 64 << 10
 /** A name in a header of GNU tar. */
 const LONG_NAME_MAX = 1 << 16
 const TYPES: Readonly<Record<string, number>> = {
@@ -95,8 +98,10 @@ const NO_CONTENT: AsyncIterable<Uint8Array> = (async function* () {})()
 interface Extensions {
   longName?: Name
   longLink?: Name
-  pax: PaxRecords
+  readonly pax: PaxCollection
 }
+
+const newExtensions = (): Extensions => ({ pax: new PaxCollection(EXTENSION_MAX) })
 
 /**
  * Reads a tar archive from a stream: V7, ustar, PAX, and GNU tar with its long names, large numbers and all forms of
@@ -110,14 +115,14 @@ export async function* readTar(
   odd: TarOddities = { missingEnds: 0, bytesBehindEnd: 0 },
 ): AsyncGenerator<TarEntry> {
   const queue = new ByteQueue(stream)
-  const global: PaxRecords = new Map()
-  let next: Extensions = { pax: new Map() }
+  const global = new PaxCollection(GLOBAL_MAX)
+  let next = newExtensions()
   try {
     for (;;) {
       const at = queue.position
       const record = await queue.take(RECORD)
       if (record === undefined || isZero(record)) {
-        if (next.longName !== undefined || next.longLink !== undefined || next.pax.size > 0) {
+        if (next.longName !== undefined || next.longLink !== undefined || next.pax.records.size > 0) {
           throw new FsError('EIO', `the archive ends at byte ${at}, between an extended header and its entry`)
         }
         // Some writers leave out the two records of zeros.
@@ -126,14 +131,10 @@ export async function* readTar(
       }
       const header = decodeHeader(record, at)
       if (await isExtension(header, queue, next, global)) continue
-      const read = new EntryReader(
-        queue,
-        header,
-        record,
-        { ...next, pax: new Map([...global, ...next.pax]) },
-        at,
-      )
-      next = { pax: new Map() }
+      const { longName, longLink, pax } = next
+      const records: PaxRecords = new Map([...global.records, ...pax.records])
+      const read = new EntryReader(queue, header, record, { longName, longLink, records }, at)
+      next = newExtensions()
       yield await read.entry()
       await read.skipRest()
     }
@@ -148,42 +149,49 @@ async function isExtension(
   header: Header,
   queue: ByteQueue,
   next: Extensions,
-  global: PaxRecords,
+  global: PaxCollection,
 ): Promise<boolean> {
   const { type } = header
   if (!'xgLKX'.includes(type)) return false
   const at = queue.position
   const most = type === 'L' || type === 'K' ? LONG_NAME_MAX : EXTENSION_MAX
-  if (header.size > most)
+  if (!(header.size >= 0 && header.size <= most))
     throw new FsError('EFBIG', `header at byte ${at}: ${header.size} bytes, at most ${most}`)
   const bytes = header.size === 0 ? Buffer.alloc(0) : await queue.take(header.size)
   if (bytes === undefined) throw new FsError('EIO', `the archive ends at byte ${at}, in a header`)
   await queue.skip(padding(header.size))
   if (type === 'L') next.longName = untilNul(bytes)
   else if (type === 'K') next.longLink = untilNul(bytes)
-  else for (const [key, value] of decodePax(bytes, at)) (type === 'g' ? global : next.pax).set(key, value)
+  else (type === 'g' ? global : next.pax).add(decodePax(bytes, at), at)
   return true
+}
+
+/** What headers before that of an entry say of it. */
+interface Extended {
+  readonly longName: Name | undefined
+  readonly longLink: Name | undefined
+  readonly records: PaxRecords
 }
 
 class EntryReader {
   readonly #queue: ByteQueue
   readonly #header: Header
   readonly #record: Buffer
-  readonly #extensions: Extensions
+  readonly #extended: Extended
   readonly #what: string
   /** Where the next header begins. */
   #end = 0
 
-  constructor(queue: ByteQueue, header: Header, record: Buffer, extensions: Extensions, at: number) {
+  constructor(queue: ByteQueue, header: Header, record: Buffer, extended: Extended, at: number) {
     this.#queue = queue
     this.#header = header
     this.#record = record
-    this.#extensions = extensions
+    this.#extended = extended
     this.#what = `entry at byte ${at}`
   }
 
   async entry(): Promise<TarEntry> {
-    const { longName, longLink, pax } = this.#extensions
+    const { longName, longLink, records: pax } = this.#extended
     const name =
       nonEmpty(pax.get('GNU.sparse.name')) ?? nonEmpty(pax.get('path')) ?? longName ?? this.#header.path
     const linkPath = nonEmpty(pax.get('linkpath')) ?? longLink ?? this.#header.linkPath
@@ -193,12 +201,12 @@ class EntryReader {
     const path = cleanPath(name, this.#what)
     const common = {
       path,
-      uid: paxNumber(pax, 'uid') ?? uid,
-      gid: paxNumber(pax, 'gid') ?? gid,
-      mtime: paxNumber(pax, 'mtime') ?? mtime,
-      time: paxTime(pax, 'mtime') ?? { seconds: mtime, nanoseconds: 0 },
+      uid: paxNumber(pax, 'uid', this.#what) ?? uid,
+      gid: paxNumber(pax, 'gid', this.#what) ?? gid,
+      mtime: paxNumber(pax, 'mtime', this.#what) ?? mtime,
+      time: paxTime(pax, 'mtime', this.#what) ?? { seconds: mtime, nanoseconds: 0 },
       rdev,
-      xattrs: paxAttributes(pax),
+      xattrs: paxAttributes(pax, this.#what),
       size: 0,
       content: NO_CONTENT,
     }
@@ -221,8 +229,8 @@ class EntryReader {
   }
 
   async #content(type: string): Promise<Pick<TarEntry, 'size' | 'position' | 'sparse' | 'content'>> {
-    const { pax } = this.#extensions
-    const stored = paxSize(pax, 'size') ?? this.#header.size
+    const { records: pax } = this.#extended
+    const stored = paxSize(pax, 'size', this.#what) ?? this.#header.size
     if (!(stored >= 0)) throw new FsError('EINVAL', `${this.#what}: a size of ${stored} bytes`)
     const map = type === 'S' ? await oldSparseMap(this.#record, this.#queue) : undefined
     this.#end = this.#queue.position + stored + padding(stored)
@@ -238,11 +246,11 @@ class EntryReader {
   }
 
   async #paxSparse(): Promise<SparseMap | undefined> {
-    const { pax } = this.#extensions
+    const { records: pax } = this.#extended
     if (pax.get('GNU.sparse.major') === '1') {
-      return await headSparseMap(paxSize(pax, 'GNU.sparse.realsize') ?? 0, this.#queue)
+      return await headSparseMap(paxSize(pax, 'GNU.sparse.realsize', this.#what) ?? 0, this.#queue)
     }
-    return paxSparseMap(pax)
+    return paxSparseMap(pax, this.#what)
   }
 }
 

@@ -20,6 +20,11 @@ async function read(bytes: Buffer, size = 1000): Promise<(TarEntry & { readonly 
   return entries
 }
 
+/** With a size of minus five bytes. */
+function negative(header: Buffer): Buffer {
+  return withField(header, 124, Buffer.concat([Buffer.alloc(11, 0xff), Buffer.of(0xfb)]))
+}
+
 describe('readTar', () => {
   test('gives the same entries whatever the pieces of the stream are', async () => {
     const bytes = Buffer.concat([
@@ -90,6 +95,20 @@ describe('readTar', () => {
     expect(entries).toMatchObject([{ path: `${long}f`, target: Buffer.from(`${long}t`) }])
   })
 
+  test('passes over what stands in the fields of device numbers of other files', async () => {
+    const entry = withField(
+      withField(tarEntry({ ...FILE, path: 'x' }), 329, 'junk'),
+      337,
+      Buffer.alloc(8, 0xff),
+    )
+    expect(await read(entry)).toMatchObject([{ path: 'x', rdev: 0 }])
+  })
+
+  test('counts a record for all entries once, however often it comes again', async () => {
+    const global = withField(pax(`comment=${'x'.repeat(60_000)}`), 156, 'g')
+    expect(await read(Buffer.concat([global, global, tarEntry({ ...FILE, path: 'x' })]))).toHaveLength(1)
+  })
+
   test('takes records of PAX before those of the header, and those of the entry before global ones', async () => {
     const global = withField(pax('uid=77', 'gid=88'), 156, 'g')
     const own = pax(
@@ -153,6 +172,32 @@ describe('readTar', () => {
       /"zzz[^"]*" is no number/,
     ],
     ['an extended header of 2 MiB', withField(special('x', ''), 124, '00010000000'), /at most 1048576/],
+    [
+      'records of more than 1 MiB in several headers',
+      Buffer.concat([pax(`a=${'x'.repeat(600_000)}`), pax(`b=${'x'.repeat(600_000)}`)]),
+      /more than 1048576 bytes in all/,
+    ],
+    [
+      'records for all entries of more than 64 KiB in several headers',
+      Buffer.concat(['a', 'b'].map((key) => withField(pax(`${key}=${'x'.repeat(40_000)}`), 156, 'g'))),
+      /more than 65536 bytes in all/,
+    ],
+    ['an extended header of fewer than no bytes', negative(special('x', '')), /header at byte \d+: -5 bytes/],
+    [
+      'a device number that no kernel has',
+      withField(withField(tarEntry({ ...FILE, path: 'x' }), 156, '3'), 329, '0010000'),
+      /device 4096:0, at most 4095:1048575/,
+    ],
+    [
+      'a negative device number',
+      withField(withField(tarEntry({ ...FILE, path: 'x' }), 156, '4'), 337, Buffer.alloc(8, 0xff)),
+      /device 0:-1/,
+    ],
+    [
+      'an attribute with a NUL in its name',
+      Buffer.concat([pax('SCHILY.xattr.user.a\0b=c'), tarEntry({ ...FILE, path: 'x' })]),
+      /"user.a\\u0000b" has a NUL/,
+    ],
     ['a record that is none', special('x', 'nonsense'), /no record/],
     [
       'a map behind the file',
