@@ -40,6 +40,17 @@ export class DataTable {
     this.#blockCount.set(row, this.#blockCount.get(row) + 1)
   }
 
+  /** Blocks of all files. */
+  get blocks(): number {
+    return this.#blocks.length
+  }
+
+  /** Takes the blocks of the last row away again: nobody will ask for it. */
+  drop(row: number): void {
+    this.#blocks.truncate(this.#firstBlock.get(row))
+    this.#blockCount.set(row, 0)
+  }
+
   setStart(row: number, start: number): void {
     this.#start.set(row, start)
   }

@@ -7,7 +7,7 @@ import { DigestTable } from './memory/digest-table.ts'
 
 /** A file up to this size is held, so that a second copy of it is never compressed, bytes. */
 const HELD_FILE = 4 << 20
-/** Of a file: 32 TiB in blocks of 128 KiB. Each takes four bytes of memory. */
+/** Of all files: 32 TiB in blocks of 128 KiB. Each takes four bytes of memory. */
 const BLOCKS_MAX = 1 << 28
 const NO_BYTES = new Uint8Array(0)
 /** Before each block in the digest of a larger file. */
@@ -57,8 +57,10 @@ export class DataWriter {
    */
   async store(content: Incoming): Promise<number> {
     const { size, label } = content
-    if (size / this.#options.blockSize > BLOCKS_MAX) {
-      const what = `${size} bytes, with more than ${BLOCKS_MAX} blocks of this size`
+    const blocks = size / this.#options.blockSize
+    if (this.table.blocks + blocks > BLOCKS_MAX) {
+      const whose = blocks > BLOCKS_MAX ? '' : 'the image has '
+      const what = `${size} bytes, ${whose}with more than ${BLOCKS_MAX} blocks: choose a larger --block-size`
       throw new FsError('EFBIG', `${JSON.stringify(label)}: ${what}`)
     }
     return size <= HELD_FILE ? await this.#storeHeld(content) : await this.#storeStreamed(content)
@@ -125,6 +127,7 @@ export class DataWriter {
     if (start !== undefined && known !== undefined) {
       await this.#queue.drain()
       this.#queue.output.rewind(start)
+      this.table.drop(writing.row)
       return known
     }
     if (filled > 0) await writing.block(block.subarray(0, filled))

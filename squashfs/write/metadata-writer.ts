@@ -1,7 +1,10 @@
+import { FsError } from '../../src/base/index.ts'
 import { STORED_UNCOMPRESSED } from '../metadata/metadata-reader.ts'
 import { METADATA_SIZE } from '../metadata/metadata-reference.ts'
 
 const FIRST_ROOM = 64 << 10
+/** Positions in a table have 32 bits (squashfs: Inode Table, Directory Table). */
+const TABLE_MAX = 0xffff_ffff
 
 /** Compresses bytes into `output`; 0 if they do not get smaller than its length. */
 export type Compress = (input: Uint8Array, output: Uint8Array) => number
@@ -20,6 +23,7 @@ export interface MetadataPosition {
  */
 export class MetadataWriter {
   readonly #compress: Compress | undefined
+  readonly #most: number
   readonly #block = new Uint8Array(METADATA_SIZE)
   readonly #packed = new Uint8Array(METADATA_SIZE)
   #used = 0
@@ -29,9 +33,13 @@ export class MetadataWriter {
   /** Where each block begins in the table. */
   readonly starts: number[] = []
 
-  /** @param compress absent: the blocks are stored as they are */
-  constructor(compress?: Compress) {
+  /**
+   * @param compress absent: the blocks are stored as they are
+   * @param most bytes of the table
+   */
+  constructor(compress?: Compress, most = TABLE_MAX) {
     this.#compress = compress
+    this.#most = most
   }
 
   get position(): MetadataPosition {
@@ -43,6 +51,7 @@ export class MetadataWriter {
     return this.#written
   }
 
+  /** @throws FsError EFBIG where positions in the table would have no room */
   write(bytes: Uint8Array): void {
     this.#written += bytes.length
     for (let at = 0; at < bytes.length; ) {
@@ -55,7 +64,7 @@ export class MetadataWriter {
     }
   }
 
-  /** Ends the last block. @returns the table; valid until the next write */
+  /** Ends the last block. @returns the table; valid until the next write. @throws FsError EFBIG */
   finish(): Uint8Array {
     this.#flush()
     return this.#table.subarray(0, this.#length)
@@ -67,6 +76,13 @@ export class MetadataWriter {
     const room = this.#packed.subarray(0, this.#used - 1)
     const size = room.length === 0 ? 0 : (this.#compress?.(raw, room) ?? 0)
     const stored = size === 0 ? raw : this.#packed.subarray(0, size)
+    if (this.#length + 2 + stored.length > this.#most) {
+      const most = `at most ${this.#most} bytes are possible`
+      throw new FsError(
+        'EFBIG',
+        `the image has too many inodes, names or attributes for one of its tables: ${most}`,
+      )
+    }
     this.#reserve(2 + stored.length)
     this.starts.push(this.#length)
     const header = size === 0 ? STORED_UNCOMPRESSED | raw.length : size

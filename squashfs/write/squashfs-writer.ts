@@ -5,6 +5,8 @@ import {
   isSymlink,
   type Name,
   namesOfPath,
+  type PendingLink,
+  PendingLinks,
   S_IFDIR,
 } from '../../src/base/index.ts'
 import { type Encoder, type EncoderSettings, openEncoder } from '../../src/codecs/encode/index.ts'
@@ -80,6 +82,12 @@ export interface WrittenImage {
   readonly clampedTimes: number
 }
 
+/** A directory with its path as the entries in it have it. */
+interface KnownFolder {
+  readonly path: Name
+  readonly node: NodeIndex
+}
+
 /**
  * Makes a squashfs 4.0 image from entries in any order: a child may come before its directory, an entry may come again and
  * replaces the earlier one, a hard link may come before its file. Data blocks go to the output at once; inodes and
@@ -99,9 +107,10 @@ export class SquashfsWriter {
   readonly #fragments: FragmentWriter | undefined
   readonly #data: DataWriter
   /** Hard links whose file has not come yet. */
-  readonly #pending: { readonly path: readonly Name[]; readonly target: readonly Name[] }[] = []
-  /** Where the last entry was added. */
-  #folder: { readonly path: Name; readonly node: NodeIndex } | undefined
+  readonly #pending = new PendingLinks()
+  /** Where the last entry was added, and the last directory: the next entry mostly lies in one of them. */
+  #folder: KnownFolder | undefined
+  #directory: KnownFolder | undefined
   #clampedTimes = 0
   #newest = 0
 
@@ -141,7 +150,7 @@ export class SquashfsWriter {
    */
   async add(path: Name, entry: NewEntry): Promise<void> {
     const attributes = this.#attributesAt(path, entry)
-    const { parent, name } = this.#placeOf(path)
+    const { parent, name, isClean } = this.#placeOf(path)
     if (name === undefined) {
       if (!isDirectory(entry.mode)) throw new FsError('ENOTDIR', 'the root of an image must be a directory')
       this.#tree.change(0, attributes)
@@ -151,36 +160,53 @@ export class SquashfsWriter {
     if (isDirectory(entry.mode)) {
       if (present !== undefined && this.#tree.isDirectory(present)) {
         this.#tree.change(present, attributes)
+        if (isClean) this.#directory = { path, node: present }
         return
       }
     } else if (present !== undefined && this.#tree.isDirectory(present)) {
-      this.#tree.remove(parent, name)
-      this.#folder = undefined
+      this.#removeDirectory(parent, name)
     }
     const node = this.#tree.addNode(attributes)
     if (isSymlink(entry.mode)) this.#setTarget(node, path, entry.target)
     if (isRegular(entry.mode)) await this.#setContent(node, path, entry)
     this.#tree.name(parent, name, node)
+    if (isClean && isDirectory(entry.mode)) this.#directory = { path, node }
   }
 
-  /** The directory of an entry, made where it is missing, and the name of the entry in it; the root has none. */
-  #placeOf(path: Name): { readonly parent: NodeIndex; readonly name: Name | undefined } {
+  /**
+   * The directory of an entry, made where it is missing, and the name of the entry in it; the root has none.
+   * @returns `isClean`: the path is nothing but its names with a slash between them
+   */
+  #placeOf(path: Name): {
+    readonly parent: NodeIndex
+    readonly name: Name | undefined
+    readonly isClean: boolean
+  } {
     const slash = path.lastIndexOf('/')
     const folder = path.slice(0, Math.max(slash, 0))
-    // The entries of one directory mostly come one after the other.
-    if (slash > 0 && folder === this.#folder?.path) {
+    const known = [this.#folder, this.#directory].find((one) => slash > 0 && folder === one?.path)
+    if (known !== undefined) {
       const [name, ...none] = namesOfPath(path.slice(slash + 1), ENTRY)
-      if (name !== undefined && none.length === 0) return { parent: this.#folder.node, name }
+      this.#folder = known
+      if (name !== undefined && none.length === 0) return { parent: known.node, name, isClean: true }
     }
     const names = namesOfPath(path, ENTRY)
     const name = names.pop()
     const parent = this.#tree.directoryAt(names, this.#defaults)
     // Of a path such as `a/.` the name lies elsewhere.
-    this.#folder = folder === names.join('/') ? { path: folder, node: parent } : undefined
-    return { parent, name }
+    const isClean = folder === names.join('/') && name === path.slice(slash + 1)
+    this.#folder = isClean ? { path: folder, node: parent } : undefined
+    return { parent, name, isClean }
   }
 
-  /** Gives a file one more name. The file may come later; it must be there at the end. */
+  /** Takes a directory away, with all that lies below it: nothing of it is known any more. */
+  #removeDirectory(parent: NodeIndex, name: Name): void {
+    this.#tree.remove(parent, name)
+    this.#folder = undefined
+    this.#directory = undefined
+  }
+
+  /** Gives a file one more name. The file may come later; it must be there at the end. @throws FsError as `add`; EPERM */
   link(path: Name, target: Name): void {
     const names = namesOfPath(path, ENTRY)
     const targetNames = namesOfPath(target, 'hard link')
@@ -190,7 +216,7 @@ export class SquashfsWriter {
       return
     }
     this.#removeFile(names)
-    this.#pending.push({ path: names, target: targetNames })
+    this.#pending.add({ path: names.join('/'), target: targetNames.join('/') })
   }
 
   #removeFile(names: readonly Name[]): void {
@@ -228,9 +254,9 @@ export class SquashfsWriter {
   }
 
   /** Hard links whose file has not come. `finish` fails if there are any. */
-  missingLinks(): readonly { readonly path: Name; readonly target: Name }[] {
+  missingLinks(): readonly PendingLink[] {
     this.#resolveLinks()
-    return this.#pending.map(({ path, target }) => ({ path: path.join('/'), target: target.join('/') }))
+    return this.#pending.list()
   }
 
   /** Writes inodes, directories and tables. @throws FsError ENOENT for a hard link without its file; ENOSPC, EFBIG */
@@ -388,13 +414,13 @@ export class SquashfsWriter {
   }
 
   #setTarget(node: NodeIndex, path: Name, target: Uint8Array | undefined): void {
+    const refused = (what: string): FsError =>
+      new FsError('EINVAL', `${JSON.stringify(path)}: link target ${what}`)
     if (target === undefined || target.length === 0 || target.length > TARGET_MAX) {
-      const length = target?.length ?? 0
-      throw new FsError(
-        'EINVAL',
-        `${JSON.stringify(path)}: link target of ${length} bytes, 1 to ${TARGET_MAX} are allowed`,
-      )
+      throw refused(`of ${target?.length ?? 0} bytes, 1 to ${TARGET_MAX} are allowed`)
     }
+    // The kernel would show what stands before it.
+    if (target.includes(0)) throw refused('with a NUL in it')
     this.#tree.setTarget(node, target)
   }
 
@@ -411,27 +437,19 @@ export class SquashfsWriter {
     const parent = this.#tree.directoryAt(names, this.#defaults)
     const present = this.#tree.lookup(parent, name)
     if (present === node) return
-    if (present !== undefined && this.#tree.isDirectory(present)) {
-      this.#tree.remove(parent, name)
-      this.#folder = undefined
-    }
+    if (present !== undefined && this.#tree.isDirectory(present)) this.#removeDirectory(parent, name)
     this.#tree.name(parent, name, node)
   }
 
-  /** A link may lead to another one that waits, too: goes on as long as some can be resolved. */
   #resolveLinks(): void {
-    let waiting = this.#pending.splice(0)
-    for (let before = -1; waiting.length > 0 && waiting.length !== before; ) {
-      before = waiting.length
-      waiting = waiting.filter(({ path, target }) => {
-        // An entry that came later has the name.
-        if (this.#tree.nodeAt(path) !== undefined) return false
-        const node = this.#tree.nodeAt(target)
-        if (node !== undefined) this.#linkTo([...path], node)
-        return node === undefined
-      })
-    }
-    this.#pending.push(...waiting)
+    this.#pending.resolve((path, target) => {
+      const names = namesOfPath(path, ENTRY)
+      // An entry that came later has the name.
+      if (this.#tree.nodeAt(names) !== undefined) return true
+      const node = this.#tree.nodeAt(namesOfPath(target, ENTRY))
+      if (node !== undefined) this.#linkTo(names, node)
+      return node !== undefined
+    })
   }
 
   #assertLinksResolved(): void {

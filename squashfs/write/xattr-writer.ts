@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto'
 import { FsError, type Name } from '../../src/base/index.ts'
 import { OUT_OF_LINE, PREFIXES } from '../xattr.ts'
 import { type Compress, MetadataWriter } from './metadata-writer.ts'
@@ -9,6 +10,8 @@ const REFERENCE_SIZE = 8
 const NAME_MAX = 255
 const VALUE_MAX = 65_536
 const SETS_MAX = NONE
+/** Of a text that is its own key: shorter than a digest, so that it is none. */
+const KEY_MAX = 31
 
 export type Attribute = readonly [name: Name, value: Uint8Array]
 
@@ -24,8 +27,9 @@ interface WrittenSet {
 export class XattrWriter {
   readonly #pairs: MetadataWriter
   readonly #sets: WrittenSet[] = []
+  /** By their keys. */
   readonly #known = new Map<string, number>()
-  /** References of values that stand in the table, by their bytes. */
+  /** References of values that stand in the table, by their keys. */
   readonly #values = new Map<string, number>()
   readonly #record = new RecordBuffer()
 
@@ -44,7 +48,7 @@ export class XattrWriter {
   add(attributes: readonly Attribute[]): number {
     if (attributes.length === 0) return NONE
     const sorted = [...attributes].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
-    const key = sorted.map(([name, value]) => `${name}\0${value.length}\0${latin1(value)}`).join('')
+    const key = keyOf(sorted.map(([name, value]) => `${name}\0${value.length}\0${latin1(value)}`).join(''))
     const known = this.#known.get(key)
     if (known !== undefined) return known
     if (this.#sets.length >= SETS_MAX)
@@ -72,6 +76,9 @@ export class XattrWriter {
         `attribute ${JSON.stringify(name)}: squashfs has user, trusted and security`,
       )
     const rest = Buffer.from(name.slice(PREFIXES[prefix]?.length), 'latin1')
+    if (rest.includes(0)) {
+      throw new FsError('EINVAL', `attribute ${JSON.stringify(name)}: a NUL in its name`)
+    }
     if (name.length > NAME_MAX || rest.length === 0) {
       throw new FsError(
         'ERANGE',
@@ -84,7 +91,7 @@ export class XattrWriter {
         `attribute ${JSON.stringify(name)} of ${value.length} bytes, at most ${VALUE_MAX}`,
       )
     }
-    const text = value.length > REFERENCE_SIZE ? latin1(value) : undefined
+    const text = value.length > REFERENCE_SIZE ? keyOf(latin1(value)) : undefined
     const reference = text === undefined ? undefined : this.#values.get(text)
     const type = prefix | (reference === undefined ? 0 : OUT_OF_LINE)
     this.#pairs.write(this.#record.clear().u16(type).u16(rest.length).raw(rest).bytes)
@@ -110,6 +117,13 @@ export class XattrWriter {
       yield this.#record.clear().u64(reference).u32(count).u32(size).bytes
     }
   }
+}
+
+/** Stands for a text in tables: itself, or a digest of one that would take more memory. */
+function keyOf(text: string): string {
+  return text.length <= KEY_MAX
+    ? text
+    : hash('sha256', Buffer.from(text, 'latin1'), 'buffer').toString('latin1')
 }
 
 function latin1(bytes: Uint8Array): string {

@@ -41,6 +41,11 @@ export class Column<T extends Numbers> {
     return start
   }
 
+  /** Takes the values from an index on away. */
+  truncate(length: number): void {
+    this.#length = Math.min(this.#length, length)
+  }
+
   /** Valid until the list grows. */
   slice(start: number, end: number): T {
     return this.#values.subarray(start, end) as T
