@@ -13,6 +13,8 @@ export class ShownTree {
   readonly #molecule: OpenMolecule
   readonly #entries: MergedEntries
   readonly #closeFiles: () => void
+  /** What was found last, with all that lies above it. */
+  readonly #way: { readonly name: Name; readonly file: ShownFile }[] = []
 
   /**
    * @param images bottom first
@@ -45,13 +47,23 @@ export class ShownTree {
     this.#closeFiles()
   }
 
-  /** @param names as the tree shows them. @returns undefined where there is nothing */
+  /**
+   * Begins where it has been last time, as far as that is the same way: paths of thousands of names are looked up name by
+   * name, each after the one before.
+   * @param names as the tree shows them. @returns undefined where there is nothing
+   */
   find(names: readonly Name[]): ShownFile | undefined {
-    const { fileSystem } = this.#molecule
-    let found: ShownFile | undefined = this.#entries.root
-    for (const name of names) {
-      if (found === undefined || !isDirectory(found.stat.mode)) return undefined
-      found = fileSystem.lookup(found.nodeId, name)
+    const way = this.#way
+    let depth = 0
+    while (depth < way.length && depth < names.length && way[depth]?.name === names[depth]) depth += 1
+    way.length = depth
+    let found: ShownFile = way.at(-1)?.file ?? this.#entries.root
+    for (const name of names.slice(depth)) {
+      if (!isDirectory(found.stat.mode)) return undefined
+      const next = this.#molecule.fileSystem.lookup(found.nodeId, name)
+      if (next === undefined) return undefined
+      way.push({ name, file: next })
+      found = next
     }
     return found
   }

@@ -9,6 +9,9 @@ const OPAQUE = '.wh..wh..opq'
 /** What AUFS keeps for itself: never part of a tree. */
 const AUFS = /^\.wh\.\.wh\./
 
+/** Bytes of all paths of marks: they are held until the archive ends. */
+const PATHS_MAX = 256 << 20
+
 /** The value is "y". */
 export const OPAQUE_MARK: Attribute = ['user.overlay.opaque', Uint8Array.of(0x79)]
 
@@ -21,28 +24,47 @@ export class TarMarks {
   /** Times of deletions by the deleted paths. */
   readonly #whiteouts = new Map<Name, number>()
   readonly #opaque = new Set<Name>()
+  readonly #most: number
+  #bytes = 0
+  /** What `covers` has said last, as long as no mark has come since. */
+  #last: { readonly path: Name; readonly isCovered: boolean } | undefined
 
-  /** @param modeAt type of what the layer has at a path */
-  constructor(modeAt: (path: Name) => number | undefined) {
+  /**
+   * @param modeAt type of what the layer has at a path
+   * @param most bytes of all paths
+   */
+  constructor(modeAt: (path: Name) => number | undefined, most = PATHS_MAX) {
     this.#modeAt = modeAt
+    this.#most = most
   }
 
   /**
    * Takes an entry if it is a mark; its type does not matter: some archives have whiteouts that are hard links.
    * @returns whether it is one
-   * @throws FsError EINVAL for a whiteout of no name, and for what lies below one
+   * @throws FsError EINVAL for a whiteout of no name, and for what lies below one; EFBIG
    */
   take({ path, mtime }: Pick<TarEntry, 'path' | 'mtime'>): boolean {
     const mark = markOf(path)
     if (mark === undefined) return false
-    if (mark.kind === 'opaque') this.#opaque.add(escapedPath(mark.path))
-    else if (mark.kind === 'whiteout') this.hide(escapedPath(mark.path), mtime)
+    if (mark.kind === 'opaque') {
+      const folder = escapedPath(mark.path)
+      this.#count(folder)
+      this.#opaque.add(folder)
+    } else if (mark.kind === 'whiteout') this.hide(escapedPath(mark.path), mtime)
     return true
   }
 
-  /** Deletes a path of the layers below. @param path as it is stored */
+  /** Deletes a path of the layers below. @param path as it is stored. @throws FsError EFBIG */
   hide(path: Name, mtime: number): void {
+    this.#count(path)
     this.#whiteouts.set(path, mtime)
+  }
+
+  #count(path: Name): void {
+    this.#last = undefined
+    this.#bytes += path.length
+    if (this.#bytes <= this.#most) return
+    throw new FsError('EFBIG', `the layer deletes too much: paths of more than ${this.#most} bytes in all`)
   }
 
   isOpaque(path: Name): boolean {
@@ -51,8 +73,20 @@ export class TarMarks {
 
   /** Whether nothing at this path of the layers below is seen through a directory of this layer. */
   covers(path: Name): boolean {
-    if (this.#whiteouts.has(path)) return true
-    return parentsOf(path).some((parent) => this.#whiteouts.has(parent) || this.#opaque.has(parent))
+    if (path === '') return false
+    const isCovered =
+      this.#whiteouts.has(path) || this.#hides(path.slice(0, Math.max(path.lastIndexOf('/'), 0)))
+    this.#last = { path, isCovered }
+    return isCovered
+  }
+
+  /** Whether nothing of the layers below is seen in a directory. Those who go down a path have just asked for it. */
+  #hides(folder: Name): boolean {
+    if (this.#opaque.has(folder)) return true
+    if (folder === '') return false
+    if (this.#last?.path === folder) return this.#last.isCovered
+    if (this.#whiteouts.has(folder) || this.#opaque.has('')) return true
+    return parentsOf(folder).some((parent) => this.#whiteouts.has(parent) || this.#opaque.has(parent))
   }
 
   /** What the marks become: character devices 0:0, and attributes of directories. */
@@ -71,19 +105,32 @@ export class TarMarks {
     }
   }
 
-  /** Where the layer has a file in place of a directory above, nothing below it is needed. */
+  /**
+   * Where the layer has a file in place of a directory above, nothing below it is needed. Of the directories above some
+   * are there, and none below the first that is not: a path may have thousands, so not each is asked for.
+   */
   #canStand(path: Name): boolean {
-    return parentsOf(path).every((parent) => {
-      const mode = this.#modeAt(parent)
-      return mode === undefined || isDirectory(mode)
-    })
+    const parents = parentsOf(path)
+    let deepest: number | undefined
+    for (let [from, to] = [0, parents.length]; from < to; ) {
+      const middle = (from + to) >>> 1
+      const mode = this.#modeAt(parents[middle] ?? '')
+      if (mode === undefined) to = middle
+      else {
+        deepest = mode
+        from = middle + 1
+      }
+    }
+    return deepest === undefined || isDirectory(deepest)
   }
 }
 
 /** The directories above a path, without the root. */
 function parentsOf(path: Name): Name[] {
-  const names = path.split('/')
-  return names.slice(1).map((_, i) => names.slice(0, i + 1).join('/'))
+  const parents: Name[] = []
+  for (let end = path.indexOf('/'); end > 0; end = path.indexOf('/', end + 1))
+    parents.push(path.slice(0, end))
+  return parents
 }
 
 /** What a name that begins with `.wh.` says, and of which path. `own`: what AUFS keeps for itself. */

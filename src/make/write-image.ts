@@ -66,7 +66,10 @@ export async function writeImage(
     ...(options.latestTime === undefined ? {} : { modTime: options.latestTime }),
   })
   let done = 0
+  let names = 0
   for await (const item of itemsOf(writer)) {
+    // Where nothing is waited for, no signal would come.
+    if (++names % NAMES_PER_TURN === 0) await nextTurn()
     options.signal?.throwIfAborted()
     await addTo(writer, item, options, (part) => options.onProgress?.(done + part))
     if ('entry' in item) done += item.entry.size ?? 0
@@ -104,6 +107,8 @@ async function addTo(
 
 /** Between two looks at signals and timers, which a file of holes, where nothing is waited for, would keep away. */
 const BYTES_PER_TURN = 64 << 20
+/** Likewise, of files without content. */
+const NAMES_PER_TURN = 1024
 
 /** The same content, which ends with the reason of `signal`. */
 async function* interruptible(

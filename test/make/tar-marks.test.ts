@@ -101,4 +101,13 @@ describe('marks in the archive of a layer', () => {
   test.each(['.wh.', '.wh..', '.wh...', '.wh.a/b'])('%s is refused', async (path) => {
     await expect(names([{ path }])).rejects.toThrow(/whiteout/)
   })
+
+  test('of more paths than memory is meant for are refused', () => {
+    const marks = new TarMarks(() => undefined, 20)
+    marks.take({ path: 'aaaa/.wh.bbbb', mtime: 0 })
+    marks.take({ path: 'cccc/.wh..wh..opq', mtime: 0 })
+    expect(() => marks.take({ path: 'dddd/.wh.eeee', mtime: 0 })).toThrow(
+      /paths of more than 20 bytes in all/,
+    )
+  })
 })

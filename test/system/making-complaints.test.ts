@@ -144,6 +144,7 @@ describe.skipIf(!need.ok)(titled('owners and attributes', need), () => {
     entry.pax_headers = {'SCHILY.xattr.system.posix_acl_access': 'x', 'SCHILY.xattr.user.kept': 'y'}
     tar.addfile(entry)`)
     const { image, stderr, status } = await packed(readFileSync(file))
+    expect((await packed(readFileSync(file), ['--strict', '--quiet'])).status).toBe(1)
     expect({ stderr, status }).toEqual({
       stderr: 'Warning: 1000 attributes, such as ACLs, are left out: squashfs has no place for them\n',
       status: 0,
@@ -218,6 +219,19 @@ describe.skipIf(!need.ok)(titled('the layers of an image', need), () => {
       'replaced/f file',
     ])
     expect(seen.find(({ path }) => path === 'real/f')).toMatchObject({ size: 5 })
+  })
+
+  test('with an opaque root show nothing of the layers below, and take no attributes from there', async () => {
+    const { ours, theirs } = await bothOf([
+      archiveOf({ ...DIRECTORY, path: 'd', uid: 7 }, { ...FILE, path: 'd/f' }, { ...FILE, path: 'g' }),
+      archiveOf({ ...FILE, path: '.wh..wh..opq' }, { ...FILE, path: 'd/new', content: 'above' }),
+    ])
+    const seen = belowRoot(ours)
+    // Directories without an entry have the time of their making there.
+    const ignore = [...AS_UNPACKED.ignore, 'mtime'] as const
+    expect(compareTrees(seen, belowRoot(theirs), { ...AS_UNPACKED, ignore })).toEqual([])
+    expect(textOf(seen)).toEqual(['d directory', 'd/new file'])
+    expect(seen[0]).toMatchObject({ uid: 0 })
   })
 
   test('that link to a file of a layer below have a copy, and the file keeps its own count of links', async () => {

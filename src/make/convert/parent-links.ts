@@ -36,6 +36,8 @@ export class ParentLinks {
     const waiting = path.split('/')
     const found: Name[] = []
     let links = 0
+    // Below a directory that is not there, there are no links: a path may have thousands of names.
+    let missingFrom = Infinity
     for (let names = 1; waiting.length > 1; names++) {
       const name = waiting.shift() ?? ''
       if (names > NAMES_MAX || links > LINKS_MAX) {
@@ -47,30 +49,33 @@ export class ParentLinks {
       if (name === '' || name === '.') continue
       if (name === '..') {
         found.pop()
+        if (found.length < missingFrom) missingFrom = Infinity
         continue
       }
-      const target = this.#targetAt([...found, name].join('/'))
-      if (target === undefined) {
-        found.push(name)
-        continue
-      }
+      found.push(name)
+      if (found.length > missingFrom) continue
+      const target = this.#targetAt(found.join('/'))
+      if (target === 'missing') missingFrom = found.length
+      if (typeof target === 'string') continue
+      found.pop()
       links += 1
-      if (target.startsWith('/')) found.length = 0
-      waiting.unshift(...target.split('/'))
+      if (target.path.startsWith('/')) found.length = 0
+      waiting.unshift(...target.path.split('/'))
     }
     return [...found, ...waiting].join('/')
   }
 
-  /** Where a symbolic link leads; undefined for what is none. */
-  #targetAt(path: Name): Name | undefined {
+  /** Where a symbolic link leads. */
+  #targetAt(path: Name): { readonly path: Name } | 'no link' | 'missing' {
     const stored = escapedPath(path)
     const mode = this.#writer.modeAt(stored)
-    if (mode !== undefined) return isSymlink(mode) ? text(this.#writer.targetAt(stored)) : undefined
-    if (this.#marks.covers(stored)) return undefined
-    return text(this.#lower.entry(stored)?.target)
+    if (mode !== undefined) return isSymlink(mode) ? linkTo(this.#writer.targetAt(stored)) : 'no link'
+    if (this.#marks.covers(stored)) return 'missing'
+    const entry = this.#lower.entry(stored)
+    return entry === undefined ? 'missing' : linkTo(entry.target)
   }
 }
 
-function text(target: Uint8Array | undefined): Name | undefined {
-  return target && Buffer.from(target).toString('latin1')
+function linkTo(target: Uint8Array | undefined): { readonly path: Name } | 'no link' {
+  return target === undefined ? 'no link' : { path: Buffer.from(target).toString('latin1') }
 }
