@@ -214,7 +214,12 @@ describe.skipIf(!need.ok)(titled('extract', need), () => {
     mkdirSync(place)
     chmodSync(place, 0o777)
     const user = ['--reuid=4711', '--regid=4711', '--clear-groups', ATOMFS_FUSE]
-    const { stderr } = await run('setpriv', [...user, 'extract', image, join(place, 'own')])
+    const { status, stderr } = await run(
+      'setpriv',
+      [...user, 'extract', '--strict', image, join(place, 'own')],
+      { allowFailure: true },
+    )
+    expect(status).toBe(1)
     expect(stderr).toMatch(
       /^Warning: \d+ devices are left out: .*\nWarning: \d+ extended attributes are left out: .*\n$/,
     )

@@ -12,6 +12,7 @@ export interface ExtractFlags extends SourceFlags {
   readonly owners?: string
   readonly threads?: string
   readonly force?: boolean
+  readonly strict?: boolean
   readonly quiet?: boolean
   readonly json?: boolean
 }
@@ -22,7 +23,7 @@ const MOST_LINES = 1000
 
 /**
  * Runs `extract`: writes the tree of SOURCE into a directory.
- * @returns 1 where something could not be extracted, which was named
+ * @returns 1 where something could not be extracted, which was named, and with `strict` where something was left out
  */
 export async function extract(
   source: string,
@@ -63,14 +64,14 @@ export async function extract(
         formatLines([`Error: ${report.failures - lines.length} more could not be extracted`]),
       )
     }
-    if (!quiet) process.stderr.write(formatWarnings(warningsOf(report)))
+    const warnings = warningsOf(report)
+    if (!quiet) process.stderr.write(formatWarnings(warnings))
     if (json) await print(`${JSON.stringify(report, undefined, 2)}\n`)
     else if (!quiet) await print(formatLines([summaryOf(report)]))
-    return report.failures > 0 ? 1 : 0
+    return report.failures > 0 || (flags.strict === true && warnings.length > 0) ? 1 : 0
   }, `${directory} is not complete; the files in it are whole`)
 }
 
-/** @throws UsageError */
 /** @throws UsageError */
 export function ownersOf(text: string): Owners {
   if (text === 'real' || text === 'override' || text === 'none') return text

@@ -105,6 +105,7 @@ export const OPTIONS = {
     'os/architecture[/variant] to choose from an image for several (default: this machine)',
   ],
   recompress: ['--recompress', 'make squashfs layers anew, too, instead of copying them'],
+  strict: ['--strict', 'exit with 1 where there is a warning'],
   quiet: ['-q, --quiet', 'print nothing but errors'],
   contentsWords: [
     '-o <options>',
@@ -169,6 +170,7 @@ const IMAGE_OPTIONS = [
   OPTIONS.noVerity,
   OPTIONS.salt,
   OPTIONS.threads,
+  OPTIONS.strict,
 ] as const
 
 /** What commander makes of the options of any command. */
@@ -334,6 +336,7 @@ export const COMMANDS: readonly CommandRow[] = [
       OPTIONS.owners,
       OPTIONS.writers,
       OPTIONS.into,
+      OPTIONS.strict,
       OPTIONS.quiet,
       OPTIONS.json,
     ],

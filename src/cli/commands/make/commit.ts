@@ -45,11 +45,11 @@ export async function commit(target: PathText, to: string, flags: CommitFlags): 
     const source = committedImage({ ...mount, hold }, { squash: flags.squash === true, created })
     try {
       const made = await convertWithBars(source, destination, { image: { ...image, signal } }, flags)
-      report(made, flags)
+      const status = report(made, flags)
       if (flags.json !== true && flags.quiet !== true) {
         process.stdout.write(formatLines([`changes waited for ${(waited / 1000).toFixed(2)} s`]))
       }
-      return 0
+      return status
     } finally {
       source.close()
     }

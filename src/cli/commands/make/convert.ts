@@ -35,8 +35,7 @@ export async function convert(from: PathText, to: string, flags: ConvertFlags): 
         squash: flags.squash === true,
         recompress: flags.recompress === true,
       }
-      report(await convertWithBars(source, target, options, flags), flags)
-      return 0
+      return report(await convertWithBars(source, target, options, flags), flags)
     } finally {
       source.close()
     }
@@ -87,24 +86,23 @@ async function toPuzzlefs(from: PathText, to: string, flags: ConvertFlags): Prom
   return await convertPuzzlefs(from, to, { compress: parts?.data !== true, json, quiet, platform })
 }
 
-/** Prints what was made, as the options ask for it. */
-export function report(image: ConvertedImage, flags: Pick<PackFlags, 'json' | 'quiet'>): void {
-  if (flags.json === true) {
-    process.stdout.write(`${JSON.stringify(image, undefined, 2)}\n`)
-    return
-  }
-  if (flags.quiet === true) return
+/** Prints what was made, as the options ask for it. @returns the exit status */
+export function report(image: ConvertedImage, flags: Pick<PackFlags, 'json' | 'quiet' | 'strict'>): number {
+  if (flags.json === true) process.stdout.write(`${JSON.stringify(image, undefined, 2)}\n`)
   const sum = (count: (layer: ConvertedLayer) => number): number =>
     image.layers.reduce((total, layer) => total + count(layer), 0)
-  writeWarnings({
+  const lost = {
     attributes: sum(({ attributes }) => attributes),
     devices: sum(({ devices }) => devices),
     missingEnds: sum(({ missingEnds }) => missingEnds),
     bytesBehindEnd: sum(({ bytesBehindEnd }) => bytesBehindEnd),
     clampedTimes: sum(({ clampedTimes }) => clampedTimes),
-  })
+  }
+  const status = writeWarnings(lost, flags)
+  if (flags.json === true || flags.quiet === true) return status
   const lines = image.layers.map(
     ({ how, digest, size }, i) => `layer ${i + 1}: ${how}, ${digest}, ${formatBytes(size)}`,
   )
   process.stdout.write(formatLines([...lines, `manifest: ${image.manifestDigest}`]))
+  return status
 }

@@ -41,6 +41,7 @@ export interface PackFlags {
   readonly salt?: string
   readonly threads?: string
   readonly force?: boolean
+  readonly strict?: boolean
   readonly quiet?: boolean
   readonly json?: boolean
 }

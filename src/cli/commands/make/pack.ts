@@ -35,8 +35,7 @@ export async function pack(from: PathText, file: PathText, flags: PackFlags & So
         ...(total > 0 && { onProgress: (done) => progress.update(done, total) }),
       })
       progress.stop()
-      report(image, flags)
-      return 0
+      return report(image, flags)
     } finally {
       progress.stop()
     }
@@ -56,25 +55,37 @@ function sourceOf(from: string, flags: PackFlags & SourceFlags): PackSource {
   return { tar: createReadStream(systemPath(source.path), { highWaterMark: READ_AHEAD }), label: from }
 }
 
-function report(image: PackedImage, flags: PackFlags): void {
-  if (flags.json === true) {
-    process.stdout.write(`${JSON.stringify(image, undefined, 2)}\n`)
-    return
-  }
-  if (flags.quiet === true) return
-  writeWarnings(image)
+/** @returns the exit status */
+function report(image: PackedImage, flags: PackFlags): number {
+  if (flags.json === true) process.stdout.write(`${JSON.stringify(image, undefined, 2)}\n`)
+  const status = writeWarnings(image, flags)
   const { rootHash } = image
-  if (rootHash !== undefined) process.stdout.write(formatLines([`root hash: ${rootHash}`]))
+  if (flags.json !== true && flags.quiet !== true && rootHash !== undefined) {
+    process.stdout.write(formatLines([`root hash: ${rootHash}`]))
+  }
+  return status
 }
 
-/** What of a tree is not in its image as it was. */
-export function writeWarnings({
+/**
+ * What of a tree is not in its image as it was: in JSON it is told by its numbers.
+ * @returns the exit status
+ */
+export function writeWarnings(
+  lost: LeftOut & Pick<PackedImage, 'clampedTimes'>,
+  { strict = false, json = false, quiet = false }: Pick<PackFlags, 'strict' | 'json' | 'quiet'>,
+): number {
+  const warnings = warningsOf(lost)
+  if (!json && !quiet && warnings.length > 0) process.stderr.write(formatLines(warnings))
+  return strict && warnings.length > 0 ? 1 : 0
+}
+
+function warningsOf({
   attributes,
   devices,
   missingEnds,
   bytesBehindEnd,
   clampedTimes,
-}: LeftOut & Pick<PackedImage, 'clampedTimes'>): void {
+}: LeftOut & Pick<PackedImage, 'clampedTimes'>): string[] {
   const warnings: string[] = []
   if (attributes > 0) {
     warnings.push(
@@ -96,5 +107,5 @@ export function writeWarnings({
       `Warning: ${clampedTimes} modification times before 1970 or after 2106 became the nearest possible`,
     )
   }
-  if (warnings.length > 0) process.stderr.write(formatLines(warnings))
+  return warnings
 }
