@@ -20,6 +20,8 @@ export class LateLinks {
   readonly #links: LateLink[] = []
   /** Targets by the inodes that stand for them. */
   readonly #targets = new Map<number, Name>()
+  /** Where those were found to lead: of links to links, each is followed once. */
+  readonly #found = new Map<number, number>()
 
   /** @param inode that the path has until then */
   add(path: Name, target: Name, inode: number): void {
@@ -50,15 +52,21 @@ export class LateLinks {
 
   /** What a link leads to, through links to links: the file, or what stands for one of the layers below. */
   #follow(first: number, names: Names): number {
-    const seen = new Set<number>()
+    const way = new Set<number>()
     let inode = first
     for (let target = this.#targets.get(inode); target !== undefined; target = this.#targets.get(inode)) {
-      if (seen.has(inode)) return inode
-      seen.add(inode)
+      const found = this.#found.get(inode)
+      if (found !== undefined) {
+        inode = found
+        break
+      }
+      if (way.has(inode)) break
+      way.add(inode)
       const next = names.find(target)
-      if (next === undefined) return inode
+      if (next === undefined) break
       inode = next
     }
+    for (const one of way) this.#found.set(one, inode)
     return inode
   }
 }

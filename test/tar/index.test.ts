@@ -105,6 +105,25 @@ describe('an index', () => {
     })
   })
 
+  test('takes a chain of links whose file comes last, in no time that grows with its square', async () => {
+    const count = 20_000
+    const links = Array.from({ length: count }, (_, i) =>
+      tarEntry({ path: `l${i}`, ...FILE, type: 'link', target: `l${i + 1}` }),
+    )
+    const archive = Buffer.concat([
+      ...links,
+      tarEntry({ path: `l${count}`, ...FILE, content: 'content' }),
+      tarEnd(),
+    ])
+    await withIndexed(archive, archive, ({ layer, read }) => {
+      for (const path of ['l0', `l${count - 1}`]) {
+        const { ref } = layer.lookup(layer.root, path)!
+        expect(layer.stat(ref).nlink).toBe(count + 1)
+        expect(read(ref, 0, 99).toString()).toBe('content')
+      }
+    })
+  })
+
   test('takes links that lead to each other and come before their file, unless something else has their path', async () => {
     const link = (path: string, target: string): Buffer => tarEntry({ path, ...FILE, type: 'link', target })
     const archive = Buffer.concat([
