@@ -37,9 +37,9 @@ export const TAR: ImageKind = {
   probe: hasMagic,
 
   describe(source: ByteSource): ImageFacts {
-    const { size, form } = new IndexPages(source, source.label).header
+    const { size, form, checkpointCount: checkpoints } = new IndexPages(source, source.label).header
     const blockSize = form === 'plain' ? PLAIN_BLOCK : MAX_BLOCK_SIZE
-    return { bytesUsed: size, blockSize, metadataStart: 0, detail: form }
+    return { bytesUsed: size, blockSize, metadataStart: 0, detail: form, counts: { checkpoints } }
   },
 
   blobs: (source: ByteSource) => [new IndexPages(source, source.label).header.digest],

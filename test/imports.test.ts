@@ -148,8 +148,8 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   // How names are stored, and owners written down, is for those who make layers and such files, too.
   overlay: ['index.ts', 'escapes.ts', 'records.ts'],
   ext4: ['kind.ts'],
-  // The root hash of an index, without what makes one.
-  tar: ['index.ts', 'kind.ts', 'format/trailer.ts'],
+  // The root hash of an index, without what makes one; and the places of members, for containers.
+  tar: ['index.ts', 'kind.ts', 'format/trailer.ts', 'read/members.ts'],
   puzzlefs: ['kind.ts', 'write/index.ts'],
   // What encodes is loaded where images are made.
   'src/codecs': ['index.ts', 'encode/index.ts', 'frames/index.ts', 'inflate/index.ts', 'streams/index.ts'],

@@ -77,6 +77,8 @@ export interface ImageFacts {
   readonly remark?: string
   /** What data in blobs of their own are compressed with, as far as some of the files tell; `none` where they are not. */
   readonly compressor?: string
+  /** Numbers that tell people about the image, by the format's own words. */
+  readonly counts?: Readonly<Record<string, number>>
 }
 
 export interface SessionOptions {

@@ -1,5 +1,13 @@
 import { type Log, omitUndefined } from '../base/index.ts'
-import { blobCount, hostDirectories, isVerified, type MoleculeSpec, readTally } from '../molecule/index.ts'
+import {
+  blobCount,
+  hostDirectories,
+  isVerified,
+  type MoleculeSpec,
+  readTally,
+  type TarReport,
+  tarReport,
+} from '../molecule/index.ts'
 
 /** What both drivers report about layers and damage. */
 
@@ -15,10 +23,14 @@ export interface LayerStatus {
   readonly blocksChecked: number
   /** Comparisons that failed. */
   readonly failures: number
-  /** Of an image whose data lie in blobs of their own: how many it has. */
+  /** Name of the image kind that reads it; absent for a directory. */
+  readonly kind?: string
+  /** Of a PuzzleFS image: how many blobs hold its data. */
   readonly chunks?: number
   /** What they are compressed with, as far as some of its files tell; `none` where they are not. */
   readonly compressor?: string
+  /** Of a tar layer. */
+  readonly tar?: TarReport
 }
 
 /** Most different errors to log; more of them add nothing. */
@@ -42,12 +54,13 @@ export function tellOnce(log: Log): Log {
  */
 export function layerStatus(spec: MoleculeSpec, tally: SharedArrayBuffer): LayerStatus[] {
   const images = spec.images.map((image, index): LayerStatus => {
-    const { label } = image
+    const { label, kind } = image
     const { blocksChecked, failures } = readTally(tally, spec.images.length, index)
     const state = !isVerified(image) ? 'unverified' : failures > 0 ? 'failed' : 'verified'
-    const chunks = image.blobs === undefined ? undefined : blobCount(image.blobs)
+    const tar = tarReport(image)
+    const chunks = image.blobs === undefined || tar !== undefined ? undefined : blobCount(image.blobs)
     const { compressor } = image.facts
-    return { label, state, blocksChecked, failures, ...omitUndefined({ chunks, compressor }) }
+    return { label, kind, state, blocksChecked, failures, ...omitUndefined({ chunks, compressor, tar }) }
   })
   const directories = hostDirectories(spec).map(
     ({ label }): LayerStatus => ({ label, state: 'unverified', blocksChecked: 0, failures: 0 }),

@@ -1,12 +1,20 @@
 import type { Stats } from 'node:fs'
 import { type Container, FsError, type PathText } from '../base/index.ts'
 import { OCI_LAYOUT } from '../oci/container.ts'
+import { DOCKER_ARCHIVE, OCI_ARCHIVE } from './archives/index.ts'
 import { BARE_FILE } from './bare-file.ts'
 import { PLAIN_DIRECTORY } from './plain-directory.ts'
 import { SIF_FILE } from './sif-file.ts'
 
 /** All that SOURCE may lead to: the only list of it. The first one that can read a SOURCE has it. */
-const CONTAINERS: Container[] = [OCI_LAYOUT, SIF_FILE, BARE_FILE, PLAIN_DIRECTORY]
+const CONTAINERS: Container[] = [
+  OCI_LAYOUT,
+  DOCKER_ARCHIVE,
+  OCI_ARCHIVE,
+  SIF_FILE,
+  BARE_FILE,
+  PLAIN_DIRECTORY,
+]
 
 /** Adds a container, which is asked before those that are there. The command and the daemon must both do it. */
 export function registerContainer(container: Container): void {
@@ -31,5 +39,5 @@ export function containerNamed(name: string): Container {
  * @param stats of the path, links followed
  */
 export function containersAt(path: PathText, stats: Stats): readonly Container[] {
-  return CONTAINERS.filter((one) => one.claims(path, stats))
+  return CONTAINERS.filter((one) => one.onlyByPrefix !== true && one.claims(path, stats))
 }

@@ -74,6 +74,7 @@ export const SIF_FILE: Container = {
     }
   },
   locked: (source) => withFile(source.path, (file) => lockedPartitions(readSif(file), source)),
+  mayHoldArchives: ({ path, tag }) => tag === undefined && withFile(path, (file) => isOciSif(readSif(file))),
   find: (source, wanted) => withFile(source.path, (file) => findLayers(readSif(file), source, wanted)),
   list: ({ path }) => withFile(path, listSif),
 }

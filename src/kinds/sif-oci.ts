@@ -1,3 +1,4 @@
+import { openSync } from 'node:fs'
 import { checkObject, objectTitle, readObject, type Sif, type SifObject, TYPE } from '../../sif/index.ts'
 import {
   type FindRequest,
@@ -6,9 +7,12 @@ import {
   type ImageFile,
   omitUndefined,
   type PathText,
+  systemPath,
 } from '../base/index.ts'
 import {
+  diffIdsOf,
   digestOf,
+  isTarLayer,
   type LayoutFiles,
   type Manifest,
   parseDigest,
@@ -37,13 +41,19 @@ export function isOciSif({ objects }: Sif): boolean {
  * @throws FsError ENOENT, EINVAL, EOPNOTSUPP, EIO in one line
  */
 export function ociLayers(sif: Sif, path: PathText, wanted: FindRequest): FoundFiles {
-  const { descriptor, manifest } = readDocuments(layoutOf(sif), '')
+  const { descriptor, manifest, config } = readDocuments(layoutOf(sif), '')
   const { layers } = manifest
+  const hasArchives = layers.some(({ mediaType }) => isTarLayer(mediaType))
+  const where = `image configuration ${manifest.config.digest}`
+  const diffIds = hasArchives ? diffIdsOf(config, layers.length, where) : undefined
   if (wanted.rootHash !== undefined && layers.length > 1) {
     throw new FsError('EINVAL', `--root-hash is for one layer, ${wanted.name} has ${layers.length}`)
   }
   return {
-    layers: layers.map((_, at) => layerAt(sif, path, manifest, at, wanted)),
+    layers: layers.map(({ mediaType }, at) => {
+      const diffId = isTarLayer(mediaType) ? diffIds?.[at]?.text : undefined
+      return { ...layerAt(sif, path, manifest, at, wanted), ...omitUndefined({ diffId }) }
+    }),
     plain: false,
     expectsRootHashes: false,
     imagePaths: [path],
@@ -85,6 +95,13 @@ function layerAt(sif: Sif, path: PathText, { layers }: Manifest, at: number, wan
     length: object.size,
     kind,
     mediaType,
+    blobParts: {
+      open: () => openSync(systemPath(path), 'r'),
+      place: (one) => {
+        const { offset, size: length } = blobOf(sif, one, where)
+        return { offset, length }
+      },
+    },
     ...omitUndefined({ rootHash }),
     ...(isStable ? { digests: [digest] } : {}),
   }

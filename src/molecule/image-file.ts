@@ -15,6 +15,7 @@ import { kindNamed, probeKind } from '../kinds/kinds.ts'
 import { parseDigest } from '../oci/index.ts'
 import {
   allocateBlobs,
+  allocateParts,
   type BlobsSpec,
   openSource,
   type TransformSpec,
@@ -45,7 +46,9 @@ export function openImage(file: ImageFile): ImageSpec {
         const transforms = [...window, ...decrypted, ...verified]
         const named = kind.blobs?.(transformed(raw, verified))
         const blobs = openBlobs(kind, named, file)
-        return { label: file.label, kind: kind.name, source, transforms, facts, ...omitUndefined({ blobs }) }
+        const common = { label: file.label, kind: kind.name, source, transforms, facts }
+        const ofTar = file.blob === undefined ? {} : { isOfTar: true as const }
+        return { ...common, ...ofTar, ...omitUndefined({ blobs }) }
       })
     })
   } catch (error) {
@@ -60,17 +63,17 @@ function openBlobs(kind: ImageKind, named: readonly string[] = [], file: ImageFi
   const digests = named.map((digest) => parseDigest(digest, `${file.label}: blob`))
   const [first] = digests
   if (first === undefined) return undefined
-  if (file.openBlobFolder === undefined) {
-    throw new FsError(
-      'EINVAL',
-      `${file.path}: ${kind.title} needs other blobs of its layout: give OCIDIR:TAG`,
-    )
-  }
   const other = digests.find(({ algorithm }) => algorithm !== first.algorithm)
   if (other !== undefined)
     throw new FsError('EIO', `${file.label}: digests of two algorithms: ${first.text}, ${other.text}`)
   const names = digests.map(({ hex }) => hex)
-  return allocateBlobs(file.openBlobFolder(first.text), names)
+  const { blobParts: parts } = file
+  if (parts !== undefined) {
+    const places = digests.map(({ text }) => parts.place(text))
+    return allocateParts(parts.open(), names, places)
+  }
+  if (file.openBlobFolder !== undefined) return allocateBlobs(file.openBlobFolder(first.text), names)
+  throw new FsError('EINVAL', `${file.path}: ${kind.title} needs other blobs of its layout: give OCIDIR:TAG`)
 }
 
 function describe(

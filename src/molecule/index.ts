@@ -55,7 +55,15 @@ export type {
   UpperSpec,
   VerifyMode,
 } from './spec.ts'
-export { hasHostDirectories, hostDirectories, isVerified, layerDescriptors, takesChanges } from './spec.ts'
+export {
+  hasHostDirectories,
+  hostDirectories,
+  isVerified,
+  layerDescriptors,
+  type TarReport,
+  takesChanges,
+  tarReport,
+} from './spec.ts'
 export { allocateTally, type ImageTally, readTally, watchImages } from './tally.ts'
 export { removeChanges } from './temporary-changes.ts'
 export {

@@ -1,6 +1,7 @@
 import type { ContainerListing, ImageSummary } from '../base/index.ts'
 import type { ChunkReport } from './blobs/chunk-report.ts'
 import type { DescribedEncryption } from './encryption/report.ts'
+import type { TarReport } from './spec.ts'
 
 /** Whether the image carries a hash tree, and what is known of it. An image that is verified by its digest has that as root hash. */
 export type VerityReport =
@@ -19,11 +20,13 @@ export interface LayerReport extends ImageSummary {
   readonly mediaType?: string
   /** Byte position of the image in its file; absent where that is 0. */
   readonly offset?: number
-  /** Bytes from there to the end of the file, with the hash tree. */
+  /** Bytes from there to the end of the file, with the hash tree; of a tar layer, of its blob. */
   readonly size: number
   readonly verity: VerityReport
   /** Of an image whose data lie in blobs of their own. */
   readonly stored?: ChunkReport
+  /** Of a tar layer. */
+  readonly tar?: TarReport
 }
 
 /** What `inspect` tells of a directory of this machine. */

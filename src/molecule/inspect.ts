@@ -1,4 +1,4 @@
-import { opendirSync } from 'node:fs'
+import { opendirSync, statSync } from 'node:fs'
 import {
   type ByteSource,
   errnoCodeOf,
@@ -22,7 +22,7 @@ import { closeImage, imageSource, openImage, rawSource, verityOf } from './image
 import type { DirectoryReport, InspectReport, LayerReport, VerityReport } from './inspect-report.ts'
 import { findFiles } from './resolve.ts'
 import { namedSource, withOffset } from './source.ts'
-import { type ImageSpec, isHashed } from './spec.ts'
+import { type ImageSpec, isHashed, tarReport } from './spec.ts'
 
 /**
  * Describes a source without mounting it. Root hashes are taken from the manifest and are checked as far as the
@@ -90,14 +90,18 @@ function inspectFile(file: ImageFile, source: NamedSource): LayerReport {
       return {
         ...summary,
         label,
-        size: raw.size,
+        size: file.blob === undefined ? raw.size : sizeOfFile(file.blob),
         verity,
-        ...omitUndefined({ mediaType, offset: offsetOf(spec), stored }),
+        ...omitUndefined({ mediaType, offset: offsetOf(spec), stored, tar: tarReport(spec) }),
       }
     })
   } finally {
     closeImage(spec)
   }
+}
+
+function sizeOfFile({ path, length }: ImageFile): number {
+  return length ?? statSync(systemPath(path)).size
 }
 
 function offsetOf({ transforms: [window] }: ImageSpec): number | undefined {

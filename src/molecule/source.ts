@@ -48,6 +48,11 @@ export function lockedImages(source: MountSource): readonly ImageFile[] {
   return unlessFailed(() => containerNamed(source.container).locked?.(source)) ?? []
 }
 
+/** Whether something may have to be made of the layers of a source. Where it cannot be read: no. */
+export function mayHoldArchives(source: NamedSource): boolean {
+  return unlessFailed(() => containerNamed(source.container).mayHoldArchives?.(source)) ?? false
+}
+
 /** @param offset byte position of the image in its file. @throws UsageError for what is no file */
 export function withOffset(source: NamedSource, offset: number | undefined): NamedSource {
   return offset === undefined ? source : containerNamed(source.container).atOffset(source, offset)
@@ -100,7 +105,7 @@ function readText(text: string): NamedSource {
   const parts = text.slice(meant?.prefix?.length ?? 0)
   // A directory whose name begins with the prefix is the second reading.
   const source = (meant && readParts(parts, meant)) ?? readParts(text)
-  if (source === undefined) throw notFound(parts)
+  if (source === undefined) throw meant?.onlyByPrefix === true ? noFile(parts, meant) : notFound(parts)
   return source
 }
 
@@ -138,6 +143,10 @@ function* splits(text: string): Generator<readonly [path: string, rest: string |
   }
 }
 
+function noFile(text: string, { title, form }: Container): FsError {
+  return new FsError('ENOENT', `${quote(text)}: no such file that could be ${title} (${form})`)
+}
+
 function notFound(text: string): FsError {
   const form = forms().join(' or ')
   const colon = text.lastIndexOf(':')
@@ -152,9 +161,10 @@ function wanted(): string {
   return [...forms(), 'a squashfs file or a directory'].join(', ')
 }
 
-/** How one of several images is named, in all containers that have several. */
+/** How one of several images is named, in all containers that have several and are known by their content. */
 function forms(): readonly string[] {
-  return [...new Set(knownContainers().flatMap(({ form }) => form ?? []))]
+  const byContent = knownContainers().filter(({ onlyByPrefix }) => onlyByPrefix !== true)
+  return [...new Set(byContent.flatMap(({ form }) => form ?? []))]
 }
 
 /** @returns undefined where there is nothing. @throws FsError where that cannot be told */

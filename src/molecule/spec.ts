@@ -85,6 +85,8 @@ export interface ImageSpec {
   readonly facts: ImageFacts
   /** Other files that belong to it; absent for most kinds. */
   readonly blobs?: BlobsSpec
+  /** It was made of a tar layer, and lies in the store. */
+  readonly isOfTar?: true
 }
 
 /** A directory of this machine, open, as a layer. */
@@ -182,4 +184,21 @@ export function hasHostDirectories(spec: MoleculeSpec): boolean {
 
 export function takesChanges(upper: UpperSpec | undefined): boolean {
   return upper?.work !== undefined
+}
+
+/** What was made of a tar layer to read it. */
+export interface TarReport {
+  readonly how: 'indexed' | 'converted'
+  /** Bytes of the index, or of the image, with its hash tree. */
+  readonly bytes: number
+  /** Places where a compressed blob can be entered; absent for one that was converted. */
+  readonly checkpoints?: number
+}
+
+/** @returns undefined for an image that is the layer itself */
+export function tarReport({ isOfTar, blobs, source, facts }: ImageSpec): TarReport | undefined {
+  if (isOfTar !== true) return undefined
+  const { size: bytes } = source
+  if (blobs === undefined) return { how: 'converted', bytes }
+  return { how: 'indexed', bytes, checkpoints: facts.counts?.['checkpoints'] ?? 0 }
 }

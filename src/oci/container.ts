@@ -39,6 +39,7 @@ export const OCI_LAYOUT: Container = {
   atOffset() {
     throw new UsageError('offset= is for an image file; the layers of an OCI image begin at byte 0')
   },
+  mayHoldArchives: () => true,
   find: findLayers,
   config: ({ path, tag, digest }) => readDocuments(layoutIn(path), digest ?? tag ?? '').config,
 }

@@ -1,7 +1,7 @@
 import * as v from 'valibot'
 import { FsError } from '../base/index.ts'
-import { quote } from './digest.ts'
-import { parseDocument } from './schema.ts'
+import { digestOf, quote } from './digest.ts'
+import { ConfigSchema, type ImageConfig, parseDocument } from './schema.ts'
 
 /** One image of an archive of `docker save`, as its manifest.json describes it. */
 export interface DockerImage {
@@ -43,6 +43,24 @@ export function selectDockerImage(document: Uint8Array, reference: string, archi
     throw new FsError('EINVAL', `${archive} holds several images: name one behind a colon; ${listed}`)
   }
   return { config: first.Config, layers: first.Layers }
+}
+
+/**
+ * The configuration of an image: its name says its digest.
+ * @param read a document of the archive, whole. @throws FsError what `read` throws; EIO for damage
+ */
+export function readDockerConfig(
+  { config: path }: DockerImage,
+  read: (path: string, what: string) => Uint8Array,
+): ImageConfig {
+  const where = `image configuration ${path}`
+  const bytes = read(path, where)
+  const [, hex] = /(?:^|\/)([0-9a-f]{64})(?:\.json)?$/.exec(path) ?? []
+  const actual = digestOf(bytes, 'sha256')
+  if (hex !== undefined && actual !== `sha256:${hex}`) {
+    throw new FsError('EIO', `${where}: content has digest ${quote(actual)}, the archive is damaged`)
+  }
+  return parseDocument(ConfigSchema, bytes, where)
 }
 
 /** Docker leaves out its own registry, the folder of its own images, and the tag `latest`. */

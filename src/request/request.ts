@@ -61,6 +61,8 @@ export interface MountRequest {
   readonly driverPath?: readonly PathText[] | undefined
   /** Descriptor of the command that gets a line when the mount serves. */
   readonly readyFd?: number | undefined
+  /** Indexes that only the command has, in memory: their names, and paths of descriptors (`/dev/fd/N`). */
+  readonly indexes?: Readonly<Record<string, PathText>> | undefined
   /** How encrypted images are read. Their keys follow the request, in this order, and are no part of it. */
   readonly unlocked?: readonly Unlocked[] | undefined
   /** Absent for the images alone. */

@@ -132,6 +132,7 @@ const RequestSchema: v.GenericSchema<unknown, MountRequest> = v.strictObject({
   log: v.optional(path),
   driverPath: v.optional(paths),
   readyFd: v.optional(count),
+  indexes: v.optional(v.record(v.string(), path)),
   unlocked: v.optional(v.array(UnlockedSchema)),
   changes: v.optional(ChangesSchema),
   options: OptionsSchema,

@@ -1,5 +1,7 @@
 import { closeSync } from 'node:fs'
+import type { PathText } from '../base/index.ts'
 import { duplicateDescriptor } from '../sys/files/descriptor.ts'
+import { descriptorOf } from '../sys/plain/proc.ts'
 import type { StoredName } from './stored-name.ts'
 
 /** Most bytes of one index that is held in memory. */
@@ -22,12 +24,15 @@ export function openHeld({ algorithm, name }: Pick<StoredName, 'algorithm' | 'na
   return fd === undefined ? undefined : duplicateDescriptor(fd)
 }
 
-/** All of them, to be handed to the process that serves: `ALGORITHM/NAME`, and its descriptor here. */
-export function heldIndexes(): ReadonlyMap<string, number> {
-  return held
+/** All of them, to be handed to the process that serves: `ALGORITHM/NAME`, and the path of a descriptor. */
+export function heldIndexes(): Readonly<Record<string, PathText>> {
+  return Object.fromEntries([...held].map(([key, fd]) => [key, `/dev/fd/${fd}`]))
 }
 
-/** Takes over what another process has made and handed on. @param descriptors open here, by the same names */
-export function adoptIndexes(descriptors: Readonly<Record<string, number>>): void {
-  for (const [key, fd] of Object.entries(descriptors)) held.set(key, fd)
+/** Takes over what another process has made and handed on. @param indexes as `heldIndexes` gives them, open here */
+export function adoptIndexes(indexes: Readonly<Record<string, PathText>>): void {
+  for (const [key, path] of Object.entries(indexes)) {
+    const fd = descriptorOf(path)
+    if (fd !== undefined) held.set(key, fd)
+  }
 }

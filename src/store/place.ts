@@ -46,7 +46,7 @@ const LAYERS = 'layers'
 export function* layerFolders(algorithm: string): Generator<Folder> {
   const beside = indexDirectory()
   const opened = [
-    () => (beside === undefined ? undefined : found(() => openIndexDirectory(beside))),
+    () => (beside === undefined ? undefined : openIndexDirectory(beside)),
     () => findLayerFolder(algorithm),
   ]
   for (const open of opened) {
@@ -63,7 +63,8 @@ export function foldersForNew(): readonly ((algorithm: string) => Folder)[] {
 }
 
 function openIndexDirectory(path: PathText): Folder {
-  const folder = Folder.open(path, { guarded: true })
+  const folder = found(() => Folder.open(path, { guarded: true }))
+  if (folder === undefined) throw new FsError('EINVAL', `index directory ${path}: no such directory`)
   try {
     assertClosed(folder)
     return folder

@@ -18,10 +18,12 @@ const FAILURES = 3
 
 /** The blobs of one image. Plain data for all threads. */
 export interface BlobsSpec {
-  /** O_PATH descriptor of the folder in which the files lie. */
+  /** O_PATH descriptor of the folder in which the files lie; of `places` the descriptor of the file. */
   readonly folder: number
-  /** Names of the files as bytes, one after the other, all of one length. */
+  /** Names of the files, or parts, as bytes, one after the other, all of one length. */
   readonly names: SharedArrayBuffer
+  /** Where the blobs are parts of one file: the first byte and the length of each. Absent: each is a file. */
+  readonly places?: SharedArrayBuffer
   readonly nameLength: number
   /** The ints of `BlobStates`. */
   readonly states: SharedArrayBuffer
@@ -39,6 +41,34 @@ export function allocateBlobs(folder: number, names: readonly string[]): BlobsSp
   return { folder, names: bytes.buffer as SharedArrayBuffer, nameLength, states }
 }
 
+/** A part of a file, bytes. */
+export interface BlobPlace {
+  readonly offset: number
+  readonly length: number
+}
+
+/**
+ * Blobs that are parts of one file.
+ * @param fd of the file, open for reading; the spec has it from then on
+ * @param parts in the order of `names`
+ */
+export function allocateParts(fd: number, names: readonly string[], parts: readonly BlobPlace[]): BlobsSpec {
+  const spec = allocateBlobs(fd, names)
+  const places = new SharedArrayBuffer(parts.length * 2 * Float64Array.BYTES_PER_ELEMENT)
+  const states = new BlobStates(spec)
+  new Float64Array(places).set(parts.flatMap(({ offset, length }) => [offset, length]))
+  // All of them are open, and nobody closes them.
+  for (const blob of parts.keys()) states.publish(blob, fd)
+  return { ...spec, places }
+}
+
+/** Where a blob lies in the file of which it is a part; undefined where it is a file. */
+export function placeOf({ places }: BlobsSpec, blob: number): BlobPlace | undefined {
+  if (places === undefined) return undefined
+  const [offset = 0, length = 0] = new Float64Array(places).subarray(blob * 2, blob * 2 + 2)
+  return { offset, length }
+}
+
 /** How many blobs an image has. */
 export function blobCount(spec: BlobsSpec): number {
   return new BlobStates(spec).count
@@ -52,6 +82,7 @@ export function blobNames(spec: BlobsSpec): readonly string[] {
 
 /** Descriptors of an image's open blobs at this moment, and of their folder. */
 export function blobDescriptors(spec: BlobsSpec): readonly number[] {
+  if (spec.places !== undefined) return [spec.folder]
   const states = new BlobStates(spec)
   const open = Array.from({ length: states.count }, (_, blob) => states.descriptor(blob))
   return [spec.folder, ...open.filter((fd) => fd !== undefined)]
@@ -129,8 +160,11 @@ export class BlobStates {
   }
 }
 
+const WHOLE_FILE: BlobPlace = { offset: 0, length: Infinity }
+
 /** The blobs of one image in one thread. */
 export class SharedBlobs implements Blobs {
+  readonly #spec: BlobsSpec
   readonly #states: BlobStates
   readonly #label: string
   readonly #ask: (blob: number) => void
@@ -142,6 +176,7 @@ export class SharedBlobs implements Blobs {
    * @param probes false for a thread that never asks what is at hand (`FileSource`)
    */
   constructor(spec: BlobsSpec, label: string, ask: (blob: number) => void, probes = true) {
+    this.#spec = spec
     this.#states = new BlobStates(spec)
     this.#label = label
     this.#ask = ask
@@ -151,22 +186,25 @@ export class SharedBlobs implements Blobs {
   readInto(blob: number, position: number, target: Uint8Array): void {
     this.#using(blob, () => {
       const fd = this.#open(blob)
-      const count = this.#read(blob, fd, position, target)
+      const { offset, length } = placeOf(this.#spec, blob) ?? WHOLE_FILE
+      const inside = Math.max(0, Math.min(target.length, length - position))
+      const count = this.#read(blob, fd, offset + position, target.subarray(0, inside))
       if (count === target.length) return
       throw new FsError('EIO', `${this.#what(blob)}: ends at ${position + count}`)
     })
   }
 
   sizeOf(blob: number): number {
-    return this.#using(blob, () => fstatSync(this.#open(blob)).size)
+    return this.#using(blob, () => placeOf(this.#spec, blob)?.length ?? fstatSync(this.#open(blob)).size)
   }
 
   isAtHand(blob: number, position: number, length: number): boolean {
     return this.#using(blob, () => {
       const fd = this.#states.descriptor(blob)
       if (fd === undefined) return false
-      const inside = Math.max(0, Math.min(length, fstatSync(fd).size - position))
-      return this.#pageCache?.isAtHand(position, inside, fd) !== false
+      const place = placeOf(this.#spec, blob) ?? { offset: 0, length: fstatSync(fd).size }
+      const inside = Math.max(0, Math.min(length, place.length - position))
+      return this.#pageCache?.isAtHand(place.offset + position, inside, fd) !== false
     })
   }
 

@@ -1,7 +1,17 @@
 /** The byte sources between a source and the reader of an image. */
 
 export { BlobKeeper, openBlob } from './blob-keeper.ts'
-export { allocateBlobs, type BlobsSpec, blobCount, blobDescriptors, blobNames, SharedBlobs } from './blobs.ts'
+export {
+  allocateBlobs,
+  allocateParts,
+  type BlobPlace,
+  type BlobsSpec,
+  blobCount,
+  blobDescriptors,
+  blobNames,
+  placeOf,
+  SharedBlobs,
+} from './blobs.ts'
 export { PiecesSource } from './pieces.ts'
 export { Patience, PostponingSource } from './postponing-source.ts'
 export {

@@ -53,8 +53,9 @@ describe('status for programs', () => {
         type,
       ])
       const expected = documented('field')
-      // Of PuzzleFS images alone.
-      for (const name of ['chunks', 'compressor']) expect(expected.delete(`layers[].${name}`)).toBe(true)
+      // Of PuzzleFS images, and of tar layers alone.
+      for (const name of ['chunks', 'compressor', 'tar.how', 'tar.bytes', 'tar.checkpoints'])
+        expect(expected.delete(`layers[].${name}`)).toBe(true)
       expect(Object.fromEntries(fields)).toEqual(Object.fromEntries(expected))
       const { stdout } = await atomfs('status', '--metrics', '-')
       const samples = readMetrics(stdout)

@@ -46,6 +46,8 @@ export interface Container {
   readonly form?: string
   /** What may stand before the path to say that this container is meant: `oci:`. */
   readonly prefix?: string
+  /** It has to stand there: nobody looks for such a container by content. */
+  readonly onlyByPrefix?: true
   /** Whether what lies at a path is such a container, by its content, never by its name. @param stats links followed */
   claims(path: PathText, stats: Stats): boolean
   /**
@@ -69,6 +71,8 @@ export interface Container {
    * of a source is read. Absent: no image in such a container is encrypted. @throws FsError as `find`
    */
   locked?(source: NamedSource): readonly ImageFile[]
+  /** Whether there may be tar layers, of which something has to be made before they can be read. Absent: never. */
+  mayHoldArchives?(source: NamedSource): boolean
   /** Finds the files of a source, and checks what can be checked without their bytes. */
   find(source: NamedSource, wanted: FindRequest): FoundFiles
   /**
@@ -165,8 +169,10 @@ export interface ImageFile {
   readonly path: PathText
   /** Opens it where a path does not suffice; by default what `path` leads to is opened. @returns a descriptor */
   readonly open?: () => number
-  /** Opens the folder of its layout in which a blob lies, by the digest of the blob. Absent: it is in no layout. */
+  /** Opens the folder of its layout in which a blob lies, by the digest of the blob. Absent: its layout is no folder. */
   readonly openBlobFolder?: (digest: string) => number
+  /** Of a layout in one file: where its blobs are. Absent: the image is in no such layout. */
+  readonly blobParts?: BlobParts
   /** Byte position of the image in the file; 0 where absent. */
   readonly offset?: number
   /** Bytes of the file from `offset` that belong to the image; by default all. */
@@ -188,6 +194,14 @@ export interface ImageFile {
   readonly blob?: ImageFile
   /** Its bytes are encrypted. Absent: its content says whether they are. */
   readonly encryption?: EncryptionNote
+}
+
+/** Blobs that are parts of one file. */
+export interface BlobParts {
+  /** Opens the file. @returns a descriptor */
+  open(): number
+  /** Where a blob lies, by its digest. @throws FsError ENOENT */
+  place(digest: string): { readonly offset: number; readonly length: number }
 }
 
 /** A directory of this machine as a layer. */

@@ -9,7 +9,7 @@ import type {
 import { parseInteger, parseOffset } from '../../request/index.ts'
 import { describeChunks } from '../print/chunks.ts'
 import { encryptionLines } from '../print/encryption.ts'
-import { formatBytes, formatLines, shortLabel } from '../print/format.ts'
+import { describeTar, formatBytes, formatLines, shortLabel } from '../print/format.ts'
 import { formatListing, formatTime } from '../print/listing.ts'
 import { print } from '../print/output.ts'
 import { startProgress } from '../print/progress.ts'
@@ -121,6 +121,9 @@ export function formatReport(report: InspectReport): string {
     if (offset !== undefined) title.push(`image at byte: ${offset}`)
   for (const { label, stored } of report.layers) {
     if (stored !== undefined) title.push(`${shortLabel(label)}: ${describeChunks(stored)}`)
+  }
+  for (const { label, tar } of report.layers) {
+    if (tar !== undefined) title.push(`${shortLabel(label)}: ${describeTar(tar)}`)
   }
   for (const { label, remark } of report.layers) {
     if (remark !== undefined) title.push(`${shortLabel(label)}: ${remark}`)

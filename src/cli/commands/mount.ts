@@ -39,7 +39,10 @@ export async function mount(
 ): Promise<number> {
   const changes = remountWords(flags.o)
   if (changes !== undefined) return await remount(target, changes, flags.metadir)
-  return await serve(await mountRequest(source, target, flags), early, {}, withMountWords(flags))
+  const request = await mountRequest(source, target, flags)
+  const { indexes } = flags
+  const complete = indexes === undefined ? request : { ...request, indexes }
+  return await serve(complete, early, {}, withMountWords(flags))
 }
 
 /**

@@ -3,7 +3,7 @@ import { askAll, askStatus, type MountStatus } from '../../daemon/client/control
 import type { LayerStatus } from '../../drivers/index.ts'
 import { absolutePath } from '../../sys/files/working-directory.ts'
 import { describeCompressor } from '../print/chunks.ts'
-import { formatBytes, formatLines, shortLabel } from '../print/format.ts'
+import { describeTar, formatBytes, formatLines, shortLabel } from '../print/format.ts'
 import { print } from '../print/output.ts'
 import { formatFamilies } from '../print/prometheus.ts'
 import { formatTable } from '../print/table.ts'
@@ -96,6 +96,9 @@ export function formatMount(mount: MountStatus): string {
       chunks === undefined
         ? []
         : [`data:      ${chunks} chunks of ${shortLabel(label)}, ${describeCompressor(compressor)}`],
+    ),
+    ...mount.layers.flatMap(({ label, tar }) =>
+      tar === undefined ? [] : [`tar layer: ${shortLabel(label)}, ${describeTar(tar)}`],
     ),
   ]
   const rows = mount.layers.map((layer) => [

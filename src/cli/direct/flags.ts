@@ -9,7 +9,9 @@ export interface DirectFlags {
 
 /** Options that a mount in the background has in most calls; the program itself knows the others. */
 const WITH_VALUE = new Set(
-  '--root-hash --offset --verify --metadir --log --log-level --persist --upper'.split(' '),
+  '--root-hash --offset --verify --metadir --log --log-level --persist --upper --store --index-dir'.split(
+    ' ',
+  ),
 )
 const ALONE = new Set('--allow-missing-verity --writeable --writable --debug'.split(' '))
 

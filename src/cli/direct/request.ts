@@ -7,6 +7,7 @@ import {
   type MountRequest,
   parseSquashfuseOptions,
 } from '../../request/index.ts'
+import { absolutePath } from '../../sys/files/working-directory.ts'
 import { readHelperWords } from '../personalities/helper-words.ts'
 import { readOverlayWords } from '../personalities/overlay-words.ts'
 import { readPuzzlefsWords } from '../personalities/puzzlefs-words.ts'
@@ -77,7 +78,11 @@ function readCommand([verb, ...words]: readonly PathText[]): DirectMount | undef
   const [source, target, ...others] = read?.args ?? []
   if (read === undefined || source === undefined || target === undefined || others.length > 0)
     return undefined
-  const wish = mountWish(target, read.flags)
+  const { store, indexDir, ...flags } = read.flags
+  // Where the indexes of the layers are: none is made here.
+  if (typeof store === 'string') process.env['ATOMFS_STORE'] = absolutePath(store)
+  if (typeof indexDir === 'string') process.env['ATOMFS_INDEX_DIR'] = absolutePath(indexDir)
+  const wish = mountWish(target, flags)
   return { request: buildMountRequest({ ...wish, source: parseSource(source), name: source }), ignored: [] }
 }
 

@@ -1,4 +1,5 @@
 import { printable } from '../../base/index.ts'
+import type { TarReport } from '../../molecule/index.ts'
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const
 
@@ -26,4 +27,11 @@ export function formatLines(lines: readonly string[]): string {
 /** One line for each. */
 export function formatWarnings(warnings: readonly string[]): string {
   return formatLines(warnings.map((warning) => `Warning: ${warning}`))
+}
+
+/** What was made of a tar layer to read it. */
+export function describeTar({ how, bytes, checkpoints = 0 }: TarReport): string {
+  if (how === 'converted') return `converted to an image of ${formatBytes(bytes)}`
+  const places = checkpoints === 0 ? '' : ` and ${checkpoints} checkpoints`
+  return `read through an index of ${formatBytes(bytes)}${places}`
 }

@@ -29,7 +29,8 @@ export const OPTIONS = {
     '--allow-missing-verity',
     'accept layers without a root hash; a wrong hash is always refused',
   ],
-  store: ['--store <dir>', 'store of indexes of tar layers, instead of $ATOMFS_STORE or its default'],
+  store: ['--store <dir>', 'store of what is made of tar layers, instead of $ATOMFS_STORE or its default'],
+  indexDir: ['--index-dir <dir>', 'directory for indexes of tar layers, beside the image for instance'],
   rootHash: ['--root-hash <hex>', 'trusted dm-verity root hash of a single image'],
   offset: ['--offset <bytes>', 'where the squashfs image starts in the file'],
   apptainer: ['--apptainer', 'also names whose programs can more than ours, for Apptainer: fuse2fs'],
@@ -208,6 +209,7 @@ export const COMMANDS: readonly CommandRow[] = [
     kinds: ['source', 'directory'],
     options: [
       OPTIONS.store,
+      OPTIONS.indexDir,
       OPTIONS.mountWords,
       OPTIONS.foreground,
       OPTIONS.allowMissingVerity,
@@ -264,6 +266,7 @@ export const COMMANDS: readonly CommandRow[] = [
     kinds: ['mount-or-source'],
     options: [
       OPTIONS.store,
+      OPTIONS.indexDir,
       OPTIONS.rootHash,
       OPTIONS.offset,
       ...KEY_OPTIONS,
@@ -290,6 +293,7 @@ export const COMMANDS: readonly CommandRow[] = [
     kinds: ['source'],
     options: [
       OPTIONS.store,
+      OPTIONS.indexDir,
       OPTIONS.offset,
       ...KEY_OPTIONS,
       OPTIONS.usage,
@@ -332,6 +336,7 @@ export const COMMANDS: readonly CommandRow[] = [
     kinds: ['source', 'directory', 'any'],
     options: [
       OPTIONS.store,
+      OPTIONS.indexDir,
       ...SOURCE_OPTIONS,
       OPTIONS.owners,
       OPTIONS.writers,
@@ -348,7 +353,14 @@ export const COMMANDS: readonly CommandRow[] = [
     description: 'list a directory of SOURCE (default: its root), or one file, without a mount',
     arguments: ['<source>', '[path]'],
     kinds: ['source', 'any'],
-    options: [OPTIONS.store, OPTIONS.long, OPTIONS.recursive, ...SOURCE_OPTIONS, OPTIONS.json],
+    options: [
+      OPTIONS.store,
+      OPTIONS.indexDir,
+      OPTIONS.long,
+      OPTIONS.recursive,
+      ...SOURCE_OPTIONS,
+      OPTIONS.json,
+    ],
     run: async ([source = '', path = '/'], flags) =>
       (await import('../commands/ls.ts')).ls(source, path, flags),
   },
@@ -357,7 +369,7 @@ export const COMMANDS: readonly CommandRow[] = [
     description: 'print files of SOURCE without a mount',
     arguments: ['<source>', '<paths...>'],
     kinds: ['source', 'any'],
-    options: [OPTIONS.store, ...SOURCE_OPTIONS],
+    options: [OPTIONS.store, OPTIONS.indexDir, ...SOURCE_OPTIONS],
     run: async ([source = '', ...paths], flags) =>
       (await import('../commands/cat.ts')).cat(source, paths, flags),
   },
@@ -369,6 +381,7 @@ export const COMMANDS: readonly CommandRow[] = [
     kinds: ['source', 'source'],
     options: [
       OPTIONS.store,
+      OPTIONS.indexDir,
       OPTIONS.ignore,
       ...SOURCE_OPTIONS,
       OPTIONS.otherWords,
@@ -441,6 +454,7 @@ export const COMMANDS: readonly CommandRow[] = [
     kinds: ['source', 'any'],
     options: [
       OPTIONS.store,
+      OPTIONS.indexDir,
       OPTIONS.env,
       OPTIONS.containerMount,
       OPTIONS.entrypoint,
@@ -471,6 +485,7 @@ export const COMMANDS: readonly CommandRow[] = [
     kinds: ['any', 'source', 'directory'],
     options: [
       OPTIONS.store,
+      OPTIONS.indexDir,
       OPTIONS.env,
       OPTIONS.containerMount,
       OPTIONS.entrypoint,

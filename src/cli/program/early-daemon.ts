@@ -7,7 +7,7 @@ const NO_DAEMON = new Set(['-f', '--foreground', '-h', '--help', '-V', '--versio
 
 function needsNoDaemon(word: string): boolean {
   // The process would look for indexes in another store.
-  return NO_DAEMON.has(word) || asksRemount(word) || word.startsWith('--store')
+  return NO_DAEMON.has(word) || asksRemount(word) || /^--(store|index-dir)/.test(word)
 }
 
 /**

@@ -7,7 +7,7 @@ import { formatFailure } from '../print/failure.ts'
 import type { Called } from './called.ts'
 import { COMMANDS, type CommandRow, type Flags, OPTIONS } from './command-table.ts'
 import { EXAMPLES } from './examples.ts'
-import { prepare } from './prepare.ts'
+import { type Prepared, prepare } from './prepare.ts'
 
 /**
  * Runs one command.
@@ -82,21 +82,28 @@ function addCommand(
       .slice(0, row.arguments.length)
       .flat()
       .filter((one) => typeof one === 'string')
-    const { store, ...flags } = { ...program.opts<Flags>(), ...command.opts<Flags & { store?: string }>() }
+    const { store, indexDir, ...flags } = { ...program.opts<Flags>(), ...command.opts<Flags & StoreWords>() }
     if (store !== undefined) process.env['ATOMFS_STORE'] = absolutePath(store)
-    if (row.options.includes(OPTIONS.store)) {
-      for (const source of row.arguments.flatMap((_, i) => (isSource(row.kinds[i]) ? (args[i] ?? []) : []))) {
-        const code = await prepare(source, flags.json === true)
-        if (code !== 0) return setExitCode(code)
-      }
+    if (indexDir !== undefined) process.env['ATOMFS_INDEX_DIR'] = absolutePath(indexDir)
+    const sources = row.arguments.flatMap((_, i) => (isSource(row.kinds[i]) ? (args[i] ?? []) : []))
+    let prepared: Prepared = { code: 0 }
+    for (const source of row.options.includes(OPTIONS.indexDir) ? sources : []) {
+      prepared = await prepare(source, flags.json === true)
+      if (prepared.code !== 0) return setExitCode(prepared.code)
     }
     // A mount opens what its request says, whoever made that.
     if (row.options.includes(OPTIONS.passphraseFile) && row.name !== 'mount') {
-      const sources = row.arguments.flatMap((_, i) => (isSource(row.kinds[i]) ? (args[i] ?? []) : []))
       await unlockArguments(row.name, sources, flags)
     }
-    setExitCode(await row.run(args, flags, early))
+    const { indexes } = prepared
+    setExitCode(await row.run(args, indexes === undefined ? flags : { ...flags, indexes }, early))
   })
+}
+
+/** Where what is made of layers goes. */
+interface StoreWords {
+  readonly store?: string
+  readonly indexDir?: string
 }
 
 /** Whether an argument is what a command reads, whose layers may have to be indexed. */

@@ -31,6 +31,8 @@ export interface MountFlags extends CommonFlags, KeyFlags {
   readonly verify?: string
   readonly readyFd?: string
   readonly driverPath?: string
+  /** Not from the command line: `MountRequest.indexes`. */
+  readonly indexes?: Readonly<Record<string, PathText>>
 }
 
 /** What the options of `mount` ask for, without the source. @throws UsageError */

@@ -27,13 +27,21 @@ const END_TIMEOUT_MS = 5000
  *   left
  */
 export async function startDaemon(request: MountRequest, early?: DaemonProcess): Promise<readonly string[]> {
-  const { child, channel, exit, handed } = early ?? spawnDaemon(descriptorPaths(request))
-  const { source } = request
+  const { source, indexes } = request
+  // A process that was started before has no descriptors of indexes.
+  if (indexes !== undefined) early?.child.kill()
+  const present = indexes === undefined ? early : undefined
+  const { child, channel, exit, handed } = present ?? spawnDaemon(descriptorPaths(request))
   const answered = readAnswer(channel)
   const daemonRequest: MountRequest = {
     ...request,
     source: isOverlay(source) ? source : { ...source, path: asHanded(source.path, handed) },
     target: asHanded(request.target, handed),
+    ...(indexes && {
+      indexes: Object.fromEntries(
+        Object.entries(indexes).map(([name, path]) => [name, asHanded(path, handed)]),
+      ),
+    }),
   }
   await sendRequest(channel, daemonRequest, request.source)
   const died = exit.then(async (how): Promise<DaemonAnswer> => {
@@ -87,8 +95,8 @@ async function sendRequest(channel: Duplex, request: MountRequest, source: Mount
   }
 }
 
-function descriptorPaths({ source, target }: MountRequest): readonly PathText[] {
-  return isOverlay(source) ? [target] : [source.path, target]
+function descriptorPaths({ source, target, indexes = {} }: MountRequest): readonly PathText[] {
+  return [...(isOverlay(source) ? [] : [source.path]), target, ...Object.values(indexes)]
 }
 
 /** Asked here, because the process that serves must not touch its own mount. */

@@ -4,6 +4,7 @@ import { FsError, type Log, messageOf, omitUndefined, type PathText, stackOf } f
 import { wipeKeys } from '../../crypt/keys/keyring.ts'
 import { driverNamed, type EndReason, type RunningServer } from '../../drivers/index.ts'
 import {
+  adoptIndexes,
   hostDirectories,
   isOverlay,
   type MoleculeSpec,
@@ -158,6 +159,7 @@ async function bringUp(
   assertDescriptors(request)
   const isDescriptor = descriptorOf(request.target) !== undefined
   const target = isDescriptor ? request.target : canonicalTarget(request.target, readMountInfo())
+  adoptIndexes(request.indexes ?? {})
   const images = resolveMolecule(request)
   await prepareTarget(target, images.imagePaths)
   refuseInside(

@@ -1,13 +1,5 @@
 import { FsError, type PathText } from '../../base/index.ts'
-import {
-  ConfigSchema,
-  DOCKER_MANIFEST,
-  diffIdsOf,
-  digestOf,
-  parseDocument,
-  quote,
-  selectDockerImage,
-} from '../../oci/index.ts'
+import { DOCKER_MANIFEST, diffIdsOf, readDockerConfig, selectDockerImage } from '../../oci/index.ts'
 import { ArchiveFiles } from './archive-files.ts'
 import type { SourceImage } from './source-image.ts'
 
@@ -24,7 +16,11 @@ export async function dockerImage(path: PathText, reference: string): Promise<So
       throw new FsError('EINVAL', `${path} is no archive of docker save (no file ${DOCKER_MANIFEST} in it)`)
     }
     const image = selectDockerImage(manifest, reference, path)
-    const config = configOf(files, image.config)
+    const config = readDockerConfig(image, (file, what) => {
+      const bytes = files.document(file)
+      if (bytes === undefined) throw new FsError('ENOENT', `${what}: no such document in ${files.label}`)
+      return bytes
+    })
     const count = image.layers.length
     const diffIds = diffIdsOf(config, count, `image configuration ${image.config}`)
     if (diffIds === undefined) throw new FsError('EIO', `image configuration ${image.config}: no diff_ids`)
@@ -39,17 +35,4 @@ export async function dockerImage(path: PathText, reference: string): Promise<So
     files.close()
     throw error
   }
-}
-
-/** The configuration: its name says its digest. */
-function configOf(files: ArchiveFiles, path: string): ReturnType<typeof parseDocument<typeof ConfigSchema>> {
-  const where = `image configuration ${path}`
-  const bytes = files.document(path)
-  if (bytes === undefined) throw new FsError('ENOENT', `${where}: no such document in ${files.label}`)
-  const [, hex] = /(?:^|\/)([0-9a-f]{64})(?:\.json)?$/.exec(path) ?? []
-  const actual = digestOf(bytes, 'sha256')
-  if (hex !== undefined && actual !== `sha256:${hex}`) {
-    throw new FsError('EIO', `${where}: content has digest ${quote(actual)}, the archive is damaged`)
-  }
-  return parseDocument(ConfigSchema, bytes, where)
 }

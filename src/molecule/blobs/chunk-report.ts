@@ -1,9 +1,9 @@
 import { isImageFile, type NamedSource, unlessFailed } from '../../base/index.ts'
 import { listTags } from '../../oci/index.ts'
-import { statAt } from '../../sys/files/statx.ts'
 import { type BlobsSpec, blobNames } from '../../transforms/index.ts'
 import { closeImage, openImage } from '../image-file.ts'
 import { findFiles } from '../resolve.ts'
+import { sizeOfBlob } from './scan-blobs.ts'
 
 /** Most other images of a layout that are looked at. */
 const TAGS_MAX = 256
@@ -28,8 +28,9 @@ export interface ChunkReport {
 export function reportChunks(blobs: BlobsSpec | undefined, source: NamedSource): ChunkReport {
   const own = new Map<string, number>()
   let missing = 0
-  for (const name of blobs === undefined ? [] : new Set(blobNames(blobs))) {
-    const size = blobs && statAt(blobs.folder, name)?.size
+  const names = blobs === undefined ? [] : blobNames(blobs)
+  for (const [name, blob] of new Map(names.map((one, i) => [one, i]))) {
+    const size = blobs && sizeOfBlob(blobs, blob)
     if (size === undefined) missing += 1
     else own.set(name, size)
   }

@@ -25,7 +25,8 @@ export function enableFsVerity(source: string, digest: string): EnabledReport {
   const found = findFiles({ source: named, name, rootHash: digest })
   const [file] = imagesOnly(found, 'enable-fs-verity')
   const { manifestDigest } = found
-  if (file?.digest === undefined || manifestDigest === undefined) {
+  const isFolder = file?.openBlobFolder !== undefined
+  if (!isFolder || file.digest === undefined || manifestDigest === undefined) {
     throw new FsError('EINVAL', `${name}: is no PuzzleFS image`)
   }
   const image = openImage(file)

@@ -1,8 +1,8 @@
 import { closeSync, fstatSync } from 'node:fs'
-import { messageOf } from '../../base/index.ts'
+import { type ByteSource, messageOf } from '../../base/index.ts'
 import { FileSource } from '../../sys/files/file-source.ts'
 import { statAt } from '../../sys/files/statx.ts'
-import { type BlobsSpec, blobNames, openBlob } from '../../transforms/index.ts'
+import { type BlobsSpec, blobNames, openBlob, placeOf, transformed } from '../../transforms/index.ts'
 import { hashSource } from '../../verity/index.ts'
 
 /** Hex digits of a sha512; other blobs are named by their sha256. */
@@ -25,22 +25,33 @@ export interface ScannedBlob {
 /** Bytes of all blobs that are there: what `scanBlobs` will read. */
 export function bytesOfBlobs(spec: BlobsSpec | undefined): number {
   if (spec === undefined) return 0
-  return blobNames(spec).reduce((sum, name) => sum + (statAt(spec.folder, name)?.size ?? 0), 0)
+  return blobNames(spec).reduce((sum, _, blob) => sum + (sizeOfBlob(spec, blob) ?? 0), 0)
+}
+
+/** Bytes of one blob of an image; undefined where it is not there. */
+export function sizeOfBlob(spec: BlobsSpec, blob: number): number | undefined {
+  return placeOf(spec, blob)?.length ?? statAt(spec.folder, blobNames(spec)[blob] ?? '')?.size
 }
 
 /** Reads all blobs of an image, one after the other, and compares each with its digest. */
 export function* scanBlobs(spec: BlobsSpec | undefined): Generator<ScannedBlob> {
   if (spec === undefined) return
-  for (const [blob, name] of blobNames(spec).entries()) yield { blob, name, ...scan(spec.folder, name) }
+  for (const [blob, name] of blobNames(spec).entries()) yield { blob, name, ...scan(spec, blob, name) }
 }
 
-function scan(folder: number, name: string): Omit<ScannedBlob, 'blob' | 'name'> {
+function scan(spec: BlobsSpec, blob: number, name: string): Omit<ScannedBlob, 'blob' | 'name'> {
+  const place = placeOf(spec, blob)
   let fd: number | undefined
   try {
-    fd = openBlob(folder, name)
-    const { size } = fstatSync(fd)
+    fd = place === undefined ? openBlob(spec.folder, name) : undefined
+    const file = new FileSource(fd ?? spec.folder, name, fstatSync(fd ?? spec.folder).size, false)
+    const source: ByteSource =
+      place === undefined
+        ? file
+        : transformed(file, [{ kind: 'window', offset: place.offset, size: place.length }])
+    const { size } = source
     const algorithm = name.length === SHA512_DIGITS ? 'sha512' : 'sha256'
-    const { digest, fsVerity } = hashSource(new FileSource(fd, name, size, false), algorithm)
+    const { digest, fsVerity } = hashSource(source, algorithm)
     if (digest === name) return { bytes: size, fsVerity }
     return { bytes: size, fsVerity, problem: `its ${algorithm} is ${digest}` }
   } catch (error) {
