@@ -1,5 +1,6 @@
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { appendVerity, type Compressor, mksquashfs } from '../../test/library/images/images.ts'
+import { makeLuks } from '../../test/library/images/luks.ts'
 import { writeOciLayout } from '../../test/library/images/oci-layout.ts'
 import { buildAttributes } from './attributes.ts'
 import type { InputCache } from './cache.ts'
@@ -58,6 +59,20 @@ export class Inputs {
       return {}
     })
     return { images: [image], unverified: image, facts, tree: this.#cache.path(tree) }
+  }
+
+  /** The same image encrypted as cryptsetup does it. @param sectorSize bytes */
+  async encrypted(sectorSize: 512 | 4096): Promise<Subject> {
+    const { facts, unverified: squashfs } = await this.image('tree', 'zstd')
+    const name = `encrypted-${sectorSize}`
+    const image = this.#cache.path(`${name}.luks`)
+    const passphraseFile = this.#cache.path(`${name}.key`)
+    await this.#cache.get(name, async () => {
+      writeFileSync(passphraseFile, 'passphrase')
+      writeFileSync(image, makeLuks({ plain: readFileSync(squashfs), passphrase: 'passphrase', sectorSize }))
+      return {}
+    })
+    return { images: [], unverified: image, squashfs, passphraseFile, facts }
   }
 
   /** The tree as an OCI image of layers with dm-verity data: tag `verified` with root hashes, `plain` without. */

@@ -66,9 +66,10 @@ function missingPackage(program: string): string | undefined {
 }
 
 function argumentsFor(subject: Subject, verify: boolean, extra: readonly string[]): readonly string[] {
-  const { verified, unverified } = subject
+  const { verified, unverified, passphraseFile } = subject
   if (verify && verified !== undefined) return [...extra, verified]
-  return [...extra, '--allow-missing-verity', unverified]
+  const key = passphraseFile === undefined ? [] : ['--passphrase-file', passphraseFile]
+  return [...extra, ...key, '--allow-missing-verity', unverified]
 }
 
 async function mountOurs(

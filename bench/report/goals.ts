@@ -2,6 +2,7 @@ import { OURS_SQUASHFS } from '../readers/index.ts'
 import {
   ATTRIBUTE_ROWS,
   busyInput,
+  ENCRYPTED_INPUTS,
   MANY,
   PUZZLEFS_INPUTS,
   PUZZLEFS_SIZES,
@@ -76,6 +77,7 @@ const RATIO_GOALS: readonly RatioGoal[] = [
   ...PUZZLEFS_INPUTS.flatMap((input) =>
     ['find-cold', 'tar-cold'].map((row) => ({ input, row, against: OURS_SQUASHFS, limit: 1.3 })),
   ),
+  ...ENCRYPTED_INPUTS.map((input) => ({ input, row: 'tar-cold', against: OURS_SQUASHFS, limit: 1.5 })),
   ...WRITABLE_ROWS.map((row) => ({ input: WRITABLE, row, against: 'fuse-overlayfs', limit: 1.0 })),
 ]
 

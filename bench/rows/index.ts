@@ -2,6 +2,7 @@ import type { Inputs } from '../inputs/index.ts'
 import type { BenchOptions } from '../options.ts'
 import { ON_REQUEST } from '../readers/index.ts'
 import { ATTRIBUTE_ROWS, measureAttributes } from './attributes.ts'
+import { encrypted } from './encrypted.ts'
 import { extracting } from './extracting.ts'
 import { measureFirstRead } from './first-read.ts'
 import { making } from './making.ts'
@@ -21,6 +22,7 @@ import {
 import { writable } from './writable.ts'
 
 export { ATTRIBUTE_ROWS } from './attributes.ts'
+export { ENCRYPTED_INPUTS } from './encrypted.ts'
 export { PUZZLEFS_INPUTS, PUZZLEFS_SIZES } from './puzzlefs.ts'
 export type { Scenario } from './scenario.ts'
 export { WRITABLE, WRITABLE_ROWS } from './writable.ts'
@@ -180,6 +182,7 @@ export function chooseScenarios(options: BenchOptions): Scenario[] {
     ...details(),
     ...compressors(),
     ...puzzlefs(),
+    ...encrypted(),
     ...writable(),
     ...making(),
     ...extracting(),

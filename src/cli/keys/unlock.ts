@@ -1,6 +1,7 @@
 import { isErrno, type PathText } from '../../base/index.ts'
 import { wipeKeys } from '../../crypt/keys/keyring.ts'
 import { lockedImages, type MountSource } from '../../molecule/source.ts'
+import { collectGarbage } from '../../sys/process/garbage.ts'
 import { forbidCoreDumps } from '../../sys/process/limits.ts'
 import { formatWarnings } from '../print/format.ts'
 import type { KeyFlags } from '../words/key-flags.ts'
@@ -55,4 +56,6 @@ export async function unlock(
     }
   }
   common.wipe()
+  // Of argon2 in WebAssembly, which takes what the header asks for: a mount in the foreground goes on for long.
+  collectGarbage()
 }

@@ -87,6 +87,6 @@ export class LuksSource implements ByteSource {
     const { sectorSize } = this.#segment
     const start = position - (position % sectorSize)
     const end = Math.min(this.size, Math.ceil((position + length) / sectorSize) * sectorSize)
-    return { start, end }
+    return { start, end: Math.max(start, end) }
   }
 }
