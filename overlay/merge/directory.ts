@@ -53,6 +53,16 @@ function nothing(): undefined {
   return undefined
 }
 
+/** One candidate, and then those that `next` gives. */
+function firstly(candidate: Candidate, next: () => Candidate | undefined): () => Candidate | undefined {
+  let first: Candidate | undefined = candidate
+  return () => {
+    const one = first
+    first = undefined
+    return one ?? next()
+  }
+}
+
 function partOf(parts: Parts, { depth, entry }: Candidate): Part {
   return { layer: parts.layerIndex(depth), ref: entry.ref }
 }
@@ -171,10 +181,20 @@ export class Directory {
     const top = partOf(parts, first)
     const { layers, roots, inodes, copies } = this.#stack
     const isLowest = how.isAlone === true || first.depth + 1 === parts.length
+    let rest = next
+    if (first.entry.isHollow === true) {
+      const below = isLowest ? undefined : next()
+      if (below === undefined || this.#isDeleted(parts, name, below)) return undefined
+      // Where there is no directory, the marks say nothing, except that an opaque one hides what is there.
+      if (below.entry.type !== DT_DIR && !new Parts(layers, [top]).isOpaque(0)) {
+        return this.#resolve(name, below, next, how)
+      }
+      rest = firstly(below, next)
+    }
     const mayBeCopy = !isLowest && copies.has(parts.layerIndex(first.depth))
     if (first.entry.isBelow === true) return this.#fileBelow(name, top)
     if (first.entry.type !== DT_DIR) {
-      const original = mayBeCopy ? originalOf(inodes, parts, first, next) : undefined
+      const original = mayBeCopy ? originalOf(inodes, parts, first, rest) : undefined
       return { top, entry: first.entry, merged: undefined, original }
     }
     if (how.topOnly === true && !mayBeCopy) return { top, entry: first.entry, merged: undefined }
@@ -184,7 +204,7 @@ export class Directory {
       // Nothing lies below the lowest layer.
       const mayContinue = parts.layerIndex(last.depth) > 0
       const redirect = mayContinue ? redirectOf(parts.layer(last.depth), last.entry) : undefined
-      const below = redirect === undefined ? next() : undefined
+      const below = redirect === undefined ? rest() : undefined
       if (redirect === undefined) {
         // A deleted name and a non-directory both end the merge: what lies under them stays hidden.
         if (below === undefined || this.#isDeleted(parts, name, below)) break
@@ -193,7 +213,7 @@ export class Directory {
       merged ??= new Parts(layers, [top])
       // Opacity is asked only once there is something that it could hide.
       if (merged.isOpaque(merged.length - 1)) {
-        if (firstDescribed(merged) < 0) described = this.#describedBelow(name, below, next)
+        if (firstDescribed(merged) < 0) described = this.#describedBelow(name, below, rest)
         break
       }
       if (redirect !== undefined) {

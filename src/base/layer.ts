@@ -38,6 +38,8 @@ export interface LayerEntry {
   readonly unsorted?: true
   /** The file is one of the layers below (`Layer.pathBelow`); `type` says nothing then. */
   readonly isBelow?: true
+  /** A directory in which there are marks alone: it is one only where the layers below have it. */
+  readonly isHollow?: true
 }
 
 /** Walks one directory of a layer in byte order of the names, unless the layer says that it is not `sorted`. */

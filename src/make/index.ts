@@ -8,6 +8,7 @@ export {
   convert,
   convertStoredLayer,
   openSourceImage,
+  type SourceLayer,
 } from './convert/index.ts'
 export { type PackOptions, type PackSource, pack, packInto, sizeOfSource } from './pack.ts'
 export { buildPuzzlefs } from './puzzlefs/build.ts'
@@ -19,6 +20,14 @@ export { excludeGlobs } from './selection/glob.ts'
 export { Priorities } from './selection/priorities.ts'
 export { readSourceForm, type SourceForm } from './source-form.ts'
 export type { LeftOut } from './tree-item.ts'
-export { lowerdirWord, type UnpackOptions, type UnpackReport, unpack } from './unpack/unpack.ts'
+export type { ApplyCounts } from './unpack/applied-directory.ts'
+export { type ApplyOptions, applyLayer } from './unpack/apply.ts'
+export {
+  lowerdirWord,
+  type UnpackOptions,
+  type UnpackReport,
+  unpack,
+  unpackLayer,
+} from './unpack/unpack.ts'
 export type { Whiteouts } from './whiteouts.ts'
 export type { PackedImage } from './write-image.ts'

@@ -74,8 +74,7 @@ export class TarMarks {
   /** Whether nothing at this path of the layers below is seen through a directory of this layer. */
   covers(path: Name): boolean {
     if (path === '') return false
-    const isCovered =
-      this.#whiteouts.has(path) || this.#hides(path.slice(0, Math.max(path.lastIndexOf('/'), 0)))
+    const isCovered = this.#whiteouts.has(path) || this.#hides(parentOf(path))
     this.#last = { path, isCovered }
     return isCovered
   }
@@ -89,10 +88,20 @@ export class TarMarks {
     return parentsOf(folder).some((parent) => this.#whiteouts.has(parent) || this.#opaque.has(parent))
   }
 
-  /** What the marks become: character devices 0:0, and attributes of directories. */
-  *items(): Generator<TreeItem> {
+  /**
+   * What the marks become: character devices 0:0, and attributes of directories.
+   * @param typeBelow of what the layers below have at a path, asked where a mark would make directories that the layer does
+   *   not have: over nothing there is nothing to delete, and nothing is made. Absent: not known
+   */
+  *items(typeBelow?: (path: Name) => number | undefined): Generator<TreeItem> {
+    const isOverNothing = (path: Name, isMeant: (type: number) => boolean): boolean => {
+      if (typeBelow === undefined || this.#modeAt(path) !== undefined) return false
+      const type = typeBelow(path)
+      return type === undefined || !isMeant(type)
+    }
     for (const [path, mtime] of this.#whiteouts) {
       const mode = this.#modeAt(path)
+      if (isOverNothing(parentOf(path), isDirectory)) continue
       // What the layer has itself at the path covers the layers below, except that directories are merged.
       if (mode !== undefined && isDirectory(mode)) this.#opaque.add(path)
       else if (mode === undefined && this.#canStand(path)) {
@@ -100,6 +109,7 @@ export class TarMarks {
       }
     }
     for (const path of this.#opaque) {
+      if (isOverNothing(path, () => true)) continue
       const isFile = !isDirectory(this.#modeAt(path) ?? 0) && this.#modeAt(path) !== undefined
       if (!isFile && this.#canStand(path)) yield { path, attribute: OPAQUE_MARK }
     }
@@ -125,6 +135,10 @@ export class TarMarks {
   }
 }
 
+function parentOf(path: Name): Name {
+  return path.slice(0, Math.max(path.lastIndexOf('/'), 0))
+}
+
 /** The directories above a path, without the root. */
 function parentsOf(path: Name): Name[] {
   const parents: Name[] = []
@@ -134,7 +148,7 @@ function parentsOf(path: Name): Name[] {
 }
 
 /** What a name that begins with `.wh.` says, and of which path. `own`: what AUFS keeps for itself. */
-interface Mark {
+export interface Mark {
   readonly kind: 'whiteout' | 'opaque' | 'own'
   readonly path: Name
 }
@@ -161,6 +175,12 @@ export function whiteoutName(path: Name): Name {
 /** The name of the mark in a directory that hides what the layers below have in it. */
 export function opaqueName(directory: Name): Name {
   return directory === '' ? OPAQUE : `${directory}/${OPAQUE}`
+}
+
+/** The directory that a path marks as opaque; undefined for any other path. */
+export function opaqueDirectory(path: Name): Name | undefined {
+  if (path !== OPAQUE && !path.endsWith(`/${OPAQUE}`)) return undefined
+  return path.slice(0, Math.max(path.length - OPAQUE.length - 1, 0))
 }
 
 function hiddenPath(folder: Name, name: Name, path: Name): Name {

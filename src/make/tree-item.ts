@@ -1,14 +1,22 @@
 import type { Attribute, NewEntry } from '../../squashfs/write/index.ts'
-import type { TarOddities } from '../../tar/index.ts'
+import type { TarEntry, TarOddities } from '../../tar/index.ts'
 import type { Name } from '../base/index.ts'
 
 /** One name of a tree that becomes an image, as `SquashfsWriter` takes it. */
 export type TreeItem =
-  | { readonly path: Name; readonly entry: NewEntry }
+  | { readonly path: Name; readonly entry: TreeEntry }
   /** One more name of a file, which may come later. */
   | { readonly path: Name; readonly link: Name }
   /** One more attribute of a directory, which is made if it has not come. */
   | { readonly path: Name; readonly attribute: Attribute }
+
+/** With more than an image of squashfs needs, for directories. */
+export interface TreeEntry extends NewEntry {
+  /** Exact, where it is known. */
+  readonly time?: TarEntry['time']
+  /** In place of `content`, for files with holes. */
+  readonly placed?: TarEntry['placed']
+}
 
 export type TreeItems = Iterable<TreeItem> | AsyncIterable<TreeItem>
 

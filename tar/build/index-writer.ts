@@ -12,6 +12,7 @@ import {
   PAGE,
   type StoredCheckpoint,
   TYPE_BELOW,
+  TYPE_HOLLOW,
 } from '../format/layout.ts'
 import type { Checkpoint } from '../gzip/checkpoint.ts'
 import { HeapData } from './heap-data.ts'
@@ -38,6 +39,7 @@ export class IndexWriter {
   readonly #heap: HeapWriter
   readonly #points: StoredCheckpoint[] = []
   #needs: Needs = { directories: false, files: false }
+  #hollow: ReadonlySet<number> = new Set()
 
   /** @param start behind the hash tree. @param limit most bytes of the index */
   constructor(fd: number, start: number, moves?: Moves, limit?: number) {
@@ -99,6 +101,7 @@ export class IndexWriter {
   /** Those that can be reached; what was replaced has no entries. */
   #writeDirectories(): void {
     const { inodes } = this.tree
+    this.#hollow = this.tree.hollow()
     inodes.countLink(ROOT, 2)
     for (const waiting = [ROOT]; waiting.length > 0; ) {
       const directory = waiting.pop() ?? ROOT
@@ -116,6 +119,12 @@ export class IndexWriter {
     }
   }
 
+  #typeOf(inode: number): number {
+    const { inodes } = this.tree
+    if (inodes.isBelow(inode)) return TYPE_BELOW
+    return this.#hollow.has(inode) ? TYPE_HOLLOW : direntType(inodes.modeOf(inode))
+  }
+
   #note(inode: number): void {
     const { inodes } = this.tree
     const { directories, files } = this.#needs
@@ -125,7 +134,7 @@ export class IndexWriter {
 
   /** Entries of one size, and behind them the names. */
   #writeEntries(rows: readonly number[]): number {
-    const { inodes, names } = this.tree
+    const { names } = this.tree
     const start = this.#heap.position
     const entry = Buffer.alloc(ENTRY_SIZE)
     let at = 0
@@ -135,7 +144,7 @@ export class IndexWriter {
       entry.writeUInt32LE(inode, 0)
       entry.writeUInt32LE(at, 4)
       entry.writeUInt8(length, 8)
-      entry.writeUInt8(inodes.isBelow(inode) ? TYPE_BELOW : direntType(inodes.modeOf(inode)), 9)
+      entry.writeUInt8(this.#typeOf(inode), 9)
       this.#heap.add(entry)
       at += length
       if (at > NAMES_MAX) throw new FsError('EFBIG', 'a directory with more than 4 GiB of names')

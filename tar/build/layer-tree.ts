@@ -10,6 +10,7 @@ import {
 import type { StoredInode } from '../format/layout.ts'
 import type { TarEntry } from '../read/tar-reader.ts'
 import { rowNumbers } from './column.ts'
+import { hollowDirectories } from './hollow.ts'
 import { InodeRows } from './inode-rows.ts'
 import { LateLinks } from './late-links.ts'
 import { isMark } from './marks.ts'
@@ -31,6 +32,8 @@ export const ROOT = 0
 /** As many as a file system with inode numbers of 32 bits can have. */
 const INODES_MAX = 2 ** 32 - 2
 const ID_MAX = 2 ** 32 - 1
+/** PATH_MAX without the NUL: no file system of Linux has longer ones, and none can be read. */
+const TARGET_MAX = 4095
 /** Seconds that 64 bits hold, and numbers exactly. */
 const TIME_MAX = Number.MAX_SAFE_INTEGER
 
@@ -73,6 +76,8 @@ export class LayerTree {
   add(entry: TarEntry): void {
     const path = this.#moved(entry.path)
     if (isMark(entry.path)) {
+      // What is below a file of the layer is hidden by it: umoci says so by marks as well.
+      if (this.#isBelowFile(path)) return
       this.#mark ??= this.#newInode(MARK)
       this.#put(path, this.#mark)
     } else if (entry.link === undefined) this.#addEntry(entry, path)
@@ -86,6 +91,11 @@ export class LayerTree {
       setInode: (path: Name, inode: number) => this.#put(path, inode),
     }
     this.#late.settle(names, (path, target, inode) => this.#assertLinkable(path, target, inode))
+  }
+
+  /** Directories with marks alone, by inode. */
+  hollow(): ReadonlySet<number> {
+    return hollowDirectories(this.inodes, this.names, this.#mark)
   }
 
   /** Rows of the names of a directory, in byte order. */
@@ -134,15 +144,25 @@ export class LayerTree {
     if (!isId(uid) || !isId(gid)) throw this.#refused(entry, `has the owner ${uid}:${gid}`)
     if (!(Math.abs(time.seconds) <= TIME_MAX)) throw this.#refused(entry, `has the time ${time.seconds}`)
     const common = { mode, uid, gid, ...time, rdev, isImplied: false }
-    const attributes = this.#data.attributes(xattrs)
+    const attributes = this.#attributesOf(entry, xattrs)
     if (target !== undefined) {
       if (target.length === 0 || target.includes(0)) throw this.#refused(entry, 'is a link to nothing')
+      if (target.length > TARGET_MAX) throw this.#refused(entry, `is a link of ${target.length} bytes`)
       const data = this.#data.target(target)
       return { ...common, ...EMPTY, size: target.length, data, attributes }
     }
     if (!isRegular(mode)) return { ...common, ...EMPTY, rdev, attributes }
     const data = sparse === undefined ? (position ?? 0) : this.#data.pieces(entry)
     return { ...common, ...EMPTY, isSparse: sparse !== undefined, size, data, attributes }
+  }
+
+  #attributesOf(entry: TarEntry, xattrs: TarEntry['xattrs']): number {
+    try {
+      return this.#data.attributes(xattrs)
+    } catch (error) {
+      if (!(error instanceof FsError)) throw error
+      throw this.#refused(entry, `has ${error.message}`)
+    }
   }
 
   #refused({ path }: TarEntry, why: string): FsError {
@@ -210,6 +230,17 @@ export class LayerTree {
     const row = this.names.add(folder, name, inode, this.#children.at(folder))
     this.#children.set(folder, row + 1)
     return inode
+  }
+
+  #isBelowFile(path: Name): boolean {
+    let at = ROOT
+    for (const name of path.split('/').slice(0, -1)) {
+      const row = this.names.find(at, name)
+      if (row === undefined) return false
+      at = this.names.inodeOf(row)
+      if (!isDirectory(this.inodes.modeOf(at))) return true
+    }
+    return false
   }
 
   #find(path: Name): number | undefined {

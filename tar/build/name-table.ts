@@ -52,6 +52,11 @@ export class NameTable {
     this.#inodes.set(row, inode)
   }
 
+  /** Inode of the directory. */
+  parentOf(row: number): number {
+    return this.#parents.at(row)
+  }
+
   siblingOf(row: number): number {
     return this.#siblings.at(row)
   }

@@ -8,9 +8,11 @@ import { ByteReader, FsError, viewOf } from '../../src/base/index.ts'
 /** Bytes of the header, and the unit in which the index is hashed. */
 export const PAGE = 4096
 export const MAGIC = 'atomfsix'
-export const VERSION = 2
+export const VERSION = 3
 /** Type of an entry whose file only the layers below have; others have those of DT_*. */
 export const TYPE_BELOW = 0
+/** Type of an entry of a directory in which there are marks alone. */
+export const TYPE_HOLLOW = 15
 /** Bytes of one checkpoint, inode, entry of a directory. */
 export const CHECKPOINT_SIZE = 32
 export const INODE_SIZE = 52

@@ -1,13 +1,14 @@
 import {
   ByteReader,
   type DirectoryCursor,
+  DT_DIR,
   DT_REG,
   FsError,
   isDirectory,
   type LayerEntry,
   type Name,
 } from '../../src/base/index.ts'
-import { ENTRY_SIZE, type StoredInode, TYPE_BELOW } from '../format/layout.ts'
+import { ENTRY_SIZE, type StoredInode, TYPE_BELOW, TYPE_HOLLOW } from '../format/layout.ts'
 import type { IndexPages } from './index-pages.ts'
 
 /** One directory: its entries stand in byte order of their names. */
@@ -36,7 +37,8 @@ export class Directory {
     const names = this.#start + this.count * ENTRY_SIZE
     const name: Name = this.#pages.read(names + at, length).toString('latin1')
     const entry = { name, ref: inode, ino: inode + 1 }
-    return type === TYPE_BELOW ? { ...entry, type: DT_REG, isBelow: true } : { ...entry, type }
+    if (type === TYPE_BELOW) return { ...entry, type: DT_REG, isBelow: true }
+    return type === TYPE_HOLLOW ? { ...entry, type: DT_DIR, isHollow: true } : { ...entry, type }
   }
 
   /** The row of the first name at or after `name`; `count` where there is none. */

@@ -134,6 +134,23 @@ export function storedSize({ pieces }: SparseMap): number {
   return pieces.reduce((sum, { length }) => sum + length, 0)
 }
 
+/** Bytes of a file, and where they belong. */
+export interface PlacedBytes {
+  readonly offset: number
+  readonly bytes: Uint8Array
+}
+
+/** The content without its holes, which may be of any size. */
+export async function* placed({ pieces }: SparseMap, queue: ByteQueue): AsyncGenerator<PlacedBytes> {
+  for (const { offset, length } of pieces) {
+    let at = offset
+    for await (const bytes of queue.stream(length)) {
+      yield { offset: at, bytes }
+      at += bytes.length
+    }
+  }
+}
+
 /** The content with its holes as zeros. */
 export async function* filled({ size, pieces }: SparseMap, queue: ByteQueue): AsyncGenerator<Uint8Array> {
   let at = 0

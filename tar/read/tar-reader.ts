@@ -25,7 +25,9 @@ import {
   filled,
   headSparseMap,
   oldSparseMap,
+  type PlacedBytes,
   paxSparseMap,
+  placed,
   type SparseMap,
   type SparsePiece,
   storedSize,
@@ -58,6 +60,8 @@ export interface TarEntry {
   readonly sparse?: StoredPieces
   /** Regular files: to be read before the next entry is asked for; what is left is skipped. */
   readonly content: AsyncIterable<Uint8Array>
+  /** Files that are stored without their holes: in place of `content`, which has all of them as zeros. */
+  readonly placed?: AsyncIterable<PlacedBytes>
 }
 
 /** What is odd about an archive, and no reason to refuse it. Counted over several archives. */
@@ -228,7 +232,9 @@ class EntryReader {
     await this.#queue.skip(this.#end - this.#queue.position)
   }
 
-  async #content(type: string): Promise<Pick<TarEntry, 'size' | 'position' | 'sparse' | 'content'>> {
+  async #content(
+    type: string,
+  ): Promise<Pick<TarEntry, 'size' | 'position' | 'sparse' | 'content' | 'placed'>> {
     const { records: pax } = this.#extended
     const stored = paxSize(pax, 'size', this.#what) ?? this.#header.size
     if (!(stored >= 0)) throw new FsError('EINVAL', `${this.#what}: a size of ${stored} bytes`)
@@ -242,7 +248,11 @@ class EntryReader {
       throw new FsError('EINVAL', `${this.#what}: its map names more bytes than are stored`)
     }
     const { size, pieces } = sparse
-    return { size, sparse: { position: this.#queue.position, pieces }, content: filled(sparse, this.#queue) }
+    return {
+      ...{ size, sparse: { position: this.#queue.position, pieces } },
+      content: filled(sparse, this.#queue),
+      placed: placed(sparse, this.#queue),
+    }
   }
 
   async #paxSparse(): Promise<SparseMap | undefined> {

@@ -30,7 +30,10 @@ export async function* layerTree(
   const archive = new HashedStream(decompressed(blob, layer.label), { digest: diffId })
   const marks = new TarMarks((path) => writer.modeAt(path))
   const links = new ParentLinks(writer, lower, marks)
-  yield* tarTree(archive, marks, leftOut, (path) => links.resolve(path))
+  yield* tarTree(archive, marks, leftOut, {
+    resolve: (path) => links.resolve(path),
+    typeAt: (path) => lower.entry(path)?.mode,
+  })
   await archive.check('archive in it')
   await blob.check('blob')
   // First: they may be all that a directory has.

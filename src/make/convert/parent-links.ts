@@ -4,6 +4,9 @@ import { escapedPath } from '../overlay-form.ts'
 import type { TarMarks } from '../tar-marks.ts'
 import type { LowerLayers } from './lower-layers.ts'
 
+/** What is made of a layer so far. */
+type TreeSoFar = Pick<SquashfsWriter, 'modeAt' | 'targetAt'>
+
 /** As in the kernel's path walk. */
 const LINKS_MAX = 40
 /** Names on the way with those of all links: a path of 4096 bytes has fewer. */
@@ -15,14 +18,17 @@ const NAMES_MAX = 2048
  * who extract one layer over the other. Links lead nowhere out of the root. The last name of a path is never followed.
  */
 export class ParentLinks {
-  readonly #writer: Pick<SquashfsWriter, 'modeAt' | 'targetAt'>
+  readonly #writer: TreeSoFar
   readonly #lower: LowerLayers
   readonly #marks: TarMarks
+  readonly #stored: (path: Name) => Name
 
-  constructor(writer: Pick<SquashfsWriter, 'modeAt' | 'targetAt'>, lower: LowerLayers, marks: TarMarks) {
+  /** @param stored how a path of the archive is stored */
+  constructor(writer: TreeSoFar, lower: LowerLayers, marks: TarMarks, stored = escapedPath) {
     this.#writer = writer
     this.#lower = lower
     this.#marks = marks
+    this.#stored = stored
   }
 
   /**
@@ -32,7 +38,7 @@ export class ParentLinks {
   resolve(path: Name): Name {
     const end = path.lastIndexOf('/')
     // The usual case: the directory has come.
-    if (end < 0 || isDirectory(this.#writer.modeAt(escapedPath(path.slice(0, end))) ?? 0)) return path
+    if (end < 0 || isDirectory(this.#writer.modeAt(this.#stored(path.slice(0, end))) ?? 0)) return path
     const waiting = path.split('/')
     const found: Name[] = []
     let links = 0
@@ -67,7 +73,7 @@ export class ParentLinks {
 
   /** Where a symbolic link leads. */
   #targetAt(path: Name): { readonly path: Name } | 'no link' | 'missing' {
-    const stored = escapedPath(path)
+    const stored = this.#stored(path)
     const mode = this.#writer.modeAt(stored)
     if (mode !== undefined) return isSymlink(mode) ? linkTo(this.#writer.targetAt(stored)) : 'no link'
     if (this.#marks.covers(stored)) return 'missing'

@@ -18,7 +18,7 @@ import { ShownTree } from '../shown-tree.ts'
 import { TarMarks } from '../tar-marks.ts'
 import { type LeftOut, nothingLeftOut, type TreeItem } from '../tree-item.ts'
 import { asOverlay } from '../whiteouts.ts'
-import { LayerDirectory, type UnpackCounts } from './layer-directory.ts'
+import { LayerDirectory, noCounts, type UnpackCounts } from './layer-directory.ts'
 
 /** How the layers of an image are written into directories. */
 export interface UnpackOptions {
@@ -62,13 +62,14 @@ export async function unpack(
   try {
     const fd = openEmpty(root)
     try {
-      const counts = { ...new LayerDirectory(fd, owners).counts }
+      const counts = noCounts()
       const made: PathText[] = []
       for (const [i, layer] of image.layers.entries()) {
         signal?.throwIfAborted()
         onLayer?.(i + 1, image.layers.length, 'open' in layer ? layer.size : undefined)
         const path = join(root, String(i + 1))
-        await unpackLayer(layer, path, { ...options, owners, below: made, scratch: fd, counts })
+        const added = await unpackLayer(layer, path, { ...options, owners, below: made, scratch: fd })
+        for (const key of Object.keys(counts) as (keyof UnpackCounts)[]) counts[key] += added[key]
         made.push(path)
       }
       return { ...counts, owners, directories: made.toReversed() }
@@ -104,37 +105,46 @@ function openEmpty(path: PathText): number {
   throw new FsError('ENOTEMPTY', `${path} is not empty: name another place, or empty it`)
 }
 
-interface Below extends UnpackOptions {
+/** Where a layer comes, and what it may depend on. */
+export interface LayerPlace extends Pick<UnpackOptions, 'signal' | 'onProgress'> {
   readonly owners: Owners
-  /** Bottom first. */
+  /** Directories of the layers below, bottom first. */
   readonly below: readonly PathText[]
   /** Descriptor of a directory for files without a name. */
   readonly scratch: number
-  readonly counts: UnpackCounts
 }
 
-async function unpackLayer(layer: SourceLayer, path: PathText, how: Below): Promise<void> {
+/**
+ * Writes one layer into a directory, as an overlay reads it.
+ * @param path of the directory, which is made
+ * @throws FsError as `unpack`
+ */
+export async function unpackLayer(
+  layer: SourceLayer,
+  path: PathText,
+  how: LayerPlace,
+): Promise<UnpackCounts> {
   withFsError(path, () => mkdirSync(systemPath(path), { mode: 0o700 }))
   const fd = withFsError(path, () => openSync(systemPath(path), O_PATH))
   const lower = new LowerLayers(
     how.below.map((directory) => ({ directory, what: 'layer', followsRedirects: false })),
   )
+  const target = new LayerDirectory(fd, how.owners)
   try {
-    const target = new LayerDirectory(fd, how.owners)
     const leftOut = nothingLeftOut()
     for await (const item of itemsOf(layer, target, lower, leftOut, how)) {
       how.signal?.throwIfAborted()
       await target.add(item)
     }
     target.finish()
-    const { counts } = how
-    for (const key of Object.keys(counts) as (keyof UnpackCounts)[]) counts[key] += target.counts[key]
-    counts.leftAttributes += leftOut.attributes
+    const { leftAttributes } = target.counts
+    return { ...target.counts, leftAttributes: leftAttributes + leftOut.attributes }
   } catch (error) {
     if (!(error instanceof FsError)) throw error
     throw new FsError(error.code, `${layer.label}: ${error.message}`, { cause: error })
   } finally {
     lower.close()
+    target.close()
     closeSync(fd)
   }
 }
@@ -144,7 +154,7 @@ async function* itemsOf(
   target: LayerDirectory,
   lower: LowerLayers,
   leftOut: LeftOut,
-  { scratch, onProgress }: Below,
+  { scratch, onProgress }: LayerPlace,
 ): AsyncGenerator<TreeItem> {
   const marks = (): TarMarks => new TarMarks((path) => target.modeAt(path))
   switch (layer.form) {
@@ -175,7 +185,7 @@ async function* itemsOf(
 async function spool(
   layer: SquashfsLayer,
   folder: number,
-  onProgress: Below['onProgress'],
+  onProgress: LayerPlace['onProgress'],
 ): Promise<UnfinishedFile> {
   const { digest, size } = layer
   const file = UnfinishedFile.begin(folder, 'layer', 0o600)

@@ -65,7 +65,12 @@ export function movesOf(index: ImageFile, below: readonly FoundLayer[]): Moves {
           if (found === undefined) continue
           const place = joined(one.place, name)
           if (isDirectory(found.stat.mode)) waiting.push({ ref, path, place, node: found.nodeId })
-          else if (isSymlink(found.stat.mode) && layer.isImplied?.(ref) === true) {
+          // An opaque one hides the link.
+          else if (
+            isSymlink(found.stat.mode) &&
+            layer.isImplied?.(ref) === true &&
+            layer.lookup(ref, OPAQUE) === undefined
+          ) {
             const led = follow(tree, place, true)
             if (led.entry !== undefined && !isDirectory(led.entry.stat.mode)) continue
             moves.set(path, led.path)

@@ -7,14 +7,17 @@ import {
   ignoring,
   isDirectory,
   isErrno,
+  type Name,
   type PathText,
 } from '../../base/index.ts'
-import { mkdirAt, O_PATH, openAt, renameAt, rmdirAt, unlinkAt } from './at.ts'
-import { listEntries } from './directory-entries.ts'
+import { mkdirAt, O_PATH, openAt, openParent, renameAt, rmdirAt, unlinkAt } from './at.ts'
+import { type HostEntry, listEntries } from './directory-entries.ts'
 import { type HostStat, statAt } from './statx.ts'
 import { forgetMade, nameOf, type WalkOptions, walkTo } from './walk.ts'
 
 const { O_CREAT, O_DIRECTORY, O_EXCL, O_NONBLOCK, O_RDONLY, O_WRONLY } = constants
+
+const DIRECTORY = O_PATH | O_DIRECTORY
 
 /** Suffix of a file while it is written. */
 const UNFINISHED = '.new'
@@ -66,7 +69,7 @@ export class Folder {
 
   /** @throws FsError ENOENT, ENOTDIR (also for a symbolic link), EACCES, … */
   folder(name: PathText): Folder {
-    return new Folder(openAt(this.fd, nameOf(name), O_PATH | O_DIRECTORY), this.pathOf(name))
+    return new Folder(openAt(this.fd, nameOf(name), DIRECTORY), this.pathOf(name))
   }
 
   /** The folder of that name; makes it where it is missing. @throws FsError EROFS, ENOSPC, EACCES, ENOTDIR, … */
@@ -139,7 +142,7 @@ export class Folder {
 
   /** Removes a name with all below it; a missing name is no error. @throws FsError EACCES, EBUSY, … */
   remove(name: PathText): void {
-    removeBelow(this.fd, nameOf(name))
+    removeTree(this.fd, nameOf(name))
   }
 
   close(): void {
@@ -147,21 +150,67 @@ export class Folder {
   }
 }
 
-function removeBelow(dir: number, name: string, type = DT_UNKNOWN): void {
+/**
+ * Removes a name with all below it, which may be deeper than a path can say or a process may have descriptors: one is
+ * open at a time, and `..` leads back. No link is followed. What is gone already is no error.
+ * @param onRemoved gets the path of each name below the one that is removed, from there
+ * @throws FsError EACCES, EBUSY, ENOTEMPTY where somebody makes something meanwhile, …
+ */
+export function removeTree(dir: number, name: Name, onRemoved?: (path: Name) => void): void {
+  if (!isDirectoryAt(dir, { name, type: DT_UNKNOWN })) unlessGone(() => unlinkAt(dir, name))
+  else {
+    unlessGone(() => emptyDirectory(dir, name, onRemoved))
+    unlessGone(() => rmdirAt(dir, name))
+  }
+}
+
+function emptyDirectory(dir: number, name: Name, onRemoved: ((path: Name) => void) | undefined): void {
+  const levels: { readonly name: Name; readonly left: HostEntry[] }[] = []
+  // Of the open directory, with a slash behind it.
+  let path: Name = ''
+  let folder = openAt(dir, name, DIRECTORY)
   try {
-    const isFolder = type === DT_UNKNOWN ? isDirectory(statAt(dir, name)?.mode ?? 0) : type === DT_DIR
-    if (!isFolder) {
-      unlinkAt(dir, name)
-      return
+    for (let left = listEntries(folder); ; ) {
+      const entry = left.pop()
+      if (entry === undefined) {
+        const above = levels.pop()
+        if (above === undefined) return
+        folder = inPlaceOf(folder, openParent(folder))
+        unlessGone(() => rmdirAt(folder, above.name))
+        left = above.left
+        path = path.slice(0, path.length - above.name.length - 1)
+        onRemoved?.(path + above.name)
+      } else if (isDirectoryAt(folder, entry)) {
+        const next = unlessGone(() => openAt(folder, entry.name, DIRECTORY))
+        if (next === undefined) continue
+        folder = inPlaceOf(folder, next)
+        levels.push({ name: entry.name, left })
+        left = listEntries(folder)
+        path = `${path}${entry.name}/`
+      } else {
+        unlessGone(() => unlinkAt(folder, entry.name))
+        onRemoved?.(path + entry.name)
+      }
     }
-    const fd = openAt(dir, name, O_PATH | O_DIRECTORY)
-    try {
-      for (const entry of listEntries(fd)) removeBelow(fd, entry.name, entry.type)
-    } finally {
-      closeSync(fd)
-    }
-    rmdirAt(dir, name)
+  } finally {
+    closeSync(folder)
+  }
+}
+
+function isDirectoryAt(dir: number, { name, type }: Pick<HostEntry, 'name' | 'type'>): boolean {
+  return type === DT_UNKNOWN ? isDirectory(statAt(dir, name)?.mode ?? 0) : type === DT_DIR
+}
+
+function inPlaceOf(before: number, next: number): number {
+  closeSync(before)
+  return next
+}
+
+function unlessGone<T>(action: () => T): T | undefined {
+  try {
+    return action()
   } catch (error) {
-    if (!isErrno(error, 'ENOENT')) throw error
+    if (isErrno(error, 'ENOENT')) return undefined
+    throw error
   }
 }
