@@ -57,7 +57,9 @@ export class TarImage implements Layer {
     this.label = label
     this.#pages = new IndexPages(source, label, cache)
     this.#files = new FileData(this.#pages, sourceId)
-    const { inodeCount, digest } = this.#pages.header
+    const { inodeCount, inodes, digest } = this.#pages.header
+    if (!isDirectory(this.#pages.inode(this.root).mode))
+      throw this.#pages.damage(inodes, 'its root is no directory')
     this.refSpan = inodeCount
     this.inodes = { count: inodeCount }
     this.#generation = fingerprint(Buffer.from(digest, 'latin1'))

@@ -10,6 +10,7 @@ import { SIF_TARGETS } from './sif.ts'
 import { SQUASHFS_TARGETS } from './squashfs.ts'
 import { TABLE_TARGETS } from './tables.ts'
 import { TAR_TARGET } from './tar.ts'
+import { TAR_INDEX_TARGETS } from './tar-index.ts'
 import { VERITY_TARGETS } from './verity.ts'
 
 const RUNS = Number(process.env['ATOMFS_FUZZ'] ?? 400)
@@ -26,6 +27,7 @@ const TARGETS = [
   ...PUZZLEFS_TARGETS,
   IMAGE_START_TARGET,
   TAR_TARGET,
+  ...TAR_INDEX_TARGETS,
 ]
 
 /** Milliseconds: some for the start, and some for each run on a busy machine. */
