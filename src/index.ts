@@ -14,7 +14,8 @@ import {
   readAtoms,
   umount,
 } from './library/atomfs/index.ts'
-import { inspectSource, type LayerReport, ociSource } from './molecule/index.ts'
+import { prepareSource } from './library/prepare.ts'
+import { inspectSource, isPrepared, type LayerReport, ociSource } from './molecule/index.ts'
 import { buildMountRequest, parseMountOptions } from './request/index.ts'
 
 export {
@@ -99,16 +100,36 @@ export {
 export {
   CachingBundler,
   type CachingBundlerOptions,
+  CachingLayerResolver,
+  defaultNewOverlayMount,
+  type ImageLayer,
+  type ImageLayers,
+  type LayerResolver,
+  type LayerResolverOptions,
+  LayerWorkdir,
+  type Mount,
+  type NewLayerWorkdirOption,
+  type NewOverlayMountFn,
+  type OverlayDirectories,
+  OverlayMount,
+  openImageLayers,
   type RuntimeSpecOption,
   RuntimeSpecWriter,
   supported,
+  TarballApplicator,
+  type WorkDirOptions,
   withCpuLimit,
   withHostNetwork,
+  withImageConfig,
   withMemoryLimit,
+  withNewOverlayMountFn,
   withRootFs,
   withSpecOptions,
+  withUser,
 } from './library/bundle/index.ts'
 export { type UnlockRequest, unlockSource, wipeKeys } from './library/keys/index.ts'
+export { type PrepareOptions, prepareSource } from './library/prepare.ts'
+export type { ApplyCounts } from './make/index.ts'
 export { ExcludePaths } from './make/selection/exclude-paths.ts'
 export {
   type DamageReport,
@@ -129,14 +150,22 @@ export {
 export class Molecule {
   /** The layers as the manifest describes them, topmost first: the order of overlayfs and of atomfs. */
   readonly atoms: readonly AtomDescriptor[]
-  /** What is in the layers, bottom first: the order of the manifest. */
-  readonly layers: readonly LayerReport[]
   readonly #options: MountOciOptions
+  #layers: readonly LayerReport[] | undefined
 
-  constructor(options: MountOciOptions, atoms: readonly AtomDescriptor[], layers: readonly LayerReport[]) {
+  constructor(options: MountOciOptions, atoms: readonly AtomDescriptor[], layers?: readonly LayerReport[]) {
     this.#options = options
     this.atoms = atoms
-    this.layers = layers
+    this.#layers = layers
+  }
+
+  /**
+   * What is in the layers, bottom first: the order of the manifest.
+   * @throws FsError ENOENT for a layer in an archive that has not been indexed: `prepareSource` does it, and `mount`
+   */
+  get layers(): readonly LayerReport[] {
+    this.#layers ??= inspectSource(ociSource(this.#options.ociDir, this.#options.tag)).layers
+    return this.#layers
   }
 
   /**
@@ -165,8 +194,10 @@ export class Molecule {
     assertPaths({ target })
     const { ociDir, tag, allowMissingVerityData, metadataDir } = this.#options
     const { writeableOverlayPath, addWriteableOverlay = writeableOverlayPath !== undefined } = this.#options
+    const source = ociSource(ociDir, tag)
+    await prepareSource(source)
     const request = buildMountRequest({
-      source: ociSource(ociDir, tag),
+      source,
       name: tag === '' ? `oci:${ociDir}` : `oci:${ociDir}:${tag}`,
       target,
       allowMissingVerity: allowMissingVerityData,
@@ -193,5 +224,6 @@ export function buildMoleculeFromOci(options: MountOciOptions): Molecule {
   const { ociDir, tag, target, writeableOverlayPath, metadataDir } = options
   assertPaths({ ociDir, tag, target, ...omitUndefined({ writeableOverlayPath, metadataDir }) })
   const source = ociSource(ociDir, tag)
-  return new Molecule(options, readAtoms(ociDir, tag), inspectSource(source).layers)
+  const layers = isPrepared(source) ? inspectSource(source).layers : undefined
+  return new Molecule(options, readAtoms(ociDir, tag), layers)
 }

@@ -171,7 +171,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   'src/request': ['index.ts', 'schema.ts'],
   // What commands and the library ask of daemons, each by itself; a command that serves; what both tell in the same words.
   'src/daemon': ['client/', 'life/foreground.ts', 'life/direct.ts', 'life/failure.ts', 'life/readiness.ts'],
-  'src/library': ['apptainer/index.ts', 'atomfs/index.ts', 'bundle/index.ts', 'keys/index.ts'],
+  'src/library': ['apptainer/index.ts', 'atomfs/index.ts', 'bundle/index.ts', 'keys/index.ts', 'prepare.ts'],
 }
 
 const ROOT = path.resolve(import.meta.dirname, '..')

@@ -6,7 +6,16 @@ import { openSquashfs } from '../src/library/squashfs.ts'
 import { bundleName, ENTRIES, type EntryName } from '../src/threads.ts'
 import { makeLuks } from './library/images/luks.ts'
 import { makeSif, SIF_TYPE } from './library/images/sif.ts'
-import { type InstalledPackage, installPackage, makeTempDir, removeTempDir, run } from './library/index.ts'
+import {
+  type InstalledPackage,
+  installPackage,
+  makeTempDir,
+  removeTempDir,
+  run,
+  tarEnd,
+  tarEntry,
+  writeTarImage,
+} from './library/index.ts'
 
 /** What `npm publish` would upload, and how it works in the project of somebody else. */
 
@@ -193,12 +202,20 @@ describe('the package in a project', () => {
     const [code, making, ...more] = blocks.filter((block) => block.includes("from 'atomfs-fuse/squashfs'"))
     expect(more).toEqual([])
     // One of the others mounts: test/system/library.test.ts.
-    expect(blocks.length).toBe(5)
+    expect(blocks.length).toBe(6)
     const sif = join(temp, 'image.sif')
     const data = Buffer.from('{"data":1}')
     writeFileSync(sif, makeSif({ parts: [{ type: SIF_TYPE.json, data, name: 'inspect-metadata.json' }] }))
     const looking = blocks.find((block) => block.includes('initImage'))
     expect(await node(['--input-type=module', '-', sif], looking)).toBe('[] []\n{"data":1}')
+    const unpacking = blocks.find((block) => block.includes('TarballApplicator'))
+    const [layout, directory] = [join(temp, 'tar-image'), join(temp, 'unpacked')]
+    const common = { type: 'file', mode: 0o644, uid: process.getuid?.() ?? 0, mtime: 1 } as const
+    const entry = tarEntry({ ...common, path: 'f', content: 'of a layer' })
+    writeTarImage(layout, { tag: 't', layers: [Buffer.concat([entry, tarEnd()])] })
+    mkdirSync(directory)
+    await node(['--input-type=module', '-', `${layout}:t`, directory], unpacking)
+    expect(readFileSync(join(directory, 'f'), 'utf8')).toBe('of a layer')
     const made = join(temp, 'made.squashfs')
     expect(await node(['--input-type=module', '-', made], making)).toContain('inodes: 3')
     const image = openSquashfs(made)

@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { FsError, isErrno, omitUndefined, type PathText, systemPath, withFsError } from '../base/index.ts'
-import type { ContentsRequest } from '../contents/index.ts'
+import { type ContentsRequest, prepareContents } from '../contents/index.ts'
 import { startDaemon } from '../daemon/client/start-daemon.ts'
 import { namedSource } from '../molecule/source.ts'
 import { buildMountRequest, type MountOptions, parseMountOptions } from '../request/index.ts'
@@ -69,6 +69,7 @@ export async function beginBundle(
   request: BundleRequest,
 ): Promise<{ readonly bundle: Bundle; readonly claim: Claim }> {
   const { metadataDir, signal, size } = request
+  await prepareContents(request, signal)
   const caller = findCaller()
   const spec = describe(request, caller, { ...omitUndefined({ size }), ...request.spec })
   const path = absolutePath(request.directory)
@@ -92,10 +93,14 @@ export async function beginBundle(
 }
 
 /**
- * `config.json` for a container of a source, as the caller of this process may run it. Makes nothing.
+ * `config.json` for a container of a source, as the caller of this process may run it. Makes nothing but indexes of layers.
  * @throws FsError as `createBundle`; UsageError
  */
-export function describeContainer(request: ContentsRequest, options: SpecOptions = {}): RuntimeSpec {
+export async function describeContainer(
+  request: ContentsRequest,
+  options: SpecOptions = {},
+): Promise<RuntimeSpec> {
+  await prepareContents(request)
   return describe(request, findCaller(), options)
 }
 

@@ -1,11 +1,19 @@
 import { closeSync } from 'node:fs'
-import type { BlockStore, FileSystem, NamedSource, PartChoice, PathText } from '../base/index.ts'
+import {
+  type BlockStore,
+  type FileSystem,
+  type NamedSource,
+  omitUndefined,
+  type PartChoice,
+  type PathText,
+} from '../base/index.ts'
 import {
   BlobKeepers,
   type IdRule,
   layerDescriptors,
   type MoleculeSpec,
   openMolecule,
+  prepareSource,
   resolveMolecule,
   type VerifyMode,
 } from '../molecule/index.ts'
@@ -51,10 +59,10 @@ export interface Contents {
  * @throws FsError with one line, as a mount; UsageError for a source that makes no sense
  */
 export function openContents(request: ContentsRequest): Contents {
-  const [named, name] = namedSource(request.source)
-  const { offset, parts = {}, ...options } = request.options ?? {}
+  const { offset: _, parts: __, ...options } = request.options ?? {}
+  const { source, name } = sourceOf(request)
   const spec = resolveMolecule({
-    source: withOffset(withParts(named, parts), offset),
+    source,
     name,
     allowMissingVerity: request.allowMissingVerity ?? false,
     rootHash: request.rootHash,
@@ -78,4 +86,18 @@ export function openContents(request: ContentsRequest): Contents {
     closeFiles()
     throw error
   }
+}
+
+/**
+ * Makes what reading a source needs besides the source: indexes of layers that are archives.
+ * @throws FsError as `prepareSource`; UsageError for a source that makes no sense
+ */
+export async function prepareContents(request: ContentsRequest, signal?: AbortSignal): Promise<void> {
+  await prepareSource(sourceOf(request).source, omitUndefined({ signal }))
+}
+
+function sourceOf({ source, options = {} }: ContentsRequest): { source: NamedSource; name: PathText } {
+  const [named, name] = namedSource(source)
+  const { offset, parts = {} } = options
+  return { source: withOffset(withParts(named, parts), offset), name }
 }

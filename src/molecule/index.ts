@@ -39,7 +39,7 @@ export {
   readHostFile,
   type UpperMolecule,
 } from './open.ts'
-export { type PrepareSourceOptions, prepareSource } from './prepare/prepare.ts'
+export { isPrepared, type PrepareSourceOptions, prepareSource } from './prepare/prepare.ts'
 export { prepareRehearsal } from './rehearsal.ts'
 export { filesOf, moleculeOf, resolveMolecule } from './resolve.ts'
 export type { DirectoriesSource, MountSource } from './source.ts'

@@ -2,7 +2,14 @@ import { statSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import type { SignatureVerdict } from '../../sif/index.ts'
-import { DamageError, FsError, type ImageFile, type NamedSource, systemPath } from '../base/index.ts'
+import {
+  DamageError,
+  FsError,
+  type ImageFile,
+  type NamedSource,
+  omitUndefined,
+  systemPath,
+} from '../base/index.ts'
 import { verifyBlob } from '../store/index.ts'
 import { entryUrl } from '../threads.ts'
 import { mergeReports, type ScanReport, splitBlocks } from '../verity/index.ts'
@@ -11,6 +18,7 @@ import { verifyBlobs } from './blobs/verify-blobs.ts'
 import { type DamagedRange, nameDamage } from './damage.ts'
 import { closeImage, openImage, verityOf } from './image-file.ts'
 import type { LayerVerdict } from './layer-verdict.ts'
+import { prepareSource } from './prepare/prepare.ts'
 import { findFiles, imagesOnly } from './resolve.ts'
 import type { ScanData, ScanMessage } from './scan-thread.ts'
 import { namedSource, withOffset } from './source.ts'
@@ -63,6 +71,7 @@ export async function verifySource(
     const signed = await verifySigned(source, request.signers ?? {}, onProgress, signal)
     return { ...signed, seconds: Number(process.hrtime.bigint() - start) / 1e9 }
   }
+  await prepareSource(source, omitUndefined({ signal }))
   const files = distinct(imagesOnly(findFiles({ source, name, rootHash }), 'verify'))
   const opened = files.map((file) => tryOpen(file, rootHash !== undefined))
   try {

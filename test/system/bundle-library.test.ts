@@ -8,7 +8,11 @@ import { type ContainerImage, makeContainerImage } from '../library/scenes/conta
 const BUILT = resolve(import.meta.dirname, '../../dist/index.js')
 const library = (await import(BUILT)) as typeof import('../../src/index.ts')
 const { CachingBundler, createBundle, RuntimeSpecWriter, supported } = library
-const { withCpuLimit, withHostNetwork, withMemoryLimit, withRootFs, withSpecOptions } = library
+const { withCpuLimit, withHostNetwork, withImageConfig, withMemoryLimit, withRootFs, withSpecOptions } =
+  library
+const { withUser } = library
+type RuntimeSpecOption = import('../../src/index.ts').RuntimeSpecOption
+type Bundle = import('../../src/index.ts').Bundle
 
 const need = needs('root', 'fuse', 'mksquashfs', 'busybox')
 
@@ -30,7 +34,7 @@ describe.skipIf(!need.ok)(titled('the library makes bundles', need), () => {
     const root = join(folder, 'store')
     const bundler = new CachingBundler(root, { allowMissingVerity: true, size: 1 << 20 })
     const options = [withMemoryLimit('64Mi'), withCpuLimit('500m'), withHostNetwork(), withRootFs(true)]
-    const bundle = await bundler.bundle(image.source, 'one', ...options)
+    const bundle: Bundle = await bundler.bundle(image.source, 'one', ...options)
     try {
       expect(bundle.path).toBe(join(root, 'c', 'one'))
       expect(statSync(bundle.path).mode & 0o777).toBe(0o700)
@@ -79,6 +83,28 @@ describe.skipIf(!need.ok)(titled('the library makes bundles', need), () => {
     expect(JSON.parse(readFileSync(join(place, 'config.json'), 'utf8'))).toEqual(spec)
     expect(spec.process.args).toEqual(['a', 'b'])
     expect(statSync(join(place, 'config.json')).mode & 0o777).toBe(0o600)
+  })
+
+  test('an option gives another configuration of the image, and later options count more', async () => {
+    const place = join(folder, 'other')
+    mkdirSync(place)
+    const wanted = { source: join(folder, 'layer.squashfs') }
+    const config = withImageConfig({
+      os: 'linux',
+      config: { Entrypoint: ['run'], Env: ['A=1'], User: 'root' },
+    })
+    const own: RuntimeSpecOption = (options) => ({ ...options, hostname: 'here' })
+    const write = (...options: RuntimeSpecOption[]) =>
+      new RuntimeSpecWriter().write(place, wanted, ...options)
+    const spec = await write(config, withUser('app:audio'), own)
+    expect(spec.process.args).toEqual(['run'])
+    expect(spec.process.env).toContain('A=1')
+    expect(spec.process.user).toEqual({ uid: 1000, gid: 29 })
+    expect(spec.hostname).toBe('here')
+    await expect(write()).rejects.toThrow(/does not say what to run/)
+    expect(() => withImageConfig({ config: { Env: 'A=1' } })).toThrow(
+      expect.objectContaining({ code: 'EIO' }),
+    )
   })
 
   test('a folder supports bundles where a mount works, and is left as it was', async () => {

@@ -11,6 +11,8 @@ import { type FoundUser, findUser, type ReadText } from './users.ts'
 
 /** How a container differs from what its image says. */
 export interface SpecOptions {
+  /** In place of what the image says of its program. */
+  readonly imageConfig?: RunConfig | undefined
   /** In place of the command of the image; its entry point stays. */
   readonly args?: readonly string[] | undefined
   /** In place of the entry point of the image; its command does not count then. Empty: none. */
@@ -78,8 +80,9 @@ const MOST_PROCESSES = 32_768
  * @throws UsageError for options that make no sense or cannot be kept; FsError ENOENT for a user that the image has not,
  *   EINVAL for one that the caller cannot give
  */
-export function runtimeSpec(image: ImageFacts, caller: Caller, options: SpecOptions = {}): RuntimeSpec {
-  const { config } = image
+export function runtimeSpec(facts: ImageFacts, caller: Caller, options: SpecOptions = {}): RuntimeSpec {
+  const { imageConfig: config = facts.config } = options
+  const image = { ...facts, config }
   const { network = 'none', readOnly = false } = options
   const annotations = annotationsOf(config)
   const mappings = caller.mappings

@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os'
 import { setImmediate } from 'node:timers/promises'
 import { FsError, type PathText } from '../../base/index.ts'
-import { type ContentsRequest, openContents } from '../source-contents.ts'
+import { type ContentsRequest, openContents, prepareContents } from '../source-contents.ts'
 import { Extraction } from './extraction.ts'
 import { openRoot } from './folder.ts'
 import { type Owners, possibleOwners } from './owners.ts'
@@ -37,6 +37,7 @@ export async function extractSource(
   const { signal, threads = availableParallelism(), owners = possibleOwners(), force = false } = request
   signal?.throwIfAborted()
   const selection = new Selection(request.paths ?? [])
+  await prepareContents(request, signal)
   const contents = openContents(request)
   try {
     const root = openRoot(request.directory, force, threads)

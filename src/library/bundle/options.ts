@@ -1,5 +1,5 @@
 import { UsageError } from '../../base/index.ts'
-import { byteLimit, parseQuantity, type SpecOptions } from '../../bundle/index.ts'
+import { byteLimit, parseQuantity, runConfigOf, type SpecOptions } from '../../bundle/index.ts'
 
 /** Changes how a container is described; one that is given later counts more. */
 export type RuntimeSpecOption = (options: SpecOptions) => SpecOptions
@@ -32,6 +32,21 @@ export function withHostNetwork(): RuntimeSpecOption {
 /** Whether the container can change its root file system. */
 export function withRootFs(readOnly: boolean): RuntimeSpecOption {
   return (options) => ({ ...options, readOnly })
+}
+
+/**
+ * What an image configuration says of its program, in place of that of the image, or for a source that has none: `config`
+ * and what stands beside it, as the OCI image specification has it (config.md).
+ * @throws FsError EIO where a field has another type; UsageError for a text with a NUL
+ */
+export function withImageConfig(config: Readonly<Record<string, unknown>>): RuntimeSpecOption {
+  const imageConfig = runConfigOf(config, 'image configuration')
+  return (options) => ({ ...options, imageConfig })
+}
+
+/** The user that runs the program: `USER[:GROUP]`, by names of the image or numbers. */
+export function withUser(user: string): RuntimeSpecOption {
+  return (options) => ({ ...options, user })
 }
 
 /** Any of the options of `run`. */

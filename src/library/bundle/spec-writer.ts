@@ -19,7 +19,7 @@ export class RuntimeSpecWriter {
     ...options: readonly RuntimeSpecOption[]
   ): Promise<RuntimeSpec> {
     const { describeContainer } = await import('../../bundle/index.ts')
-    const spec = describeContainer(image, specOf(options))
+    const spec = await describeContainer(image, specOf(options))
     const file = join(absolutePath(bundle), 'config.json')
     withFsError(file, () =>
       writeFileSync(systemPath(file), `${JSON.stringify(spec, undefined, 2)}\n`, { mode: 0o600 }),

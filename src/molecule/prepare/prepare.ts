@@ -1,6 +1,6 @@
-import { type FoundLayer, isFoundDirectory, type NamedSource } from '../../base/index.ts'
+import { type FoundLayer, isErrno, isFoundDirectory, type NamedSource } from '../../base/index.ts'
 import { looksLikeDigest } from '../../oci/digest.ts'
-import { type LayerMakers, type PrepareOptions, prepareLayers } from '../../store/index.ts'
+import { type LayerMakers, type PrepareOptions, prepareLayers, withStored } from '../../store/index.ts'
 import { checkDigests, closeImage, openImage } from '../image-file.ts'
 import { findInContainer } from '../resolve.ts'
 import { namedSource } from '../source.ts'
@@ -39,6 +39,19 @@ export async function prepareSource(
     }),
   }
   return await prepareLayers(layers, makers, options)
+}
+
+/** Whether nothing has to be made before a source is read. @throws FsError as `prepareSource` */
+export function isPrepared(source: string | NamedSource): boolean {
+  const [named, name] = namedSource(source)
+  const { layers } = findInContainer({ source: named, name })
+  try {
+    withStored(layers)
+    return true
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return false
+    throw error
+  }
 }
 
 /**
