@@ -30,7 +30,6 @@ import { entries, inScene, readLog, SILENT } from '../library/scenes/life.ts'
 /** SIF files: listed as siftool lists them, mounted as their partitions are by themselves. */
 
 const need = needs('root', 'fuse', 'loop', 'mke2fs', 'mksquashfs', 'kernel-overlayfs', 'kernel-squashfs')
-const tool = needs('root', 'fuse', 'mksquashfs', 'mke2fs', 'siftool')
 const LAYER = 'application/vnd.sylabs.image.layer.v1'
 
 let temp = ''
@@ -282,83 +281,5 @@ describe.skipIf(!need.ok)(titled('an OCI image in a SIF file', need), () => {
         expect(stderr.trimEnd().split('\n')).toEqual([expect.stringContaining(message)])
       })
     }
-  })
-})
-
-describe.skipIf(!tool.ok)(titled('files of siftool', tool), () => {
-  /** Rows of `siftool list`: number, group, link, first and last byte, type. */
-  const rows = (text: string) =>
-    text
-      .split('\n')
-      .filter((line) => /^\d/.test(line))
-      .map((line) => line.split('|').map((cell) => cell.trim()))
-
-  test('objects of every type are listed as siftool lists them, and its partitions are mounted', async () => {
-    const file = join(temp, 'made.sif')
-    const text = join(temp, 'text')
-    writeFileSync(text, '{"a":1}\n')
-    const add = (...words: string[]) => run('siftool', ['add', ...words])
-    await run('siftool', ['new', file])
-    for (const type of ['1', '2', '3', '6', '7']) await add('--datatype', type, '--groupid', '1', file, text)
-    const fs = (use: string, kind: string, machine: string) => [
-      '--datatype',
-      '4',
-      '--parttype',
-      use,
-      '--partfs',
-      kind,
-      '--partarch',
-      machine,
-    ]
-    await add(...fs('2', '1', '2'), '--groupid', '1', file, base)
-    await add(...fs('4', '2', '2'), '--groupid', '1', file, overlay)
-    await add(...fs('3', '1', '11'), '--groupid', '2', '--filename', 'data', file, other)
-    await add(...fs('1', '4', '12'), file, text)
-    await add('--datatype', '9', '--sbomformat', 'spdx-json', file, text)
-    await add(
-      '--datatype',
-      '5',
-      '--signhash',
-      '1',
-      '--signentity',
-      '433FE984155206BD962725E20E8713472A879943',
-      '--link',
-      '2',
-      file,
-      text,
-    )
-    await run('siftool', ['del', '3', file])
-    await inScene(async ({ atomfs }) => {
-      const { listing } = JSON.parse((await atomfs('inspect', '--json', file)).stdout)
-      const ours = listing.objects.map((object: Record<string, unknown>) => {
-        const { id, type, group, link, offset, size, details } = object as {
-          id: number
-          type: string
-          group?: number
-          link?: { object: number; group: number }
-          offset: number
-          size: number
-          details: Record<string, string>
-        }
-        const { fileSystem, part: use, architecture, format, hash } = details
-        const named =
-          fileSystem === undefined ? (format ?? hash ?? '') : `${fileSystem}/${use}/${architecture}`
-        return [
-          String(id),
-          group === undefined ? 'NONE' : String(group),
-          link === undefined ? 'NONE' : link.group === undefined ? String(link.object) : `${link.group} (G)`,
-          `${offset}-${offset + size}`,
-          named === '' ? type : `${type} (${named})`,
-        ]
-      })
-      const { stdout } = await run('siftool', ['list', file])
-      expect(ours).toHaveLength(10)
-      expect(ours).toEqual(rows(stdout))
-      expect(await atomfs('ls', file, 'etc')).toMatchObject({ status: 0, stdout: 'kept\ntree\n' })
-      expect(await atomfs('ls', `${file}:8`, 'etc')).toMatchObject({ stdout: 'gone\nkept\nsecond\n' })
-      const human = (await atomfs('inspect', file)).stdout
-      expect(human).toContain('433fe984155206bd962725e20e8713472a879943')
-      expect(human).toContain('version: 01\n')
-    })
   })
 })
