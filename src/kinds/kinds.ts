@@ -5,6 +5,7 @@ import { TAR } from '../../tar/kind.ts'
 import { type ByteSource, FsError, type ImageKind } from '../base/index.ts'
 import { elfEnd, isElf } from './elf.ts'
 import { launchLineEnd } from './launch-line.ts'
+import { otherFile } from './other-files.ts'
 
 /** What a kind may look at to tell its images, bytes. */
 const HEAD_BYTES = 4096
@@ -45,6 +46,8 @@ export const LAYER_TYPES = {
 export function probeKind(source: ByteSource): ImageKind {
   const kind = kindAt(source, 0)
   if (kind !== undefined) return kind
+  const what = otherFile(readHead(source, 0))
+  if (what !== undefined) throw new FsError('EINVAL', `${source.label}: not ${titles()}, but ${what}`)
   // The first format of the list says best what is wrong with a file that is nearly one of its images.
   const [first] = KINDS
   first?.describe(source)
