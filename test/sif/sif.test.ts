@@ -115,6 +115,22 @@ describe('what a mount shows', () => {
     expect(choosePartitions(open({ parts: [PRIMARY, overlay] }), false).overlays).toEqual([])
   })
 
+  test('nothing but the header and the table is read of a file, however large it is', () => {
+    const bytes = makeSif({ parts: [PRIMARY, partition(2, 4), partition(1, 3)] })
+    let read = 0
+    const whole = memorySource(bytes, 'x.sif')
+    const counted = {
+      size: whole.size,
+      label: whole.label,
+      readInto: (position: number, target: Uint8Array) => {
+        read += target.length
+        whole.readInto(position, target)
+      },
+    }
+    expect(choosePartitions(readSif(counted), true).overlays).toHaveLength(1)
+    expect(read).toBe(128 + 48 * 585)
+  })
+
   test('without a primary partition it is the only one, and of several none', () => {
     expect(ids([partition(1, 3)])).toEqual([1])
     expect(() => choose([])).toThrow('x.sif: a SIF without a partition')

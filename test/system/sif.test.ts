@@ -1,12 +1,4 @@
-import {
-  closeSync,
-  ftruncateSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  writeFileSync,
-} from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { mke2fs, withKernelExt } from '../library/images/ext.ts'
@@ -176,24 +168,6 @@ describe.skipIf(!need.ok)(titled('a SIF file', need), () => {
       expect(log).toContain('object 3 (Archive partition) is left out: it is an archive')
       expect(readdirSync(target)).toEqual(['etc'])
       expect((await atomfs('inspect', file)).stdout).toContain('this machine is')
-    })
-  })
-
-  test('a partition beyond 4 GiB is found', async () => {
-    const file = join(temp, 'far.sif')
-    const far = 5 * 2 ** 30 + 4096
-    writeFileSync(
-      file,
-      makeSif({
-        parts: [{ ...part(base, 1, 2), data: Buffer.alloc(0), offset: far, size: readFileSync(base).length }],
-      }),
-    )
-    const fd = openSync(file, 'r+')
-    ftruncateSync(fd, far)
-    closeSync(fd)
-    await run('dd', [`if=${base}`, `of=${file}`, 'oflag=append', 'conv=notrunc', 'status=none'])
-    await inScene(async ({ atomfs }) => {
-      expect(await atomfs('cat', file, 'etc/kept')).toMatchObject({ status: 0, stdout: 'first kept\n' })
     })
   })
 

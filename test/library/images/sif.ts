@@ -31,6 +31,7 @@ export interface SifShape {
 }
 
 const RECORD = 585
+const MOST_MADE = 1000
 const GROUP = 0xf000_0000
 
 export const SIF_TYPE = {
@@ -48,7 +49,8 @@ export function makeSif(shape: SifShape): Buffer {
   const { parts, total = 48, tableOffset = 4096 } = shape
   const pieces: Buffer[] = []
   let end = tableOffset + total * RECORD
-  const table = Buffer.alloc(Math.min(total, Math.max(parts.length, 48)) * RECORD)
+  // A total that no file has is for readers to refuse.
+  const table = Buffer.alloc((total <= MOST_MADE ? total : Math.max(parts.length, 48)) * RECORD)
   parts.forEach((part, slot) => {
     const { data = new Uint8Array(0) } = part
     const start = part.partition === undefined ? end : Math.ceil(end / 4096) * 4096
