@@ -1,4 +1,5 @@
 import type {
+  BlobList,
   BlockReader,
   ByteSource,
   ImageFacts,
@@ -21,6 +22,8 @@ import { seemsCompressed, summarize } from './summary.ts'
 const MEDIA_TYPE = 'application/vnd.puzzlefs.image.rootfs.v1'
 /** Verified pages of metadata that a thread which reads data keeps: it needs digests alone, bytes. */
 const DIGEST_PAGES = 256 << 10
+/** The same of the thread that opens chunks by their names. */
+const NAME_PAGES = 1 << 20
 /** The compressor of chunks. */
 const COMPRESSOR = 'zstd'
 
@@ -41,10 +44,12 @@ export const PUZZLEFS: ImageKind = {
     return { bytesUsed: source.size, blockSize: PART_SIZE, metadataStart: 0, detail: '', compressor }
   },
 
-  blobs(source: ByteSource): readonly string[] {
-    const { chunks } = new Rootfs(source, new PageCache())
-    const hex = (index: number): string => Buffer.from(chunks.digest(index), 'latin1').toString('hex')
-    return Array.from({ length: chunks.count }, (_, index) => `sha256:${hex(index)}`)
+  blobs(source: ByteSource): BlobList {
+    const { chunks } = new Rootfs(source, new PageCache(NAME_PAGES))
+    return {
+      count: chunks.count,
+      digest: (index) => `sha256:${Buffer.from(chunks.digest(index), 'latin1').toString('hex')}`,
+    }
   },
 
   blobVerity(source: ByteSource): readonly string[] {

@@ -1,6 +1,7 @@
 import {
   type BlockReader,
   type ByteSource,
+  blobList,
   FsError,
   type ImageFacts,
   type ImageKind,
@@ -42,7 +43,7 @@ export const TAR: ImageKind = {
     return { bytesUsed: size, blockSize, metadataStart: 0, detail: form, counts: { checkpoints } }
   },
 
-  blobs: (source: ByteSource) => [new IndexPages(source, source.label).header.digest],
+  blobs: (source: ByteSource) => blobList([new IndexPages(source, source.label).header.digest]),
 
   open: (options) => new TarSession(options),
 

@@ -55,15 +55,16 @@ export function metadataOf(ociDir: string): string {
 }
 
 const FILES_IN_DIRECTORY = 1000
-/** As in a `/usr/share`: a chunk of 100 KB holds the data of eight files. */
-const FILES_IN_CHUNK = 8
-const FILE_BYTES = 12_345
+const FILE_BYTES = 4000
 
-/** Writes the documents and the metadata of an image that nobody can read files of: there are no chunks. */
-export function buildMetadata(ociDir: string, files: number): TreeFacts {
+/**
+ * Writes the documents and the metadata of an image that nobody can read files of: there are no chunks.
+ * @param count of the chunks that it names
+ */
+export function buildMetadata(ociDir: string, files: number, count: number): TreeFacts {
   rmSync(ociDir, { recursive: true, force: true })
   createLayout(ociDir)
-  const chunks = Array.from({ length: Math.ceil(files / FILES_IN_CHUNK) }, (_, i) => digestOf(`chunk ${i}`))
+  const chunks = Array.from({ length: count }, (_, i) => digestOf(`chunk ${i}`))
   const inodes = inodesOf(files, chunks)
   const sorted = [...chunks].sort(Buffer.compare)
   const rootfs = encodeRootfs({ layers: [inodes], chunks: sorted.map((digest) => [digest, digest]) })
@@ -78,7 +79,7 @@ export function buildMetadata(ociDir: string, files: number): TreeFacts {
   const data = chunks.map((digest) => ({
     mediaType: CHUNK_TYPE,
     digest: `sha256:${digest.toString('hex')}`,
-    size: FILES_IN_CHUNK * FILE_BYTES,
+    size: FILE_BYTES,
   }))
   const manifest = {
     schemaVersion: 2,
@@ -106,8 +107,8 @@ function inodesOf(files: number, chunks: readonly Buffer[]): readonly NewInode[]
     return { ...common, ino, mode: S_IFDIR | 0o755, entries }
   })
   const content = Array.from({ length: files }, (_, i): NewInode => {
-    const digest = chunks[Math.floor(i / FILES_IN_CHUNK)] ?? Buffer.alloc(32)
-    const piece = { digest, offset: (i % FILES_IN_CHUNK) * FILE_BYTES, length: FILE_BYTES, compressed: false }
+    const digest = chunks[i % chunks.length] ?? Buffer.alloc(32)
+    const piece = { digest, offset: 0, length: FILE_BYTES, compressed: false }
     return { ...common, ino: firstFile + i, mode: S_IFREG | 0o644, chunks: [piece] }
   })
   return [{ ...common, ino: 1, mode: S_IFDIR | 0o755, entries: names }, ...below, ...content]

@@ -88,17 +88,24 @@ export class ChunkReader implements BlockReader {
     return this.#kept?.chunk === chunk || this.#options.blobs?.isAtHand(chunk, 0, STORED_LIMIT) === true
   }
 
+  expect(block: BlockRef): void {
+    this.#options.blobs?.expect(partOf(block).chunk)
+  }
+
   /** A chunk as it is stored, verified. */
   #read(chunk: number): Uint8Array {
     const { table, blobs, checks, scratch, label } = this.#options
     if (blobs === undefined) throw new DamageError(label, chunk, `${label}: chunks without a layout`)
     const expected = table.digest(chunk)
-    const size = blobs.sizeOf(chunk)
-    if (size > STORED_LIMIT) {
-      throw new DamageError(label, chunk, `${this.#what(chunk)}: ${size} bytes, at most ${STORED_LIMIT}`)
+    let bytes: Uint8Array
+    try {
+      const size = blobs.sizeOf(chunk)
+      if (size > STORED_LIMIT) throw new FsError('EIO', `${size} bytes, at most ${STORED_LIMIT}`)
+      bytes = scratch.stored(size)
+      blobs.readInto(chunk, 0, bytes)
+    } catch (error) {
+      throw new DamageError(label, chunk, `${this.#what(chunk)}: ${messageOf(error)}`, { cause: error })
     }
-    const bytes = scratch.stored(size)
-    blobs.readInto(chunk, 0, bytes)
     const actual = hash('sha256', bytes, 'binary')
     checks?.checked(actual === expected)
     if (actual === expected) return bytes

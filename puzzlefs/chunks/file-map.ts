@@ -10,6 +10,10 @@ const BLOB = { offset: 0, compressed: 8, digest: 0 } as const
 const STRIDE = 64
 /** Places of all files that are kept, of 8 bytes each. */
 const PLACES_KEPT = 1 << 20
+/** What a file with remembered places counts for, beside them: its map takes some 200 bytes. */
+const MAP_COST = 25
+/** Files of fewer chunks are counted anew each time: most files have one or two. */
+const FEW = 16
 /** Chunks after which others get their turn. */
 const CHUNKS_AT_ONCE = 1024
 
@@ -33,6 +37,13 @@ interface FileMap {
   counted: number
 }
 
+/** Where the only stride of a file of few chunks begins. */
+const FROM_START: readonly number[] = [0]
+
+function newMap(): FileMap {
+  return { size: 0, places: [], counted: 0 }
+}
+
 /** The chunks of files. The size of a file is the sum of theirs. */
 export class FileMaps {
   readonly #message: Message
@@ -48,7 +59,10 @@ export class FileMaps {
 
   /** Bytes of a file. @throws DamageError */
   size(inode: Inode): number {
-    return inode.list.count === 0 ? 0 : this.#map(inode).size
+    const { list } = inode
+    if (list.count >= FEW) return this.#map(inode).size
+    const map = newMap()
+    return list.count === 0 ? 0 : this.#count(map, inode).size
   }
 
   /** The first piece of a file; undefined where it has none. @throws DamageError */
@@ -68,7 +82,7 @@ export class FileMaps {
     take: (chunk: FileChunk, from: number, length: number) => void,
   ): void {
     const { list } = inode
-    const { places } = this.#map(inode)
+    const places = list.count < FEW ? FROM_START : this.#map(inode).places
     let stride = 0
     for (let high = places.length; high - stride > 1; ) {
       const middle = Math.floor((stride + high) / 2)
@@ -90,10 +104,10 @@ export class FileMaps {
     if (known !== undefined) return known
     const map = this.#walks.run(
       () => `${inode.ref}`,
-      () => ({ size: 0, places: [], counted: 0 }),
+      newMap,
       (walk) => this.#count(walk, inode),
     )
-    this.#maps.set(inode.ref, map, map.places.length + 4)
+    this.#maps.set(inode.ref, map, map.places.length + MAP_COST)
     return map
   }
 

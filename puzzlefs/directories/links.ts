@@ -1,6 +1,7 @@
-import { isDirectory, isRegular, unlessFailed } from '../../src/base/index.ts'
+import { isDirectory, isRegular, ResumableWalks, unlessFailed } from '../../src/base/index.ts'
 import type { FileMaps } from '../chunks/file-map.ts'
 import type { StructList } from '../message/message.ts'
+import type { Inode } from '../rootfs/inode.ts'
 import type { InodeTable } from '../rootfs/inode-table.ts'
 import type { Rootfs } from '../rootfs/rootfs.ts'
 import { nameAt, numberAt } from './entries.ts'
@@ -29,8 +30,9 @@ export interface Totals {
 }
 
 /**
- * Numbers of links, which no inode has: the names of all directories that can be reached are counted once, when the first
- * of them is wanted.
+ * Numbers of links, which no inode has. That of a directory is counted in its own list, so that the first look at a mount
+ * does not take longer for a larger image. For all others the names of all directories that can be reached are counted once,
+ * when the first of them is wanted.
  */
 export class Links {
   readonly #rootfs: Rootfs
@@ -46,6 +48,7 @@ export class Links {
   /** Names that no file can have. */
   #hidden = 0
   readonly #warn: (message: string) => void
+  readonly #walks = new ResumableWalks<Place & { found: number }, number>()
   #totals: { at: number; files: number; units: number } = { at: 0, files: 0, units: 0 }
 
   /** @param warn told once, after the count, of names that are not shown */
@@ -71,9 +74,27 @@ export class Links {
 
   /** @param root reference of the root directory. @throws FsError EIO; Postponed, and can then go on */
   of(ref: number, root: number): number {
+    const inode = this.#table.read(ref)
+    if (isDirectory(inode.mode) && !this.#isCounted) return 2 + this.#directoriesIn(inode)
     this.#count(root)
     const count = this.#counts[ref] ?? 0
-    return isDirectory(this.#table.read(ref).mode) ? count + 1 : Math.max(1, count)
+    return isDirectory(inode.mode) ? count + 1 : Math.max(1, count)
+  }
+
+  #directoriesIn({ ref, list, looksBelow }: Inode): number {
+    if (looksBelow) return 0
+    return this.#walks.run(
+      () => `${ref}`,
+      () => ({ ref, list, next: 0, found: 0 }),
+      (walk) => {
+        for (; walk.next < list.count; walk.next++) {
+          if (walk.next % AT_ONCE === AT_ONCE - 1) this.#pause()
+          const child = this.#leadsTo(walk)
+          if (child !== undefined && isDirectory(this.#table.type(child))) walk.found += 1
+        }
+        return walk.found
+      },
+    )
   }
 
   /** Likewise. */
@@ -113,7 +134,9 @@ export class Links {
         this.#open.length = 0
         break
       }
-      const ref = this.#leadsTo(place)
+      const ref = this.#leadsTo(place, () => {
+        this.#hidden += 1
+      })
       place.next += 1
       this.#counted += 1
       if (ref === undefined) continue
@@ -127,12 +150,12 @@ export class Links {
     if (remark !== undefined) this.#warn(remark)
   }
 
-  /** The inode of the next entry; undefined for one that is not shown. */
-  #leadsTo({ list, next }: Place): number | undefined {
+  /** The inode of the next entry; undefined for one that is not shown. @param onHidden called for a name that is not */
+  #leadsTo({ list, next }: Place, onHidden: () => void = () => {}): number | undefined {
     const { message } = this.#rootfs
     return unlessFailed(() => {
       if (nameAt(message, list, next) === undefined) {
-        this.#hidden += 1
+        onHidden()
         return undefined
       }
       const ref = this.#table.find(numberAt(message, list, next))

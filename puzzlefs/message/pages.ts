@@ -13,13 +13,20 @@ export interface Page {
   readonly view: DataView
 }
 
+/** Most pages that are found without a look at their order of use: entries, names and inodes lie in different ones. */
+const RECENT = 64
+
 /** The cache of all images that one thread has open, each with numbers of its own. */
 export class PageCache {
   readonly #pages: LruCache<number, Page>
+  /** Direct-mapped, a quarter of the cache at most: keeping an order of use costs more than reading from a page. */
+  readonly #recent: { key: number; page: Page | undefined }[]
   #spaces = 0
 
   constructor(bytes = METADATA_CACHE_BYTES) {
-    this.#pages = new LruCache(bytes)
+    const recent = Math.max(1, Math.min(RECENT, Math.floor(bytes / PAGE_SIZE / 4)))
+    this.#recent = Array.from({ length: recent }, () => ({ key: -1, page: undefined }))
+    this.#pages = new LruCache(bytes - recent * PAGE_SIZE)
   }
 
   /** Room for another image. */
@@ -27,9 +34,20 @@ export class PageCache {
     const first = this.#spaces * PAGES
     this.#spaces += 1
     return {
-      get: (page) => this.#pages.get(first + page),
+      get: (page) => this.#get(first + page),
       set: (page, content) => this.#pages.set(first + page, content, content.bytes.length),
     }
+  }
+
+  #get(key: number): Page | undefined {
+    const recent = this.#recent[key % this.#recent.length]
+    if (recent?.key === key) return recent.page
+    const page = this.#pages.get(key)
+    if (recent !== undefined && page !== undefined) {
+      recent.key = key
+      recent.page = page
+    }
+    return page
   }
 }
 

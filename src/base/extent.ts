@@ -54,6 +54,8 @@ export interface BlockStore {
   readBlock(block: BlockRef, target: Uint8Array): number
   /** Whether `readBlock` would not have to wait for a disk; a thread that must not wait asks. Absent: not known. */
   isAtHand?(block: BlockRef): boolean
+  /** A block will be read soon, by whichever thread: begins to fetch it, and does not wait. Absent: nothing to be done. */
+  expect?(block: BlockRef): void
   /** Begins to read what will be asked for soon, without waiting for it. @param length bytes of the image, from `position` */
   willNeed?(source: SourceId, position: number, length: number): void
   /**

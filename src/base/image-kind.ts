@@ -31,11 +31,10 @@ export interface ImageKind {
    */
   describe(source: ByteSource): ImageFacts
   /**
-   * Digests of the other blobs of its layout that the image may need, `algorithm:hex`, all of one algorithm. Absent where
-   * the images of this kind are single files. The kind verifies what it reads from them, and the position of a block in
-   * one of them is its index in this list.
+   * The other blobs of its layout that the image may need. Absent where the images of this kind are single files. The kind
+   * verifies what it reads from them, and the position of a block in one of them is its index in this list.
    */
-  blobs?(source: ByteSource): readonly string[]
+  blobs?(source: ByteSource): BlobList
   /** The fs-verity digests that the image has for these blobs, hex, in the same order. They are told, not relied on. */
   blobVerity?(source: ByteSource): readonly string[]
   /**
@@ -61,6 +60,18 @@ export interface ImageKind {
   summarize(source: ByteSource): ImageSummary
   /** The parts of the image that hold its structure, so that damage can be named. In order of position, data left out. */
   regions(source: ByteSource): readonly Region[]
+}
+
+/** The blobs of an image, as its metadata name them: what is made of all of them would make large images slow to mount. */
+export interface BlobList {
+  readonly count: number
+  /** `algorithm:hex`, of all blobs by the same algorithm. @param index below `count`. @throws FsError EIO */
+  digest(index: number): string
+}
+
+/** @param digests of all blobs, `algorithm:hex` */
+export function blobList(digests: readonly string[]): BlobList {
+  return { count: digests.length, digest: (index) => digests[index] ?? '' }
 }
 
 /** Plain data: crosses threads. */
@@ -138,6 +149,8 @@ export interface BlockReader {
   readBlock(block: BlockRef, target: Uint8Array): number
   /** Whether `readBlock` would not have to wait. Absent: the block lies in the source of the image, where it says. */
   isAtHand?(block: BlockRef): boolean
+  /** A block will be read soon, by whichever thread: begins to fetch it, and does not wait. Absent: nothing to be done. */
+  expect?(block: BlockRef): void
 }
 
 /** What is known of an image without mounting it. Sizes in bytes, counts in pieces. */

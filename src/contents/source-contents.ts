@@ -75,7 +75,7 @@ export function openContents(request: ContentsRequest): Contents {
   try {
     const blobs = new BlobKeepers(spec)
     const { fileSystem, store, closeLayers } = openMolecule(spec, {
-      askForBlob: (image, blob) => blobs.open(image, blob),
+      askForBlob: (image, blob, wish) => blobs.open(image, blob, wish),
     })
     const close = (): void => {
       closeLayers()

@@ -1,6 +1,7 @@
 import fs from 'node:fs'
 import { checkWhole } from '../../sif/index.ts'
 import {
+  type BlobList,
   type ByteSource,
   DamageError,
   FsError,
@@ -9,6 +10,7 @@ import {
   type ImageKind,
   MAX_BLOCK_SIZE,
   omitUndefined,
+  unlessFailed,
   withSource,
 } from '../base/index.ts'
 import { kindNamed, probeKind } from '../kinds/kinds.ts'
@@ -23,7 +25,6 @@ import {
   type VerityWatch,
 } from '../transforms/index.ts'
 import { hashSource, openVerity, type ScanReport, type VerityTable, verifyRange } from '../verity/index.ts'
-import { scanBlobs } from './blobs/scan-blobs.ts'
 import { decryption } from './encryption/decryption.ts'
 import { openWindow } from './images/image-window.ts'
 import type { ImageSpec, VerifyMode } from './spec.ts'
@@ -44,8 +45,8 @@ export function openImage(file: ImageFile): ImageSpec {
         const kind = file.kind === undefined ? probeKind(raw) : kindNamed(file.kind)
         const { facts, verified } = describe(kind, raw, file)
         const transforms = [...window, ...decrypted, ...verified]
-        const named = kind.blobs?.(transformed(raw, verified))
-        const blobs = openBlobs(kind, named, file)
+        const list = kind.blobs?.(transformed(raw, verified))
+        const blobs = list && openBlobs(kind, list, file)
         const common = { label: file.label, kind: kind.name, source, transforms, facts }
         const ofTar = file.blob === undefined ? {} : { isOfTar: true as const }
         return { ...common, ...ofTar, ...omitUndefined({ blobs }) }
@@ -57,22 +58,20 @@ export function openImage(file: ImageFile): ImageSpec {
   }
 }
 
-/** The other blobs of an image. @param named their digests, as the image says them */
-function openBlobs(kind: ImageKind, named: readonly string[] = [], file: ImageFile): BlobsSpec | undefined {
-  // Each is checked, because it becomes the name of a file.
-  const digests = named.map((digest) => parseDigest(digest, `${file.label}: blob`))
-  const [first] = digests
-  if (first === undefined) return undefined
-  const other = digests.find(({ algorithm }) => algorithm !== first.algorithm)
-  if (other !== undefined)
-    throw new FsError('EIO', `${file.label}: digests of two algorithms: ${first.text}, ${other.text}`)
-  const names = digests.map(({ hex }) => hex)
+/** The other blobs of an image: where all of them lie, and what threads share of them. */
+function openBlobs(kind: ImageKind, list: BlobList, file: ImageFile): BlobsSpec | undefined {
+  const { count } = list
+  if (count === 0) return undefined
   const { blobParts: parts } = file
   if (parts !== undefined) {
-    const places = digests.map(({ text }) => parts.place(text))
-    return allocateParts(parts.open(), names, places)
+    // One that is missing is an error for its files alone, as in a folder.
+    const places = Array.from(
+      { length: count },
+      (_, blob) => unlessFailed(() => parts.place(list.digest(blob))) ?? { offset: 0, length: 0 },
+    )
+    return allocateParts(parts.open(), places)
   }
-  if (file.openBlobFolder !== undefined) return allocateBlobs(file.openBlobFolder(first.text), names)
+  if (file.openBlobFolder !== undefined) return allocateBlobs(file.openBlobFolder(list.digest(0)), count)
   throw new FsError('EINVAL', `${file.path}: ${kind.title} needs other blobs of its layout: give OCIDIR:TAG`)
 }
 
@@ -178,12 +177,11 @@ export function checkDigests(spec: ImageSpec, digests: readonly string[]): void 
 }
 
 /**
- * Verifies at mount what the mode asks for.
+ * Verifies at mount what the mode asks for, blobs left out.
  * @throws DamageError with the first damaged block
  */
 export function verifyAtMount(spec: ImageSpec, mode: VerifyMode): void {
   const table = verityOf(spec)
-  if (mode === 'eager') verifyBlobsAtMount(spec)
   if (table === undefined || mode === 'lazy') return
   const { bytesUsed, metadataStart } = spec.facts
   const whole = mode === 'eager' || bytesUsed <= SMALL_LAYER
@@ -192,13 +190,6 @@ export function verifyAtMount(spec: ImageSpec, mode: VerifyMode): void {
   if (report.badBlocks === 0) return
   const position = (report.failures[0] ?? report.unreadable[0])?.position ?? 0
   throw new DamageError(spec.label, position, `layer ${spec.label}: ${describeScan(report)}`)
-}
-
-/** @throws DamageError with the first damaged blob */
-function verifyBlobsAtMount({ blobs, label }: ImageSpec): void {
-  for (const { blob, name, problem } of scanBlobs(blobs)) {
-    if (problem !== undefined) throw new DamageError(label, blob, `layer ${label}: blob ${name}: ${problem}`)
-  }
 }
 
 /** One line for a scan that found damage. */

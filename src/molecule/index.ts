@@ -22,7 +22,7 @@ export {
   type StoredLayer,
 } from '../store/index.ts'
 export { blobCount, Patience } from '../transforms/index.ts'
-export { type AskForBlob, BlobKeepers } from './blobs/blobs-of-images.ts'
+export { type AskForBlob, BlobKeepers, type BlobWish } from './blobs/blobs-of-images.ts'
 export type { ChunkReport } from './blobs/chunk-report.ts'
 export { type EnabledReport, enableFsVerity } from './blobs/enable-fs-verity.ts'
 export type { DamageReport } from './damage.ts'

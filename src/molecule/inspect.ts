@@ -84,7 +84,7 @@ function inspectFile(file: ImageFile, source: NamedSource): LayerReport {
   try {
     const summary = withSource(imageSource(spec), (source) => kindNamed(spec.kind).summarize(source))
     const { label, mediaType } = file
-    const stored = isHashed(spec) ? reportChunks(spec.blobs, source) : undefined
+    const stored = isHashed(spec) ? reportChunks(spec, source) : undefined
     return withSource(rawSource(spec), (raw) => {
       const verity = reportVerity(file, spec, raw)
       return {

@@ -303,6 +303,9 @@ export function openBlockStore(spec: MoleculeSpec, { watch, askForBlob, probes }
       if (reader.isAtHand !== undefined) return reader.isAtHand(block)
       return source.isAtHand?.(block.position, block.storedSize) !== false
     },
+    expect: (block) => {
+      if (spec.images[block.source]?.blobs !== undefined) blocksOf(block.source).reader.expect?.(block)
+    },
     willNeed: (sourceId, position, length) => {
       // Blocks of other files: their positions mean nothing here.
       if (spec.images[sourceId]?.blobs === undefined) blocksOf(sourceId).source.willNeed?.(position, length)

@@ -18,6 +18,7 @@ import { LAYER_TYPES } from '../kinds/kinds.ts'
 import { withStored } from '../store/index.ts'
 import { O_PATH } from '../sys/files/at.ts'
 import { fsVerityDigest } from '../verity/index.ts'
+import { verifyBlobsAtMount } from './blobs/scan-blobs.ts'
 import { lockForReading } from './ext3/image-locks.ts'
 import { openUpperImage, takeTop } from './ext3/upper-image.ts'
 import { checkDigests, closeImage, openImage, verifyAtMount } from './image-file.ts'
@@ -147,7 +148,9 @@ function openLayers(
         files.push(layer)
         lockForReading(image)
         verifyAtMount(image, verify)
-        if (verify === 'eager') checkDigests(image, layer.digests ?? [])
+        if (verify !== 'eager') continue
+        verifyBlobsAtMount(image)
+        checkDigests(image, layer.digests ?? [])
       }
     }
   } catch (error) {

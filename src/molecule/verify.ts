@@ -136,7 +136,7 @@ function sizeOfFile({ path, length }: ImageFile): number {
 }
 
 function coveredBytes(spec: ImageSpec): number {
-  if (isHashed(spec)) return spec.source.size + bytesOfBlobs(spec.blobs)
+  if (isHashed(spec)) return spec.source.size + bytesOfBlobs(spec)
   const table = verityOf(spec)
   return table === undefined ? 0 : table.dataBlocks * table.dataBlockSize
 }

@@ -1,12 +1,15 @@
 import { closeSync, constants, fstatSync } from 'node:fs'
 import { FsError } from '../base/index.ts'
 import { openAt } from '../sys/files/at.ts'
+import { beginReading } from '../sys/files/file-io.ts'
 import { BlobStates, type BlobsSpec } from './blobs.ts'
 
 const { O_NONBLOCK, O_RDONLY } = constants
 
 /** Most open blobs of one image, unless threads read more of them at once. */
 const OPEN_BLOBS = 128
+/** Bytes of a blob that are read beforehand. */
+const FETCHED = 1 << 20
 
 /**
  * Opens the blobs of one image for all threads of a mount, and closes those that were opened longest ago. It runs on
@@ -14,13 +17,16 @@ const OPEN_BLOBS = 128
  */
 export class BlobKeeper {
   readonly #folder: number
+  readonly #nameOf: (blob: number) => string
   readonly #states: BlobStates
   readonly #limit: number
   /** Open blobs in the order in which they were opened. */
   readonly #open = new Map<number, number>()
 
-  constructor(spec: BlobsSpec, limit: number = OPEN_BLOBS) {
+  /** @param nameOf gives the file of a blob. @throws FsError EIO */
+  constructor(spec: BlobsSpec, nameOf: (blob: number) => string, limit: number = OPEN_BLOBS) {
     this.#folder = spec.folder
+    this.#nameOf = nameOf
     this.#states = new BlobStates(spec)
     this.#limit = limit
   }
@@ -43,7 +49,7 @@ export class BlobKeeper {
     }
     let fd: number
     try {
-      fd = openBlob(this.#folder, this.#states.nameOf(blob))
+      fd = openBlob(this.#folder, this.#nameOf(blob))
     } catch (error) {
       this.#states.fail(blob)
       throw error
@@ -51,6 +57,19 @@ export class BlobKeeper {
     this.#open.set(blob, fd)
     this.#states.publish(blob, fd)
     this.#closeOldest()
+  }
+
+  /** Opens a blob that will be read soon, and begins to read it. It may be missing: whoever reads it will be told. */
+  expect(blob: number): void {
+    if (this.#open.has(blob)) return
+    try {
+      this.open(blob)
+    } catch (error) {
+      if (error instanceof FsError) return
+      throw error
+    }
+    const fd = this.#open.get(blob)
+    if (fd !== undefined) beginReading(fd, 0, FETCHED)
   }
 
   #closeOldest(): void {

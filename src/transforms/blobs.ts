@@ -4,7 +4,7 @@ import { pread } from '../sys/files/file-io.ts'
 import { PageCacheProbe } from '../sys/files/page-cache.ts'
 
 /** Ints for each blob in the shared `states`. */
-const NUMBERS = 4
+const NUMBERS = 5
 /** Descriptor of the blob plus 1; 0 where it is closed. */
 const STATE = 0
 /** Number of threads that read the blob, or wait for it. */
@@ -15,30 +15,28 @@ const USERS = 1
  */
 const ANSWERS = 2
 const FAILURES = 3
+/** 1 once a thread has said that the blob will be read, until it is closed. */
+const EXPECTED = 4
+
+/** A thread waits for a blob, or says that one will be read. */
+export type BlobWish = 'wanted' | 'expected'
+
+/** Asks for a blob of one image to be opened, and does not wait for it. */
+export type AskForBlob = (blob: number, wish: BlobWish) => void
 
 /** The blobs of one image. Plain data for all threads. */
 export interface BlobsSpec {
   /** O_PATH descriptor of the folder in which the files lie; of `places` the descriptor of the file. */
   readonly folder: number
-  /** Names of the files, or parts, as bytes, one after the other, all of one length. */
-  readonly names: SharedArrayBuffer
   /** Where the blobs are parts of one file: the first byte and the length of each. Absent: each is a file. */
   readonly places?: SharedArrayBuffer
-  readonly nameLength: number
   /** The ints of `BlobStates`. */
   readonly states: SharedArrayBuffer
 }
 
-/** @param names of the files, all of one length */
-export function allocateBlobs(folder: number, names: readonly string[]): BlobsSpec {
-  const nameLength = names[0]?.length ?? 0
-  const bytes = Buffer.from(new SharedArrayBuffer(names.length * nameLength))
-  names.forEach((name, blob) => {
-    if (name.length !== nameLength) throw new FsError('EIO', `blob ${name}: digests of different lengths`)
-    bytes.write(name, blob * nameLength, 'latin1')
-  })
-  const states = new SharedArrayBuffer(names.length * NUMBERS * Int32Array.BYTES_PER_ELEMENT)
-  return { folder, names: bytes.buffer as SharedArrayBuffer, nameLength, states }
+/** @param count of the blobs: whoever opens them knows their names */
+export function allocateBlobs(folder: number, count: number): BlobsSpec {
+  return { folder, states: new SharedArrayBuffer(count * NUMBERS * Int32Array.BYTES_PER_ELEMENT) }
 }
 
 /** A part of a file, bytes. */
@@ -50,10 +48,10 @@ export interface BlobPlace {
 /**
  * Blobs that are parts of one file.
  * @param fd of the file, open for reading; the spec has it from then on
- * @param parts in the order of `names`
+ * @param parts one for each blob
  */
-export function allocateParts(fd: number, names: readonly string[], parts: readonly BlobPlace[]): BlobsSpec {
-  const spec = allocateBlobs(fd, names)
+export function allocateParts(fd: number, parts: readonly BlobPlace[]): BlobsSpec {
+  const spec = allocateBlobs(fd, parts.length)
   const places = new SharedArrayBuffer(parts.length * 2 * Float64Array.BYTES_PER_ELEMENT)
   const states = new BlobStates(spec)
   new Float64Array(places).set(parts.flatMap(({ offset, length }) => [offset, length]))
@@ -74,12 +72,6 @@ export function blobCount(spec: BlobsSpec): number {
   return new BlobStates(spec).count
 }
 
-/** The names of all blobs of an image, in order. */
-export function blobNames(spec: BlobsSpec): readonly string[] {
-  const states = new BlobStates(spec)
-  return Array.from({ length: states.count }, (_, blob) => states.nameOf(blob))
-}
-
 /** Descriptors of an image's open blobs at this moment, and of their folder. */
 export function blobDescriptors(spec: BlobsSpec): readonly number[] {
   if (spec.places !== undefined) return [spec.folder]
@@ -92,17 +84,10 @@ export function blobDescriptors(spec: BlobsSpec): readonly number[] {
 export class BlobStates {
   readonly count: number
   readonly #numbers: Int32Array
-  readonly #spec: BlobsSpec
 
-  constructor(spec: BlobsSpec) {
-    this.#spec = spec
-    this.#numbers = new Int32Array(spec.states)
+  constructor({ states }: BlobsSpec) {
+    this.#numbers = new Int32Array(states)
     this.count = this.#numbers.length / NUMBERS
-  }
-
-  nameOf(blob: number): string {
-    const { names, nameLength } = this.#spec
-    return Buffer.from(names, blob * nameLength, nameLength).toString('latin1')
   }
 
   /** The descriptor; undefined where the blob is not open. */
@@ -139,17 +124,24 @@ export class BlobStates {
   /** Keeps threads from beginning to use the descriptor. Threads that use it already are counted. */
   withdraw(blob: number): void {
     Atomics.store(this.#numbers, blob * NUMBERS + STATE, 0)
+    Atomics.store(this.#numbers, blob * NUMBERS + EXPECTED, 0)
+  }
+
+  /** Notes that a blob will be read. @returns false where that was known, or the blob is open */
+  expect(blob: number): boolean {
+    if (Atomics.load(this.#numbers, blob * NUMBERS + STATE) > 0) return false
+    return Atomics.exchange(this.#numbers, blob * NUMBERS + EXPECTED, 1) === 0
   }
 
   /**
    * Asks for a blob and waits for the answer.
    * @returns false where the main thread failed to open it meanwhile; else the caller looks at `descriptor` again
    */
-  wait(blob: number, ask: (blob: number) => void): boolean {
+  wait(blob: number, ask: AskForBlob): boolean {
     const at = blob * NUMBERS
     const failures = Atomics.load(this.#numbers, at + FAILURES)
     const answers = Atomics.load(this.#numbers, at + ANSWERS)
-    ask(blob)
+    ask(blob, 'wanted')
     Atomics.wait(this.#numbers, at + ANSWERS, answers)
     return Atomics.load(this.#numbers, at + FAILURES) === failures
   }
@@ -167,15 +159,15 @@ export class SharedBlobs implements Blobs {
   readonly #spec: BlobsSpec
   readonly #states: BlobStates
   readonly #label: string
-  readonly #ask: (blob: number) => void
+  readonly #ask: AskForBlob
   readonly #pageCache: PageCacheProbe | undefined
 
   /**
    * @param label names the image in messages
-   * @param ask asks the main thread to open a blob (`BlobKeeper.open`), without waiting
+   * @param ask asks the main thread to open a blob (`BlobKeeper`), without waiting
    * @param probes false for a thread that never asks what is at hand (`FileSource`)
    */
-  constructor(spec: BlobsSpec, label: string, ask: (blob: number) => void, probes = true) {
+  constructor(spec: BlobsSpec, label: string, ask: AskForBlob, probes = true) {
     this.#spec = spec
     this.#states = new BlobStates(spec)
     this.#label = label
@@ -206,6 +198,10 @@ export class SharedBlobs implements Blobs {
       const inside = Math.max(0, Math.min(length, place.length - position))
       return this.#pageCache?.isAtHand(place.offset + position, inside, fd) !== false
     })
+  }
+
+  expect(blob: number): void {
+    if (blob >= 0 && blob < this.#states.count && this.#states.expect(blob)) this.#ask(blob, 'expected')
   }
 
   #using<T>(blob: number, work: () => T): T {
@@ -239,6 +235,6 @@ export class SharedBlobs implements Blobs {
   }
 
   #what(blob: number): string {
-    return `${this.#label}: blob ${this.#states.nameOf(blob)}`
+    return `${this.#label}: blob ${blob}`
   }
 }

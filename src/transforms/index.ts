@@ -6,9 +6,9 @@ export {
   allocateParts,
   type BlobPlace,
   type BlobsSpec,
+  type BlobWish,
   blobCount,
   blobDescriptors,
-  blobNames,
   placeOf,
   SharedBlobs,
 } from './blobs.ts'

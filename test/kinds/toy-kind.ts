@@ -2,6 +2,7 @@ import {
   ALL_MARKS,
   type BlockReader,
   type ByteSource,
+  blobList,
   type DirectoryCursor,
   direntType,
   type ExtentSink,
@@ -203,7 +204,7 @@ export const TOY: ImageKind = {
     metadataStart: 0,
     detail: '',
   }),
-  blobs: (source) => readMembers(source).blobs,
+  blobs: (source) => blobList(readMembers(source).blobs),
   open: (): KindSession => ({
     openLayer: (image): Layer => new ToyLayer(image),
     openBlocks: ({ source, blobs }): BlockReader => ({

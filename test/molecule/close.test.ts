@@ -1,7 +1,13 @@
 import { readdirSync, readlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import type { BlockReader, ByteSource, ImageKind, KindSession } from '../../src/base/index.ts'
+import {
+  type BlockReader,
+  type ByteSource,
+  blobList,
+  type ImageKind,
+  type KindSession,
+} from '../../src/base/index.ts'
 import { registerKind } from '../../src/kinds/kinds.ts'
 import {
   inspectSource,
@@ -39,7 +45,7 @@ const KEEPER: ImageKind = {
     const facts = TOY.describe(keep(source))
     return { ...facts, bytesUsed: facts.bytesUsed + SIGN.length }
   },
-  blobs: () => [],
+  blobs: () => blobList([]),
   summarize: (source) => ({ ...TOY.summarize(keep(source)), kind: 'keeper' }),
   open: (options): KindSession => {
     const session = TOY.open(options)

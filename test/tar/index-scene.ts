@@ -74,6 +74,7 @@ export function openIndexed(
       throw new Error('not asked')
     },
     isAtHand: () => true,
+    expect: () => {},
   }
   const session = TAR.open({ details: [detail] })
   const image = { source, sourceId: 0, label: 'layer', detail, blobs }

@@ -14,6 +14,9 @@ const COUNT = 40
 let temp = ''
 let folder = -1
 let spec: BlobsSpec
+let files: readonly string[] = []
+
+const nameOf = (blob: number): string => files[blob]!
 
 beforeEach(() => {
   temp = makeTempDir()
@@ -24,7 +27,8 @@ beforeEach(() => {
     writeFileSync(join(temp, name), content)
   })
   folder = openSync(temp, 'r')
-  spec = allocateBlobs(folder, [...names, 'miss', 'link', 'dire'])
+  files = [...names, 'miss', 'link', 'dire']
+  spec = allocateBlobs(folder, files.length)
   symlinkSync('0001', join(temp, 'link'))
   mkdirSync(join(temp, 'dire'))
 })
@@ -36,7 +40,7 @@ afterEach(() => {
 
 describe('blobs that are opened when they are first needed', () => {
   test('the blob that was opened longest ago is closed first, and opened again when it is read', () => {
-    const keeper = new BlobKeeper(spec, 2)
+    const keeper = new BlobKeeper(spec, nameOf, 2)
     const blobs = new SharedBlobs(spec, 'image', (blob) => keeper.open(blob))
     const target = Buffer.alloc(8)
     for (const blob of [0, 1, 2, 0, 2, 1]) {
@@ -49,7 +53,7 @@ describe('blobs that are opened when they are first needed', () => {
   })
 
   test('what cannot be opened or read is EIO each time, and nothing stays open for it', () => {
-    const keeper = new BlobKeeper(spec, 2)
+    const keeper = new BlobKeeper(spec, nameOf, 2)
     const reasons: string[] = []
     const blobs = new SharedBlobs(spec, 'image', (blob) => {
       try {
@@ -59,19 +63,35 @@ describe('blobs that are opened when they are first needed', () => {
       }
     })
     for (const blob of [COUNT, COUNT + 1, COUNT + 2, COUNT]) {
-      expect(() => blobs.readInto(blob, 0, Buffer.alloc(1))).toThrow(
-        /^image: blob (miss|link|dire): cannot be opened/,
-      )
+      expect(() => blobs.readInto(blob, 0, Buffer.alloc(1))).toThrow(/^image: blob 4[012]: cannot be opened/)
     }
     expect(reasons).toEqual(['ENOENT', 'ELOOP', 'EIO', 'ENOENT'])
     expect(keeper.count).toBe(0)
-    expect(() => blobs.readInto(3, 3990, Buffer.alloc(20))).toThrow('image: blob 0003: ends at 4000')
+    expect(() => blobs.readInto(3, 3990, Buffer.alloc(20))).toThrow('image: blob 3: ends at 4000')
     expect(() => blobs.readInto(COUNT + 3, 0, Buffer.alloc(1))).toThrow('image: blob 43 of 43')
+  })
+
+  test('a blob that is expected is opened once, whoever says so, and one that is missing makes no failure', () => {
+    const keeper = new BlobKeeper(spec, nameOf, 2)
+    const wishes: string[] = []
+    const blobs = new SharedBlobs(spec, 'image', (blob, wish) => {
+      wishes.push(`${wish} ${blob}`)
+      if (wish === 'expected') keeper.expect(blob)
+      else keeper.open(blob)
+    })
+    for (const blob of [5, 5, COUNT, COUNT, COUNT + 3, -1]) blobs.expect(blob)
+    expect(wishes).toEqual(['expected 5', `expected ${COUNT}`])
+    expect(keeper.count).toBe(1)
+    blobs.readInto(5, 16, Buffer.alloc(8))
+    expect(wishes).toHaveLength(2)
+    for (const blob of [6, 7]) blobs.readInto(blob, 16, Buffer.alloc(8))
+    blobs.expect(5)
+    expect(wishes.slice(2)).toEqual(['wanted 6', 'wanted 7', 'expected 5'])
   })
 
   test('several threads that read more blobs than may be open read the right bytes', async () => {
     const program = await bundleProgram(fileURLToPath(new URL('blobs-main.ts', import.meta.url)))
-    const keeper = new BlobKeeper(spec, 3)
+    const keeper = new BlobKeeper(spec, nameOf, 3)
     const reader = (step: number): Promise<number> =>
       new Promise((resolve, reject) => {
         const workerData: BlobReading = { spec, count: COUNT, reads: 4000, step }

@@ -67,6 +67,8 @@ export interface Blobs {
    * them.
    */
   isAtHand(blob: number, position: number, length: number): boolean
+  /** A blob will be read soon, by whichever thread: asks for it to be opened and fetched, and does not wait. */
+  expect(blob: number): void
 }
 
 /** @throws FsError EIO where a range of bytes does not lie within a source */

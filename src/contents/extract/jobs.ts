@@ -1,5 +1,5 @@
 import type { ErrnoCode, Name, SourceId } from '../../base/index.ts'
-import type { MoleculeSpec } from '../../molecule/index.ts'
+import type { BlobWish, MoleculeSpec } from '../../molecule/index.ts'
 import type { HostInode } from '../../sys/files/statx.ts'
 import type { FileAttributes } from './attributes.ts'
 import type { Owners } from './owners.ts'
@@ -67,4 +67,4 @@ export interface WriteResult {
 export type WriteMessage =
   | { readonly type: 'done'; readonly results: readonly WriteResult[] }
   /** The thread waits until this blob of an image is open. */
-  | { readonly type: 'blob'; readonly image: SourceId; readonly blob: number }
+  | { readonly type: 'blob'; readonly image: SourceId; readonly blob: number; readonly wish: BlobWish }

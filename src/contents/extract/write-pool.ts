@@ -72,7 +72,7 @@ export class WritePool {
     const worker = new Worker(entryUrl('writer'), { workerData, trackUnmanagedFds: false })
     const thread: Thread = { worker, lists: 0 }
     worker.on('message', (message: WriteMessage) => {
-      if (message.type === 'blob') this.#openBlob(message.image, message.blob)
+      if (message.type === 'blob') this.#openBlob(message)
       else this.#done(thread, message.results)
     })
     worker.on('error', (error) => this.#fail(error))
@@ -82,9 +82,9 @@ export class WritePool {
     return thread
   }
 
-  #openBlob(image: number, blob: number): void {
+  #openBlob({ image, blob, wish }: Extract<WriteMessage, { readonly type: 'blob' }>): void {
     try {
-      this.#blobs.open(image, blob)
+      this.#blobs.open(image, blob, wish)
     } catch (error) {
       // The thread that waits gets EIO, which names its file; this says why.
       process.emitWarning(messageOf(error))

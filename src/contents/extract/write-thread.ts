@@ -16,7 +16,9 @@ function tell(message: WriteMessage): void {
   parentPort?.postMessage(message)
 }
 
-const store = openBlockStore(spec, { askForBlob: (image, blob) => tell({ type: 'blob', image, blob }) })
+const store = openBlockStore(spec, {
+  askForBlob: (image, blob, wish) => tell({ type: 'blob', image, blob, wish }),
+})
 const writer = new DataWriter(store)
 
 function run(job: WriteJob): WriteResult {

@@ -18,7 +18,7 @@ function tell(message: ThreadMessage): void {
 const log: Log = (level, message) => tell({ type: 'log', level, message })
 const watch = watchImages(tally, thread, spec.images.length, (message) => log('error', message))
 
-const askForBlob: AskForBlob = (image, blob) => tell({ type: 'blob', image, blob })
+const askForBlob: AskForBlob = (image, blob, wish) => tell({ type: 'blob', image, blob, wish })
 const store = openBlockStore(spec, { watch, askForBlob, probes: false })
 dropThreadPrivileges(log)
 tell({ type: 'ready' })

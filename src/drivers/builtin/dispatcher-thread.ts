@@ -68,7 +68,7 @@ try {
     spec.images.map(({ source }) => source.size),
   )
   const patience = hasWorkers ? new Patience(turn, fetcher) : undefined
-  const askForBlob: AskForBlob = (image, blob) => tell({ type: 'blob', image, blob })
+  const askForBlob: AskForBlob = (image, blob, wish) => tell({ type: 'blob', image, blob, wish })
   const warn = (message: string): void => log('warn', message)
   const around = { watch, patience, background, askForBlob, warn }
   const layered = spec.upper === undefined ? undefined : openWithUpper(spec, spec.upper, around)

@@ -10,7 +10,7 @@ import {
   type SharedBuffers,
   TaskQueue,
 } from '../../fuse/index.ts'
-import { allocateTally, BlobKeepers } from '../../molecule/index.ts'
+import { allocateTally, BlobKeepers, type BlobWish } from '../../molecule/index.ts'
 import { trimHeap } from '../../sys/ffi/memory.ts'
 import { deferred } from '../../sys/plain/promises.ts'
 import { openBell, ringBell } from '../../sys/process/bell.ts'
@@ -50,9 +50,9 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
     else loaded.resolve()
   }
 
-  function openBlob(image: SourceId, blob: number): void {
+  function openBlob(image: SourceId, blob: number, wish: BlobWish): void {
     try {
-      keepers.open(image, blob)
+      keepers.open(image, blob, wish)
     } catch (error) {
       log('error', `${spec.images[image]?.label}: ${messageOf(error)}`)
     }
@@ -81,7 +81,7 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
         trimHeap()
         return
       case 'blob':
-        openBlob(message.image, message.blob)
+        openBlob(message.image, message.blob, message.wish)
         return
       case 'unmounted':
         end({ reason: 'unmounted' })

@@ -1,6 +1,6 @@
 import type { LogLevel, SourceId } from '../../base/index.ts'
 import type { KernelOptions, SharedBuffers } from '../../fuse/index.ts'
-import type { MoleculeSpec } from '../../molecule/index.ts'
+import type { BlobWish, MoleculeSpec } from '../../molecule/index.ts'
 
 /** What both kinds of thread get at their start. */
 export interface ThreadData {
@@ -43,8 +43,8 @@ export type ThreadMessage =
   | { readonly type: 'worker wanted' }
   /** There have been no requests for a while, or memory is short. */
   | { readonly type: 'quiet' }
-  /** The thread waits until this blob of an image is open. */
-  | { readonly type: 'blob'; readonly image: SourceId; readonly blob: number }
+  /** The thread waits until this blob of an image is open, or says that it will be read. */
+  | { readonly type: 'blob'; readonly image: SourceId; readonly blob: number; readonly wish: BlobWish }
   /** The kernel ended the connection. */
   | { readonly type: 'unmounted' }
   | { readonly type: 'failed'; readonly message: string }

@@ -44,7 +44,9 @@ export class PooledDataPath implements DataPath {
         if (queue.idle === 0) pool.callWorker()
         return pool.isStaffed
       }
-      this.#prefetcher = new Prefetcher({ fileSystem, index, slots, queue, plan, depth, isStaffed })
+      const { store } = options
+      const expect = store.expect && ((slot: number): void => store.expect?.(slots.block(slot)))
+      this.#prefetcher = new Prefetcher({ fileSystem, index, slots, queue, plan, depth, expect, isStaffed })
     }
   }
 

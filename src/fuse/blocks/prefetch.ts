@@ -14,6 +14,8 @@ export interface PrefetchOptions {
   readonly plan: ReadPlan
   /** Blocks to keep ahead of a reader, decoded or under way. */
   readonly depth: number
+  /** Told of each block before it is queued: it may lie where fetching it takes a while (`BlockStore.expect`). */
+  readonly expect?: ((slot: number) => void) | undefined
   /** False while no worker is there; asking calls one. */
   readonly isStaffed: () => boolean
 }
@@ -106,7 +108,7 @@ export class Prefetcher {
 
   /** Queues the blocks at the frontier. @returns bytes of the file dealt with, 0 at its end */
   #planFrontier(): number | undefined {
-    const { fileSystem, slots, queue, plan } = this.#options
+    const { fileSystem, slots, queue, plan, expect } = this.#options
     plan.begin()
     try {
       fileSystem.read(this.#frontierNode, this.#frontierOffset, Math.min(MAX_READ, slots.size * 2), plan)
@@ -120,8 +122,9 @@ export class Prefetcher {
       const slot = used[i] ?? HOLE
       if (slot === HOLE) continue
       // The worker that fills the slot unpins it.
-      const isTaken = !unplannable && slots.state(slot) === SLOT_QUEUED && queue.pushFill(slot)
-      if (isTaken) this.#unread.add(slot)
+      const isWanted = !unplannable && slots.state(slot) === SLOT_QUEUED
+      if (isWanted) expect?.(slot)
+      if (isWanted && queue.pushFill(slot)) this.#unread.add(slot)
       else slots.unpin(slot)
     }
     return unplannable ? undefined : length

@@ -1,8 +1,9 @@
 import { isImageFile, type NamedSource, unlessFailed } from '../../base/index.ts'
 import { listTags } from '../../oci/index.ts'
-import { type BlobsSpec, blobNames } from '../../transforms/index.ts'
 import { closeImage, openImage } from '../image-file.ts'
 import { findFiles } from '../resolve.ts'
+import type { ImageSpec } from '../spec.ts'
+import { blobNames } from './blob-names.ts'
 import { sizeOfBlob } from './scan-blobs.ts'
 
 /** Most other images of a layout that are looked at. */
@@ -25,12 +26,13 @@ export interface ChunkReport {
  * Counts what the blobs of an image take, and what of it is the image's alone. Images of other tags that cannot be read
  * are passed over.
  */
-export function reportChunks(blobs: BlobsSpec | undefined, source: NamedSource): ChunkReport {
+export function reportChunks(image: ImageSpec, source: NamedSource): ChunkReport {
+  const { blobs } = image
   const own = new Map<string, number>()
   let missing = 0
-  const names = blobs === undefined ? [] : blobNames(blobs)
+  const names = blobNames(image)
   for (const [name, blob] of new Map(names.map((one, i) => [one, i]))) {
-    const size = blobs && sizeOfBlob(blobs, blob)
+    const size = blobs && sizeOfBlob(blobs, blob, name)
     if (size === undefined) missing += 1
     else own.set(name, size)
   }
@@ -54,7 +56,7 @@ function chunksOf(source: NamedSource): readonly string[] {
     if (file.digest === undefined) return []
     const image = openImage(file)
     try {
-      return image.blobs === undefined ? [] : blobNames(image.blobs)
+      return blobNames(image)
     } finally {
       closeImage(image)
     }

@@ -2,10 +2,11 @@ import { closeSync } from 'node:fs'
 import { FsError } from '../../base/index.ts'
 import { blobPathOf, openLayoutFile, parseDigest } from '../../oci/index.ts'
 import { enableVerity } from '../../sys/files/fs-verity.ts'
-import { blobNames, openBlob } from '../../transforms/index.ts'
+import { openBlob } from '../../transforms/index.ts'
 import { closeImage, openImage } from '../image-file.ts'
 import { findFiles, imagesOnly } from '../resolve.ts'
 import { namedSource } from '../source.ts'
+import { blobNames } from './blob-names.ts'
 
 /** What `enableFsVerity` has done. */
 export interface EnabledReport {
@@ -38,7 +39,7 @@ export function enableFsVerity(source: string, digest: string): EnabledReport {
       enableVerity(image.source.fd),
       ...(chunks === undefined
         ? []
-        : blobNames(chunks).map((blob) => withFile(openBlob(chunks.folder, blob), enableVerity))),
+        : blobNames(image).map((blob) => withFile(openBlob(chunks.folder, blob), enableVerity))),
     ]
     return { files: done.length, enabled: done.filter(Boolean).length }
   } finally {

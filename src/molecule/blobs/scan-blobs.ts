@@ -1,9 +1,11 @@
 import { closeSync, fstatSync } from 'node:fs'
-import { type ByteSource, messageOf } from '../../base/index.ts'
+import { type ByteSource, DamageError, messageOf } from '../../base/index.ts'
 import { FileSource } from '../../sys/files/file-source.ts'
 import { statAt } from '../../sys/files/statx.ts'
-import { type BlobsSpec, blobNames, openBlob, placeOf, transformed } from '../../transforms/index.ts'
+import { type BlobsSpec, openBlob, placeOf, transformed } from '../../transforms/index.ts'
 import { hashSource } from '../../verity/index.ts'
+import type { ImageSpec } from '../spec.ts'
+import { blobNames } from './blob-names.ts'
 
 /** Hex digits of a sha512; other blobs are named by their sha256. */
 const SHA512_DIGITS = 128
@@ -23,20 +25,30 @@ export interface ScannedBlob {
 }
 
 /** Bytes of all blobs that are there: what `scanBlobs` will read. */
-export function bytesOfBlobs(spec: BlobsSpec | undefined): number {
-  if (spec === undefined) return 0
-  return blobNames(spec).reduce((sum, _, blob) => sum + (sizeOfBlob(spec, blob) ?? 0), 0)
+export function bytesOfBlobs(image: ImageSpec): number {
+  const { blobs } = image
+  if (blobs === undefined) return 0
+  return blobNames(image).reduce((sum, name, blob) => sum + (sizeOfBlob(blobs, blob, name) ?? 0), 0)
 }
 
 /** Bytes of one blob of an image; undefined where it is not there. */
-export function sizeOfBlob(spec: BlobsSpec, blob: number): number | undefined {
-  return placeOf(spec, blob)?.length ?? statAt(spec.folder, blobNames(spec)[blob] ?? '')?.size
+export function sizeOfBlob(spec: BlobsSpec, blob: number, name: string): number | undefined {
+  return placeOf(spec, blob)?.length ?? statAt(spec.folder, name)?.size
 }
 
 /** Reads all blobs of an image, one after the other, and compares each with its digest. */
-export function* scanBlobs(spec: BlobsSpec | undefined): Generator<ScannedBlob> {
-  if (spec === undefined) return
-  for (const [blob, name] of blobNames(spec).entries()) yield { blob, name, ...scan(spec, blob, name) }
+export function* scanBlobs(image: ImageSpec): Generator<ScannedBlob> {
+  const { blobs } = image
+  if (blobs === undefined) return
+  for (const [blob, name] of blobNames(image).entries()) yield { blob, name, ...scan(blobs, blob, name) }
+}
+
+/** Reads all blobs before a mount. @throws DamageError with the first damaged one */
+export function verifyBlobsAtMount(image: ImageSpec): void {
+  const { label } = image
+  for (const { blob, name, problem } of scanBlobs(image)) {
+    if (problem !== undefined) throw new DamageError(label, blob, `layer ${label}: blob ${name}: ${problem}`)
+  }
 }
 
 function scan(spec: BlobsSpec, blob: number, name: string): Omit<ScannedBlob, 'blob' | 'name'> {

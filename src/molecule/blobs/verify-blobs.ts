@@ -29,7 +29,7 @@ export async function verifyBlobs(
   let bytes = source.size
   let count = 0
   onBytes(source.size)
-  for (const scanned of scanBlobs(blobs)) {
+  for (const scanned of scanBlobs(image)) {
     count += 1
     bytes += scanned.bytes
     onBytes(scanned.bytes)
@@ -44,7 +44,7 @@ export async function verifyBlobs(
     bytes,
     blobs: count,
     ...omitUndefined({
-      stored: blobs && reportChunks(blobs, from),
+      stored: blobs && reportChunks(image, from),
       compressor: facts.compressor,
       remarks: remarks.length > 0 ? remarks : undefined,
     }),

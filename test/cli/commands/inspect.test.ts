@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test, vi } from 'vitest'
-import { FsError, type ImageKind } from '../../../src/base/index.ts'
+import { blobList, FsError, type ImageKind } from '../../../src/base/index.ts'
 import { inspect } from '../../../src/cli/commands/inspect.ts'
 import { registerKind } from '../../../src/kinds/kinds.ts'
 import { TOY } from '../../kinds/toy-kind.ts'
@@ -22,7 +22,7 @@ const CLOSED: ImageKind = {
     bytesUsed: 0,
     hasXattrs: false,
   }),
-  blobs: () => [],
+  blobs: () => blobList([]),
   open: () => {
     throw new FsError('EIO', 'no decoder for it')
   },

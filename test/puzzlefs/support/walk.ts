@@ -55,6 +55,7 @@ export function openPuzzle(
     readInto: (index, position, target) =>
       target.set(bytesOf(index).subarray(position, position + target.length)),
     isAtHand: () => true,
+    expect: () => {},
   }
   const codec = openCodec('zstd')
   const options = {
