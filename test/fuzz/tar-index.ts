@@ -64,6 +64,7 @@ function walk(bytes: Uint8Array, blob: Buffer): void {
     readInto: (_, position, target) => memorySource(blob).readInto(position, target),
     sizeOf: () => blob.length,
     isAtHand: () => true,
+    expect: () => {},
   }
   const session = TAR.open({ details: [detail] })
   const image = { source, sourceId: 0, label: 'image', detail, blobs }
