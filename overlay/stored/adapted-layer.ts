@@ -8,7 +8,7 @@ import type {
   StatFs,
   Whence,
 } from '../../src/base/index.ts'
-import { escapedFileName, unescapedFileName } from './file-names.ts'
+import { type Spelling, spellingOf } from './file-names.ts'
 import {
   type DirectoryCursor,
   type InodeSource,
@@ -18,7 +18,6 @@ import {
   type Ref,
 } from './layer-flags.ts'
 import { SortedListings } from './sorted-listings.ts'
-import { MARK_PREFIX } from './whiteout.ts'
 import { escapedName, unescapedName } from './xattr-names.ts'
 
 /**
@@ -43,6 +42,7 @@ class AdaptedLayer implements Layer {
   readonly attributes: AttributeKinds
   readonly followsRedirects: boolean
   readonly #layer: Layer
+  readonly #spelling: Spelling | undefined
   readonly #listings: SortedListings
 
   constructor(layer: Layer, marks: LayerMarks) {
@@ -54,6 +54,7 @@ class AdaptedLayer implements Layer {
     this.attributes = layer.attributes
     this.followsRedirects = marks.attributes && (layer.followsRedirects ?? false)
     this.#layer = layer
+    this.#spelling = spellingOf(marks)
     this.#listings = new SortedListings(layer, (directory) => this.openUnordered(directory, 0))
   }
 
@@ -70,10 +71,10 @@ class AdaptedLayer implements Layer {
   }
 
   lookup(directory: Ref, name: Name): LayerEntry | undefined {
-    if (this.marks.names) return this.#layer.lookup(directory, name)
-    if (name.startsWith(MARK_PREFIX)) return undefined
-    const own = unescapedFileName(name)
-    const entry = this.#layer.lookup(directory, own)
+    const spelling = this.#spelling
+    if (spelling === undefined) return this.#layer.lookup(directory, name)
+    const own = spelling.own(name)
+    const entry = own === undefined ? undefined : this.#layer.lookup(directory, own)
     return entry === undefined || own === name ? entry : { ...entry, name }
   }
 
@@ -86,7 +87,7 @@ class AdaptedLayer implements Layer {
     const { openUnordered } = this.#layer
     const cursor =
       openUnordered?.call(this.#layer, directory, position) ?? this.#layer.openDirectory(directory, position)
-    return this.marks.names ? cursor : escaping(cursor)
+    return this.#spelling === undefined ? cursor : spelled(cursor, this.#spelling)
   }
 
   openDirectoryAt(directory: Ref, name: Name): DirectoryCursor {
@@ -141,22 +142,24 @@ class AdaptedLayer implements Layer {
   /** An escape moves a name to another place in the order: where there is one, the directory is sorted anew. */
   #isSorted(directory: Ref): boolean {
     if (this.#layer.sorted === false) return false
-    if (this.marks.names) return true
-    // All names that can need one begin with a dot, and stand together.
-    const dots = this.#layer.openDirectoryAt(directory, '.')
-    for (let entry = dots.next(); entry?.name.startsWith('.'); entry = dots.next()) {
-      if (escapedFileName(entry.name) !== entry.name) return false
-    }
-    return true
+    const spelling = this.#spelling
+    if (spelling === undefined) return true
+    return spelling.prefixes.every((prefix) => {
+      const names = this.#layer.openDirectoryAt(directory, prefix)
+      for (let entry = names.next(); entry?.name.startsWith(prefix); entry = names.next()) {
+        if (spelling.stored(entry.name) !== entry.name) return false
+      }
+      return true
+    })
   }
 }
 
-function escaping(cursor: DirectoryCursor): DirectoryCursor {
+function spelled(cursor: DirectoryCursor, spelling: Spelling): DirectoryCursor {
   return {
     next: () => {
       const entry = cursor.next()
       if (entry === undefined) return undefined
-      const name = escapedFileName(entry.name)
+      const name = spelling.stored(entry.name)
       return name === entry.name ? entry : { ...entry, name }
     },
     get position() {

@@ -1,4 +1,4 @@
-import type { Name } from '../../src/base/index.ts'
+import type { LayerMarks, Name } from '../../src/base/index.ts'
 
 /**
  * In a layer a name that begins with `.wh.` is a mark. A file that is shown with such a name is stored with one more dot,
@@ -17,4 +17,47 @@ export function escapedFileName(shown: Name): Name {
 /** The name under which a file is shown. @param stored is no mark */
 export function unescapedFileName(stored: Name): Name {
   return stored.charCodeAt(0) === DOT && STORED.test(stored) ? stored.slice(1) : stored
+}
+
+const MARK = '.wh.'
+
+/** How a layer spells names, where that is not as an upper does. Both directions undo each other. */
+export interface Spelling {
+  /** As an upper stores a name of the layer. */
+  stored(own: Name): Name
+  /** @returns undefined where the layer can have no such name */
+  own(stored: Name): Name | undefined
+  /** All names that are spelled otherwise begin with one of these. */
+  readonly prefixes: readonly Name[]
+}
+
+/** All names are data: those that would be marks need the escape. */
+const DATA: Spelling = {
+  stored: escapedFileName,
+  own: (stored) => (stored.startsWith(MARK) ? undefined : unescapedFileName(stored)),
+  prefixes: ['.'],
+}
+
+/** Archives of layers: names that begin with `.wh.` are marks, and there is no escape for others. */
+const ARCHIVE: Spelling = {
+  stored: (own) => (own.startsWith(MARK) ? MARK + ofDeleted(own, escapedFileName) : escapedFileName(own)),
+  own(stored) {
+    if (stored.startsWith(MARK)) return MARK + ofDeleted(stored, unescapedFileName)
+    const own = unescapedFileName(stored)
+    // Such a name would be a mark there.
+    return own.startsWith(MARK) ? undefined : own
+  },
+  prefixes: ['..', '.wh...'],
+}
+
+/** The name that a mark deletes, in another spelling; what AUFS keeps for itself has one. */
+function ofDeleted(mark: Name, spell: (name: Name) => Name): Name {
+  const name = mark.slice(MARK.length)
+  return name.startsWith(MARK) ? name : spell(name)
+}
+
+/** @returns undefined where a layer spells names as an upper does */
+export function spellingOf({ names, plainNames }: LayerMarks): Spelling | undefined {
+  if (!names) return DATA
+  return plainNames === true ? ARCHIVE : undefined
 }

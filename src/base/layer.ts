@@ -19,6 +19,8 @@ export interface LayerMarks {
   readonly devices: boolean
   readonly attributes: boolean
   readonly names: boolean
+  /** Names that are no marks are shown as they are stored, also such as an upper would store for those that begin with `.wh.`. */
+  readonly plainNames?: true
 }
 
 /** A layer made for overlays: squashfs layers of OCI images, directories that were an upper. */

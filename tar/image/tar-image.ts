@@ -46,7 +46,7 @@ export class TarImage implements Layer {
   readonly root: Ref = 0
   readonly refSpan: number
   readonly inodes: { readonly count: number }
-  readonly marks = { devices: false, attributes: false, names: true } as const
+  readonly marks = { devices: false, attributes: false, names: true, plainNames: true } as const
   readonly attributes = 'all'
   readonly #pages: IndexPages
   readonly #files: FileData
