@@ -3,11 +3,14 @@ import { join } from 'node:path'
 import {
   ATOMFS_FUSE,
   addBusybox,
+  archiveLayer,
   mksquashfs,
+  Random,
   type RunOptions,
   type RunResult,
   run,
   writeOciLayout,
+  writeTarImage,
 } from '../index.ts'
 
 /** Containers of an image, as each kind of caller runs them. */
@@ -28,9 +31,38 @@ export interface ContainerImage {
   readonly folder: string
 }
 
+/** The same as an image of tar layers. @param ballast bytes of a file that does not compress, so that indexing takes some time */
+export async function makeTarContainerImage(folder: string, ballast = 0): Promise<ContainerImage> {
+  const tree = join(folder, 'tar-tree')
+  makeTree(tree)
+  if (ballast > 0) writeFileSync(join(tree, 'data/ballast'), new Random(1).bytes(ballast))
+  const layout = join(folder, 'tar-layout')
+  const config = { config: { Env: ['PATH=/bin'], Cmd: ['/bin/sh'] } }
+  writeTarImage(layout, { tag: 'box', layers: [await archiveLayer(tree)], config })
+  return { source: `${layout}:box`, folder }
+}
+
 /** Makes an image with a shell and two users. @param config of its program, as `config` of an image configuration */
 export async function makeContainerImage(folder: string, config: object = {}): Promise<ContainerImage> {
   const tree = join(folder, 'tree')
+  makeTree(tree)
+  const file = await mksquashfs(tree, join(folder, 'layer.squashfs'))
+  const layout = join(folder, 'layout')
+  await writeOciLayout(layout, [
+    {
+      tag: 'box',
+      layers: [{ file }],
+      config: {
+        os: 'linux',
+        architecture: 'amd64',
+        config: { Env: ['PATH=/bin'], Cmd: ['/bin/sh'], ...config },
+      },
+    },
+  ])
+  return { source: `${layout}:box`, folder }
+}
+
+function makeTree(tree: string): void {
   for (const path of ['etc', 'home/app', 'tmp', 'root', 'data'])
     mkdirSync(join(tree, path), { recursive: true })
   const programs = [
@@ -59,20 +91,6 @@ export async function makeContainerImage(folder: string, config: object = {}): P
   writeFileSync(join(tree, 'data/there'), 'of the image\n')
   chmodSync(join(tree, 'tmp'), 0o1777)
   chownSync(join(tree, 'home/app'), 1000, 1000)
-  const file = await mksquashfs(tree, join(folder, 'layer.squashfs'))
-  const layout = join(folder, 'layout')
-  await writeOciLayout(layout, [
-    {
-      tag: 'box',
-      layers: [{ file }],
-      config: {
-        os: 'linux',
-        architecture: 'amd64',
-        config: { Env: ['PATH=/bin'], Cmd: ['/bin/sh'], ...config },
-      },
-    },
-  ])
-  return { source: `${layout}:box`, folder }
 }
 
 export interface CallerOptions extends RunOptions {
