@@ -59,6 +59,8 @@ const ROWS: readonly Row[] = [
   { options: '-t ext4 -O ^huge_file,^dir_nlink,^extra_isize', isLong: true },
   { options: '-t ext4 -O fast_commit,orphan_file', isLong: true },
   { options: '-t ext4 -O encrypt -O ^encrypt -O verity', isLong: true },
+  { options: '-t ext2 -o hurd', isLong: true },
+  { options: '-t ext4 -O stable_inodes,^dir_index', isLong: true },
 ]
 
 let temp = ''
