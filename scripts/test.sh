@@ -5,6 +5,7 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 
 passed_checks=0
+unset expected
 failed_checks=0
 check() {
   name=$1
@@ -24,37 +25,64 @@ if ! sh scripts/setup.sh --tools; then
 fi
 
 reports=$(mktemp -d) || exit 1
-unit=
-trap '[ -z "$unit" ] || kill "$unit" 2>/dev/null; rm -rf "$reports"' EXIT
+beside=
+trap '[ -z "$beside" ] || kill "$beside" 2>/dev/null; rm -rf "$reports"' EXIT
 trap 'exit 130' INT TERM
 
-sh scripts/setup.sh --late-tools 2>"$reports/late-tools" &
+{
+  sh scripts/setup.sh --late-tools 2>"$reports/late-tools"
+  : >"$reports/late-tools-done"
+} &
 late_tools=$!
 
 check lint node_modules/.bin/biome check --error-on-warnings .
 check types node_modules/.bin/tsc --noEmit -p .
 
+# run_tests REPORT PROJECT ARGUMENTS…
 run_tests() {
-  project=$1
-  shift
+  report=$1 project=$2
+  shift 2
   node_modules/.bin/vitest run --project "$project" --passWithNoTests=false \
-    --reporter=default --reporter=json --outputFile.json="$reports/$project.json" "$@"
+    --reporter=default --reporter=json --outputFile.json="$reports/$report.json" "$@"
+  echo $? >"$reports/$report.status"
 }
 
-# System tests wait for mounts and processes most of the time, so the unit tests run beside them. What these print
-# comes afterwards, as a whole.
-run_tests unit "$@" >"$reports/unit.out" 2>&1 &
-unit=$!
+# Files of system tests, by the beginning of their names, that make images and read them: all they share with others is
+# the processor.
+IMAGES='archive- commit convert encryption ext4- extract inspect making- other-writers pack puzzlefs sif
+squashfs-matrix squashfs-writer tar- unpack'
+
+# Other system tests wait for mounts and processes most of the time, so the unit tests and the images run beside them.
+# What these print comes afterwards, as a whole.
+run_beside() {
+  run_tests unit unit "$@" >"$reports/unit.out" 2>&1
+  [ $# -eq 0 ] || return 0
+  until [ -e "$reports/late-tools-done" ]; do sleep 1; done
+  # shellcheck disable=SC2046
+  run_tests images system $(printf 'test/system/%s ' $IMAGES) >"$reports/images.out" 2>&1
+}
+run_beside "$@" &
+beside=$!
 wait "$late_tools" || true
 cat "$reports/late-tools" >&2
 echo '== system tests'
-run_tests system "$@"
-runs="system=$?=$reports/system.json"
-wait "$unit"
-runs="unit=$?=$reports/unit.json $runs"
-unit=
-echo '== unit tests'
-cat "$reports/unit.out"
+if [ $# -eq 0 ]; then
+  # shellcheck disable=SC2046
+  run_tests system system $(printf -- '--exclude=test/system/%s* ' $IMAGES)
+else
+  run_tests system system "$@"
+fi
+wait "$beside"
+beside=
+runs=
+[ $# -gt 0 ] || expected=images
+for report in ${expected-} unit system; do
+  # A run that ended without a status is a failed one.
+  runs="$runs $report=$(cat "$reports/$report.status" 2>/dev/null || echo 1)=$reports/$report.json"
+  [ -e "$reports/$report.out" ] || continue
+  echo "== $report tests"
+  cat "$reports/$report.out"
+done
 
 # shellcheck disable=SC2086
 node scripts/tally.mjs "$failed_checks" "$passed_checks" $runs
