@@ -41,6 +41,12 @@ export class Directory {
     return type === TYPE_HOLLOW ? { ...entry, type: DT_DIR, isHollow: true } : { ...entry, type }
   }
 
+  /** The inodes of all entries, by row. */
+  inodes(): Uint32Array {
+    const bytes = this.#pages.read(this.#start, this.count * ENTRY_SIZE)
+    return Uint32Array.from({ length: this.count }, (_, row) => bytes.readUInt32LE(row * ENTRY_SIZE))
+  }
+
   /** The row of the first name at or after `name`; `count` where there is none. */
   rowOf(name: Name): number {
     let low = 0

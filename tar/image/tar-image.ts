@@ -22,6 +22,7 @@ import { attributeNames, attributeValue } from './attributes.ts'
 import { Directory } from './directory.ts'
 import { FileData } from './file-data.ts'
 import { IndexPages, type PageCache } from './index-pages.ts'
+import { StoredOrder } from './stored-order.ts'
 
 const BLOCK = 4096
 const TARGET_MAX = 4096
@@ -50,6 +51,7 @@ export class TarImage implements Layer {
   readonly attributes = 'all'
   readonly #pages: IndexPages
   readonly #files: FileData
+  readonly #order = new StoredOrder()
   readonly #generation: number
 
   /** @throws FsError EINVAL, EIO */
@@ -110,6 +112,10 @@ export class TarImage implements Layer {
 
   openDirectory(directory: Ref, position: number): DirectoryCursor {
     return this.#directory(directory).open(position)
+  }
+
+  openUnordered(directory: Ref, position: number): DirectoryCursor {
+    return this.#order.open(directory, this.#directory(directory), position)
   }
 
   openDirectoryAt(directory: Ref, name: Name): DirectoryCursor {
