@@ -48,10 +48,12 @@ export class IndexWriter {
     this.tree = new LayerTree(new HeapData(this.#heap), moves)
   }
 
-  addCheckpoint({ archiveAt, blobAt, bits, window }: Checkpoint): void {
+  /** @returns bytes that it takes */
+  addCheckpoint({ archiveAt, blobAt, bits, window }: Checkpoint): number {
     const stored = window.length === 0 ? window : deflateRawSync(window, { level: WINDOW_LEVEL })
     const at = this.#heap.add(stored)
     this.#points.push({ archiveAt, blobAt, bits, window: at, windowSize: stored.length })
+    return CHECKPOINT_SIZE + stored.length
   }
 
   /**

@@ -1,9 +1,8 @@
 import { FsError } from '../../src/base/index.ts'
 import { type RawInflate, STREAM_START, WINDOW } from '../../src/codecs/inflate/index.ts'
-import type { Checkpoint } from './checkpoint.ts'
 import { Feed } from './feed.ts'
 import { readHeader, TRAILER } from './member-header.ts'
-import { SpanCutter } from './span-cutter.ts'
+import { type OnCheckpoint, SpanCutter } from './span-cutter.ts'
 
 const OUTPUT = 256 << 10
 const NO_WINDOW = new Uint8Array(0)
@@ -18,7 +17,7 @@ const NO_WINDOW = new Uint8Array(0)
 export function* scanGzip(
   next: () => Uint8Array | undefined,
   inflate: RawInflate,
-  onCheckpoint: (checkpoint: Checkpoint) => void,
+  onCheckpoint: OnCheckpoint,
 ): Generator<Buffer> {
   const feed = new Feed(next)
   const cutter = new SpanCutter(onCheckpoint)

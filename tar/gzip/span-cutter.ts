@@ -2,6 +2,15 @@ import type { Checkpoint } from './checkpoint.ts'
 
 /** Most bytes between two checkpoints, where the blocks of the stream allow it: one slot of the block cache. */
 export const SPAN = 1 << 20
+/** The same where checkpoints have become too dear. */
+const LONG_SPAN = 4 * SPAN
+/**
+ * Most bytes of checkpoints, as a share of the blob: with the hash tree an index of the usual window sizes, where a blob is
+ * a quarter of its archive, has 5 % of the blob. Where the blob is smaller, checkpoints lie farther from each other.
+ */
+const SHARE = 1 / 26
+/** Bytes of checkpoints that are always allowed. */
+const SLACK = 64 << 10
 /** Nearer than this to the last checkpoint no boundary is looked at. */
 const NEAR = SPAN / 2
 /** Boundaries nearer than this to each other are one candidate: each costs a copy of the window. */
@@ -9,16 +18,22 @@ const STEP = SPAN / 16
 /** Input between two checkpoints: blocks that decode to nothing must not make a long way of a short one. */
 const INPUT_SPAN = 2 * SPAN
 
+/** @returns bytes that the checkpoint takes in the index */
+export type OnCheckpoint = (checkpoint: Checkpoint) => number
+
 /**
  * Chooses checkpoints among the boundaries of blocks: the last one within each MiB of output. Where one block is longer, its
  * end.
  */
 export class SpanCutter {
-  readonly #onCheckpoint: (checkpoint: Checkpoint) => void
+  readonly #onCheckpoint: OnCheckpoint
+  /** Bytes that all checkpoints take, and the last one. */
+  #spent = 0
+  #price = 0
   #last: Checkpoint | undefined
   #candidate: Checkpoint | undefined
 
-  constructor(onCheckpoint: (checkpoint: Checkpoint) => void) {
+  constructor(onCheckpoint: OnCheckpoint) {
     this.#onCheckpoint = onCheckpoint
   }
 
@@ -40,8 +55,9 @@ export class SpanCutter {
   #consider(point: Checkpoint): void {
     const last = this.#last
     if (last === undefined) return
+    const most = this.#spent + this.#price > SLACK + point.blobAt * SHARE ? LONG_SPAN : SPAN
     const isTooFar = (from: Checkpoint): boolean =>
-      point.archiveAt - from.archiveAt > SPAN || point.blobAt - from.blobAt > INPUT_SPAN
+      point.archiveAt - from.archiveAt > most || point.blobAt - from.blobAt > INPUT_SPAN
     if (isTooFar(last)) {
       const candidate = this.#candidate
       this.#candidate = undefined
@@ -60,6 +76,7 @@ export class SpanCutter {
 
   #take(point: Checkpoint): void {
     this.#last = point
-    this.#onCheckpoint(point)
+    this.#price = this.#onCheckpoint(point)
+    this.#spent += this.#price
   }
 }

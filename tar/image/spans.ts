@@ -41,7 +41,10 @@ export function partAt(pages: IndexPages, position: number): Part {
     if (position >= archiveSize) throw pages.damage(0, `byte ${position} of an archive of ${archiveSize}`)
     return partOf({ start: 0, end: archiveSize }, position, PLAIN_BLOCK)
   }
-  return partOf(spanAt(pages, position), position, MAX_BLOCK_SIZE)
+  const span = spanAt(pages, position)
+  const length = span.end - span.start
+  // Of one size, about: a small rest would take a slot of its own.
+  return partOf(span, position, Math.ceil(length / Math.ceil(length / MAX_BLOCK_SIZE)))
 }
 
 function partOf({ start, end }: Part, position: number, unit: number): Part {

@@ -1,9 +1,8 @@
 import { FsError, isErrno } from '../../src/base/index.ts'
 import { FRAME_MAX, type FrameDecoder } from '../../src/codecs/frames/index.ts'
 import { NotEnterable } from '../build/not-enterable.ts'
-import type { Checkpoint } from '../gzip/checkpoint.ts'
 import { Feed } from '../gzip/feed.ts'
-import { SpanCutter } from '../gzip/span-cutter.ts'
+import { type OnCheckpoint, SpanCutter } from '../gzip/span-cutter.ts'
 
 const OUTPUT = 256 << 10
 const NOTHING = new Uint8Array(0)
@@ -19,7 +18,7 @@ const FORM = `zstd in frames of more than ${FRAME_MAX >> 20} MiB`
 export function* scanZstd(
   next: () => Uint8Array | undefined,
   decoder: FrameDecoder,
-  onCheckpoint: (checkpoint: Checkpoint) => void,
+  onCheckpoint: OnCheckpoint,
 ): Generator<Buffer> {
   const feed = new Feed(next)
   const cutter = new SpanCutter(onCheckpoint)
