@@ -38,9 +38,17 @@ export const TAR: ImageKind = {
   probe: hasMagic,
 
   describe(source: ByteSource): ImageFacts {
-    const { size, form, checkpointCount: checkpoints } = new IndexPages(source, source.label).header
-    const blockSize = form === 'plain' ? PLAIN_BLOCK : MAX_BLOCK_SIZE
-    return { bytesUsed: size, blockSize, metadataStart: 0, detail: form, counts: { checkpoints } }
+    const { header } = new IndexPages(source, source.label)
+    const { size, form, blobSize, checkpoints, checkpointCount } = header
+    return {
+      bytesUsed: size,
+      blockSize: form === 'plain' ? PLAIN_BLOCK : MAX_BLOCK_SIZE,
+      // Before them lie the hash tree of the blob, windows and directories: most of the index.
+      metadataStart: checkpoints,
+      blobBytes: blobSize,
+      detail: form,
+      counts: { checkpoints: checkpointCount },
+    }
   },
 
   blobs: (source: ByteSource) => blobList([new IndexPages(source, source.label).header.digest]),
@@ -97,10 +105,11 @@ class TarSession implements KindSession {
     return new TarImage({ source, sourceId, label, cache: this.#cache })
   }
 
-  openBlocks({ source, label, blobs }: OpenOptions): BlockReader {
+  openBlocks(options: OpenOptions): BlockReader {
+    const { source, label, blobs } = options
     if (blobs === undefined) throw new FsError('EINVAL', `${label}: the index of a layer without its blob`)
     const pages = new IndexPages(source, label, this.#cache)
-    const blob = blobSource(blobs, source, pages.header, label)
+    const blob = blobSource(blobs, options, pages.header)
     const { form } = pages.header
     if (form === 'plain') return new TarBlockReader(blob, undefined)
     return new TarBlockReader(blob, new ArchiveStream(pages, blob, this.#decoder(form)))

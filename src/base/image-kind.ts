@@ -2,6 +2,7 @@ import type { BlockRef } from './extent.ts'
 import type { SourceId } from './id.ts'
 import type { Layer } from './layer.ts'
 import type { Blobs, ByteSource } from './sources/byte-source.ts'
+import type { VerityWatch } from './sources/verity-watch.ts'
 
 /**
  * A format of images: how bytes become a read-only directory tree. A format is one folder whose `kind.ts` is its only
@@ -88,6 +89,8 @@ export interface ImageFacts {
   readonly remark?: string
   /** What data in blobs of their own are compressed with, as far as some of the files tell; `none` where they are not. */
   readonly compressor?: string
+  /** Bytes of the other blobs that hold its data, where those are verified block by block; 0 where absent. */
+  readonly blobBytes?: number
   /** Numbers that tell people about the image, by the format's own words. */
   readonly counts?: Readonly<Record<string, number>>
 }
@@ -110,6 +113,8 @@ export interface OpenOptions {
   readonly blobs?: Blobs
   /** Told of what the kind finds when it verifies blobs. */
   readonly checks?: BlobChecks
+  /** Most bytes of verified hash blocks to keep, of blobs that are verified by a hash tree. */
+  readonly hashCacheBytes?: number
   /**
    * Of a layer whose requests can be postponed: a walk that may take long calls it now and then, where it can go on later.
    * It throws `Postponed` when others have waited long enough. The next call of the layer that needs this walk must go on
@@ -124,6 +129,8 @@ export interface OpenOptions {
 
 /** Counts what verifying blobs has shown. */
 export interface BlobChecks {
+  /** For kinds that compare blobs with a hash tree. */
+  readonly watch: VerityWatch
   /** @param isGood a blob had the digest that it is named by */
   checked(isGood: boolean): void
 }

@@ -11,6 +11,7 @@ import {
   MAX_BLOCK_SIZE,
   omitUndefined,
   unlessFailed,
+  type VerityWatch,
   withSource,
 } from '../base/index.ts'
 import { kindNamed, probeKind } from '../kinds/kinds.ts'
@@ -22,7 +23,6 @@ import {
   openSource,
   type TransformSpec,
   transformed,
-  type VerityWatch,
 } from '../transforms/index.ts'
 import { hashSource, openVerity, type ScanReport, type VerityTable, verifyRange } from '../verity/index.ts'
 import { decryption } from './encryption/decryption.ts'
@@ -183,8 +183,8 @@ export function checkDigests(spec: ImageSpec, digests: readonly string[]): void 
 export function verifyAtMount(spec: ImageSpec, mode: VerifyMode): void {
   const table = verityOf(spec)
   if (table === undefined || mode === 'lazy') return
-  const { bytesUsed, metadataStart } = spec.facts
-  const whole = mode === 'eager' || bytesUsed <= SMALL_LAYER
+  const { bytesUsed, metadataStart, blobBytes = 0 } = spec.facts
+  const whole = mode === 'eager' || bytesUsed + blobBytes <= SMALL_LAYER
   const from = whole ? 0 : Math.floor(metadataStart / table.dataBlockSize)
   const report = withSource(rawSource(spec), (source) => verifyRange({ source, table, from, listLimit: 1 }))
   if (report.badBlocks === 0) return

@@ -22,11 +22,12 @@ import {
   omitUndefined,
   type SessionOptions,
   type SourceId,
+  type VerityWatch,
 } from '../base/index.ts'
 import { kindNamed } from '../kinds/kinds.ts'
 import { pread } from '../sys/files/file-io.ts'
 import { descriptorPath } from '../sys/plain/proc.ts'
-import { openSource, type Patience, PostponingSource, type VerityWatch } from '../transforms/index.ts'
+import { openSource, type Patience, PostponingSource } from '../transforms/index.ts'
 import { type AskForBlob, blobsOfImages, openedHere } from './blobs/blobs-of-images.ts'
 import { imageOver, imageSource } from './image-file.ts'
 import { copyRoot } from './root-attributes.ts'
@@ -290,6 +291,7 @@ export function openBlockStore(spec: MoleculeSpec, { watch, askForBlob, probes }
       sourceId,
       label,
       detail: facts.detail,
+      hashCacheBytes: hashCache(spec),
       ...omitUndefined({ blobs: blobsOf(sourceId), checks: checksOf(watch?.(sourceId)) }),
     })
     const blocks = { source, reader }
@@ -322,6 +324,7 @@ export function openBlockStore(spec: MoleculeSpec, { watch, askForBlob, probes }
 function checksOf(watch: VerityWatch | undefined): BlobChecks | undefined {
   return (
     watch && {
+      watch,
       checked: (isGood) => {
         watch.counters.blocksChecked += 1
         if (!isGood) watch.counters.failures += 1

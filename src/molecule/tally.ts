@@ -1,4 +1,4 @@
-import type { VerityWatch } from '../transforms/index.ts'
+import type { VerityWatch } from '../base/index.ts'
 import { describeFailure, type VerityCounters, type VerityFailure } from '../verity/index.ts'
 
 /** What verification has found in one image since the mount, over all threads. */

@@ -20,5 +20,4 @@ export {
   type TransformOptions,
   type TransformSpec,
   transformed,
-  type VerityWatch,
 } from './transforms.ts'

@@ -1,4 +1,4 @@
-import { type ByteSource, omitUndefined } from '../base/index.ts'
+import { type ByteSource, omitUndefined, type VerityWatch } from '../base/index.ts'
 import {
   type FilePiece,
   type GocryptfsFile,
@@ -7,14 +7,7 @@ import {
   LuksSource,
 } from '../crypt/index.ts'
 import { FileSource } from '../sys/files/file-source.ts'
-import {
-  type BlockDigests,
-  HashedSource,
-  VerifiedSource,
-  type VerityCounters,
-  type VerityFailure,
-  type VerityTable,
-} from '../verity/index.ts'
+import { type BlockDigests, HashedSource, VerifiedSource, type VerityTable } from '../verity/index.ts'
 import { PiecesSource } from './pieces.ts'
 import { WindowSource } from './window.ts'
 
@@ -41,12 +34,6 @@ export type TransformSpec =
   | { readonly kind: 'verity'; readonly table: VerityTable }
   /** Compares every read with what the file was when it was hashed as a whole. */
   | { readonly kind: 'hashed'; readonly blocks: BlockDigests }
-
-/** Receives what verification finds. */
-export interface VerityWatch {
-  readonly counters: VerityCounters
-  readonly onFailure: (failure: VerityFailure) => void
-}
 
 export interface TransformOptions {
   readonly watch?: VerityWatch

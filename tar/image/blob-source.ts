@@ -1,4 +1,10 @@
-import { type Blobs, type ByteSource, checkRange } from '../../src/base/index.ts'
+import {
+  type Blobs,
+  type ByteSource,
+  checkRange,
+  type OpenOptions,
+  omitUndefined,
+} from '../../src/base/index.ts'
 import { VerifiedSource } from '../../src/verity/index.ts'
 import { blobTree } from '../format/blob-tree.ts'
 import { type IndexHeader, PAGE } from '../format/layout.ts'
@@ -30,12 +36,21 @@ class FilledBlob implements ByteSource {
   }
 }
 
-/** The bytes of a blob, each block compared with the tree in its index. @param index verified itself */
-export function blobSource(blobs: Blobs, index: ByteSource, header: IndexHeader, label: string): ByteSource {
-  const { blobSize, blobRootHash } = header
+/**
+ * The bytes of a blob, each block compared with the tree in its index.
+ * @param blobs of which the first one is it
+ * @param source of the index, verified itself
+ */
+export function blobSource(
+  blobs: Blobs,
+  { source, label, checks, hashCacheBytes: cacheBytes }: OpenOptions,
+  { blobSize, blobRootHash }: IndexHeader,
+): ByteSource {
   return new VerifiedSource({
     source: new FilledBlob(blobs, blobSize, label),
-    hashSource: index,
+    hashSource: source,
     table: { ...blobTree(blobSize), rootHash: blobRootHash },
+    ...omitUndefined({ cacheBytes }),
+    ...checks?.watch,
   })
 }

@@ -14,6 +14,8 @@ const STRESS = process.env['ATOMFS_STRESS'] === '1'
 const RANGES = STRESS ? 2000 : 25
 const ZEROS = STRESS ? 300 << 20 : 4 << 20
 
+const TIMEOUT = STRESS ? 1_800_000 : 60_000
+
 type Contents = ReadonlyMap<string, Buffer>
 
 async function* whole(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
@@ -85,7 +87,7 @@ async function withPortableDecoders(work: () => Promise<void>): Promise<void> {
 const zstd = needs('zstd')
 const SAMPLE = sampleArchive()
 
-describe('an archive gives the same files, and the same bytes of any range,', () => {
+describe('an archive gives the same files, and the same bytes of any range,', { timeout: TIMEOUT }, () => {
   for (const form of BLOB_FORMS) {
     const need = needs(...(form.program === undefined ? [] : [form.program]))
     test.skipIf(!need.ok)(titled(`as ${form.name}`, need), async () => {
@@ -170,7 +172,7 @@ const DIALECTS = [
 ]
 
 describe.runIf(STRESS)('dialects of tar (ATOMFS_STRESS=1)', () => {
-  test.each(DIALECTS)('%s %s %s', { timeout: 600_000 }, async (...dialect) => {
+  test.each(DIALECTS)('%s %s %s', { timeout: TIMEOUT }, async (...dialect) => {
     const temp = makeTempDir()
     try {
       const random = new Random(17)
