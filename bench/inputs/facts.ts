@@ -44,6 +44,8 @@ export interface Subject {
   readonly unverified: string
   /** SOURCE of a squashfs image of the same tree with a root hash, where another format is to be compared with it. */
   readonly squashfs?: string
+  /** Of a SIF file: where its partitions begin, bytes. */
+  readonly sif?: { readonly squashfs: number; readonly ext3?: number }
   /** Of an encrypted image. */
   readonly passphraseFile?: string
   /** The file that a mount reads as a whole before it is ready; absent where there is none. */

@@ -9,6 +9,7 @@ import { buildGenerated, type GeneratedShape } from './generated.ts'
 import { splitIntoLayers } from './layers.ts'
 import { buildMetadata, buildPair, metadataOf, type PuzzlefsForm } from './puzzlefs.ts'
 import { digestAfterWrites } from './random-writes.ts'
+import { buildLargeSif, buildOverlaySif } from './sif.ts'
 import { buildTree, type TreeShape } from './tree.ts'
 import { buildArchive, buildLargeFile, findMerged } from './writes.ts'
 
@@ -27,6 +28,8 @@ const SMALL: TreeShape = { entries: 6000, manyBytes: 60 * MIB, totalBytes: 80 * 
 const SHARE: TreeShape = { entries: 57_000, manyBytes: 720 * MIB, totalBytes: 720 * MIB, bigBytes: 0 }
 /** Chunks of an image of that size. */
 const CHUNKS = 7400
+/** Beside that tree in an image of 2 GB. */
+const LARGE_FILE = 1800 * MIB
 const SHAPES = { tree: FULL, small: SMALL, share: SHARE }
 
 /** What is written where a mount is writable; multiples of a block of 4 KiB. */
@@ -75,6 +78,30 @@ export class Inputs {
       return {}
     })
     return { images: [], unverified: image, squashfs, passphraseFile, facts }
+  }
+
+  /** The tree and a large file as a SIF, and as the squashfs image in it. Nothing of it is read but what a mount reads. */
+  async largeSif(): Promise<Subject> {
+    const facts = await this.#tree('tree')
+    const place = this.#cache.path('sif-large')
+    const sif = await this.#cache.get('sif-large', async () => {
+      this.#cache.discard('sif-large')
+      return await buildLargeSif(this.#cache.path('tree'), place, this.#scaled(LARGE_FILE))
+    })
+    return { images: [], unverified: `${place}/sif`, squashfs: `${place}/squashfs`, sif, facts }
+  }
+
+  /** The tree as a SIF of a primary partition and an ext3 overlay, which show it together. */
+  async overlaySif(): Promise<Subject> {
+    const facts = await this.#tree('tree')
+    const place = this.#cache.path('sif-overlay')
+    const sif = await this.#cache.get('sif-overlay', async () => {
+      this.#cache.discard('sif-overlay')
+      const places = await buildOverlaySif(this.#cache.path('tree'), place)
+      this.#cache.discard('sif-overlay/work')
+      return places
+    })
+    return { images: [], unverified: `${place}/sif`, sif, facts }
   }
 
   /** The tree as an OCI image of layers with dm-verity data: tag `verified` with root hashes, `plain` without. */

@@ -1,4 +1,5 @@
 import type { BenchOptions } from '../options.ts'
+import { apptainerReader } from './apptainer.ts'
 import { kernelReader } from './kernel.ts'
 import { mksquashfsMaker, tar2sqfsMaker, unsquashfsReader } from './makers.ts'
 import { fuseNativeReader, oursReader, squashfsReader } from './ours.ts'
@@ -32,6 +33,7 @@ export function allReaders(program: string, options: BenchOptions): Reader[] {
     kernelOverlayReader,
     fuseOverlayReader(squashfuseLl),
     fuseOverlayOnKernelReader,
+    apptainerReader(squashfuseLl),
     squashfuseReader('squashfuse', 'squashfuse'),
     fuseNativeReader('ours-fuse-native', program),
     mksquashfsMaker,

@@ -3,7 +3,9 @@ import {
   ATTRIBUTE_ROWS,
   busyInput,
   ENCRYPTED_INPUTS,
+  LARGE_SIF,
   MANY,
+  OVERLAY_SIF,
   PUZZLEFS_INPUTS,
   PUZZLEFS_SIZES,
   WRITABLE,
@@ -78,6 +80,13 @@ const RATIO_GOALS: readonly RatioGoal[] = [
     ['find-cold', 'tar-cold'].map((row) => ({ input, row, against: OURS_SQUASHFS, limit: 1.3 })),
   ),
   ...ENCRYPTED_INPUTS.map((input) => ({ input, row: 'tar-cold', against: OURS_SQUASHFS, limit: 1.5 })),
+  { input: LARGE_SIF, row: 'mount', against: OURS_SQUASHFS, limit: 1.2 },
+  ...['find-cold', 'tar-cold'].map((row) => ({
+    input: OVERLAY_SIF,
+    row,
+    against: 'apptainer-stack',
+    limit: 0.3,
+  })),
   ...WRITABLE_ROWS.map((row) => ({ input: WRITABLE, row, against: 'fuse-overlayfs', limit: 1.0 })),
 ]
 

@@ -10,6 +10,7 @@ import { measureManyNames } from './many-names.ts'
 import { puzzlefs } from './puzzlefs.ts'
 import { measureRandom } from './random.ts'
 import type { Scenario } from './scenario.ts'
+import { sif } from './sif.ts'
 import { measureStartUp } from './start-up.ts'
 import {
   measureBigFile,
@@ -25,6 +26,7 @@ export { ATTRIBUTE_ROWS } from './attributes.ts'
 export { ENCRYPTED_INPUTS } from './encrypted.ts'
 export { PUZZLEFS_INPUTS, PUZZLEFS_SIZES } from './puzzlefs.ts'
 export type { Scenario } from './scenario.ts'
+export { LARGE_SIF, OVERLAY_SIF } from './sif.ts'
 export { WRITABLE, WRITABLE_ROWS } from './writable.ts'
 
 const SINGLE = ['ours', 'squashfuse_ll', 'squashfuse_ll-mt', 'kernel']
@@ -183,6 +185,7 @@ export function chooseScenarios(options: BenchOptions): Scenario[] {
     ...compressors(),
     ...puzzlefs(),
     ...encrypted(),
+    ...sif(),
     ...writable(),
     ...making(),
     ...extracting(),
