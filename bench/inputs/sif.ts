@@ -1,4 +1,13 @@
-import { appendFileSync, closeSync, mkdirSync, openSync, readSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  closeSync,
+  mkdirSync,
+  openSync,
+  readSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { mke2fs } from '../../test/library/images/ext.ts'
 import { mksquashfs } from '../../test/library/images/images.ts'
@@ -24,7 +33,11 @@ export async function buildLargeSif(tree: string, place: string, bytes: number):
   const large = `large f 644 0 0 head -c ${count}M /dev/urandom`
   // What cannot be compressed is stored as it is at every level.
   const extra = ['-no-xattrs', '-p', large, '-Xcompression-level', '1']
-  const squashfs = await mksquashfs(tree, join(place, 'squashfs'), { compressor: 'zstd', timeout: 900_000, extra })
+  const squashfs = await mksquashfs(tree, join(place, 'squashfs'), {
+    compressor: 'zstd',
+    timeout: 900_000,
+    extra,
+  })
   return writeSif(join(place, 'sif'), squashfs)
 }
 
