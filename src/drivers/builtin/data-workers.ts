@@ -1,6 +1,7 @@
 import type { Worker } from 'node:worker_threads'
 import { type Log, messageOf } from '../../base/index.ts'
 import { Staff } from '../../fuse/index.ts'
+import { hasAddressSpace } from '../../sys/ffi/memory.ts'
 import { ringBell } from '../../sys/process/bell.ts'
 import { startThread } from './start-thread.ts'
 import type { DataWorkerData, ThreadData, ThreadMessage } from './thread-messages.ts'
@@ -15,6 +16,8 @@ const REST_MS = 5000
 const FREE_STARTS = 64
 /** Years. */
 const MOST_DOUBLINGS = 30
+/** Address space that V8 reserves for a thread, some 600 MB, and room to work in. */
+const ADDRESS_SPACE = 768 << 20
 /** How long a worker may take to load its code until the dispatcher does its work. */
 const START_TIMEOUT_MS = 3000
 /** How long no other worker is asked for after one could not be started. */
@@ -81,6 +84,11 @@ export class DataWorkers {
       this.#staff.refuse()
       if (data.bell !== undefined) ringBell(data.bell)
       setTimeout(() => this.#staff.allow(), PAUSE_MS).unref()
+    }
+    // Those that are coming have not taken theirs yet.
+    if (!hasAddressSpace(ADDRESS_SPACE * (this.#coming + 1))) {
+      refuse("the address space is limited ('ulimit -v')")
+      return
     }
     const timer = setTimeout(() => refuse(`none came within ${START_TIMEOUT_MS / 1000} s`), START_TIMEOUT_MS)
     timer.unref()

@@ -5,12 +5,21 @@ import { libcFunction } from './libc.ts'
 
 const madvise = libcFunction('int madvise(uintptr_t address, size_t length, int advice)')
 const mlock = libcFunction('int mlock(uintptr_t address, size_t length)')
+const mmap = libcFunction(
+  'int64_t mmap(uintptr_t address, size_t length, int protection, int flags, int fd, int64_t offset)',
+)
+const munmap = libcFunction('int munmap(uintptr_t address, size_t length)')
 const mallocTrim = libcFunction('int malloc_trim(size_t pad)')
 
 /** include/uapi/asm-generic/mman-common.h: the pages are zero when they are touched next. */
 const MADV_DONTNEED = 4
 /** The pages are in no core dump (madvise(2)). */
 const MADV_DONTDUMP = 16
+/** include/uapi/asm-generic/mman-common.h and mman.h, the same on the machines of Node. */
+const PROT_NONE = 0
+const MAP_PRIVATE = 0x02
+const MAP_ANONYMOUS = 0x20
+const MAP_NORESERVE = 0x4000
 /** Pages of all machines of Node are powers of two up to this. */
 const PAGE_MAX = 65_536
 
@@ -40,6 +49,17 @@ export function secretPage(): Uint8Array {
 
 /** Bytes of `secretPage`, for some tens of keys. */
 const SECRET_BYTES = 4096
+
+/**
+ * Whether so many bytes of address space are left (RLIMIT_AS, `ulimit -v`). V8 ends the process where it finds none, so
+ * it has to be asked before.
+ */
+export function hasAddressSpace(bytes: number): boolean {
+  const address = Number(mmap(0, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0))
+  if (address <= 0) return false
+  munmap(address, bytes)
+  return true
+}
 
 /** Lets the C library give back what it holds for later. musl has no such function, and holds little. */
 export function trimHeap(): void {
