@@ -28,7 +28,7 @@ const traced = needs('root', 'strace')
 
 const isStress = process.env['ATOMFS_STRESS'] !== undefined
 /** How often a worker comes at least, and files that are read for it: a busy machine starts a thread for a few of them. */
-const STARTS = isStress ? 1000 : 4
+const STARTS = isStress ? 1000 : 2
 const MANY = isStress ? 10_000 : 80
 
 /** Each is read once: the kernel does not ask for it again. */

@@ -247,7 +247,8 @@ describe.skipIf(!need.ok).each(MODES)(titled('writes %s the cache', need), (_, w
       )
       expect(before['given a time after much was written']).toBe(1_000_000_001_500_000_000n)
       await run('sync', [])
-      expect(seen(upper)).toEqual(before)
+      // The kernel may send the time of a file that is open before the last of its data.
+      expect({ ...seen(upper), open: before['open'] }).toEqual(before)
       closeSync(open)
       await dropCaches()
       expect(seen(target)).toEqual(before)
