@@ -1,10 +1,9 @@
-import { closeSync, constants, fstatSync, fsyncSync, readSync, writeSync } from 'node:fs'
-import { setTimeout as pause } from 'node:timers/promises'
+import { closeSync, fsyncSync, readSync, writeSync } from 'node:fs'
 import { FsError, isErrno, unlessFailed } from '../base/index.ts'
 import { linkAt } from '../sys/files/at.ts'
 import { createMemoryFile } from '../sys/files/descriptor.ts'
 import type { Folder } from '../sys/files/folder.ts'
-import { tryLock } from '../sys/files/lock.ts'
+import { takeNamedLock } from '../sys/files/lock.ts'
 import { syncFolder } from '../sys/files/new-file.ts'
 import { UnfinishedFile } from '../sys/files/unfinished-file.ts'
 import { openStored } from './find-stored.ts'
@@ -13,8 +12,6 @@ import { foldersForNew, storePath } from './place.ts'
 import type { StoredName } from './stored-name.ts'
 
 const MODE = 0o600
-/** Between two looks at a lock that another process holds while it works at the same layer. */
-const PATIENCE_MS = 50
 const COPY_CHUNK = 1 << 20
 /** What is said of a folder that takes no new files. */
 const UNWRITABLE = ['EROFS', 'EACCES', 'ENOENT', 'ENOTDIR'] as const
@@ -72,12 +69,11 @@ interface LockedFolder {
 
 async function lockFolder(folder: Folder, name: string, signal?: AbortSignal): Promise<LockedFolder> {
   try {
-    const lock = await takeLock(folder, `${name}.lock`, signal)
+    const unlock = await takeNamedLock(folder, `${name}.lock`, signal)
     const release = (): void => {
       try {
-        folder.remove(`${name}.lock`)
+        unlock()
       } finally {
-        closeSync(lock)
         folder.close()
       }
     }
@@ -85,18 +81,6 @@ async function lockFolder(folder: Folder, name: string, signal?: AbortSignal): P
   } catch (error) {
     folder.close()
     throw error
-  }
-}
-
-/** Waits for a process that works at the same layer. @returns a descriptor that holds the lock */
-async function takeLock(folder: Folder, name: string, signal?: AbortSignal): Promise<number> {
-  for (;;) {
-    signal?.throwIfAborted()
-    const fd = folder.openFile(name, constants.O_RDWR | constants.O_CREAT, MODE)
-    // The holder removes the file: who has locked one that is gone has locked nothing.
-    if (tryLock(fd, 'exclusive') && folder.statOf(name)?.ino === fstatSync(fd).ino) return fd
-    closeSync(fd)
-    await pause(PATIENCE_MS)
   }
 }
 

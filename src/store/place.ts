@@ -1,9 +1,8 @@
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { FsError, isErrno, type PathText, UsageError } from '../base/index.ts'
-import { Folder } from '../sys/files/folder.ts'
+import { assertClosed, Folder } from '../sys/files/folder.ts'
 import { isHostRoot } from '../sys/plain/namespaces.ts'
-import { isTrustedOwner } from '../sys/plain/owner.ts'
 
 /** Names the store; it passes from a command to the process that serves. */
 export const STORE_VARIABLE = 'ATOMFS_STORE'
@@ -12,7 +11,6 @@ export const INDEX_DIR_VARIABLE = 'ATOMFS_INDEX_DIR'
 
 const ROOT_STORE = '/var/lib/atomfs'
 const MODE = 0o700
-const WRITABLE_BY_OTHERS = 0o022
 
 /**
  * Where the store is: what `ATOMFS_STORE` names, else `/var/lib/atomfs` for root of the machine, and
@@ -108,14 +106,4 @@ function openLayerFolder(algorithm: string, path: PathText, makes: boolean): Fol
   } finally {
     for (const folder of opened) folder.close()
   }
-}
-
-/** What lies in the store is believed, so nobody else may have put it there. */
-function assertClosed(folder: Folder): void {
-  const { uid, mode } = folder.stat()
-  if (isTrustedOwner(uid) && (mode & WRITABLE_BY_OTHERS) === 0) return
-  throw new FsError(
-    'EPERM',
-    `${folder.path}: others can write to it, or own it: chmod 700, or another folder`,
-  )
 }

@@ -1,17 +1,16 @@
 import { createHash } from 'node:crypto'
 import { closeSync, constants } from 'node:fs'
 import { join } from 'node:path'
-import { complaintOf, FsError, isDirectory, type PathText, UsageError } from '../../base/index.ts'
+import { complaintOf, isDirectory, type PathText, UsageError } from '../../base/index.ts'
 import { type Owners, possibleOwners } from '../../contents/index.ts'
 import type { SourceLayer } from '../../make/index.ts'
 import { type Digest, parseDigest } from '../../oci/index.ts'
 import { syncFd } from '../../sys/files/file-io.ts'
-import { Folder } from '../../sys/files/folder.ts'
+import { assertClosed, Folder } from '../../sys/files/folder.ts'
+import { takeNamedLock } from '../../sys/files/lock.ts'
 import { syncFolder } from '../../sys/files/new-file.ts'
 import { absolutePath } from '../../sys/files/working-directory.ts'
-import { isTrustedOwner } from '../../sys/plain/owner.ts'
 import type { ImageLayer } from './image-layers.ts'
-import { withNamedLock } from './named-lock.ts'
 
 /** Finds the directory that an overlay reads as a layer. */
 export interface LayerResolver {
@@ -28,7 +27,6 @@ export interface LayerResolverOptions {
 }
 
 const MODE = 0o700
-const WRITABLE_BY_OTHERS = 0o022
 
 /**
  * Layers as directories that overlays of other programs take (`unpack`), each written when it is first asked for. A layer
@@ -69,10 +67,13 @@ export class CachingLayerResolver implements LayerResolver {
     const folder = this.#folder(chain.algorithm)
     try {
       if (!hasDirectory(folder, chain.hex)) {
-        await withNamedLock(folder, `${chain.hex}.lock`, this.#options.signal, async () => {
+        const unlock = await takeNamedLock(folder, `${chain.hex}.lock`, this.#options.signal)
+        try {
           // Somebody else has written it while this process waited.
           if (!hasDirectory(folder, chain.hex)) await this.#write(folder, chain.hex, layer, below)
-        })
+        } finally {
+          unlock()
+        }
       }
       return folder.pathOf(chain.hex)
     } finally {
@@ -112,16 +113,6 @@ export class CachingLayerResolver implements LayerResolver {
       throw error
     }
   }
-}
-
-/** What lies there is believed, so nobody else may have put it there. */
-function assertClosed(folder: Folder): void {
-  const { uid, mode } = folder.stat()
-  if (isTrustedOwner(uid) && (mode & WRITABLE_BY_OTHERS) === 0) return
-  throw new FsError(
-    'EPERM',
-    `${folder.path}: others can write to it, or own it: chmod 700, or another folder`,
-  )
 }
 
 function ownersHere(): Owners {

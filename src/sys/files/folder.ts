@@ -4,12 +4,14 @@ import {
   DT_DIR,
   DT_UNKNOWN,
   decodePath,
+  FsError,
   ignoring,
   isDirectory,
   isErrno,
   type Name,
   type PathText,
 } from '../../base/index.ts'
+import { isTrustedOwner } from '../plain/owner.ts'
 import { mkdirAt, O_PATH, openAt, openParent, renameAt, rmdirAt, unlinkAt } from './at.ts'
 import { type HostEntry, listEntries } from './directory-entries.ts'
 import { type HostStat, statAt } from './statx.ts'
@@ -213,4 +215,17 @@ function unlessGone<T>(action: () => T): T | undefined {
     if (isErrno(error, 'ENOENT')) return undefined
     throw error
   }
+}
+
+/** Bits of a mode. */
+const WRITABLE_BY_OTHERS = 0o022
+
+/** For folders whose files are believed: nobody else may have put them there. @throws FsError EPERM */
+export function assertClosed(folder: Folder): void {
+  const { uid, mode } = folder.stat()
+  if (isTrustedOwner(uid) && (mode & WRITABLE_BY_OTHERS) === 0) return
+  throw new FsError(
+    'EPERM',
+    `${folder.path}: others can write to it, or own it: chmod 700, or another folder`,
+  )
 }

@@ -1,9 +1,10 @@
-import { closeSync, fstatSync, readFileSync } from 'node:fs'
-import { ERRNO, FsError } from '../../base/index.ts'
+import { closeSync, constants, fstatSync, readFileSync } from 'node:fs'
+import { ERRNO, FsError, type PathText } from '../../base/index.ts'
 import { lastErrno, systemError } from '../ffi/ffi.ts'
 import { libcFunction } from '../ffi/libc.ts'
 import { procPath } from '../plain/proc.ts'
 import { reopenDirectory } from './at.ts'
+import type { Folder } from './folder.ts'
 
 const LOCK_SH = 1
 const LOCK_EX = 2
@@ -16,6 +17,11 @@ const { EINTR, EAGAIN } = ERRNO
  * for ever.
  */
 const LOCK_TIMEOUT_MS = 5000
+
+/** Of a file that is made to be locked. */
+const NAMED_MODE = 0o600
+/** Between two looks at the lock of a name. */
+const PATIENCE_MS = 50
 
 const flock = libcFunction('int flock(int fd, int operation)')
 
@@ -46,6 +52,35 @@ export function lockSoon(fd: number, what: string): void {
       throw new FsError('EBUSY', `another process holds the lock of ${what}`)
     }
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5)
+  }
+}
+
+/**
+ * Locks a file of that name in a folder, made for it: one process at a time does what the name stands for, and the others
+ * wait. The kernel drops the lock of a process that ends.
+ * @returns what removes the file and ends the lock, once
+ * @throws the reason of the signal; FsError as opening a file in the folder
+ */
+export async function takeNamedLock(
+  folder: Folder,
+  name: PathText,
+  signal: AbortSignal | undefined,
+): Promise<() => void> {
+  for (;;) {
+    signal?.throwIfAborted()
+    const fd = folder.openFile(name, constants.O_RDWR | constants.O_CREAT, NAMED_MODE)
+    // The holder removes the file: who has locked one that is gone has locked nothing.
+    if (tryLock(fd, 'exclusive') && folder.statOf(name)?.ino === fstatSync(fd).ino) {
+      return () => {
+        try {
+          folder.remove(name)
+        } finally {
+          closeSync(fd)
+        }
+      }
+    }
+    closeSync(fd)
+    await new Promise((resolve) => setTimeout(resolve, PATIENCE_MS))
   }
 }
 
