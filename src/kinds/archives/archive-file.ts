@@ -1,7 +1,17 @@
 import { closeSync, constants, fstatSync, openSync } from 'node:fs'
 import { posix } from 'node:path'
 import { readMembers, type TarMember } from '../../../tar/read/members.ts'
-import { encodePath, errnoCodeOf, FsError, type Name, type PathText, systemPath } from '../../base/index.ts'
+import {
+  type Container,
+  encodePath,
+  errnoCodeOf,
+  FsError,
+  type ImageFile,
+  type Name,
+  type PathText,
+  systemPath,
+  UsageError,
+} from '../../base/index.ts'
 import type { LayoutFiles } from '../../oci/index.ts'
 import { FileSource } from '../../sys/files/file-source.ts'
 
@@ -17,6 +27,16 @@ const COMPRESSED: readonly (readonly [name: string, begins: (head: Buffer) => bo
   ['xz', (head) => head.toString('latin1') === '\xfd7zXZ\0'],
   ['bzip2', (head) => head.toString('latin1', 0, 3) === 'BZh'],
 ]
+
+/** What the containers of both kinds of archive have in common. */
+export const ARCHIVE: Pick<Container, 'onlyByPrefix' | 'claims' | 'atOffset' | 'mayHoldArchives'> = {
+  onlyByPrefix: true,
+  claims: (_path, stats) => stats.isFile(),
+  atOffset() {
+    throw new UsageError('offset= is for an image file; the layers of an archive begin where it says')
+  },
+  mayHoldArchives: () => true,
+}
 
 /** A part of the file, bytes. */
 export type Place = NonNullable<TarMember['place']>
@@ -120,4 +140,14 @@ export function layoutInArchive(archive: ArchiveFile): LayoutFiles {
     name: archive.path,
     read: (place, limit, what) => archive.read(place.join('/'), limit, what),
   }
+}
+
+/** What a layer is whose bytes are a part of an archive. @param find where other blobs are */
+export function partOf(
+  archive: ArchiveFile,
+  { offset, length }: Place,
+  find: (digest: string) => Place,
+): Pick<ImageFile, 'path' | 'open' | 'offset' | 'length' | 'blobParts'> {
+  const open = (): number => archive.open()
+  return { path: archive.path, open, offset, length, blobParts: { open, place: find } }
 }

@@ -5,7 +5,6 @@ import {
   FsError,
   type ImageFile,
   type NamedSource,
-  UsageError,
 } from '../../base/index.ts'
 import {
   DOCKER_MANIFEST,
@@ -16,8 +15,7 @@ import {
   selectDockerImage,
 } from '../../oci/index.ts'
 import { absolutePath } from '../../sys/files/working-directory.ts'
-import { ArchiveFile, compressionOf } from './archive-file.ts'
-import { partOf } from './oci-archive.ts'
+import { ARCHIVE, ArchiveFile, compressionOf, partOf } from './archive-file.ts'
 
 const NAME = 'docker-archive'
 const PREFIX = 'docker-archive:'
@@ -31,17 +29,12 @@ export const DOCKER_ARCHIVE: Container = {
   title: 'an archive of docker save',
   form: 'docker-archive:FILE:NAME',
   prefix: PREFIX,
-  onlyByPrefix: true,
-  claims: (_path, stats) => stats.isFile(),
+  ...ARCHIVE,
   read(path, rest = '') {
     const source = { container: NAME, path: absolutePath(path) }
     return rest === '' ? source : { ...source, tag: rest }
   },
   describe: ({ path, tag }) => (tag === undefined ? `${PREFIX}${path}` : `${PREFIX}${path}:${tag}`),
-  atOffset() {
-    throw new UsageError('offset= is for an image file; the layers of an archive begin where it says')
-  },
-  mayHoldArchives: () => true,
   find: findLayers,
   config: (source) => imageIn(source).config,
 }

@@ -6,7 +6,6 @@ import {
   type ImageFile,
   type NamedSource,
   omitUndefined,
-  UsageError,
 } from '../../base/index.ts'
 import { looksLikeDigest } from '../../oci/digest.ts'
 import {
@@ -22,7 +21,7 @@ import {
   rootHashOf,
 } from '../../oci/index.ts'
 import { absolutePath } from '../../sys/files/working-directory.ts'
-import { ArchiveFile, layoutInArchive, type Place } from './archive-file.ts'
+import { ARCHIVE, ArchiveFile, layoutInArchive, type Place, partOf } from './archive-file.ts'
 
 const NAME = 'oci-archive'
 const PREFIX = 'oci-archive:'
@@ -33,8 +32,7 @@ export const OCI_ARCHIVE: Container = {
   title: 'an archive of an OCI image layout',
   form: 'oci-archive:FILE:TAG',
   prefix: PREFIX,
-  onlyByPrefix: true,
-  claims: (_path, stats) => stats.isFile(),
+  ...ARCHIVE,
   read(path, rest = '') {
     const source = { container: NAME, path: absolutePath(path) }
     if (rest === '') return source
@@ -44,10 +42,6 @@ export const OCI_ARCHIVE: Container = {
     if (digest !== undefined) return `${PREFIX}${path}@${digest}`
     return tag === undefined ? `${PREFIX}${path}` : `${PREFIX}${path}:${tag}`
   },
-  atOffset() {
-    throw new UsageError('offset= is for an image file; the layers of an archive begin where it says')
-  },
-  mayHoldArchives: () => true,
   find: findLayers,
   config: ({ path, tag, digest }) =>
     readDocuments(layoutInArchive(new ArchiveFile(path)), digest ?? tag ?? '').config,
@@ -110,14 +104,4 @@ function placeOf(archive: ArchiveFile, digest: Digest, what: string): Place {
   const place = archive.find(blobPathOf(digest).join('/'))
   if (place !== undefined) return place
   throw new FsError('ENOENT', `${what}: its blob is not in ${archive.path}`)
-}
-
-/** What a layer is whose bytes are a part of an archive. @param find where other blobs are */
-export function partOf(
-  archive: ArchiveFile,
-  { offset, length }: Place,
-  find: (digest: string) => Place,
-): Pick<ImageFile, 'path' | 'open' | 'offset' | 'length' | 'blobParts'> {
-  const open = (): number => archive.open()
-  return { path: archive.path, open, offset, length, blobParts: { open, place: find } }
 }
