@@ -8,7 +8,7 @@ import { type LeftOut, STORABLE, type TreeEntry, type TreeItem } from './tree-it
 /** What the layers below say of the paths of a layer. */
 export interface Below {
   /** Where the entry of a path belongs, and what a hard link to it means. */
-  readonly resolve: (path: Name) => Name
+  readonly resolve: (path: Name) => Promise<Name>
   /** Type of what they have at a path. */
   readonly typeAt: (path: Name) => number | undefined
 }
@@ -27,7 +27,7 @@ export async function* tarTree(
   below?: Below,
 ): AsyncGenerator<TreeItem> {
   for await (const stored of readTar(stream, leftOut)) {
-    const entry = below === undefined ? stored : movedTo(stored, below.resolve)
+    const entry = below === undefined ? stored : await movedTo(stored, below.resolve)
     if (marks?.take(entry) === true) continue
     const path = marks === undefined ? entry.path : escapedPath(entry.path)
     if (entry.link !== undefined) {
@@ -49,12 +49,12 @@ export async function* tarTree(
   if (marks !== undefined) yield* marks.items(below?.typeAt)
 }
 
-function movedTo(entry: TarEntry, resolve: (path: Name) => Name): TarEntry {
+async function movedTo(entry: TarEntry, resolve: Below['resolve']): Promise<TarEntry> {
   const { path, link } = entry
   const directory = opaqueDirectory(path)
   // Where a layer below has a link of that name it is hidden, and never what the link leads to.
-  const place = directory === undefined ? resolve(path) : opaqueName(resolve(directory))
-  return { ...entry, path: place, ...(link !== undefined && { link: resolve(link) }) }
+  const place = directory === undefined ? await resolve(path) : opaqueName(await resolve(directory))
+  return { ...entry, path: place, ...(link !== undefined && { link: await resolve(link) }) }
 }
 
 function describe(entry: TarEntry, isLayer: boolean, leftOut: LeftOut): TreeEntry {

@@ -5,6 +5,7 @@ import { OPAQUE_MARK, TarMarks } from '../tar-marks.ts'
 import { tarTree } from '../tar-tree.ts'
 import type { LeftOut, TreeItem } from '../tree-item.ts'
 import { HashedStream } from './hashed-stream.ts'
+import { LaterMarks } from './later-marks.ts'
 import type { LowerLayers } from './lower-layers.ts'
 import { ParentLinks } from './parent-links.ts'
 import type { TarLayer } from './source-image.ts'
@@ -29,9 +30,13 @@ export async function* layerTree(
   const blob = new HashedStream(layer.open(), { digest, size }, onProgress)
   const archive = new HashedStream(decompressed(blob, layer.label), { digest: diffId })
   const marks = new TarMarks((path) => writer.modeAt(path))
-  const links = new ParentLinks(writer, lower, marks)
+  const later = new LaterMarks(layer)
+  const links = new ParentLinks(writer, lower, (path) => marks.covers(path) || later.hides(path))
   yield* tarTree(archive, marks, leftOut, {
-    resolve: (path) => links.resolve(path),
+    resolve: async (path) => {
+      const place = links.resolve(path)
+      return links.wentBelow && (await later.read()) ? links.resolve(path) : place
+    },
     typeAt: (path) => lower.entry(path)?.mode,
   })
   await archive.check('archive in it')

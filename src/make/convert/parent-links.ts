@@ -1,7 +1,6 @@
 import type { SquashfsWriter } from '../../../squashfs/write/index.ts'
 import { FsError, isDirectory, isSymlink, type Name } from '../../base/index.ts'
 import { escapedPath } from '../overlay-form.ts'
-import type { TarMarks } from '../tar-marks.ts'
 import type { LowerLayers } from './lower-layers.ts'
 
 /** What is made of a layer so far. */
@@ -20,15 +19,29 @@ const NAMES_MAX = 2048
 export class ParentLinks {
   readonly #writer: TreeSoFar
   readonly #lower: LowerLayers
-  readonly #marks: TarMarks
+  readonly #hides: (path: Name) => boolean
   readonly #stored: (path: Name) => Name
+  #wentBelow = false
 
-  /** @param stored how a path of the archive is stored */
-  constructor(writer: TreeSoFar, lower: LowerLayers, marks: TarMarks, stored = escapedPath) {
+  /**
+   * @param hides whether what the layers below have at a path, as it is stored, is not seen through this layer
+   * @param stored how a path of the archive is stored
+   */
+  constructor(
+    writer: TreeSoFar,
+    lower: LowerLayers,
+    hides: (path: Name) => boolean,
+    stored: (path: Name) => Name = escapedPath,
+  ) {
     this.#writer = writer
     this.#lower = lower
-    this.#marks = marks
+    this.#hides = hides
     this.#stored = stored
+  }
+
+  /** Whether a link of the layers below was followed. */
+  get wentBelow(): boolean {
+    return this.#wentBelow
   }
 
   /**
@@ -76,8 +89,9 @@ export class ParentLinks {
     const stored = this.#stored(path)
     const mode = this.#writer.modeAt(stored)
     if (mode !== undefined) return isSymlink(mode) ? linkTo(this.#writer.targetAt(stored)) : 'no link'
-    if (this.#marks.covers(stored)) return 'missing'
+    if (this.#hides(stored)) return 'missing'
     const entry = this.#lower.entry(stored)
+    if (entry?.target !== undefined) this.#wentBelow = true
     return entry === undefined ? 'missing' : linkTo(entry.target)
   }
 }

@@ -7,7 +7,7 @@ import { absolutePath } from '../../sys/files/working-directory.ts'
 import { LowerLayers } from '../convert/lower-layers.ts'
 import { ParentLinks } from '../convert/parent-links.ts'
 import { decompressed } from '../decompressed.ts'
-import { markOf, TarMarks } from '../tar-marks.ts'
+import { markOf } from '../tar-marks.ts'
 import { assertPossible } from '../tar-tree.ts'
 import { AppliedDirectory, type AppliedItem, type ApplyCounts } from './applied-directory.ts'
 
@@ -22,7 +22,8 @@ export interface ApplyOptions {
 /**
  * Lays a layer in an archive over a directory: what comes in it is made, and what its whiteouts and opaque marks name is
  * taken away, if it was there before. All layers of an image, one after the other, make its tree. Nothing outside of the
- * directory is changed, whatever the archive and links in the directory say.
+ * directory is changed, whatever the archive and links in the directory say. What comes below a link of the directory is
+ * made where that leads, as for umoci, also where a mark of the link comes later: a stream is read once.
  * @param stream an archive, plain or compressed with gzip, zstd, xz or bzip2; read to its end
  * @throws FsError EINVAL for an archive that no tree can be made of; EIO for a damaged one; ENOENT, ENOTDIR for the
  *   directory and for hard links; ENOSPC, EPERM, …; the reason of the signal. What was made till then stays
@@ -38,7 +39,12 @@ export async function applyLayer(
   const fd = withFsError(path, () => openSync(systemPath(path), O_PATH | constants.O_DIRECTORY))
   const target = new AppliedDirectory(fd, owners)
   try {
-    const links = new ParentLinks(target, NOTHING_BELOW, NO_MARKS, (name) => name)
+    const links = new ParentLinks(
+      target,
+      NOTHING_BELOW,
+      () => false,
+      (name) => name,
+    )
     const resolve = (name: Name): Name => links.resolve(name)
     for await (const entry of readTar(decompressed(stream, 'the archive'))) {
       signal?.throwIfAborted()
@@ -56,7 +62,6 @@ export async function applyLayer(
 
 /** What is below has become one with the directory. */
 const NOTHING_BELOW = new LowerLayers([])
-const NO_MARKS = new TarMarks(() => undefined)
 
 function itemOf({ path: stored, link, ...entry }: TarEntry, resolve: (path: Name) => Name): AppliedItem {
   const path = resolve(stored)
