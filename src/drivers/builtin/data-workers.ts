@@ -49,6 +49,8 @@ export class DataWorkers {
   #starts = 0
   /** Workers that were started and have not loaded their code yet. */
   #coming = 0
+  /** One was asked for while another was coming, which may have left again by then. */
+  #isOneMoreWanted = false
   #isStopping = false
 
   constructor(options: WorkersOptions) {
@@ -70,9 +72,23 @@ export class DataWorkers {
     for (let i = this.#exits.size; i < this.#options.most; i++) this.#callOne()
   }
 
-  /** Starts one more worker, unless one is coming. It ends when there is no work. Never throws. */
+  /**
+   * Starts one more worker; while another is coming, not before that one is there. It ends when there is no work. Never
+   * throws.
+   */
   call(): void {
-    if (this.#coming === 0) this.#callOne()
+    if (this.#coming > 0) this.#isOneMoreWanted = true
+    else this.#callOne()
+  }
+
+  /**
+   * A worker may come, work and leave before this thread hears that it has come, and the next wish be here first. Only
+   * that wish stands in the staff's state by then, and nobody asks a second time.
+   */
+  #callOneMore(): void {
+    if (this.#coming > 0 || !this.#isOneMoreWanted) return
+    this.#isOneMoreWanted = false
+    if (this.#staff.isAsked) this.#callOne()
   }
 
   #callOne(): void {
@@ -98,6 +114,7 @@ export class DataWorkers {
       .finally(() => {
         this.#coming -= 1
         clearTimeout(timer)
+        this.#callOneMore()
       })
   }
 

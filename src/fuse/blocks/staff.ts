@@ -44,6 +44,11 @@ export class Staff {
     return Atomics.load(this.#ints, STATE) === RESIDENT
   }
 
+  /** Somebody told the main thread that a worker is wanted, and none has come since. */
+  get isAsked(): boolean {
+    return Atomics.load(this.#ints, STATE) === ASKED
+  }
+
   /** @returns true where the caller has to tell the main thread now that a worker is wanted */
   want(): boolean {
     if (this.present >= this.#most) return false
