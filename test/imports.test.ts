@@ -140,7 +140,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
  */
 const DOORS: Readonly<Record<string, readonly string[]>> = {
   // One topic of system calls a file: a program loads those that it needs.
-  'src/sys': ['ffi/', 'files/', 'mounts/', 'plain/', 'process/'],
+  'src/sys': ['events/', 'ffi/', 'files/', 'mounts/', 'plain/', 'process/'],
   // The launch line before an image is a function by itself, which needs no format.
   'src/kinds': ['kinds.ts', 'containers.ts', 'launch-line.ts'],
   // `kind.ts` is the format's entry in the list of kinds.

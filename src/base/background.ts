@@ -81,7 +81,15 @@ export class Postponed extends Error {
  * Thrown by reads, for bytes that another thread reads, or to let other requests go first. Only this request needs the
  * work, and nothing else depends on its end: the request can be given up while it waits.
  */
-export class ReadPostponed extends Postponed {}
+export class ReadPostponed extends Postponed {
+  /** Called when the request is given up before its work has ended. */
+  readonly givenUp: (() => void) | undefined
+
+  constructor(work: Work, givenUp?: () => void) {
+    super(work)
+    this.givenUp = givenUp
+  }
+}
 
 /** Nested calls of `changing` in this thread. A thread runs one operation at a time. */
 let changesUnderWay = 0

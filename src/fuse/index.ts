@@ -5,11 +5,11 @@
 
 export type { AnswerTarget } from './blocks/answer-target.ts'
 export { type Counter, Counters, readCounters, readOpcodes } from './blocks/counters.ts'
-export { type DataWorkerOptions, runDataWorker, taskRunner } from './blocks/data-worker.ts'
+export { type DataWorkerOptions, type JobAskers, runDataWorker, taskRunner } from './blocks/data-worker.ts'
 export { InlineDataPath, type InlineOptions } from './blocks/inline-data-path.ts'
-export { pendingAges } from './blocks/jobs.ts'
+export { type Asker, pendingAges } from './blocks/jobs.ts'
 export { PooledBackground } from './blocks/pooled-background.ts'
-export { PooledDataPath, type PooledOptions } from './blocks/pooled-data-path.ts'
+export { type FairReader, PooledDataPath, type PooledOptions } from './blocks/pooled-data-path.ts'
 export { PooledFetcher } from './blocks/pooled-fetcher.ts'
 export type { SharedBuffers } from './blocks/shared-buffers.ts'
 export { allocateShared } from './blocks/shared-cache.ts'
@@ -19,11 +19,20 @@ export { WorkerPool } from './blocks/worker-pool.ts'
 export { DeviceError } from './device/device.ts'
 export { type DeviceLoopOptions, runDeviceLoop } from './device/device-loop.ts'
 export { GatherReply } from './device/gather-reply.ts'
+export { FairReads, type MountReader } from './mounts/fair-reads.ts'
+export { MAX_MOUNTS, MountTable } from './mounts/mount-table.ts'
+export { MountsLoop, type MountsLoopOptions, type ServedMount } from './mounts/mounts-loop.ts'
 export { ChangeGate, GateKeeper } from './protocol/change-gate.ts'
 export { MAX_WRITE, type Negotiated } from './protocol/init.ts'
 export { DEFAULT_KERNEL_OPTIONS, type KernelOptions } from './protocol/kernel-options.ts'
 export { OPERATIONS, operationName } from './protocol/opcodes.ts'
 export type { Operation } from './protocol/operation.ts'
-export { Protocol, type ProtocolOptions, REQUEST_BUFFER_SIZE } from './protocol/protocol.ts'
+export {
+  allocateProtocolBuffers,
+  Protocol,
+  type ProtocolBuffers,
+  type ProtocolOptions,
+  REQUEST_BUFFER_SIZE,
+} from './protocol/protocol.ts'
 export { Rehearsal, rehearse } from './protocol/rehearsal.ts'
 export { WRITE_OPERATIONS } from './protocol/write-opcodes.ts'

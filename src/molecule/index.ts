@@ -41,7 +41,9 @@ export {
 } from './open.ts'
 export { isPrepared, type PrepareSourceOptions, prepareSource } from './prepare/prepare.ts'
 export { prepareRehearsal } from './rehearsal.ts'
-export { filesOf, moleculeOf, resolveMolecule } from './resolve.ts'
+export { filesOf, type ImageOpener, moleculeOf, resolveMolecule } from './resolve.ts'
+export { ImageRegistry } from './shared/image-registry.ts'
+export { ImageSet, type SharedImage, type SharedMolecule } from './shared/image-set.ts'
 export type { DirectoriesSource, MountSource } from './source.ts'
 export { isOverlay, parseSource, withOffset } from './source.ts'
 export type {

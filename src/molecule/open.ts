@@ -10,8 +10,6 @@ import {
 } from '../../overlay/index.ts'
 import {
   type Background,
-  type BlobChecks,
-  type BlockReader,
   type BlockStore,
   type ByteSource,
   encodePath,
@@ -27,9 +25,10 @@ import {
 import { kindNamed } from '../kinds/kinds.ts'
 import { pread } from '../sys/files/file-io.ts'
 import { descriptorPath } from '../sys/plain/proc.ts'
-import { openSource, type Patience, PostponingSource } from '../transforms/index.ts'
+import { type Patience, PostponingSource } from '../transforms/index.ts'
 import { type AskForBlob, blobsOfImages, openedHere } from './blobs/blobs-of-images.ts'
-import { imageOver, imageSource } from './image-file.ts'
+import { imageSource } from './image-file.ts'
+import { imageBlocks } from './images/image-blocks.ts'
 import { copyRoot } from './root-attributes.ts'
 import type { DirectorySpec, ImageSpec, MoleculeSpec, UpperSpec } from './spec.ts'
 
@@ -138,11 +137,15 @@ export function openLayerStack(spec: MoleculeSpec): LayerStack {
 }
 
 /** An image file by itself is a file system of its own, not a difference to something below it. */
-function withMarks({ plain }: MoleculeSpec, layers: readonly Layer[]): readonly Layer[] {
+function withMarks({ plain }: Pick<MoleculeSpec, 'plain'>, layers: readonly Layer[]): readonly Layer[] {
   return plain ? layers.map((layer) => adapted(layer, NO_MARKS)) : layers
 }
 
-function mergeLayers(spec: MoleculeSpec, layers: readonly Layer[]): MergedTree {
+/** The tree that open layers make. */
+export function mergeLayers(
+  spec: ShownAs & Pick<MoleculeSpec, 'plain'>,
+  layers: readonly Layer[],
+): MergedTree {
   return new MergedTree(withMarks(spec, layers), shownAs(spec))
 }
 
@@ -235,8 +238,10 @@ function openDirectoryLayer({ label, fd, ownerRecord, followsRedirects }: Direct
     : new RecordedDirectoryLayer(path, ownerRecord, { label, followsRedirects })
 }
 
+type ShownAs = Pick<MoleculeSpec, 'uid' | 'gid' | 'subdir'>
+
 /** The options that a tree of either kind takes from a spec. */
-function shownAs({ uid, gid, subdir }: MoleculeSpec): Pick<MergedTreeOptions, 'uid' | 'gid' | 'subdir'> {
+function shownAs({ uid, gid, subdir }: ShownAs): Pick<MergedTreeOptions, 'uid' | 'gid' | 'subdir'> {
   return {
     ...omitUndefined({ uid, gid }),
     ...(subdir === undefined ? {} : { subdir: encodePath(subdir).toString('latin1') }),
@@ -261,76 +266,20 @@ function openSessions(
   }
 }
 
-interface OpenBlocks {
-  readonly source: ByteSource
-  readonly reader: BlockReader
-}
-
 /** Decodes data blocks of all images of a mount: all that a data worker needs. One for each thread. */
 export function openBlockStore(spec: MoleculeSpec, { watch, askForBlob, probes }: Settled): BlockStore {
-  // Now, because the thread may give up the right to open the files of decoders.
-  const sessionOf = openSessions(spec)
+  const store = imageBlocks({
+    imageOf: (id) => spec.images[id],
+    // Now, because the thread may give up the right to open the files of decoders.
+    sessionOf: openSessions(spec),
+    blobsOf: blobsOfImages(spec, askForBlob, probes),
+    hashCacheBytes: hashCache(spec),
+    watch,
+    probes,
+  })
   // Now as well, because opening asks for the file system below (`PageCacheProbe`): a dead disk would not answer later.
-  const files = spec.images.map(({ source, label }) => openSource(source, label, probes))
-  const blobsOf = blobsOfImages(spec, askForBlob, probes)
-  const opened: (OpenBlocks | undefined)[] = spec.images.map(() => undefined)
-  const fileOf = (sourceId: SourceId): ByteSource => {
-    const file = files[sourceId]
-    if (file === undefined) throw new FsError('EIO', `block of unknown image ${sourceId}`)
-    return file
-  }
-  const blocksOf = (sourceId: SourceId): OpenBlocks => {
-    const present = opened[sourceId]
-    if (present !== undefined) return present
-    const image = spec.images[sourceId]
-    if (image === undefined) throw new FsError('EIO', `block of unknown image ${sourceId}`)
-    const { label, facts } = image
-    const source = imageOver(fileOf(sourceId), image, watch?.(sourceId), hashCache(spec))
-    const reader = sessionOf(image).openBlocks({
-      source,
-      sourceId,
-      label,
-      detail: facts.detail,
-      hashCacheBytes: hashCache(spec),
-      ...omitUndefined({ blobs: blobsOf(sourceId), checks: checksOf(watch?.(sourceId)) }),
-    })
-    const blocks = { source, reader }
-    opened[sourceId] = blocks
-    return blocks
-  }
-  return {
-    readBlock: (block, target) => blocksOf(block.source).reader.readBlock(block, target),
-    isAtHand: (block) => {
-      const { source, reader } = blocksOf(block.source)
-      if (reader.isAtHand !== undefined) return reader.isAtHand(block)
-      return source.isAtHand?.(block.position, block.storedSize) !== false
-    },
-    expect: (block) => {
-      if (spec.images[block.source]?.blobs !== undefined) blocksOf(block.source).reader.expect?.(block)
-    },
-    willNeed: (sourceId, position, length) => {
-      // Blocks of other files: their positions mean nothing here.
-      if (spec.images[sourceId]?.blobs === undefined) blocksOf(sourceId).source.willNeed?.(position, length)
-    },
-    readRaw: (source, position, target) => fileOf(source).readInto(position, target),
-    close: () => {
-      for (const one of opened) one?.source.close?.()
-      for (const file of files) file.close?.()
-    },
-  }
-}
-
-/** Counts what a kind finds in blobs as blocks of its image. */
-function checksOf(watch: VerityWatch | undefined): BlobChecks | undefined {
-  return (
-    watch && {
-      watch,
-      checked: (isGood) => {
-        watch.counters.blocksChecked += 1
-        if (!isGood) watch.counters.failures += 1
-      },
-    }
-  )
+  for (const id of spec.images.keys()) store.prepare(id)
+  return store
 }
 
 /** Verified hash blocks of all images that one kind of reader in one thread keeps, bytes. */

@@ -81,11 +81,22 @@ export function imagesOnly({ layers }: FoundFiles, asked: string): readonly Imag
   })
 }
 
+/** Who opens images, and ends their use where a later one fails. */
+export interface ImageOpener {
+  /** @param make opens an image that is not open yet, and verifies it as far as was asked for */
+  open(file: ImageFile, make: (file: ImageFile) => ImageSpec): ImageSpec
+  close(image: ImageSpec): void
+}
+
+/** For one mount: each image is its own. */
+const OWN_IMAGES: ImageOpener = { open: (file, make) => make(file), close: closeImage }
+
 /**
  * Opens everything that one mount needs. The descriptors in the result stay open for the life of the process.
+ * @param opener opens its images
  * @throws FsError with one line that says what is wrong and where; nothing stays open then
  */
-export function resolveMolecule(request: MoleculeRequest): MoleculeSpec {
+export function resolveMolecule(request: MoleculeRequest, opener: ImageOpener = OWN_IMAGES): MoleculeSpec {
   const { verify, changes } = request
   const takesImage = changes?.kind === 'ext3' ? changes : undefined
   const all = filesOf(request)
@@ -97,13 +108,13 @@ export function resolveMolecule(request: MoleculeRequest): MoleculeSpec {
   if (found.expectsRootHashes && !request.allowMissingVerity) refuseMissing(found.layers)
   const { plain, imagePaths, manifestDigest, remarks } = found
   const asked = omitUndefined({ manifestDigest, remarks, uid, gid, subdir })
-  const opened = openLayers(found.layers, verify)
+  const opened = openLayers(found.layers, verify, opener)
   if (takesImage === undefined) return { ...opened, plain, imagePaths, ...asked }
   try {
     const upperImage = openUpperImage(top ?? onlyLayer(takesImage.image))
     return { ...opened, plain: false, imagePaths, upperImage, ...asked }
   } catch (error) {
-    closeLayers(opened)
+    closeLayers(opened, opener)
     throw error
   }
 }
@@ -122,13 +133,14 @@ function onlyLayer(source: NamedSource | undefined): FoundLayer {
  * @throws FsError with one line; nothing stays open then
  */
 export function moleculeOf(found: readonly FoundLayer[], plain: boolean): MoleculeSpec {
-  return { ...openLayers(found, 'lazy'), plain, imagePaths: [] }
+  return { ...openLayers(found, 'lazy', OWN_IMAGES), plain, imagePaths: [] }
 }
 
 /** Opens each image once, and each directory. @throws FsError; nothing stays open then */
 function openLayers(
   found: readonly FoundLayer[],
   verify: VerifyMode,
+  opener: ImageOpener,
 ): Pick<MoleculeSpec, 'images' | 'layers' | 'blockSize'> {
   const images: ImageSpec[] = []
   const files: ImageFile[] = []
@@ -143,18 +155,12 @@ function openLayers(
         )
         layers.push(known < 0 ? images.length : known)
         if (known >= 0) continue
-        const image = openImage(layer)
-        images.push(image)
+        images.push(opener.open(layer, (file) => openVerified(file, verify)))
         files.push(layer)
-        lockForReading(image)
-        verifyAtMount(image, verify)
-        if (verify !== 'eager') continue
-        verifyBlobsAtMount(image)
-        checkDigests(image, layer.digests ?? [])
       }
     }
   } catch (error) {
-    closeLayers({ images, layers })
+    closeLayers({ images, layers }, opener)
     throw error
   }
   const onlyImages = layers.every((layer) => typeof layer === 'number')
@@ -162,8 +168,25 @@ function openLayers(
   return { images, layers, blockSize: Math.max(least, ...images.map(({ facts }) => facts.blockSize)) }
 }
 
-function closeLayers({ images, layers }: Pick<MoleculeSpec, 'images' | 'layers'>): void {
-  for (const image of images) closeImage(image)
+/** Opens an image, and verifies what is to be verified at the mount. @throws FsError; nothing stays open then */
+function openVerified(file: ImageFile, verify: VerifyMode): ImageSpec {
+  const image = openImage(file)
+  try {
+    lockForReading(image)
+    verifyAtMount(image, verify)
+    if (verify === 'eager') {
+      verifyBlobsAtMount(image)
+      checkDigests(image, file.digests ?? [])
+    }
+    return image
+  } catch (error) {
+    closeImage(image)
+    throw error
+  }
+}
+
+function closeLayers({ images, layers }: Pick<MoleculeSpec, 'images' | 'layers'>, opener: ImageOpener): void {
+  for (const image of images) opener.close(image)
   for (const layer of layers) if (typeof layer !== 'number') fs.closeSync(layer.fd)
 }
 

@@ -63,10 +63,7 @@ try {
   const hasWorkers = shared.workers > 0 && bell !== undefined
   const background = hasWorkers ? new PooledBackground(pool) : undefined
   const turn = new Turn()
-  const fetcher = new PooledFetcher(
-    pool,
-    spec.images.map(({ source }) => source.size),
-  )
+  const fetcher = new PooledFetcher(pool, (image) => spec.images[image]?.source.size ?? 0)
   const patience = hasWorkers ? new Patience(turn, fetcher) : undefined
   const askForBlob: AskForBlob = (image, blob, wish) => tell({ type: 'blob', image, blob, wish })
   const warn = (message: string): void => log('warn', message)

@@ -1,4 +1,4 @@
-import type { BlockRef } from '../../base/index.ts'
+import type { BlockRef, SourceId } from '../../base/index.ts'
 import { SLOT_FAILED, SLOT_FREE, SLOT_QUEUED, SLOT_READY, type Slots } from './slots.ts'
 
 /**
@@ -34,6 +34,8 @@ export class BlockIndex {
   readonly #slotOf = new Map<number | string, number>()
   readonly #keyOf: (number | string | undefined)[]
   readonly #free: number[]
+  /** Most bytes that the block of each slot may have. */
+  readonly #sizes: Float64Array
   /** Bytes handed out of each slot since it was filled. */
   readonly #delivered: Float64Array
   /** Slots read since the last `#findSpent`, and slots whose block was handed out as a whole. */
@@ -43,11 +45,19 @@ export class BlockIndex {
   #target: number
   /** Keys of blocks that were given up, oldest first. */
   readonly #givenUp = new Set<number | string>()
+  /** Bytes that all blocks in slots may have together, where slots are larger than most blocks. */
+  readonly #budget: number
+  /** Called with the slot of a block that was given up for want of bytes. */
+  readonly #onEmptied: (slot: number) => void
+  #bytes = 0
 
-  constructor(slots: Slots) {
+  constructor(slots: Slots, budget = Infinity, onEmptied: (slot: number) => void = () => undefined) {
     this.#slots = slots
+    this.#budget = budget
+    this.#onEmptied = onEmptied
     this.#keyOf = new Array<number | string | undefined>(slots.count).fill(undefined)
     this.#delivered = new Float64Array(slots.count)
+    this.#sizes = new Float64Array(slots.count)
     this.#target = Math.max(MIN_SLOTS, Math.floor(FIRST_TARGET_BYTES / slots.size))
     this.#free = Array.from({ length: slots.count }, (_, i) => slots.count - 1 - i)
   }
@@ -68,6 +78,7 @@ export class BlockIndex {
       return known
     }
     if (this.#givenUp.delete(key)) this.#target += 1
+    if (known === undefined && this.#budget !== Infinity) this.#makeRoom(block.maxSize)
     const slot = known ?? this.#takeSpent() ?? this.#takeFree() ?? this.#evict() ?? this.#free.pop()
     if (slot === undefined) return undefined
     this.#slotOf.delete(key)
@@ -75,10 +86,44 @@ export class BlockIndex {
     this.#keyOf[slot] = key
     this.#delivered[slot] = 0
     this.#spent.delete(slot)
+    this.#bytes += block.maxSize - this.#sizeOf(slot)
+    this.#sizes[slot] = block.maxSize
     this.#slots.describe(slot, block)
     this.#slots.pin(slot)
     this.#slots.setState(slot, SLOT_QUEUED)
     return slot
+  }
+
+  /** Empties slots until a block of that size fits, as far as nobody uses their blocks. */
+  #makeRoom(size: number): void {
+    while (this.#bytes + size > this.#budget) {
+      const slot = this.#takeSpent() ?? this.#evict()
+      if (slot === undefined) return
+      this.#keyOf[slot] = undefined
+      this.#release(slot)
+    }
+  }
+
+  #release(slot: number): void {
+    this.#bytes -= this.#sizeOf(slot)
+    this.#sizes[slot] = 0
+    this.#delivered[slot] = 0
+    this.#slots.setState(slot, SLOT_FREE)
+    this.#free.push(slot)
+    if (this.#budget !== Infinity) this.#onEmptied(slot)
+  }
+
+  #sizeOf(slot: number): number {
+    return this.#sizes[slot] ?? 0
+  }
+
+  /** Empties the slots of all blocks of an image. @returns false where somebody still uses one of them */
+  forgetSource(source: SourceId): boolean {
+    let isOver = true
+    for (const slot of [...this.#slotOf.values()]) {
+      if (this.#slots.block(slot).source === source && !this.forget(slot)) isOver = false
+    }
+    return isOver
   }
 
   /** Notes that `length` bytes of a slot are being handed out. */
@@ -106,9 +151,7 @@ export class BlockIndex {
     this.#slotOf.delete(key)
     this.#keyOf[slot] = undefined
     this.#spent.delete(slot)
-    this.#delivered[slot] = 0
-    this.#slots.setState(slot, SLOT_FREE)
-    this.#free.push(slot)
+    this.#release(slot)
     return true
   }
 

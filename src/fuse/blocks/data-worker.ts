@@ -1,10 +1,10 @@
-import { type BlockStore, ERRNO, type Log, textOf } from '../../base/index.ts'
+import { type BlockStore, ERRNO, type LogLevel, type SourceId, textOf } from '../../base/index.ts'
 import { ringBell } from '../../sys/process/bell.ts'
 import { type AnswerTarget, sendFailure, sendSegments } from './answer-target.ts'
 import { Counters } from './counters.ts'
 import { runFetch } from './fetch-jobs.ts'
 import { FileJobs } from './file-jobs.ts'
-import { HOLE, JobTable } from './jobs.ts'
+import { type Asker, HOLE, JobTable } from './jobs.ts'
 import { checkSegments, unpinSegments } from './read-plan.ts'
 import type { SharedBuffers } from './shared-buffers.ts'
 import { SLOT_FAILED, Slots } from './slots.ts'
@@ -24,7 +24,18 @@ export interface TaskOptions {
   /** Bell to ring when a job has ended that the dispatcher waits for (`openBell`). */
   readonly bell?: number
   readonly store: BlockStore
-  readonly log: Log
+  /** Takes the image of a block, too, where it is about one. */
+  readonly log: (level: LogLevel, message: string, source?: SourceId) => void
+  /** In a server of several mounts. */
+  readonly askers?: JobAskers
+}
+
+/** What a thread that answers READs of several mounts does beside it. */
+export interface JobAskers {
+  /** The next answer is for this one. */
+  begin(asker: Asker): void
+  /** It was sent. */
+  end(asker: Asker, isGood: boolean): void
 }
 
 /** What a data worker needs. */
@@ -57,7 +68,7 @@ export function runDataWorker({ restMs = Infinity, ask, ...options }: DataWorker
  * wanted: replies to their target, copies to files. Never throws: a failed block is an EIO.
  */
 export function taskRunner(options: TaskOptions): (task: Task) => void {
-  const { shared, store, target, log } = options
+  const { shared, store, target, log, askers } = options
   const slots = new Slots(shared)
   const jobs = new JobTable(shared)
   const files = new FileJobs(shared, jobs)
@@ -65,7 +76,7 @@ export function taskRunner(options: TaskOptions): (task: Task) => void {
 
   function fill(slot: number): void {
     const error = slots.fill(slot, store)
-    if (error !== undefined) log('error', textOf(error))
+    if (error !== undefined) log('error', textOf(error), slots.block(slot).source)
   }
 
   /** @returns false where a block failed; the thread that tried to fill its slot has logged why. @throws FsError EIO */
@@ -84,18 +95,20 @@ export function taskRunner(options: TaskOptions): (task: Task) => void {
     return true
   }
 
-  function answer(job: number, segments: Int32Array): void {
+  /** @returns false where the answer is an error */
+  function answer(job: number, segments: Int32Array): boolean {
     const token = jobs.token(job)
     try {
       if (decode(segments)) {
         sendSegments(target, token, segments)
-        return
+        return true
       }
     } catch (error) {
       log('error', `READ: ${textOf(error)}`)
     }
     counters.add('failedReads')
     sendFailure(target, token, 'EIO')
+    return false
   }
 
   /**
@@ -124,9 +137,12 @@ export function taskRunner(options: TaskOptions): (task: Task) => void {
     const segments = jobs.segments(job)
     const kind = jobs.kind(job)
     if (kind === 'reply') {
-      answer(job, segments)
+      const asker = askers && jobs.asker(job)
+      if (asker !== undefined) askers?.begin(asker)
+      const isGood = answer(job, segments)
       unpinSegments(slots, segments)
       jobs.release(job)
+      if (asker !== undefined) askers?.end(asker, isGood)
       return
     }
     if (kind === 'fetch') runFetch(shared, jobs, store, job)

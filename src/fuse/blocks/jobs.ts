@@ -33,6 +33,8 @@ const RESULT = 9
 const LENGTH = 4
 const ROOM = 5
 const BUFFER = 10
+/** Of a reply, in place of the buffer. */
+const MOUNT = 10
 
 /**
  * What a worker does with the segments: answer a READ; write them to a file; or write them and start writeback. A sync
@@ -40,6 +42,14 @@ const BUFFER = 10
  */
 const KINDS = ['reply', 'write', 'write out', 'all', 'data', 'file system', 'fetch'] as const
 export type JobKind = (typeof KINDS)[number]
+
+/** One of several mounts, as far as answers to its READs go. */
+export interface Asker {
+  /** Descriptor of its connection. */
+  readonly device: number
+  /** Its place among the mounts of the server. */
+  readonly mount: number
+}
 
 /** A piece of an image that a worker reads for the dispatcher. */
 export interface FetchJob {
@@ -74,11 +84,17 @@ export class JobTable {
     return this.#free.pop()
   }
 
-  /** The answer to a READ. @param segments three ints each: slot or HOLE, from, length */
-  putReply(job: number, token: ReplyToken, segments: Int32Array): void {
+  /**
+   * The answer to a READ.
+   * @param segments three ints each: slot or HOLE, from, length
+   * @param asker whose READ it is, in a server of several mounts
+   */
+  putReply(job: number, token: ReplyToken, segments: Int32Array, asker?: Asker): void {
     const at = job * JOB_INTS
     this.#ints[at + TOKEN_LOW] = token.low
     this.#ints[at + TOKEN_HIGH] = token.high
+    this.#ints[at + FD] = asker?.device ?? -1
+    this.#ints[at + MOUNT] = asker?.mount ?? 0
     this.#put(job, 'reply', segments)
   }
 
@@ -128,6 +144,11 @@ export class JobTable {
     return { low: this.#int(job, TOKEN_LOW) >>> 0, high: this.#int(job, TOKEN_HIGH) >>> 0 }
   }
 
+  /** Whose READ a reply job answers, where that was said. */
+  asker(job: number): Asker {
+    return { device: this.fd(job), mount: this.#int(job, MOUNT) }
+  }
+
   fd(job: number): number {
     return this.#int(job, FD)
   }
@@ -142,9 +163,13 @@ export class JobTable {
     return this.#ints.subarray(start, start + this.#int(job, COUNT) * SEGMENT_INTS)
   }
 
-  /** How long a job has been waiting or under way, milliseconds; undefined for other jobs. */
-  age(job: number): number | undefined {
+  /**
+   * How long a job has been waiting or under way, milliseconds; undefined for other jobs.
+   * @param device whose replies alone count
+   */
+  age(job: number, device?: number): number | undefined {
     if (this.#state(job) !== WAITING) return undefined
+    if (device !== undefined && (this.kind(job) !== 'reply' || this.fd(job) !== device)) return undefined
     // Wraps around after 24 days, like `clock`.
     return Math.max(0, (clock() - this.#int(job, CLOCK)) | 0)
   }
@@ -196,8 +221,13 @@ function clock(): number {
   return Date.now() | 0
 }
 
-/** The ages of all jobs that wait for a worker or are under way, milliseconds. */
-export function pendingAges(shared: SharedBuffers): readonly number[] {
+/**
+ * The ages of all jobs that wait for a worker or are under way, milliseconds.
+ * @param device of one mount; absent: of all, and of all kinds of jobs
+ */
+export function pendingAges(shared: SharedBuffers, device?: number): readonly number[] {
   const jobs = new JobTable(shared)
-  return Array.from({ length: MAX_JOBS }, (_, job) => jobs.age(job)).filter((age) => age !== undefined)
+  return Array.from({ length: MAX_JOBS }, (_, job) => jobs.age(job, device)).filter(
+    (age) => age !== undefined,
+  )
 }

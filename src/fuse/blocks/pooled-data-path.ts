@@ -2,9 +2,19 @@ import type { AnswerBuffer, BlockStore, DataPath, FileSystem, ReadRequest } from
 import { type AnswerTarget, sendFailure, sendSegments } from './answer-target.ts'
 import type { Counters } from './counters.ts'
 import type { InlineDataPath } from './inline-data-path.ts'
+import type { Asker } from './jobs.ts'
 import { Prefetcher } from './prefetch.ts'
 import { checkSegments, ReadPlan } from './read-plan.ts'
 import type { WorkerPool } from './worker-pool.ts'
+
+/** Of one mount among several: keeps its READs from starving those of the others. */
+export interface FairReader {
+  readonly asker: Asker
+  /** To be called before a READ goes to the workers. @throws ReadPostponed where it has to wait for its turn */
+  pass(): void
+  /** The READ goes to the workers. */
+  begin(bytes: number): void
+}
 
 /** What a data path with workers needs. */
 export interface PooledOptions {
@@ -18,8 +28,12 @@ export interface PooledOptions {
   readonly fallback: InlineDataPath
   /** The dispatcher decodes blocks up to this many bytes itself while all workers are idle. */
   readonly inlineLimit: number
+  /** Largest block of the images, bytes; by default that of a slot. */
+  readonly blockSize?: number
   /** Lets idle workers decode ahead of sequential readers. */
   readonly prefetch: boolean
+  /** In a server of several mounts: whose READs these are, and what keeps one from starving the others. */
+  readonly fair?: FairReader
 }
 
 /**
@@ -46,7 +60,10 @@ export class PooledDataPath implements DataPath {
       }
       const { store } = options
       const expect = store.expect && ((slot: number): void => store.expect?.(slots.block(slot)))
-      this.#prefetcher = new Prefetcher({ fileSystem, index, slots, queue, plan, depth, expect, isStaffed })
+      const step = 2 * (options.blockSize ?? slots.size)
+      this.#prefetcher = new Prefetcher({
+        ...{ fileSystem, index, slots, queue, plan, depth, step, expect, isStaffed },
+      })
     }
   }
 
@@ -85,12 +102,25 @@ export class PooledDataPath implements DataPath {
       pool.callWorker()
       return this.#answerHere(request)
     }
+    const { fair } = this.#options
+    if (fair !== undefined) this.#waitForTurn(fair)
     const job = pool.jobs.take()
     if (job === undefined) return this.#answerHere(request)
     counters.add('pooledReads')
-    pool.jobs.putReply(job, request.token, plan.used)
+    fair?.begin(plan.length)
+    pool.jobs.putReply(job, request.token, plan.used, fair?.asker)
     pool.submit(job, plan.missing)
     return 'taken'
+  }
+
+  /** @throws ReadPostponed where other mounts come first, or a worker has to end a job before */
+  #waitForTurn(fair: FairReader): void {
+    try {
+      fair.pass()
+    } catch (error) {
+      this.#plan.unpin()
+      throw error
+    }
   }
 
   /**
@@ -102,10 +132,15 @@ export class PooledDataPath implements DataPath {
     const { inlineLimit, pool } = this.#options
     return (
       this.#plan.missing.length === 1 &&
-      pool.shared.slotSize <= inlineLimit &&
+      this.#sizeOfMissing() <= inlineLimit &&
       pool.isCalm &&
       this.#isAtHand()
     )
+  }
+
+  #sizeOfMissing(): number {
+    const [slot] = this.#plan.missing
+    return slot === undefined ? 0 : this.#options.pool.slots.block(slot).maxSize
   }
 
   /** True where all missing blocks lie in the page cache, and no other thread is filling one. */

@@ -25,17 +25,17 @@ interface UnderWay {
 export class PooledFetcher implements Fetcher {
   readonly most = FETCH_SIZE
   readonly #pool: WorkerPool
-  readonly #sizes: readonly number[]
+  readonly #sizeOf: (source: SourceId) => number
   readonly #underWay = new Set<UnderWay>()
   readonly #buffers = Array.from({ length: MAX_FETCHES }, (_, buffer) => buffer)
   /** Most pieces of one image under way: while its disk does not answer, one worker stays free for the other images. */
   readonly #mostOfOne: number
   #ready = false
 
-  /** @param sizes bytes of each image's file */
-  constructor(pool: WorkerPool, sizes: readonly number[]) {
+  /** @param sizeOf gives the bytes of an image's file */
+  constructor(pool: WorkerPool, sizeOf: (source: SourceId) => number) {
     this.#pool = pool
-    this.#sizes = sizes
+    this.#sizeOf = sizeOf
     this.#mostOfOne = Math.max(1, pool.shared.workers - 1)
   }
 
@@ -44,6 +44,13 @@ export class PooledFetcher implements Fetcher {
     if (this.#pool.isOnDemand) return !this.#pool.staff.isRefused
     this.#ready ||= this.#pool.queue.idle > 0
     return this.#ready
+  }
+
+  /** Whether a piece of an image is under way. */
+  isBusyWith(source: SourceId): boolean {
+    this.#collect()
+    for (const one of this.#underWay) if (one.source === source) return true
+    return false
   }
 
   fetch(source: SourceId, position: number, length: number): Fetch {
@@ -80,7 +87,7 @@ export class PooledFetcher implements Fetcher {
       this.#buffers.push(buffer)
       return undefined
     }
-    const left = (this.#sizes[source] ?? 0) - position
+    const left = this.#sizeOf(source) - position
     const room = Math.max(length, Math.min(FETCH_SIZE, left))
     const begun: UnderWay = { source, position, length, room, buffer, job, piece: undefined }
     this.#underWay.add(begun)

@@ -14,6 +14,8 @@ export interface PrefetchOptions {
   readonly plan: ReadPlan
   /** Blocks to keep ahead of a reader, decoded or under way. */
   readonly depth: number
+  /** Bytes that are planned at once. */
+  readonly step: number
   /** Told of each block before it is queued: it may lie where fetching it takes a while (`BlockStore.expect`). */
   readonly expect?: ((slot: number) => void) | undefined
   /** False while no worker is there; asking calls one. */
@@ -108,10 +110,10 @@ export class Prefetcher {
 
   /** Queues the blocks at the frontier. @returns bytes of the file dealt with, 0 at its end */
   #planFrontier(): number | undefined {
-    const { fileSystem, slots, queue, plan, expect } = this.#options
+    const { fileSystem, slots, queue, plan, step, expect } = this.#options
     plan.begin()
     try {
-      fileSystem.read(this.#frontierNode, this.#frontierOffset, Math.min(MAX_READ, slots.size * 2), plan)
+      fileSystem.read(this.#frontierNode, this.#frontierOffset, Math.min(MAX_READ, step), plan)
     } catch (error) {
       plan.unpin()
       if (isNoHint(error)) return undefined

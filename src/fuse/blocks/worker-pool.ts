@@ -16,15 +16,18 @@ export class WorkerPool {
   readonly staff: Staff
   readonly #ask: (() => void) | undefined
 
-  /** @param ask tells the main thread that one more worker is wanted; absent: all workers are there, or will be */
-  constructor(shared: SharedBuffers, ask?: () => void) {
+  /**
+   * @param ask tells the main thread that one more worker is wanted; absent: all workers are there, or will be
+   * @param budget most bytes of all blocks together; by default what fits into the slots
+   */
+  constructor(shared: SharedBuffers, ask?: () => void, budget?: number) {
     this.shared = shared
     this.staff = new Staff(shared)
     this.#ask = ask
     this.slots = new Slots(shared)
     this.jobs = new JobTable(shared)
     this.queue = new TaskQueue(shared)
-    this.index = new BlockIndex(this.slots)
+    this.index = new BlockIndex(this.slots, budget, (slot) => giveBackPages(this.slots.bytes(slot)))
   }
 
   /** True where what is queued is done without anybody being asked. */

@@ -1,4 +1,5 @@
 import type { Log } from '../../base/index.ts'
+import { Poller } from '../../sys/files/device-io.ts'
 import type { Protocol } from '../protocol/protocol.ts'
 import { Device } from './device.ts'
 import { Waiting, type WaitOptions } from './waiting.ts'
@@ -18,7 +19,8 @@ export interface DeviceLoopOptions extends WaitOptions {
 export function runDeviceLoop(options: DeviceLoopOptions): void {
   const { fd, protocol, log } = options
   const device = new Device(fd, protocol, log)
-  const waiting = new Waiting(fd, options)
+  const { bell, pressure } = options
+  const waiting = new Waiting(new Poller(bell === undefined ? [fd] : [fd, bell], pressure), options)
   const send = (): void => device.send()
 
   for (;;) {

@@ -9,7 +9,7 @@ import { encodeErrorHeader, encodeHeader } from '../protocol/encode.ts'
 
 /** Writes the reply to one READ from the slots of the cache to the device. Each thread has its own object. */
 export class GatherReply implements AnswerTarget {
-  readonly #fd: number
+  #fd: number
   readonly #header = Buffer.alloc(OUT_HEADER_SIZE)
   readonly #headerView = new DataView(this.#header.buffer, this.#header.byteOffset, OUT_HEADER_SIZE)
   readonly #headerAddress = addressOf(this.#header)
@@ -22,6 +22,11 @@ export class GatherReply implements AnswerTarget {
   constructor(fd: number, shared: SharedBuffers) {
     this.#fd = fd
     this.#vector = new SlotVector(shared)
+  }
+
+  /** The next answers go to another connection. */
+  aim(fd: number): void {
+    this.#fd = fd
   }
 
   begin(token: ReplyToken): void {

@@ -1,6 +1,13 @@
-import { Poller } from '../../sys/files/device-io.ts'
 import { clearBell } from '../../sys/process/bell.ts'
 import { Spin } from './spin.ts'
+
+/** What the thread sleeps in. */
+export interface Sleeper {
+  /** Whether there was news of a lack of memory in the last sleep. */
+  readonly isUrgent: boolean
+  /** @returns number of descriptors that are ready, without the urgent one; 0 on time-out, or -errno */
+  wait(timeoutMs: number): number
+}
 
 export interface WaitOptions {
   /**
@@ -32,7 +39,7 @@ const QUIET_LONG_MS = 5000
 /** What the thread of the device does while there is no request: it spins, sleeps, or does work that can wait. */
 export class Waiting {
   readonly #options: WaitOptions
-  readonly #poller: Poller
+  readonly #poller: Sleeper
   readonly #spin: Spin
   /** The next empty read is followed by no spin. */
   #isOver = false
@@ -43,11 +50,10 @@ export class Waiting {
   #lastRequest = 0
   #hasQuietWork = false
 
-  /** @param fd the device */
-  constructor(fd: number, options: WaitOptions) {
+  constructor(poller: Sleeper, options: WaitOptions) {
     this.#options = options
     this.#spin = new Spin(options.spins)
-    this.#poller = new Poller(options.bell === undefined ? [fd] : [fd, options.bell], options.pressure)
+    this.#poller = poller
     this.#hasIdleWork = options.idleWork !== undefined
   }
 

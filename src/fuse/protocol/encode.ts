@@ -26,12 +26,12 @@ export class Reply implements AnswerBuffer {
   #position = OUT_HEADER_SIZE
 
   /**
-   * @param capacity most payload bytes of any reply
+   * @param room the header and most payload bytes of any reply: so many bytes, or this buffer
    * @param shownInode maps an inode number of the file system to the number to show
    */
-  constructor(capacity: number, shownInode = (ino: InodeNumber) => ino) {
+  constructor(room: number | Buffer, shownInode = (ino: InodeNumber) => ino) {
     this.#shownInode = shownInode
-    this.bytes = Buffer.alloc(OUT_HEADER_SIZE + capacity)
+    this.bytes = typeof room === 'number' ? Buffer.alloc(OUT_HEADER_SIZE + room) : room
     this.#view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.byteLength)
   }
 

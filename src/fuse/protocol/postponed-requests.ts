@@ -66,8 +66,10 @@ export class PostponedRequests {
       const token = tokenOf(request)
       return token.low === low && token.high === high && postponed instanceof ReadPostponed
     })
-    if (at >= 0) this.#waiting.splice(at, 1)
-    return at >= 0
+    if (at < 0) return false
+    const [{ postponed } = {}] = this.#waiting.splice(at, 1)
+    if (postponed instanceof ReadPostponed) postponed.givenUp?.()
+    return true
   }
 
   /** A step does not wait for a disk: reads within it may postpone it (`patiently`). */

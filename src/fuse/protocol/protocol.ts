@@ -29,6 +29,20 @@ import { OPEN_OPERATIONS, WRITE_OPERATIONS } from './write-opcodes.ts'
 /** Room for one request: the kernel writes at most its header, `max_write` bytes and a structure. */
 export const REQUEST_BUFFER_SIZE = MAX_WRITE + abi.FUSE_MIN_READ_BUFFER
 
+/** Room for a request and for a reply. */
+export interface ProtocolBuffers {
+  readonly requests: Buffer
+  readonly replies: Buffer
+}
+
+/** Only the pages that are written to become resident. */
+export function allocateProtocolBuffers(): ProtocolBuffers {
+  return {
+    requests: Buffer.alloc(REQUEST_BUFFER_SIZE),
+    replies: Buffer.alloc(abi.OUT_HEADER_SIZE + MAX_READ),
+  }
+}
+
 /** Counts requests. */
 export interface RequestCounter {
   /** Counts one request, when it was handled for the first time. */
@@ -54,6 +68,8 @@ export interface ProtocolOptions {
   /** `shownInode` does the work of `ino32`. */
   readonly kernel?: Partial<KernelOptions>
   readonly counters?: RequestCounter
+  /** Buffers that this object shares with others of its thread: only one handles a request at a time. */
+  readonly buffers?: ProtocolBuffers
   /** Called once: INIT was negotiated, and its reply is not sent yet. */
   readonly onInit?: (negotiated: Negotiated) => void
 }
@@ -67,8 +83,8 @@ const MALFORMED = { malformed: true }
  */
 export class Protocol {
   /** Read the next request into this buffer. */
-  readonly requestBytes = Buffer.alloc(REQUEST_BUFFER_SIZE)
-  readonly #request = new Request(this.requestBytes)
+  readonly requestBytes: Buffer
+  readonly #request: Request
   readonly #reply: Reply
   readonly #options: ProtocolOptions
   readonly #debug: boolean
@@ -81,9 +97,12 @@ export class Protocol {
   constructor(options: ProtocolOptions) {
     const { fileSystem, dataPath, writable, gate, namesTrusted = false } = options
     const { debug, writeback, copyUpAtOpen, countsOpens } = { ...DEFAULT_KERNEL_OPTIONS, ...options.kernel }
+    const { requests, replies } = options.buffers ?? allocateProtocolBuffers()
     this.#options = options
     this.#debug = debug
-    this.#reply = new Reply(MAX_READ, options.shownInode)
+    this.requestBytes = requests
+    this.#request = new Request(requests)
+    this.#reply = new Reply(replies, options.shownInode)
     this.#postponed = new PostponedRequests(options.turn)
     this.#kind = kindOf(options, writeback)
     this.#operations =

@@ -12,7 +12,7 @@ export type AskForBlob = (image: SourceId, blob: number, wish: BlobWish) => void
 export class BlobKeepers {
   readonly #keepers: readonly (BlobKeeper | undefined)[]
 
-  constructor({ images }: MoleculeSpec) {
+  constructor({ images }: Pick<MoleculeSpec, 'images'>) {
     this.#keepers = images.map((image) => {
       const names = new BlobNames(image)
       return image.blobs && new BlobKeeper(image.blobs, (blob) => names.of(blob))

@@ -30,10 +30,7 @@ function scene(workers = 2, images = 2) {
       target.fill(source + 1)
     },
   })
-  const fetcher = new PooledFetcher(
-    pool,
-    Array.from({ length: images }, () => SIZE),
-  )
+  const fetcher = new PooledFetcher(pool, (image) => (image < images ? SIZE : 0))
   /** Lets one worker do everything that is queued, on this thread. */
   const drain = () => {
     new TaskQueue(shared).stop()

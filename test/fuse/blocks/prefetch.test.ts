@@ -53,6 +53,7 @@ describe('Prefetcher', () => {
       queue,
       plan,
       depth: DEPTH,
+      step: 2 * slots.size,
       isStaffed: () => true,
     })
   })
