@@ -21,11 +21,11 @@ import { seekExtent } from '../../src/sys/files/descriptor.ts'
 import { listNames } from '../../src/sys/files/directory-entries.ts'
 import { readFlags } from '../../src/sys/files/inode-flags.ts'
 import { lgetxattr, llistxattr } from '../../src/sys/files/xattr.ts'
+import { hostStat } from '../../src/sys/plain/host-stat.ts'
 import { descriptorPath } from '../../src/sys/plain/proc.ts'
 import type { DirectoryCursor, InodeSource, Layer, LayerEntry, Ref } from '../stored/layer-flags.ts'
 import { LISTED_NAMES } from '../stored/listed-names.ts'
 import { bytesOf, HostFiles, type HostFilesOptions } from './host-files.ts'
-import { hostStat } from './host-stat.ts'
 
 /** How a directory of this machine is read as a layer. */
 export interface HostDirectoryOptions extends HostFilesOptions {

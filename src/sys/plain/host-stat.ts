@@ -1,5 +1,5 @@
 import type { BigIntStats } from 'node:fs'
-import { packNodeDevice, type Stat } from '../../src/base/index.ts'
+import { packNodeDevice, type Stat } from '../../base/index.ts'
 
 const NANO = 1_000_000_000n
 
