@@ -5,7 +5,7 @@ import type { KdfLimits } from './kdf/limits.ts'
 import type { KeySource } from './keys/key-source.ts'
 import { addKey, type FilePiece } from './keys/keyring.ts'
 import { decryptMessage } from './keys/pem.ts'
-import { keepSecret } from './keys/secret.ts'
+import { keepSecret, type Secret } from './keys/secret.ts'
 import { keyMissing, lockId } from './lock.ts'
 import { type LuksHeader, readLuksHeader } from './luks/header.ts'
 import { unlockLuks } from './luks/unlock.ts'
@@ -31,8 +31,12 @@ export interface LockedImage {
   readonly content: () => GocryptfsContent
 }
 
+/** Keys that were derived from passphrases, by what `gocryptfs.conf` says: the files of one directory have one. */
+export type DerivedKeys = Map<string, Secret>
+
 /**
  * Finds the key of an image, and keeps it for this process.
+ * @param derived what was derived for other images of the same source
  * @returns what people should know, a line each
  * @throws FsError ENOKEY where no key was given; EKEYREJECTED for a wrong one; as `unlockLuks`
  */
@@ -40,9 +44,10 @@ export async function unlockImage(
   { image, note, content }: LockedImage,
   keys: KeySource,
   limits: KdfLimits,
+  derived: DerivedKeys = new Map(),
 ): Promise<readonly string[]> {
   if (note.form === 'gocryptfs') {
-    await unlockContent(image, content(), note, keys, limits)
+    await unlockContent(image, contentOf(image, note, content), note, keys, limits, derived)
     return []
   }
   const header = readLuksHeader(image)
@@ -76,24 +81,44 @@ async function unlockSegment(
   }
 }
 
+function contentOf(
+  image: ByteSource,
+  { config }: EncryptionNote,
+  content: () => GocryptfsContent,
+): GocryptfsContent {
+  if (config === undefined) return content()
+  return { config, pieces: [{ position: 0, length: image.size }], file: image }
+}
+
 async function unlockContent(
   image: ByteSource,
   { config, pieces, file }: GocryptfsContent,
   note: EncryptionNote,
   keys: KeySource,
   limits: KdfLimits,
+  derived: DerivedKeys,
 ): Promise<void> {
-  const { label } = image
-  const decoded = decodeConfig(config, label)
   const fileId = readFileId(file)
+  const known = Buffer.from(config).toString('latin1')
+  const secret = derived.get(known) ?? (await deriveContentKey(config, image.label, note, keys, limits))
+  derived.set(known, secret)
+  const id = lockId(image, 'gocryptfs')
+  addKey({ form: 'gocryptfs', id, keySize: secret.length, pieces, fileId }, secret)
+}
+
+async function deriveContentKey(
+  config: Uint8Array,
+  label: string,
+  note: EncryptionNote,
+  keys: KeySource,
+  limits: KdfLimits,
+): Promise<Secret> {
+  const decoded = decodeConfig(config, label)
   const key = await withMaterial(label, note, keys, (material) =>
     unlockGocryptfs(decoded, material, limits, label),
   )
   try {
-    addKey(
-      { form: 'gocryptfs', id: lockId(image, 'gocryptfs'), keySize: key.length, pieces, fileId },
-      keepSecret(key),
-    )
+    return keepSecret(key)
   } finally {
     key.fill(0)
   }

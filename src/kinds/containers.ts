@@ -3,6 +3,7 @@ import { type Container, FsError, type PathText } from '../base/index.ts'
 import { OCI_LAYOUT } from '../oci/container.ts'
 import { DOCKER_ARCHIVE, OCI_ARCHIVE } from './archives/index.ts'
 import { BARE_FILE } from './bare-file.ts'
+import { GOCRYPTFS_FOLDER } from './gocryptfs-folder.ts'
 import { PLAIN_DIRECTORY } from './plain-directory.ts'
 import { SIF_FILE } from './sif-file.ts'
 
@@ -11,6 +12,7 @@ const CONTAINERS: Container[] = [
   OCI_LAYOUT,
   DOCKER_ARCHIVE,
   OCI_ARCHIVE,
+  GOCRYPTFS_FOLDER,
   SIF_FILE,
   BARE_FILE,
   PLAIN_DIRECTORY,

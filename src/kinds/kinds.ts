@@ -3,6 +3,7 @@ import { PUZZLEFS } from '../../puzzlefs/kind.ts'
 import { SQUASHFS } from '../../squashfs/kind.ts'
 import { TAR } from '../../tar/kind.ts'
 import { type ByteSource, FsError, type ImageKind } from '../base/index.ts'
+import { FOLDER_FILE, FOLDER_TREE } from '../crypt/folder/kind.ts'
 import { elfEnd, isElf } from './elf.ts'
 import { launchLineEnd } from './launch-line.ts'
 import { otherFile } from './other-files.ts'
@@ -11,7 +12,7 @@ import { otherFile } from './other-files.ts'
 const HEAD_BYTES = 4096
 
 /** All formats of images that can be mounted: the only list of them. */
-const KINDS: ImageKind[] = [SQUASHFS, EXT4, TAR, PUZZLEFS]
+const KINDS: ImageKind[] = [SQUASHFS, EXT4, TAR, PUZZLEFS, FOLDER_TREE, FOLDER_FILE]
 
 /** Adds a format. Every thread has a list of its own: an entry that opens images must do it, too. */
 export function registerKind(kind: ImageKind): void {
@@ -35,7 +36,7 @@ export const LAYER_TYPES = {
   kindOfContent: (head: Uint8Array) => KINDS.find((kind) => kind.probe(head))?.name,
   standsAlone: (mediaType: string) => kindOfMediaType(mediaType)?.standsAlone === true,
   get known() {
-    return KINDS.map((kind) => kind.mediaTypes).join('; ')
+    return KINDS.flatMap(({ mediaTypes }) => mediaTypes || []).join('; ')
   },
 }
 

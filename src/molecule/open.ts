@@ -207,7 +207,10 @@ function openLayers(
   const turn = patience?.turn
   const blobsOf = blobsOfImages(spec, askForBlob)
   const sessionOf = openSessions(spec, metadataBytes === undefined ? {} : { metadataBytes })
-  const images = spec.images.map((image, sourceId): Layer => {
+  const used = new Set(spec.layers)
+  const images = spec.images.map((image, sourceId): Layer | undefined => {
+    // Data of files, which are no layer.
+    if (!used.has(sourceId)) return undefined
     const { label, facts } = image
     const source = sourceOf(image, sourceId)
     return sessionOf(image).openLayer({

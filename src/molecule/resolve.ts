@@ -108,7 +108,7 @@ export function resolveMolecule(request: MoleculeRequest, opener: ImageOpener = 
   if (found.expectsRootHashes && !request.allowMissingVerity) refuseMissing(found.layers)
   const { plain, imagePaths, manifestDigest, remarks } = found
   const asked = omitUndefined({ manifestDigest, remarks, uid, gid, subdir })
-  const opened = openLayers(found.layers, verify, opener)
+  const opened = openLayers(found.layers, verify, opener, found.data)
   if (takesImage === undefined) return { ...opened, plain, imagePaths, ...asked }
   try {
     const upperImage = openUpperImage(top ?? onlyLayer(takesImage.image))
@@ -136,11 +136,16 @@ export function moleculeOf(found: readonly FoundLayer[], plain: boolean): Molecu
   return { ...openLayers(found, 'lazy', OWN_IMAGES), plain, imagePaths: [] }
 }
 
-/** Opens each image once, and each directory. @throws FsError; nothing stays open then */
+/**
+ * Opens each image once, and each directory.
+ * @param data images that are no layers, for the only layer
+ * @throws FsError; nothing stays open then
+ */
 function openLayers(
   found: readonly FoundLayer[],
   verify: VerifyMode,
   opener: ImageOpener,
+  data: readonly ImageFile[] = [],
 ): Pick<MoleculeSpec, 'images' | 'layers' | 'blockSize'> {
   const images: ImageSpec[] = []
   const files: ImageFile[] = []
@@ -159,6 +164,7 @@ function openLayers(
         files.push(layer)
       }
     }
+    for (const file of data) images.push(opener.open(file, openImage))
   } catch (error) {
     closeLayers({ images, layers }, opener)
     throw error

@@ -27,6 +27,13 @@ export interface DirectoriesSource {
   readonly followsRedirects: boolean
 }
 
+/** What lies at a path, for a caller that knows which container it is. @param name `Container.name`. @throws FsError EINVAL */
+export function sourceOfContainer(name: string, path: PathText): NamedSource {
+  const source = containerNamed(name).read(path, undefined)
+  if (source === undefined) throw new FsError('EINVAL', `${path}: is not ${containerNamed(name).title}`)
+  return source
+}
+
 /** Whether a source is an overlay, which no container holds. */
 export function isOverlay(source: MountSource): source is DirectoriesSource {
   return 'lowers' in source
@@ -44,8 +51,12 @@ export function imageConfig(source: NamedSource): Readonly<Record<string, unknow
 
 /** The encrypted images that a source leads to. Where it cannot be read there are none: whoever opens it says why. */
 export function lockedImages(source: MountSource): readonly ImageFile[] {
-  if (isOverlay(source)) return []
-  return unlessFailed(() => containerNamed(source.container).locked?.(source)) ?? []
+  return isOverlay(source) ? [] : (unlessFailed(() => lockedIn(source)) ?? [])
+}
+
+/** The encrypted images in a container. @throws FsError where it cannot be read */
+export function lockedIn(source: NamedSource): readonly ImageFile[] {
+  return containerNamed(source.container).locked?.(source) ?? []
 }
 
 /** Whether something may have to be made of the layers of a source. Where it cannot be read: no. */

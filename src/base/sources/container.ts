@@ -138,6 +138,8 @@ export interface FindRequest {
 export interface FoundFiles {
   /** Bottom first; a repeated layer stands in the list again. */
   readonly layers: readonly FoundLayer[]
+  /** Images with the data of files of the only layer, which knows them by their order. They are no layers. Absent: none. */
+  readonly data?: readonly ImageFile[]
   /** One file system by itself, shown as it is, without the rules of merging. */
   readonly plain: boolean
   /** The container is where root hashes belong: an image without one is mounted only on request. */
@@ -160,6 +162,8 @@ export interface EncryptionNote {
   readonly form: EncryptionForm
   /** Holds the key, encrypted for an RSA key. */
   readonly message?: Uint8Array
+  /** Content of `gocryptfs.conf`, where it lies beside the image, which then is an encrypted file. Absent: it is in the image. */
+  readonly config?: Uint8Array
 }
 
 /** One image in a file or on a block device. */

@@ -18,7 +18,11 @@ function describe(file: ImageFile): DescribedEncryption | undefined {
     return withSource(openStored(file), (image) => {
       const form = encryptionOf(image, file)
       if (form === undefined) return undefined
-      return describeEncryption(image, file.encryption ?? { form }, () => gocryptfsContent(image).config)
+      return describeEncryption(
+        image,
+        file.encryption ?? { form },
+        () => file.encryption?.config ?? gocryptfsContent(image).config,
+      )
     })
   } catch (error) {
     if (!(error instanceof FsError)) throw error

@@ -1,6 +1,6 @@
 import type { ByteSource, ImageFile } from '../../base/index.ts'
 import { heldKey, type KdfLimits, type KeySource, lockId } from '../../crypt/index.ts'
-import { unlockImage } from '../../crypt/unlock.ts'
+import { type DerivedKeys, unlockImage } from '../../crypt/unlock.ts'
 import { openStored } from '../images/image-window.ts'
 import { lockedImages, type MountSource } from '../source.ts'
 import { encryptionOf } from './decryption.ts'
@@ -21,10 +21,11 @@ export interface UnlockOptions {
  */
 export async function unlockSource(source: MountSource, options: UnlockOptions): Promise<readonly string[]> {
   const warnings: string[] = []
+  const derived: DerivedKeys = new Map()
   for (const file of lockedImages(source)) {
     const image = openStored(file)
     try {
-      warnings.push(...(await unlockFile(image, file, options)))
+      warnings.push(...(await unlockFile(image, file, options, derived)))
     } finally {
       image.close()
     }
@@ -36,9 +37,11 @@ async function unlockFile(
   image: ByteSource,
   file: ImageFile,
   { keys, limits }: UnlockOptions,
+  derived: DerivedKeys,
 ): Promise<readonly string[]> {
   const form = encryptionOf(image, file)
   if (form === undefined || heldKey(lockId(image, form)) !== undefined) return []
   const note = file.encryption ?? { form }
-  return await unlockImage({ image, note, content: () => gocryptfsContent(image) }, keys, limits)
+  const locked = { image, note, content: () => gocryptfsContent(image) }
+  return await unlockImage(locked, keys, limits, derived)
 }
