@@ -4,6 +4,7 @@
  */
 
 export { parseFuse2fsOptions, preloadedOffset } from './fuse2fs-options.ts'
+export { parseGocryptfsOptions } from './gocryptfs-options.ts'
 export { MAX_ID, parseIdRanges } from './id-mapping.ts'
 export { nameAndValue, type ParsedMountOptions, parseMountOptions, splitOptions } from './mount-options.ts'
 export { buildMountRequest, type CommonWish, type MountWish } from './mount-request.ts'

@@ -13,6 +13,6 @@ export const LINK_NAMES = [
 ] as const
 
 /** Names of programs that can more than ours does under them: links only for callers that need no more. */
-export const APPTAINER_NAMES = ['fuse2fs'] as const
+export const APPTAINER_NAMES = ['fuse2fs', 'gocryptfs'] as const
 
 export type Name = typeof OWN_NAME | (typeof LINK_NAMES)[number] | (typeof APPTAINER_NAMES)[number]

@@ -1,4 +1,5 @@
 import { isErrno, type PathText } from '../../base/index.ts'
+import type { KeySource } from '../../crypt/keys/key-source.ts'
 import { wipeKeys } from '../../crypt/keys/keyring.ts'
 import { lockedImages, type MountSource } from '../../molecule/source.ts'
 import { collectGarbage } from '../../sys/process/garbage.ts'
@@ -15,6 +16,8 @@ export interface WantedSource {
 export interface UnlockChoices {
   /** Nothing is asked on the terminal, and a key that nobody has given is no error: the command does without. */
   readonly isOptional?: boolean
+  /** Where keys come from instead of the options of commands and the environment; the caller wipes them. */
+  readonly keys?: KeySource
 }
 
 let allowCoreDumps: (() => void) | undefined
@@ -33,7 +36,7 @@ export function forgetKeys(): void {
 export async function unlock(
   sources: readonly WantedSource[],
   flags: KeyFlags,
-  { isOptional = false }: UnlockChoices = {},
+  { isOptional = false, keys: given }: UnlockChoices = {},
 ): Promise<void> {
   const locked = sources.filter(({ source }) => lockedImages(source).length > 0)
   if (locked.length === 0) return
@@ -46,13 +49,14 @@ export async function unlock(
   const limits = kdfLimits(flags)
   const common = new CommandKeys({ file: flags.passphraseFile, asks: !isOptional })
   for (const { source, passphraseFile } of locked) {
-    const keys = passphraseFile === undefined ? common : new CommandKeys({ file: passphraseFile })
+    const own = passphraseFile === undefined ? common : new CommandKeys({ file: passphraseFile })
+    const keys = given ?? own
     try {
       process.stderr.write(formatWarnings(await unlockSource(source, { keys, limits })))
     } catch (error) {
       if (!isOptional || !isErrno(error, 'ENOKEY')) throw error
     } finally {
-      if (keys !== common) keys.wipe()
+      if (own !== common) own.wipe()
     }
   }
   common.wipe()

@@ -1,6 +1,7 @@
 import { own } from './atomfs.ts'
 import { fuseOverlayfs } from './fuse-overlayfs.ts'
 import { fuse2fs } from './fuse2fs.ts'
+import { gocryptfs } from './gocryptfs.ts'
 import { mountHelper } from './mount-helper.ts'
 import type { Personality } from './personality.ts'
 import { puzzlefs } from './puzzlefs.ts'
@@ -12,6 +13,7 @@ export const PERSONALITIES: readonly Personality[] = [
   fuseOverlayfs,
   squashfuse,
   fuse2fs,
+  gocryptfs,
   puzzlefs,
   mountHelper,
 ]

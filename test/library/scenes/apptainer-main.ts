@@ -62,9 +62,10 @@ function start(call: Call): ChildProcess {
   if (call.isMountedByCaller) passed.push(mountForProgram(call))
   const [command = '', ...words] = call.argv
   const child = spawn(command, words, {
-    stdio: ['ignore', 'pipe', 'pipe', ...passed],
+    stdio: [call.input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe', ...passed],
     env: call.env ?? process.env,
   })
+  child.stdin?.end(call.input)
   // Whoever has the connection open keeps the mount alive.
   for (const fd of passed) closeSync(fd)
   return child
@@ -87,7 +88,7 @@ async function look(call: Call): Promise<Pick<Report, 'seen'>> {
   const { target } = call
   const mounted = mountAt(target)
   if (mounted === undefined) return {}
-  const file = join(target, 'etc/motd')
+  const file = join(target, call.looksAt)
   try {
     const { uid, gid } = await lstat(file)
     const text = await readFile(file, 'utf8')

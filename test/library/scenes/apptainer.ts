@@ -32,6 +32,10 @@ export interface Call {
   /** The caller passes it as descriptor 3. */
   readonly source?: string
   readonly target: string
+  /** What the caller writes to standard input; absent: that is /dev/null. */
+  readonly input?: string
+  /** The file below the target that the caller reads. */
+  readonly looksAt: string
   /** The caller mounts and passes the connection as the next descriptor; else the program mounts. */
   readonly isMountedByCaller: boolean
   readonly user: number
@@ -151,6 +155,7 @@ export interface ApptainerImage {
 }
 
 export async function makeApptainerImage(folder: string): Promise<ApptainerImage> {
+  mkdirSync(folder, { recursive: true })
   chmodSync(folder, 0o755)
   const tree = join(folder, 'tree')
   for (const path of ['etc', 'usr/bin']) mkdirSync(join(tree, path), { recursive: true })
@@ -197,6 +202,8 @@ export function makePlace(folder: string, caller: CallerName, images: ApptainerI
 const FOLDERS = [
   'session/rootfs',
   'session/final',
+  'session/gocryptfs/cipher',
+  'session/gocryptfs/plain',
   'session/overlay-lowerdir/etc',
   'session/overlay-images/0/upper',
   'session/overlay-images/0/work',
@@ -215,6 +222,12 @@ export interface CallOptions {
   readonly isBroken?: boolean
   /** Makes the calls of one session share their folders. */
   readonly in?: string
+  /** The file that is passed, instead of one of the images. */
+  readonly source?: string
+  /** Where the caller mounts, below the session folder; else it is the folder of the root, or of the final overlay. */
+  readonly target?: string
+  readonly input?: string
+  readonly looksAt?: string
 }
 
 /**
@@ -229,7 +242,7 @@ export function callOf(line: string, place: Place, options: CallOptions = {}): C
   const folder = join(place.folder, options.in ?? `${++count}`)
   makeFolders(folder)
   const session = join(folder, 'session')
-  const own = join(session, line.startsWith('fuse-overlayfs') ? 'final' : 'rootfs')
+  const own = join(session, options.target ?? (line.startsWith('fuse-overlayfs') ? 'final' : 'rootfs'))
   const values: Readonly<Record<string, string>> = {
     U: `${user}`,
     N: `${OFFSET}`,
@@ -249,18 +262,20 @@ export function callOf(line: string, place: Place, options: CallOptions = {}): C
     )
   const last = words.at(-1) ?? ''
   const isMountedByCaller = last.startsWith('/dev/fd/')
-  const isInForeground = words.includes('-f')
+  const isInForeground = words.includes('-f') || words.includes('-fg')
   const isAtOffset = line.includes('$N') || options.isPreloaded === true
   const [alone, within] = name === 'fuse2fs' ? [images.ext3, images.ext3Sif] : [images.image, images.sif]
-  const source = options.isBroken ? images.cut : isAtOffset ? within : alone
+  const source = options.source ?? (options.isBroken ? images.cut : isAtOffset ? within : alone)
   return {
     argv: [...start, ...before.split(' ').filter(Boolean), join(images.links, name), ...words],
     ...(options.isPreloaded === true ? { env: preloaded(place) } : {}),
     ...(words.includes('/proc/self/fd/3') ? { source } : {}),
     target: isMountedByCaller ? own : last,
+    ...(options.input === undefined ? {} : { input: options.input }),
+    looksAt: options.looksAt ?? 'etc/motd',
     isMountedByCaller,
     user,
-    readOnly: /[ ,]ro[ ,]/.test(line),
+    readOnly: /[ ,]ro[ ,]/.test(line) || name === 'gocryptfs',
     isInForeground,
     end: options.end ?? 'umount',
   }
