@@ -1,7 +1,16 @@
 import { spawnSync } from 'node:child_process'
+import { statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { FsError, isErrno, messageOf, omitUndefined, type PathText, withFsError } from '../base/index.ts'
+import {
+  FsError,
+  isErrno,
+  messageOf,
+  omitUndefined,
+  type PathText,
+  systemPath,
+  withFsError,
+} from '../base/index.ts'
 import { umount } from '../daemon/client/umount.ts'
 import { removeChanges } from '../molecule/index.ts'
 import { rmdirAt } from '../sys/files/at.ts'
@@ -46,7 +55,7 @@ export async function removeBundle(
     await unmount(join(path, ROOTFS), options.lazy ?? false, options.metadataDir ?? metadataDirOf(mark))
     await removeChangesOf(folder)
     folder.remove(RUNTIME_ROOT)
-    folder.remove('config.json')
+    folder.removeWritten('config.json')
     removeEmpty(folder, ROOTFS)
     const others = folder.names().filter((name) => name !== MARK)
     const [other] = others
@@ -82,11 +91,20 @@ function metadataDirOf(mark: string): PathText | undefined {
   }
 }
 
+function isMountedAt(path: PathText): boolean {
+  return topMountAt(readMountInfo(), path) !== undefined
+}
+
 async function unmount(target: PathText, lazy: boolean, metadataDir: PathText | undefined): Promise<void> {
   const real = realPathOrItself(target)
   // More than once where somebody has mounted something over it.
-  while (topMountAt(readMountInfo(), real) !== undefined) {
-    await umount(real, { lazy, ...omitUndefined({ metadataDir }) })
+  while (isMountedAt(real)) {
+    try {
+      await umount(real, { lazy, ...omitUndefined({ metadataDir }) })
+    } catch (error) {
+      // A process that is being killed may still end its mount: that is all that was wanted.
+      if (!isErrno(error, 'EINVAL', 'ENOENT') || isMountedAt(real)) throw error
+    }
   }
 }
 
@@ -121,18 +139,39 @@ export async function undo(
 ): Promise<void> {
   if (remove !== undefined) removeContainer(remove)
   try {
-    await removeBundle(directory, { lazy: true, ...omitUndefined({ metadataDir }) })
+    if (isMarked(directory)) await removeBundle(directory, { lazy: true, ...omitUndefined({ metadataDir }) })
+    else removeUnmarked(directory)
   } catch (error) {
-    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return
-    if (!isErrno(error, 'EINVAL')) throw error
-    // Killed before it had put anything into the directory, which then is empty, or another's.
-    try {
-      removeName(directory)
-    } catch (other) {
-      if (!isErrno(other, 'ENOTEMPTY', 'ENOENT', 'ENOTDIR', 'EACCES')) {
-        throw new FsError('EIO', messageOf(other), { cause: other })
-      }
+    // Somebody else has removed it.
+    if (!isErrno(error, 'ENOENT', 'ENOTDIR') || isThere(directory)) throw error
+  }
+}
+
+function isThere(directory: PathText): boolean {
+  return statSync(systemPath(directory), { throwIfNoEntry: false })?.isDirectory() ?? false
+}
+
+function isMarked(directory: PathText): boolean {
+  const folder = Folder.open(realPathOrItself(directory), { guarded: false })
+  try {
+    return folder.statOf(MARK) !== undefined
+  } finally {
+    folder.close()
+  }
+}
+
+/** Killed before the directory had its mark: it is empty, or another's. */
+function removeUnmarked(directory: PathText): void {
+  const folder = Folder.open(realPathOrItself(directory), { guarded: false })
+  try {
+    folder.removeWritten(MARK)
+    removeName(directory)
+  } catch (error) {
+    if (!isErrno(error, 'ENOTEMPTY', 'ENOENT', 'ENOTDIR', 'EACCES')) {
+      throw new FsError('EIO', messageOf(error), { cause: error })
     }
+  } finally {
+    folder.close()
   }
 }
 

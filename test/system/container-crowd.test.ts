@@ -96,7 +96,7 @@ describe.skipIf(!need.ok)(titled('containers of an image of tar layers', need), 
         `  next=$(${run} 'echo next' 2>err) || true`,
         '  [ "$next" = next ] || { echo "after $moment: $next"; cat err; }',
         '  grep fuse.atomfs-fuse /proc/self/mountinfo || true',
-        '  ls run/bundles; ls -d atomfs-run-* 2>/dev/null || true',
+        '  ls run/bundles; find . -path "./atomfs-run-*" || true',
         'done; echo $started >started',
       ].join('\n')
       const { stdout } = await asCaller(image, 'root', ['sh', '-c', script], {

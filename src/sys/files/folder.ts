@@ -147,6 +147,11 @@ export class Folder {
     removeTree(this.fd, nameOf(name))
   }
 
+  /** Removes a file that `write` makes, and what a process left of it that was killed meanwhile. @throws FsError as `remove` */
+  removeWritten(name: PathText): void {
+    for (const one of [name, name + UNFINISHED]) this.remove(one)
+  }
+
   close(): void {
     closeSync(this.fd)
   }
