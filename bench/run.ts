@@ -99,7 +99,7 @@ export function readersFor(plan: Pick<RunPlan, 'readers'>, scenario: Scenario, s
       reader.missing() === undefined &&
       (scenario.make === undefined
         ? reader.accepts(subject, scenario.writable === true)
-        : (reader.make ?? reader.extract) !== undefined),
+        : (reader.make ?? reader.extract ?? reader.first) !== undefined),
   )
 }
 

@@ -46,6 +46,10 @@ export interface Subject {
   readonly squashfs?: string
   /** Of a SIF file: where its partitions begin, bytes. */
   readonly sif?: { readonly squashfs: number; readonly ext3?: number }
+  /** Of an image of one tar layer: its blob, and the names in it with their bytes. */
+  readonly tar?: { readonly blob: string; readonly names: number; readonly nameBytes: number }
+  /** Where we keep what we make of tar layers: each build in a folder of its own. */
+  readonly store?: string
   /** Of an encrypted image. */
   readonly passphraseFile?: string
   /** The file that a mount reads as a whole before it is ready; absent where there is none. */

@@ -10,6 +10,7 @@ import { splitIntoLayers } from './layers.ts'
 import { buildMetadata, buildPair, metadataOf, type PuzzlefsForm } from './puzzlefs.ts'
 import { digestAfterWrites } from './random-writes.ts'
 import { buildLargeSif, buildOverlaySif } from './sif.ts'
+import { buildTarPair } from './tar-layers.ts'
 import { buildTree, type TreeShape } from './tree.ts'
 import { buildArchive, buildLargeFile, findMerged } from './writes.ts'
 
@@ -131,6 +132,19 @@ export class Inputs {
       return files.map(({ file }) => file)
     })
     return { images, verified: `${ociDir}/oci:verified`, unverified: `${ociDir}/oci:plain`, facts }
+  }
+
+  /** The tree as an image of one layer, an archive compressed with gzip, and as a squashfs image with a root hash. */
+  async tarLayers(): Promise<Subject> {
+    const facts = await this.#tree('tree')
+    const place = this.#cache.path('tar-layers')
+    const { source, squashfs, ...tar } = await this.#cache.get('tar-layers', async () => {
+      this.#cache.discard('tar-layers')
+      return await buildTarPair(this.#cache.path('tree'), place)
+    })
+    const store = `${place}/store`
+    mkdirSync(store, { recursive: true })
+    return { images: [], verified: source, unverified: source, squashfs, tar, store, facts }
   }
 
   /** One tree as a PuzzleFS image and as a squashfs image with a root hash. */

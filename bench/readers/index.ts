@@ -1,5 +1,6 @@
 import type { BenchOptions } from '../options.ts'
 import { apptainerReader } from './apptainer.ts'
+import { gunzipReader, podmanReader, umociReader } from './first-readers.ts'
 import { kernelReader } from './kernel.ts'
 import { mksquashfsMaker, tar2sqfsMaker, unsquashfsReader } from './makers.ts'
 import { fuseNativeReader, oursReader, squashfsReader } from './ours.ts'
@@ -39,5 +40,8 @@ export function allReaders(program: string, options: BenchOptions): Reader[] {
     mksquashfsMaker,
     tar2sqfsMaker,
     unsquashfsReader,
+    gunzipReader,
+    umociReader,
+    podmanReader,
   ]
 }

@@ -2,7 +2,7 @@ import { findProgram } from '../../test/library/programs/tools.ts'
 import type { MakeSettings, Reader } from './reader.ts'
 
 /** A program that mounts nothing. */
-function withoutMounts(program: string, can: Pick<Reader, 'make' | 'extract'>): Reader {
+export function withoutMounts(program: string, can: Pick<Reader, 'make' | 'extract' | 'first'>): Reader {
   return {
     name: program,
     missing: () => (findProgram(program) === undefined ? `needs ${program}` : undefined),

@@ -3,6 +3,7 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { run } from '../../test/library/programs/process.ts'
 import type { Subject } from '../inputs/index.ts'
+import { firstOurs } from './first-readers.ts'
 import { extractOurs, makeOurs } from './makers.ts'
 import { MOUNT_TIMEOUT, type Mounted, type Reader } from './reader.ts'
 import { endProcesses, unmountTarget } from './teardown.ts'
@@ -25,9 +26,11 @@ export function oursReader(
     accepts: () => true,
     make: makeOurs(program),
     extract: extractOurs(program),
+    first: firstOurs(program),
     mount: (subject, target, work, upper) => {
       const changes = upper === undefined ? [] : ['--upper', upper.directory]
-      const args = argumentsFor(subject, verify, [...changes, ...extra])
+      const kept = subject.store === undefined ? [] : ['--store', join(subject.store, name)]
+      const args = argumentsFor(subject, verify, [...changes, ...kept, ...extra])
       return mountOurs(program, args, target, work)
     },
   }

@@ -1,4 +1,5 @@
 import type { Subject } from '../inputs/index.ts'
+import type { FirstRead } from './first-readers.ts'
 
 /** Where the changes to a writable mount go: two empty directories of one file system. */
 export interface Upper {
@@ -26,6 +27,8 @@ export interface Reader {
   readonly make?: (tree: string, image: string, settings: MakeSettings) => readonly string[]
   /** The command that extracts an image into a directory that it makes. */
   readonly extract?: (image: string, directory: string) => readonly string[]
+  /** The command that makes tar layers readable for the first time. @param directory has a folder `target` */
+  readonly first?: (subject: Subject, directory: string) => FirstRead
 }
 
 /** How an image is to be made, the same for all. */

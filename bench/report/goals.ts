@@ -8,6 +8,7 @@ import {
   OVERLAY_SIF,
   PUZZLEFS_INPUTS,
   PUZZLEFS_SIZES,
+  TAR_LAYERS,
   WRITABLE,
   WRITABLE_ROWS,
 } from '../rows/index.ts'
@@ -87,6 +88,8 @@ const RATIO_GOALS: readonly RatioGoal[] = [
     against: 'apptainer-stack',
     limit: 0.3,
   })),
+  { input: TAR_LAYERS, row: 'mount', against: OURS_SQUASHFS, limit: 1.1 },
+  { input: TAR_LAYERS, row: 'tar-cold', against: OURS_SQUASHFS, limit: 2.0 },
   ...WRITABLE_ROWS.map((row) => ({ input: WRITABLE, row, against: 'fuse-overlayfs', limit: 1.0 })),
 ]
 
@@ -113,6 +116,8 @@ export function judge(rows: readonly RowResult[], nodeMajor: number): Verdict[] 
     ...['making gzip', 'making zstd'].map((input) => judgeMakingMemory(rows, input)),
     ...judgeGrowth(rows),
     judgeHashing(rows),
+    judgeFirstMount(rows),
+    judgeIndexSize(rows),
   ]
 }
 
@@ -147,7 +152,9 @@ function judgeMount(rows: readonly RowResult[], limit: number): Verdict {
 function judgeMemory(rows: readonly RowResult[]): Verdict[] {
   const goal = 'resident memory after reading everything'
   const peaks = rows
-    .filter(({ row, input }) => row === 'rss-peak' && !/k files|wide|writable|busy|puzzlefs/.test(input))
+    .filter(
+      ({ row, input }) => row === 'rss-peak' && !/k files|wide|writable|busy|puzzlefs|tar layers/.test(input),
+    )
     .flatMap(({ input, readers }) =>
       readers.filter(({ reader }) => reader === 'ours').map((r) => ({ input, peak: r.median })),
     )
@@ -200,6 +207,28 @@ function judgeHashing(rows: readonly RowResult[]): Verdict {
   const ratio = mount / hashing
   const found = `${mount.toFixed(0)} ms for ${mebibytes.toFixed(0)} MiB, hashing ${hashing.toFixed(0)} ms: ${ratio.toFixed(2)} × of ${GROWTH_LIMIT} ×`
   return verdict(goal, ratio <= GROWTH_LIMIT, found)
+}
+
+/** The index of a tar layer is made while it is decompressed: that, and so much more. */
+const FIRST_MOUNT = { factor: 1.5, seconds: 0.5 }
+
+function judgeFirstMount(rows: readonly RowResult[]): Verdict {
+  const { factor, seconds } = FIRST_MOUNT
+  const goal = `${TAR_LAYERS}, first mount, against gunzip alone`
+  const [ours, other] = ['ours', 'gunzip'].map((name) => findReader(rows, TAR_LAYERS, 'first-mount', name))
+  if (ours === undefined || other === undefined) return notMeasured(goal, `≤ ${factor} × + ${seconds} s`)
+  const limit = other.median * factor + seconds
+  const found = `${ours.median.toFixed(2)} s of ${limit.toFixed(2)} s (${factor} × ${other.median.toFixed(2)} s + ${seconds} s)`
+  return verdict(goal, ours.median <= limit, found)
+}
+
+function judgeIndexSize(rows: readonly RowResult[]): Verdict {
+  const goal = `${TAR_LAYERS}, size of the index`
+  const [size, limit] = ['index-size', 'index-limit'].map((row) => findReader(rows, TAR_LAYERS, row, 'ours'))
+  if (size === undefined || limit === undefined)
+    return notMeasured(goal, '≤ 5 % of the blob + 64 bytes and its name an entry')
+  const found = `${size.median.toFixed(1)} MiB of ${limit.median.toFixed(1)} MiB`
+  return verdict(goal, size.median <= limit.median, found)
 }
 
 function manyInputs(): [string, string] {

@@ -12,6 +12,7 @@ import { measureRandom } from './random.ts'
 import type { Scenario } from './scenario.ts'
 import { sif } from './sif.ts'
 import { measureStartUp } from './start-up.ts'
+import { tarLayers } from './tar-layers.ts'
 import {
   measureBigFile,
   measureFind,
@@ -27,6 +28,7 @@ export { ENCRYPTED_INPUTS } from './encrypted.ts'
 export { PUZZLEFS_INPUTS, PUZZLEFS_SIZES } from './puzzlefs.ts'
 export type { Scenario } from './scenario.ts'
 export { LARGE_SIF, OVERLAY_SIF } from './sif.ts'
+export { TAR_LAYERS } from './tar-layers.ts'
 export { WRITABLE, WRITABLE_ROWS } from './writable.ts'
 
 const SINGLE = ['ours', 'squashfuse_ll', 'squashfuse_ll-mt', 'kernel']
@@ -186,6 +188,7 @@ export function chooseScenarios(options: BenchOptions): Scenario[] {
     ...puzzlefs(),
     ...encrypted(),
     ...sif(),
+    ...tarLayers(),
     ...writable(),
     ...making(),
     ...extracting(),

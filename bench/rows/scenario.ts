@@ -31,7 +31,7 @@ export interface Scenario {
   readonly busy?: boolean
   /** Mounts in each round, 1 if absent. */
   readonly repeat?: number
-  /** An image is made or extracted, and nothing is mounted: takes the place of `measure`. */
+  /** An image is made, extracted or read for the first time, and nothing is mounted by the plan: takes the place of `measure`. */
   readonly make?: (making: Making) => Promise<void>
   subject(inputs: Inputs): Promise<Subject>
   /** Done before each mount. */
