@@ -27,6 +27,7 @@ import type { IdRule } from '../stored/owner.ts'
 import { assertWhole, statEntry } from '../stored/whiteout.ts'
 import { firstOf, namesOf, shownNames } from '../stored/xattr-names.ts'
 import { Directory, type Found, numberOf, numberOfPart, type Part, type Stack, stackOf } from './directory.ts'
+import type { RecordMemory } from './directory-records.ts'
 import { COOKIE_PARENT, listDots, listMerged, listShown, listSingle } from './listing.ts'
 import { MergedDirectories } from './merged-directories.ts'
 import { NodeIds } from './node-ids.ts'
@@ -44,6 +45,16 @@ export interface MergedTreeOptions {
   readonly gid?: IdRule
   /** Bound of what is held of merged directories, bytes; a sensible one where absent. */
   readonly heldBytes?: number
+  /** What outlives the tree: one of the same layers goes on with it. Absent: nothing does. */
+  readonly memory?: TreeMemory | undefined
+}
+
+/** What the kernel was told and does not follow from the layers. */
+export interface TreeMemory {
+  /** Of nodes whose id may be another file's at the next mount: a random number below 2^32. */
+  readonly generation: number
+  /** The merged directories that the kernel knows. */
+  readonly directories: RecordMemory
 }
 
 /** Where a node lies. */
@@ -66,11 +77,11 @@ export class MergedTree implements FileSystem, Walked {
   readonly #stack: Stack
   readonly #ids: NodeIds
   readonly #root: Directory
-  readonly #merged = new MergedDirectories((node) => this.#parked.forget(node))
+  readonly #merged: MergedDirectories
   readonly #parked = new ParkedCursors()
   readonly #whereabouts = new Whereabouts(this)
   /** Of nodes whose id may be another file's at the next mount. */
-  readonly #generationOfMount = Math.floor(Math.random() * 2 ** 32)
+  readonly #generationOfMount: number
   /** Numbers of copies that earlier mounts made in a layer, once they are met. */
   readonly #copies = new Map<NodeId, number>()
   readonly #whole = new LruCache<NodeId, true>(WHOLE_FILES)
@@ -87,6 +98,13 @@ export class MergedTree implements FileSystem, Walked {
     this.#ids = new NodeIds(this.#stack.layers)
     this.#root = rootDirectory(this.#stack, options.subdir ?? '')
     this.#owner = { uid: options.uid, gid: options.gid }
+    const { memory } = options
+    this.#generationOfMount = memory?.generation ?? Math.floor(Math.random() * 2 ** 32)
+    this.#merged = new MergedDirectories({
+      memory: memory?.directories,
+      find: (node, parent, name) => this.#findAgain(node, parent, name),
+      onGone: (node) => this.#parked.forget(node),
+    })
   }
 
   get attributes(): AttributeKinds {
@@ -197,12 +215,22 @@ export class MergedTree implements FileSystem, Walked {
     return this.#single.directory
   }
 
+  /** A merged directory that an earlier tree met. @throws FsError EIO */
+  #findAgain(node: NodeId, parent: NodeId, name: Name): Directory {
+    const found = this.#directory(parent).lookup(name)
+    const { merged, top } = found ?? {}
+    if (merged === undefined || top === undefined || this.#ids.encode(top.layer, top.ref, true) !== node) {
+      throw new FsError('EIO', `node ${node}: ${JSON.stringify(name)} is made of other layers than before`)
+    }
+    return merged
+  }
+
   /** @throws FsError ESTALE */
   #place(node: NodeId): Place {
     if (node === ROOT_NODE_ID) return { part: this.#root.attributed, directory: this.#root }
     const part = this.#ids.decode(node)
     if (!part.merged) return { part, directory: undefined }
-    const { directory } = this.#merged.get(node)
+    const directory = this.#merged.get(node)
     return { part: directory.attributed, directory }
   }
 
@@ -210,7 +238,7 @@ export class MergedTree implements FileSystem, Walked {
   #part(node: NodeId): Part {
     if (node === ROOT_NODE_ID) return this.#root.top
     const part = this.#ids.decode(node)
-    return part.merged ? this.#merged.get(node).directory.top : part
+    return part.merged ? this.#merged.get(node).top : part
   }
 
   #layer(part: Part): Layer {
@@ -252,7 +280,7 @@ export class MergedTree implements FileSystem, Walked {
 
   #parentEntry(node: NodeId): Entry {
     if (node === ROOT_NODE_ID) return this.again(node)
-    if (this.isKnown(node)) return this.again(this.#merged.get(node).parent)
+    if (this.isKnown(node)) return this.again(this.#merged.parent(node))
     const { mode } = this.getattr(node)
     if (!isDirectory(mode)) throw new FsError('ENOTDIR', `node ${node}: mode 0${mode.toString(8)}`)
     return this.#whereabouts.findParent(node)
@@ -326,7 +354,7 @@ export class MergedTree implements FileSystem, Walked {
   /** Where the parent is not known any more, its own number stands in: the kernel resolves `..` itself. */
   #parentIno(node: NodeId, own: number): number {
     if (node === ROOT_NODE_ID || !this.#isMerged(node)) return own
-    return unlessFailed(() => this.getattr(this.#merged.get(node).parent).ino) ?? own
+    return unlessFailed(() => this.getattr(this.#merged.parent(node)).ino) ?? own
   }
 
   /** Gives a resolved name to the sink. A damaged child is listed without its entry: looking it up tells why. */
