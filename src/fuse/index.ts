@@ -19,11 +19,12 @@ export { WorkerPool } from './blocks/worker-pool.ts'
 export { DeviceError } from './device/device.ts'
 export { type DeviceLoopOptions, runDeviceLoop } from './device/device-loop.ts'
 export { GatherReply } from './device/gather-reply.ts'
+export { type Settled, settleRequests } from './device/unanswered.ts'
 export { FairReads, type MountReader } from './mounts/fair-reads.ts'
 export { MAX_MOUNTS, MountTable } from './mounts/mount-table.ts'
 export { MountsLoop, type MountsLoopOptions, type ServedMount } from './mounts/mounts-loop.ts'
 export { ChangeGate, GateKeeper } from './protocol/change-gate.ts'
-export { MAX_WRITE, type Negotiated } from './protocol/init.ts'
+export { MAX_WRITE, type Negotiated, REQUEST_BUFFER_SIZE } from './protocol/init.ts'
 export { DEFAULT_KERNEL_OPTIONS, type KernelOptions } from './protocol/kernel-options.ts'
 export { OPERATIONS, operationName } from './protocol/opcodes.ts'
 export type { Operation } from './protocol/operation.ts'
@@ -32,7 +33,13 @@ export {
   Protocol,
   type ProtocolBuffers,
   type ProtocolOptions,
-  REQUEST_BUFFER_SIZE,
+  type RequestCounter,
 } from './protocol/protocol.ts'
 export { Rehearsal, rehearse } from './protocol/rehearsal.ts'
+export {
+  allocateRequestMemory,
+  type LeftBehind,
+  leftBehind,
+  type RequestMemory,
+} from './protocol/under-way.ts'
 export { WRITE_OPERATIONS } from './protocol/write-opcodes.ts'

@@ -5,6 +5,7 @@ import {
   MergedTree,
   type MergedTreeOptions,
   RecordedDirectoryLayer,
+  type TreeMemory,
   WorkDirectory,
   WritableTree,
 } from '../../overlay/index.ts'
@@ -57,6 +58,8 @@ export interface Surroundings {
   readonly askForBlob?: AskForBlob | undefined
   /** Takes what layers find out of themselves later, a line each. Absent: nobody is told. */
   readonly warn?: ((message: string) => void) | undefined
+  /** What outlives this thread of the merge of images. Absent: nothing does. */
+  readonly memory?: TreeMemory | undefined
   /** False for a thread that never asks whether a block is at hand: it opens images on a disk that does not answer. */
   readonly probes?: boolean | undefined
 }
@@ -76,7 +79,7 @@ export function openMolecule(spec: MoleculeSpec, surroundings: Surroundings = {}
   const around = settle(spec, surroundings)
   const sources = watchedSources(spec, around)
   const layers = openLayers(spec, sources.of, around)
-  const fileSystem = mergeLayers(spec, layers)
+  const fileSystem = mergeLayers(spec, layers, around.memory)
   const store = openBlockStore(spec, around)
   return { fileSystem, store, closeLayers: () => close(layers, sources, store) }
 }
@@ -141,12 +144,13 @@ function withMarks({ plain }: Pick<MoleculeSpec, 'plain'>, layers: readonly Laye
   return plain ? layers.map((layer) => adapted(layer, NO_MARKS)) : layers
 }
 
-/** The tree that open layers make. */
+/** The tree that open layers make. @param memory what outlives it */
 export function mergeLayers(
   spec: ShownAs & Pick<MoleculeSpec, 'plain'>,
   layers: readonly Layer[],
+  memory?: TreeMemory,
 ): MergedTree {
-  return new MergedTree(withMarks(spec, layers), shownAs(spec))
+  return new MergedTree(withMarks(spec, layers), { ...shownAs(spec), memory })
 }
 
 function close(layers: readonly Layer[], sources: OpenSources, store?: BlockStore): void {

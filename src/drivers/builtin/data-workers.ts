@@ -4,8 +4,8 @@ import { Staff } from '../../fuse/index.ts'
 import { hasAddressSpace } from '../../sys/ffi/memory.ts'
 import { ringBell } from '../../sys/process/bell.ts'
 import { startThread } from './start-thread.ts'
+import { THREAD_ADDRESS_SPACE, type ThreadCode } from './thread-code.ts'
 import type { DataWorkerData, ThreadData, ThreadMessage } from './thread-messages.ts'
-import type { WorkerCode } from './worker-code.ts'
 
 /** A worker ends after so long without work for any of them. */
 const REST_MS = 5000
@@ -16,8 +16,6 @@ const REST_MS = 5000
 const FREE_STARTS = 64
 /** Years. */
 const MOST_DOUBLINGS = 30
-/** Address space that V8 reserves for a thread, some 600 MB, and room to work in. */
-const ADDRESS_SPACE = 768 << 20
 /** How long a worker may take to load its code until the dispatcher does its work. */
 const START_TIMEOUT_MS = 3000
 /** How long no other worker is asked for after one could not be started. */
@@ -28,7 +26,7 @@ export interface WorkersOptions {
   readonly data: ThreadData
   readonly most: number
   /** Absent where workers can only be started while paths are resolved. */
-  readonly code: WorkerCode | undefined
+  readonly code: ThreadCode | undefined
   /** Ends after so long without work, milliseconds; by default some seconds. */
   readonly restMs?: number | undefined
   readonly log: Log
@@ -102,7 +100,7 @@ export class DataWorkers {
       setTimeout(() => this.#staff.allow(), PAUSE_MS).unref()
     }
     // Those that are coming have not taken theirs yet.
-    if (!hasAddressSpace(ADDRESS_SPACE * (this.#coming + 1))) {
+    if (!hasAddressSpace(THREAD_ADDRESS_SPACE * (this.#coming + 1))) {
       refuse("the address space is limited ('ulimit -v')")
       return
     }
@@ -125,7 +123,7 @@ export class DataWorkers {
   }
 
   /** @returns when the worker has loaded its code. Rejects where it ended before that, or could not start */
-  async #start(code: WorkerCode | undefined): Promise<void> {
+  async #start(code: ThreadCode | undefined): Promise<void> {
     // One that has left may not have ended yet.
     while (this.#rows.length === 0) await Promise.race(this.#exits)
     const row = this.#rows.shift()
@@ -140,7 +138,7 @@ export class DataWorkers {
     await this.#watch(worker, row)
   }
 
-  #create(row: number, code: WorkerCode | undefined): Worker {
+  #create(row: number, code: ThreadCode | undefined): Worker {
     const { data, log, restMs = REST_MS } = this.#options
     const name = `data worker ${row}`
     const own: DataWorkerData = { ...data, thread: row }

@@ -7,6 +7,7 @@ import {
   DeviceError,
   GatherReply,
   InlineDataPath,
+  type Negotiated,
   PooledBackground,
   PooledDataPath,
   PooledFetcher,
@@ -34,6 +35,7 @@ import { replaceDescriptor } from '../../sys/files/descriptor.ts'
 import { isHostRoot } from '../../sys/plain/namespaces.ts'
 import { isCompiledCodeSaved, saveCompiledCode } from '../../sys/process/code-cache.ts'
 import { collectGarbage } from '../../sys/process/garbage.ts'
+import { dyingCounter, testFault } from './test-faults.ts'
 import { threadData } from './thread-data.ts'
 import type { DispatcherData, ThreadMessage } from './thread-messages.ts'
 import { dropThreadPrivileges, keepDirectoryPrivileges } from './thread-privileges.ts'
@@ -54,7 +56,7 @@ function tell(message: ThreadMessage): void {
   parentPort?.postMessage(message)
 }
 
-const { spec, shared, fuseFd, bell, tally, kernel, gate, pressure } = threadData<DispatcherData>()
+const { spec, shared, fuseFd, bell, tally, kernel, gate, pressure, legacy } = threadData<DispatcherData>()
 const log: Log = (level, message) => tell({ type: 'log', level, message })
 
 try {
@@ -67,7 +69,14 @@ try {
   const patience = hasWorkers ? new Patience(turn, fetcher) : undefined
   const askForBlob: AskForBlob = (image, blob, wish) => tell({ type: 'blob', image, blob, wish })
   const warn = (message: string): void => log('warn', message)
-  const around = { watch, patience, background, askForBlob, warn }
+  const memory = legacy && {
+    generation: legacy.generation,
+    directories: {
+      chunks: legacy.directories,
+      grown: (chunk: SharedArrayBuffer) => tell({ type: 'directories', chunk }),
+    },
+  }
+  const around = { watch, patience, background, askForBlob, warn, memory }
   const layered = spec.upper === undefined ? undefined : openWithUpper(spec, spec.upper, around)
   const { fileSystem, store, closeLayers } = layered ?? openMolecule(spec, around)
   const writable = takesChanges(spec.upper) ? layered?.fileSystem : undefined
@@ -88,6 +97,7 @@ try {
     prefetch: true,
   })
   const numbers = kernel.ino32 ? new NarrowInodes() : undefined
+  const fault = testFault('dispatcher')
   const protocol = new Protocol({
     fileSystem,
     dataPath,
@@ -99,8 +109,10 @@ try {
     ...(numbers === undefined ? {} : { shownInode: (ino) => numbers.shown(ino) }),
     log,
     kernel,
-    counters,
-    onInit: () => tell({ type: 'serves', needsPackages: needsPackages() }),
+    counters: fault === undefined ? counters : dyingCounter(counters, fault, () => protocol.requestBytes),
+    requests: legacy?.requests,
+    negotiated: legacy?.negotiated,
+    onInit: serves,
   })
   const hasDirectories = layered !== undefined || hasHostDirectories(spec)
   const lasting = spec.upper?.temporary === true ? 'change for now' : 'change'
@@ -120,6 +132,7 @@ try {
     tell({ type: 'quiet' })
   }
   const runTask = taskRunner({ shared, thread: 0, target, store, log, ...omitUndefined({ bell }) })
+  if (legacy?.negotiated !== undefined) serves(legacy.negotiated)
   runDeviceLoop({
     fd: fuseFd,
     protocol,
@@ -147,6 +160,10 @@ try {
   tell({ type: 'unmounted' })
 } catch (error) {
   tell({ type: 'failed', message: messageOf(error) })
+}
+
+function serves(negotiated: Negotiated): void {
+  tell({ type: 'serves', needsPackages: needsPackages(), negotiated })
 }
 
 /** A worker takes some 40 ms to come. @returns false: it is over */

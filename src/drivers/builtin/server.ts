@@ -19,9 +19,9 @@ import { openMemoryPressure } from '../../sys/process/memory-pressure.ts'
 import type { EndReason, RunningServer, ServeOptions, ServerStats } from '../driver.ts'
 import { layerStatus, tellOnce } from '../layer-status.ts'
 import { DataWorkers } from './data-workers.ts'
-import { startThread } from './start-thread.ts'
-import type { DispatcherData, ThreadData, ThreadMessage } from './thread-messages.ts'
-import { holdWorkerCode } from './worker-code.ts'
+import { Dispatcher } from './dispatcher.ts'
+import { holdThreadCode } from './thread-code.ts'
+import type { ThreadData, ThreadMessage } from './thread-messages.ts'
 
 /** How long `stop` waits for threads that read from a slow disk. */
 const STOP_TIMEOUT_MS = 400
@@ -34,7 +34,7 @@ const STOP_TIMEOUT_MS = 400
 export function startServer(fuseFd: number, options: ServeOptions): RunningServer {
   const { spec, workers } = options
   const log = tellOnce(options.log)
-  const shared = allocateShared(spec.blockSize, options.cacheSize, workers)
+  let shared = allocateShared(spec.blockSize, options.cacheSize, workers)
   const ready = deferred<void>()
   const loaded = deferred<void>()
   const ended = deferred<EndReason>()
@@ -83,11 +83,6 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
       case 'blob':
         openBlob(message.image, message.blob, message.wish)
         return
-      case 'unmounted':
-        end({ reason: 'unmounted' })
-        return
-      case 'failed':
-        end({ reason: 'failed', message: message.message })
     }
   }
 
@@ -107,34 +102,41 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
   const gate = new GateKeeper(() => {
     if (bell !== undefined && !stopping) ringBell(bell)
   })
-  const data: ThreadData = { spec, shared, fuseFd, bell, tally }
-  const code = workers === 0 ? undefined : holdWorkerCode()
-  const dataWorkers = new DataWorkers({
-    data,
-    most: workers,
-    code,
-    restMs: options.restMs,
-    log,
-    onMessage,
-    onFault: (message) => end({ reason: 'failed', message }),
-    onEmpty: trimHeap,
-  })
-  const dispatcher = startThread('dispatcher', 'dispatcher', {
-    ...data,
-    kernel: options.kernel,
-    gate: gate.memory,
-    pressure,
-  } satisfies DispatcherData)
-  dispatcher.on('message', onMessage)
-  dispatcher.on('error', (error) =>
-    end({ reason: 'failed', message: `dispatcher: ${error.stack ?? error.message}` }),
-  )
-  const dispatcherEnd = new Promise<void>((resolve) => {
-    dispatcher.on('exit', (exitCode) => {
-      // Requests that it had taken would wait for ever: ending the mount is better than a hanging one.
-      if (!stopping) end({ reason: 'failed', message: `dispatcher ended with exit code ${exitCode}` })
-      resolve()
+  const threadData = (): ThreadData => ({ spec, shared, fuseFd, bell, tally })
+  const code = workers === 0 ? undefined : holdThreadCode('data-worker', { isHurried: true })
+  const newWorkers = (): DataWorkers =>
+    new DataWorkers({
+      data: threadData(),
+      most: workers,
+      code,
+      restMs: options.restMs,
+      log,
+      onMessage,
+      onFault: (message) => end({ reason: 'failed', message }),
+      onEmpty: trimHeap,
     })
+  let dataWorkers = newWorkers()
+
+  /** The next dispatcher knows nothing of what lies in the buffers: its workers do not meet those of the one before. */
+  function renewBuffers(): SharedBuffers {
+    const old = shared
+    const queue = new TaskQueue(old)
+    while (queue.takeNow() !== undefined);
+    queue.stop()
+    void dataWorkers.stop()
+    shared = { ...allocateShared(spec.blockSize, options.cacheSize, workers), counters: old.counters }
+    dataWorkers = newWorkers()
+    return old
+  }
+
+  const dispatcher = new Dispatcher({
+    fuseFd,
+    served: options,
+    log,
+    data: () => ({ ...threadData(), kernel: options.kernel, gate: gate.memory, pressure }),
+    onMessage,
+    onEnd: end,
+    renewBuffers,
   })
   // A caller that does not wait for `ready` learns of the failure from `ended`.
   ready.promise.catch(() => undefined)
@@ -156,7 +158,7 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
       stopping = true
       new TaskQueue(shared).stop()
       const timeout = new Promise<void>((resolve) => setTimeout(resolve, STOP_TIMEOUT_MS).unref())
-      await Promise.race([Promise.all([dispatcherEnd, dataWorkers.stop()]), timeout])
+      await Promise.race([Promise.all([dispatcher.stop(), dataWorkers.stop()]), timeout])
       fs.closeSync(fuseFd)
       for (const fd of [bell, pressure]) if (fd !== undefined) fs.closeSync(fd)
     },

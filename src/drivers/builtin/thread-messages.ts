@@ -1,5 +1,5 @@
 import type { LogLevel, SourceId } from '../../base/index.ts'
-import type { KernelOptions, SharedBuffers } from '../../fuse/index.ts'
+import type { KernelOptions, Negotiated, RequestMemory, SharedBuffers } from '../../fuse/index.ts'
 import type { BlobWish, MoleculeSpec } from '../../molecule/index.ts'
 
 /** What both kinds of thread get at their start. */
@@ -19,6 +19,18 @@ export interface DispatcherData extends ThreadData {
   readonly kernel: KernelOptions
   /** Tells of a lack of memory (`openMemoryPressure`); absent where the kernel does not. */
   readonly pressure: number | undefined
+  /** Absent where no other dispatcher can go on with the mount. */
+  readonly legacy: Legacy | undefined
+}
+
+/** What a dispatcher that dies leaves to the next one: what the kernel was told and does not follow from the images. */
+export interface Legacy {
+  readonly requests: RequestMemory
+  /** Absent for the first dispatcher, which answers INIT. */
+  readonly negotiated: Negotiated | undefined
+  /** See `TreeMemory`. */
+  readonly generation: number
+  readonly directories: readonly SharedArrayBuffer[]
 }
 
 export interface DataWorkerData extends ThreadData {
@@ -32,7 +44,9 @@ export interface DataWorkerData extends ThreadData {
 export type ThreadMessage =
   | { readonly type: 'log'; readonly level: LogLevel; readonly message: string }
   /** The dispatcher answers INIT. Where it decodes with packages, data workers find those by their paths, too. */
-  | { readonly type: 'serves'; readonly needsPackages: boolean }
+  | { readonly type: 'serves'; readonly needsPackages: boolean; readonly negotiated: Negotiated }
+  /** More memory for directories that the kernel knows (`Legacy`). */
+  | { readonly type: 'directories'; readonly chunk: SharedArrayBuffer }
   /** A data worker has loaded all of its code and libraries. */
   | { readonly type: 'ready' }
   /** A data worker ends, because there was nothing to do. */

@@ -1,7 +1,8 @@
 import type { Log } from '../../base/index.ts'
 import { addressOf } from '../../sys/ffi/ffi.ts'
 import { EAGAIN, EINTR, ENODEV, ENOENT, readAt, writeFrom } from '../../sys/files/device-io.ts'
-import { type Protocol, REQUEST_BUFFER_SIZE } from '../protocol/protocol.ts'
+import { REQUEST_BUFFER_SIZE } from '../protocol/init.ts'
+import type { Protocol } from '../protocol/protocol.ts'
 
 /** Reading /dev/fuse failed for another reason than an unmount. */
 export class DeviceError extends Error {}

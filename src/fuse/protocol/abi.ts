@@ -53,6 +53,9 @@ export const FUSE_TMPFILE = 51
 export const FUSE_STATX = 52
 export const FUSE_COPY_FILE_RANGE_64 = 53
 
+/** Code of a notification: all requests without an answer are to be sent again. */
+export const FUSE_NOTIFY_RESEND = 7
+
 /** INIT flags, bits 0 to 31. */
 export const FUSE_ASYNC_READ = 2 ** 0
 export const FUSE_EXPORT_SUPPORT = 2 ** 4

@@ -5,6 +5,8 @@ import type { Reply } from './encode.ts'
 const MAX_PAGES = MAX_READ / 4096
 /** Largest WRITE, bytes. */
 export const MAX_WRITE = MAX_READ
+/** Room for one request: the kernel writes at most its header, `max_write` bytes and a structure. */
+export const REQUEST_BUFFER_SIZE = MAX_WRITE + abi.FUSE_MIN_READ_BUFFER
 /** The kernel sends no WRITE to a read-only mount, but wants a `max_write` of at least a page. */
 const NO_WRITE = 4096
 /** Most background requests of the kernel, read-ahead among them: enough to keep every data worker busy. */

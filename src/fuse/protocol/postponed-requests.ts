@@ -8,6 +8,7 @@ import {
   type Work,
 } from '../../base/index.ts'
 import { tokenOf } from './decode.ts'
+import type { NoteAt, UnderWay } from './under-way.ts'
 
 /** One postponed request, as the kernel sent it. */
 interface Waiting {
@@ -15,17 +16,21 @@ interface Waiting {
   readonly postponed: Postponed
   /** Pieces that the next attempt takes over. */
   readonly baggage: Baggage | undefined
+  readonly note: NoteAt
 }
 
 /** The postponed requests, and the work that they wait for. */
 export class PostponedRequests {
   readonly #waiting: Waiting[] = []
   readonly #turn: Turn | undefined
+  readonly #underWay: UnderWay | undefined
   /** Pieces fetched for steps of work that read layers. */
   readonly #baggage = new WeakMap<Work, Baggage>()
 
-  constructor(turn?: Turn) {
+  /** @param underWay notes them for other threads */
+  constructor(turn?: Turn, underWay?: UnderWay) {
     this.#turn = turn
+    this.#underWay = underWay
   }
 
   get size(): number {
@@ -35,7 +40,9 @@ export class PostponedRequests {
   /** Starts the work at once, so that workers can begin. @param request is copied */
   add(postponed: Postponed, request: Uint8Array, baggage?: Baggage): void {
     // Not `slice`, which shares the memory of a Buffer.
-    this.#waiting.push({ postponed, request: new Uint8Array(request), baggage })
+    const copy = new Uint8Array(request)
+    const note = this.#underWay?.note(tokenOf(copy)) ?? -1
+    this.#waiting.push({ postponed, request: copy, baggage, note })
     this.#step(postponed.work)
   }
 
@@ -51,10 +58,15 @@ export class PostponedRequests {
     return progress
   }
 
-  /** Removes and returns the first request whose work is done. */
+  /** Removes and returns the first request whose work is done. The caller calls `drop` when it has been handled again. */
   take(): Waiting | undefined {
     const at = this.#waiting.findIndex(({ postponed }) => postponed.work.isDone)
     return at < 0 ? undefined : this.#waiting.splice(at, 1)[0]
+  }
+
+  /** A request that was taken is answered, or postponed again. */
+  drop({ note }: Waiting): void {
+    this.#underWay?.drop(note)
   }
 
   /**
@@ -67,8 +79,10 @@ export class PostponedRequests {
       return token.low === low && token.high === high && postponed instanceof ReadPostponed
     })
     if (at < 0) return false
-    const [{ postponed } = {}] = this.#waiting.splice(at, 1)
-    if (postponed instanceof ReadPostponed) postponed.givenUp?.()
+    for (const given of this.#waiting.splice(at, 1)) {
+      this.drop(given)
+      if (given.postponed instanceof ReadPostponed) given.postponed.givenUp?.()
+    }
     return true
   }
 

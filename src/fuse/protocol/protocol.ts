@@ -18,16 +18,14 @@ import type { ChangeGate } from './change-gate.ts'
 import { decodeInterruptIn, Request } from './decode.ts'
 import { describeArguments } from './describe.ts'
 import { Reply } from './encode.ts'
-import { hasFlag, MAX_WRITE, type MountKind, type Negotiated, negotiate } from './init.ts'
+import { hasFlag, type MountKind, type Negotiated, negotiate, REQUEST_BUFFER_SIZE } from './init.ts'
 import { DEFAULT_KERNEL_OPTIONS, type KernelOptions } from './kernel-options.ts'
 import { OPERATIONS } from './opcodes.ts'
 import { countingOperations } from './open-opcodes.ts'
 import type { Operation, OperationContext, Outcome } from './operation.ts'
 import { PostponedRequests } from './postponed-requests.ts'
+import { type RequestMemory, UnderWay } from './under-way.ts'
 import { OPEN_OPERATIONS, WRITE_OPERATIONS } from './write-opcodes.ts'
-
-/** Room for one request: the kernel writes at most its header, `max_write` bytes and a structure. */
-export const REQUEST_BUFFER_SIZE = MAX_WRITE + abi.FUSE_MIN_READ_BUFFER
 
 /** Room for a request and for a reply. */
 export interface ProtocolBuffers {
@@ -35,10 +33,13 @@ export interface ProtocolBuffers {
   readonly replies: Buffer
 }
 
-/** Only the pages that are written to become resident. */
-export function allocateProtocolBuffers(): ProtocolBuffers {
+/**
+ * Only the pages that are written to become resident.
+ * @param requests what other threads see of the requests; absent: nothing
+ */
+export function allocateProtocolBuffers(requests?: RequestMemory): ProtocolBuffers {
   return {
-    requests: Buffer.alloc(REQUEST_BUFFER_SIZE),
+    requests: requests === undefined ? Buffer.alloc(REQUEST_BUFFER_SIZE) : Buffer.from(requests.request),
     replies: Buffer.alloc(abi.OUT_HEADER_SIZE + MAX_READ),
   }
 }
@@ -70,6 +71,10 @@ export interface ProtocolOptions {
   readonly counters?: RequestCounter
   /** Buffers that this object shares with others of its thread: only one handles a request at a time. */
   readonly buffers?: ProtocolBuffers
+  /** Tells other threads which requests have no answer. Absent: nobody asks. Goes with buffers of the same memory. */
+  readonly requests?: RequestMemory | undefined
+  /** What an earlier thread negotiated for this mount: the kernel sends INIT but once. */
+  readonly negotiated?: Negotiated | undefined
   /** Called once: INIT was negotiated, and its reply is not sent yet. */
   readonly onInit?: (negotiated: Negotiated) => void
 }
@@ -91,19 +96,21 @@ export class Protocol {
   readonly #kind: MountKind
   readonly #operations: ReadonlyMap<number, Operation>
   readonly #postponed: PostponedRequests
+  readonly #underWay: UnderWay | undefined
   #context: OperationContext
   #replySize = 0
 
   constructor(options: ProtocolOptions) {
-    const { fileSystem, dataPath, writable, gate, namesTrusted = false } = options
+    const { fileSystem, dataPath, writable, gate, namesTrusted = false, requests } = options
     const { debug, writeback, copyUpAtOpen, countsOpens } = { ...DEFAULT_KERNEL_OPTIONS, ...options.kernel }
-    const { requests, replies } = options.buffers ?? allocateProtocolBuffers()
+    const buffers = options.buffers ?? allocateProtocolBuffers(requests)
     this.#options = options
+    this.#underWay = requests && new UnderWay(requests)
     this.#debug = debug
-    this.requestBytes = requests
-    this.#request = new Request(requests)
-    this.#reply = new Reply(replies, options.shownInode)
-    this.#postponed = new PostponedRequests(options.turn)
+    this.requestBytes = buffers.requests
+    this.#request = new Request(buffers.requests)
+    this.#reply = new Reply(buffers.replies, options.shownInode)
+    this.#postponed = new PostponedRequests(options.turn, this.#underWay)
     this.#kind = kindOf(options, writeback)
     this.#operations =
       writable === undefined
@@ -113,7 +120,7 @@ export class Protocol {
         : new Map([...OPERATIONS, ...WRITE_OPERATIONS, ...(copyUpAtOpen ? OPEN_OPERATIONS : [])])
     this.#context = {
       ...{ fileSystem, dataPath, writable, gate, namesTrusted },
-      negotiated: { minor: 0, flags: 0 },
+      negotiated: options.negotiated ?? { minor: 0, flags: 0 },
     }
   }
 
@@ -132,8 +139,10 @@ export class Protocol {
    * @returns 'reply' where the caller has to send `replyBytes`
    */
   handle(length: number): Outcome {
+    this.#underWay?.begin()
     const outcome = this.#handle(length)
     this.#options.counters?.addRequest(this.#request.opcode)
+    this.#underWay?.end()
     return outcome
   }
 
@@ -155,10 +164,13 @@ export class Protocol {
     const progress = this.#postponed.advance()
     for (let next = this.#postponed.take(); next !== undefined; next = this.#postponed.take()) {
       this.requestBytes.set(next.request)
+      this.#underWay?.begin()
       const { length } = next.request
       const outcome = next.postponed.isAnswer
         ? this.#answer(length, next.postponed)
         : this.#handle(length, next.baggage)
+      this.#postponed.drop(next)
+      this.#underWay?.end()
       if (outcome === 'reply') send()
     }
     if (this.#postponed.size === 0) return 'done'

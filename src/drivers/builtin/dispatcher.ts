@@ -1,0 +1,156 @@
+import { randomInt } from 'node:crypto'
+import type { Worker } from 'node:worker_threads'
+import { type Log, messageOf } from '../../base/index.ts'
+import {
+  allocateRequestMemory,
+  type LeftBehind,
+  leftBehind,
+  type Negotiated,
+  operationName,
+  type Settled,
+  type SharedBuffers,
+  settleRequests,
+} from '../../fuse/index.ts'
+import { hasHostDirectories } from '../../molecule/index.ts'
+import { hasAddressSpace } from '../../sys/ffi/memory.ts'
+import type { EndReason, ServeOptions } from '../driver.ts'
+import { Deaths } from './deaths.ts'
+import { startThread } from './start-thread.ts'
+import { holdThreadCode, THREAD_ADDRESS_SPACE, type ThreadCode } from './thread-code.ts'
+import type { DispatcherData, Legacy, ThreadMessage } from './thread-messages.ts'
+
+const NAME = 'dispatcher'
+
+/** What surrounds the dispatcher of a mount. */
+export interface DispatcherOptions {
+  /** `/dev/fuse`, mounted. */
+  readonly fuseFd: number
+  readonly served: Pick<ServeOptions, 'spec' | 'kernel'>
+  readonly log: Log
+  /** What the next dispatcher gets. */
+  data(): Omit<DispatcherData, 'legacy'>
+  /** All messages but those of its end. */
+  onMessage(message: ThreadMessage): void
+  onEnd(reason: EndReason): void
+  /** Gives the next dispatcher buffers of its own. @returns those that the dead one shared with data workers */
+  renewBuffers(): SharedBuffers
+}
+
+/** What became of the requests under way, in a log line. */
+const OUTCOMES: Readonly<Record<Settled, string>> = {
+  'asked again': 'the kernel sends again what has no answer',
+  EIO: 'what had no answer got EIO',
+  'some are lost': 'more requests are without an answer than it noted',
+}
+
+/**
+ * Starts the dispatcher of a mount, and another one where it dies: of a lack of memory, or by a bug outside of a handler.
+ * Only the images of the mount, and what `Legacy` keeps, make its answers, so the next one gives the same ones. Used by the
+ * main thread.
+ */
+export class Dispatcher {
+  readonly #options: DispatcherOptions
+  readonly #legacy: (Legacy & { negotiated: Negotiated | undefined }) | undefined
+  readonly #chunks: SharedArrayBuffer[] = []
+  readonly #code: ThreadCode | undefined
+  readonly #deaths = new Deaths()
+  #exit: Promise<void> = Promise.resolve()
+  #isOver = false
+
+  constructor(options: DispatcherOptions) {
+    this.#options = options
+    if (mayStartAgain(options.served)) {
+      const requests = allocateRequestMemory()
+      this.#legacy = {
+        requests,
+        generation: randomInt(2 ** 32),
+        directories: this.#chunks,
+        negotiated: undefined,
+      }
+      this.#code = holdThreadCode(NAME, { isHurried: false })
+    }
+    this.#watch(startThread(NAME, NAME, this.#data()))
+  }
+
+  /** Resolves when the thread has ended, after the end of the connection. No other one is started. */
+  async stop(): Promise<void> {
+    this.#isOver = true
+    await this.#exit
+  }
+
+  #data(): DispatcherData {
+    return { ...this.#options.data(), legacy: this.#legacy }
+  }
+
+  #watch(thread: Worker): void {
+    let why: string | undefined
+    thread.on('message', (message: ThreadMessage) => {
+      if (message.type === 'serves' && this.#legacy !== undefined)
+        this.#legacy.negotiated = message.negotiated
+      if (message.type === 'directories') this.#chunks.push(message.chunk)
+      else if (message.type === 'unmounted') this.#end({ reason: 'unmounted' })
+      else if (message.type !== 'failed') this.#options.onMessage(message)
+      // A mount that does not serve yet has no answers to keep.
+      else if (this.#legacy?.negotiated === undefined) this.#fail(message.message)
+      else why = message.message
+    })
+    thread.on('error', (error) => {
+      why =
+        'code' in error && error.code === 'ERR_WORKER_OUT_OF_MEMORY'
+          ? error.message
+          : (error.stack ?? error.message)
+    })
+    this.#exit = new Promise((resolve) => {
+      thread.on('exit', (exitCode) => {
+        if (!this.#isOver) this.#onDeath(why ?? `exit code ${exitCode}`)
+        resolve()
+      })
+    })
+  }
+
+  #end(reason: EndReason): void {
+    this.#isOver = true
+    this.#options.onEnd(reason)
+  }
+
+  #fail(message: string): void {
+    this.#end({ reason: 'failed', message })
+  }
+
+  #onDeath(why: string): void {
+    const legacy = this.#legacy
+    if (legacy?.negotiated === undefined) {
+      this.#fail(`dispatcher: ${why}`)
+      return
+    }
+    const left = leftBehind(legacy.requests)
+    const what = `the dispatcher died${whileHandling(left)}: ${why}`
+    this.#deaths.add()
+    try {
+      if (this.#deaths.isEnough) throw new Error(`that is death ${this.#deaths.count}, and the mount ends`)
+      if (!hasAddressSpace(THREAD_ADDRESS_SPACE)) throw new Error('there is no room for another one')
+      const settled = settleRequests(this.#options.fuseFd, left, this.#options.renewBuffers())
+      if (settled === 'some are lost') throw new Error(OUTCOMES[settled])
+      this.#watch(this.#code?.start(NAME, this.#data()) ?? startThread(NAME, NAME, this.#data()))
+      this.#options.log('warn', `${what}; another one goes on, and ${OUTCOMES[settled]}`)
+    } catch (error) {
+      // Callers whose requests nobody answers would wait for ever.
+      this.#fail(`${what}; ${messageOf(error)}`)
+    }
+  }
+}
+
+/**
+ * Whether the answers of a mount follow from its images. Directories of the machine are known by where they were met; numbers
+ * of 32 bits are handed out in the order in which they are met. A writable mount has open files, copies under way and
+ * attributes to restore, and a request that was carried out must not be carried out again.
+ */
+function mayStartAgain({ spec, kernel }: Pick<ServeOptions, 'spec' | 'kernel'>): boolean {
+  return spec.upper === undefined && !hasHostDirectories(spec) && !kernel.ino32
+}
+
+function whileHandling({ handled }: LeftBehind): string {
+  return handled === undefined
+    ? ''
+    : ` while it handled ${operationName(handled.opcode)} of node ${handled.nodeId}`
+}
