@@ -16,6 +16,7 @@ import { hasAddressSpace } from '../../sys/ffi/memory.ts'
 import type { EndReason, ServeOptions } from '../driver.ts'
 import { Deaths } from './deaths.ts'
 import { startThread } from './start-thread.ts'
+import { lacksResend } from './test-faults.ts'
 import { holdThreadCode, THREAD_ADDRESS_SPACE, type ThreadCode } from './thread-code.ts'
 import type { DispatcherData, Legacy, ThreadMessage } from './thread-messages.ts'
 
@@ -55,11 +56,13 @@ export class Dispatcher {
   readonly #code: ThreadCode | undefined
   readonly #deaths = new Deaths()
   #exit: Promise<void> = Promise.resolve()
+  /** INIT was answered. */
+  #serves = false
   #isOver = false
 
   constructor(options: DispatcherOptions) {
     this.#options = options
-    if (mayStartAgain(options.served)) {
+    if (whyMortal(options.served) === undefined) {
       const requests = allocateRequestMemory()
       this.#legacy = {
         requests,
@@ -85,13 +88,12 @@ export class Dispatcher {
   #watch(thread: Worker): void {
     let why: string | undefined
     thread.on('message', (message: ThreadMessage) => {
-      if (message.type === 'serves' && this.#legacy !== undefined)
-        this.#legacy.negotiated = message.negotiated
+      if (message.type === 'serves') this.#noteServing(message.negotiated)
       if (message.type === 'directories') this.#chunks.push(message.chunk)
       else if (message.type === 'unmounted') this.#end({ reason: 'unmounted' })
       else if (message.type !== 'failed') this.#options.onMessage(message)
       // A mount that does not serve yet has no answers to keep.
-      else if (this.#legacy?.negotiated === undefined) this.#fail(message.message)
+      else if (!this.#serves) this.#fail(message.message)
       else why = message.message
     })
     thread.on('error', (error) => {
@@ -108,6 +110,11 @@ export class Dispatcher {
     })
   }
 
+  #noteServing(negotiated: Negotiated): void {
+    this.#serves = true
+    if (this.#legacy !== undefined) this.#legacy.negotiated = negotiated
+  }
+
   #end(reason: EndReason): void {
     this.#isOver = true
     this.#options.onEnd(reason)
@@ -118,18 +125,16 @@ export class Dispatcher {
   }
 
   #onDeath(why: string): void {
-    const legacy = this.#legacy
-    if (legacy?.negotiated === undefined) {
-      this.#fail(`dispatcher: ${why}`)
-      return
-    }
-    const left = leftBehind(legacy.requests)
+    const left = this.#legacy && leftBehind(this.#legacy.requests)
     const what = `the dispatcher died${whileHandling(left)}: ${why}`
     this.#deaths.add()
     try {
+      if (!this.#serves) throw new Error('the mount does not serve yet')
+      if (left === undefined) throw new Error(whyMortal(this.#options.served))
       if (this.#deaths.isEnough) throw new Error(`that is death ${this.#deaths.count}, and the mount ends`)
       if (!hasAddressSpace(THREAD_ADDRESS_SPACE)) throw new Error('there is no room for another one')
-      const settled = settleRequests(this.#options.fuseFd, left, this.#options.renewBuffers())
+      const old = this.#options.renewBuffers()
+      const settled = settleRequests(this.#options.fuseFd, left, old, !lacksResend())
       if (settled === 'some are lost') throw new Error(OUTCOMES[settled])
       this.#watch(this.#code?.start(NAME, this.#data()) ?? startThread(NAME, NAME, this.#data()))
       this.#options.log('warn', `${what}; another one goes on, and ${OUTCOMES[settled]}`)
@@ -141,16 +146,19 @@ export class Dispatcher {
 }
 
 /**
- * Whether the answers of a mount follow from its images. Directories of the machine are known by where they were met; numbers
- * of 32 bits are handed out in the order in which they are met. A writable mount has open files, copies under way and
- * attributes to restore, and a request that was carried out must not be carried out again.
+ * Why a mount ends with its dispatcher: what it answers does not follow from images. Directories of the machine are known
+ * by where they were met; numbers of 32 bits are handed out in the order in which they are met. A writable mount has open
+ * files, copies under way and times to restore, and a request that was carried out must not be carried out again.
+ * @returns undefined where another dispatcher can go on
  */
-function mayStartAgain({ spec, kernel }: Pick<ServeOptions, 'spec' | 'kernel'>): boolean {
-  return spec.upper === undefined && !hasHostDirectories(spec) && !kernel.ino32
+function whyMortal({ spec, kernel }: Pick<ServeOptions, 'spec' | 'kernel'>): string | undefined {
+  if (spec.upper !== undefined) return 'a mount with an upper directory ends with it'
+  if (hasHostDirectories(spec)) return 'a mount of directories ends with it'
+  return kernel.ino32 ? 'a mount with ino32_t ends with it' : undefined
 }
 
-function whileHandling({ handled }: LeftBehind): string {
-  return handled === undefined
-    ? ''
-    : ` while it handled ${operationName(handled.opcode)} of node ${handled.nodeId}`
+function whileHandling(left: LeftBehind | undefined): string {
+  const handled = left?.handled
+  if (handled === undefined) return ''
+  return ` while it handled ${operationName(handled.opcode)} of node ${handled.nodeId}`
 }

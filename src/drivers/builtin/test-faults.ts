@@ -1,12 +1,12 @@
-import { readFileSync, unlinkSync } from 'node:fs'
+import { existsSync, readFileSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import type { RequestCounter } from '../../fuse/index.ts'
 
 /** Variable of the environment that names a folder, for tests: a file in it, called as a thread, makes such a thread die. */
 const VARIABLE = 'ATOMFS_TEST_FAULTS'
 
-/** Doubles of one array: large enough to be quick, small enough for V8 to end the thread alone. */
-const DOUBLES = 4096
+/** Doubles of one array: large enough to be quick, small enough for V8 to end the thread alone (docs/limits.md). */
+const DOUBLES = 65_536
 
 /** Kills the calling thread where the test wants it. @param request what is handled */
 export type Fault = (request?: Buffer) => void
@@ -29,6 +29,12 @@ export function testFault(thread: 'dispatcher' | 'data-worker'): Fault | undefin
     isDead = true
     throw new Error('a bug for a test')
   }
+}
+
+/** For tests on a newer kernel: whether it shall be treated as one that cannot send requests again. */
+export function lacksResend(): boolean {
+  const folder = process.env[VARIABLE]
+  return folder !== undefined && folder !== '' && existsSync(join(folder, 'no-resend'))
 }
 
 /** Dies in a request that was handled and has no answer yet. @param request gives its bytes */

@@ -14,10 +14,11 @@ export type Settled = 'asked again' | 'EIO' | 'some are lost'
  * Sees to it that each request gets an answer that the ended dispatcher of a mount has read. For another thread, before a
  * new dispatcher starts.
  * @param fd of `/dev/fuse`, mounted
+ * @param mayAsk false: as if the kernel could not send them again
  * @param shared in which data workers may still answer READs: whichever answer comes second, the kernel refuses
  */
-export function settleRequests(fd: number, left: LeftBehind, shared: SharedBuffers): Settled {
-  if (askAgain(fd)) return 'asked again'
+export function settleRequests(fd: number, left: LeftBehind, shared: SharedBuffers, mayAsk = true): Settled {
+  if (mayAsk && askAgain(fd)) return 'asked again'
   for (const token of [...left.tokens, ...readsUnderWay(shared)]) refuse(fd, token)
   return left.isComplete ? 'EIO' : 'some are lost'
 }

@@ -1,0 +1,172 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import {
+  atomfsFuse,
+  makeTempDir,
+  mksquashfs,
+  mountsBelow,
+  needs,
+  ociSource,
+  removeTempDir,
+  run,
+  titled,
+  UNVERIFIED,
+} from '../library/index.ts'
+import { until } from '../library/programs/wait.ts'
+import { entries, inScene, readLog, type Scene } from '../library/scenes/life.ts'
+import { type KnownFile, knownFile, SteadyReaders } from '../library/scenes/steady-readers.ts'
+
+/** A thread of a server runs out of memory or meets a bug: its mount goes on. */
+
+const need = needs('root', 'fuse', 'mksquashfs')
+
+/** Deaths for each way in which requests go on, two a mount. */
+const DEATHS = process.env['ATOMFS_STRESS'] === undefined ? 2 : 50
+const READERS = 3
+const LAYERS = 10
+/** Their names fill more than one answer to READDIR, in each of two folders. */
+const FILES = 60
+const NAME = 'n'.repeat(200)
+
+let folder = ''
+let source = ''
+const files: KnownFile[] = []
+
+/** Every layer has both folders, and some files in each. */
+beforeAll(async () => {
+  folder = makeTempDir()
+  const images: string[] = []
+  for (let layer = 0; layer < LAYERS; layer++) {
+    const tree = join(folder, `tree${layer}`)
+    for (const place of ['top', 'top/below/deep']) {
+      mkdirSync(join(tree, place), { recursive: true })
+      for (let i = layer; i < FILES; i += LAYERS) {
+        const path = `${place}/${NAME}${i}`
+        const content = Buffer.alloc(40_000 + i * 7, path)
+        writeFileSync(join(tree, path), content)
+        files.push(knownFile(path, content))
+      }
+    }
+    images.push(await mksquashfs(tree, join(folder, `${layer}.sqfs`)))
+  }
+  source = await ociSource(folder, 'oci', images)
+})
+
+afterAll(() => removeTempDir(folder))
+
+interface DyingScene extends Scene {
+  /** Makes one thread die, and returns when the log says so for the `count`th time. */
+  readonly die: (
+    thread: 'dispatcher' | 'data-worker',
+    kind: 'throw' | 'memory',
+    count: number,
+  ) => Promise<void>
+  /** Folder of the files that make threads die. */
+  readonly faults: string
+  readonly deaths: () => readonly string[]
+}
+
+async function inDyingScene(
+  words: readonly string[],
+  play: (scene: DyingScene) => Promise<void>,
+): Promise<void> {
+  await inScene(async (scene) => {
+    const faults = join(scene.folder, 'faults')
+    mkdirSync(faults)
+    const env = { ATOMFS_TEST_FAULTS: faults }
+    await atomfsFuse(['mount', ...words, scene.target], { runDir: scene.runDir, env })
+    const deaths = (): readonly string[] =>
+      readLog(scene.runDir)
+        .split('\n')
+        .filter((line) => line.includes(' died'))
+    await play({
+      ...scene,
+      faults,
+      deaths,
+      die: async (thread, kind, count) => {
+        writeFileSync(join(faults, thread), kind)
+        await until(() => deaths().length >= count, `death ${count} in the log`, 60_000)
+      },
+    })
+  })
+}
+
+const LISTED = Array.from({ length: FILES }, (_, i) => `${NAME}${i}`)
+
+describe.skipIf(!need.ok)(titled('a dispatcher of a read-only mount that dies', need), () => {
+  test.each([
+    ['the kernel sends requests again', []],
+    ['requests under way are refused', ['no-resend']],
+  ] as const)(
+    'of a lack of memory, and then by a bug: another one goes on, and %s',
+    async (_, marks) => {
+      for (let mount = 0; mount < DEATHS / 2; mount++) {
+        await inDyingScene([...UNVERIFIED, source], async ({ target, die, deaths, faults }) => {
+          for (const mark of marks) writeFileSync(join(faults, mark), '')
+          const readers = new SteadyReaders()
+          try {
+            await readers.start(READERS, target, files)
+            await die('dispatcher', 'memory', 1)
+            await die('dispatcher', 'throw', 2)
+            for (const { refused, wrong, again, listed, reads } of await readers.end()) {
+              expect({ wrong, again }).toEqual({ wrong: [], again: true })
+              expect(listed['top']).toEqual([...LISTED, 'below'].sort())
+              expect(listed['top/below/deep']).toEqual([...LISTED].sort())
+              expect(reads).toBeGreaterThan(0)
+              // A reader has one request under way.
+              expect(refused).toBeLessThanOrEqual(marks.length === 0 ? 0 : 2)
+            }
+          } finally {
+            readers.kill()
+          }
+          expect(deaths()).toEqual([
+            expect.stringMatching(/warn: the dispatcher died.*reaching memory limit/),
+            expect.stringMatching(/warn: the dispatcher died.*a bug for a test/),
+          ])
+          expect((await run('find', [target])).stdout.trim().split('\n')).toHaveLength(1 + 3 + 2 * FILES)
+        })
+      }
+    },
+    DEATHS * 20_000,
+  )
+
+  test('a request that kills three of them ends its mount, with one line for each', async () => {
+    await inDyingScene([...UNVERIFIED, source], async ({ target, faults, deaths, runDir }) => {
+      writeFileSync(join(faults, 'dispatcher'), 'throw poison')
+      const { status, stderr } = await run(
+        'sh',
+        ['-c', 'cd "$1" && exec 3<. && ls poison; ls -l /proc/self/fd/3/', 'sh', join(target, 'top')],
+        { allowFailure: true },
+      )
+      expect(status).not.toBe(0)
+      expect(stderr).toMatch(/poison.*(not connected|connection abort)/i)
+      await until(() => mountsBelow(target).length === 0, 'the end of the mount')
+      expect(deaths()).toHaveLength(3)
+      expect(deaths()[2]).toMatch(
+        /error: the dispatcher died while it handled LOOKUP of node \d+: .*that is death 3/,
+      )
+      expect(entries(runDir)).toHaveLength(1)
+    })
+  })
+
+  test('a writable mount ends with its dispatcher, and what was written stays', async () => {
+    await inScene(async ({ folder: own, target, runDir }) => {
+      const faults = join(own, 'faults')
+      mkdirSync(faults)
+      const words = ['mount', ...UNVERIFIED, '--persist', join(own, 'changes'), source, target]
+      await atomfsFuse(words, { runDir, env: { ATOMFS_TEST_FAULTS: faults } })
+      const script =
+        'cd "$1" && echo one >written && exec 3>>written && echo two >&3 && printf throw >"$2" && ls absent'
+      const fault = join(faults, 'dispatcher')
+      const { status, stderr } = await run('sh', ['-c', script, 'sh', target, fault], { allowFailure: true })
+      expect(status).not.toBe(0)
+      expect(stderr).toMatch(/absent.*(not connected|connection abort)/i)
+      await until(() => mountsBelow(target).length === 0, 'the end of the mount')
+      expect(readLog(runDir)).toMatch(/error: the dispatcher died: .*a bug for a test/)
+      await atomfsFuse(words, { runDir })
+      expect((await run('cat', [join(target, 'written')])).stdout).toBe('one\ntwo\n')
+      await atomfsFuse(['umount', target], { runDir })
+    })
+  })
+})
