@@ -2,6 +2,7 @@ import {
   chmodSync,
   chownSync,
   copyFileSync,
+  existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -338,6 +339,69 @@ describe.skipIf(!need.ok)(titled('changes in an ext3 file system', need), () => 
       ])
     })
   })
+
+  test('commit says that the changes are in the file system, and what to do', async () => {
+    const image = copyOf(fresh, 'commit.img')
+    await inScene(async (scene) => {
+      const { folder, target, atomfs } = scene
+      expect(await atomfs('mount', '--upper', image, ...HELPED, base, target)).toMatchObject(SILENT)
+      writeFileSync(join(target, 'changed'), 'x')
+      const layout = join(folder, 'layout')
+      for (const words of [[], ['--squash']]) {
+        const { status, stdout, stderr } = await atomfs('commit', ...words, target, `${layout}:x`)
+        expect([status, stdout]).toEqual([1, ''])
+        expect(stderr).toBe(
+          `Error: ${target}: its changes are in ${image}, which is open for writing: unmount it, and use 'atomfs-fuse convert'\n`,
+        )
+      }
+      expect(existsSync(layout)).toBe(false)
+      await unmount(target)
+      await expectClean(image, scene)
+      // What the line says works.
+      const words = ['-o', `lowerdir=${image}:${base}`]
+      expect(await atomfs('overlay', ...words, target)).toMatchObject(SILENT)
+      expect(readdirSync(target)).toEqual(['changed', 'etc'])
+    })
+  })
+
+  /** The moment between the mount of fuse2fs and that of the image, or the one before it. */
+  test.each(['when fuse2fs has mounted', 'before fuse2fs has mounted'] as const)(
+    'what a process leaves that is killed %s is gone with the next such mount',
+    async (moment) => {
+      const [image, other] = ['same', 'other'].map((name) =>
+        copyOf(fresh, `${moment.slice(0, 4)}-${name}.img`),
+      )
+      await inScene(async (scene) => {
+        const { folder, target, runDir, atomfs } = scene
+        const bin = join(folder, 'bin')
+        mkdirSync(bin)
+        const real = (await run('which', ['fuse2fs'])).stdout.trim()
+        const waits = moment.startsWith('when') ? 'until mountpoint -q "$place"; do sleep 0.02; done' : ':'
+        const script = `#!/bin/sh
+          for place; do :; done
+          kill -STOP $PPID
+          ${real} "$@" & helper=$!
+          ${waits}
+          kill -KILL $PPID
+          wait $helper`
+        writeFileSync(join(bin, 'fuse2fs'), script, { mode: 0o755 })
+        const env = { ATOMFS_TEST_RUN_DIR: runDir, PATH: `${bin}:${process.env['PATH']}` }
+        const words = ['mount', '--upper', image!, ...HELPED, base, target]
+        expect(await run(ATOMFS_FUSE, words, { env, allowFailure: true })).toMatchObject({ status: 1 })
+        const left = (): string[] => readdirSync(runDir).filter((name) => name.startsWith('ext3'))
+        await until(() => isMounted(join(runDir, left()[0] ?? '')), 'what is left')
+        expect(left()).toHaveLength(1)
+        expect(isMounted(target)).toBe(false)
+        for (const next of [image, other]) {
+          expect(await atomfs('mount', '--upper', next!, ...HELPED, base, target)).toMatchObject(SILENT)
+          expect(left()).toEqual([])
+          writeFileSync(join(target, 'written'), 'x')
+          await unmount(target)
+          await expectClean(next!, scene)
+        }
+      })
+    },
+  )
 
   test('a link of this program is not taken for fuse2fs, and without one that is said', async () => {
     const image = copyOf(fresh, 'found.img')

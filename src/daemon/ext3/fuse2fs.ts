@@ -12,7 +12,7 @@ import { withTimeout } from '../../sys/plain/promises.ts'
 import { effectiveUid } from '../../sys/plain/rights.ts'
 import type { OwnEntry } from '../runtime/entries.ts'
 import { letGoOf } from './held-descriptors.ts'
-import { makePlace, sweepPlaces } from './place.ts'
+import { makePlace } from './place.ts'
 import { findFuse2fs } from './program.ts'
 
 /** Reading the tables of a large file system takes its time on a slow disk. */
@@ -48,7 +48,6 @@ export interface Ext3Mount {
  */
 export async function mountExt3(image: UpperImage, { held }: OwnEntry, log: Log): Promise<Ext3Mount> {
   const program = findFuse2fs()
-  await sweepPlaces(held.runDir, log)
   const messages = held.entry.openFile(
     MESSAGES_FILE,
     constants.O_CREAT | constants.O_RDWR | constants.O_APPEND,

@@ -6,6 +6,7 @@ import { readMountInfo, topMountAt } from '../../sys/mounts/mountinfo.ts'
 import { unmountFuse } from '../../sys/mounts/unmount.ts'
 import { effectiveUid } from '../../sys/plain/rights.ts'
 import { livenessOf, ownIdentity } from '../../sys/process/process.ts'
+import { openRunDir, runDirCandidates } from '../runtime/folders.ts'
 
 /** Names of places in RUNDIR: with the process that uses one. Entries are removed with all in them, so it is in none. */
 const PLACE = /^ext3-(\d+)-(\d+)$/
@@ -27,14 +28,34 @@ export function makePlace(runDir: Folder): Place {
   return { path, remove: () => rmdirAt(runDir.fd, nameOf(name)) }
 }
 
-/** Removes places of processes that were killed while they used one. Never throws. */
-export async function sweepPlaces(runDir: Folder, log: Log): Promise<void> {
+/**
+ * Removes places of processes that were killed while they used one, wherever a mount of this user may have one. A fuse2fs
+ * that serves one ends then, and lets go of its file system when it has written everything. Never throws.
+ * @returns whether there was one
+ */
+export async function sweepPlaces(metadataDir: PathText | undefined, log: Log): Promise<boolean> {
+  let some = false
+  for (const candidate of runDirCandidates(metadataDir)) {
+    const runDir = openRunDir(candidate)
+    if (runDir === undefined) continue
+    try {
+      some = (await sweepIn(runDir, log)) || some
+    } finally {
+      runDir.close()
+    }
+  }
+  return some
+}
+
+async function sweepIn(runDir: Folder, log: Log): Promise<boolean> {
+  let some = false
   const own = ownIdentity()
   for (const name of runDir.names()) {
     const [, pid, startTime] = PLACE.exec(name) ?? []
     if (pid === undefined || runDir.statOf(name)?.uid !== effectiveUid()) continue
     if (livenessOf({ ...own, pid: Number(pid), startTime: Number(startTime) }) !== 'gone') continue
     const path = runDir.pathOf(name)
+    some = true
     try {
       if (topMountAt(readMountInfo(), path) !== undefined) await unmountFuse(path, true)
       rmdirAt(runDir.fd, nameOf(name))
@@ -42,4 +63,5 @@ export async function sweepPlaces(runDir: Folder, log: Log): Promise<void> {
       log('debug', `${path} stays: ${messageOf(error)}`)
     }
   }
+  return some
 }

@@ -39,7 +39,7 @@ export function explain(error: unknown): string {
 }
 
 /** An error that says it itself knows better. */
-const REMEDY_GIVEN = /ulimit|--metadir|sysctl/
+const REMEDY_GIVEN = /ulimit|--metadir|--kdf-memory|sysctl/
 
 /** The errno behind an `FsError`, an error of Node, or a thread that could not start. */
 function errnoOfCause(error: unknown): string | undefined {

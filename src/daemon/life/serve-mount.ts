@@ -20,6 +20,7 @@ import { unmountFuse } from '../../sys/mounts/unmount.ts'
 import { descriptorOf, holdDescriptors } from '../../sys/plain/proc.ts'
 import { deferred, withTimeout } from '../../sys/plain/promises.ts'
 import { ownIdentity } from '../../sys/process/process.ts'
+import { whenFree } from '../ext3/free-image.ts'
 import { type Ext3Mount, mountExt3 } from '../ext3/fuse2fs.ts'
 import {
   changesFolder,
@@ -160,7 +161,9 @@ async function bringUp(
   const isDescriptor = descriptorOf(request.target) !== undefined
   const target = isDescriptor ? request.target : canonicalTarget(request.target, readMountInfo())
   adoptIndexes(request.indexes ?? {})
-  const images = resolveMolecule(request)
+  const resolve = (): MoleculeSpec => resolveMolecule(request)
+  const takesImage = request.changes?.kind === 'ext3'
+  const images = takesImage ? await whenFree(request.metadataDir, host.log, resolve) : resolve()
   await prepareTarget(target, images.imagePaths)
   refuseInside(
     target,
