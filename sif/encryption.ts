@@ -1,7 +1,14 @@
 import type { EncryptionForm, EncryptionNote } from '../src/base/index.ts'
 import type { SifObject } from './descriptor.ts'
 import { readObject, type Sif } from './sif.ts'
-import { CRYPTO_PEM, CRYPTO_RSA_OAEP, FILE_SYSTEM, TYPE } from './types.ts'
+import {
+  CRYPTO_PEM,
+  CRYPTO_RSA_OAEP,
+  cryptoFormatName,
+  cryptoMessageName,
+  FILE_SYSTEM,
+  TYPE,
+} from './types.ts'
 
 /** A message holds 64 bytes of a key, encrypted for one that may be long. */
 const MESSAGE_LIMIT = 64 << 10
@@ -19,15 +26,22 @@ const FORMS: Readonly<Record<number, EncryptionForm>> = {
 export function encryptionOf(sif: Sif, object: SifObject): EncryptionNote | undefined {
   const form = object.extra.of === 'partition' ? FORMS[object.extra.fileSystem] : undefined
   if (form === undefined) return undefined
-  const message = sif.objects.find(
-    ({ type, link, extra }) =>
-      type === TYPE.crypto &&
-      extra.of === 'crypto' &&
-      extra.format === CRYPTO_PEM &&
-      extra.message === CRYPTO_RSA_OAEP &&
-      link !== undefined &&
-      'object' in link &&
-      link.object === object.id,
+  const messages = sif.objects.filter(
+    ({ type, link }) =>
+      type === TYPE.crypto && link !== undefined && 'object' in link && link.object === object.id,
   )
-  return { form, ...(message === undefined ? {} : { message: readObject(sif, message, MESSAGE_LIMIT) }) }
+  const message = messages.find(({ extra }) => isForRsa(extra))
+  if (message !== undefined) return { form, message: readObject(sif, message, MESSAGE_LIMIT) }
+  const [other] = messages
+  return { form, ...(other === undefined ? {} : { unread: formOf(other.extra) }) }
+}
+
+/** The only form that Apptainer writes and reads (apptainer: `pkg/util/cryptkey`). */
+function isForRsa(extra: SifObject['extra']): boolean {
+  return extra.of === 'crypto' && extra.format === CRYPTO_PEM && extra.message === CRYPTO_RSA_OAEP
+}
+
+function formOf(extra: SifObject['extra']): string {
+  if (extra.of !== 'crypto') return 'none'
+  return `${cryptoFormatName(extra.format)}, ${cryptoMessageName(extra.message)}`
 }

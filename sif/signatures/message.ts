@@ -43,7 +43,9 @@ export function parseMessage(bytes: Buffer, where: string): SignatureMessage {
   const text = bytes.toString('utf8')
   if (text.trimStart().startsWith('{')) return parseEnvelope(text, where)
   if (text.startsWith('-----BEGIN PGP SIGNED MESSAGE-----')) return parseClearSigned(bytes, text, where)
-  throw new FsError('EIO', `${where}: signature format not recognized`)
+  const isX509 = text.startsWith('-----BEGIN SIGNED MESSAGE-----')
+  const what = isX509 ? ': x509, which existed for some weeks of 2022, and which nobody checks any more' : ''
+  throw new FsError('EIO', `${where}: signature format not recognized${what}`)
 }
 
 function parseEnvelope(text: string, where: string): SignatureMessage {

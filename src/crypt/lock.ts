@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { type ByteSource, type EncryptionForm, FsError } from '../base/index.ts'
+import { type ByteSource, type EncryptionForm, type EncryptionNote, FsError } from '../base/index.ts'
 import { hasSecondCopy } from './luks/magic.ts'
 
 /** As people call them. */
@@ -27,12 +27,12 @@ export function isEncryptedBehindDamage(image: ByteSource): boolean {
   })
 }
 
-/**
- * The error for an image whose key nobody has given.
- * @param forPem it was encrypted for an RSA key
- */
-export function keyMissing(label: string, form: EncryptionForm, forPem = false): FsError {
+/** The error for an image whose key nobody has given. */
+export function keyMissing(label: string, { form, message, unread }: EncryptionNote): FsError {
   const passphrase = 'give --passphrase-file, or set APPTAINER_ENCRYPTION_PASSPHRASE'
-  const way = forPem ? 'set APPTAINER_ENCRYPTION_PEM_PATH to its private key' : passphrase
-  return new FsError('ENOKEY', `${label}: is encrypted (${FORM_TITLES[form]}), and its key is needed: ${way}`)
+  const way = message === undefined ? passphrase : 'set APPTAINER_ENCRYPTION_PEM_PATH to its private key'
+  const what = `${label}: is encrypted (${FORM_TITLES[form]}), and its key`
+  if (unread === undefined) return new FsError('ENOKEY', `${what} is needed: ${way}`)
+  const not = `is in a message that is not read (${unread}; Apptainer writes PEM, RSA-OAEP alone)`
+  return new FsError('ENOKEY', `${what} ${not}: if it has a passphrase, too, ${way}`)
 }

@@ -145,10 +145,11 @@ function readFileId(file: ByteSource): string {
 /** Gives a passphrase, or what an RSA key decrypts, to one piece of work. @throws FsError ENOKEY */
 async function withMaterial(
   label: string,
-  { form, message }: EncryptionNote,
+  note: EncryptionNote,
   keys: KeySource,
   work: (material: Uint8Array) => Promise<Buffer>,
 ): Promise<Buffer> {
+  const { message, unread } = note
   const privateKey = message === undefined ? undefined : keys.privateKey()
   if (message !== undefined && privateKey !== undefined) {
     const material = decryptMessage(message, privateKey, label)
@@ -160,8 +161,8 @@ async function withMaterial(
   }
   const passphrase = await keys.passphrase(label)
   if (passphrase !== undefined) return await work(passphrase)
-  if (message === undefined && keys.privateKey() !== undefined) {
+  if (message === undefined && unread === undefined && keys.privateKey() !== undefined) {
     throw new FsError('ENOKEY', `${label}: was not encrypted for a PEM key, and needs its passphrase`)
   }
-  throw keyMissing(label, form, message !== undefined)
+  throw keyMissing(label, note)
 }

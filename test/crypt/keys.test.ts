@@ -87,8 +87,16 @@ describe('PEM', () => {
     expect(() => readPrivateKey(Buffer.from('x'), 'k')).toThrow(/^k: is no private key in PEM/)
     const ed = generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' })
     expect(() => readPrivateKey(Buffer.from(ed), 'k')).toThrow('k: is a key of type ed25519, expected RSA')
-    const isPublic = pair.publicKey.export({ type: 'pkcs1', format: 'pem' })
-    expect(() => readPrivateKey(Buffer.from(isPublic), 'k')).toThrow(/^k: is no private key in PEM/)
+    for (const type of ['pkcs1', 'spki'] as const) {
+      const isPublic = pair.publicKey.export({ type, format: 'pem' })
+      expect(() => readPrivateKey(Buffer.from(isPublic), 'k')).toThrow(
+        'k: is a public key, and the private key that belongs to it is needed',
+      )
+    }
+    const certificate = '-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n'
+    expect(() => readPrivateKey(Buffer.from(certificate), 'k')).toThrow('k: is a certificate (x509), and the')
+    // Tools put both into one file.
+    expect(readPrivateKey(Buffer.from(certificate + PEM), 'k').asymmetricKeyType).toBe('rsa')
   })
 })
 
@@ -135,5 +143,12 @@ describe('which key is taken', () => {
     await expect(unlock(image, { message: message(randomBytes(64)) }, givenKeys())).rejects.toThrow(
       /its key is needed: set APPTAINER_ENCRYPTION_PEM_PATH to its private key$/,
     )
+    const other = { unread: 'OpenPGP, RSA-OAEP' }
+    for (const keys of [givenKeys(), givenKeys(undefined, pair.privateKey)]) {
+      await expect(unlock(image, other, keys)).rejects.toThrow(
+        'image: is encrypted (LUKS2), and its key is in a message that is not read (OpenPGP, RSA-OAEP; ' +
+          'Apptainer writes PEM, RSA-OAEP alone): if it has a passphrase, too, give --passphrase-file, or set',
+      )
+    }
   })
 })

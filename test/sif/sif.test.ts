@@ -179,8 +179,14 @@ describe('an encrypted partition', () => {
     expect(formOf(6)).toEqual({ form: 'gocryptfs' })
     const other = message(1, { data: Buffer.from('second') })
     expect(formOf(5, message(7), message(1), other)).toEqual({ form: 'luks2', message: Buffer.from('for 1') })
-    for (const extra of ['0100000000020000', '0200000000010000']) {
-      expect(formOf(5, message(1, { extra: Buffer.from(extra, 'hex') }))).toEqual({ form: 'luks2' })
+    for (const [extra, unread] of [
+      ['0100000000020000', 'OpenPGP, RSA-OAEP'],
+      ['0200000000010000', 'PEM, Clear Signature'],
+      ['0300000000030000', 'Unknown, Unknown'],
+    ] as const) {
+      const other = message(1, { extra: Buffer.from(extra, 'hex') })
+      expect(formOf(5, other)).toEqual({ form: 'luks2', unread })
+      expect(formOf(5, other, message(1))).toEqual({ form: 'luks2', message: Buffer.from('for 1') })
     }
     expect(formOf(5, message(1, { linksGroup: true }))).toEqual({ form: 'luks2' })
   })

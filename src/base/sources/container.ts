@@ -162,6 +162,8 @@ export interface EncryptionNote {
   readonly form: EncryptionForm
   /** Holds the key, encrypted for an RSA key. */
   readonly message?: Uint8Array
+  /** What form of such a message there is that is not read, where there is one, and no other. */
+  readonly unread?: string
   /** Content of `gocryptfs.conf`, where it lies beside the image, which then is an encrypted file. Absent: it is in the image. */
   readonly config?: Uint8Array
 }

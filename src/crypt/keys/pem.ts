@@ -14,6 +14,11 @@ export function readPrivateKey(pem: Buffer, what: string): KeyObject {
   if (/ENCRYPTED/.test(pem.toString('latin1'))) {
     throw new FsError('EINVAL', `${what}: a key that is protected by a passphrase cannot be used`)
   }
+  const other = /-----BEGIN (?:[A-Z0-9]+ )*(PUBLIC KEY|CERTIFICATE)-----/.exec(pem.toString('latin1'))?.[1]
+  if (other !== undefined && !/-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(pem.toString('latin1'))) {
+    const it = other === 'CERTIFICATE' ? 'certificate (x509)' : 'public key'
+    throw new FsError('EINVAL', `${what}: is a ${it}, and the private key that belongs to it is needed`)
+  }
   let key: KeyObject
   try {
     key = createPrivateKey(pem)

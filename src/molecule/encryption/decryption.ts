@@ -38,7 +38,7 @@ export function decryption(stored: ByteSource, file: ImageFile): readonly Transf
   const form = encryptionOf(stored, file)
   if (form === undefined) return []
   const held = heldKey(lockId(stored, form))
-  if (held === undefined) throw keyMissing(file.label, form, file.encryption?.message !== undefined)
+  if (held === undefined) throw keyMissing(file.label, file.encryption ?? { form })
   return transformsOf(held.unlocked, held.key)
 }
 
