@@ -132,8 +132,12 @@ function onlyLayer(source: NamedSource | undefined): FoundLayer {
  * @param plain as `FoundFiles` has it
  * @throws FsError with one line; nothing stays open then
  */
-export function moleculeOf(found: readonly FoundLayer[], plain: boolean): MoleculeSpec {
-  return { ...openLayers(found, 'lazy', OWN_IMAGES), plain, imagePaths: [] }
+export function moleculeOf(
+  found: readonly FoundLayer[],
+  plain: boolean,
+  data?: readonly ImageFile[],
+): MoleculeSpec {
+  return { ...openLayers(found, 'lazy', OWN_IMAGES, data), plain, imagePaths: [] }
 }
 
 /**

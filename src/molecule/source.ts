@@ -15,6 +15,7 @@ import {
 import { containerNamed, containersAt, knownContainers } from '../kinds/containers.ts'
 import { looksLikeDigest, quote } from '../oci/digest.ts'
 import { descriptorOf } from '../sys/plain/proc.ts'
+import { imageOfLower } from './images/lower-images.ts'
 
 /** What is to be mounted: what SOURCE names, or an overlay. */
 export type MountSource = NamedSource | DirectoriesSource
@@ -51,7 +52,17 @@ export function imageConfig(source: NamedSource): Readonly<Record<string, unknow
 
 /** The encrypted images that a source leads to. Where it cannot be read there are none: whoever opens it says why. */
 export function lockedImages(source: MountSource): readonly ImageFile[] {
-  return isOverlay(source) ? [] : (unlessFailed(() => lockedIn(source)) ?? [])
+  const sources = isOverlay(source) ? source.lowers.flatMap(imageBelow) : [source]
+  return sources.flatMap((one) => unlessFailed(() => lockedIn(one)) ?? [])
+}
+
+/** The image that a lower directory is; none where that is a directory, or cannot be read. */
+function imageBelow(path: PathText): readonly NamedSource[] {
+  const source = unlessFailed(() => {
+    const image = imageOfLower(path)
+    return image === undefined ? undefined : parseSource(image)
+  })
+  return source === undefined ? [] : [source]
 }
 
 /** The encrypted images in a container. @throws FsError where it cannot be read */

@@ -1,6 +1,11 @@
 import { type PathText, UsageError } from '../base/index.ts'
 import { isKnownOption, MountOptionWords, nameAndValue, type ParsedMountOptions } from './mount-options.ts'
 
+/** Words about keys: they are for the command, and no part of the mount. */
+export type KeyWords = Readonly<Partial<Record<(typeof KEY_WORDS)[number], string>>>
+
+const KEY_WORDS = ['passphrase_file', 'kdf_memory', 'kdf_time'] as const
+
 /** What the options of an overlay name, as fuse-overlayfs and the kernel's overlayfs take them. */
 export interface OverlayOptions {
   /** The topmost first. */
@@ -9,6 +14,8 @@ export interface OverlayOptions {
   readonly work?: PathText | undefined
   /** What the options say that are the same for every mount. */
   readonly parsed: ParsedMountOptions
+  /** What says how the keys of encrypted images are found, by the names of the words. */
+  readonly keys: KeyWords
   /** What is not done, one line each: unknown options, and options that would switch off what is always on. */
   readonly ignored: readonly string[]
 }
@@ -37,6 +44,7 @@ interface Draft {
   lowers: readonly PathText[]
   upper?: PathText
   work?: PathText
+  keys: KeyWords
   readonly words: MountOptionWords
   readonly ignored: string[]
 }
@@ -73,25 +81,29 @@ const SETTERS: Readonly<Record<string, Setter>> = {
  * @throws UsageError where a directory is missing that is needed
  */
 export function parseOverlayOptions(lists: readonly string[]): OverlayOptions {
-  const draft: Draft = { lowers: [], words: new MountOptionWords(), ignored: [] }
+  const draft: Draft = { lowers: [], keys: {}, words: new MountOptionWords(), ignored: [] }
   // Programs that store what lies in the upper expect a directory to be complete there.
   draft.words.add('redirect_dir', 'off')
   for (const word of lists.flatMap(splitOverlayOptions)) applyOption(draft, word)
-  const { upper, work, lowers, words, ignored } = draft
+  const { upper, work, lowers, keys, words, ignored } = draft
   // The root of a container is expected to run its setuid programs (fuse-overlayfs asks for `suid` then).
   const parsed = words.result({ rootRunsSetuid: true })
   if (lowers.length === 0) throw new UsageError('no lower directory: give -o lowerdir=DIR[:DIR...]')
   if (upper !== undefined && work === undefined && !parsed.options.showsOnly && parsed.ext3 === undefined) {
     throw new UsageError('upperdir= needs workdir=DIR, on the same file system')
   }
-  return { lowers, upper, work, parsed, ignored }
+  return { lowers, upper, work, parsed, keys, ignored }
 }
 
 function applyOption(draft: Draft, word: string): void {
   const [name, value] = nameAndValue(word)
   const setter = Object.hasOwn(SETTERS, name) ? SETTERS[name] : undefined
+  const keyWord = KEY_WORDS.find((one) => one === name)
   if (setter !== undefined) setter(draft, value ?? '1')
-  else if (WITHOUT_EFFECT.has(name)) return
+  else if (keyWord !== undefined) {
+    if (!value) throw new UsageError(`option '${name}' needs a value: ${name}=...`)
+    draft.keys = { ...draft.keys, [keyWord]: value }
+  } else if (WITHOUT_EFFECT.has(name)) return
   else if (Object.hasOwn(KEPT, name)) {
     if (value !== '0') draft.ignored.push(`argument ignored: ${name}: ${KEPT[name]}`)
   } else if (isKnownOption(name)) draft.words.add(name, value)

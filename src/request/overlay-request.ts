@@ -1,7 +1,7 @@
 import { UsageError } from '../base/index.ts'
 import { anchoredPath } from '../sys/files/working-directory.ts'
 import { type CommonWish, commonRequest, ext3Changes } from './mount-request.ts'
-import { type OverlayOptions, parseOverlayOptions } from './overlay-options.ts'
+import { type KeyWords, type OverlayOptions, parseOverlayOptions } from './overlay-options.ts'
 import type { MountRequest } from './request.ts'
 
 /** What mount tables show as the source. */
@@ -14,6 +14,8 @@ export interface OverlayWish extends CommonWish {
 
 export interface OverlayRequest {
   readonly request: MountRequest
+  /** How keys of encrypted images are found. */
+  readonly keys: KeyWords
   /** What is not done, one line each. */
   readonly ignored: readonly string[]
 }
@@ -32,7 +34,7 @@ export function buildOverlayRequest(wish: OverlayWish): OverlayRequest {
     verify: 'lazy',
     changes: changesOf(overlay),
   }
-  return { request, ignored: overlay.ignored }
+  return { request, keys: overlay.keys, ignored: overlay.ignored }
 }
 
 function changesOf({ upper, work, parsed }: OverlayOptions): MountRequest['changes'] {

@@ -1,7 +1,8 @@
-import { UsageError } from '../../base/index.ts'
+import { omitUndefined, UsageError } from '../../base/index.ts'
 import type { DaemonProcess } from '../../daemon/client/spawn.ts'
 import { buildOverlayRequest } from '../../request/index.ts'
 import { formatLines } from '../print/format.ts'
+import type { KeyFlags } from '../words/key-flags.ts'
 import { type CommonFlags, commonWish } from '../words/mount-wish.ts'
 import { serve } from './mount.ts'
 import { remount, remountWords } from './remount.ts'
@@ -13,7 +14,7 @@ import { remount, remountWords } from './remount.ts'
  */
 export async function overlay(
   words: readonly string[],
-  flags: CommonFlags,
+  flags: CommonFlags & KeyFlags,
   early?: DaemonProcess,
 ): Promise<number> {
   const target = words.at(-1)
@@ -22,7 +23,12 @@ export async function overlay(
   }
   const changes = remountWords(flags.o)
   if (changes !== undefined) return await remount(target, changes, flags.metadir)
-  const { request, ignored } = buildOverlayRequest({ ...commonWish(target, flags), lists: flags.o ?? [] })
+  const { request, keys, ignored } = buildOverlayRequest({
+    ...commonWish(target, flags),
+    lists: flags.o ?? [],
+  })
   process.stderr.write(formatLines(ignored))
-  return await serve(request, early, { ownGroup: true })
+  const { passphrase_file: passphraseFile, kdf_memory: kdfMemory, kdf_time: kdfTime } = keys
+  const given = omitUndefined({ passphraseFile, kdfMemory, kdfTime })
+  return await serve(request, early, { ownGroup: true }, { ...given, ...flags })
 }

@@ -4,7 +4,10 @@ import type { PathText } from '../../base/index.ts'
 const LETTERS = /^-[fdhV]+$/
 /** Its other options, without and with a value. */
 const FLAGS = new Set(['--foreground', '--debug', '--help', '--version'])
-const VALUES = new Set(['-o', '--metadir', '--log', '--log-level'])
+const VALUES = new Set([
+  ...['-o', '--metadir', '--log', '--log-level'],
+  ...['--passphrase-file', '--kdf-memory', '--kdf-time'],
+])
 
 /** What libfuse takes and ours has no use for: its server of one thread. */
 const WITHOUT_EFFECT = new Set(['-s'])

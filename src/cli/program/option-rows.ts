@@ -106,16 +106,18 @@ export const MOUNT_ROWS: readonly OptionRow[] = [
   },
 ]
 
+const KEY_ROW: OptionRow = {
+  forms: ['passphrase_file=FILE', 'kdf_memory=BYTES', 'kdf_time=SECONDS'],
+  text: 'of an encrypted image: as the options of these names',
+}
+
 /** What `mount` alone takes there, too (src/cli/words/mount-words.ts). */
 export const COMMAND_ROWS: readonly OptionRow[] = [
   {
     forms: ['persist=DIR', 'upper=DIR', 'writable', 'writeable', 'allow_missing_verity', 'root_hash=HEX'],
     text: 'as the options of these names, for fstab and units of systemd',
   },
-  {
-    forms: ['passphrase_file=FILE', 'kdf_memory=BYTES', 'kdf_time=SECONDS'],
-    text: 'of an encrypted image: as the options of these names',
-  },
+  KEY_ROW,
   { forms: ['metadir=DIR', 'log=FILE', 'log_level=error|warn|info|debug'], text: 'likewise' },
 ]
 
@@ -134,6 +136,7 @@ export const OVERLAY_ROWS: readonly OptionRow[] = [
   },
   { forms: ['fsync=0', 'sync=0'], text: 'never sync, and leave no mark of that' },
   { forms: ['userxattr'], text: 'as xattr=user' },
+  KEY_ROW,
 ]
 
 /** Options of mount that `overlay` does not have, or has its own form of. */

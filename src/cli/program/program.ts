@@ -92,7 +92,7 @@ function addCommand(
       if (prepared.code !== 0) return setExitCode(prepared.code)
     }
     // A mount opens what its request says, whoever made that.
-    if (row.options.includes(OPTIONS.passphraseFile) && row.name !== 'mount') {
+    if (row.options.includes(OPTIONS.passphraseFile) && !['mount', 'overlay'].includes(row.name)) {
       await unlockArguments(row.name, sources, flags)
     }
     const { indexes } = prepared

@@ -161,7 +161,7 @@ function* itemsOf(
 ): Generator<TreeItem> {
   const record = policy.owners === 'override' ? { ownerRecord: policy.ownerRecord } : {}
   const top = { directory: path, what: 'upper directory', followsRedirects: true, ...record }
-  const spec = moleculeOf([...found.layers, top], false)
+  const spec = moleculeOf([...found.layers, top], false, found.data)
   const closers = [() => closeFiles(spec)]
   try {
     const { fileSystem, store, closeLayers } = openMolecule(spec)
