@@ -51,7 +51,11 @@ export interface SquashfsOptions {
   readonly pause?: () => void
 }
 
-const INODE_CACHE_SLOTS = 4093
+/**
+ * Few: to decode an inode again takes a microsecond, and one that lives longer than V8's young generation costs several
+ * in its collections. A prime, so that inodes at equal distances share no slot.
+ */
+const INODE_CACHE_SLOTS = 61
 // Inodes passed over, and blocks of one file, until `following` gives up: a hint must stay cheap.
 const FOLLOWING_LIMIT = 64
 

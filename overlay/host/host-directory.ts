@@ -26,6 +26,7 @@ import { descriptorPath } from '../../src/sys/plain/proc.ts'
 import type { DirectoryCursor, InodeSource, Layer, LayerEntry, Ref } from '../stored/layer-flags.ts'
 import { LISTED_NAMES } from '../stored/listed-names.ts'
 import { bytesOf, HostFiles, type HostFilesOptions } from './host-files.ts'
+import { NameCursor } from './name-cursor.ts'
 
 /** How a directory of this machine is read as a layer. */
 export interface HostDirectoryOptions extends HostFilesOptions {
@@ -199,20 +200,8 @@ export class HostDirectoryLayer implements Layer {
   }
 
   #cursor(directory: Ref, names: readonly Name[], start: number): DirectoryCursor {
-    let at = start
-    return {
-      next: () => {
-        while (at < names.length) {
-          const name = names[at++]
-          if (name === undefined) break
-          const entry = this.#entryAt(this.#files.directory(directory), directory, name)
-          if (entry !== undefined) return entry
-        }
-        return undefined
-      },
-      get position() {
-        return at
-      },
-    }
+    return new NameCursor(names, start, (name) =>
+      this.#entryAt(this.#files.directory(directory), directory, name),
+    )
   }
 }

@@ -8,6 +8,7 @@ import {
   type Stat,
 } from '../../src/base/index.ts'
 import type { DirectoryCursor, LayerEntry, Ref } from '../stored/layer-flags.ts'
+import { MappedCursor } from '../stored/mapped-cursor.ts'
 import { decodeOwner, readRecordedTarget } from '../stored/owner-record.ts'
 import { nameFromUpper, nameInUpper } from '../stored/upper-xattrs.ts'
 import { HostDirectoryLayer, type HostDirectoryOptions } from './host-directory.ts'
@@ -43,11 +44,11 @@ export class RecordedDirectoryLayer extends HostDirectoryLayer {
   }
 
   override openDirectory(directory: Ref, position: number): DirectoryCursor {
-    return this.#typedCursor(super.openDirectory(directory, position))
+    return new MappedCursor(super.openDirectory(directory, position), this.#typed)
   }
 
   override openDirectoryAt(directory: Ref, name: Name): DirectoryCursor {
-    return this.#typedCursor(super.openDirectoryAt(directory, name))
+    return new MappedCursor(super.openDirectoryAt(directory, name), this.#typed)
   }
 
   override readlink(ref: Ref): Uint8Array {
@@ -66,19 +67,6 @@ export class RecordedDirectoryLayer extends HostDirectoryLayer {
     return stored === undefined ? undefined : super.getxattr(ref, stored)
   }
 
-  #typed(entry: LayerEntry): LayerEntry {
-    return entry.type === DT_REG ? { ...entry, type: direntType(this.stat(entry.ref).mode) } : entry
-  }
-
-  #typedCursor(cursor: DirectoryCursor): DirectoryCursor {
-    return {
-      next: () => {
-        const entry = cursor.next()
-        return entry === undefined ? undefined : this.#typed(entry)
-      },
-      get position() {
-        return cursor.position
-      },
-    }
-  }
+  readonly #typed = (entry: LayerEntry): LayerEntry =>
+    entry.type === DT_REG ? { ...entry, type: direntType(this.stat(entry.ref).mode) } : entry
 }

@@ -17,6 +17,7 @@ import {
   layerFlags,
   type Ref,
 } from './layer-flags.ts'
+import { MappedCursor } from './mapped-cursor.ts'
 import { SortedListings } from './sorted-listings.ts'
 import { escapedName, unescapedName } from './xattr-names.ts'
 
@@ -43,6 +44,7 @@ class AdaptedLayer implements Layer {
   readonly followsRedirects: boolean
   readonly #layer: Layer
   readonly #spelling: Spelling | undefined
+  readonly #respell: ((entry: LayerEntry) => LayerEntry) | undefined
   readonly #listings: SortedListings
 
   constructor(layer: Layer, marks: LayerMarks) {
@@ -55,6 +57,7 @@ class AdaptedLayer implements Layer {
     this.followsRedirects = marks.attributes && (layer.followsRedirects ?? false)
     this.#layer = layer
     this.#spelling = spellingOf(marks)
+    this.#respell = this.#spelling && respelling(this.#spelling)
     this.#listings = new SortedListings(layer, (directory) => this.openUnordered(directory, 0))
   }
 
@@ -87,7 +90,7 @@ class AdaptedLayer implements Layer {
     const { openUnordered } = this.#layer
     const cursor =
       openUnordered?.call(this.#layer, directory, position) ?? this.#layer.openDirectory(directory, position)
-    return this.#spelling === undefined ? cursor : spelled(cursor, this.#spelling)
+    return this.#respell === undefined ? cursor : new MappedCursor(cursor, this.#respell)
   }
 
   openDirectoryAt(directory: Ref, name: Name): DirectoryCursor {
@@ -154,16 +157,10 @@ class AdaptedLayer implements Layer {
   }
 }
 
-function spelled(cursor: DirectoryCursor, spelling: Spelling): DirectoryCursor {
-  return {
-    next: () => {
-      const entry = cursor.next()
-      if (entry === undefined) return undefined
-      const name = spelling.stored(entry.name)
-      return name === entry.name ? entry : { ...entry, name }
-    },
-    get position() {
-      return cursor.position
-    },
+/** @returns the entry under the name that an upper would give it */
+function respelling({ stored }: Spelling): (entry: LayerEntry) => LayerEntry {
+  return (entry) => {
+    const name = stored(entry.name)
+    return name === entry.name ? entry : { ...entry, name }
   }
 }

@@ -36,8 +36,10 @@ const MODE_OF_TYPE: readonly number[] = (() => {
   return [0, ...basic, ...basic]
 })()
 
-/** `fragmentIndex` and `xattrIndex` of an inode that has none. */
-export const NO_INDEX = 0xffff_ffff
+/** `fragmentIndex` and `xattrIndex` of an inode that has none. Small, so that V8 needs no object of its own for it. */
+export const NO_INDEX = -1
+/** The same as stored. */
+const STORED_NO_INDEX = 0xffff_ffff
 /** Longest link target: the kernel calls a longer one corrupt (fs/squashfs/inode.c, PAGE_SIZE). */
 const SYMLINK_MAX = 4096
 const BASE_SIZE = 16
@@ -206,7 +208,7 @@ function decodeExtendedDirectory(cursor: MetadataCursor, inode: Fields): void {
   inode.parentInode = view.getUint32(at + 12, true)
   inode.indexCount = view.getUint16(at + 16, true)
   inode.directoryOffset = view.getUint16(at + 18, true)
-  inode.xattrIndex = view.getUint32(at + 20, true)
+  inode.xattrIndex = indexAt(view, at + 20)
   markTail(cursor, inode)
   if (inode.indexCount * DIRECTORY_INDEX_ENTRY_MIN > capacityLeft(cursor)) {
     fail(cursor, inode.ref, `${inode.indexCount} directory index entries do not fit the table`)
@@ -218,7 +220,7 @@ function decodeFile(cursor: MetadataCursor, inode: Fields, blockSize: number): v
     const at = cursor.take(16)
     const view = cursor.view
     inode.blocksStart = view.getUint32(at, true)
-    inode.fragmentIndex = view.getUint32(at + 4, true)
+    inode.fragmentIndex = indexAt(view, at + 4)
     inode.fragmentOffset = view.getUint32(at + 8, true)
     inode.size = view.getUint32(at + 12, true)
   } else {
@@ -228,9 +230,9 @@ function decodeFile(cursor: MetadataCursor, inode: Fields, blockSize: number): v
     inode.size = u64(cursor, inode, view, at + 8, 'file size')
     inode.sparse = u64(cursor, inode, view, at + 16, 'sparse')
     inode.nlink = view.getUint32(at + 24, true)
-    inode.fragmentIndex = view.getUint32(at + 28, true)
+    inode.fragmentIndex = indexAt(view, at + 28)
     inode.fragmentOffset = view.getUint32(at + 32, true)
-    inode.xattrIndex = view.getUint32(at + 36, true)
+    inode.xattrIndex = indexAt(view, at + 36)
   }
   markTail(cursor, inode)
   // A fragment holds what is left over after whole blocks, so there must be something left over.
@@ -277,5 +279,10 @@ function decodeIpc(cursor: MetadataCursor, inode: Fields): void {
 
 function trailingXattrIndex(cursor: MetadataCursor): number {
   const at = cursor.take(4)
-  return cursor.view.getUint32(at, true)
+  return indexAt(cursor.view, at)
+}
+
+function indexAt(view: DataView, at: number): number {
+  const index = view.getUint32(at, true)
+  return index === STORED_NO_INDEX ? NO_INDEX : index
 }
