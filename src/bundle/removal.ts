@@ -137,10 +137,14 @@ export async function undo(
   { directory, remove }: UnderWay,
   metadataDir: PathText | undefined,
 ): Promise<void> {
-  if (remove !== undefined) removeContainer(remove)
   try {
-    if (isMarked(directory)) await removeBundle(directory, { lazy: true, ...omitUndefined({ metadataDir }) })
-    else removeUnmarked(directory)
+    if (!isMarked(directory)) {
+      removeUnmarked(directory)
+      return
+    }
+    // Not before: runtimes make the directory for their state anew, with all above it, to look for a container in it.
+    if (remove !== undefined) removeContainer(remove)
+    await removeBundle(directory, { lazy: true, ...omitUndefined({ metadataDir }) })
   } catch (error) {
     // Somebody else has removed it.
     if (!isErrno(error, 'ENOENT', 'ENOTDIR') || isThere(directory)) throw error

@@ -32,6 +32,17 @@ test.each(KILLED.map((names) => [names]))('a bundle that is %j is removed as a w
   }),
 )
 
+test.each([[[]], [[`${MARK}.new`]], [undefined]])(
+  'a runtime that makes its directory to remove a container makes nothing anew: %j',
+  (names: readonly string[] | undefined) =>
+    withTempDir(async (temp) => {
+      const directory = join(temp, 'bundle')
+      if (names !== undefined) make(directory, names)
+      await undo({ directory, remove: ['mkdir', '-p', join(directory, 'runtime')] }, temp)
+      expect(readdirSync(temp).filter((name) => name === 'bundle')).toEqual([])
+    }),
+)
+
 test('what is no bundle stays as it is, and what somebody has put into a bundle is an error', () =>
   withTempDir(async (temp) => {
     const [other, mixed] = [join(temp, 'other'), join(temp, 'mixed')]

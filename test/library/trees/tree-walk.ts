@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import {
+  accessSync,
   type BigIntStats,
   closeSync,
   constants,
@@ -55,6 +56,8 @@ export interface WalkOptions {
   readonly noXattrs?: boolean
   /** Also `blocks`. */
   readonly blocks?: boolean
+  /** Leave out what this user may not read: contents and attributes of files, names in directories. */
+  readonly onlyReadable?: boolean
   /**
    * Leave out names that readdir gives but lookup does not know. Kernel overlayfs has such: a directory that merges
    * nothing is read as it is, with its whiteouts (overlayfs.rst, "whiteouts and opaque directories"). Not for ours.
@@ -95,9 +98,9 @@ export function walkTree(root: string, options: WalkOptions = {}): TreeEntry[] {
       if (options.skipGhosts && path !== '') continue
       throw new Error(`${JSON.stringify(path)}: listed, but lookup gives ENOENT`)
     }
-    const { entry, inode } = describe(full, stat, path === '' ? '.' : path, options)
+    const { entry, inode, isRead } = describe(full, stat, path === '' ? '.' : path, options)
     found.push({ entry, inode })
-    if (entry.type !== 'directory') continue
+    if (entry.type !== 'directory' || !isRead) continue
     for (const name of readdirSync(full, { encoding: 'buffer' })) {
       pending.push(path === '' ? name.toString('latin1') : `${path}/${name.toString('latin1')}`)
     }
@@ -119,11 +122,12 @@ function describe(
   stat: BigIntStats,
   path: string,
   options: WalkOptions,
-): { entry: TreeEntry; inode: string } {
+): { entry: TreeEntry; inode: string; isRead: boolean } {
   const mode = Number(stat.mode)
   const type = TYPES.get(mode & S_IFMT)
   if (type === undefined) throw new Error(`${JSON.stringify(path)}: unknown type in mode ${mode.toString(8)}`)
-  const xattrs = options.noXattrs ? {} : readXattrs(full)
+  const isRead = options.onlyReadable !== true || isReadable(full, type)
+  const xattrs = options.noXattrs || !isRead ? {} : readXattrs(full)
   const entry: TreeEntry = {
     path,
     type,
@@ -140,9 +144,21 @@ function describe(
     ...(type === 'char' || type === 'block' ? { rdev: decodeDevice(stat.rdev) } : {}),
     ...(type === 'symlink' ? { target: readlinkSync(full, { encoding: 'buffer' }).toString('latin1') } : {}),
     ...(Object.keys(xattrs).length === 0 ? {} : { xattrs }),
-    ...(type === 'file' && !options.noContent ? { sha256: hashContent(full, Number(stat.size)) } : {}),
+    ...(type === 'file' && !options.noContent && isRead
+      ? { sha256: hashContent(full, Number(stat.size)) }
+      : {}),
   }
-  return { entry, inode: `${stat.dev}:${stat.ino}` }
+  return { entry, inode: `${stat.dev}:${stat.ino}`, isRead }
+}
+
+function isReadable(path: Buffer, type: TreeEntry['type']): boolean {
+  if (type !== 'file' && type !== 'directory') return true
+  try {
+    accessSync(path, constants.R_OK | (type === 'directory' ? constants.X_OK : 0))
+    return true
+  } catch {
+    return false
+  }
 }
 
 /**
