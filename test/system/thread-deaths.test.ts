@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -8,6 +9,7 @@ import {
   mountsBelow,
   needs,
   ociSource,
+  type RunResult,
   removeTempDir,
   run,
   titled,
@@ -167,6 +169,79 @@ describe.skipIf(!need.ok)(titled('a dispatcher of a read-only mount that dies', 
       await atomfsFuse(words, { runDir })
       expect((await run('cat', [join(target, 'written')])).stdout).toBe('one\ntwo\n')
       await atomfsFuse(['umount', target], { runDir })
+    })
+  })
+})
+
+/** Random bytes in blocks of 4 KiB: one READ wants so many that it goes to a data worker. */
+const BLOCKS = { blockSize: 4096, compressor: 'zstd' } as const
+
+describe.skipIf(!need.ok)(titled('a data worker that dies', need), () => {
+  const large: KnownFile[] = []
+  /** Too large for the dispatcher to copy it at once. */
+  const big = randomBytes(8 << 20)
+  let image = ''
+
+  beforeAll(async () => {
+    const tree = join(folder, 'large')
+    mkdirSync(join(tree, 'data'), { recursive: true })
+    for (let i = 0; i < 8; i++) {
+      const content = Buffer.from(Array.from({ length: 40_000 }, (_, at) => `${at * (i + 7)} `).join(''))
+      writeFileSync(join(tree, `data/${i}`), content)
+      large.push(knownFile(`data/${i}`, content))
+    }
+    writeFileSync(join(tree, 'big'), big)
+    image = await mksquashfs(tree, join(folder, 'large.sqfs'), BLOCKS)
+  })
+
+  test.each([
+    ['a read-only mount', [], ['throw', 'memory']],
+    ['a writable mount', ['--writeable'], ['memory', 'throw', 'throw']],
+  ] as const)('of %s: its requests get EIO, and others come', async (_, words, kinds) => {
+    await inDyingScene([...words, '-o', 'threads=2', image], async ({ target, die, deaths }) => {
+      const readers = new SteadyReaders()
+      try {
+        await readers.start(READERS, target, large)
+        for (const [at, kind] of kinds.entries()) await die('data-worker', kind, at + 1)
+        for (const { refused, wrong, again, reads } of await readers.end()) {
+          expect({ wrong, again }).toEqual({ wrong: [], again: true })
+          expect(reads).toBeGreaterThan(0)
+          // Some readers wait for the same blocks.
+          expect(refused).toBeLessThanOrEqual(3)
+        }
+      } finally {
+        readers.kill()
+      }
+      const reasons = { memory: 'memory limit', throw: 'a bug for a test' } as const
+      const ends = [
+        'what it had begun got EIO',
+        'what it had begun got EIO',
+        'death 3, and no other one comes for',
+      ]
+      expect(deaths()).toEqual(
+        kinds.map((kind, at) =>
+          expect.stringMatching(
+            new RegExp(`warn: data worker \\d died: .*${reasons[kind]}.*; .*${ends[at]}`),
+          ),
+        ),
+      )
+    })
+  })
+
+  test('during a copy: the change fails, the upper is as before, and the next attempt succeeds', async () => {
+    await inDyingScene(['--writeable', '-o', 'threads=2', image], async ({ target, faults, deaths }) => {
+      const file = join(target, 'big')
+      writeFileSync(join(faults, 'data-worker'), 'memory')
+      const change = (): Promise<RunResult> => run('chmod', ['600', file], { allowFailure: true })
+      const failed = await change()
+      expect([failed.status, failed.stderr]).toEqual([1, expect.stringMatching(/Input\/output error/)])
+      await until(() => deaths().length === 1, 'the line about it')
+      const look = async (): Promise<string> =>
+        (await run('sh', ['-c', 'stat -c %a "$1"; sha256sum <"$1"', 'sh', file])).stdout
+      const { sha256 } = knownFile('big', big)
+      expect(await look()).toBe(`644\n${sha256}  -\n`)
+      expect((await change()).status).toBe(0)
+      expect(await look()).toBe(`600\n${sha256}  -\n`)
     })
   })
 })

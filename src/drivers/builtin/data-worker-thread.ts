@@ -4,6 +4,7 @@ import { parentPort } from 'node:worker_threads'
 import { GatherReply, runDataWorker } from '../../fuse/index.ts'
 import { type AskForBlob, openBlockStore, watchImages } from '../../molecule/index.ts'
 import { saveCompiledCode } from '../../sys/process/code-cache.ts'
+import { dyingWorker } from './test-faults.ts'
 import { threadData } from './thread-data.ts'
 import type { DataWorkerData, ThreadMessage } from './thread-messages.ts'
 import { dropThreadPrivileges } from './thread-privileges.ts'
@@ -22,9 +23,9 @@ const askForBlob: AskForBlob = (image, blob, wish) => tell({ type: 'blob', image
 const store = openBlockStore(spec, { watch, askForBlob, probes: false })
 dropThreadPrivileges(log)
 tell({ type: 'ready' })
-const target = new GatherReply(fuseFd, shared)
+const [target, blocks] = dyingWorker(new GatherReply(fuseFd, shared), store)
 const ask = (): void => tell({ type: 'worker wanted' })
-runDataWorker({ shared, thread, target, ...omitUndefined({ bell, restMs }), store, log, ask })
+runDataWorker({ shared, thread, target, ...omitUndefined({ bell, restMs }), store: blocks, log, ask })
 // With what decodes: it has worked.
 saveCompiledCode()
 tell({ type: 'left' })

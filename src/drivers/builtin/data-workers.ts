@@ -1,8 +1,9 @@
 import type { Worker } from 'node:worker_threads'
 import { type Log, messageOf } from '../../base/index.ts'
-import { Staff } from '../../fuse/index.ts'
+import { abandonSlots, buryWorker, Staff, TaskQueue } from '../../fuse/index.ts'
 import { hasAddressSpace } from '../../sys/ffi/memory.ts'
 import { ringBell } from '../../sys/process/bell.ts'
+import { Deaths, whyDied } from './deaths.ts'
 import { startThread } from './start-thread.ts'
 import { THREAD_ADDRESS_SPACE, type ThreadCode } from './thread-code.ts'
 import type { DataWorkerData, ThreadData, ThreadMessage } from './thread-messages.ts'
@@ -31,8 +32,6 @@ export interface WorkersOptions {
   readonly restMs?: number | undefined
   readonly log: Log
   onMessage(message: ThreadMessage): void
-  /** A worker failed while it may have had work. */
-  onFault(message: string): void
   /** The last worker has ended for lack of work. */
   onEmpty(): void
 }
@@ -44,6 +43,7 @@ export class DataWorkers {
   /** Rows of the counters that no worker has, from 1. */
   readonly #rows: number[]
   readonly #exits = new Set<Promise<void>>()
+  readonly #deaths = new Deaths()
   #starts = 0
   /** Workers that were started and have not loaded their code yet. */
   #coming = 0
@@ -91,14 +91,8 @@ export class DataWorkers {
 
   #callOne(): void {
     if (this.#isStopping) return
-    const { code, log, data } = this.#options
-    const refuse = (why: string): void => {
-      if (this.#isStopping) return
-      log('warn', `no data worker could be started, so one thread does all work: ${why}`)
-      this.#staff.refuse()
-      if (data.bell !== undefined) ringBell(data.bell)
-      setTimeout(() => this.#staff.allow(), PAUSE_MS).unref()
-    }
+    const { code } = this.#options
+    const refuse = (why: string): void => this.#refuse(`no data worker could be started: ${why}`)
     // Those that are coming have not taken theirs yet.
     if (!hasAddressSpace(THREAD_ADDRESS_SPACE * (this.#coming + 1))) {
       refuse("the address space is limited ('ulimit -v')")
@@ -114,6 +108,39 @@ export class DataWorkers {
         clearTimeout(timer)
         this.#callOneMore()
       })
+  }
+
+  /** No worker comes for a while. While none is there, the dispatcher does all work. */
+  #refuse(why: string): void {
+    if (this.#isStopping) return
+    const { log } = this.#options
+    log('warn', why)
+    this.#staff.refuse()
+    this.#ring()
+    setTimeout(() => this.#staff.allow(), PAUSE_MS).unref()
+  }
+
+  #ring(): void {
+    const { bell } = this.#options.data
+    if (bell !== undefined) ringBell(bell)
+  }
+
+  /** A worker died that may have had work. Another one comes, unless too many have died: then not before a pause. */
+  #replace(row: number, what: string): void {
+    const { code, data, log } = this.#options
+    const wasResident = this.#staff.isResident
+    buryWorker(row, data)
+    this.#ring()
+    this.#deaths.add()
+    if (this.#deaths.isEnough) {
+      this.#refuse(
+        `${what}; that is death ${this.#deaths.count}, and no other one comes for ${PAUSE_MS / 1000} s`,
+      )
+      return
+    }
+    log('warn', `${what}; what it had begun got EIO, and another one comes`)
+    if (wasResident) this.#start(undefined).catch((error: unknown) => this.#refuse(messageOf(error)))
+    else if (code !== undefined && new TaskQueue(data.shared).length > 0) this.call()
   }
 
   /** Resolves when all workers have ended, after `TaskQueue.stop`. */
@@ -150,7 +177,7 @@ export class DataWorkers {
   }
 
   #watch(worker: Worker, row: number): Promise<void> {
-    const { onMessage, onFault, onEmpty, log } = this.#options
+    const { onMessage, onEmpty, log } = this.#options
     let phase: 'starting' | 'working' | 'left' = 'starting'
     let why: string | undefined
     return new Promise((ready, failed) => {
@@ -163,17 +190,20 @@ export class DataWorkers {
         else onMessage(message)
       })
       worker.on('error', (error) => {
-        why = error.stack ?? error.message
+        why = whyDied(error)
       })
       const exit = new Promise<void>((resolve) => {
         worker.on('exit', (exitCode) => {
           this.#exits.delete(exit)
           this.#rows.push(row)
-          const what = `data worker ${row}${why === undefined ? ` ended with exit code ${exitCode}` : `: ${why}`}`
+          const what = `data worker ${row} died: ${why ?? `exit code ${exitCode}`}`
           if (phase === 'starting') failed(new Error(what))
-          // Requests that it had taken would wait for ever: ending the mount is better than a hanging one.
-          else if (phase === 'working' && !this.#isStopping) onFault(what)
-          else if (why !== undefined) log('warn', what)
+          else if (phase === 'working' && !this.#isStopping) this.#replace(row, what)
+          else {
+            // Another one of this pool may wait for what it was decoding.
+            abandonSlots(this.#options.data.shared, row)
+            if (why !== undefined) log('warn', what)
+          }
           resolve()
           if (this.#exits.size === 0 && !this.#isStopping) onEmpty()
         })

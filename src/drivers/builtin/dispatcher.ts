@@ -14,7 +14,7 @@ import {
 import { hasHostDirectories } from '../../molecule/index.ts'
 import { hasAddressSpace } from '../../sys/ffi/memory.ts'
 import type { EndReason, ServeOptions } from '../driver.ts'
-import { Deaths } from './deaths.ts'
+import { Deaths, whyDied } from './deaths.ts'
 import { startThread } from './start-thread.ts'
 import { lacksResend } from './test-faults.ts'
 import { holdThreadCode, THREAD_ADDRESS_SPACE, type ThreadCode } from './thread-code.ts'
@@ -97,10 +97,7 @@ export class Dispatcher {
       else why = message.message
     })
     thread.on('error', (error) => {
-      why =
-        'code' in error && error.code === 'ERR_WORKER_OUT_OF_MEMORY'
-          ? error.message
-          : (error.stack ?? error.message)
+      why = whyDied(error)
     })
     this.#exit = new Promise((resolve) => {
       thread.on('exit', (exitCode) => {

@@ -1,6 +1,7 @@
 import fs from 'node:fs'
 import { FsError, messageOf, type SourceId } from '../../base/index.ts'
 import {
+  abandonSlots,
   allocateShared,
   GateKeeper,
   operationName,
@@ -112,7 +113,6 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
       restMs: options.restMs,
       log,
       onMessage,
-      onFault: (message) => end({ reason: 'failed', message }),
       onEmpty: trimHeap,
     })
   let dataWorkers = newWorkers()
@@ -123,6 +123,7 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
     const queue = new TaskQueue(old)
     while (queue.takeNow() !== undefined);
     queue.stop()
+    abandonSlots(old, 0)
     void dataWorkers.stop()
     shared = { ...allocateShared(spec.blockSize, options.cacheSize, workers), counters: old.counters }
     dataWorkers = newWorkers()

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
-import type { RequestCounter } from '../../fuse/index.ts'
+import type { BlockRef, BlockStore } from '../../base/index.ts'
+import type { AnswerTarget, RequestCounter } from '../../fuse/index.ts'
 
 /** Variable of the environment that names a folder, for tests: a file in it, called as a thread, makes such a thread die. */
 const VARIABLE = 'ATOMFS_TEST_FAULTS'
@@ -14,17 +15,22 @@ export type Fault = (request?: Buffer) => void
 /**
  * A fault for tests of what follows. The file says `memory` or `throw`, and is removed by the thread that dies. With a
  * second word it stays, and a thread dies whenever a request has that word in it.
+ * @param kinds what the caller can do
  * @returns undefined without the variable
  */
-export function testFault(thread: 'dispatcher' | 'data-worker'): Fault | undefined {
+export function testFault(
+  thread: 'dispatcher' | 'data-worker',
+  kinds: readonly string[] = ['memory', 'throw'],
+): Fault | undefined {
   const folder = process.env[VARIABLE]
   if (!folder) return undefined
   const file = join(folder, thread)
   let isDead = false
   return (request) => {
     if (isDead) throw new Error('a bug for a test')
-    const [kind, word] = take(file)
-    if (kind === undefined || (word !== undefined && request?.includes(word) !== true)) return
+    const [kind = '', word] = wordsOf(file)
+    if (!kinds.includes(kind) || (word !== undefined && request?.includes(word) !== true)) return
+    if (word === undefined && !take(file)) return
     if (kind === 'memory') runOut()
     isDead = true
     throw new Error('a bug for a test')
@@ -48,14 +54,42 @@ export function dyingCounter(counter: RequestCounter, fault: Fault, request: () 
   }
 }
 
-/** @returns the words of the file, which only one thread gets if it is there for one death */
-function take(file: string): readonly string[] {
+/** A worker that dies where it answers, or where it decodes: by a bug before the first, of a lack of memory in the second. */
+export function dyingWorker<T extends AnswerTarget, S extends BlockStore>(
+  target: T,
+  store: S,
+): readonly [T, S] {
+  const bug = testFault('data-worker', ['throw'])
+  const lack = testFault('data-worker', ['memory'])
+  if (bug === undefined || lack === undefined) return [target, store]
+  const begin = target.begin.bind(target)
+  target.begin = (token) => {
+    bug()
+    begin(token)
+  }
+  const readBlock = store.readBlock.bind(store)
+  const dying = (block: BlockRef, to: Uint8Array): number => {
+    lack()
+    return readBlock(block, to)
+  }
+  return [target, { ...store, readBlock: dying }]
+}
+
+function wordsOf(file: string): readonly string[] {
   try {
-    const words = readFileSync(file, 'latin1').split(' ')
-    if (words.length === 1) unlinkSync(file)
-    return words
+    return readFileSync(file, 'latin1').split(' ')
   } catch {
     return []
+  }
+}
+
+/** @returns false where another thread was first */
+function take(file: string): boolean {
+  try {
+    unlinkSync(file)
+    return true
+  } catch {
+    return false
   }
 }
 

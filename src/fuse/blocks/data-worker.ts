@@ -49,10 +49,12 @@ export interface DataWorkerOptions extends TaskOptions {
 /** Runs a data worker: does tasks until the pool stops, or until there has been nothing to do for a while. */
 export function runDataWorker({ restMs = Infinity, ask, ...options }: DataWorkerOptions): void {
   const { shared } = options
-  const queue = new TaskQueue(shared)
+  const queue = new TaskQueue(shared, options.thread)
   const staff = new Staff(shared)
   const run = taskRunner(options)
   const rest = { ms: restMs, isDismissed: () => restMs !== Infinity && staff.isDismissed }
+  // In this order, as at the end: a worker that dies in between is counted out once too often, which asks for one more.
+  queue.letGo()
   staff.enter()
   do {
     for (let task = queue.take(rest); task !== undefined; task = queue.take(rest)) {
@@ -61,6 +63,7 @@ export function runDataWorker({ restMs = Infinity, ask, ...options }: DataWorker
       run(task)
     }
   } while (!staff.leave(queue))
+  queue.goAway()
 }
 
 /**
@@ -69,7 +72,8 @@ export function runDataWorker({ restMs = Infinity, ask, ...options }: DataWorker
  */
 export function taskRunner(options: TaskOptions): (task: Task) => void {
   const { shared, store, target, log, askers } = options
-  const slots = new Slots(shared)
+  const queue = new TaskQueue(shared, options.thread)
+  const slots = new Slots(shared, options.thread)
   const jobs = new JobTable(shared)
   const files = new FileJobs(shared, jobs)
   const counters = new Counters(shared, options.thread)
@@ -141,6 +145,7 @@ export function taskRunner(options: TaskOptions): (task: Task) => void {
       if (asker !== undefined) askers?.begin(asker)
       const isGood = answer(job, segments)
       unpinSegments(slots, segments)
+      queue.letGo()
       jobs.release(job)
       if (asker !== undefined) askers?.end(asker, isGood)
       return
@@ -151,6 +156,7 @@ export function taskRunner(options: TaskOptions): (task: Task) => void {
       unpinSegments(slots, segments)
       jobs.end(job, result)
     }
+    queue.letGo()
     if (options.bell !== undefined) ringBell(options.bell)
   }
 
@@ -159,6 +165,7 @@ export function taskRunner(options: TaskOptions): (task: Task) => void {
       run(task.job)
     } else {
       if (slots.claim(task.slot)) fill(task.slot)
+      queue.letGo()
       slots.unpin(task.slot)
     }
   }

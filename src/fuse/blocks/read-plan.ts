@@ -82,9 +82,11 @@ export class ReadPlan implements ExtentSink {
   }
 }
 
+/** Each becomes a hole before it is unpinned, so that nobody unpins it again after a thread that died here. */
 export function unpinSegments(slots: Slots, segments: Int32Array): void {
   for (let i = 0; i < segments.length; i += 3) {
     const slot = segments[i] ?? HOLE
+    segments[i] = HOLE
     if (slot !== HOLE) slots.unpin(slot)
   }
 }

@@ -23,7 +23,7 @@ export function allocateShared(slotSize: number, cacheSize: number, workers: num
     slots: new SharedArrayBuffer(SLOT_SIZE * slotCount),
     positions: new SharedArrayBuffer(POSITION_SIZE * slotCount),
     jobs: new SharedArrayBuffer(JOBS_SIZE),
-    queue: new SharedArrayBuffer(queueSize(slotCount)),
+    queue: new SharedArrayBuffer(queueSize(slotCount, workers)),
     counters: new SharedArrayBuffer(countersSize(workers)),
     zeros: new SharedArrayBuffer(ZEROS_SIZE),
     fetches: new SharedArrayBuffer(MAX_FETCHES * FETCH_SIZE),

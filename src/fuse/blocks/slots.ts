@@ -7,10 +7,18 @@ export const SLOT_FILLING = 2
 export const SLOT_READY = 3
 export const SLOT_FAILED = 4
 
+/** The state of a slot is its lowest bits; above them stands the thread that fills it. */
+const STATE_BITS = 3
+const STATE_MASK = (1 << STATE_BITS) - 1
+
 const SLOT_INTS = 7
 /** Shared memory of one slot beside its bytes: the ints of its state, and its position as a float. */
 export const SLOT_SIZE = SLOT_INTS * 4
 export const POSITION_SIZE = 8
+
+function fillingBy(thread: number): number {
+  return SLOT_FILLING + (thread << STATE_BITS)
+}
 
 /** The slots: state, pins and what to decode into each. */
 export class Slots {
@@ -19,8 +27,11 @@ export class Slots {
   readonly #bytes: Buffer
   readonly #ints: Int32Array
   readonly #positions: Float64Array
+  readonly #filling: number
 
-  constructor(shared: SharedBuffers) {
+  /** @param thread that fills slots by this object: 0 for the dispatcher, or a worker */
+  constructor(shared: SharedBuffers, thread = 0) {
+    this.#filling = fillingBy(thread)
     this.count = shared.slotCount
     this.size = shared.slotSize
     this.#bytes = Buffer.from(shared.blocks)
@@ -34,7 +45,7 @@ export class Slots {
   }
 
   state(slot: number): number {
-    return Atomics.load(this.#ints, slot * SLOT_INTS)
+    return Atomics.load(this.#ints, slot * SLOT_INTS) & STATE_MASK
   }
 
   /** Publishes a new state and wakes the threads that wait for it. */
@@ -45,13 +56,24 @@ export class Slots {
 
   /** Claims a QUEUED slot. @returns true for the one thread that has to fill it */
   claim(slot: number): boolean {
-    return Atomics.compareExchange(this.#ints, slot * SLOT_INTS, SLOT_QUEUED, SLOT_FILLING) === SLOT_QUEUED
+    return Atomics.compareExchange(this.#ints, slot * SLOT_INTS, SLOT_QUEUED, this.#filling) === SLOT_QUEUED
   }
 
   /** Returns when no other thread is filling the slot any more. */
   waitFilled(slot: number): void {
-    while (this.state(slot) === SLOT_FILLING) {
-      Atomics.wait(this.#ints, slot * SLOT_INTS, SLOT_FILLING, 1000)
+    const at = slot * SLOT_INTS
+    for (let seen = SLOT_FILLING; (seen & STATE_MASK) === SLOT_FILLING; seen = Atomics.load(this.#ints, at)) {
+      Atomics.wait(this.#ints, at, seen, 1000)
+    }
+  }
+
+  /** Gives up what a thread that died was filling: whoever waits for it is told that it failed. For the main thread. */
+  abandon(thread: number): void {
+    const filling = fillingBy(thread)
+    for (let slot = 0; slot < this.count; slot++) {
+      const at = slot * SLOT_INTS
+      if (Atomics.compareExchange(this.#ints, at, filling, SLOT_FAILED) === filling)
+        Atomics.notify(this.#ints, at)
     }
   }
 

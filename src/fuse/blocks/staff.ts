@@ -65,6 +65,11 @@ export class Staff {
     Atomics.store(this.#ints, STATE, REFUSED)
   }
 
+  /** For the main thread: a worker that had come died. */
+  lose(): void {
+    Atomics.sub(this.#ints, PRESENT, 1)
+  }
+
   /** For the main thread: workers may be asked for again. */
   allow(): void {
     Atomics.compareExchange(this.#ints, STATE, REFUSED, CONTENT)

@@ -10,8 +10,9 @@ function queueCapacity(slotCount: number): number {
   return 2 ** Math.ceil(Math.log2(slotCount + MAX_JOBS + 1))
 }
 
-export function queueSize(slotCount: number): number {
-  return (QUEUE_HEADER_INTS + queueCapacity(slotCount)) * 4
+/** The dispatcher, as thread 0, and each worker have an int for what is in their hands. */
+export function queueSize(slotCount: number, workers: number): number {
+  return (QUEUE_HEADER_INTS + queueCapacity(slotCount) + workers + 1) * 4
 }
 
 const HEAD = 0
@@ -25,6 +26,12 @@ export const STAFF_INTS = 8
 /** What a worker takes from the queue: a job, or a slot to fill. */
 export type Task = { readonly job: number } | { readonly slot: number }
 
+// What an int of a worker says. A task is one of the two, shifted by the job or the slot.
+const ABSENT = 0
+const EMPTY = 1
+const FIRST_JOB = 2
+const FIRST_SLOT = 3
+
 /** How long a worker waits for a task. */
 export interface Rest {
   /** Since the last task that any worker got, milliseconds. */
@@ -35,14 +42,22 @@ export interface Rest {
 
 const NO_REST: Rest = { ms: Infinity, isDismissed: () => false }
 
-/** One producer (the dispatcher), many consumers, first in, first out. */
+/**
+ * One producer (the dispatcher), many consumers, first in, first out. A task that is taken stays in the hand of its worker,
+ * where others see it if the worker dies.
+ */
 export class TaskQueue {
   readonly #ints: Int32Array
   readonly #mask: number
+  /** Index of the hand; one behind all ints, where nothing is written, for a thread that keeps none. */
+  readonly #hand: number
 
-  constructor(shared: SharedBuffers) {
+  /** @param thread a worker, from 1; absent: nobody has to know what the caller takes */
+  constructor(shared: SharedBuffers, thread?: number) {
     this.#ints = new Int32Array(shared.queue)
-    this.#mask = queueCapacity(shared.slotCount) - 1
+    const capacity = queueCapacity(shared.slotCount)
+    this.#mask = capacity - 1
+    this.#hand = thread === undefined ? this.#ints.length : QUEUE_HEADER_INTS + capacity + thread
   }
 
   /** Appends a job; there is room for all of them. */
@@ -99,8 +114,28 @@ export class TaskQueue {
       if (head === Atomics.load(ints, TAIL)) return undefined
       const item = Atomics.load(ints, QUEUE_HEADER_INTS + (head & this.#mask))
       if (Atomics.compareExchange(ints, HEAD, head, (head + 1) | 0) !== head) continue
+      // Right after it was taken: V8 ends a thread at calls and loops only, so none dies in between.
+      ints[this.#hand] = item >= 0 ? FIRST_JOB + 2 * item : FIRST_SLOT + 2 * (-1 - item)
       return item >= 0 ? { job: item } : { slot: -1 - item }
     }
+  }
+
+  /** The worker is there, and has no task. */
+  letGo(): void {
+    this.#ints[this.#hand] = EMPTY
+  }
+
+  /** The worker has gone. */
+  goAway(): void {
+    this.#ints[this.#hand] = ABSENT
+  }
+
+  /** What a worker that died had in its hand. For the main thread. */
+  get left(): Task | 'nothing' | 'absent' {
+    const hand = this.#ints[this.#hand] ?? ABSENT
+    if (hand === ABSENT) return 'absent'
+    if (hand === EMPTY) return 'nothing'
+    return hand % 2 === FIRST_JOB % 2 ? { job: (hand - FIRST_JOB) / 2 } : { slot: (hand - FIRST_SLOT) / 2 }
   }
 
   /** Whether `stop` was called. */

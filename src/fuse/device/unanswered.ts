@@ -36,8 +36,8 @@ function askAgain(fd: number): boolean {
   return writeFrom(fd, addressOf(message), OUT_HEADER_SIZE) === OUT_HEADER_SIZE
 }
 
-/** The kernel does nothing where the request has an answer: it gives no token twice. */
-function refuse(fd: number, token: ReplyToken): void {
+/** Answers a request with EIO. The kernel does nothing where it has an answer: it gives no token twice. */
+export function refuse(fd: number, token: ReplyToken): void {
   const message = Buffer.alloc(OUT_HEADER_SIZE)
   encodeErrorHeader(new DataView(message.buffer, message.byteOffset, OUT_HEADER_SIZE), 'EIO', token)
   writeFrom(fd, addressOf(message), OUT_HEADER_SIZE)

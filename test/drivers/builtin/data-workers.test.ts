@@ -30,9 +30,6 @@ test('a worker that is wanted while the one before it comes and leaves is starte
     },
     log: () => undefined,
     onMessage: () => undefined,
-    onFault: (message) => {
-      throw new Error(message)
-    },
     onEmpty: () => undefined,
   })
   const dispatcher = new Staff(shared)
