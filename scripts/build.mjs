@@ -121,6 +121,9 @@ if (Object.keys(entryPoints).length > 0) {
     outExtension: { '.js': '.cjs' },
     splitting: false,
     sourcemap: false,
+    // The text of a program stays in memory, in each thread that runs it. Names stay, so that stacks can be read.
+    minifyWhitespace: true,
+    lineLimit: 160,
     write: false,
     define: { 'import.meta.url': '__fileUrl' },
   })
