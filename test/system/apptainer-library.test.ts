@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { mke2fs } from '../library/images/ext.ts'
+import { encryptByGocryptfs } from '../library/images/gocryptfs.ts'
 import { makeLuks } from '../library/images/luks.ts'
 import { makeSif, SIF_TYPE } from '../library/images/sif.ts'
 import {
@@ -23,6 +24,7 @@ const { getDriver, IMAGE_TYPE, IMAGE_USAGE, initImage, newPartitionReader, ROOT_
 const { unlockSource, wipeKeys } = library
 
 const need = needs('fuse', 'mksquashfs', 'mke2fs')
+const withGocryptfs = needs('fuse', 'mksquashfs', 'mke2fs', 'gocryptfs')
 
 let folder = ''
 let squashfs = ''
@@ -185,7 +187,7 @@ describe.skipIf(!need.ok)(titled("the names of Apptainer's package image", need)
         await driver.stop(target)
         wipeKeys()
         expect(key.toString()).toBe(passphrase)
-        await expect(driver.mount({ ...params, filesystem: 'gocryptfs' })).rejects.toMatchObject({
+        await expect(driver.mount({ ...params, filesystem: 'zfs' })).rejects.toMatchObject({
           code: 'EOPNOTSUPP',
         })
       })
@@ -193,6 +195,39 @@ describe.skipIf(!need.ok)(titled("the names of Apptainer's package image", need)
       image.close()
     }
   })
+
+  test.skipIf(!withGocryptfs.ok)(
+    titled(
+      'the driver mounts a directory of gocryptfs between two of squashfs, as Apptainer does',
+      withGocryptfs,
+    ),
+    async () => {
+      const passphrase = 'secret'
+      const outer = await encryptByGocryptfs(squashfs, join(folder, 'gocryptfs'), passphrase)
+      const driver = getDriver('atomfs-fuse')!
+      await withTarget(async (root) => {
+        await withTarget(async (plain) => {
+          await withTarget(async (cipher) => {
+            const key = Buffer.from(passphrase)
+            const between = { source: cipher, target: plain, filesystem: 'gocryptfs', flags: 1, key }
+            await driver.mount({ source: outer, target: cipher, filesystem: 'squashfs', flags: 1 })
+            await expect(driver.mount({ ...between, flags: 0 })).rejects.toMatchObject({ code: 'EROFS' })
+            const wrong = { ...between, key: Buffer.from('other') }
+            await expect(driver.mount(wrong)).rejects.toMatchObject({ code: 'EKEYREJECTED' })
+            await driver.mount(between)
+            const inner = join(plain, 'squashfs-123')
+            await driver.mount({ source: inner, target: root, filesystem: 'squashfs', flags: 1 })
+            try {
+              expect(readdirSync(join(root, 'etc'))).toEqual(['first'])
+            } finally {
+              for (const target of [root, plain, cipher]) await driver.stop(target)
+              wipeKeys()
+            }
+          })
+        })
+      })
+    },
+  )
 
   test('a mount that fails says why, and leaves nothing', async () => {
     await withTarget(async (target) => {

@@ -1,12 +1,13 @@
 import { FsError, isErrno, UsageError } from '../../base/index.ts'
 import { startDaemon } from '../../daemon/client/start-daemon.ts'
 import { umount } from '../../daemon/client/umount.ts'
-import { isOverlay, parseSource } from '../../molecule/source.ts'
+import { isOverlay, parseSource, sourceOfContainer } from '../../molecule/source.ts'
 import {
   buildMountRequest,
   buildOverlayRequest,
   type MountRequest,
   parseFuse2fsOptions,
+  parseGocryptfsOptions,
   parseSquashfuseOptions,
 } from '../../request/index.ts'
 import { anchoredPath } from '../../sys/files/working-directory.ts'
@@ -23,6 +24,9 @@ const FLAGS = [
   [8, 'noexec'],
 ] as const
 
+/** File systems that need `MountParams.key`. */
+const KEYED = ['encryptfs', 'gocryptfs']
+
 /**
  * Mounts through this program, a process for each mount. It asks the engine for no mount, so it needs no rights but those
  * of FUSE.
@@ -32,7 +36,7 @@ export class ServerDriver implements ImageDriver {
     const { source, target } = params
     assertPaths({ source, target })
     const request = requestOf(params)
-    if (params.filesystem === 'encryptfs' && !isOverlay(request.source)) {
+    if (KEYED.includes(params.filesystem) && !isOverlay(request.source)) {
       await unlockSource({ source: request.source, passphrase: params.key })
     }
     await startDaemon(request)
@@ -67,11 +71,15 @@ function requestOf(params: MountParams): MountRequest {
     if (refused !== undefined) throw refused.error
     return imageRequest(source, target, parsed)
   }
+  if ((filesystem === 'ext3' || filesystem === 'gocryptfs') && !words.includes('ro')) {
+    const way = 'mount it with MS_RDONLY, and keep changes in an overlay above it'
+    throw new FsError('EROFS', `${source}: ${filesystem} is only read: ${way}`)
+  }
+  if (filesystem === 'gocryptfs') {
+    const parsed = parseGocryptfsOptions(words)
+    return buildMountRequest({ source: sourceOfContainer(filesystem, source), name: source, target, parsed })
+  }
   if (filesystem === 'ext3') {
-    if (!words.includes('ro')) {
-      const way = 'mount it with MS_RDONLY, and keep changes in an overlay above it'
-      throw new FsError('EROFS', `${source}: ext3 is only read: ${way}`)
-    }
     return imageRequest(source, target, parseFuse2fsOptions([...words, ...at]))
   }
   throw new FsError(
