@@ -13,6 +13,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { encryptByGocryptfs, gocryptfsFolder } from '../library/images/gocryptfs.ts'
 import {
   ATOMFS_FUSE,
+  daemonPid,
   isMounted,
   makeTempDir,
   needs,
@@ -23,7 +24,7 @@ import {
   unmount,
   withTempDir,
 } from '../library/index.ts'
-import { until } from '../library/programs/wait.ts'
+import { isGone, until } from '../library/programs/wait.ts'
 import {
   type ApptainerImage,
   type Call,
@@ -194,6 +195,19 @@ describe.skipIf(!need.ok)(titled('the name gocryptfs', need), () => {
         stderr: expect.stringMatching(/gocryptfs.conf: not valid JSON\n$/),
       })
       expect(entries(runDir)).toEqual([])
+    })
+  })
+
+  test('replaces the mount of a process that was killed', async () => {
+    await inScene(async ({ target, runDir }) => {
+      const words = ['-ro', cipher, target]
+      expect(await call(join(links, 'gocryptfs'), words, runDir)).toMatchObject({ status: 0 })
+      const pid = daemonPid(runDir)
+      process.kill(pid, 'SIGKILL')
+      await until(() => isGone(pid), 'the end of the daemon')
+      expect(() => readdirSync(target)).toThrow()
+      expect(await call(join(links, 'gocryptfs'), words, runDir)).toMatchObject({ status: 0, stderr: '' })
+      expect(readdirSync(target)).toContain('empty')
     })
   })
 

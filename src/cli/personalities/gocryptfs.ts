@@ -1,6 +1,7 @@
 import { closeSync, openSync, statSync } from 'node:fs'
 import packageJson from '../../../package.json' with { type: 'json' }
 import {
+  codeOf,
   FsError,
   isErrno,
   type NamedSource,
@@ -97,6 +98,8 @@ function assertDirectory(path: PathText, exitCode: number): void {
   try {
     if (statSync(systemPath(path)).isDirectory()) return
   } catch (error) {
+    // A mount whose process was killed: the next mount replaces it.
+    if (exitCode === EXIT.mountpoint && codeOf(error) === 'ENOTCONN') return
     throw new Failure(exitCode, new FsError('ENOENT', `${path}: is no directory`, { cause: error }))
   }
   throw new Failure(exitCode, new FsError('ENOTDIR', `${path}: is no directory`))

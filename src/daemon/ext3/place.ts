@@ -1,4 +1,4 @@
-import { type Log, messageOf, type PathText } from '../../base/index.ts'
+import { isErrno, type Log, messageOf, type PathText } from '../../base/index.ts'
 import { rmdirAt } from '../../sys/files/at.ts'
 import type { Folder } from '../../sys/files/folder.ts'
 import { nameOf } from '../../sys/files/walk.ts'
@@ -47,12 +47,21 @@ export async function sweepPlaces(metadataDir: PathText | undefined, log: Log): 
   return some
 }
 
+/** A place whose fuse2fs was killed, too, says of nothing whose it is. */
+function mayBeOurs(runDir: Folder, name: string): boolean {
+  try {
+    return runDir.statOf(name)?.uid === effectiveUid()
+  } catch (error) {
+    return isErrno(error, 'ENOTCONN')
+  }
+}
+
 async function sweepIn(runDir: Folder, log: Log): Promise<boolean> {
   let some = false
   const own = ownIdentity()
   for (const name of runDir.names()) {
     const [, pid, startTime] = PLACE.exec(name) ?? []
-    if (pid === undefined || runDir.statOf(name)?.uid !== effectiveUid()) continue
+    if (pid === undefined || !mayBeOurs(runDir, name)) continue
     if (livenessOf({ ...own, pid: Number(pid), startTime: Number(startTime) }) !== 'gone') continue
     const path = runDir.pathOf(name)
     some = true
