@@ -1,5 +1,7 @@
+import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
   AS_SOURCE,
@@ -12,6 +14,7 @@ import {
   needs,
   removeTempDir,
   run,
+  TAR_GZIP_MEDIA_TYPE,
   type TreeEntry,
   tarEnd,
   tarEntry,
@@ -150,5 +153,41 @@ describe.skipIf(!need.ok)(titled('tar layers', need), () => {
       /layer sha256:[0-9a-f]{64}: .*whiteout of no name/,
     )
     expect(indexes()).toEqual(before)
+  })
+
+  test('that are not what the manifest and the configuration say are refused in one line', async () => {
+    const archive = Buffer.concat([tarEntry({ ...FILE, path: 'f', content: 'x'.repeat(90_000) }), tarEnd()])
+    const bytes = gzipSync(archive, { level: 0 })
+    const before = indexes()
+    const expectRefused = async (name: string, stored: Buffer, what: RegExp): Promise<void> => {
+      const bad = join(temp, name)
+      // A layer that is stored as it is: its diffID is that of the compressed bytes, and so is wrong.
+      const layer = name === 'diff-id' ? { bytes, mediaType: TAR_GZIP_MEDIA_TYPE } : archive
+      writeTarImage(bad, { tag: 't', layers: [layer], compress: () => bytes })
+      const hex = createHash('sha256').update(bytes).digest('hex')
+      writeFileSync(join(bad, 'blobs/sha256', hex), stored)
+      for (const words of [
+        ['mount', `${bad}:t`, temp],
+        ['convert', `${bad}:t`, `${join(temp, 'out')}:t`],
+      ]) {
+        expect(await refused(words), words[0]).toMatch(what)
+      }
+      expect(indexes()).toEqual(before)
+    }
+    await expectRefused('diff-id', bytes, /: the archive in it has (the )?digest sha256:.*expected/)
+    await expectRefused(
+      'truncated',
+      bytes.subarray(0, 50_000),
+      /: (descriptor gives|the blob must have) 91676 bytes, .*has 50000:/,
+    )
+    await expectRefused(
+      'longer',
+      Buffer.concat([bytes, Buffer.alloc(99)]),
+      /91676 bytes, .*has (91775|more):/,
+    )
+    const other = Buffer.from(bytes)
+    other[70_000]! ^= 1
+    await expectRefused('changed', other, /: the blob has (the )?digest sha256:.*expected/)
+    expect(readdirSync(temp)).not.toContain('out')
   })
 })

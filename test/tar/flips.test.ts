@@ -141,6 +141,6 @@ describe('one flipped bit', () => {
         if (FLIPS > 1000) console.log(form, JSON.stringify(counts))
         expect(counts.refused + counts.partly).toBeGreaterThan(FLIPS / 2)
       }),
-    120_000 + FLIPS * 100,
+    120_000 + FLIPS * 500,
   )
 })
