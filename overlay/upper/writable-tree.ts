@@ -324,7 +324,7 @@ export class WritableTree implements WritableFileSystem {
     this.#data.sync(this.#upper.table.get(node), dataOnly)
   }
 
-  /** Gives files the times that are told of them: for whoever looks at the upper directory while nothing changes. */
+  /** Gives files the times that are told of them: for whoever looks at the upper directory. To be called between requests. */
   restoreTimes(): void {
     this.#upper.times.restoreAll()
   }

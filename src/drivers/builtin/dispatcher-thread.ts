@@ -140,6 +140,8 @@ try {
     spins: SPINS,
     ...omitUndefined({ bell, idleWork, pressure }),
     helper: () => {
+      // The last data of a file may have come after its time.
+      writable?.restoreTimes()
       if (!pool.staff.isRefused) return
       for (let task = pool.queue.takeNow(); task !== undefined; task = pool.queue.takeNow()) runTask(task)
     },
