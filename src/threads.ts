@@ -5,8 +5,10 @@ import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
  * in dist/, and its source, below src/. The build and the tests read this table, too.
  */
 export const ENTRIES = {
-  /** The process that the launcher starts for a mount in the background, and that serves it. */
+  /** The process that the launcher starts for a mount in the background, and that serves it; or the mounts of many clients. */
   mount: 'cli/direct/main.ts',
+  /** The process that the launcher starts for a mount by a shared server, and that asks for it. */
+  ask: 'cli/direct/ask.ts',
   /** The process that serves one mount in the background. */
   daemon: 'daemon/life/main.ts',
   dispatcher: 'drivers/builtin/dispatcher-thread.ts',
@@ -22,7 +24,7 @@ export const ENTRIES = {
 export type EntryName = keyof typeof ENTRIES
 
 /** Entries that `src/loader.ts` loads, with the code that V8 compiled before: every mount waits for them. */
-export const LOADED = ['mount', 'dispatcher', 'data-worker'] as const satisfies readonly EntryName[]
+export const LOADED = ['mount', 'ask', 'dispatcher', 'data-worker'] as const satisfies readonly EntryName[]
 
 /** The file of an entry: a bundle beside the one that runs, or the source where the sources themselves run. */
 export function entryUrl(name: EntryName): URL {

@@ -179,7 +179,12 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   // The daemon alone loads the check, and the package that it needs.
   'src/request': ['index.ts', 'schema.ts'],
   // What commands and the library ask of daemons, each by itself; a command that serves; what both tell in the same words.
-  'src/daemon': ['client/', 'life/foreground.ts', 'life/direct.ts', 'life/failure.ts', 'life/readiness.ts'],
+  'src/daemon': [
+    'client/',
+    ...['life/foreground.ts', 'life/direct.ts', 'life/failure.ts', 'life/readiness.ts'],
+    // A client of a shared server, and that server.
+    ...['shared/client.ts', 'shared/mount-server.ts', 'shared/start-server.ts'],
+  ],
   'src/library': ['apptainer/index.ts', 'atomfs/index.ts', 'bundle/index.ts', 'keys/index.ts', 'prepare.ts'],
 }
 

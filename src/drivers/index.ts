@@ -1,6 +1,7 @@
 import { builtin } from './builtin/driver.ts'
 import type { Driver, DriverName } from './driver.ts'
 
+export { SharedServer } from './builtin/shared/shared-server.ts'
 export type {
   Driver,
   DriverMount,

@@ -53,9 +53,28 @@ export function tellOnce(log: Log): Log {
  * @param tally of all threads: `allocateTally`
  */
 export function layerStatus(spec: MoleculeSpec, tally: SharedArrayBuffer): LayerStatus[] {
+  const images = spec.images.length
+  return layersOf(
+    spec,
+    spec.images.map((_, image) => ({ tally, images, image })),
+  )
+}
+
+/** Where the counts of an image are: which of how many it is in a tally. */
+interface TallyPlace {
+  readonly tally: SharedArrayBuffer
+  readonly images: number
+  readonly image: number
+}
+
+/** As `layerStatus`. @param places by the index of the image */
+export function layersOf(spec: MoleculeSpec, places: readonly TallyPlace[]): LayerStatus[] {
   const images = spec.images.map((image, index): LayerStatus => {
     const { label, kind } = image
-    const { blocksChecked, failures } = readTally(tally, spec.images.length, index)
+    const place = places[index]
+    const { blocksChecked, failures } = place
+      ? readTally(place.tally, place.images, place.image)
+      : { blocksChecked: 0, failures: 0 }
     const state = !isVerified(image) ? 'unverified' : failures > 0 ? 'failed' : 'verified'
     const tar = tarReport(image)
     const chunks = image.blobs === undefined || tar !== undefined ? undefined : blobCount(image.blobs)

@@ -4,7 +4,7 @@
  */
 
 export type { AnswerTarget } from './blocks/answer-target.ts'
-export { type Counter, Counters, readCounters, readOpcodes } from './blocks/counters.ts'
+export { allocateCounters, type Counter, Counters, readCounters, readOpcodes } from './blocks/counters.ts'
 export { type DataWorkerOptions, type JobAskers, runDataWorker, taskRunner } from './blocks/data-worker.ts'
 export { InlineDataPath, type InlineOptions } from './blocks/inline-data-path.ts'
 export { type Asker, pendingAges } from './blocks/jobs.ts'

@@ -158,6 +158,10 @@ export const SETTERS: Readonly<Record<string, Setter>> = {
   driver: ({ draft }, value) => {
     draft.driver = parseDriver(value)
   },
+  // Who serves the mount is decided before there is a request: here it is only checked.
+  server: (_, value, name) => {
+    oneOf<'own' | 'shared'>(name, value, ['own', 'shared'])
+  },
   cache_size: ({ draft }, value, name) => {
     draft.cacheSize = parseSize(name, value, MIN_CACHE_BYTES, MAX_CACHE_BYTES)
   },

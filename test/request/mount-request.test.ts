@@ -172,6 +172,7 @@ describe('decodeRequest', () => {
     },
     ...{ uidmapping: '0:1:2', gidmapping: '0:1:2', subdir: 'a', fsname: 'a', context: 'a', notify_pipe: 'a' },
     overlays: 'none',
+    server: 'own',
     ext3: 'fuse2fs',
   }
   const words = [

@@ -1,5 +1,5 @@
 import { writeSync } from 'node:fs'
-import { encodePath } from '../../base/index.ts'
+import { encodePath, type PathText } from '../../base/index.ts'
 import { ownerWarning } from '../../daemon/client/owner-warning.ts'
 import type { MountRequest } from '../../request/index.ts'
 import { replaceDescriptor } from '../../sys/files/descriptor.ts'
@@ -15,13 +15,23 @@ export function sendReady(
   ignored: readonly string[],
   warnings: readonly string[],
 ): void {
-  const owner = ownerWarning(request)
+  sendLines(`${process.pid}`, request.target, ownerWarning(request), ignored, warnings)
+  // Standard input is /dev/null.
+  replaceDescriptor(0, 1)
+}
+
+/** Writes these lines, the first of which says who has mounted. @throws EPIPE */
+export function sendLines(
+  who: string,
+  target: PathText,
+  owner: string | undefined,
+  ignored: readonly string[],
+  warnings: readonly string[],
+): void {
   const parts = [
-    `${process.pid}\n${owner === undefined ? '\n' : formatWarnings([owner])}`,
-    encodePath(request.target),
+    `${who}\n${owner === undefined ? '\n' : formatWarnings([owner])}`,
+    encodePath(target),
     `/\n${formatLines(ignored)}${formatWarnings(warnings)}`,
   ]
   writeSync(1, Buffer.concat(parts.map((part) => (typeof part === 'string' ? Buffer.from(part) : part))))
-  // Standard input is /dev/null.
-  replaceDescriptor(0, 1)
 }

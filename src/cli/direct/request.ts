@@ -17,6 +17,9 @@ import { commonWish, mountWish } from '../words/mount-wish.ts'
 import { puzzlefsMountFlags, writableFolders } from '../words/puzzlefs-mount.ts'
 import { readFlags } from './flags.ts'
 
+/** Reads SOURCE as `parseSource` does. */
+export type SourceParser = (text: PathText) => NamedSource
+
 /** A mount in the background, and the lines that its user gets. */
 export interface DirectMount {
   readonly request: MountRequest
@@ -28,11 +31,16 @@ export interface DirectMount {
  * What a command line asks for, where it asks for a mount in the background that needs nothing else. The same words
  * give the same request as with the program itself (src/cli/personalities/).
  * @param program the name by which the program was called
+ * @param parse reads SOURCE
  * @returns undefined where the program itself has to look at it
  * @throws UsageError, FsError, which the program itself will explain
  */
-export function readDirectMount(program: string, words: readonly PathText[]): DirectMount | undefined {
-  const direct = byName(basename(program), words)
+export function readDirectMount(
+  program: string,
+  words: readonly PathText[],
+  parse: SourceParser = parseSource,
+): DirectMount | undefined {
+  const direct = byName(basename(program), words, parse)
   // Whoever asks for descriptors, another driver or hours of reading does not wait for a Node.
   if (direct === undefined) return undefined
   const { foreground, verify, options, target } = direct.request
@@ -41,38 +49,38 @@ export function readDirectMount(program: string, words: readonly PathText[]): Di
   return target.includes('\n') ? undefined : direct
 }
 
-function byName(name: string, words: readonly PathText[]): DirectMount | undefined {
+function byName(name: string, words: readonly PathText[], parse: SourceParser): DirectMount | undefined {
   switch (name) {
     case 'fuse-overlayfs':
       return readFuseOverlayfs(words)
     case 'squashfuse':
     case 'squashfuse_ll':
-      return readSquashfuse(name, words)
+      return readSquashfuse(name, words, parse)
     case 'fuse2fs':
       return undefined
     case 'puzzlefs':
-      return readPuzzlefs(words)
+      return readPuzzlefs(words, parse)
     case 'mount.atomfs-fuse':
     case 'mount.fuse.atomfs-fuse': {
       const { isFake, rest } = readHelperWords(words)
-      return isFake ? undefined : readCommand(['mount', ...rest])
+      return isFake ? undefined : readCommand(['mount', ...rest], parse)
     }
     default:
-      return readCommand(withVerb(words))
+      return readCommand(withVerb(words), parse)
   }
 }
 
-function readPuzzlefs(words: readonly PathText[]): DirectMount | undefined {
+function readPuzzlefs(words: readonly PathText[], parse: SourceParser): DirectMount | undefined {
   const call = readPuzzlefsWords(words)
   if (!('command' in call) || call.command !== 'mount') return undefined
   const [source = '', target = ''] = call.words
   // What has to be made first, and what makes no sense, is for the program itself.
   if (call.flags.has('foreground') || writableFolders(target, call) !== undefined) return undefined
   const wish = mountWish(target, puzzlefsMountFlags(call))
-  return { request: buildMountRequest({ ...wish, source: parseSource(source), name: source }), ignored: [] }
+  return { request: buildMountRequest({ ...wish, source: parse(source), name: source }), ignored: [] }
 }
 
-function readCommand([verb, ...words]: readonly PathText[]): DirectMount | undefined {
+function readCommand([verb, ...words]: readonly PathText[], parse: SourceParser): DirectMount | undefined {
   if (verb === 'overlay') return readOverlay(words, [])
   const read = verb === 'mount' ? readFlags(verb, words) : undefined
   const [source, target, ...others] = read?.args ?? []
@@ -83,7 +91,7 @@ function readCommand([verb, ...words]: readonly PathText[]): DirectMount | undef
   if (typeof store === 'string') process.env['ATOMFS_STORE'] = absolutePath(store)
   if (typeof indexDir === 'string') process.env['ATOMFS_INDEX_DIR'] = absolutePath(indexDir)
   const wish = mountWish(target, flags)
-  return { request: buildMountRequest({ ...wish, source: parseSource(source), name: source }), ignored: [] }
+  return { request: buildMountRequest({ ...wish, source: parse(source), name: source }), ignored: [] }
 }
 
 function readOverlay(words: readonly PathText[], unknown: readonly string[]): DirectMount | undefined {
@@ -115,11 +123,12 @@ function isImageFile({ container }: NamedSource): boolean {
 function readSquashfuse(
   program: 'squashfuse' | 'squashfuse_ll',
   words: readonly PathText[],
+  parse: SourceParser,
 ): DirectMount | undefined {
   const call = readSquashfuseWords(words)
   if (!('archive' in call) || call.foreground || call.unknown !== undefined) return undefined
   const { parsed, refused } = parseSquashfuseOptions(call.lists, program)
-  const source = parseSource(call.archive)
+  const source = parse(call.archive)
   if (refused !== undefined || !isImageFile(source)) return undefined
   const { archive, mountpoint, debug } = call
   const request = buildMountRequest({

@@ -41,6 +41,10 @@ export const MOUNT_ROWS: readonly OptionRow[] = [
   },
   { forms: ['subdir=PATH'], text: 'mount this directory of the image' },
   { forms: ['verify=auto|lazy|eager'], text: 'as --verify' },
+  {
+    forms: ['server=own|shared'],
+    text: 'who serves: a process of its own (default), or one for all read-only mounts of this user',
+  },
   { forms: ['cache_size=BYTES'], text: 'bound of the block cache, with K, M or G (default: 64M)' },
   { forms: ['threads=N'], text: 'decompression threads (default: one per CPU)' },
   { forms: ['max_read=BYTES'], text: 'largest read request' },

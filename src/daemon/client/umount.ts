@@ -1,8 +1,9 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { FsError, isErrno, type PathText } from '../../base/index.ts'
 import { MOUNT_TYPE, readMountInfo, topMountAt } from '../../sys/mounts/mountinfo.ts'
 import { unmountFuse } from '../../sys/mounts/unmount.ts'
 import { livenessOf, waitUntilGone } from '../../sys/process/process.ts'
-import { forEachAside, forEachRunDir, type RuntimeEntry, removeEntry } from '../runtime/entries.ts'
+import { forEachAside, forEachRunDir, openEntry, type RuntimeEntry, removeEntry } from '../runtime/entries.ts'
 import { entryAt } from '../runtime/mounted-entry.ts'
 import { canonicalTarget, isDead } from '../runtime/target.ts'
 import { isServing } from './control-client.ts'
@@ -17,6 +18,8 @@ export interface UmountOptions {
 const END_TIMEOUT_MS = 10_000
 /** One that has begun to end may still write everything to the disk, as umount(2) does for other file systems. */
 const SYNC_TIMEOUT_MS = 600_000
+/** Between two looks at the entry of a mount that ends. */
+const LOOK_MS = 5
 /** A daemon that is lazily unmounted may serve for long: only an idle one is waited for. */
 const LAZY_END_TIMEOUT_MS = 500
 
@@ -46,10 +49,13 @@ export async function umount(target: PathText, options: UmountOptions): Promise<
   if (entry === undefined || readMountInfo().some(({ device }) => device === top.device)) return []
   const daemon = entry.daemon
   if (daemon?.device === top.device && livenessOf(daemon.process) === 'alive') {
-    let gone = await waitUntilGone(daemon.process, options.lazy ? LAZY_END_TIMEOUT_MS : END_TIMEOUT_MS)
+    const ends = daemon.shared === true ? waitUntilLeft : waitUntilEnded
+    let gone = await ends(entry, options.lazy ? LAZY_END_TIMEOUT_MS : END_TIMEOUT_MS)
     if (!gone && !options.lazy && entry.config.AddWriteableOverlay && !(await isServing(entry))) {
-      gone = await waitUntilGone(daemon.process, SYNC_TIMEOUT_MS)
+      gone = await ends(entry, SYNC_TIMEOUT_MS)
     }
+    // It has removed the entry, and may have made another one.
+    if (gone && daemon.shared === true && livenessOf(daemon.process) === 'alive') return []
     if (!gone && !options.lazy) {
       const text = `${target} is unmounted, but its process ${daemon.process.pid} has not ended: the mount may be in use in another mount namespace`
       if (!entry.config.AddWriteableOverlay) return [text]
@@ -59,6 +65,28 @@ export async function umount(target: PathText, options: UmountOptions): Promise<
   removeEntry(entry)
   await sweep(options.metadataDir)
   return []
+}
+
+async function waitUntilEnded({ daemon }: RuntimeEntry, timeoutMs: number): Promise<boolean> {
+  return daemon === undefined || (await waitUntilGone(daemon.process, timeoutMs))
+}
+
+/** A server of several mounts goes on: it removes the entry of one that has ended. */
+async function waitUntilLeft(entry: RuntimeEntry, timeoutMs: number): Promise<boolean> {
+  const inode = inodeOf(entry)
+  for (const end = performance.now() + timeoutMs; performance.now() < end; await sleep(LOOK_MS)) {
+    if (inodeOf(entry) !== inode || inode === undefined || isStale(entry)) return true
+  }
+  return false
+}
+
+function inodeOf(entry: RuntimeEntry): number | undefined {
+  const folder = openEntry(entry)
+  try {
+    return folder?.stat().ino
+  } finally {
+    folder?.close()
+  }
 }
 
 /** What removes changes is loaded only where there are some. */

@@ -18,6 +18,8 @@ export interface LogSink {
   readonly report: (message: string) => void
   /** A log without a place of its own lies in the runtime entry. */
   entryCreated(entry: OwnEntry): void
+  /** Closes its file, where it has one; later lines are dropped. */
+  close(): void
 }
 
 /**
@@ -31,15 +33,21 @@ export function openLogSink(request: MountRequest): LogSink {
   if (log !== undefined) {
     const file = new LogFile()
     file.open(namedPlace(log))
-    return sink(request, file.log, () => undefined)
+    return sink(request, file.log, () => undefined, file)
   }
   if (foreground) return sink(request, logToStderr, () => undefined)
   const file = new LogFile()
-  return sink(request, file.log, (entry) => file.open(placeIn(entry.held.entry, LOG_FILE)))
+  return sink(request, file.log, (entry) => file.open(placeIn(entry.held.entry, LOG_FILE)), file)
 }
 
-function sink(request: MountRequest, write: Log, entryCreated: LogSink['entryCreated']): LogSink {
-  return { log: limitLog(request.logLevel, write), report: (text) => write('info', text), entryCreated }
+function sink(
+  request: MountRequest,
+  write: Log,
+  entryCreated: LogSink['entryCreated'],
+  file?: LogFile,
+): LogSink {
+  const log = limitLog(request.logLevel, write)
+  return { log, report: (text) => write('info', text), entryCreated, close: () => file?.close() }
 }
 
 const logToSyslog: Log = (level, message) => {

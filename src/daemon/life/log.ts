@@ -69,6 +69,12 @@ export class LogFile {
     this.#early = []
   }
 
+  /** Later lines are dropped. */
+  close(): void {
+    if (this.#fd !== undefined) closeSync(this.#fd)
+    this.#fd = undefined
+  }
+
   #reopen(place: LogPlace): void {
     if (this.#fd !== undefined) closeSync(this.#fd)
     this.#fd = undefined

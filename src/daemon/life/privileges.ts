@@ -8,7 +8,11 @@ import { forbidNewPrivileges, givingUp, keepCapabilities } from '../../sys/proce
  * that helper also unmounts, and its setuid bit must work.
  */
 export function dropPrivileges(mount: FuseMount | undefined, writable: boolean, log: Log): void {
-  if (mount?.way !== 'mount') return
+  if (mount?.way === 'mount') dropMainPrivileges(writable, log)
+}
+
+/** @param writable there are temporary changes to be removed */
+export function dropMainPrivileges(writable: boolean, log: Log): void {
   givingUp(() => {
     // To remove the changes of a temporary mount, whose directories with the sticky bit hold files of others.
     const remover = writable ? (['FOWNER'] as const) : []

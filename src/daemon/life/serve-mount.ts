@@ -2,7 +2,14 @@ import { closeSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { FsError, type Log, messageOf, omitUndefined, type PathText, stackOf } from '../../base/index.ts'
 import { wipeKeys } from '../../crypt/keys/keyring.ts'
-import { driverNamed, type EndReason, type RunningServer } from '../../drivers/index.ts'
+import {
+  type DriverMount,
+  type DriverName,
+  driverNamed,
+  type EndReason,
+  type RunningServer,
+  type ServeOptions,
+} from '../../drivers/index.ts'
 import {
   adoptIndexes,
   hostDirectories,
@@ -73,6 +80,18 @@ export interface DaemonHost {
   readonly stopAgain: Promise<string>
   /** Rejects with a fault that no code caught. */
   readonly fault: Promise<never>
+  /** Of a server of several mounts, whose client looks at the target and mounts. */
+  readonly shared?: SharedPlace
+}
+
+/** What a server of several mounts does in another way than a process with one. */
+export interface SharedPlace {
+  /** Opens the images of the mount. @throws FsError */
+  open(request: MountRequest): MoleculeSpec
+  /** Has the client mount. @throws FsError */
+  mount(options: FuseMountOptions, imagePaths: readonly PathText[]): Promise<FuseMount>
+  /** Gives the mount to the threads of the server, which close its descriptor. */
+  serve(fuseFd: number, served: Pick<ServeOptions, 'spec' | 'kernel' | 'log'>): RunningServer
 }
 
 /** INIT comes at once; with `--verify=eager` whole layers are read before, and that takes what it takes. */
@@ -135,12 +154,12 @@ export async function serveMount(request: MountRequest, host: DaemonHost): Promi
     // mount already serves, so a request to end it meanwhile is no failed mount.
     await Promise.race([progress.server?.loaded, host.fault, host.stopRequested])
     // Before the answer, so that the caller meets a process that has given up its rights.
-    dropPrivileges(progress.mount, progress.upper !== undefined, host.log)
+    if (host.shared === undefined) dropPrivileges(progress.mount, progress.upper !== undefined, host.log)
     host.ready(warnings)
   } catch (error) {
     // Interrupted in the middle, it may still be about to mount: what it makes must be undone too.
     await Promise.race([up.catch(() => undefined), sleep(SETTLE_TIMEOUT_MS, undefined, { ref: false })])
-    await tearDown(progress, host.log, true)
+    await tearDown(progress, host, true)
     sweepAfter(progress, host.log)
     if (!host.hasSuccessor) await announce(options, false, host.log)
     throw error
@@ -157,25 +176,25 @@ async function bringUp(
   host: DaemonHost,
   progress: Progress,
 ): Promise<readonly string[]> {
-  assertDescriptors(request)
-  const isDescriptor = descriptorOf(request.target) !== undefined
-  const target = isDescriptor ? request.target : canonicalTarget(request.target, readMountInfo())
-  adoptIndexes(request.indexes ?? {})
-  const resolve = (): MoleculeSpec => resolveMolecule(request)
-  const takesImage = request.changes?.kind === 'ext3'
-  const images = takesImage ? await whenFree(request.metadataDir, host.log, resolve) : resolve()
-  await prepareTarget(target, images.imagePaths)
-  refuseInside(
-    target,
-    hostDirectories(images).map(({ label }) => label),
-  )
-  const record = { process: ownIdentity(), state: 'starting' } as const
+  const { shared } = host
+  const begun = performance.now()
+  const { target, images } =
+    shared === undefined
+      ? await lookAround(request, host.log)
+      : { target: request.target, images: shared.open(request) }
+  const record = {
+    process: ownIdentity(),
+    state: 'starting' as const,
+    ...(shared === undefined ? {} : { shared: true as const }),
+  }
   const entry = createEntry(configOf(request, target), record, isStillMounted)
   progress.entry = entry
   host.entryCreated(entry)
-  sweepAllChanges(request.metadataDir, host.log)
-  // Paths were resolved against the caller's folder, which must stay free to be unmounted.
-  holdDescriptors()
+  if (shared === undefined) {
+    sweepAllChanges(request.metadataDir, host.log)
+    // Paths were resolved against the caller's folder, which must stay free to be unmounted.
+    holdDescriptors()
+  }
   progress.upper = await openUpper(request, host, progress, { entry, target, images })
   const spec = progress.upper === undefined ? images : { ...images, upper: progress.upper.spec }
   const { mount, server } = await mountAndServe(request, host, progress, { entry, spec, target })
@@ -190,7 +209,7 @@ async function bringUp(
     target,
     source: request.name,
     pid: process.pid,
-    uptimeSeconds: Math.round(process.uptime()),
+    uptimeSeconds: Math.round((performance.now() - begun) / 1000),
     driver: request.options.driver,
     ...upperStatus(request, spec.upper),
     rss: residentBytes(),
@@ -204,6 +223,26 @@ async function bringUp(
     if (facts.remark !== undefined) host.log('warn', `${label}: ${facts.remark}`)
   }
   return mount.warnings
+}
+
+/** Finds the target and opens the images, and refuses what cannot be mounted. @throws FsError */
+async function lookAround(
+  request: MountRequest,
+  log: Log,
+): Promise<{ readonly target: PathText; readonly images: MoleculeSpec }> {
+  assertDescriptors(request)
+  const isDescriptor = descriptorOf(request.target) !== undefined
+  const target = isDescriptor ? request.target : canonicalTarget(request.target, readMountInfo())
+  adoptIndexes(request.indexes ?? {})
+  const resolve = (): MoleculeSpec => resolveMolecule(request)
+  const takesImage = request.changes?.kind === 'ext3'
+  const images = takesImage ? await whenFree(request.metadataDir, log, resolve) : resolve()
+  await prepareTarget(target, images.imagePaths)
+  refuseInside(
+    target,
+    hostDirectories(images).map(({ label }) => label),
+  )
+  return { target, images }
 }
 
 /** Opens what changes go to, an ext3 file system by the program that writes it. @throws FsError as `openChanges`, `mountExt3` */
@@ -284,8 +323,7 @@ async function mountAndServe(
     defaultPermissions,
     ...omitUndefined({ maxRead, context }),
   }
-  const driver = await driverNamed(name)
-  const { mount, serve } = await driver.mount(options, {
+  const { mount, serve } = await makeMount(options, host, name, {
     spec: what.spec,
     cacheSize,
     workers,
@@ -299,6 +337,17 @@ async function mountAndServe(
   const server = serve()
   progress.server = server
   return { mount, server }
+}
+
+async function makeMount(
+  options: FuseMountOptions,
+  { shared }: DaemonHost,
+  driver: DriverName,
+  served: ServeOptions,
+): Promise<DriverMount> {
+  if (shared === undefined) return await (await driverNamed(driver)).mount(options, served)
+  const mount = await shared.mount(options, served.spec.imagePaths)
+  return { mount, serve: () => shared.serve(mount.fuseFd, served) }
 }
 
 function configOf(request: MountRequest, target: PathText): MoleculeConfig {
@@ -360,10 +409,10 @@ async function waitForEnd(
   if (end.reason === 'failed') {
     host.log('error', end.message)
     // The entry stays, for its log; the next mount or umount of the target removes it.
-    await tearDown({ ...progress, entry: undefined }, host.log)
+    await tearDown({ ...progress, entry: undefined }, host)
     if (progress.entry !== undefined) setChangesAside(progress.entry.held.runDir, progress.entry.held.entry)
   } else {
-    await tearDown({ ...progress, mount: undefined }, host.log)
+    await tearDown({ ...progress, mount: undefined }, host)
   }
   return end
 }
@@ -417,7 +466,7 @@ async function drain(
 }
 
 /** Undoes what there is, last first. @param failed there was no mount: what was made for it goes too. Never throws. */
-async function tearDown(progress: Progress, log: Log, failed = false): Promise<void> {
+async function tearDown(progress: Progress, { log, shared }: DaemonHost, failed = false): Promise<void> {
   progress.control?.close()
   await detach(progress.mount, log)
   if (progress.server !== undefined) {
@@ -432,7 +481,8 @@ async function tearDown(progress: Progress, log: Log, failed = false): Promise<v
   if (progress.upper !== undefined) closeChanges(progress.upper, failed, log)
   await progress.ext3?.end()
   if (progress.entry !== undefined) removeOwnEntry(progress.entry)
-  wipeKeys()
+  // A server of several mounts has none.
+  if (shared === undefined) wipeKeys()
 }
 
 interface Detached {

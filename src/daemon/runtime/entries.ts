@@ -28,6 +28,8 @@ export interface DaemonRecord {
   readonly state: 'starting' | 'mounted'
   /** `major:minor` of the mount where it is known. */
   readonly device?: string
+  /** The process serves other mounts, too, and goes on after the end of this one. */
+  readonly shared?: true
 }
 
 /** The folder of one target: `RUNDIR/meta/<mount namespace>/<target>/`. */
@@ -171,7 +173,14 @@ export function markMounted(entry: OwnEntry, device: string | undefined): OwnEnt
 
 /** Removes an entry of this process, unless another process has replaced it. Never throws: the mount is over anyway. */
 export function removeOwnEntry(entry: OwnEntry): void {
-  removeFrom(entry.held, entry)
+  // A server of several mounts may have made another entry of that name.
+  if (entry.held.entries.statOf(entry.name)?.ino === entry.held.entry.stat().ino)
+    removeFrom(entry.held, entry)
+}
+
+/** Closes the folders of an entry of this process, which ends its lock. */
+export function closeEntry({ held: { runDir, entries, entry } }: OwnEntry): void {
+  for (const folder of [entry, entries, runDir]) folder.close()
 }
 
 /** Removes an entry that was looked up, if it is this user's and no other process has replaced it. Never throws. */

@@ -1,12 +1,12 @@
 import type { Worker } from 'node:worker_threads'
-import { type Log, messageOf } from '../../base/index.ts'
-import { abandonSlots, buryWorker, Staff, TaskQueue } from '../../fuse/index.ts'
+import { type Log, messageOf, omitUndefined } from '../../base/index.ts'
+import { type Asker, abandonSlots, buryWorker, Staff, TaskQueue } from '../../fuse/index.ts'
 import { hasAddressSpace } from '../../sys/ffi/memory.ts'
 import { ringBell } from '../../sys/process/bell.ts'
 import { Deaths, whyDied } from './deaths.ts'
 import { startThread } from './start-thread.ts'
 import { THREAD_ADDRESS_SPACE, type ThreadCode } from './thread-code.ts'
-import type { DataWorkerData, ThreadData, ThreadMessage } from './thread-messages.ts'
+import type { DataWorkerData, ThreadMessage, WorkerSurroundings } from './thread-messages.ts'
 
 /** A worker ends after so long without work for any of them. */
 const REST_MS = 5000
@@ -24,7 +24,8 @@ const PAUSE_MS = 10_000
 
 /** What surrounds the data workers of a mount. */
 export interface WorkersOptions {
-  readonly data: ThreadData
+  /** What each gets. */
+  readonly data: () => WorkerSurroundings
   readonly most: number
   /** Absent where workers can only be started while paths are resolved. */
   readonly code: ThreadCode | undefined
@@ -32,6 +33,8 @@ export interface WorkersOptions {
   readonly restMs?: number | undefined
   readonly log: Log
   onMessage(message: ThreadMessage): void
+  /** Told whose READ got an error because its worker died, in a server of several mounts. */
+  readonly onRefused?: (asker: Asker) => void
   /** The last worker has ended for lack of work. */
   onEmpty(): void
 }
@@ -40,6 +43,8 @@ export interface WorkersOptions {
 export class DataWorkers {
   readonly #options: WorkersOptions
   readonly #staff: Staff
+  readonly #bell: number | undefined
+  readonly #present = new Set<Worker>()
   /** Rows of the counters that no worker has, from 1. */
   readonly #rows: number[]
   readonly #exits = new Set<Promise<void>>()
@@ -53,7 +58,9 @@ export class DataWorkers {
 
   constructor(options: WorkersOptions) {
     this.#options = options
-    this.#staff = new Staff(options.data.shared)
+    const { shared, bell } = options.data()
+    this.#staff = new Staff(shared)
+    this.#bell = bell
     this.#rows = Array.from({ length: options.most }, (_, i) => i + 1)
   }
 
@@ -121,15 +128,16 @@ export class DataWorkers {
   }
 
   #ring(): void {
-    const { bell } = this.#options.data
-    if (bell !== undefined) ringBell(bell)
+    if (this.#bell !== undefined) ringBell(this.#bell)
   }
 
   /** A worker died that may have had work. Another one comes, unless too many have died: then not before a pause. */
   #replace(row: number, what: string): void {
-    const { code, data, log } = this.#options
+    const { code, data, log, onRefused } = this.#options
     const wasResident = this.#staff.isResident
-    buryWorker(row, data)
+    const around = data()
+    const fuseFd = 'fuseFd' in around ? around.fuseFd : -1
+    buryWorker(row, { shared: around.shared, fuseFd, ...omitUndefined({ onRefused }) })
     this.#ring()
     this.#deaths.add()
     if (this.#deaths.isEnough) {
@@ -140,7 +148,12 @@ export class DataWorkers {
     }
     log('warn', `${what}; what it had begun got EIO, and another one comes`)
     if (wasResident) this.#start(undefined).catch((error: unknown) => this.#refuse(messageOf(error)))
-    else if (code !== undefined && new TaskQueue(data.shared).length > 0) this.call()
+    else if (code !== undefined && new TaskQueue(around.shared).length > 0) this.call()
+  }
+
+  /** Tells all workers something, for a look between two tasks. */
+  tell(message: object): void {
+    for (const worker of this.#present) worker.postMessage(message)
   }
 
   /** Resolves when all workers have ended, after `TaskQueue.stop`. */
@@ -168,7 +181,7 @@ export class DataWorkers {
   #create(row: number, code: ThreadCode | undefined): Worker {
     const { data, log, restMs = REST_MS } = this.#options
     const name = `data worker ${row}`
-    const own: DataWorkerData = { ...data, thread: row }
+    const own: DataWorkerData = { ...data(), thread: row }
     if (code === undefined) return startThread('data-worker', name, own)
     this.#starts += 1
     log('debug', `data worker ${row} starts`)
@@ -180,6 +193,7 @@ export class DataWorkers {
     const { onMessage, onEmpty, log } = this.#options
     let phase: 'starting' | 'working' | 'left' = 'starting'
     let why: string | undefined
+    this.#present.add(worker)
     return new Promise((ready, failed) => {
       worker.on('message', (message: ThreadMessage) => {
         if (message.type === 'ready') {
@@ -195,13 +209,14 @@ export class DataWorkers {
       const exit = new Promise<void>((resolve) => {
         worker.on('exit', (exitCode) => {
           this.#exits.delete(exit)
+          this.#present.delete(worker)
           this.#rows.push(row)
           const what = `data worker ${row} died: ${why ?? `exit code ${exitCode}`}`
           if (phase === 'starting') failed(new Error(what))
           else if (phase === 'working' && !this.#isStopping) this.#replace(row, what)
           else {
             // Another one of this pool may wait for what it was decoding.
-            abandonSlots(this.#options.data.shared, row)
+            abandonSlots(this.#options.data().shared, row)
             if (why !== undefined) log('warn', what)
           }
           resolve()

@@ -1,10 +1,9 @@
 import '../../sys/plain/own-packages.ts'
 import { parentPort } from 'node:worker_threads'
-import { FsError, type Log, omitUndefined, stackOf, Turn } from '../../base/index.ts'
+import { type Log, omitUndefined, Turn } from '../../base/index.ts'
 import {
   ChangeGate,
   Counters,
-  DeviceError,
   GatherReply,
   InlineDataPath,
   type Negotiated,
@@ -35,6 +34,9 @@ import { replaceDescriptor } from '../../sys/files/descriptor.ts'
 import { isHostRoot } from '../../sys/plain/namespaces.ts'
 import { isCompiledCodeSaved, saveCompiledCode } from '../../sys/process/code-cache.ts'
 import { collectGarbage } from '../../sys/process/garbage.ts'
+import { faultText } from './fault-text.ts'
+import type { ServerDispatcherData } from './shared/messages.ts'
+import { serveMounts } from './shared/serve-mounts.ts'
 import { dyingCounter, testFault } from './test-faults.ts'
 import { threadData } from './thread-data.ts'
 import type { DispatcherData, ThreadMessage } from './thread-messages.ts'
@@ -42,7 +44,7 @@ import { dropThreadPrivileges, keepDirectoryPrivileges } from './thread-privileg
 
 /**
  * Entry of the dispatcher thread. It owns all file-system state and is the only reader of the device. It runs the
- * device loop until the file system is unmounted.
+ * device loop until the file system is unmounted. In a server of several mounts it serves all of them.
  */
 
 /** Empty reads of the device before poll(2), some 100 µs: a client that lists a tree sends its next request by then. */
@@ -56,7 +58,13 @@ function tell(message: ThreadMessage): void {
   parentPort?.postMessage(message)
 }
 
-const { spec, shared, fuseFd, bell, tally, kernel, gate, pressure, legacy } = threadData<DispatcherData>()
+const data = threadData<DispatcherData | ServerDispatcherData>()
+if ('mounts' in data) {
+  serveMounts(data)
+  // Of this thread.
+  process.exit()
+}
+const { spec, shared, fuseFd, bell, tally, kernel, gate, pressure, legacy } = data
 const log: Log = (level, message) => tell({ type: 'log', level, message })
 
 try {
@@ -161,7 +169,7 @@ try {
   layered?.closeUpper()
   tell({ type: 'unmounted' })
 } catch (error) {
-  tell({ type: 'failed', message: messageOf(error) })
+  tell({ type: 'failed', message: faultText(error) })
 }
 
 function serves(negotiated: Negotiated): void {
@@ -194,9 +202,4 @@ function inTurn(...works: readonly ((() => boolean) | undefined)[]): (() => bool
     if (left[0]?.() !== true) left.shift()
     return left.length > 0
   }
-}
-
-function messageOf(error: unknown): string {
-  if (error instanceof FsError || error instanceof DeviceError) return error.message
-  return `internal error: ${stackOf(error)}`
 }

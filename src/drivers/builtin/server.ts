@@ -4,7 +4,6 @@ import {
   abandonSlots,
   allocateShared,
   GateKeeper,
-  operationName,
   pendingAges,
   readCounters,
   readOpcodes,
@@ -17,10 +16,11 @@ import { deferred } from '../../sys/plain/promises.ts'
 import { openBell, ringBell } from '../../sys/process/bell.ts'
 import { collectGarbage } from '../../sys/process/garbage.ts'
 import { openMemoryPressure } from '../../sys/process/memory-pressure.ts'
-import type { EndReason, RunningServer, ServeOptions, ServerStats } from '../driver.ts'
+import type { EndReason, RunningServer, ServeOptions } from '../driver.ts'
 import { layerStatus, tellOnce } from '../layer-status.ts'
 import { DataWorkers } from './data-workers.ts'
 import { Dispatcher } from './dispatcher.ts'
+import { operationsOf, pendingOf } from './server-stats.ts'
 import { holdThreadCode } from './thread-code.ts'
 import type { ThreadData, ThreadMessage } from './thread-messages.ts'
 
@@ -107,7 +107,7 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
   const code = workers === 0 ? undefined : holdThreadCode('data-worker', { isHurried: true })
   const newWorkers = (): DataWorkers =>
     new DataWorkers({
-      data: threadData(),
+      data: threadData,
       most: workers,
       code,
       restMs: options.restMs,
@@ -151,7 +151,7 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
     stats: () => ({
       pending: pendingOf(pendingAges(shared)),
       counters: readCounters(shared),
-      operations: operationsOf(shared),
+      operations: operationsOf(readOpcodes(shared)),
       cacheSize: shared.slotCount * shared.slotSize,
       layers: layerStatus(spec, tally),
     }),
@@ -164,17 +164,4 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
       for (const fd of [bell, pressure]) if (fd !== undefined) fs.closeSync(fd)
     },
   }
-}
-
-function operationsOf(shared: SharedBuffers): ServerStats['operations'] {
-  const sums: Record<string, number> = {}
-  for (const [opcode, count] of readOpcodes(shared)) {
-    const name = operationName(opcode)
-    sums[name] = (sums[name] ?? 0) + count
-  }
-  return sums
-}
-
-function pendingOf(ages: readonly number[]): ServerStats['pending'] {
-  return { reads: ages.length, oldestMs: Math.max(0, ...ages) }
 }

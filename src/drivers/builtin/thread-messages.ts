@@ -1,6 +1,7 @@
 import type { LogLevel, SourceId } from '../../base/index.ts'
 import type { KernelOptions, Negotiated, RequestMemory, SharedBuffers } from '../../fuse/index.ts'
 import type { BlobWish, MoleculeSpec } from '../../molecule/index.ts'
+import type { ServerThreadData } from './shared/messages.ts'
 
 /** What both kinds of thread get at their start. */
 export interface ThreadData {
@@ -33,7 +34,10 @@ export interface Legacy {
   readonly directories: readonly SharedArrayBuffer[]
 }
 
-export interface DataWorkerData extends ThreadData {
+/** Of a worker: of one mount, or of a server of several, whose devices and images come and go. */
+export type WorkerSurroundings = ThreadData | ServerThreadData
+
+export type DataWorkerData = WorkerSurroundings & {
   /** Row of the counters, from 1. */
   readonly thread: number
   /** Ends after so long without work, milliseconds; absent: never. */

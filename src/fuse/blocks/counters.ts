@@ -17,6 +17,11 @@ export type Counter = (typeof COUNTERS)[number]
 /** Requests are counted by their opcode below this, and together under 0 where it is not. */
 const OPCODES = 64
 
+/** Memory for the counters of one mount among several, which its dispatcher alone changes. */
+export function allocateCounters(): SharedArrayBuffer {
+  return new SharedArrayBuffer(countersSize(0))
+}
+
 export function countersSize(workers: number): number {
   return (workers + 1) * COUNTERS.length * 8 + OPCODES * 8
 }

@@ -14,21 +14,27 @@ export interface InlineOptions {
   readonly shortReads?: boolean
 }
 
+const noHostFiles: HostFileReader = () => 0
+
 /** Answers READ on the calling thread, from a small cache of decoded blocks: the reference for the pool. */
 export class InlineDataPath implements DataPath {
   readonly #fileSystem: FileSystem
   readonly #reader: ExtentReader
 
-  /** @param cacheSize bytes of decoded blocks to keep */
+  /**
+   * @param store of the blocks; or a reader with its cache, that several mounts may have
+   * @param cacheSize bytes of decoded blocks to keep
+   */
   constructor(
     fileSystem: FileSystem,
-    store: BlockStore,
-    readHostFile: HostFileReader,
-    cacheSize: number,
+    store: BlockStore | ExtentReader,
+    readHostFile: HostFileReader = noHostFiles,
+    cacheSize = 0,
     options: InlineOptions = {},
   ) {
     this.#fileSystem = fileSystem
-    this.#reader = new ExtentReader(store, readHostFile, { ...options, cacheSize })
+    this.#reader =
+      store instanceof ExtentReader ? store : new ExtentReader(store, readHostFile, { ...options, cacheSize })
   }
 
   read({ nodeId, offset, size }: Omit<ReadRequest, 'token'>, answer: AnswerBuffer): 'reply' {

@@ -25,8 +25,8 @@ export interface MountsLoopOptions extends WaitOptions {
   readonly fair: FairReads
   /** Called at the start of each turn: here mounts come. @returns false where the loop is to end */
   turn(): boolean
-  /** Called before the thread may sleep, where READs wait for a job to end. */
-  beforeSleep(): void
+  /** Called before the thread may sleep. @returns false where there is something to do at once */
+  mayRest(): boolean
   /** The kernel has ended the connection of a mount, or reading it failed; it is no part of the loop any more. */
   ended(mount: ServedMount, error?: unknown): void
 }
@@ -72,6 +72,12 @@ export class MountsLoop implements Sleeper {
     this.#busy.add(member)
   }
 
+  /** Leaves a mount alone, whose connection may go on. */
+  remove(fd: number): void {
+    const member = this.#members.get(fd)
+    if (member !== undefined) this.#take(member)
+  }
+
   /** Runs until `turn` says that it is over. */
   run(): void {
     const { turn } = this.#options
@@ -82,7 +88,7 @@ export class MountsLoop implements Sleeper {
       if (isBusy) this.#waiting.gotRequest()
       const progress = this.#proceed()
       if (isBusy || progress === 'more') continue
-      this.#options.beforeSleep()
+      if (!this.#options.mayRest()) continue
       this.#waiting.gotNothing(progress === 'waiting')
     }
     this.#poll.close()
@@ -125,12 +131,16 @@ export class MountsLoop implements Sleeper {
   }
 
   #end(member: Member, error?: unknown): void {
+    this.#take(member)
+    this.#options.ended(member.mount, error)
+  }
+
+  #take(member: Member): void {
     const { mount } = member
     this.#poll.remove(mount.fd)
     this.#members.delete(mount.fd)
     this.#busy.delete(member)
     mount.reader.close()
-    this.#options.ended(mount, error)
   }
 
   /** Goes on with postponed requests of all mounts. @returns 'waiting' where there are some that wait */

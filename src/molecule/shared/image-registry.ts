@@ -1,5 +1,5 @@
 import fs from 'node:fs'
-import { type ImageFile, type PathText, systemPath } from '../../base/index.ts'
+import { type ImageFile, majorOf, minorOf, type PathText, systemPath } from '../../base/index.ts'
 import { replaceDescriptor } from '../../sys/files/descriptor.ts'
 import { blobDescriptors } from '../../transforms/index.ts'
 import { BlobKeepers, type BlobWish } from '../blobs/blobs-of-images.ts'
@@ -40,10 +40,11 @@ export class ImageRegistry {
   /**
    * Opens the images of one mount.
    * @param named gives the path that people know for one that leads through a descriptor
+   * @param assertReadable throws for a file system (`major:minor`) that this process must not read
    */
-  opener(named: (path: PathText) => PathText): ImageOpener {
+  opener(named: (path: PathText) => PathText, assertReadable: (device: string) => void): ImageOpener {
     return {
-      open: (file, make) => this.#open(file, make, named),
+      open: (file, make) => this.#open(file, make, named, assertReadable),
       close: (spec) => this.release(spec),
     }
   }
@@ -52,10 +53,13 @@ export class ImageRegistry {
     file: ImageFile,
     make: (file: ImageFile) => ImageSpec,
     named: (path: PathText) => PathText,
+    assertReadable: (device: string) => void,
   ): ImageSpec {
     const fd = file.open?.() ?? fs.openSync(systemPath(file.path), 'r')
     let isOurs = true
     try {
+      const { dev } = fs.fstatSync(fd)
+      assertReadable(`${majorOf(dev)}:${minorOf(dev)}`)
       const key = keyOf(file, fd, named)
       const present = this.#byKey.get(key)
       if (present !== undefined) {
@@ -78,6 +82,11 @@ export class ImageRegistry {
     const entry: Entry = { id: this.#next++, spec, tally, key, keeper, users: 1 }
     this.#byKey.set(key, entry)
     this.#bySpec.set(spec, entry)
+  }
+
+  /** All images that mounts have. */
+  all(): readonly SharedImage[] {
+    return [...this.#byKey.values()].map(({ id, spec, tally }) => ({ id, spec, tally }))
   }
 
   /** The image of a spec that `opener` gave. */

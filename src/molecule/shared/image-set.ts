@@ -76,6 +76,11 @@ export class ImageSet {
     this.#images.set(image.id, image)
   }
 
+  /** Bytes of the file of an image; 0 where there is none. */
+  sizeOf(id: SourceId): number {
+    return this.#images.get(id)?.spec.source.size ?? 0
+  }
+
   /** Forgets an image, and closes what this thread has open of it. Its descriptors are the caller's. */
   drop(id: SourceId): void {
     this.store.drop(id)

@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process'
 import { closeSync } from 'node:fs'
 import { type ErrnoCode, FsError, type PathText, systemPath } from '../../base/index.ts'
-import { addressOf, lastErrno, systemError } from '../ffi/ffi.ts'
+import { receiveWithDescriptors } from '../events/unix-stream.ts'
+import { systemError } from '../ffi/ffi.ts'
 import { libcFunction } from '../ffi/libc.ts'
 import { userNamespaceLimits } from '../process/user-namespaces.ts'
 
@@ -189,7 +190,6 @@ const SOCK_STREAM = 1
 const SOCK_CLOEXEC = 0o2000000
 
 const socketpair = libcFunction('int socketpair(int domain, int type, int protocol, void *pair)')
-const recvmsg = libcFunction('int64_t recvmsg(int fd, void *message, int flags)')
 
 function socketPair(): readonly [number, number] {
   const pair = Buffer.alloc(8)
@@ -197,32 +197,10 @@ function socketPair(): readonly [number, number] {
   return [pair.readInt32LE(0), pair.readInt32LE(4)]
 }
 
-const SOL_SOCKET = 1
-const SCM_RIGHTS = 1
-const MSG_DONTWAIT = 0x40
-const MSG_CMSG_CLOEXEC = 0x40000000
-/** `struct cmsghdr` on 64-bit Linux: length (8, musl: 4 and padding), level, type, then the data. */
-const CMSG_DATA_OFFSET = 16
-
 /** Receives the one descriptor in the socket. The helper has ended, so no more data comes. */
 function receiveDescriptor(socket: number, program: string): number {
-  const data = Buffer.alloc(8)
-  const control = Buffer.alloc(64)
-  const iovec = Buffer.alloc(16)
-  iovec.writeBigUInt64LE(BigInt(addressOf(data)), 0)
-  iovec.writeBigUInt64LE(BigInt(data.length), 8)
-  // struct msghdr, 64-bit: name, namelen, iov, iovlen, control, controllen, flags.
-  const message = Buffer.alloc(56)
-  message.writeBigUInt64LE(BigInt(addressOf(iovec)), 16)
-  message.writeBigUInt64LE(1n, 24)
-  message.writeBigUInt64LE(BigInt(addressOf(control)), 32)
-  message.writeBigUInt64LE(BigInt(control.length), 40)
-  const received = Number(recvmsg(socket, message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC))
-  if (received < 0) throw new FsError('EIO', `${program} sent no descriptor (errno ${lastErrno()})`)
-  const length = control.readUInt32LE(0)
-  const isRights = control.readInt32LE(8) === SOL_SOCKET && control.readInt32LE(12) === SCM_RIGHTS
-  if (received === 0 || length < CMSG_DATA_OFFSET + 4 || !isRights) {
-    throw new FsError('EIO', `${program} ended without sending the descriptor of the mount`)
-  }
-  return control.readInt32LE(CMSG_DATA_OFFSET)
+  const received = receiveWithDescriptors(socket, 8, 1, false)
+  const [fd] = received?.descriptors ?? []
+  if (fd !== undefined) return fd
+  throw new FsError('EIO', `${program} ended without sending the descriptor of the mount`)
 }

@@ -7,10 +7,10 @@ const INITIAL_USER_NAMESPACE = 0xeffffffd
 
 type NamespaceKind = 'mnt' | 'pid' | 'user'
 
-/** Number of a namespace of this process; undefined where it cannot be read. */
-export function namespaceNumber(kind: NamespaceKind): number | undefined {
+/** Number of a namespace of this process, or of another one; undefined where it cannot be read. */
+export function namespaceNumber(kind: NamespaceKind, pid = 'self'): number | undefined {
   try {
-    const digits = /\[(\d+)\]$/.exec(readlinkSync(procPath(`self/ns/${kind}`)))?.[1]
+    const digits = /\[(\d+)\]$/.exec(readlinkSync(procPath(`${pid}/ns/${kind}`)))?.[1]
     return digits === undefined ? undefined : Number(digits)
   } catch {
     return undefined

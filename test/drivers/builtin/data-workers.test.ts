@@ -19,7 +19,7 @@ test('a worker that is wanted while the one before it comes and leaves is starte
   const shared = allocateShared(4096, 1 << 20, 2)
   const started: Worker[] = []
   const workers = new DataWorkers({
-    data: { shared } as unknown as ThreadData,
+    data: () => ({ shared }) as unknown as ThreadData,
     most: 2,
     code: {
       start() {

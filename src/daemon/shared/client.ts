@@ -1,0 +1,40 @@
+import type { PathText } from '../../base/index.ts'
+import { anchoredPath } from '../../sys/files/working-directory.ts'
+import { readMountInfo } from '../../sys/mounts/mountinfo.ts'
+import { canonicalTarget } from '../runtime/target.ts'
+import { openSource } from './open-source.ts'
+import type { Served } from './protocol.ts'
+import { startServer } from './start-server.ts'
+import { askServer } from './talk.ts'
+
+export { Untrusted } from './server-folder.ts'
+
+/** A mount that is asked for. */
+export interface SharedMountRequest {
+  /** The name by which the program was called, and the words after it. */
+  readonly program: string
+  readonly words: readonly PathText[]
+  /** Those of the words that name SOURCE and the target. */
+  readonly source: PathText
+  readonly target: PathText
+}
+
+/** The mount serves. */
+export interface SharedMountAnswer extends Served {
+  /** As mount tables show it. */
+  readonly target: PathText
+}
+
+/**
+ * Has the shared server of this user make a mount; where there is none, one is started.
+ * @returns undefined where an own server has to make it
+ * @throws FsError why this way there is no mount, `Untrusted` where somebody else is behind it; nothing of it is left then
+ */
+export async function mountByServer(wish: SharedMountRequest): Promise<SharedMountAnswer | undefined> {
+  const source = openSource(wish.source)
+  if (source === undefined) return undefined
+  const { program, words } = wish
+  const target = canonicalTarget(anchoredPath(wish.target), readMountInfo())
+  const asked = { program, words, target, source: source.word, sourceFd: source.fd }
+  return { ...(await askServer(asked, startServer)), target }
+}

@@ -1,0 +1,88 @@
+import type { ErrnoCode, PathText } from '../../base/index.ts'
+import type { FuseMount, FuseMountOptions } from '../../sys/mounts/mount.ts'
+
+/**
+ * What a client and a server of several mounts say to each other (docs/adr/0041-shared-server.md): messages of JSON, each
+ * behind its length as 32 bits. Descriptors come with the first byte of a message.
+ */
+
+/** The client asks. With one descriptor: what SOURCE leads to. */
+export interface Wish {
+  /** What is the same for all who share a server. */
+  readonly key: string
+  /** The name by which the program was called, and the words after it. */
+  readonly program: string
+  readonly words: readonly PathText[]
+  /** Which of the words is SOURCE. */
+  readonly source: SourceWord
+  /** As mount tables show it. */
+  readonly target: PathText
+}
+
+/** SOURCE, and how it leads to what is open. */
+export interface SourceWord {
+  readonly text: PathText
+  /** The part of the text that is a path begins and ends here. */
+  readonly from: number
+  readonly to: number
+  /** That part, absolute. */
+  readonly path: PathText
+}
+
+/** The server asks the client to mount. */
+export interface MountWish {
+  readonly mount: FuseMountOptions
+  /** Files and folders of the image, which the target must not cover. */
+  readonly imagePaths: readonly PathText[]
+}
+
+/** The client has mounted. With one descriptor: the connection to the kernel. */
+export type Mounted = Omit<FuseMount, 'fuseFd'>
+
+/** The mount serves. */
+export interface Served {
+  readonly pid: number
+  readonly warnings: readonly string[]
+  /** Words that were passed over, a line each. */
+  readonly ignored: readonly string[]
+  /** What to say where the root of the mount cannot be written to. */
+  readonly owner?: string
+}
+
+/** There will be no mount by this server. */
+export interface Refusal {
+  readonly refused: string
+  readonly code: ErrnoCode
+}
+
+/** Most bytes of one message: a command line has some KiB. */
+const MAX_BYTES = 4 << 20
+export const LENGTH_BYTES = 4
+
+export function encodeMessage(message: object): Buffer {
+  const text = Buffer.from(JSON.stringify(message))
+  const length = Buffer.alloc(LENGTH_BYTES)
+  length.writeUInt32LE(text.length)
+  return Buffer.concat([length, text])
+}
+
+/** Puts the pieces of messages together. */
+export class Incoming {
+  #bytes = Buffer.alloc(0)
+
+  add(piece: Uint8Array): void {
+    this.#bytes = Buffer.concat([this.#bytes, piece])
+  }
+
+  /** @returns a whole message; undefined where there is none yet. @throws RangeError, SyntaxError */
+  take(): unknown {
+    if (this.#bytes.length < LENGTH_BYTES) return undefined
+    const length = this.#bytes.readUInt32LE(0)
+    if (length > MAX_BYTES) throw new RangeError(`message of ${length} bytes`)
+    const end = LENGTH_BYTES + length
+    if (this.#bytes.length < end) return undefined
+    const message: unknown = JSON.parse(this.#bytes.toString('utf8', LENGTH_BYTES, end))
+    this.#bytes = this.#bytes.subarray(end)
+    return message
+  }
+}

@@ -1,0 +1,230 @@
+import { closeSync } from 'node:fs'
+import { FsError, type Log, messageOf, type PathText } from '../../base/index.ts'
+import type { SharedServer } from '../../drivers/index.ts'
+import { isOverlay, type MoleculeSpec, resolveMolecule } from '../../molecule/index.ts'
+import type { MountRequest } from '../../request/index.ts'
+import { setNonBlocking } from '../../sys/files/descriptor.ts'
+import type { FuseMount } from '../../sys/mounts/mount.ts'
+import { namespaceNumber } from '../../sys/plain/namespaces.ts'
+import { descriptorPath } from '../../sys/plain/proc.ts'
+import { effectiveUid } from '../../sys/plain/rights.ts'
+import { ownerWarning } from '../client/owner-warning.ts'
+import { failureCode, failureText } from '../life/failure.ts'
+import { openLogSink } from '../life/log-sink.ts'
+import { type DaemonHost, serveMount } from '../life/serve-mount.ts'
+import { closeEntry, type OwnEntry } from '../runtime/entries.ts'
+import type { ClientConnection } from './client-connection.ts'
+import type { MountHosts } from './mount-hosts.ts'
+import type { Mounted, MountWish, Refusal, Served, Wish } from './protocol.ts'
+import type { MountServerOptions, ReadWish } from './server-options.ts'
+
+/** A client sends what it wants with its first message. */
+const WISH_TIMEOUT_MS = 5000
+/** fusermount may wait for a lock on the mount table. */
+const MOUNT_TIMEOUT_MS = 25_000
+
+export interface ServingOptions {
+  readonly key: string
+  readonly threads: SharedServer
+  readonly hosts: MountHosts
+  readonly log: Log
+  readonly options: MountServerOptions
+  /** `major:minor` of all mounts of the server. */
+  readonly devices: Set<string>
+  /** Whether a mount that was made in this way may be served. */
+  allows(way: FuseMount['way']): boolean
+}
+
+/**
+ * Serves what one client wants, from its first message to the end of the mount.
+ * @throws FsError why there was no mount; the client was told, as far as it could be
+ */
+export async function serveClient(connection: ClientConnection, options: ServingOptions): Promise<void> {
+  let sourceFd: number | undefined
+  try {
+    assertFriend(connection)
+    const { message, descriptors } = await connection.receive(WISH_TIMEOUT_MS)
+    const wish = message as Wish
+    sourceFd = descriptors[0]
+    if (wish.key !== options.key) throw refused('it serves processes that may do something else')
+    if (sourceFd === undefined) throw new FsError('EPROTO', 'no descriptor of the source')
+    const read = readWish(wish, sourceFd, options.options)
+    const mount = new OneMount(connection, options, wish, sourceFd, read)
+    sourceFd = undefined
+    await mount.serve()
+  } catch (error) {
+    connection.send({ refused: failureText(error), code: failureCode(error) } satisfies Refusal)
+    throw error
+  } finally {
+    if (sourceFd !== undefined) closeSync(sourceFd)
+  }
+}
+
+function refused(why: string): FsError {
+  return new FsError('EOPNOTSUPP', `a shared server does not make this mount: ${why}`)
+}
+
+/** Only processes of this user in this mount namespace may ask. @throws FsError EPERM */
+function assertFriend({ peer }: ClientConnection): void {
+  if (peer.uid !== effectiveUid()) throw new FsError('EPERM', `asked by user ${peer.uid}`)
+  const namespace = namespaceNumber('mnt', String(peer.pid))
+  if (namespace === undefined || namespace !== namespaceNumber('mnt')) {
+    throw new FsError('EPERM', `asked by process ${peer.pid} of another mount namespace`)
+  }
+}
+
+/** @throws FsError EOPNOTSUPP for what an own server has to do; UsageError, FsError for words that make no sense */
+function readWish(wish: Wish, sourceFd: number, { readWish, defaults }: MountServerOptions): ReadWish {
+  const { program, words, source } = wish
+  const read = readWish(program, words, source, descriptorPath(sourceFd))
+  if (read === undefined) throw refused('it is no mount in the background')
+  const { request, ignored } = read
+  const { options } = request
+  const own = [
+    [request.metadataDir, '--metadir'],
+    [request.log, '--log'],
+    [request.changes, 'changes'],
+    [options.notifyPipe, 'notify_pipe='],
+    [options.cacheSize === defaults.cacheSize ? undefined : options.cacheSize, 'cache_size='],
+    [options.workers === defaults.workers ? undefined : options.workers, 'threads='],
+    [isOverlay(request.source) || request.source.container === 'directory' || undefined, 'host directories'],
+  ] as const
+  const reason = own.find(([value]) => value !== undefined)?.[1]
+  if (reason !== undefined) throw refused(reason)
+  return { request: { ...request, target: wish.target }, ignored }
+}
+
+/** The mount of one client. */
+class OneMount {
+  readonly #connection: ClientConnection
+  readonly #options: ServingOptions
+  readonly #wish: Wish
+  readonly #read: ReadWish
+  /** Leads to what the client has opened. */
+  readonly #path: PathText
+  #sourceFd: number | undefined
+  /** Images that the threads of the server do not have yet. */
+  #opened: MoleculeSpec | undefined
+  #entry: OwnEntry | undefined
+  #device: string | undefined
+  #isReady = false
+
+  constructor(
+    connection: ClientConnection,
+    options: ServingOptions,
+    wish: Wish,
+    sourceFd: number,
+    read: ReadWish,
+  ) {
+    this.#connection = connection
+    this.#options = options
+    this.#wish = wish
+    this.#path = descriptorPath(sourceFd)
+    this.#sourceFd = sourceFd
+    this.#read = read
+  }
+
+  /** @throws FsError why there is no mount */
+  async serve(): Promise<void> {
+    const { hosts, threads } = this.#options
+    const { request } = this.#read
+    const sink = openLogSink(request)
+    const { close, ...events } = hosts.events()
+    const host: DaemonHost = {
+      ...sink,
+      ...events,
+      isAwaited: false,
+      hasSuccessor: true,
+      entryCreated: (entry) => {
+        this.#entry = entry
+        sink.entryCreated(entry)
+      },
+      mounted: () => undefined,
+      ready: (warnings) => this.#ready(request, warnings),
+      shared: {
+        open: (wanted) => this.#open(wanted),
+        mount: (options, imagePaths) => this.#mount({ mount: options, imagePaths }),
+        serve: (fuseFd, served) => {
+          this.#opened = undefined
+          return threads.serve(fuseFd, served)
+        },
+      },
+    }
+    try {
+      await serveMount(request, host)
+    } catch (error) {
+      if (!this.#isReady) throw error
+      sink.log('error', messageOf(error))
+    } finally {
+      this.#closeSource()
+      for (const image of this.#opened?.images ?? []) threads.images.release(image)
+      threads.dropUnused()
+      if (this.#device !== undefined) this.#options.devices.delete(this.#device)
+      if (this.#entry !== undefined) closeEntry(this.#entry)
+      sink.close()
+      close()
+    }
+  }
+
+  #open(request: MountRequest): MoleculeSpec {
+    const { threads } = this.#options
+    const { source } = request
+    if (isOverlay(source)) throw refused('host directories')
+    const named = (path: PathText): PathText => this.#named(path)
+    const spec = resolveMolecule(
+      { ...request, source: { ...source, path: this.#path } },
+      threads.images.opener(named, (device) => this.#assertReadable(device)),
+    )
+    this.#opened = spec
+    this.#closeSource()
+    return { ...spec, imagePaths: spec.imagePaths.map(named) }
+  }
+
+  /** @throws FsError for a file in a mount of this very server, which would wait for itself */
+  #assertReadable(device: string): void {
+    if (this.#options.devices.has(device)) throw refused('its image lies in another mount of the server')
+  }
+
+  /** What is needed of it is open by other descriptors. */
+  #closeSource(): void {
+    if (this.#sourceFd !== undefined) closeSync(this.#sourceFd)
+    this.#sourceFd = undefined
+  }
+
+  /** A path that people know, for one that leads through the descriptor of the client. */
+  #named(path: PathText): PathText {
+    const isWithin = path === this.#path || path.startsWith(`${this.#path}/`)
+    return isWithin ? `${this.#wish.source.path}${path.slice(this.#path.length)}` : path
+  }
+
+  async #mount(wish: MountWish): Promise<FuseMount> {
+    const connection = this.#connection
+    connection.send(wish)
+    const { message, descriptors } = await connection.receive(MOUNT_TIMEOUT_MS)
+    const [fuseFd] = descriptors
+    if (fuseFd === undefined) throw new FsError('EPROTO', 'no descriptor of the mount')
+    const mount = { ...(message as Mounted), fuseFd }
+    try {
+      if (!this.#options.allows(mount.way)) throw refused('it was mounted in another way than the others')
+      setNonBlocking(fuseFd)
+      this.#device = mount.device
+      if (mount.device !== undefined) this.#options.devices.add(mount.device)
+      return mount
+    } catch (error) {
+      closeSync(fuseFd)
+      throw error
+    }
+  }
+
+  #ready(request: MountRequest, warnings: readonly string[]): void {
+    const connection = this.#connection
+    connection.assertAlive()
+    const owner = ownerWarning(request)
+    connection.send({
+      ...{ pid: process.pid, warnings, ignored: this.#read.ignored },
+      ...(owner === undefined ? {} : { owner }),
+    } satisfies Served)
+    connection.close()
+    this.#isReady = true
+  }
+}

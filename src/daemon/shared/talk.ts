@@ -1,0 +1,138 @@
+import { closeSync } from 'node:fs'
+import { FsError, type PathText } from '../../base/index.ts'
+import { receiveWithDescriptors, sendWithDescriptors } from '../../sys/events/unix-stream.ts'
+import { Poller } from '../../sys/files/device-io.ts'
+import { mountFuse } from '../../sys/mounts/mount.ts'
+import { readMountInfo, topMountAt } from '../../sys/mounts/mountinfo.ts'
+import { unmountFuse } from '../../sys/mounts/unmount.ts'
+import { prepareTarget } from '../runtime/target.ts'
+import { shareKey } from './key.ts'
+import { encodeMessage, Incoming, type MountWish, type Refusal, type Served, type Wish } from './protocol.ts'
+import { ServerFolder } from './server-folder.ts'
+
+/** A server may have to read an image whose disk is slow. */
+const ANSWER_TIMEOUT_MS = 20_000
+/** Servers that end while they are asked. */
+const ATTEMPTS = 3
+const PIECE = 64 << 10
+
+/** What a client asks for. */
+export interface Asked extends Omit<Wish, 'key'> {
+  /** Descriptor of what SOURCE leads to. */
+  readonly sourceFd: number
+}
+
+/**
+ * Has the shared server of this user make a mount, and starts one where there is none.
+ * @param start starts a server that accepts at this socket
+ * @throws FsError why this way there is no mount; nothing of it is left then
+ */
+export async function askServer(asked: Asked, start: (listening: number) => void): Promise<Served> {
+  const key = shareKey()
+  const { sourceFd, ...wish } = asked
+  for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
+    const fd = connect(key, start)
+    try {
+      const served = await new Talk(fd).mount({ ...wish, key }, sourceFd)
+      if (served !== undefined) return served
+    } finally {
+      closeSync(fd)
+    }
+  }
+  throw new FsError('EAGAIN', 'the shared servers end as soon as they are asked')
+}
+
+function connect(key: string, start: (listening: number) => void): number {
+  for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
+    // A server that ends takes the folder with it.
+    const folder = ServerFolder.make(key)
+    try {
+      const fd = folder.connect() ?? startHere(folder, start)
+      if (fd !== undefined) return fd
+    } finally {
+      folder.close()
+    }
+  }
+  throw new FsError('EAGAIN', 'no shared server can be reached')
+}
+
+function startHere(folder: ServerFolder, start: (listening: number) => void): number | undefined {
+  const listening = folder.listen()
+  if (listening === undefined) return folder.connect()
+  try {
+    start(listening)
+    // It need not run to be connected to.
+    return folder.connect()
+  } finally {
+    closeSync(listening)
+  }
+}
+
+/** One connection, as the client has it. */
+class Talk {
+  readonly #fd: number
+  readonly #poller: Poller
+  readonly #incoming = new Incoming()
+
+  constructor(fd: number) {
+    this.#fd = fd
+    this.#poller = new Poller([fd])
+  }
+
+  /** @returns undefined where the server ended before it did anything. @throws FsError */
+  async mount(wish: Wish, sourceFd: number): Promise<Served | undefined> {
+    let asked: MountWish | undefined
+    try {
+      sendWithDescriptors(this.#fd, encodeMessage(wish), [sourceFd])
+      asked = this.#receive<MountWish>()
+    } catch (error) {
+      if (error instanceof Refused) throw error
+      return undefined
+    }
+    if (asked === undefined) return undefined
+    await prepareTarget(wish.target, asked.imagePaths)
+    const { fuseFd, ...mounted } = await mountFuse(asked.mount)
+    try {
+      sendWithDescriptors(this.#fd, encodeMessage(mounted), [fuseFd])
+      const served = this.#receive<Served>()
+      if (served === undefined) throw new FsError('EIO', 'the shared server has ended')
+      return served
+    } catch (error) {
+      await undo(wish.target, mounted.device)
+      throw error
+    } finally {
+      closeSync(fuseFd)
+    }
+  }
+
+  /** @returns the next message; undefined where the server has closed the connection. @throws FsError, Refused */
+  #receive<T extends object>(): T | undefined {
+    for (const end = performance.now() + ANSWER_TIMEOUT_MS; ; ) {
+      const message = this.#incoming.take() as T | Refusal | undefined
+      if (message !== undefined) {
+        if ('refused' in message) throw new Refused(message.code, message.refused)
+        return message
+      }
+      const left = end - performance.now()
+      if (left <= 0) throw new FsError('ETIMEDOUT', 'the shared server does not answer')
+      if (this.#poller.wait(Math.ceil(left)) <= 0) continue
+      const received = receiveWithDescriptors(this.#fd, PIECE, 0, false)
+      if (received === undefined) continue
+      if (received.data.length === 0) return undefined
+      this.#incoming.add(received.data)
+    }
+  }
+}
+
+/** The server will not make the mount. */
+class Refused extends FsError {}
+
+/** Unmounts what was mounted, unless the server has done so. */
+async function undo(target: PathText, device: string | undefined): Promise<void> {
+  try {
+    const top = topMountAt(readMountInfo(), target)
+    if (top !== undefined && top.device === device) await unmountFuse(target, true)
+  } catch {
+    // The server did it meanwhile, or nobody can.
+  }
+}

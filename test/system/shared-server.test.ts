@@ -1,0 +1,311 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { isMounted, removeTempDir, run, withTempDir } from '../library/index.ts'
+import { isGone, until } from '../library/programs/wait.ts'
+import { entries, type LifeImage, makeLifeImage, SILENT } from '../library/scenes/life.ts'
+import { descriptorsOf, type SharedScene, withShared } from '../library/scenes/shared.ts'
+
+/** Several mounts by one server (docs/shared-server.md), as users see it: by the command line. */
+
+let life: LifeImage
+
+beforeAll(async () => {
+  life = await makeLifeImage()
+})
+
+afterAll(() => removeTempDir(life.folder))
+
+/** A second image with other bytes in the same places. */
+function otherImage(): string {
+  return join(life.folder, 'other.sqfs')
+}
+
+beforeAll(async () => {
+  const tree = join(life.folder, 'other')
+  mkdirSync(join(tree, 'etc'), { recursive: true })
+  writeFileSync(join(tree, 'etc/motd'), 'bonjour\n')
+  await run('mksquashfs', [tree, otherImage(), '-quiet', '-no-progress'])
+})
+
+async function readMotd(target: string): Promise<string> {
+  return (await run('cat', [join(target, 'etc/motd')])).stdout
+}
+
+/** The error of reading the root of a mount. */
+async function complaint(target: string): Promise<string> {
+  return (await run('stat', ['-f', target], { allowFailure: true, timeout: 10_000 })).stderr
+}
+
+describe('a shared server', () => {
+  test('serves all mounts of a user, each with what it shows', async () => {
+    await withShared(async ({ mount, pidOf, servers }) => {
+      const first = await mount(life.image, 'a')
+      const second = await mount(life.image, 'b')
+      const third = await mount(otherImage(), 'c')
+      const pids = await Promise.all([first, second, third].map(pidOf))
+      expect(new Set(pids)).toEqual(new Set(servers()))
+      expect(new Set(pids).size).toBe(1)
+      expect(await Promise.all([first, second, third].map(readMotd))).toEqual([
+        'hello\n',
+        'hello\n',
+        'bonjour\n',
+      ])
+      await run('cmp', [join(first, 'big'), join(second, 'big')])
+      const images = descriptorsOf(pids[0] ?? 0).filter((path) => path === life.image)
+      expect(images.length).toBe(1)
+    })
+  })
+
+  test('goes on with the others when one is unmounted, in every way', async () => {
+    await withShared(async ({ mount, atomfs, runDir, servers }) => {
+      const stays = await mount(life.image, 'stays')
+      const [pid = 0] = servers()
+      const ways: ((target: string) => Promise<unknown>)[] = [
+        async (target) => expect(await atomfs('umount', target)).toMatchObject(SILENT),
+        (target) => run('umount', [target]),
+        (target) => run('fusermount3', ['-u', target]),
+        (target) => run('umount', ['-l', target]),
+      ]
+      for (const [number, way] of ways.entries()) {
+        const target = await mount(otherImage(), `goes${number}`)
+        expect(await readMotd(target)).toBe('bonjour\n')
+        await way(target)
+        expect(isMounted(target)).toBe(false)
+        await until(() => entries(runDir).length === 1, 'the end of the entry')
+        expect(await readMotd(stays)).toBe('hello\n')
+      }
+      await until(() => !descriptorsOf(pid).includes(otherImage()), 'the image to be let go')
+      expect(servers()).toEqual([pid])
+    })
+  })
+
+  test('tells of each mount by itself', async () => {
+    await withShared(async ({ mount, atomfs, runDir }) => {
+      const first = await mount(life.image, 'a', '-o', 'debug')
+      const second = await mount(otherImage(), 'b')
+      await readMotd(first)
+      await readMotd(first)
+      const status = async (target: string) =>
+        JSON.parse((await atomfs('status', '--json', target)).stdout) as Record<string, unknown>
+      expect(await status(first)).toMatchObject({ target: first, source: life.image })
+      expect(await status(second)).toMatchObject({ target: second, source: otherImage() })
+      const logs = entries(runDir).map((entry) => readFileSync(join(entry, 'log'), 'utf8'))
+      expect(logs.filter((log) => log.includes('LOOKUP')).length).toBe(1)
+    })
+  })
+
+  test('ends all mounts at SIGTERM, and leaves nothing', async () => {
+    await withShared(async ({ mount, runDir, servers }) => {
+      const targets = [await mount(life.image, 'a'), await mount(otherImage(), 'b')]
+      const [pid = 0] = servers()
+      process.kill(pid, 'SIGTERM')
+      await until(() => isGone(pid), 'its end')
+      expect(targets.filter(isMounted)).toEqual([])
+      expect(entries(runDir)).toEqual([])
+      expect(readdirSync(join(runDir, 'servers'))).toEqual([])
+    })
+  })
+
+  test('ends some seconds after its last mount, and leaves nothing', async () => {
+    await withShared(async ({ mount, atomfs, runDir, servers }) => {
+      const target = await mount(life.image, 'a')
+      const [pid = 0] = servers()
+      await atomfs('umount', target)
+      expect(isGone(pid)).toBe(false)
+      await until(() => isGone(pid), 'its end', 30_000)
+      expect(entries(runDir)).toEqual([])
+      expect(readdirSync(join(runDir, 'servers'))).toEqual([])
+      await mount(life.image, 'a')
+      expect(servers()).not.toEqual([pid])
+    })
+  })
+
+  test('that is killed leaves errors, which umount cleans up, and the next mount has another', async () => {
+    await withShared(async ({ mount, atomfs, runDir, servers }) => {
+      const targets: string[] = []
+      for (let i = 0; i < 10; i++) targets.push(await mount(i % 2 ? life.image : otherImage(), `m${i}`))
+      const [pid = 0] = servers()
+      process.kill(pid, 'SIGKILL')
+      await until(() => isGone(pid), 'its end')
+      for (const target of targets) expect(await complaint(target)).toMatch(/not connected|connection abort/)
+      const next = await mount(life.image, 'next')
+      expect(await readMotd(next)).toBe('hello\n')
+      expect(servers()).not.toEqual([pid])
+      for (const target of targets.slice(1)) expect(await atomfs('umount', target)).toMatchObject(SILENT)
+      const [again = ''] = targets
+      expect(await atomfs('mount', life.image, again)).toMatchObject(SILENT)
+      expect(await readMotd(again)).toBe('hello\n')
+      expect(entries(runDir).length).toBe(2)
+    })
+  })
+
+  test('is one, however many clients start at once', async () => {
+    await withShared(async ({ mount, servers, pidOf }) => {
+      const targets = await Promise.all(Array.from({ length: 10 }, (_, i) => mount(life.image, `m${i}`)))
+      const pids = await Promise.all(targets.map(pidOf))
+      expect(new Set(pids)).toEqual(new Set(servers()))
+      expect(servers().length).toBe(1)
+    })
+  })
+
+  test('refuses the second mount on a target, and the first goes on', async () => {
+    await withShared(async ({ mount, atomfs, target }) => {
+      const first = await mount(life.image, 'a')
+      const results = await Promise.all([1, 2].map(() => atomfs('mount', otherImage(), target('b'))))
+      expect(results.map(({ status }) => status).sort()).toEqual([0, 1])
+      const again = await atomfs('mount', otherImage(), first)
+      expect(again.status).toBe(1)
+      expect(again.stderr).toContain('is mounted already')
+      expect(await readMotd(first)).toBe('hello\n')
+    })
+  })
+
+  test('leaves to an own server what it does not do', async () => {
+    await withShared(async ({ mount, servers, pidOf, folder }) => {
+      const shared = await mount(life.image, 'shared')
+      const [pid] = servers()
+      const own: [string, ...string[]][] = [
+        ['threads', '-o', 'threads=1'],
+        ['writable', '--writable'],
+        ['log', '--log', join(folder, 'log.txt')],
+        ['own', '-o', 'server=own'],
+      ]
+      for (const [name, ...args] of own) {
+        const target = await mount(life.image, name, ...args)
+        expect(await readMotd(target)).toBe('hello\n')
+        expect(await pidOf(target)).not.toBe(pid)
+      }
+      // Its image lies in a mount of the server itself.
+      const tree = join(folder, 'tree')
+      mkdirSync(tree)
+      await run('cp', [life.image, join(tree, 'inner')])
+      await run('mksquashfs', [tree, join(folder, 'outer.sqfs'), '-quiet', '-no-progress'])
+      const outer = await mount(join(folder, 'outer.sqfs'), 'outer')
+      const inner = await mount(join(outer, 'inner'), 'inner')
+      expect(await readMotd(inner)).toBe('hello\n')
+      expect([await pidOf(shared), await pidOf(outer)]).toEqual([pid, pid])
+      expect(await pidOf(inner)).not.toBe(pid)
+      await run('umount', [inner])
+    })
+  })
+})
+
+describe('a stranger', () => {
+  const isRoot = process.getuid?.() === 0
+
+  /** Where the server of a scene would be. */
+  async function placeOf({ mount, runDir, servers, atomfs }: SharedScene): Promise<string> {
+    const target = await mount(life.image, 'first')
+    const [name = ''] = readdirSync(join(runDir, 'servers'))
+    await atomfs('umount', target)
+    const [pid = 0] = servers()
+    process.kill(pid, 'SIGTERM')
+    await until(() => isGone(pid), 'its end')
+    return join(runDir, 'servers', name)
+  }
+
+  test.skipIf(!isRoot)(
+    'who has planted the folder or the socket of a server is refused in one line',
+    async () => {
+      await withShared(async (scene) => {
+        const { atomfs, target, servers } = scene
+        const place = await placeOf(scene)
+        const mountOwn = async (name: string): Promise<string> => {
+          const { status, stderr } = await atomfs('mount', life.image, target(name))
+          expect(status).toBe(0)
+          expect(await readMotd(target(name))).toBe('hello\n')
+          expect(servers()).toEqual([])
+          expect(stderr).toMatch(/^Warning: no shared server, this mount has its own: .*\n$/)
+          return stderr
+        }
+        mkdirSync(place, { mode: 0o700 })
+        chmodSync(place, 0o777)
+        expect(await mountOwn('open')).toContain('mode 777')
+        chmodSync(place, 0o700)
+        await run('chown', ['1234', place])
+        expect(await mountOwn('foreign')).toContain('belongs to user 1234')
+        await run('chown', ['0', place])
+        // A server of somebody else at the very place.
+        const socket = join(place, 'socket')
+        const script = `require('net').createServer(() => undefined).listen(${JSON.stringify(socket)}, () => console.log('up'))`
+        chmodSync(place, 0o777)
+        await run('sh', [
+          '-c',
+          'd=$1; while [ "$d" != / ]; do chmod a+x "$d"; d=$(dirname "$d"); done',
+          'sh',
+          place,
+        ])
+        const stranger = spawn(
+          'setpriv',
+          ['--reuid', '1234', '--regid', '1234', '--clear-groups', process.execPath, '-e', script],
+          { stdio: ['ignore', 'pipe', 'inherit'] },
+        )
+        try {
+          await once(stranger.stdout, 'data')
+          for (const path of [place, join(place, '..')]) chmodSync(path, 0o700)
+          expect(await mountOwn('socket')).toContain('server of user 1234')
+        } finally {
+          stranger.kill()
+        }
+      })
+    },
+  )
+
+  test.skipIf(!isRoot)('has a server of his own', async () => {
+    await withShared(async ({ mount, servers, env, target }) => {
+      await mount(life.image, 'root')
+      const [pid = 0] = servers()
+      await withTempDir(async (folder) => {
+        chmodSync(folder, 0o777)
+        const theirs = join(folder, 'mnt')
+        mkdirSync(theirs)
+        await run('chown', ['1234', theirs])
+        const result = await run(
+          'setpriv',
+          [
+            ...['--reuid', '1234', '--regid', '1234', '--clear-groups', 'unshare', '-Urm', 'sh', '-c'],
+            '"$0" mount "$1" "$2" && cat "$2/etc/motd" && "$0" status --json "$2"; kill $(sed "s/.*\\"pid\\":\\([0-9]*\\).*/\\1/" "$3"/meta/*/*/daemon.json)',
+            ...[join(import.meta.dirname, '../../bin/atomfs-fuse'), life.image, theirs, join(folder, 'run')],
+          ],
+          {
+            env: { ...env, ATOMFS_TEST_RUN_DIR: join(folder, 'run'), HOME: folder, XDG_RUNTIME_DIR: folder },
+            allowFailure: true,
+          },
+        )
+        expect(result.stdout).toContain('hello')
+        expect(Number(/"pid":\s*(\d+)/.exec(result.stdout)?.[1])).not.toBe(pid)
+      })
+      // And may not ask that of root.
+      const socket = join(env['ATOMFS_TEST_RUN_DIR'] ?? '', 'servers')
+      expect(statSync(socket).mode & 0o777).toBe(0o700)
+      expect(existsSync(target('root'))).toBe(true)
+    })
+  })
+
+  test('who says nothing, or nonsense, holds up nobody', async () => {
+    await withShared(async ({ mount, runDir }) => {
+      await mount(life.image, 'a')
+      const [name = ''] = readdirSync(join(runDir, 'servers'))
+      const socket = join(runDir, 'servers', name, 'socket')
+      const talk = `
+        const net = require('net')
+        for (let i = 0; i < 20; i++) {
+          const client = net.connect(process.argv[1])
+          client.on('error', () => undefined)
+          if (i % 2) client.write(Buffer.from('ffffffff0000', 'hex'))
+        }
+        console.log('up')`
+      const silent = spawn(process.execPath, ['-e', talk, socket], { stdio: ['ignore', 'pipe', 'inherit'] })
+      try {
+        await once(silent.stdout, 'data')
+        const target = await mount(otherImage(), 'b')
+        expect(await readMotd(target)).toBe('bonjour\n')
+      } finally {
+        silent.kill()
+      }
+    })
+  })
+})
