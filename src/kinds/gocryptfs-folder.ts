@@ -11,8 +11,11 @@ import { type FolderSurvey, openFolderFile, surveyFolder } from '../crypt/folder
 import { encodeTree, type FolderNode } from '../crypt/folder/tree.ts'
 import { createMemoryFile } from '../sys/files/descriptor.ts'
 import { anchoredPath } from '../sys/files/working-directory.ts'
+import { raiseOpenFiles } from '../sys/process/limits.ts'
 
 const PREFIX = 'gocryptfs:'
+/** As many files are open beside those of the program under any limit that it starts with. */
+const FEW_FILES = 100
 
 /**
  * A directory of gocryptfs with names in clear, as Apptainer makes it, decrypted. Its tree is read when the mount begins; its
@@ -34,6 +37,8 @@ export const GOCRYPTFS_FOLDER: Container = {
   locked: ({ path }) => filesOf(path, surveyFolder(path)),
   find({ path }) {
     const survey = surveyFolder(path)
+    // Each file stays open.
+    if (survey.files.length > FEW_FILES) raiseOpenFiles()
     return {
       layers: [treeOf(path, survey.nodes)],
       data: filesOf(path, survey),

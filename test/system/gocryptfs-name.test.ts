@@ -288,6 +288,30 @@ describe.skipIf(!need.ok)(titled('the name gocryptfs', need), () => {
     })
   })
 
+  test('shows more files than a process may have open without asking for more, and a bounded number', async () => {
+    await inScene(async ({ folder, target, runDir }) => {
+      const many = join(folder, 'many')
+      await run('cp', ['-a', cipher, many])
+      const encrypted = readFileSync(join(cipher, 'sub/deeper/.wh.x'))
+      const add = (from: number, to: number): void => {
+        for (let i = from; i < to; i++) writeFileSync(join(many, `file-${i}`), encrypted)
+      }
+      add(0, 300)
+      const limited = ['-c', 'ulimit -Sn 200 && exec "$@"', 'sh', join(links, 'gocryptfs')]
+      expect(await call('sh', [...limited, '-ro', many, target], runDir)).toMatchObject({
+        status: 0,
+        stderr: '',
+      })
+      expect(readFileSync(join(target, 'file-299'), 'utf8')).toBe('no mark\n')
+      await unmount(target)
+      add(300, 1000)
+      expect(await call(join(links, 'gocryptfs'), ['-ro', many, target], runDir)).toMatchObject({
+        status: 8,
+        stderr: `Error: ${many}: more than 1000 files in a gocryptfs directory cannot be shown\n`,
+      })
+    })
+  })
+
   test('is a source of mount, ls and cat by its prefix', async () => {
     await inScene(async ({ folder, target, atomfs }) => {
       const key = join(folder, 'key')
