@@ -386,6 +386,28 @@ describe.skipIf(!needGocryptfs.ok)(titled('a partition of gocryptfs', needGocryp
     })
   })
 
+  test('that was encrypted for an RSA key is opened by it: the password is in the message', async () => {
+    // As Apptainer makes it: 32 hex digits.
+    const password = randomBytes(16).toString('hex')
+    const pair = generateKeyPairSync('rsa', { modulusLength: 2048 })
+    const pem = pair.privateKey.export({ type: 'pkcs1', format: 'pem' }).toString()
+    const data = readFileSync(await encryptByGocryptfs(plain, join(temp, 'gocryptfs-pem'), password))
+    const partition = { type: SIF_TYPE.partition, data, partition: [6, 2, '02'] } as const
+    const message = {
+      type: SIF_TYPE.crypto,
+      data: pemMessage(Buffer.from(password), pair.publicKey),
+      link: 1,
+      extra: Buffer.from('0200000000020000', 'hex'),
+    }
+    const forPem = join(temp, 'gocryptfs-pem.sif')
+    writeFileSync(forPem, makeSif({ parts: [partition, message], architecture: '02' }))
+    const env = { APPTAINER_ENCRYPTION_PEM_DATA: pem }
+    expect(await atomfsFuse(['cat', forPem, 'etc/motd'], { env })).toMatchObject({
+      stdout: 'hello\n',
+      stderr: '',
+    })
+  })
+
   test('a block that was changed is an input/output error, and the rest is read', async () => {
     const damaged = join(temp, 'changed-gocryptfs.sif')
     const bytes = readFileSync(file)
