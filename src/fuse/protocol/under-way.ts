@@ -15,7 +15,7 @@ export interface RequestMemory {
 }
 
 /** Most postponed requests that are noted. */
-const MOST = 1024
+const MOST_NOTED = 1024
 
 // Indices of the ints in `notes`. A note is the token of a request, or zeros.
 const IS_HANDLING = 0
@@ -29,14 +29,14 @@ export type NoteAt = number
 export function allocateRequestMemory(): RequestMemory {
   return {
     request: new SharedArrayBuffer(REQUEST_BUFFER_SIZE),
-    notes: new SharedArrayBuffer((FIRST + 2 * MOST) * Uint32Array.BYTES_PER_ELEMENT),
+    notes: new SharedArrayBuffer((FIRST + 2 * MOST_NOTED) * Uint32Array.BYTES_PER_ELEMENT),
   }
 }
 
 /** Notes requests for the thread that answers them. */
 export class UnderWay {
   readonly #ints: Uint32Array
-  readonly #free = Array.from({ length: MOST }, (_, i) => FIRST + 2 * (MOST - 1 - i))
+  readonly #free = Array.from({ length: MOST_NOTED }, (_, i) => FIRST + 2 * (MOST_NOTED - 1 - i))
 
   /** What an earlier thread noted is dropped. */
   constructor({ notes }: RequestMemory) {
