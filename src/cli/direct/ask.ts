@@ -1,6 +1,7 @@
 import '../../sys/plain/own-packages.ts'
 import { writeSync } from 'node:fs'
 import { mountByServer, Untrusted } from '../../daemon/shared/client.ts'
+import { isCompiledCodeSaved, saveCompiledCode } from '../../sys/process/code-cache.ts'
 import { exitNow } from '../../sys/process/exit.ts'
 import { isJournal } from '../../sys/process/journal.ts'
 import { commandLine } from '../command-line.ts'
@@ -28,6 +29,8 @@ async function main(): Promise<number> {
   if (answer === undefined) return 1
   const { target, owner, ignored, warnings } = answer
   sendLines('shared', target, owner, ignored, warnings)
+  // It has all run now, and the next one begins with it.
+  if (!isCompiledCodeSaved()) saveCompiledCode()
   return 0
 }
 

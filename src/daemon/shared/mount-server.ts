@@ -4,6 +4,7 @@ import { SharedServer } from '../../drivers/index.ts'
 import { holdDescriptors } from '../../sys/plain/proc.ts'
 import { saveCompiledCode } from '../../sys/process/code-cache.ts'
 import { raiseOpenFiles } from '../../sys/process/limits.ts'
+import { closeInheritedDescriptors } from '../../sys/process/process.ts'
 import { LogFile, limitLog } from '../life/log.ts'
 import { placeIn } from '../life/log-sink.ts'
 import { namespaceEnd, TITLE } from '../life/namespace-watch.ts'
@@ -29,6 +30,8 @@ const SAVE_AFTER_MS = 1000
 
 /** Serves clients until nobody has wanted a mount for a while. @returns the exit code */
 export async function runMountServer(options: MountServerOptions): Promise<number> {
+  // What the first client's caller had open is his.
+  closeInheritedDescriptors([LISTENING_FD])
   process.title = `${TITLE} server`
   const key = shareKey()
   raiseOpenFiles()

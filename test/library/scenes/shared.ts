@@ -23,7 +23,11 @@ export interface SharedScene {
 export async function withShared(play: (scene: SharedScene) => Promise<void>): Promise<void> {
   const folder = makeTempDir()
   const runDir = join(folder, 'run')
-  const env = { ATOMFS_SERVER: 'shared', ATOMFS_TEST_RUN_DIR: runDir }
+  const env = {
+    ATOMFS_SERVER: 'shared',
+    ATOMFS_TEST_RUN_DIR: runDir,
+    ATOMFS_STORE: join(folder, 'store'),
+  }
   const atomfs = (...args: string[]): Promise<RunResult> =>
     atomfsFuse(args, { runDir, env, allowFailure: true })
   const target = (name: string): string => {
