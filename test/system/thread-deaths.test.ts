@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
@@ -242,6 +242,40 @@ describe.skipIf(!need.ok)(titled('a data worker that dies', need), () => {
       expect(await look()).toBe(`644\n${sha256}  -\n`)
       expect((await change()).status).toBe(0)
       expect(await look()).toBe(`600\n${sha256}  -\n`)
+    })
+  })
+})
+
+describe.skipIf(!need.ok)(titled('a dispatcher of a server of several mounts that dies', need), () => {
+  test('all mounts go on, and the third death at a request of one ends that one', async () => {
+    await inScene(async ({ folder: own, target, runDir }) => {
+      const faults = join(own, 'faults')
+      const other = join(own, 'other')
+      for (const path of [faults, other]) mkdirSync(path)
+      const env = { ATOMFS_TEST_FAULTS: faults }
+      const readers = new SteadyReaders()
+      try {
+        for (const place of [target, other]) {
+          await atomfsFuse(['mount', ...UNVERIFIED, '-o', 'server=shared', source, place], { runDir, env })
+        }
+        await readers.start(2, other, files)
+        const fault = join(faults, 'dispatcher')
+        writeFileSync(fault, 'memory')
+        await until(() => !existsSync(fault), 'a death')
+        const top = join(target, 'top')
+        writeFileSync(fault, 'memory poison')
+        const { stderr } = await run('ls', [join(top, 'poison')], { allowFailure: true })
+        expect(stderr).toMatch(/poison.*(not connected|connection abort)/i)
+        await until(() => mountsBelow(target).length === 0, 'the end of one mount')
+        for (const { wrong, again, refused, listed } of await readers.end()) {
+          expect({ wrong, again, refused }).toEqual({ wrong: [], again: true, refused: 0 })
+          expect(listed['top/below/deep']).toEqual([...LISTED].sort())
+        }
+        expect(mountsBelow(other)).toHaveLength(1)
+      } finally {
+        readers.kill()
+        await run('umount', ['-l', other], { allowFailure: true })
+      }
     })
   })
 })

@@ -148,13 +148,14 @@ export class Dispatcher {
  * files, copies under way and times to restore, and a request that was carried out must not be carried out again.
  * @returns undefined where another dispatcher can go on
  */
-function whyMortal({ spec, kernel }: Pick<ServeOptions, 'spec' | 'kernel'>): string | undefined {
+export function whyMortal({ spec, kernel }: Pick<ServeOptions, 'spec' | 'kernel'>): string | undefined {
   if (spec.upper !== undefined) return 'a mount with an upper directory ends with it'
   if (hasHostDirectories(spec)) return 'a mount of directories ends with it'
   return kernel.ino32 ? 'a mount with ino32_t ends with it' : undefined
 }
 
-function whileHandling(left: LeftBehind | undefined): string {
+/** What it did when it died, in a log line. */
+export function whileHandling(left: LeftBehind | undefined): string {
   const handled = left?.handled
   if (handled === undefined) return ''
   return ` while it handled ${operationName(handled.opcode)} of node ${handled.nodeId}`

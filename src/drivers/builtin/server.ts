@@ -105,9 +105,9 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
   })
   const threadData = (): ThreadData => ({ spec, shared, fuseFd, bell, tally })
   const code = workers === 0 ? undefined : holdThreadCode('data-worker', { isHurried: true })
-  const newWorkers = (): DataWorkers =>
+  const newWorkers = (data = threadData()): DataWorkers =>
     new DataWorkers({
-      data: threadData,
+      data: () => data,
       most: workers,
       code,
       restMs: options.restMs,

@@ -49,7 +49,9 @@ export function dyingCounter(counter: RequestCounter, fault: Fault, request: () 
     add: (name, amount) => counter.add(name, amount),
     addRequest(opcode) {
       counter.addRequest(opcode)
-      fault(request())
+      const bytes = request()
+      // Behind it lies what came before.
+      fault(bytes.subarray(0, bytes.readUInt32LE(0)))
     },
   }
 }

@@ -16,10 +16,17 @@ export type Settled = 'asked again' | 'EIO' | 'some are lost'
  * @param fd of `/dev/fuse`, mounted
  * @param mayAsk false: as if the kernel could not send them again
  * @param shared in which data workers may still answer READs: whichever answer comes second, the kernel refuses
+ * @param device whose READs alone count, in a server of several mounts
  */
-export function settleRequests(fd: number, left: LeftBehind, shared: SharedBuffers, mayAsk = true): Settled {
+export function settleRequests(
+  fd: number,
+  left: LeftBehind,
+  shared: SharedBuffers,
+  mayAsk = true,
+  device?: number,
+): Settled {
   if (mayAsk && askAgain(fd)) return 'asked again'
-  for (const token of [...left.tokens, ...readsUnderWay(shared)]) refuse(fd, token)
+  for (const token of [...left.tokens, ...readsUnderWay(shared, device)]) refuse(fd, token)
   return left.isComplete ? 'EIO' : 'some are lost'
 }
 
@@ -43,11 +50,11 @@ export function refuse(fd: number, token: ReplyToken): void {
   writeFrom(fd, addressOf(message), OUT_HEADER_SIZE)
 }
 
-function readsUnderWay(shared: SharedBuffers): ReplyToken[] {
+function readsUnderWay(shared: SharedBuffers, device?: number): ReplyToken[] {
   const jobs = new JobTable(shared)
   const tokens: ReplyToken[] = []
   for (let job = 0; job < MAX_JOBS; job++) {
-    if (jobs.age(job) !== undefined && jobs.kind(job) === 'reply') tokens.push(jobs.token(job))
+    if (jobs.age(job, device) !== undefined && jobs.kind(job) === 'reply') tokens.push(jobs.token(job))
   }
   return tokens
 }

@@ -37,7 +37,7 @@ export interface ProtocolBuffers {
  * Only the pages that are written to become resident.
  * @param requests what other threads see of the requests; absent: nothing
  */
-export function allocateProtocolBuffers(requests?: RequestMemory): ProtocolBuffers {
+export function allocateProtocolBuffers(requests?: Pick<RequestMemory, 'request'>): ProtocolBuffers {
   return {
     requests: requests === undefined ? Buffer.alloc(REQUEST_BUFFER_SIZE) : Buffer.from(requests.request),
     replies: Buffer.alloc(abi.OUT_HEADER_SIZE + MAX_READ),

@@ -26,9 +26,10 @@ const FIRST = 2
 /** Place of a note; -1 for none. */
 export type NoteAt = number
 
-export function allocateRequestMemory(): RequestMemory {
+/** @param request memory of the requests of several mounts, of which one thread handles one at a time */
+export function allocateRequestMemory(request = new SharedArrayBuffer(REQUEST_BUFFER_SIZE)): RequestMemory {
   return {
-    request: new SharedArrayBuffer(REQUEST_BUFFER_SIZE),
+    request,
     notes: new SharedArrayBuffer((FIRST + 2 * MOST_NOTED) * Uint32Array.BYTES_PER_ELEMENT),
   }
 }
@@ -39,7 +40,7 @@ export class UnderWay {
   readonly #free = Array.from({ length: MOST_NOTED }, (_, i) => FIRST + 2 * (MOST_NOTED - 1 - i))
 
   /** What an earlier thread noted is dropped. */
-  constructor({ notes }: RequestMemory) {
+  constructor({ notes }: Pick<RequestMemory, 'notes'>) {
     this.#ints = new Uint32Array(notes)
     this.#ints.fill(0)
   }

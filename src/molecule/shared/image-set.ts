@@ -1,4 +1,4 @@
-import type { MergedTree } from '../../../overlay/index.ts'
+import type { MergedTree, TreeMemory } from '../../../overlay/index.ts'
 import {
   type Blobs,
   type ByteSource,
@@ -91,10 +91,10 @@ export class ImageSet {
   }
 
   /** The tree of a mount. Mounts that show the same may share it: it is read-only. @throws FsError EIO */
-  openTree(molecule: SharedMolecule): MergedTree {
+  openTree(molecule: SharedMolecule, memory?: TreeMemory): MergedTree {
     const { layers: ids, plain, ...shown } = molecule
     const layers = ids.map((id) => this.#layer(id, !plain))
-    return mergeLayers({ ...shown, plain }, layers)
+    return mergeLayers({ ...shown, plain }, layers, memory)
   }
 
   #layer(id: SourceId, isMerged: boolean): Layer {

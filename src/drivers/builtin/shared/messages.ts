@@ -1,6 +1,7 @@
 import type { LogLevel, SourceId } from '../../../base/index.ts'
-import type { KernelOptions, SharedBuffers } from '../../../fuse/index.ts'
+import type { KernelOptions, Negotiated, RequestMemory, SharedBuffers } from '../../../fuse/index.ts'
 import type { BlobWish, MoleculeSpec, SharedImage, SharedMolecule } from '../../../molecule/index.ts'
+import type { TreeLegacy } from './tree-memories.ts'
 
 /** All that the dispatcher of a server must know to serve a mount. */
 export interface MountOrder {
@@ -13,6 +14,10 @@ export interface MountOrder {
   readonly kernel: KernelOptions
   /** Its counters: `countersSize(0)`. */
   readonly counters: SharedArrayBuffer
+  readonly requests: RequestMemory
+  /** Of a mount whose dispatcher died. */
+  readonly negotiated: Negotiated | undefined
+  readonly tree: TreeLegacy
   /** The same molecule by indexes, of the first mount: for the rehearsal. */
   readonly stage?: MoleculeSpec
 }
@@ -42,6 +47,8 @@ export interface ServerDispatcherData extends ServerThreadData {
   /** Most bytes of decoded blocks. */
   readonly cacheSize: number
   readonly pressure: number | undefined
+  /** Memory of the request that it handles (`RequestMemory`). */
+  readonly request: SharedArrayBuffer
 }
 
 /** What threads of a server tell the main thread. */
@@ -55,7 +62,9 @@ export type ServerMessage =
       readonly image?: SourceId
     }
   /** A mount answers INIT. */
-  | { readonly type: 'serves'; readonly mount: number }
+  | { readonly type: 'serves'; readonly mount: number; readonly negotiated: Negotiated }
+  /** More memory for directories that the kernel knows. */
+  | { readonly type: 'directories'; readonly tree: string; readonly chunk: SharedArrayBuffer }
   /** The kernel has ended the connection of a mount. */
   | { readonly type: 'unmounted'; readonly mount: number }
   /** A mount cannot be served any more. */

@@ -41,6 +41,7 @@ function serve({
   bell,
   cacheSize,
   pressure,
+  request,
 }: ServerDispatcherData): void {
   const log = workerLog(tell)
   const pool = new WorkerPool(shared, () => tell({ type: 'worker wanted' }), cacheSize)
@@ -77,7 +78,7 @@ function serve({
     () => tell({ type: 'prepared' }),
   )
   const mounts: ServedMounts = new ServedMounts({
-    ...{ pool, fetcher, images, turn, table, tell, news: new News(news) },
+    ...{ pool, fetcher, images, turn, table, request, tell, news: new News(news) },
     onMount: (order) => start.takesPlaceIn(order),
     loop: {
       spins: SPINS,

@@ -17,12 +17,14 @@ import {
   PooledDataPath,
   type PooledFetcher,
   Protocol,
+  type ProtocolBuffers,
   type ServedMount,
   type WorkerPool,
 } from '../../../fuse/index.ts'
 import { type ImageSet, NarrowInodes, readHostFile } from '../../../molecule/index.ts'
 import { isHostRoot } from '../../../sys/plain/namespaces.ts'
 import { faultText } from '../fault-text.ts'
+import { dyingCounter, testFault } from '../test-faults.ts'
 import type { MountOrder, Order, ServerMessage } from './messages.ts'
 import type { News } from './news.ts'
 
@@ -39,6 +41,8 @@ export interface ServedMountsOptions {
   readonly news: News
   /** Of the `MountTable`. */
   readonly table: SharedArrayBuffer
+  /** Of `ServerDispatcherData`. */
+  readonly request: SharedArrayBuffer
   readonly loop: Omit<MountsLoopOptions, 'fair' | 'turn' | 'mayRest' | 'ended'>
   readonly tell: (message: ServerMessage) => void
   /** A mount has come. */
@@ -63,7 +67,7 @@ export class ServedMounts {
   readonly #table: MountTable
   readonly #fair: FairReads
   readonly #loop: MountsLoop
-  readonly #buffers = allocateProtocolBuffers()
+  readonly #buffers: ProtocolBuffers
   readonly #trees = new Map<string, SharedTree>()
   readonly #mounts = new Map<number, Own>()
   /** Reads what the shared cache cannot take. */
@@ -75,9 +79,10 @@ export class ServedMounts {
   #isOver = false
 
   constructor(options: ServedMountsOptions) {
-    const { pool, images, table, loop } = options
+    const { pool, images, table, loop, request } = options
     this.#options = options
     this.#table = new MountTable(table)
+    this.#buffers = allocateProtocolBuffers({ request })
     this.#fair = new FairReads(this.#table, 2 * pool.shared.workers)
     this.#reader = new ExtentReader(images.store, readHostFile, { cacheSize: FALLBACK_CACHE })
     this.#loop = new MountsLoop({
@@ -155,8 +160,10 @@ export class ServedMounts {
   #make(order: MountOrder): Own {
     const { tell, pool, images, turn } = this.#options
     const { mount, fuseFd, molecule, blockSize, kernel } = order
-    const treeKey = JSON.stringify(molecule)
-    const tree = this.#trees.get(treeKey) ?? { fileSystem: images.openTree(molecule), users: 0 }
+    const { key: treeKey, generation, directories: chunks } = order.tree
+    const grown = (chunk: SharedArrayBuffer): void => tell({ type: 'directories', tree: treeKey, chunk })
+    const memory = { generation, directories: { chunks, grown } }
+    const tree = this.#trees.get(treeKey) ?? { fileSystem: images.openTree(molecule, memory), users: 0 }
     tree.users += 1
     this.#trees.set(treeKey, tree)
     const { fileSystem } = tree
@@ -171,12 +178,16 @@ export class ServedMounts {
       prefetch: true,
       fair: reader,
     })
+    const fault = testFault('dispatcher')
     const numbers = kernel.ino32 ? new NarrowInodes() : undefined
     const protocol = new Protocol({
-      ...{ fileSystem, dataPath, turn, log, kernel, counters, buffers: this.#buffers },
+      ...{ fileSystem, dataPath, turn, log, kernel, buffers: this.#buffers },
+      counters: fault === undefined ? counters : dyingCounter(counters, fault, () => this.#buffers.requests),
       namesTrusted: isHostRoot(),
       ...omitUndefined({ shownInode: numbers && ((ino: number) => numbers.shown(ino)) }),
-      onInit: () => tell({ type: 'serves', mount }),
+      requests: order.requests,
+      negotiated: order.negotiated,
+      onInit: (negotiated) => tell({ type: 'serves', mount, negotiated }),
     })
     return { fd: fuseFd, protocol, log, reader, order, treeKey }
   }

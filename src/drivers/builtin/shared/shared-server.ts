@@ -1,18 +1,31 @@
 import fs from 'node:fs'
-import { FsError, type Log, MAX_BLOCK_SIZE, messageOf } from '../../../base/index.ts'
-import { allocateCounters, allocateShared, MAX_MOUNTS, MountTable, TaskQueue } from '../../../fuse/index.ts'
+import type { Worker } from 'node:worker_threads'
+import { FsError, type Log, MAX_BLOCK_SIZE, messageOf, omitUndefined } from '../../../base/index.ts'
+import {
+  abandonSlots,
+  allocateCounters,
+  allocateRequestMemory,
+  allocateShared,
+  MAX_MOUNTS,
+  MountTable,
+  TaskQueue,
+} from '../../../fuse/index.ts'
 import { ImageRegistry } from '../../../molecule/index.ts'
-import { trimHeap } from '../../../sys/ffi/memory.ts'
+import { hasAddressSpace, trimHeap } from '../../../sys/ffi/memory.ts'
 import { deferred } from '../../../sys/plain/promises.ts'
 import { openBell, ringBell } from '../../../sys/process/bell.ts'
 import { collectGarbage } from '../../../sys/process/garbage.ts'
 import { openMemoryPressure } from '../../../sys/process/memory-pressure.ts'
 import type { RunningServer, ServeOptions } from '../../driver.ts'
 import { DataWorkers } from '../data-workers.ts'
+import { Deaths, whyDied } from '../deaths.ts'
+import { whileHandling } from '../dispatcher.ts'
 import { startThread } from '../start-thread.ts'
-import { holdThreadCode } from '../thread-code.ts'
+import { lacksResend } from '../test-faults.ts'
+import { holdThreadCode, THREAD_ADDRESS_SPACE, type ThreadCode } from '../thread-code.ts'
 import type { Order, ServerDispatcherData, ServerMessage, ServerThreadData } from './messages.ts'
-import { SharedMount } from './shared-mount.ts'
+import { type MountPool, SharedMount } from './shared-mount.ts'
+import { TreeMemories } from './tree-memories.ts'
 
 /** Slots of the cache: memory of them that no block needs is never touched. */
 const SLOTS = 512
@@ -34,14 +47,24 @@ export interface SharedServerOptions {
 export class SharedServer {
   readonly images: ImageRegistry
   readonly #options: SharedServerOptions
-  readonly #table = new MountTable()
+  readonly #trees = new TreeMemories()
+  /** Of the request that the dispatcher handles. */
+  readonly #requests = allocateRequestMemory()
+  readonly #bell = openBell()
+  readonly #pressure = openMemoryPressure()
+  readonly #workerCode: ThreadCode | undefined
+  readonly #dispatcherCode: ThreadCode | undefined
+  /** Deaths of dispatchers that handled a request of no mount. */
+  readonly #deaths = new Deaths()
+  /** Images that are dropped and may be in use. */
+  readonly #dropping = new Set<number>()
+  #pool: MountPool
   readonly #mounts = new Map<number, SharedMount>()
   /** Places in the table that are free and were used before. */
   readonly #free: number[] = []
   readonly #news = new Int32Array(new SharedArrayBuffer(4))
-  readonly #data: Omit<ServerThreadData, 'images'>
-  readonly #workers: DataWorkers
-  readonly #dispatcher: ReturnType<typeof startThread>
+  #workers: DataWorkers
+  #dispatcher: Worker
   /** Takes the place of descriptors that are let go. */
   readonly #nothing = fs.openSync('/dev/null', 'r')
   readonly #failed = deferred<void>()
@@ -50,31 +73,47 @@ export class SharedServer {
 
   /** To be made while paths can be resolved. */
   constructor(options: SharedServerOptions) {
-    const { workers, log, cacheSize } = options
+    const { workers } = options
     this.#options = options
     this.images = new ImageRegistry(workers + 1)
-    const shared = allocateShared(MAX_BLOCK_SIZE, SLOTS * MAX_BLOCK_SIZE, workers)
-    const news = this.#news.buffer as SharedArrayBuffer
-    this.#data = { shared, mounts: this.#table.memory, news, bell: openBell() }
-    const onMessage = (message: ServerMessage): void => this.#onMessage(message)
-    this.#workers = new DataWorkers({
-      data: () => this.#threadData(),
+    this.#workerCode = holdThreadCode('data-worker', { isHurried: true })
+    this.#dispatcherCode = holdThreadCode('dispatcher', { isHurried: false })
+    this.#pool = newPool(workers)
+    this.#workers = this.#newWorkers()
+    this.#dispatcher = this.#watch(startThread('dispatcher', 'dispatcher', this.#dispatcherData()))
+  }
+
+  #newWorkers(): DataWorkers {
+    const { workers, log } = this.#options
+    const pool = this.#pool
+    return new DataWorkers({
+      data: () => this.#threadData(pool),
       most: workers,
-      code: holdThreadCode('data-worker', { isHurried: true }),
+      code: this.#workerCode,
       log,
-      onMessage: (message) => onMessage(message as ServerMessage),
-      onRefused: ({ mount }) => this.#table.end(mount, false),
+      onMessage: (message) => this.#onMessage(message as ServerMessage),
+      onRefused: ({ mount }) => pool.table.end(mount, false),
       onEmpty: trimHeap,
     })
-    const pressure = openMemoryPressure()
-    this.#dispatcher = startThread('dispatcher', 'dispatcher', {
-      ...this.#threadData(),
-      cacheSize,
-      pressure,
-    } satisfies ServerDispatcherData)
-    this.#dispatcher.on('message', onMessage)
-    this.#dispatcher.on('error', (error) => this.#fail(`dispatcher: ${error.stack ?? error.message}`))
-    this.#dispatcher.on('exit', (code) => this.#fail(`dispatcher ended with exit code ${code}`))
+  }
+
+  #dispatcherData(): ServerDispatcherData {
+    const { cacheSize } = this.#options
+    const request = this.#requests.request
+    return { ...this.#threadData(this.#pool), cacheSize, pressure: this.#pressure, request }
+  }
+
+  #watch(dispatcher: Worker): Worker {
+    let why: string | undefined
+    dispatcher.on('message', (message: ServerMessage) => {
+      if (message.type === 'failed') why = message.message
+      else this.#onMessage(message)
+    })
+    dispatcher.on('error', (error) => {
+      why = whyDied(error)
+    })
+    dispatcher.on('exit', (code) => this.#onDeath(why ?? `exit code ${code}`))
+    return dispatcher
   }
 
   /** Resolves when its threads serve nobody any more. */
@@ -101,10 +140,11 @@ export class SharedServer {
       if (image === undefined) throw new FsError('EIO', `${spec.label} is no image of this server`)
       return image
     })
-    this.#table.reset(mount)
+    this.#pool.table.reset(mount)
     const own = new SharedMount({
       ...options,
-      ...{ mount, fuseFd, images, table: this.#table, shared: this.#data.shared },
+      ...{ mount, fuseFd, images, pool: this.#pool, trees: this.#trees },
+      requests: allocateRequestMemory(this.#requests.request),
       cacheSize: this.#options.cacheSize,
       counters: allocateCounters(),
       leave: () => this.#order([{ type: 'leave', mount }]),
@@ -123,25 +163,27 @@ export class SharedServer {
     const unused = this.images.unused(this.#nothing)
     const orders = unused.map(({ id }): Order => ({ type: 'drop', image: id }))
     for (const order of orders) this.#workers.tell(order)
+    for (const { id } of unused) this.#dropping.add(id)
     if (orders.length > 0) this.#order(orders)
   }
 
   /** Ends the threads. All mounts have ended. */
   stop(): void {
     this.#failure ??= 'the server ends'
-    new TaskQueue(this.#data.shared).stop()
+    new TaskQueue(this.#pool.shared).stop()
     this.#order([{ type: 'end' }])
   }
 
-  #threadData(): ServerThreadData {
-    return { ...this.#data, images: this.images.all() }
+  #threadData({ shared, table }: MountPool): ServerThreadData {
+    const news = this.#news.buffer as SharedArrayBuffer
+    return { shared, mounts: table.memory, news, bell: this.#bell, images: this.images.all() }
   }
 
   #order(orders: readonly Order[]): void {
     for (const order of orders) this.#dispatcher.postMessage(order)
     Atomics.add(this.#news, 0, 1)
     Atomics.notify(this.#news, 0)
-    ringBell(this.#data.bell)
+    ringBell(this.#bell)
   }
 
   #onMessage(message: ServerMessage): void {
@@ -150,7 +192,7 @@ export class SharedServer {
         this.#log(message)
         return
       case 'serves':
-        this.#mounts.get(message.mount)?.serves()
+        this.#mounts.get(message.mount)?.serves(message.negotiated)
         return
       case 'unmounted':
         this.#end(message.mount, { reason: 'unmounted' })
@@ -159,13 +201,13 @@ export class SharedServer {
         this.#end(message.mount, { reason: 'failed', message: message.message })
         return
       case 'left':
-        this.#end(message.mount, { reason: 'unmounted' })
-        this.#mounts.get(message.mount)?.left()
-        this.#mounts.delete(message.mount)
-        this.#free.push(message.mount)
+        this.#leave(message.mount)
+        return
+      case 'directories':
+        this.#trees.add(message.tree, message.chunk)
         return
       case 'dropped':
-        this.images.close(message.image)
+        this.#drop(message.image)
         return
       case 'prepared':
         collectGarbage()
@@ -183,8 +225,83 @@ export class SharedServer {
         this.#openBlob(message)
         return
       case 'failed':
-        this.#fail(message.message)
+        return
     }
+  }
+
+  /** Nothing uses the descriptor of a mount any more. */
+  #leave(mount: number): void {
+    const own = this.#mounts.get(mount)
+    if (own === undefined) return
+    this.#end(mount, { reason: 'unmounted' })
+    own.left()
+    this.#mounts.delete(mount)
+    this.#free.push(mount)
+  }
+
+  /** Nothing uses an image any more. */
+  #drop(image: number): void {
+    this.#dropping.delete(image)
+    this.images.close(image)
+  }
+
+  /**
+   * Another dispatcher goes on with all mounts but those that end, with buffers of its own: what the workers of the one that
+   * died still do, they do in theirs.
+   */
+  #onDeath(why: string): void {
+    if (this.#failure !== undefined) return
+    const mounts = [...this.#mounts.values()]
+    const killer = mounts.find((one) => one.isServed && one.leftBehind.handled !== undefined)
+    const deaths = killer?.deaths ?? this.#deaths
+    deaths.add()
+    const what = `the dispatcher died${whileHandling(killer?.leftBehind)}: ${why}`
+    const last = `that is death ${deaths.count}`
+    const isTooMuch = killer === undefined && deaths.isEnough
+    if (isTooMuch || !hasAddressSpace(THREAD_ADDRESS_SPACE)) {
+      this.#fail(`${what}; ${isTooMuch ? last : 'there is no room for another one'}, and all mounts end`)
+      return
+    }
+    const oldWorkers = this.#endWorkers()
+    this.#pool = newPool(this.#options.workers)
+    this.#workers = this.#newWorkers()
+    for (const one of mounts) {
+      if (!one.isServed) continue
+      const isLost = one.renew(this.#pool, !lacksResend()) === 'some are lost'
+      const isTooMuch = one === killer && deaths.isEnough
+      const reason = isTooMuch ? `${last}, and the mount ends` : isLost ? 'requests are lost' : one.whyMortal
+      if (reason !== undefined) this.#end(one.mount, { reason: 'failed', message: `${what}; ${reason}` })
+    }
+    const [served, over] = [mounts.filter((one) => one.isServed), mounts.filter((one) => !one.isServed)]
+    const dropping = [...this.#dropping]
+    void oldWorkers.then(() => {
+      for (const { mount } of over) this.#leave(mount)
+      for (const image of dropping) this.#drop(image)
+    })
+    try {
+      const data = this.#dispatcherData()
+      const name = 'dispatcher'
+      this.#dispatcher = this.#watch(this.#dispatcherCode?.start(name, data) ?? startThread(name, name, data))
+      this.#order(served.map((one, i): Order => ({ type: 'mount', order: one.order(i === 0) })))
+      this.#hadMounts = served.length > 0
+    } catch (error) {
+      this.#fail(`${what}; ${messageOf(error)}`)
+      return
+    }
+    if (killer?.isServed !== false) {
+      const concerns = omitUndefined({ mount: killer?.mount })
+      this.#log({ type: 'log', level: 'warn', message: `${what}; another one goes on`, ...concerns })
+    }
+  }
+
+  /** @returns when the workers have ended, which do no more than what they have begun */
+  #endWorkers(): Promise<void> {
+    const { shared } = this.#pool
+    const queue = new TaskQueue(shared)
+    while (queue.takeNow() !== undefined);
+    queue.stop()
+    abandonSlots(shared, 0)
+    return this.#workers.stop()
   }
 
   #end(mount: number, reason: Parameters<SharedMount['end']>[0]): void {
@@ -224,5 +341,12 @@ export class SharedServer {
     this.#failed.resolve()
     this.#options.log('error', message)
     for (const { mount } of [...this.#mounts.values()]) this.#end(mount, { reason: 'failed', message })
+  }
+}
+
+function newPool(workers: number): MountPool {
+  return {
+    table: new MountTable(),
+    shared: allocateShared(MAX_BLOCK_SIZE, SLOTS * MAX_BLOCK_SIZE, workers),
   }
 }
