@@ -10,7 +10,7 @@ import { keyMissing, lockId } from './lock.ts'
 import { type LuksHeader, readLuksHeader } from './luks/header.ts'
 import { unlockLuks } from './luks/unlock.ts'
 
-export { CONFIG_LIMIT } from './gocryptfs/config.ts'
+export { CONFIG_LIMIT } from './gocryptfs/layout.ts'
 
 /** The encrypted file of a gocryptfs image, and what says how. */
 export interface GocryptfsContent {

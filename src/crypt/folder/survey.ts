@@ -17,8 +17,7 @@ import { O_PATH, openAt, readlinkFd } from '../../sys/files/at.ts'
 import { listNames } from '../../sys/files/directory-entries.ts'
 import { hostStat } from '../../sys/plain/host-stat.ts'
 import { descriptorPath } from '../../sys/plain/proc.ts'
-import { CONFIG_LIMIT } from '../gocryptfs/config.ts'
-import { FILE_VERSION, HEADER_SIZE, plainSize } from '../gocryptfs/layout.ts'
+import { CONFIG_LIMIT, FILE_VERSION, HEADER_SIZE, plainSize } from '../gocryptfs/layout.ts'
 import { type FolderNode, MOST_NAMES } from './tree.ts'
 
 /** Lies in the root of the folder, and is not shown. */

@@ -4,9 +4,6 @@ import { FsError, messageOf } from '../../base/index.ts'
 import { checkMemory, type KdfLimits, TimeBudget } from '../kdf/limits.ts'
 import { NONCE_SIZE, TAG_SIZE } from './layout.ts'
 
-/** Bytes of `gocryptfs.conf` that are read: it has some hundreds. */
-export const CONFIG_LIMIT = 64 << 10
-
 /** What Apptainer makes: no other way to encrypt, or to name files, is read. */
 const NEEDED_FLAGS = ['GCMIV128', 'HKDF', 'PlaintextNames'] as const
 const KEY_SIZE = 32

@@ -1,3 +1,6 @@
+/** Bytes of `gocryptfs.conf` that are read: it has some hundreds. */
+export const CONFIG_LIMIT = 64 << 10
+
 /** Sizes of an encrypted file (gocryptfs: "File Contents"), bytes. */
 export const NONCE_SIZE = 16
 export const TAG_SIZE = 16
