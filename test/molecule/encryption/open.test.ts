@@ -162,7 +162,9 @@ describe('an encrypted image', () => {
     expect(lockedImages(parseSource(`${path}:1`))).toHaveLength(1)
     expect(lockedImages(parseSource(`${path}:2`))).toEqual([])
     expect(lockedImages({ container: 'sif', path: join(temp, 'none') })).toEqual([])
-    expect(lockedImages({ lowers: [path], followsRedirects: false })).toEqual([])
+    const lowers = (...paths: string[]) => lockedImages({ lowers: paths, followsRedirects: false })
+    expect(lowers(temp, path, `${path}:1`, `${path}:2`, join(temp, 'none'))).toHaveLength(2)
+    expect(lowers(temp)).toEqual([])
   })
 
   test('what decrypts to no image is named as such', async () => {
