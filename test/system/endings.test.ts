@@ -1,24 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import {
-  copyFileSync,
-  cpSync,
-  existsSync,
-  readFileSync,
-  symlinkSync,
-  truncateSync,
-  unlinkSync,
-  writeFileSync,
-} from 'node:fs'
-import { join, resolve } from 'node:path'
+import { copyFileSync, existsSync, readFileSync, truncateSync, unlinkSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { ATOMFS_FUSE, daemonPid, isMounted, removeTempDir, run } from '../library/index.ts'
 import { isGone, until } from '../library/programs/wait.ts'
 import { entries, inScene, type LifeImage, makeLifeImage, readLog, SILENT } from '../library/scenes/life.ts'
 
 /** Every way a mount can end, wanted or not: afterwards there is no process, no mount and no runtime entry. */
-
-const ROOT = resolve(import.meta.dirname, '../..')
 
 let life: LifeImage
 
@@ -177,50 +166,6 @@ describe('failures of the daemon and the image', () => {
         expect(await atomfs(...args)).toMatchObject(SILENT)
       }
       expect(isMounted(target)).toBe(false)
-      expect(entries(runDir)).toEqual([])
-    })
-  })
-
-  test('a thread without memory ends the mount, and the log reports it', async () => {
-    await inScene(async ({ folder, target, runDir, atomfs }) => {
-      // Of any thread but the main one: a worker that fills its heap some time after the start, in a copy of the
-      // program, because nothing of the caller's environment decides what code a daemon loads.
-      const program = join(folder, 'program')
-      for (const part of ['bin', 'dist']) cpSync(join(ROOT, part), join(program, part), { recursive: true })
-      cpSync(join(ROOT, 'package.json'), join(program, 'package.json'))
-      symlinkSync(join(ROOT, 'node_modules'), join(program, 'node_modules'))
-      const worker = join(program, 'dist/data-worker.cjs')
-      writeFileSync(
-        worker,
-        `{
-           const { parentPort: port, threadId } = require('node:worker_threads')
-           const post = port.postMessage.bind(port)
-           port.postMessage = (message) => {
-             post(message)
-             if (threadId !== 2 || message.type !== 'ready') return
-             const keep = []
-             Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 800)
-             for (;;) keep.push(new Array(100000).fill({}))
-           }
-         }
-         ${readFileSync(worker, 'utf8')}`,
-      )
-      const pidFile = join(folder, 'pid')
-      const log = join(folder, 'log')
-      await run(join(program, 'bin/atomfs-fuse'), ['mount', '--log', log, life.image, target], {
-        env: { ATOMFS_TEST_RUN_DIR: runDir },
-        timeout: 30_000,
-      })
-      writeFileSync(pidFile, String(daemonPid(runDir)))
-      const pid = Number(readFileSync(pidFile, 'utf8'))
-      // It starts when there is work for it.
-      await run('cat', [join(target, 'big')], { allowFailure: true })
-      await until(() => isGone(pid), 'the end of the daemon', 60_000)
-      expect(readFileSync(log, 'utf8')).toMatch(/error: data worker 1: .*memory/)
-      expect(isMounted(target)).toBe(false)
-      // The entry stays until somebody has seen the log of it.
-      expect((await atomfs('mount', life.image, target)).status).toBe(0)
-      expect((await atomfs('umount', target)).status).toBe(0)
       expect(entries(runDir)).toEqual([])
     })
   })
