@@ -14,7 +14,7 @@ import {
 
 const need = needs(
   ...['root', 'fuse', 'tar', 'busybox', 'setpriv', 'unshare', 'fusermount3', 'userns-of-users'],
-  ...['crun', 'runc', 'newuidmap'],
+  ...['crun', 'runc', 'newuidmap', 'python3'],
 )
 const IS_LONG = process.env['ATOMFS_STRESS'] === '1'
 /** Containers at once. */
@@ -92,8 +92,11 @@ describe.skipIf(!need.ok)(titled('containers of an image of tar layers', need), 
         'started=0',
         `for moment in ${moments}; do`,
         `  rm -rf ${store}`,
-        `  unshare -p -f --kill-child sh -c '${run} "$0" & ${run} "$0" & wait' '${inside}' >out 2>/dev/null &`,
+        // Runtimes look for their processes in /proc, which has to be of the same namespace.
+        `  unshare -p -f --kill-child sh -c 'mount -t proc proc /proc; ${run} "$0" & ${run} "$0" & wait' '${inside}' >out 2>/dev/null &`,
         '  sleep $moment; kill -9 $!; wait $! 2>/dev/null || true',
+        // umount(8) needs /proc itself.
+        `  for i in 1 2 3; do [ -e /proc/self/stat ] || python3 -c 'import ctypes; ctypes.CDLL(None).umount2(b"/proc", 2)'; done`,
         '  started=$((started + $(grep -c started out || true)))',
         `  ${user} ${ATOMFS_FUSE} store gc --store ${store} >/dev/null`,
         `  ls ${store}/layers/sha256 2>/dev/null | grep -v '^[0-9a-f]*\\.idx$' || true`,
@@ -104,7 +107,7 @@ describe.skipIf(!need.ok)(titled('containers of an image of tar layers', need), 
         'done; echo $started >started',
       ].join('\n')
       const { stdout } = await asCaller(image, 'root', ['sh', '-c', script], {
-        ...{ cwd: place, timeout: 20_000 + KILLS * 5000 },
+        ...{ cwd: place, timeout: 20_000 + KILLS * 20_000 },
         env: {
           ...{ HOME: place, TMPDIR: place, ATOMFS_TEST_RUN_DIR: join(place, 'run'), XDG_RUNTIME_DIR: place },
           CRUN_CGROUP: runtime === 'crun' ? '1' : '',
@@ -115,6 +118,6 @@ describe.skipIf(!need.ok)(titled('containers of an image of tar layers', need), 
       if (IS_LONG)
         console.log(`${readFileSync(join(place, 'started'), 'utf8').trim()} containers had started`)
     },
-    60_000 + KILLS * 6000,
+    60_000 + KILLS * 21_000,
   )
 })
