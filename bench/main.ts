@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { mountsBelow } from '../test/library/programs/mount-table.ts'
+import { measureDensity } from './density/density.ts'
 import { InputCache, Inputs } from './inputs/index.ts'
 import { type BenchOptions, parseOptions, USAGE } from './options.ts'
 import { prepareProgram } from './program.ts'
@@ -19,13 +20,18 @@ const log = (line: string): void => {
   process.stderr.write(`${line}\n`)
 }
 
+/** The input that is no image: how many mounts there can be. */
+const DENSITY = 'density'
+
 let interrupted = false
 
 async function measure(options: BenchOptions): Promise<number> {
   const repository = process.cwd()
   const now = new Date()
-  const scenarios = chooseScenarios(options)
-  if (scenarios.length === 0) throw new Error('no scenario has these rows, readers and inputs: see --list')
+  const isDensity = options.inputs.includes(DENSITY)
+  const scenarios = isDensity ? [] : chooseScenarios(options)
+  if (scenarios.length === 0 && !isDensity)
+    throw new Error('no scenario has these rows, readers and inputs: see --list')
   if (process.geteuid?.() !== 0)
     throw new Error('needs root: to drop the page cache and for the kernel mounts')
   const directory = mkdtempSync(join(tmpdir(), 'atomfs-bench-run-'))
@@ -33,6 +39,7 @@ async function measure(options: BenchOptions): Promise<number> {
   const upperDirectory = join(options.directory, `upper-${process.pid}`)
   try {
     const program = await prepareProgram(repository, directory, log)
+    if (isDensity) return await measureMany(program, directory, options)
     const readers = allReaders(program, options)
     const wanted = new Set(scenarios.flatMap((scenario) => scenario.readers))
     for (const reader of readers) {
@@ -65,10 +72,26 @@ async function measure(options: BenchOptions): Promise<number> {
   }
 }
 
+/** What many mounts of one image cost. @returns the exit code */
+async function measureMany(program: string, directory: string, options: BenchOptions): Promise<number> {
+  mkdirSync(options.directory, { recursive: true })
+  const inputs = new Inputs(new InputCache(options.directory, log), options.scale)
+  const { unverified: image } = await inputs.image('small', 'zstd')
+  const { text, passed } = await measureDensity({
+    ...{ program, image, directory, log, rounds: options.rounds },
+    squashfuse: options.squashfuseLl,
+    mounts: Math.max(12, Math.round(100 * options.scale)),
+    interrupted: () => interrupted,
+  })
+  process.stdout.write(`${text}\n`)
+  return passed ? 0 : 1
+}
+
 function listAll(options: BenchOptions): void {
   for (const { input, name, rows, readers } of chooseScenarios({ ...options, million: true, busy: true })) {
     process.stdout.write(`${input}: ${name} (${rows.join(', ')}): ${readers.join(', ')}\n`)
   }
+  process.stdout.write(`${DENSITY}: many mounts of one image (bench/density/density.ts)\n`)
 }
 
 async function main(args: readonly string[]): Promise<number> {

@@ -36,7 +36,8 @@ export interface BenchOptions {
 export const USAGE = `usage: npm run bench -- [options]            measure mounts (needs root, see bench/README.md)
        npm run bench -- micro [WORD...]       time the hot parts of the code, those whose name holds a word
   --rows A,B          only these scenarios or rows      --readers A,B  only these readers
-  --inputs A,B        only these images                 --list         show what there is, and stop
+  --inputs A,B        only these images; density: what many mounts of one image cost
+                                                        --list         show what there is, and stop
   --rounds N          rounds (default 5)                --quick        2 rounds, main rows only
   --million           also images of up to a million files
   --busy              also the main rows while other processes use all processors

@@ -52,6 +52,9 @@ run_tests() {
 IMAGES='archive- commit convert encryption ext4- extract inspect making- other-writers pack puzzlefs sif
 squashfs-matrix squashfs-writer tar- unpack'
 
+# Files that run a second time, with the mounts of each test by a shared server.
+SHARED='control layered reading status'
+
 # Other system tests wait for mounts and processes most of the time, so the unit tests and the images run beside them.
 # What these print comes afterwards, as a whole.
 run_beside() {
@@ -74,8 +77,13 @@ else
 fi
 wait "$beside"
 beside=
+if [ $# -eq 0 ]; then
+  echo '== system tests with a shared server'
+  # shellcheck disable=SC2046
+  ATOMFS_SERVER=shared run_tests shared system $(printf 'test/system/%s.test.ts ' $SHARED)
+fi
 runs=
-[ $# -gt 0 ] || expected=images
+[ $# -gt 0 ] || expected='images shared'
 for report in ${expected-} unit system; do
   # A run that ended without a status is a failed one.
   runs="$runs $report=$(cat "$reports/$report.status" 2>/dev/null || echo 1)=$reports/$report.json"
