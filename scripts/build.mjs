@@ -26,10 +26,16 @@ const ENTRIES = {
 }
 
 /**
+ * The client of a shared server is so small that it starts sooner without a loader, as a script that loads modules of Node
+ * when it first uses them.
+ */
+const CLIENT = 'ask'
+
+/**
  * Programs that load all of their code at once: one file each. Opening some forty chunks took the daemon and its
  * threads longer than reading one file with everything.
  */
-const WHOLE = Object.keys(THREADS).filter((name) => !LOADED.includes(name))
+const WHOLE = Object.keys(THREADS).filter((name) => !LOADED.includes(name) && name !== CLIENT)
 
 /** Pure ES modules that go into the bundles, where unused parts fall away; every other package stays outside. */
 const BUNDLED = ['valibot']
@@ -93,7 +99,8 @@ async function bundle(names, options) {
  * Modules of Node that a mount may do without until it serves. Loading them takes 5 ms, in the main thread and the
  * dispatcher each. Their first use loads them.
  */
-const LAZY = /= require\("(node:(?:crypto|net|child_process|zlib))"\);$/gm
+const LAZY =
+  /=\s*require\(\s*"(node:(?:crypto|net|child_process|zlib|worker_threads|os|fs\/promises))"\s*\)\s*;/g
 
 function withLazyModules(text) {
   return text.replace(LAZY, (_, name) => `= new Proxy({}, { get: (_, key) => require("${name}")[key] });`)
@@ -127,16 +134,27 @@ if (Object.keys(entryPoints).length > 0) {
     write: false,
     define: { 'import.meta.url': '__fileUrl' },
   })
+  const client = await bundle([CLIENT], {
+    format: 'cjs',
+    outExtension: { '.js': '.cjs' },
+    splitting: false,
+    sourcemap: false,
+    write: false,
+    define: { 'import.meta.url': '__fileUrl', __hasNoThreads: 'true' },
+    minifyWhitespace: true,
+    lineLimit: 160,
+    banner: { js: 'const __fileUrl = `file://${encodeURI(__filename)}`;' },
+  })
   // Chunks lie in dist/ as well, so that a command finds the program of its daemon beside whatever bundle it is in.
   // With splitting, a command loads only the packages that it uses.
   const split = await bundle(
-    names.filter((name) => !WHOLE.includes(name) && !LOADED.includes(name) && name !== 'loader'),
+    names.filter((name) => ![...WHOLE, ...LOADED, 'loader', CLIENT].includes(name)),
     {
       splitting: true,
       chunkNames: 'chunk-[hash]',
     },
   )
-  const outputs = new Set([whole, loaded, split].flatMap((made) => Object.keys(made.outputs)))
+  const outputs = new Set([whole, loaded, client, split].flatMap((made) => Object.keys(made.outputs)))
   // What earlier builds left goes last, so that a program that runs meanwhile finds its chunks.
   for (const name of readdirSync(join(root, 'dist'))) {
     if (/\.c?js(\.map)?$/.test(name) && !outputs.has(`dist/${name}`)) rmSync(join(root, 'dist', name))

@@ -24,7 +24,7 @@ export const ENTRIES = {
 export type EntryName = keyof typeof ENTRIES
 
 /** Entries that `src/loader.ts` loads, with the code that V8 compiled before: every mount waits for them. */
-export const LOADED = ['mount', 'ask', 'dispatcher', 'data-worker'] as const satisfies readonly EntryName[]
+export const LOADED = ['mount', 'dispatcher', 'data-worker'] as const satisfies readonly EntryName[]
 
 /** The file of an entry: a bundle beside the one that runs, or the source where the sources themselves run. */
 export function entryUrl(name: EntryName): URL {

@@ -1,7 +1,6 @@
 import '../../sys/plain/own-packages.ts'
 import { writeSync } from 'node:fs'
 import { mountByServer, Untrusted } from '../../daemon/shared/client.ts'
-import { isCompiledCodeSaved, saveCompiledCode } from '../../sys/process/code-cache.ts'
 import { exitNow } from '../../sys/process/exit.ts'
 import { isJournal } from '../../sys/process/journal.ts'
 import { commandLine } from '../command-line.ts'
@@ -18,8 +17,9 @@ import { readAskWords } from './ask-words.ts'
 const CALLER_STDERR = 3
 
 async function main(): Promise<number> {
-  // The same two words as for a process that serves: who asks for it, and descriptors that were left open.
-  process.argv.splice(1, 2)
+  // The script and its name, and the same two words as for a process that serves: who asks for it, and descriptors that
+  // were left open.
+  process.argv.splice(1, 4)
   const program = process.argv[1] ?? ''
   const words = commandLine()
   const asked = readAskWords(program, words, process.env['ATOMFS_SERVER'])
@@ -29,8 +29,6 @@ async function main(): Promise<number> {
   if (answer === undefined) return 1
   const { target, owner, ignored, warnings } = answer
   sendLines('shared', target, owner, ignored, warnings)
-  // It has all run now, and the next one begins with it.
-  if (!isCompiledCodeSaved()) saveCompiledCode()
   return 0
 }
 

@@ -154,7 +154,11 @@ function realOrUndefined(path: PathText): PathText | undefined {
  * A process that later opens a path of the image would read the image through the mount itself, and such a reader hangs
  * and cannot be killed (fuse-overlayfs had that). Only targets that contain the image cause it.
  */
-function refuseToCover(target: PathText, imagePaths: readonly PathText[], what = 'the image itself'): void {
+export function refuseToCover(
+  target: PathText,
+  imagePaths: readonly PathText[],
+  what = 'the image itself',
+): void {
   for (const path of imagePaths) {
     // Blobs may be links to elsewhere: distributions share them between images.
     const real = realOrUndefined(path)

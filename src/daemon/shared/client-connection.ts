@@ -1,17 +1,24 @@
+import { EventEmitter } from 'node:events'
 import { closeSync } from 'node:fs'
 import type { Socket } from 'node:net'
-import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import { FsError } from '../../base/index.ts'
-import { type Peer, peerOf, receiveWithDescriptors } from '../../sys/events/unix-stream.ts'
+import { announceBySignal, type Peer, peerOf, receiveWithDescriptors } from '../../sys/events/unix-stream.ts'
 import { encodeMessage, Incoming } from './protocol.ts'
 
 /** Most bytes, and descriptors, that are taken at once. */
 const PIECE = 64 << 10
 const MOST_DESCRIPTORS = 4
-/** How long the connection is looked at in each turn of the event loop: a client answers within this time. */
-const BUSY_MS = 3
-/** Longest pause between two looks after that. */
-const LONGEST_PAUSE_MS = 20
+/** Between two looks where no signal comes. */
+const PAUSE_MS = 20
+
+/** Wakes whoever waits for a message of any client. */
+const news = new EventEmitter()
+news.setMaxListeners(0)
+
+/** To be called once in the process, before there are connections. */
+export function listenForClients(): void {
+  process.on('SIGURG', () => news.emit('look'))
+}
 
 /** A message, and the descriptors that came with it, which the receiver closes. */
 export interface Delivery {
@@ -21,7 +28,7 @@ export interface Delivery {
 
 /**
  * The connection of one client. Node would read from it and close descriptors that come with the bytes, so the socket is
- * paused for good, and this class looks for messages: there is no way to wait for them but a thread.
+ * paused for good, and a signal of the kernel says when there is something to receive.
  */
 export class ClientConnection {
   readonly #socket: Socket
@@ -36,6 +43,7 @@ export class ClientConnection {
     socket.on('error', () => undefined)
     const handle = (socket as unknown as { readonly _handle: { readonly fd: number } | null })._handle
     this.#fd = handle?.fd ?? -1
+    announceBySignal(this.#fd)
   }
 
   /** @throws FsError */
@@ -45,18 +53,24 @@ export class ClientConnection {
 
   /** @throws FsError ETIMEDOUT; EPIPE where the client has ended; EPROTO for what is no message */
   async receive(timeoutMs: number): Promise<Delivery> {
-    const begun = performance.now()
-    for (let pause = 1; ; ) {
+    for (const end = performance.now() + timeoutMs; ; await this.#news()) {
       const message = this.#look()
       if (message !== undefined) return { message, descriptors: this.#descriptors.splice(0) }
-      const waited = performance.now() - begun
-      if (waited > timeoutMs) throw new FsError('ETIMEDOUT', 'the client says nothing')
-      if (waited < BUSY_MS) await turn()
-      else {
-        await sleep(pause, undefined, { ref: false })
-        pause = Math.min(2 * pause, LONGEST_PAUSE_MS)
-      }
+      if (performance.now() > end) throw new FsError('ETIMEDOUT', 'the client says nothing')
     }
+  }
+
+  /** Resolves at the next signal, or after a pause. */
+  #news(): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = (): void => {
+        clearTimeout(timer)
+        news.off('look', wake)
+        resolve()
+      }
+      const timer = setTimeout(wake, PAUSE_MS)
+      news.once('look', wake)
+    })
   }
 
   /** @throws FsError EPIPE where the client has ended */

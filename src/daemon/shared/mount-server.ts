@@ -11,7 +11,7 @@ import { namespaceEnd, TITLE } from '../life/namespace-watch.ts'
 import { dropMainPrivileges } from '../life/privileges.ts'
 import { processEvents } from '../life/process-events.ts'
 import { LOG_FILE } from '../runtime/entries.ts'
-import { ClientConnection } from './client-connection.ts'
+import { ClientConnection, listenForClients } from './client-connection.ts'
 import { shareKey } from './key.ts'
 import { MountHosts } from './mount-hosts.ts'
 import { serveClient } from './serve-client.ts'
@@ -42,6 +42,7 @@ export async function runMountServer(options: MountServerOptions): Promise<numbe
   const events = processEvents(false, log)
   const threads = new SharedServer({ ...options.defaults, log })
   holdDescriptors()
+  listenForClients()
   const server = new MountServer(options, { key, folder, log, threads })
   void events.stopRequested.then((why) => server.stop(why))
   void events.stopAgain.then(() => server.hosts.stopAgain())

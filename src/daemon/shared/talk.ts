@@ -5,7 +5,7 @@ import { Poller } from '../../sys/files/device-io.ts'
 import { mountFuse } from '../../sys/mounts/mount.ts'
 import { readMountInfo, topMountAt } from '../../sys/mounts/mountinfo.ts'
 import { unmountFuse } from '../../sys/mounts/unmount.ts'
-import { prepareTarget } from '../runtime/target.ts'
+import { prepareTarget, refuseToCover } from '../runtime/target.ts'
 import { shareKey } from './key.ts'
 import { encodeMessage, Incoming, type MountWish, type Refusal, type Served, type Wish } from './protocol.ts'
 import { ServerFolder } from './server-folder.ts'
@@ -84,13 +84,19 @@ class Talk {
     let asked: MountWish | undefined
     try {
       sendWithDescriptors(this.#fd, encodeMessage(wish), [sourceFd])
+    } catch {
+      return undefined
+    }
+    // While the server opens the image.
+    await prepareTarget(wish.target, [])
+    try {
       asked = this.#receive<MountWish>()
     } catch (error) {
       if (error instanceof Refused) throw error
       return undefined
     }
     if (asked === undefined) return undefined
-    await prepareTarget(wish.target, asked.imagePaths)
+    refuseToCover(wish.target, asked.imagePaths)
     const { fuseFd, ...mounted } = await mountFuse(asked.mount)
     try {
       sendWithDescriptors(this.#fd, encodeMessage(mounted), [fuseFd])

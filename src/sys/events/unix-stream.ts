@@ -32,6 +32,32 @@ const recvmsg = libcFunction('int64_t recvmsg(int fd, void *message, int flags)'
 /** Clients that may wait to be accepted. */
 const BACKLOG = 512
 
+// include/uapi/asm-generic/fcntl.h
+const F_GETFL = 3
+const F_SETFL = 4
+const F_SETSIG = 10
+const F_SETOWN_EX = 15
+const F_OWNER_TID = 0
+const O_ASYNC = 0o20000
+const SIGURG = 23
+
+const fcntl = libcFunction('int fcntl(int fd, int command, int argument)')
+const fcntlAt = libcFunction('int fcntl(int fd, int command, const uint8_t *argument)')
+
+/**
+ * Has the kernel send SIGURG to the main thread whenever there is something to receive (fcntl(2), O_ASYNC). Without a
+ * handler that signal does nothing. Node can wait for a stream only by reading it, and then loses descriptors.
+ * @returns false where the kernel does not
+ */
+export function announceBySignal(fd: number): boolean {
+  const owner = Buffer.alloc(2 * INT)
+  owner.writeInt32LE(F_OWNER_TID, 0)
+  owner.writeInt32LE(process.pid, INT)
+  if (Number(fcntlAt(fd, F_SETOWN_EX, owner)) !== 0 || Number(fcntl(fd, F_SETSIG, SIGURG)) !== 0) return false
+  const flags = Number(fcntl(fd, F_GETFL, 0))
+  return flags >= 0 && Number(fcntl(fd, F_SETFL, flags | O_ASYNC)) === 0
+}
+
 /** Who is at the other end, at the time of connect(2) or listen(2). */
 export interface Peer {
   readonly pid: number

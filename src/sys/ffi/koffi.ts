@@ -3,6 +3,9 @@ import { createRequire } from 'node:module'
 import { workerData } from 'node:worker_threads'
 import type Koffi from 'koffi'
 
+/** Defined by the build in a program of one thread: it need not load what knows of threads. */
+declare const __hasNoThreads: true | undefined
+
 const requireHere = createRequire(import.meta.url)
 
 /** What a thread gets that may resolve no path: its files are open. */
@@ -42,6 +45,7 @@ function isOfMusl(): boolean {
 
 /** Descriptor of the native file of the FFI in a thread that may resolve no path; undefined in others. */
 export function heldFfi(): number | undefined {
+  if (typeof __hasNoThreads !== 'undefined') return undefined
   return (workerData as { readonly held?: HeldFiles } | null)?.held?.ffi
 }
 
