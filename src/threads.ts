@@ -26,6 +26,9 @@ export type EntryName = keyof typeof ENTRIES
 /** Entries that `src/loader.ts` loads, with the code that V8 compiled before: every mount waits for them. */
 export const LOADED = ['mount', 'dispatcher', 'data-worker'] as const satisfies readonly EntryName[]
 
+/** A script as well, without a loader. */
+const CLIENT: EntryName = 'ask'
+
 /** The file of an entry: a bundle beside the one that runs, or the source where the sources themselves run. */
 export function entryUrl(name: EntryName): URL {
   return programFile(name).file
@@ -41,7 +44,7 @@ export function programFile(name: EntryName): { readonly file: URL; readonly wor
 
 /** The file name of an entry in dist/. */
 export function bundleName(name: EntryName): string {
-  return `${name}.${isLoaded(name) ? 'cjs' : 'js'}`
+  return `${name}.${isLoaded(name) || name === CLIENT ? 'cjs' : 'js'}`
 }
 
 function isLoaded(name: EntryName): boolean {
