@@ -17,6 +17,7 @@ const COLUMNS = 2
 /** Most mounts of one server. */
 export const MAX_MOUNTS = 4096
 
+/** What workers and dispatcher count for each mount, in memory that all threads share. */
 export class MountTable {
   readonly memory: SharedArrayBuffer
   readonly #ints: Int32Array

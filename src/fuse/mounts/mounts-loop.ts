@@ -21,6 +21,7 @@ export interface ServedMount {
   readonly reader: MountReader
 }
 
+/** What the loop over several mounts asks of its thread, and tells it. */
 export interface MountsLoopOptions extends WaitOptions {
   readonly fair: FairReads
   /** Called at the start of each turn: here mounts come. @returns false where the loop is to end */

@@ -37,6 +37,7 @@ export interface ProtocolBuffers {
  * Only the pages that are written to become resident.
  * @param requests what other threads see of the requests; absent: nothing
  */
+/** @param requests shared memory for the request, which outlives the thread; absent: memory of this thread alone */
 export function allocateProtocolBuffers(requests?: Pick<RequestMemory, 'request'>): ProtocolBuffers {
   return {
     requests: requests === undefined ? Buffer.alloc(REQUEST_BUFFER_SIZE) : Buffer.from(requests.request),
