@@ -78,7 +78,7 @@ async function measureMany(program: string, directory: string, options: BenchOpt
   const inputs = new Inputs(new InputCache(options.directory, log), options.scale)
   const { unverified: image } = await inputs.image('small', 'zstd')
   const { text, passed } = await measureDensity({
-    ...{ program, image, directory, log, rounds: options.rounds },
+    ...{ program, image, directory, log, rounds: options.rounds, ways: options.readers },
     squashfuse: options.squashfuseLl,
     mounts: Math.max(12, Math.round(100 * options.scale)),
     interrupted: () => interrupted,
