@@ -1,8 +1,3 @@
-/**
- * Counts of all mounts of a server, in memory that its threads share. A mount has its place in it from its start until no
- * job names it any more.
- */
-
 /** Jobs of READs under way, of all mounts. */
 const ALL = 0
 /** 1 while the dispatcher wants the bell when such a job ends. */
@@ -17,7 +12,10 @@ const COLUMNS = 2
 /** Most mounts of one server. */
 export const MAX_MOUNTS = 4096
 
-/** What workers and dispatcher count for each mount, in memory that all threads share. */
+/**
+ * Counts of all mounts of a server, in memory that its threads share. A mount has its place in it from its start until no
+ * job names it any more.
+ */
 export class MountTable {
   readonly memory: SharedArrayBuffer
   readonly #ints: Int32Array

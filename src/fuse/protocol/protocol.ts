@@ -37,7 +37,6 @@ export interface ProtocolBuffers {
  * Only the pages that are written to become resident.
  * @param requests what other threads see of the requests; absent: nothing
  */
-/** @param requests shared memory for the request, which outlives the thread; absent: memory of this thread alone */
 export function allocateProtocolBuffers(requests?: Pick<RequestMemory, 'request'>): ProtocolBuffers {
   return {
     requests: requests === undefined ? Buffer.alloc(REQUEST_BUFFER_SIZE) : Buffer.from(requests.request),
@@ -49,6 +48,7 @@ export function allocateProtocolBuffers(requests?: Pick<RequestMemory, 'request'
 export interface RequestCounter {
   /** Counts one request, when it was handled for the first time. */
   addRequest(opcode: number): void
+  /** Adds to the number of files that are open now. */
   add(counter: 'openFiles', amount: number): void
 }
 
