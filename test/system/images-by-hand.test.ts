@@ -60,6 +60,13 @@ afterAll(() => removeTempDir(temp))
 const program = (): Promise<string> =>
   bundleProgram(join(import.meta.dirname, '../library/trees/walk-main.ts'))
 
+test.skipIf(IMAGES.length === 0)(
+  'ATOMFS_IMAGES names images to compare (a long form: none are bundled)',
+  () => {
+    expect(IMAGES.every((image) => image.includes(':'))).toBe(true)
+  },
+)
+
 describe.runIf(need.ok && IMAGES.length > 0).each(IMAGES)(
   titled('the image %s (ATOMFS_IMAGES)', need),
   (image) => {
