@@ -31,7 +31,7 @@ function stepsOf(rehearsal: Rehearsal): number {
 }
 
 describe('rehearsal', () => {
-  test('the rehearsal lists the tree, looks up every name, reads no data, and ends', () => {
+  test('the rehearsal lists the tree, looks names up, reads no data, and ends', () => {
     const fileSystem = new WatchedFileSystem()
     expect(stepsOf(new Rehearsal(fileSystem))).toBeGreaterThan(0)
     const names: Name[] = []
@@ -102,6 +102,6 @@ describe('rehearsal', () => {
     expect(listed).toBeLessThan(100)
     stepsOf(rehearsal)
     expect(listed).toBeGreaterThan(1000)
-    expect(listed).toBeLessThan(10_000)
+    expect(listed).toBeLessThan(30_000)
   })
 })
