@@ -41,6 +41,7 @@ import { dyingCounter, testFault } from './test-faults.ts'
 import { threadData } from './thread-data.ts'
 import type { DispatcherData, ThreadMessage } from './thread-messages.ts'
 import { dropThreadPrivileges, keepDirectoryPrivileges } from './thread-privileges.ts'
+import { upkeep } from './upkeep.ts'
 
 /**
  * Entry of the dispatcher thread. It owns all file-system state and is the only reader of the device. It runs the
@@ -134,12 +135,8 @@ try {
     collectsGarbage,
     hasWorkers && pool.isOnDemand ? callsWorkers : undefined,
   )
-  const givesBack = (): void => {
-    pool.giveBack()
-    collectGarbage()
-    tell({ type: 'quiet' })
-  }
   const runTask = taskRunner({ shared, thread: 0, target, store, log, ...omitUndefined({ bell }) })
+  const keeping = upkeep({ pool, runTask, log, tellQuiet: () => tell({ type: 'quiet' }) })
   if (legacy?.negotiated !== undefined) serves(legacy.negotiated)
   runDeviceLoop({
     fd: fuseFd,
@@ -147,17 +144,11 @@ try {
     log,
     spins: SPINS,
     ...omitUndefined({ bell, idleWork, pressure }),
+    ...keeping,
     helper: () => {
       // The last data of a file may have come after its time.
       writable?.restoreTimes()
-      if (!pool.staff.isRefused) return
-      for (let task = pool.queue.takeNow(); task !== undefined; task = pool.queue.takeNow()) runTask(task)
-    },
-    quietWork: givesBack,
-    pressureWork: () => {
-      log('debug', 'memory is short: the cache is given back')
-      pool.staff.dismiss()
-      givesBack()
+      keeping.helper()
     },
   })
   // Release the files of the layers first, while the caller's umount(8) is about to return: the caller may unmount the

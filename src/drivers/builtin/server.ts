@@ -14,7 +14,6 @@ import { allocateTally, BlobKeepers, type BlobWish } from '../../molecule/index.
 import { trimHeap } from '../../sys/ffi/memory.ts'
 import { deferred } from '../../sys/plain/promises.ts'
 import { openBell, ringBell } from '../../sys/process/bell.ts'
-import { collectGarbage } from '../../sys/process/garbage.ts'
 import { openMemoryPressure } from '../../sys/process/memory-pressure.ts'
 import type { EndReason, RunningServer, ServeOptions } from '../driver.ts'
 import { layerStatus, tellOnce } from '../layer-status.ts'
@@ -23,6 +22,7 @@ import { Dispatcher } from './dispatcher.ts'
 import { operationsOf, pendingOf } from './server-stats.ts'
 import { holdThreadCode } from './thread-code.ts'
 import type { ThreadData, ThreadMessage } from './thread-messages.ts'
+import { shrinkHeap } from './upkeep.ts'
 
 /** How long `stop` waits for threads that read from a slow disk. */
 const STOP_TIMEOUT_MS = 400
@@ -70,16 +70,14 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
         return
       case 'prepared':
         // What the start left in this thread would stay until the mount is quiet for the first time.
-        collectGarbage()
-        trimHeap()
+        shrinkHeap()
         dataWorkers.callAll()
         return
       case 'worker wanted':
         dataWorkers.call()
         return
       case 'quiet':
-        collectGarbage()
-        trimHeap()
+        shrinkHeap()
         return
       case 'blob':
         openBlob(message.image, message.blob, message.wish)

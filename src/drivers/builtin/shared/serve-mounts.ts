@@ -3,9 +3,9 @@ import { omitUndefined, Turn } from '../../../base/index.ts'
 import { GatherReply, MountTable, PooledFetcher, taskRunner, WorkerPool } from '../../../fuse/index.ts'
 import { type AskForBlob, ImageSet, Patience } from '../../../molecule/index.ts'
 import { ringBell } from '../../../sys/process/bell.ts'
-import { collectGarbage } from '../../../sys/process/garbage.ts'
 import { faultText } from '../fault-text.ts'
 import { dropThreadPrivileges } from '../thread-privileges.ts'
+import { upkeep } from '../upkeep.ts'
 import { FirstMount } from './first-mount.ts'
 import type { ServerDispatcherData, ServerMessage } from './messages.ts'
 import { News } from './news.ts'
@@ -67,11 +67,6 @@ function serve({
       },
     },
   })
-  const givesBack = (): void => {
-    pool.giveBack()
-    collectGarbage()
-    tell({ type: 'quiet' })
-  }
   const start = new FirstMount(
     new Int32Array(news),
     (mount) => mounts.has(mount),
@@ -85,20 +80,8 @@ function serve({
       bell,
       ...omitUndefined({ pressure }),
       idleWork: () => start.step(),
-      helper: () => runQueued(pool, runTask),
-      quietWork: givesBack,
-      pressureWork: () => {
-        log('debug', 'memory is short: the cache is given back')
-        pool.staff.dismiss()
-        givesBack()
-      },
+      ...upkeep({ pool, runTask, log, tellQuiet: () => tell({ type: 'quiet' }) }),
     },
   })
   mounts.run()
-}
-
-/** Does the work of the queue where no worker can be started. */
-function runQueued(pool: WorkerPool, run: ReturnType<typeof taskRunner>): void {
-  if (!pool.staff.isRefused) return
-  for (let task = pool.queue.takeNow(); task !== undefined; task = pool.queue.takeNow()) run(task)
 }

@@ -14,7 +14,6 @@ import { ImageRegistry } from '../../../molecule/index.ts'
 import { hasAddressSpace, trimHeap } from '../../../sys/ffi/memory.ts'
 import { deferred } from '../../../sys/plain/promises.ts'
 import { openBell, ringBell } from '../../../sys/process/bell.ts'
-import { collectGarbage } from '../../../sys/process/garbage.ts'
 import { openMemoryPressure } from '../../../sys/process/memory-pressure.ts'
 import type { RunningServer, ServeOptions } from '../../driver.ts'
 import { DataWorkers } from '../data-workers.ts'
@@ -23,6 +22,7 @@ import { whileHandling } from '../dispatcher.ts'
 import { startThread } from '../start-thread.ts'
 import { lacksResend } from '../test-faults.ts'
 import { holdThreadCode, THREAD_ADDRESS_SPACE, type ThreadCode } from '../thread-code.ts'
+import { shrinkHeap } from '../upkeep.ts'
 import type { Order, ServerDispatcherData, ServerMessage, ServerThreadData } from './messages.ts'
 import { type MountPool, SharedMount } from './shared-mount.ts'
 import { TreeMemories } from './tree-memories.ts'
@@ -210,16 +210,14 @@ export class SharedServer {
         this.#drop(message.image)
         return
       case 'prepared':
-        collectGarbage()
-        trimHeap()
+        shrinkHeap()
         this.#workers.callAll()
         return
       case 'worker wanted':
         this.#workers.call()
         return
       case 'quiet':
-        collectGarbage()
-        trimHeap()
+        shrinkHeap()
         return
       case 'blob':
         this.#openBlob(message)
