@@ -26,8 +26,10 @@ const MARKS_REMEMBERED = 1024
  */
 export class Parts {
   readonly #all: readonly Layer[]
-  readonly #layers: number[]
-  readonly #refs: number[]
+  // Filled one by one: arrays that `map` makes are of another kind once V8 has compiled it, and then everything that
+  // reads them is compiled again (docs/benchmarks.md).
+  readonly #layers: number[] = []
+  readonly #refs: number[] = []
   // Made when they are needed: most directories lie in one layer and live for one request.
   #opacity: (Opacity | undefined)[] | undefined
   #marks: (Marks | undefined)[] | undefined
@@ -39,8 +41,7 @@ export class Parts {
   /** @param layers of the stack, bottom first */
   constructor(layers: readonly Layer[], parts: readonly Part[]) {
     this.#all = layers
-    this.#layers = parts.map(({ layer }) => layer)
-    this.#refs = parts.map(({ ref }) => ref)
+    for (const part of parts) this.push(part)
   }
 
   get length(): number {

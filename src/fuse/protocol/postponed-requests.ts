@@ -21,7 +21,8 @@ interface Waiting {
 
 /** The postponed requests, and the work that they wait for. */
 export class PostponedRequests {
-  readonly #waiting: Waiting[] = []
+  /** In the order in which they came. Not an array: V8 compiles the loop anew when an empty one gets its first element. */
+  readonly #waiting = new Set<Waiting>()
   readonly #turn: Turn | undefined
   readonly #underWay: UnderWay | undefined
   /** Pieces fetched for steps of work that read layers. */
@@ -34,7 +35,7 @@ export class PostponedRequests {
   }
 
   get size(): number {
-    return this.#waiting.length
+    return this.#waiting.size
   }
 
   /** Starts the work at once, so that workers can begin. @param request is copied */
@@ -42,14 +43,15 @@ export class PostponedRequests {
     // Not `slice`, which shares the memory of a Buffer.
     const copy = new Uint8Array(request)
     const note = this.#underWay?.note(tokenOf(copy)) ?? -1
-    this.#waiting.push({ postponed, request: copy, baggage, note })
+    this.#waiting.add({ postponed, request: copy, baggage, note })
     this.#step(postponed.work)
   }
 
   /** Does one step of each work. @returns 'more' where there is more to do at once; 'done' where a request can go on */
   advance(): Progress {
     let progress: Progress = 'waiting'
-    const works = new Set<Work>(this.#waiting.map(({ postponed }) => postponed.work))
+    const works = new Set<Work>()
+    for (const { postponed } of this.#waiting) works.add(postponed.work)
     for (const work of works) {
       const one = this.#step(work)
       if (one === 'done') return 'done'
@@ -60,8 +62,12 @@ export class PostponedRequests {
 
   /** Removes and returns the first request whose work is done. The caller calls `drop` when it has been handled again. */
   take(): Waiting | undefined {
-    const at = this.#waiting.findIndex(({ postponed }) => postponed.work.isDone)
-    return at < 0 ? undefined : this.#waiting.splice(at, 1)[0]
+    for (const waiting of this.#waiting) {
+      if (!waiting.postponed.work.isDone) continue
+      this.#waiting.delete(waiting)
+      return waiting
+    }
+    return undefined
   }
 
   /** A request that was taken is answered, or postponed again. */
@@ -74,16 +80,16 @@ export class PostponedRequests {
    * @returns false where no such request waits, or it waits for more than reads
    */
   giveUp({ low, high }: ReplyToken): boolean {
-    const at = this.#waiting.findIndex(({ request, postponed }) => {
-      const token = tokenOf(request)
-      return token.low === low && token.high === high && postponed instanceof ReadPostponed
-    })
-    if (at < 0) return false
-    for (const given of this.#waiting.splice(at, 1)) {
-      this.drop(given)
-      if (given.postponed instanceof ReadPostponed) given.postponed.givenUp?.()
+    for (const waiting of this.#waiting) {
+      const token = tokenOf(waiting.request)
+      if (token.low !== low || token.high !== high) continue
+      if (!(waiting.postponed instanceof ReadPostponed)) continue
+      this.#waiting.delete(waiting)
+      this.drop(waiting)
+      waiting.postponed.givenUp?.()
+      return true
     }
-    return true
+    return false
   }
 
   /** A step does not wait for a disk: reads within it may postpone it (`patiently`). */
