@@ -1,12 +1,10 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { isMounted, removeTempDir, run, withTempDir } from '../library/index.ts'
+import { isMounted, removeTempDir, run } from '../library/index.ts'
 import { isGone, until } from '../library/programs/wait.ts'
 import { entries, type LifeImage, makeLifeImage, SILENT } from '../library/scenes/life.ts'
-import { descriptorsOf, type SharedScene, withShared } from '../library/scenes/shared.ts'
+import { descriptorsOf, withShared } from '../library/scenes/shared.ts'
 
 /** Several mounts by one server (docs/shared-server.md), as users see it: by the command line. */
 
@@ -189,123 +187,6 @@ describe('a shared server', () => {
       expect([await pidOf(shared), await pidOf(outer)]).toEqual([pid, pid])
       expect(await pidOf(inner)).not.toBe(pid)
       await run('umount', [inner])
-    })
-  })
-})
-
-describe('a stranger', () => {
-  const isRoot = process.getuid?.() === 0
-
-  /** Where the server of a scene would be. */
-  async function placeOf({ mount, runDir, servers, atomfs }: SharedScene): Promise<string> {
-    const target = await mount(life.image, 'first')
-    const [name = ''] = readdirSync(join(runDir, 'servers'))
-    await atomfs('umount', target)
-    const [pid = 0] = servers()
-    process.kill(pid, 'SIGTERM')
-    await until(() => isGone(pid), 'its end')
-    return join(runDir, 'servers', name)
-  }
-
-  test.skipIf(!isRoot)(
-    'who has planted the folder or the socket of a server is refused in one line',
-    async () => {
-      await withShared(async (scene) => {
-        const { atomfs, target, servers } = scene
-        const place = await placeOf(scene)
-        const mountOwn = async (name: string): Promise<string> => {
-          const { status, stderr } = await atomfs('mount', life.image, target(name))
-          expect(status).toBe(0)
-          expect(await readMotd(target(name))).toBe('hello\n')
-          expect(servers()).toEqual([])
-          expect(stderr).toMatch(/^Warning: no shared server, this mount has its own: .*\n$/)
-          return stderr
-        }
-        mkdirSync(place, { mode: 0o700 })
-        chmodSync(place, 0o777)
-        expect(await mountOwn('open')).toContain('mode 777')
-        chmodSync(place, 0o700)
-        await run('chown', ['1234', place])
-        expect(await mountOwn('foreign')).toContain('belongs to user 1234')
-        await run('chown', ['0', place])
-        // A server of somebody else at the very place.
-        const socket = join(place, 'socket')
-        const script = `require('net').createServer(() => undefined).listen(${JSON.stringify(socket)}, () => console.log('up'))`
-        chmodSync(place, 0o777)
-        await run('sh', [
-          '-c',
-          'd=$1; while [ "$d" != / ]; do chmod a+x "$d"; d=$(dirname "$d"); done',
-          'sh',
-          place,
-        ])
-        const stranger = spawn(
-          'setpriv',
-          ['--reuid', '1234', '--regid', '1234', '--clear-groups', process.execPath, '-e', script],
-          { stdio: ['ignore', 'pipe', 'inherit'] },
-        )
-        try {
-          await once(stranger.stdout, 'data')
-          for (const path of [place, join(place, '..')]) chmodSync(path, 0o700)
-          expect(await mountOwn('socket')).toContain('server of user 1234')
-        } finally {
-          stranger.kill()
-        }
-      })
-    },
-  )
-
-  test.skipIf(!isRoot)('has a server of his own', async () => {
-    await withShared(async ({ mount, servers, env, target }) => {
-      await mount(life.image, 'root')
-      const [pid = 0] = servers()
-      await withTempDir(async (folder) => {
-        chmodSync(folder, 0o777)
-        const theirs = join(folder, 'mnt')
-        mkdirSync(theirs)
-        await run('chown', ['1234', theirs])
-        const result = await run(
-          'setpriv',
-          [
-            ...['--reuid', '1234', '--regid', '1234', '--clear-groups', 'unshare', '-Urm', 'sh', '-c'],
-            '"$0" mount "$1" "$2" && cat "$2/etc/motd" && "$0" status --json "$2"; kill $(sed "s/.*\\"pid\\":\\([0-9]*\\).*/\\1/" "$3"/meta/*/*/daemon.json)',
-            ...[join(import.meta.dirname, '../../bin/atomfs-fuse'), life.image, theirs, join(folder, 'run')],
-          ],
-          {
-            env: { ...env, ATOMFS_TEST_RUN_DIR: join(folder, 'run'), HOME: folder, XDG_RUNTIME_DIR: folder },
-            allowFailure: true,
-          },
-        )
-        expect(result.stdout).toContain('hello')
-        expect(Number(/"pid":\s*(\d+)/.exec(result.stdout)?.[1])).not.toBe(pid)
-      })
-      // And may not ask that of root.
-      const socket = join(env['ATOMFS_TEST_RUN_DIR'] ?? '', 'servers')
-      expect(statSync(socket).mode & 0o777).toBe(0o700)
-      expect(existsSync(target('root'))).toBe(true)
-    })
-  })
-
-  test('who says nothing, or nonsense, holds up nobody', async () => {
-    await withShared(async ({ mount, runDir }) => {
-      await mount(life.image, 'a')
-      const [name = ''] = readdirSync(join(runDir, 'servers'))
-      const socket = join(runDir, 'servers', name, 'socket')
-      const talk = `
-        const net = require('net')
-        for (let i = 0; i < 20; i++) {
-          const client = net.connect(process.argv[1])
-          client.on('error', () => undefined)
-          if (i % 2) client.write(Buffer.from('ffffffff0000', 'hex'))
-        }
-        console.log('up')`
-      const silent = spawn(process.execPath, ['-e', talk, socket], { stdio: ['ignore', 'pipe', 'inherit'] })
-      try {
-        await once(silent.stdout, 'data')
-        const target = await mount(otherImage(), 'b')
-        expect(await readMotd(target)).toBe('bonjour\n')
-      } finally {
-        silent.kill()
-      }
     })
   })
 })

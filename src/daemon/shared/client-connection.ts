@@ -5,11 +5,13 @@ import { FsError } from '../../base/index.ts'
 import { announceBySignal, type Peer, peerOf, receiveWithDescriptors } from '../../sys/events/unix-stream.ts'
 import { encodeMessage, Incoming } from './protocol.ts'
 
-/** Most bytes, and descriptors, that are taken at once. */
+/** Most bytes that are taken at once. */
 const PIECE = 64 << 10
-const MOST_DESCRIPTORS = 4
-/** Between two looks where no signal comes. */
+/** Most descriptors that come with a message. */
+const MOST_DESCRIPTORS = 1
+/** Between two looks where no signal comes, and where one should come. */
 const PAUSE_MS = 20
+const SIGNALLED_PAUSE_MS = 500
 
 /** Wakes whoever waits for a message of any client. */
 const news = new EventEmitter()
@@ -35,6 +37,7 @@ export class ClientConnection {
   readonly #fd: number
   readonly #incoming = new Incoming()
   readonly #descriptors: number[] = []
+  readonly #pauseMs: number
 
   /** @param socket accepted with `pauseOnConnect` */
   constructor(socket: Socket) {
@@ -43,7 +46,7 @@ export class ClientConnection {
     socket.on('error', () => undefined)
     const handle = (socket as unknown as { readonly _handle: { readonly fd: number } | null })._handle
     this.#fd = handle?.fd ?? -1
-    announceBySignal(this.#fd)
+    this.#pauseMs = announceBySignal(this.#fd) ? SIGNALLED_PAUSE_MS : PAUSE_MS
   }
 
   /** @throws FsError */
@@ -68,7 +71,7 @@ export class ClientConnection {
         news.off('look', wake)
         resolve()
       }
-      const timer = setTimeout(wake, PAUSE_MS)
+      const timer = setTimeout(wake, this.#pauseMs)
       news.once('look', wake)
     })
   }
@@ -95,6 +98,8 @@ export class ClientConnection {
       const received = receiveWithDescriptors(this.#fd, PIECE, MOST_DESCRIPTORS, false)
       if (received === undefined) return undefined
       this.#descriptors.push(...received.descriptors)
+      if (this.#descriptors.length > MOST_DESCRIPTORS)
+        throw new FsError('EPROTO', 'the client sends descriptors')
       if (received.data.length === 0) throw new FsError('EPIPE', 'the client has ended')
       this.#incoming.add(received.data)
     }

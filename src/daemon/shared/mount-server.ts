@@ -14,7 +14,7 @@ import { LOG_FILE } from '../runtime/entries.ts'
 import { ClientConnection, listenForClients } from './client-connection.ts'
 import { shareKey } from './key.ts'
 import { MountHosts } from './mount-hosts.ts'
-import { serveClient } from './serve-client.ts'
+import { assertFriend, refuse, serveClient } from './serve-client.ts'
 import type { MountServerOptions } from './server-options.ts'
 import { LISTENING_FD } from './start-server.ts'
 
@@ -77,6 +77,7 @@ class MountServer {
   #clients = 0
   #timer: NodeJS.Timeout | undefined
   #isStopping = false
+  #hadStranger = false
   #code = 0
   /** How the mounts of this server were made, which decides what it may give up. */
   #way: string | undefined
@@ -117,6 +118,7 @@ class MountServer {
   }
 
   async #serve(connection: ClientConnection): Promise<void> {
+    if (!this.#isFriend(connection)) return
     this.#clients += 1
     clearTimeout(this.#timer)
     const { key, threads, log } = this.#parts
@@ -131,6 +133,21 @@ class MountServer {
       connection.close()
       this.#clients -= 1
       this.#linger()
+    }
+  }
+
+  /** Nothing waits for others, not even the end of the server. @returns false where the connection is closed */
+  #isFriend(connection: ClientConnection): boolean {
+    try {
+      assertFriend(connection)
+      return true
+    } catch (error) {
+      // One line, however often they come.
+      if (!this.#hadStranger) this.#parts.log('warn', `a client: ${messageOf(error)}`)
+      this.#hadStranger = true
+      refuse(connection, error)
+      connection.close()
+      return false
     }
   }
 

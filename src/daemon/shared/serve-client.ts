@@ -42,7 +42,6 @@ export interface ServingOptions {
 export async function serveClient(connection: ClientConnection, options: ServingOptions): Promise<void> {
   let sourceFd: number | undefined
   try {
-    assertFriend(connection)
     const { message, descriptors } = await connection.receive(WISH_TIMEOUT_MS)
     const wish = message as Wish
     sourceFd = descriptors[0]
@@ -53,11 +52,16 @@ export async function serveClient(connection: ClientConnection, options: Serving
     sourceFd = undefined
     await mount.serve()
   } catch (error) {
-    connection.send({ refused: failureText(error), code: failureCode(error) } satisfies Refusal)
+    refuse(connection, error)
     throw error
   } finally {
     if (sourceFd !== undefined) closeSync(sourceFd)
   }
+}
+
+/** Tells a client why there is no mount. */
+export function refuse(connection: ClientConnection, error: unknown): void {
+  connection.send({ refused: failureText(error), code: failureCode(error) } satisfies Refusal)
 }
 
 function refused(why: string): FsError {
@@ -65,7 +69,7 @@ function refused(why: string): FsError {
 }
 
 /** Only processes of this user in this mount namespace may ask. @throws FsError EPERM */
-function assertFriend({ peer }: ClientConnection): void {
+export function assertFriend({ peer }: ClientConnection): void {
   if (peer.uid !== effectiveUid()) throw new FsError('EPERM', `asked by user ${peer.uid}`)
   const namespace = namespaceNumber('mnt', String(peer.pid))
   if (namespace === undefined || namespace !== namespaceNumber('mnt')) {

@@ -12,6 +12,7 @@ const SOCK_CLOEXEC = 0o2000000
 const SOL_SOCKET = 1
 const SCM_RIGHTS = 1
 const SO_PEERCRED = 17
+const SO_SNDTIMEO = 21
 const MSG_DONTWAIT = 0x40
 const MSG_NOSIGNAL = 0x4000
 const MSG_CMSG_CLOEXEC = 0x40000000
@@ -26,11 +27,16 @@ const listen = libcFunction('int listen(int fd, int backlog)')
 const getsockopt = libcFunction(
   'int getsockopt(int fd, int level, int option, uint8_t *value, uint8_t *length)',
 )
+const setsockopt = libcFunction(
+  'int setsockopt(int fd, int level, int option, const uint8_t *value, uint32_t length)',
+)
 const sendmsg = libcFunction('int64_t sendmsg(int fd, const void *message, int flags)')
 const recvmsg = libcFunction('int64_t recvmsg(int fd, void *message, int flags)')
 
 /** Clients that may wait to be accepted. */
 const BACKLOG = 512
+/** How long a client waits for room in that queue, or for its message to be taken, seconds. */
+const SEND_TIMEOUT_S = 5
 
 // include/uapi/asm-generic/fcntl.h
 const F_GETFL = 3
@@ -64,9 +70,14 @@ export interface Peer {
   readonly uid: number
 }
 
-/** Connects to a socket. @returns undefined where nobody listens. @throws FsError EACCES, … */
+/**
+ * Connects to a socket.
+ * @returns undefined where nobody listens
+ * @throws FsError EACCES, …; EAGAIN where nobody accepts for seconds, and so does sending then
+ */
 export function connectStream(address: string): number | undefined {
   const fd = openSocket()
+  limitWaiting(fd)
   const bytes = encodeUnixAddress(address)
   if (Number(connect(fd, bytes, bytes.length)) === 0) return fd
   const error = systemError(`connect to ${address}`)
@@ -83,6 +94,13 @@ export function listenStream(address: string): number {
   const error = systemError(`listen at ${address}`)
   closeSync(fd)
   throw error
+}
+
+function limitWaiting(fd: number): void {
+  // struct timeval: seconds, microseconds.
+  const time = Buffer.alloc(16)
+  time.writeBigUInt64LE(BigInt(SEND_TIMEOUT_S), 0)
+  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, time, time.length)
 }
 
 function openSocket(): number {
