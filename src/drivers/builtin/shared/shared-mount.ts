@@ -64,6 +64,7 @@ export class SharedMount {
   #failedBefore = 0
   #hasImages = true
   #isLeaving = false
+  #hasLeft = false
 
   constructor(options: SharedMountOptions) {
     this.#options = options
@@ -85,7 +86,8 @@ export class SharedMount {
       stats: () => this.#stats(),
       stop: async () => {
         this.#isLeaving = true
-        options.leave()
+        // Its place may be another mount's by then.
+        if (!this.#hasLeft) options.leave()
         await withTimeout(this.#left.promise, STOP_TIMEOUT_MS, 'jobs of the mount do not end')
       },
     }
@@ -157,6 +159,7 @@ export class SharedMount {
 
   /** Nothing uses its descriptor any more. */
   left(): void {
+    this.#hasLeft = true
     fs.closeSync(this.#options.fuseFd)
     this.#left.resolve()
   }

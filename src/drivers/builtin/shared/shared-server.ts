@@ -59,6 +59,8 @@ export class SharedServer {
   /** Images that are dropped and may be in use. */
   readonly #dropping = new Set<number>()
   #pool: MountPool
+  /** Of dispatchers that died: resolves when they have ended. */
+  #oldWorkers: Promise<void> | undefined
   readonly #mounts = new Map<number, SharedMount>()
   /** Places in the table that are free and were used before. */
   readonly #free: number[] = []
@@ -227,20 +229,33 @@ export class SharedServer {
     }
   }
 
-  /** Nothing uses the descriptor of a mount any more. */
+  /** No job of this dispatcher and its workers names a mount any more. */
   #leave(mount: number): void {
     const own = this.#mounts.get(mount)
     if (own === undefined) return
     this.#end(mount, { reason: 'unmounted' })
-    own.left()
-    this.#mounts.delete(mount)
-    this.#free.push(mount)
+    this.#afterOldWorkers(() => {
+      if (this.#mounts.get(mount) !== own) return
+      own.left()
+      this.#mounts.delete(mount)
+      this.#free.push(mount)
+    })
   }
 
-  /** Nothing uses an image any more. */
+  /** This dispatcher and its workers do not use an image any more. */
   #drop(image: number): void {
-    this.#dropping.delete(image)
-    this.images.close(image)
+    this.#afterOldWorkers(() => {
+      if (this.#dropping.delete(image)) this.images.close(image)
+    })
+  }
+
+  /**
+   * Workers of a dispatcher that died still do what they had begun: a descriptor that they know must not become another
+   * file's. At once where there are none.
+   */
+  #afterOldWorkers(close: () => void): void {
+    if (this.#oldWorkers === undefined) close()
+    else void this.#oldWorkers.then(close)
   }
 
   /**
@@ -260,7 +275,10 @@ export class SharedServer {
       this.#fail(`${what}; ${isTooMuch ? last : 'there is no room for another one'}, and all mounts end`)
       return
     }
-    const oldWorkers = this.#endWorkers()
+    const oldWorkers = Promise.all([this.#oldWorkers, this.#endWorkers()]).then(() => {
+      if (this.#oldWorkers === oldWorkers) this.#oldWorkers = undefined
+    })
+    this.#oldWorkers = oldWorkers
     this.#pool = newPool(this.#options.workers)
     this.#workers = this.#newWorkers()
     for (const one of mounts) {
@@ -271,11 +289,9 @@ export class SharedServer {
       if (reason !== undefined) this.#end(one.mount, { reason: 'failed', message: `${what}; ${reason}` })
     }
     const [served, over] = [mounts.filter((one) => one.isServed), mounts.filter((one) => !one.isServed)]
-    const dropping = [...this.#dropping]
-    void oldWorkers.then(() => {
-      for (const { mount } of over) this.#leave(mount)
-      for (const image of dropping) this.#drop(image)
-    })
+    // The dispatcher that was to let them go is gone.
+    for (const { mount } of over) this.#leave(mount)
+    for (const image of this.#dropping) this.#drop(image)
     try {
       const data = this.#dispatcherData()
       const name = 'dispatcher'
