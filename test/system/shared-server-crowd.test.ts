@@ -1,47 +1,26 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { mke2fs } from '../library/images/ext.ts'
-import { makeSif, SIF_TYPE } from '../library/images/sif.ts'
-import { ATOMFS_FUSE, makeTempDir, mksquashfs, removeTempDir, run, writeTarImage } from '../library/index.ts'
-import { until } from '../library/programs/wait.ts'
+import { makeTempDir, mksquashfs, removeTempDir, run } from '../library/index.ts'
 import { entries } from '../library/scenes/life.ts'
-import { descriptorsOf, holdings, withShared } from '../library/scenes/shared.ts'
+import { withShared } from '../library/scenes/shared.ts'
+import { makeSharedSources, type SharedSources } from '../library/scenes/shared-images.ts'
 
-/** Many mounts by one server: of all kinds, under load, damaged, and again and again. */
-
-/** Rounds of mount, read and umount; ATOMFS_STRESS=1: as many as the server would see in a day of builds. */
-const IS_LONG = process.env['ATOMFS_STRESS'] === '1'
-const ROUNDS = IS_LONG ? 1000 : 20
-const MOST_ALIVE = IS_LONG ? 40 : 6
+/** Many mounts by one server: of all kinds, under load, and damaged. */
 
 let folder = ''
-let tree = ''
+let images: SharedSources
 let squashfs = ''
 
 beforeAll(async () => {
   folder = makeTempDir()
-  tree = join(folder, 'tree')
-  mkdirSync(join(tree, 'etc'), { recursive: true })
-  writeFileSync(join(tree, 'etc/motd'), 'hello\n')
-  writeFileSync(join(tree, 'large'), noise(8 << 20))
-  squashfs = await mksquashfs(tree, join(folder, 'image.sqfs'))
+  images = await makeSharedSources(folder, 8 << 20)
+  squashfs = images.sources[0]?.source ?? ''
 })
 
 afterAll(() => removeTempDir(folder))
-
-/** Bytes that do not compress, always the same. */
-function noise(size: number): Buffer {
-  const bytes = Buffer.alloc(size)
-  let state = 7
-  for (let at = 0; at < size; at++) {
-    state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0
-    bytes[at] = state >>> 16
-  }
-  return bytes
-}
 
 async function read(target: string, name = 'etc/motd'): Promise<string> {
   const { stdout, stderr } = await run('cat', [join(target, name)], { allowFailure: true })
@@ -59,34 +38,15 @@ function damaged(image: string, copy: string): string {
 
 describe('one server', () => {
   test('shows images of every kind at once', async () => {
-    const ext = await mke2fs(join(folder, 'image.ext4'), { from: tree })
-    const sif = join(folder, 'image.sif')
-    const partition = {
-      type: SIF_TYPE.partition,
-      partition: [1, 2, '02'] as const,
-      data: readFileSync(squashfs),
-    }
-    writeFileSync(sif, makeSif({ parts: [partition] }))
-    const puzzlefs = join(folder, 'puzzlefs')
-    symlinkSync(ATOMFS_FUSE, puzzlefs)
-    await run(puzzlefs, ['build', tree, `${join(folder, 'oci')}:puzzle`])
-    const layer = join(folder, 'layer.tar')
-    await run('tar', ['-C', tree, '-cf', layer, '.'])
-    writeTarImage(join(folder, 'tars'), { tag: 'tar', layers: [readFileSync(layer)] })
     await withShared(async ({ mount, pidOf, servers, atomfs, target }) => {
-      // The index of a tar layer is made by the first mount, which has a server of its own.
-      const first = `${join(folder, 'tars')}:tar`
-      await atomfs('mount', '--allow-missing-verity', first, target('first'))
-      const targets = [
-        await mount(squashfs, 'squashfs'),
-        await mount(ext, 'ext4'),
-        await mount(sif, 'sif'),
-        await mount(`${join(folder, 'oci')}:puzzle`, 'puzzlefs'),
-        await mount(first, 'tar', '--allow-missing-verity'),
-      ]
+      const targets: string[] = []
+      for (const [i, { source, words, isIndexed }] of images.sources.entries()) {
+        if (isIndexed) await atomfs('mount', ...words, source, target('first'))
+        targets.push(await mount(source, `m${i}`, ...words))
+      }
       for (const place of targets) {
         expect(await read(place)).toBe('hello\n')
-        await run('cmp', [join(tree, 'large'), join(place, 'large')])
+        await run('cmp', [join(images.tree, 'large'), join(place, 'large')])
       }
       expect(new Set(await Promise.all(targets.map(pidOf)))).toEqual(new Set(servers()))
     })
@@ -132,39 +92,4 @@ describe('one server', () => {
       }
     })
   })
-
-  test(
-    'holds in the end what it held at the start, after many mounts',
-    async () => {
-      await withShared(async ({ mount, atomfs, runDir, servers }) => {
-        const kept = await mount(squashfs, 'kept')
-        const other = await mksquashfs(join(tree, 'etc'), join(folder, 'other.sqfs'))
-        const [pid = 0] = servers()
-        const round = async (number: number): Promise<void> => {
-          const alive = 1 + (number % MOST_ALIVE)
-          const image = number % 2 === 0 ? other : squashfs
-          const targets = await Promise.all(Array.from({ length: alive }, (_, i) => mount(image, `m${i}`)))
-          for (const target of targets) {
-            expect(await read(target, image === other ? 'motd' : 'etc/motd')).toBe('hello\n')
-          }
-          for (const target of targets) {
-            if (number % 3 === 0) await run('umount', [target])
-            else expect((await atomfs('umount', target)).status).toBe(0)
-          }
-        }
-        for (let number = 0; number < 5; number++) await round(number)
-        const settled = (): boolean => entries(runDir).length === 1 && !descriptorsOf(pid).includes(other)
-        await until(settled, 'the end of the first rounds')
-        const before = holdings(pid)
-        for (let number = 0; number < ROUNDS; number++) await round(number)
-        await until(settled, 'the end of all rounds')
-        await until(() => holdings(pid).descriptors <= before.descriptors, 'all descriptors to be closed')
-        expect(servers()).toEqual([pid])
-        expect(holdings(pid).threads).toBeLessThanOrEqual(before.threads)
-        expect(await read(kept)).toBe('hello\n')
-        if (IS_LONG) process.stderr.write(`${ROUNDS} rounds: ${JSON.stringify([before, holdings(pid)])}\n`)
-      })
-    },
-    IS_LONG ? 7_200_000 : 120_000,
-  )
 })
