@@ -6,19 +6,22 @@ import { heldFfi } from '../../sys/ffi/koffi.ts'
 
 const requireHere = createRequire(import.meta.url)
 const libraries = new Map<string, SharedLibrary | undefined>()
-let packagesAreNeeded = false
-
 /**
- * Whether this thread decodes with packages, or may have to. Their files are found by paths, so a thread that does the
- * same work has to be started while paths can be resolved.
+ * Whether a thread decodes with packages: now, or perhaps later. Their files are found by paths, so a thread that does
+ * the same work has to be started while paths can be resolved.
  */
-export function needsPackages(): boolean {
-  return packagesAreNeeded
+export type PackageNeed = 'none' | 'later' | 'now'
+
+let need: PackageNeed = 'none'
+
+/** That of this thread. */
+export function packageNeed(): PackageNeed {
+  return need
 }
 
 /** To be called for a decoder that may load a package later. */
 export function mayNeedPackages(): void {
-  packagesAreNeeded = true
+  if (need === 'none') need = 'later'
 }
 
 /** Runs `release` when this thread ends and the process goes on: a library does not know that its user is gone. */
@@ -40,7 +43,7 @@ export function loadPackage(name: string): unknown {
   if (heldFfi() !== undefined) return undefined
   try {
     const loaded: unknown = requireHere(name)
-    packagesAreNeeded = true
+    need = 'now'
     return loaded
   } catch {
     return undefined

@@ -21,10 +21,10 @@ import {
   hasHostDirectories,
   layerDescriptors,
   NarrowInodes,
-  needsPackages,
   openMolecule,
   openWithUpper,
   Patience,
+  packageNeed,
   prepareRehearsal,
   readHostFile,
   takesChanges,
@@ -164,7 +164,7 @@ try {
 }
 
 function serves(negotiated: Negotiated): void {
-  tell({ type: 'serves', needsPackages: needsPackages(), negotiated })
+  tell({ type: 'serves', packages: packageNeed(), negotiated })
 }
 
 /** A worker takes some 40 ms to come. @returns false: it is over */

@@ -18,7 +18,7 @@ import { Deaths, whyDied } from './deaths.ts'
 import { startThread } from './start-thread.ts'
 import { lacksResend } from './test-faults.ts'
 import { holdThreadCode, THREAD_ADDRESS_SPACE, type ThreadCode } from './thread-code.ts'
-import type { DispatcherData, Legacy, ThreadMessage } from './thread-messages.ts'
+import type { DispatcherData, Legacy, Serving, ThreadMessage } from './thread-messages.ts'
 
 const NAME = 'dispatcher'
 
@@ -58,6 +58,8 @@ export class Dispatcher {
   #exit: Promise<void> = Promise.resolve()
   /** INIT was answered. */
   #serves = false
+  /** Packages are found by paths, and a later dispatcher resolves none. */
+  #hasPackage = false
   #isOver = false
 
   constructor(options: DispatcherOptions) {
@@ -88,7 +90,7 @@ export class Dispatcher {
   #watch(thread: Worker): void {
     let why: string | undefined
     thread.on('message', (message: ThreadMessage) => {
-      if (message.type === 'serves') this.#noteServing(message.negotiated)
+      if (message.type === 'serves') this.#noteServing(message)
       if (message.type === 'directories') this.#chunks.push(message.chunk)
       else if (message.type === 'unmounted') this.#end({ reason: 'unmounted' })
       else if (message.type !== 'failed') this.#options.onMessage(message)
@@ -107,8 +109,9 @@ export class Dispatcher {
     })
   }
 
-  #noteServing(negotiated: Negotiated): void {
+  #noteServing({ negotiated, packages }: Serving): void {
     this.#serves = true
+    this.#hasPackage = packages === 'now'
     if (this.#legacy !== undefined) this.#legacy.negotiated = negotiated
   }
 
@@ -128,6 +131,7 @@ export class Dispatcher {
     try {
       if (!this.#serves) throw new Error('the mount does not serve yet')
       if (left === undefined) throw new Error(whyMortal(this.#options.served))
+      if (this.#hasPackage) throw new Error('the next one could not look for the package that decodes')
       if (this.#deaths.isEnough) throw new Error(`that is death ${this.#deaths.count}, and the mount ends`)
       if (!hasAddressSpace(THREAD_ADDRESS_SPACE)) throw new Error('there is no room for another one')
       const old = this.#options.renewBuffers()

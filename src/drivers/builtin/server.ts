@@ -10,7 +10,7 @@ import {
   type SharedBuffers,
   TaskQueue,
 } from '../../fuse/index.ts'
-import { allocateTally, BlobKeepers, type BlobWish } from '../../molecule/index.ts'
+import { allocateTally, BlobKeepers, type BlobWish, type PackageNeed } from '../../molecule/index.ts'
 import { trimHeap } from '../../sys/ffi/memory.ts'
 import { deferred } from '../../sys/plain/promises.ts'
 import { openBell, ringBell } from '../../sys/process/bell.ts'
@@ -40,6 +40,7 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
   const loaded = deferred<void>()
   const ended = deferred<EndReason>()
   const keepers = new BlobKeepers(spec)
+  let serves = false
   let stopping = false
 
   function end(reason: EndReason): void {
@@ -66,7 +67,7 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
         return
       case 'serves':
         ready.resolve()
-        void staffWorkers(message.needsPackages)
+        void staffWorkers(message.packages)
         return
       case 'prepared':
         // What the start left in this thread would stay until the mount is quiet for the first time.
@@ -85,10 +86,15 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
     }
   }
 
-  /** The dispatcher needs the CPUs until it has answered INIT; READs wait in the queue until workers run. */
-  async function staffWorkers(needsPackages: boolean): Promise<void> {
+  /**
+   * The dispatcher needs the CPUs until it has answered INIT; READs wait in the queue until workers run. Those of a
+   * later dispatcher load no package, as that one does not: paths may lead into the mount by then.
+   */
+  async function staffWorkers(packages: PackageNeed): Promise<void> {
+    const mayResolve = !serves
+    serves = true
     try {
-      if (needsPackages || code === undefined) await dataWorkers.startAll()
+      if (code === undefined || (packages !== 'none' && mayResolve)) await dataWorkers.startAll()
       loaded.resolve()
     } catch (error) {
       end({ reason: 'failed', message: messageOf(error) })

@@ -1,6 +1,6 @@
 import type { LogLevel, SourceId } from '../../base/index.ts'
 import type { KernelOptions, Negotiated, RequestMemory, SharedBuffers } from '../../fuse/index.ts'
-import type { BlobWish, MoleculeSpec } from '../../molecule/index.ts'
+import type { BlobWish, MoleculeSpec, PackageNeed } from '../../molecule/index.ts'
 import type { ServerThreadData } from './shared/messages.ts'
 
 /** What both kinds of thread get at their start. */
@@ -44,11 +44,17 @@ export type DataWorkerData = WorkerSurroundings & {
   readonly restMs?: number
 }
 
+/** The dispatcher answers INIT. Where it decodes with packages, data workers find those by their paths, too. */
+export interface Serving {
+  readonly type: 'serves'
+  readonly packages: PackageNeed
+  readonly negotiated: Negotiated
+}
+
 /** Messages of a thread to the main thread. Errors travel as text, because a message does not keep their class. */
 export type ThreadMessage =
   | { readonly type: 'log'; readonly level: LogLevel; readonly message: string }
-  /** The dispatcher answers INIT. Where it decodes with packages, data workers find those by their paths, too. */
-  | { readonly type: 'serves'; readonly needsPackages: boolean; readonly negotiated: Negotiated }
+  | Serving
   /** More memory for directories that the kernel knows (`Legacy`). */
   | { readonly type: 'directories'; readonly chunk: SharedArrayBuffer }
   /** A data worker has loaded all of its code and libraries. */
