@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
@@ -177,6 +177,12 @@ describe.skipIf(!need.ok)(titled('a dispatcher of a read-only mount that dies', 
   })
 })
 
+function allLogs(runDir: string): string {
+  return entries(runDir)
+    .map((entry) => readFileSync(join(entry, 'log'), 'utf8'))
+    .join('\n')
+}
+
 /** Random bytes in blocks of 4 KiB: one READ wants so many that it goes to a data worker. */
 const BLOCKS = { blockSize: 4096, compressor: 'zstd' } as const
 
@@ -270,7 +276,7 @@ describe.skipIf(!need.ok)(titled('a dispatcher of a server of several mounts tha
         const top = join(target, 'top')
         writeFileSync(fault, 'memory poison')
         const { stderr } = await run('ls', [join(top, 'poison')], { allowFailure: true })
-        expect(stderr).toMatch(/poison.*(not connected|connection abort)/i)
+        expect(stderr, allLogs(runDir)).toMatch(/poison.*(not connected|connection abort)/i)
         await until(() => mountsBelow(target).length === 0, 'the end of one mount')
         for (const { wrong, again, refused, listed } of await readers.end()) {
           expect({ wrong, again, refused }).toEqual({ wrong: [], again: true, refused: 0 })
