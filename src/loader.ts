@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, readFileSync, readSync } from 'node:fs'
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { Script } from 'node:vm'
@@ -42,7 +42,11 @@ type Run = (
   threadAhead: ThreadAhead | undefined,
 ) => void
 
-const PARAMETERS = 'exports, require, module, __filename, __dirname, __fileUrl, __codeCache, __threadAhead'
+const OPENING =
+  '(function (exports, require, module, __filename, __dirname, __fileUrl, __codeCache, __threadAhead) {'
+const CLOSING = '\n})'
+/** So many bytes of a program hold its digest. */
+const HEAD = 64
 
 /** Starting a thread takes as long as starting Node: the dispatcher starts while its mount is being read and made. */
 const NEEDED_BY_MOUNT = 'dispatcher'
@@ -52,8 +56,8 @@ interface Program {
   readonly name: string
   readonly file: string
   readonly url: string
-  /** Programs are pure ASCII. Latin-1 makes a string of one byte a character, without a check. */
-  readonly text: string
+  /** A function of its text. */
+  readonly source: string
   /** What V8 compiled of it in an earlier run. */
   readonly code: Uint8Array | undefined
   /** Where that belongs. */
@@ -62,10 +66,12 @@ interface Program {
 
 function programByName(name: string): Program {
   const file = join(__dirname, `${name}.cjs`)
-  const text = readFileSync(file, 'latin1')
-  const place = codePlace(name, text, openCodeFolder)
+  const fd = openSync(file, 'r')
+  const { head, source } = read(fd)
+  closeSync(fd)
+  const place = codePlace(name, head, openCodeFolder)
   const code = place && readCode(place, `/proc/self/fd/${place.folder}`)
-  return { name, file, url: pathToFileURL(file).href, text, place, code }
+  return { name, file, url: pathToFileURL(file).href, source, place, code }
 }
 
 /** No path is resolved: the working directory is that of the descriptors. */
@@ -73,34 +79,50 @@ function heldProgram({ script, code, codeFolder, gate, name, file, url }: HeldPr
   // What Node looks for by path at the start of a thread it has looked for by now.
   Atomics.store(gate, 0, 1)
   Atomics.notify(gate, 0)
-  const bytes = Buffer.allocUnsafe(fstatSync(script).size)
-  let length = 0
-  for (let n = 1; n > 0; length += n) n = readSync(script, bytes, length, bytes.length - length, length)
-  const text = bytes.toString('latin1', 0, length)
-  return { name, file, url, text, code, place: codePlace(name, text, () => codeFolder) }
+  const { head, source } = read(script)
+  return { name, file, url, source, code, place: codePlace(name, head, () => codeFolder) }
 }
 
-function load({ name, file, url, text, code, place }: Program): void {
+/**
+ * The source stays in memory for as long as its thread lives. So it is put together before it becomes a string, and the
+ * head is a string of its own: a piece of a string keeps all of it.
+ */
+function read(fd: number): { readonly head: string; readonly source: string } {
+  const start = OPENING.length
+  const bytes = Buffer.allocUnsafe(start + fstatSync(fd).size + CLOSING.length)
+  bytes.write(OPENING, 'latin1')
+  let end = start
+  for (let n = 1; n > 0; end += n) n = readSync(fd, bytes, end, bytes.length - end, end - start)
+  end += bytes.write(CLOSING, end, 'latin1')
+  // Programs are pure ASCII. Latin-1 makes a string of one byte a character, without a check.
+  return { head: bytes.toString('latin1', start, start + HEAD), source: bytes.toString('latin1', 0, end) }
+}
+
+/** @returns runs the program; it holds neither what was read nor the code from the cache, which V8 has copied */
+function load({ name, file, url, source, code, place }: Program): () => void {
   const ahead = name === 'mount' ? startAhead(NEEDED_BY_MOUNT) : undefined
-  const source = `(function (${PARAMETERS}) {${text}\n})`
   const script = new Script(
     source,
     code === undefined ? { filename: file } : { filename: file, cachedData: code },
   )
   const isTaken = code !== undefined && script.cachedDataRejected !== true
   if (place !== undefined && isTaken) closeSync(place.folder)
-  const flags = isTaken ? 0 : flagsOfNow()
+  const save = isTaken || place === undefined ? () => undefined : saver(place, script)
+  const run = script.runInThisContext() as Run
+  const module = { exports: {} }
+  return () => run(module.exports, require, module, file, __dirname, url, { isTaken, save }, ahead)
+}
+
+function saver(place: CodePlace, script: Script): () => void {
+  const flags = flagsOfNow()
   let isSaved = false
-  function save(): void {
-    if (place !== undefined && !isTaken && !isSaved) {
+  return () => {
+    if (!isSaved) {
       writeCode(place, flags, script)
       closeSync(place.folder)
     }
     isSaved = true
   }
-  const module = { exports: {} }
-  const run = script.runInThisContext() as Run
-  run(module.exports, require, module, file, __dirname, url, { isTaken, save }, ahead)
 }
 
 function startAhead(entry: string): ThreadAhead {
@@ -110,6 +132,11 @@ function startAhead(entry: string): ThreadAhead {
   return { entry, thread }
 }
 
-const held = (workerData as ThreadStart | null)?.held
-if (held !== undefined) load(heldProgram(held))
-else load(programByName((isMainThread ? process.argv.splice(1, 2)[1] : process.argv[2]) ?? ''))
+/** A function of its own: what it held is garbage when the program runs, which may be until the end of its thread. */
+function loaded(): () => void {
+  const held = (workerData as ThreadStart | null)?.held
+  if (held !== undefined) return load(heldProgram(held))
+  return load(programByName((isMainThread ? process.argv.splice(1, 2)[1] : process.argv[2]) ?? ''))
+}
+
+loaded()()

@@ -276,6 +276,8 @@ describe('a direct mount of the launcher', () => {
       // A line of a value may look as if it were a variable: then that one is missing, and the daemon does without it.
       expect(names.filter((name) => !shells.includes(name) && !wanted.includes(name))).toEqual([])
       expect(wanted.filter((name) => !names.includes(name) && name !== 'PATH')).toEqual([])
+      const ofC = Object.entries(daemonEnvironment({})).map(([name, value]) => `${name}=${value}`)
+      expect(seen('env')).toEqual(expect.arrayContaining(ofC))
       expect(
         seen('fds')!
           .map(Number)

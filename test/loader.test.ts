@@ -24,6 +24,21 @@ process.chdir('/proc/self/fd')
 __codeCache.save()
 `
 
+/** Says how often its text lies in memory while it runs. Its compiled code holds that, too. */
+const HEAVY = `
+const text = '${'x'.repeat(16 << 20)}'
+const v8 = require('node:v8')
+v8.setFlagsFromString('--expose-gc')
+const collect = require('node:vm').runInNewContext('gc')
+v8.setFlagsFromString('--no-expose-gc')
+collect()
+collect()
+const { heapUsed, external } = process.memoryUsage()
+process.stdout.write(__codeCache.isTaken + ' ' + Math.floor((heapUsed + external) / text.length))
+process.chdir('/proc/self/fd')
+__codeCache.save()
+`
+
 let folder = ''
 beforeAll(async () => {
   folder = makeTempDir()
@@ -38,8 +53,8 @@ beforeAll(async () => {
 })
 afterAll(() => removeTempDir(folder))
 
-function writeProgram(digest: string, first = ''): void {
-  writeFileSync(join(folder, 'probe.cjs'), `// ${digest}\n${first}${PROGRAM}`)
+function writeProgram(digest: string, first = '', program = PROGRAM): void {
+  writeFileSync(join(folder, 'probe.cjs'), `// ${digest}\n${first}${program}`)
 }
 
 /** Runs the program with a place for its code. @returns what it says */
@@ -118,6 +133,15 @@ describe('compiled code', () => {
       )
       expect(await load(env)).toBe('false a,b')
       expect(readdirSync(cache)).toEqual([])
+      writeProgram('0'.repeat(32))
+    })
+  })
+
+  test('a program that runs holds its source once, and nothing of the cache', async () => {
+    await inCache(async (_, env) => {
+      writeProgram('3'.repeat(32), '', HEAVY)
+      // In the source, and as a string.
+      expect([await load(env), await load(env)]).toEqual(['false 2', 'true 2'])
       writeProgram('0'.repeat(32))
     })
   })

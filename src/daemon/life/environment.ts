@@ -14,9 +14,10 @@ const PREFIXES = ['ATOMFS_', 'XDG_', 'LC_', 'FUSE_OVERLAYFS_'] as const
 /**
  * Settings of the daemon's C library. With an arena for each thread glibc opens `/proc/sys/vm/overcommit_memory` when
  * one shrinks for the first time (malloc/arena.c:shrink_heap): an absolute path, which may lead into the mount that the
- * very thread serves (src/sys/plain/proc.ts). One arena also holds less memory.
+ * very thread serves (src/sys/plain/proc.ts). One arena also holds less memory. The threshold is the default of glibc,
+ * which no longer rises once it is set: large buffers have mappings of their own, of which only what is used is there.
  */
-const OWN = { MALLOC_ARENA_MAX: '1' } as const
+const OWN = { MALLOC_ARENA_MAX: '1', MALLOC_MMAP_THRESHOLD_: '131072' } as const
 
 /**
  * The environment that a daemon gets: these variables of its caller and no others, because many more decide what code

@@ -22,7 +22,7 @@ import { Dispatcher } from './dispatcher.ts'
 import { operationsOf, pendingOf } from './server-stats.ts'
 import { holdThreadCode } from './thread-code.ts'
 import type { ThreadData, ThreadMessage } from './thread-messages.ts'
-import { shrinkHeap } from './upkeep.ts'
+import { shedStart, shrinkHeap } from './upkeep.ts'
 
 /** How long `stop` waits for threads that read from a slow disk. */
 const STOP_TIMEOUT_MS = 400
@@ -71,7 +71,7 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
         return
       case 'prepared':
         // What the start left in this thread would stay until the mount is quiet for the first time.
-        shrinkHeap()
+        shedStart()
         dataWorkers.callAll()
         return
       case 'worker wanted':

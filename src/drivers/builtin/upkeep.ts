@@ -1,7 +1,7 @@
 import type { Log } from '../../base/index.ts'
 import type { DeviceLoopOptions, taskRunner, WorkerPool } from '../../fuse/index.ts'
 import { trimHeap } from '../../sys/ffi/memory.ts'
-import { collectGarbage } from '../../sys/process/garbage.ts'
+import { collectGarbage, packHeap } from '../../sys/process/garbage.ts'
 
 /** What a dispatcher does for its cache and its workers while there are no requests. */
 export interface UpkeepOptions {
@@ -19,7 +19,7 @@ export function upkeep(
   const { pool, runTask, log, tellQuiet } = options
   const givesBack = (): void => {
     pool.giveBack()
-    collectGarbage()
+    packHeap()
     tellQuiet()
   }
   return {
@@ -38,6 +38,12 @@ export function upkeep(
 
 /** For the main thread, when its mounts are quiet: what it does not need any more goes back to the system. */
 export function shrinkHeap(): void {
+  packHeap()
+  trimHeap()
+}
+
+/** For the main thread, when the start is over: much of what it needed for that. */
+export function shedStart(): void {
   collectGarbage()
   trimHeap()
 }

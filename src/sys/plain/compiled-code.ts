@@ -34,16 +34,16 @@ const MAX_AGE_MS = 60 * 24 * 3600 * 1000
 const DIGEST = /^\/\/ ([0-9a-f]{32})\n/
 
 /**
- * @param text of the program
+ * @param head first bytes of the program, a string of their own, of which the name keeps a piece
  * @param openFolder gives the folder of compiled code, if there is one
  * @returns where the compiled code of a program belongs; undefined where it is not kept
  */
 export function codePlace(
   program: string,
-  text: string,
+  head: string,
   openFolder: () => number | undefined,
 ): CodePlace | undefined {
-  const digest = DIGEST.exec(text)?.[1]
+  const digest = DIGEST.exec(head)?.[1]
   const folder = digest === undefined ? undefined : openFolder()
   // V8 compares its version, its flags and the length of the program itself.
   return folder === undefined

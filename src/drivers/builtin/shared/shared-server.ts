@@ -22,7 +22,7 @@ import { whileHandling } from '../dispatcher.ts'
 import { startThread } from '../start-thread.ts'
 import { lacksResend } from '../test-faults.ts'
 import { holdThreadCode, THREAD_ADDRESS_SPACE, type ThreadCode } from '../thread-code.ts'
-import { shrinkHeap } from '../upkeep.ts'
+import { shedStart, shrinkHeap } from '../upkeep.ts'
 import type { Order, ServerDispatcherData, ServerMessage, ServerThreadData } from './messages.ts'
 import { type MountPool, SharedMount } from './shared-mount.ts'
 import { TreeMemories } from './tree-memories.ts'
@@ -212,7 +212,7 @@ export class SharedServer {
         this.#drop(message.image)
         return
       case 'prepared':
-        shrinkHeap()
+        shedStart()
         this.#workers.callAll()
         return
       case 'worker wanted':
