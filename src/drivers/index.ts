@@ -1,7 +1,9 @@
 import { builtin } from './builtin/driver.ts'
 import type { Driver, DriverName } from './driver.ts'
 
+export type { OwnThreads } from './builtin/server.ts'
 export { SharedServer } from './builtin/shared/shared-server.ts'
+export { WRITER_CAPABILITIES } from './builtin/thread-privileges.ts'
 export type {
   Driver,
   DriverMount,

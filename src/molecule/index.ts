@@ -42,7 +42,7 @@ export {
 export { isPrepared, type PrepareSourceOptions, prepareSource } from './prepare/prepare.ts'
 export { prepareRehearsal } from './rehearsal.ts'
 export { filesOf, type ImageOpener, moleculeOf, resolveMolecule } from './resolve.ts'
-export { ImageRegistry } from './shared/image-registry.ts'
+export { apartOpener, ImageRegistry } from './shared/image-registry.ts'
 export { ImageSet, type SharedImage, type SharedMolecule } from './shared/image-set.ts'
 export type { DirectoriesSource, MountSource } from './source.ts'
 export { isOverlay, parseSource, withOffset } from './source.ts'
@@ -67,12 +67,14 @@ export {
   tarReport,
 } from './spec.ts'
 export { allocateTally, type ImageTally, readTally, watchImages } from './tally.ts'
-export { removeChanges } from './temporary-changes.ts'
+export { emptyUpper, removeChanges, removeEmptied } from './temporary-changes.ts'
 export {
   HeldError,
   type OpenUpper,
   openUpper,
   shownPaths,
+  syncUpper,
+  syncUpperApart,
   type UpperPaths,
   upperPaths,
   viewUpper,

@@ -3,9 +3,10 @@ import { basename } from 'node:path'
 import { WorkDirectory } from '../../overlay/index.ts'
 import type { PathText } from '../base/index.ts'
 import { renameAt, reopenDirectory } from '../sys/files/at.ts'
-import type { Folder } from '../sys/files/folder.ts'
+import { Folder } from '../sys/files/folder.ts'
 import { tryLock } from '../sys/files/lock.ts'
 import { nameOf } from '../sys/files/walk.ts'
+import type { UpperSpec } from './spec.ts'
 import { upperPaths } from './upper.ts'
 
 /** Names of the two in a folder of changes. */
@@ -30,6 +31,38 @@ export function removeChanges(parent: Folder, name: PathText): boolean {
   }
   parent.remove(name)
   return true
+}
+
+/**
+ * Removes what is in an upper directory that goes away with its mount, and in its work directory: a server of several mounts
+ * has no time for that elsewhere. Nothing may use them any more. @throws FsError
+ */
+export function emptyUpper({ upperFd, work, temporary }: UpperSpec): void {
+  if (!temporary || work === undefined) return
+  const directory = new WorkDirectory(work.fd, work.label)
+  try {
+    directory.clean()
+    for (const name of new Folder(upperFd, '').names()) {
+      const moved = directory.temporaryName()
+      renameAt(upperFd, nameOf(name), directory.fd, moved, 0)
+      directory.discard(moved)
+    }
+  } finally {
+    directory.close()
+  }
+}
+
+/** As `removeChanges`, of a mount that has emptied them (`emptyUpper`); what has something in it stays. */
+export function removeEmptied(parent: Folder, name: PathText): boolean {
+  const folder = parent.folder(name)
+  const upper = folder.find(basename(UPPER))
+  try {
+    if (upper !== undefined && upper.names().length > 0) return false
+  } finally {
+    upper?.close()
+    folder.close()
+  }
+  return removeChanges(parent, name)
 }
 
 /** @returns false where a mount has the lock of its work directory; nothing is done then */

@@ -10,11 +10,11 @@ import {
 import { type ErrnoCode, FsError, isErrno, type PathText } from '../base/index.ts'
 import { reopenDirectory } from '../sys/files/at.ts'
 import { duplicateDescriptor, replaceDescriptor } from '../sys/files/descriptor.ts'
-import { syncFd } from '../sys/files/file-io.ts'
+import { syncFd, syncFileSystemApart } from '../sys/files/file-io.ts'
 import { Folder } from '../sys/files/folder.ts'
 import { lockHolder, tryLock, unlockFd } from '../sys/files/lock.ts'
 import { realPath, realPathOrItself } from '../sys/files/real-path.ts'
-import { type MadeFolder, nameOf, removeMade, walkTo } from '../sys/files/walk.ts'
+import { forgetMade, type MadeFolder, nameOf, removeMade, walkTo } from '../sys/files/walk.ts'
 import { isHostRoot } from '../sys/plain/namespaces.ts'
 import { isTrustedOwner } from '../sys/plain/owner.ts'
 import { type NamedDirectory, refuseOverlap } from './overlap.ts'
@@ -84,14 +84,28 @@ const VOLATILE_SIGN = ['work', 'incompat'] as const
 
 export interface OpenUpper {
   readonly spec: UpperSpec
-  /** Writes everything in its file system to the disk, unless it need not last. @throws FsError EIO, ENOSPC */
-  sync(): void
   /** Lets others have the directories. The descriptors stay open: a thread may still be in the middle of something. */
   unlock(): void
   /** As `unlock`, and removes what was made by opening: for a mount that failed. */
   undo(): void
   /** Lets their file system be unmounted: from now on the numbers of the descriptors mean the open file of `standIn`. */
   letGo(standIn: number): void
+  /** Closes the descriptors, in a process that goes on. No thread may use them any more, nor any other function of this. */
+  close(): void
+}
+
+/** Writes everything in the file system of an upper to the disk, unless it need not last. @throws FsError EIO, ENOSPC */
+export function syncUpper(upper: UpperSpec): void {
+  if (mustLast(upper)) syncFd(upper.upperFd, 'file system')
+}
+
+/** As `syncUpper`, in a thread that nobody waits for: the disk may not answer. */
+export async function syncUpperApart(upper: UpperSpec): Promise<void> {
+  if (mustLast(upper)) await syncFileSystemApart(upper.upperFd)
+}
+
+function mustLast({ work, policy, temporary }: UpperSpec): boolean {
+  return work !== undefined && policy.fsync !== 'volatile' && !temporary
 }
 
 /**
@@ -118,10 +132,17 @@ export function openUpper(
     unlock()
     if (marked) removeSign(opened)
     for (const directory of opened.toReversed()) removeAgain(directory)
+    for (const [i, { fd, path }] of opened.entries()) opened[i] = { fd, path, made: [] }
   }
   const letGo = (standIn: number): void => {
     for (const { fd, made } of opened) {
       for (const one of [fd, ...made.map(({ parent }) => parent)]) replaceDescriptor(standIn, one)
+    }
+  }
+  const close = (): void => {
+    for (const { fd, made } of opened) {
+      closeSync(fd)
+      forgetMade(made)
     }
   }
   const open = (path: PathText, what: string, mode: number): OpenDirectory => {
@@ -158,10 +179,7 @@ export function openUpper(
         fresh,
         temporary: paths.temporary,
       }
-      const sync = (): void => {
-        if (policy.fsync !== 'volatile' && !paths.temporary) syncFd(upperFd, 'file system')
-      }
-      return { spec, sync, unlock, undo, letGo }
+      return { spec, unlock, undo, letGo, close }
     } finally {
       work.close()
     }
@@ -221,7 +239,7 @@ export function viewUpper(paths: ShownPaths, lowers: readonly NamedDirectory[]):
     }
     const unlock = (): void => unlockFd(upperFd)
     const letGo = (standIn: number): void => replaceDescriptor(standIn, upperFd)
-    return { spec, sync: () => undefined, unlock, undo: unlock, letGo }
+    return { spec, unlock, undo: unlock, letGo, close: () => closeSync(upperFd) }
   } catch (error) {
     for (const fd of opened) closeSync(fd)
     throw named(error, paths)

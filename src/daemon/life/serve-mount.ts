@@ -84,6 +84,9 @@ export interface DaemonHost {
   readonly shared?: SharedPlace
 }
 
+/** A mount that was not made; the dispatcher has ended, and all is on the disk; or it died, or may still be at work. */
+export type UpperEnd = 'not made' | 'complete' | 'cut off'
+
 /** What a server of several mounts does in another way than a process with one. */
 export interface SharedPlace {
   /** Opens the images of the mount. @throws FsError */
@@ -92,6 +95,10 @@ export interface SharedPlace {
   mount(options: FuseMountOptions, imagePaths: readonly PathText[]): Promise<FuseMount>
   /** Gives the mount to the threads of the server, which close its descriptor. */
   serve(fuseFd: number, served: Pick<ServeOptions, 'spec' | 'kernel' | 'log'>): RunningServer
+  /** Opens the upper directory. @throws FsError as `openChanges` */
+  openUpper(entry: OwnEntry, images: MoleculeSpec): Promise<OpenUpper | undefined>
+  /** The mount ends; its threads may not have ended yet. */
+  closeUpper(upper: OpenUpper, how: UpperEnd): void
 }
 
 /** INIT comes at once; with `--verify=eager` whole layers are read before, and that takes what it takes. */
@@ -160,14 +167,14 @@ export async function serveMount(request: MountRequest, host: DaemonHost): Promi
     // Interrupted in the middle, it may still be about to mount: what it makes must be undone too.
     await Promise.race([up.catch(() => undefined), sleep(SETTLE_TIMEOUT_MS, undefined, { ref: false })])
     await tearDown(progress, host, true)
-    sweepAfter(progress, host.log)
+    sweepAfter(progress, host)
     if (!host.hasSuccessor) await announce(options, false, host.log)
     throw error
   }
   // A reader of the FIFO may take its time; the mount must be able to end meanwhile.
   void announce(options, true, host.log)
   const end = await waitForEnd(progress, host, options.idleTimeout)
-  sweepAfter(progress, host.log)
+  sweepAfter(progress, host)
   return end
 }
 
@@ -195,7 +202,10 @@ async function bringUp(
     // Paths were resolved against the caller's folder, which must stay free to be unmounted.
     holdDescriptors()
   }
-  progress.upper = await openUpper(request, host, progress, { entry, target, images })
+  progress.upper =
+    shared === undefined
+      ? await openUpper(request, host, progress, { entry, target, images })
+      : await shared.openUpper(entry, images)
   const spec = progress.upper === undefined ? images : { ...images, upper: progress.upper.spec }
   const { mount, server } = await mountAndServe(request, host, progress, { entry, spec, target })
   const endedEarly = server.ended.then((end) => {
@@ -297,8 +307,8 @@ function isStillMounted({ config, daemon }: RuntimeEntry): boolean {
 }
 
 /** Removes the temporary changes of this mount; the next mount or unmount removes what is left. */
-function sweepAfter({ entry }: Progress, log: Log): void {
-  if (entry !== undefined) sweepChanges(entry.held.runDir, log)
+function sweepAfter({ entry }: Progress, { log, shared }: DaemonHost): void {
+  if (entry !== undefined && shared === undefined) sweepChanges(entry.held.runDir, log)
 }
 
 /** The mount and its server by the driver that was asked for; each stands in `progress` as soon as it exists. */
@@ -379,7 +389,7 @@ async function waitForEnd(
   if (server === undefined) throw new FsError('EIO', 'no server')
   // At once, while the caller's umount(8) is about to return: the file system of the upper may be unmounted next.
   const ended = server.ended.then((end) => {
-    if (end.reason === 'unmounted') releaseChanges(progress, host.log)
+    if (end.reason === 'unmounted') releaseChanges(progress, host)
     return end
   })
   const idle = deferred<'signal'>()
@@ -417,12 +427,16 @@ async function waitForEnd(
   return end
 }
 
-/** The dispatcher, which alone changes the upper, has ended. Never throws. */
-function releaseChanges(progress: Progress, log: Log): void {
+/** The dispatcher, which alone changes the upper and has it on the disk, has ended. Never throws. */
+function releaseChanges(progress: Progress, { log, shared }: DaemonHost): void {
   const { upper, mount } = progress
   if (upper === undefined || mount === undefined) return
   progress.upper = undefined
-  closeChanges(upper, false, log)
+  if (shared !== undefined) {
+    shared.closeUpper(upper, 'complete')
+    return
+  }
+  upper.unlock()
   try {
     upper.letGo(mount.fuseFd)
   } catch (error) {
@@ -478,7 +492,8 @@ async function tearDown(progress: Progress, { log, shared }: DaemonHost, failed 
   } else if (progress.mount !== undefined) {
     closeSync(progress.mount.fuseFd)
   }
-  if (progress.upper !== undefined) closeChanges(progress.upper, failed, log)
+  if (progress.upper !== undefined && shared === undefined) closeChanges(progress.upper, failed, log)
+  else if (progress.upper !== undefined) shared?.closeUpper(progress.upper, failed ? 'not made' : 'cut off')
   await progress.ext3?.end()
   if (progress.entry !== undefined) removeOwnEntry(progress.entry)
   // A server of several mounts has none.

@@ -10,6 +10,7 @@ import {
   openUpper,
   removeChanges,
   shownPaths,
+  syncUpper,
   upperPaths,
   viewUpper,
 } from '../../molecule/index.ts'
@@ -62,7 +63,12 @@ export async function openChanges(
   raiseOpenFiles()
   // Other users may look into the runtime folder; the changes are for the owner alone.
   const within = paths.temporary ? folder.make(TEMPORARY_CHANGES, 0o700) : undefined
-  const upper = await whenFree(() => openUpper(paths, options.upper, lowers, within), request.metadataDir)
+  let upper: OpenUpper
+  try {
+    upper = await whenFree(() => openUpper(paths, options.upper, lowers, within), request.metadataDir)
+  } finally {
+    within?.close()
+  }
   try {
     refuseOverlap(target, [paths.upper, paths.work], changes)
     return upper
@@ -86,7 +92,7 @@ function refuseOverlap(target: string, directories: readonly string[], place: Di
 export function closeChanges(upper: OpenUpper, failed: boolean, log: Log): void {
   try {
     if (failed) upper.undo()
-    else upper.sync()
+    else syncUpper(upper.spec)
   } catch (error) {
     log('error', `${upper.spec.label}: ${messageOf(error)}`)
   }
@@ -115,11 +121,14 @@ async function whenFree(open: () => OpenUpper, metadataDir: string | undefined):
   }
 }
 
-/** Removes temporary changes that no mount uses any more, also those of a daemon that was killed. Never throws. */
-export function sweepChanges(runDir: Folder, log: Log): void {
+/**
+ * Removes temporary changes that no mount uses any more, also those of a daemon that was killed. Never throws.
+ * @param remove removes one
+ */
+export function sweepChanges(runDir: Folder, log: Log, remove = removeChanges): void {
   forEachAside(runDir, (aside, name) => {
     try {
-      removeChanges(aside, name)
+      remove(aside, name)
     } catch (error) {
       // Another process is at it.
       log('debug', `${aside.pathOf(name)} stays: ${messageOf(error)}`)

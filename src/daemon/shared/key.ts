@@ -11,6 +11,9 @@ const STATUS = ['Uid', 'Gid', 'Groups', 'CapEff', 'CapBnd', 'NoNewPrivs', 'Secco
 /** Where things are. */
 const VARIABLES = ['HOME', 'TMPDIR', 'FUSERMOUNT_PROG', 'XDG_RUNTIME_DIR', 'XDG_CACHE_HOME', 'XDG_DATA_HOME']
 
+/** Variables that programs of ours, or callers of fuse-overlayfs, set for a mount. */
+const OURS = /^(?:ATOMFS|FUSE_OVERLAYFS)_/
+
 /** Begins every program of the build: its digest. */
 const HEAD_BYTES = 64
 
@@ -22,7 +25,7 @@ export function shareKey(): string {
   const root = statSync('/')
   const namespaces = (['user', 'mnt', 'pid'] as const).map((kind) => namespaceNumber(kind) ?? 0)
   const environment = Object.entries(process.env)
-    .filter(([name]) => VARIABLES.includes(name) || (name.startsWith('ATOMFS_') && name !== 'ATOMFS_SERVER'))
+    .filter(([name]) => VARIABLES.includes(name) || (OURS.test(name) && name !== 'ATOMFS_SERVER'))
     .map(([name, value]) => `${name}=${value}`)
     .sort()
   return [

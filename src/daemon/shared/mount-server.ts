@@ -5,10 +5,11 @@ import { holdDescriptors } from '../../sys/plain/proc.ts'
 import { saveCompiledCode } from '../../sys/process/code-cache.ts'
 import { raiseOpenFiles } from '../../sys/process/limits.ts'
 import { closeInheritedDescriptors } from '../../sys/process/process.ts'
+import { setUmask0 } from '../../sys/process/session.ts'
 import { LogFile, limitLog } from '../life/log.ts'
 import { placeIn } from '../life/log-sink.ts'
 import { namespaceEnd, TITLE } from '../life/namespace-watch.ts'
-import { dropMainPrivileges } from '../life/privileges.ts'
+import { dropServerPrivileges } from '../life/privileges.ts'
 import { processEvents } from '../life/process-events.ts'
 import { LOG_FILE } from '../runtime/entries.ts'
 import { ClientConnection, listenForClients } from './client-connection.ts'
@@ -35,6 +36,8 @@ export async function runMountServer(options: MountServerOptions): Promise<numbe
   process.title = `${TITLE} server`
   const key = shareKey()
   raiseOpenFiles()
+  // That of the first client is not for all. Threads of writable mounts have one of their own (`clearUmaskHere`).
+  setUmask0()
   const folder = ServerFolder.make(key)
   const file = new LogFile()
   file.open(placeIn(folder.folder, LOG_FILE))
@@ -155,7 +158,7 @@ class MountServer {
   #allows(way: string): boolean {
     if (this.#way === undefined) {
       this.#way = way
-      if (way === 'mount') dropMainPrivileges(false, this.#parts.log)
+      if (way === 'mount') dropServerPrivileges(this.#parts.log)
     }
     return this.#way === way
   }

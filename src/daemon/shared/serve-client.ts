@@ -1,7 +1,14 @@
 import { closeSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { FsError, type Log, messageOf, type PathText } from '../../base/index.ts'
 import type { SharedServer } from '../../drivers/index.ts'
-import { isOverlay, type MoleculeSpec, resolveMolecule } from '../../molecule/index.ts'
+import {
+  apartOpener,
+  isOverlay,
+  type MoleculeSpec,
+  type OpenUpper,
+  resolveMolecule,
+} from '../../molecule/index.ts'
 import type { MountRequest } from '../../request/index.ts'
 import { setNonBlocking } from '../../sys/files/descriptor.ts'
 import type { FuseMount } from '../../sys/mounts/mount.ts'
@@ -10,11 +17,13 @@ import { descriptorPath } from '../../sys/plain/proc.ts'
 import { effectiveUid } from '../../sys/plain/rights.ts'
 import { ownerWarning } from '../client/owner-warning.ts'
 import { failureCode, failureText } from '../life/failure.ts'
-import { openLogSink } from '../life/log-sink.ts'
+import { type LogSink, openLogSink } from '../life/log-sink.ts'
 import { type DaemonHost, serveMount } from '../life/serve-mount.ts'
+import { openChanges } from '../runtime/changes.ts'
 import { closeEntry, type OwnEntry } from '../runtime/entries.ts'
 import type { ClientConnection } from './client-connection.ts'
 import type { MountHosts } from './mount-hosts.ts'
+import { OwnThreadsMount } from './own-threads.ts'
 import type { Mounted, MountWish, Refusal, Served, Wish } from './protocol.ts'
 import type { MountServerOptions, ReadWish } from './server-options.ts'
 
@@ -22,6 +31,9 @@ import type { MountServerOptions, ReadWish } from './server-options.ts'
 const WISH_TIMEOUT_MS = 5000
 /** fusermount may wait for a lock on the mount table. */
 const MOUNT_TIMEOUT_MS = 25_000
+
+/** How long a server that ends waits for threads of a mount that has ended. */
+const CLOSE_TIMEOUT_MS = 10_000
 
 export interface ServingOptions {
   readonly key: string
@@ -87,7 +99,7 @@ function readWish(wish: Wish, sourceFd: number, { readWish, defaults }: MountSer
   const own = [
     [request.metadataDir, '--metadir'],
     [request.log, '--log'],
-    [request.changes, 'changes'],
+    [request.changes?.kind === 'temporary' ? undefined : request.changes, 'changes'],
     [options.notifyPipe, 'notify_pipe='],
     [options.cacheSize === defaults.cacheSize ? undefined : options.cacheSize, 'cache_size='],
     [options.workers === defaults.workers ? undefined : options.workers, 'threads='],
@@ -109,6 +121,9 @@ class OneMount {
   #sourceFd: number | undefined
   /** Images that the threads of the server do not have yet. */
   #opened: MoleculeSpec | undefined
+  /** Where it has threads of its own. */
+  #apart: OwnThreadsMount | undefined
+  #log: Log = () => undefined
   #entry: OwnEntry | undefined
   #device: string | undefined
   #isReady = false
@@ -133,6 +148,7 @@ class OneMount {
     const { hosts, threads } = this.#options
     const { request } = this.#read
     const sink = openLogSink(request)
+    this.#log = sink.log
     const { close, ...events } = hosts.events()
     const host: DaemonHost = {
       ...sink,
@@ -149,9 +165,12 @@ class OneMount {
         open: (wanted) => this.#open(wanted),
         mount: (options, imagePaths) => this.#mount({ mount: options, imagePaths }),
         serve: (fuseFd, served) => {
+          if (this.#apart !== undefined) return this.#apart.serve(fuseFd, served)
           this.#opened = undefined
           return threads.serve(fuseFd, served)
         },
+        openUpper: (entry, images) => this.#openUpper(entry, images),
+        closeUpper: (upper, end) => this.#apart?.closeUpper(upper, end),
       },
     }
     try {
@@ -164,9 +183,10 @@ class OneMount {
       for (const image of this.#opened?.images ?? []) threads.images.release(image)
       threads.dropUnused()
       if (this.#device !== undefined) this.#options.devices.delete(this.#device)
-      if (this.#entry !== undefined) closeEntry(this.#entry)
-      sink.close()
       close()
+      const closed = Promise.resolve(this.#apart?.close(this.#entry)).then(() => this.#closeEntry(sink))
+      // A server that ends waits for what is being written, and not for a disk that does not answer.
+      await Promise.race([closed, sleep(CLOSE_TIMEOUT_MS, undefined, { ref: false })])
     }
   }
 
@@ -175,13 +195,30 @@ class OneMount {
     const { source } = request
     if (isOverlay(source)) throw refused('host directories')
     const named = (path: PathText): PathText => this.#named(path)
+    const assertReadable = (device: string): void => this.#assertReadable(device)
+    const isApart = request.changes !== undefined
     const spec = resolveMolecule(
       { ...request, source: { ...source, path: this.#path } },
-      threads.images.opener(named, (device) => this.#assertReadable(device)),
+      isApart ? apartOpener(named, assertReadable) : threads.images.opener(named, assertReadable),
     )
-    this.#opened = spec
+    if (isApart) this.#apart = new OwnThreadsMount(threads, spec, this.#log)
+    else this.#opened = spec
     this.#closeSource()
     return { ...spec, imagePaths: spec.imagePaths.map(named) }
+  }
+
+  async #openUpper(entry: OwnEntry, images: MoleculeSpec): Promise<OpenUpper | undefined> {
+    const { request } = this.#read
+    const { changes, target } = request
+    if (changes?.kind !== 'temporary') return undefined
+    const upper = await openChanges(request, changes, entry, target, images)
+    this.#apart?.takes(upper)
+    return upper
+  }
+
+  #closeEntry(sink: LogSink): void {
+    if (this.#entry !== undefined) closeEntry(this.#entry)
+    sink.close()
   }
 
   /** @throws FsError for a file in a mount of this very server, which would wait for itself */

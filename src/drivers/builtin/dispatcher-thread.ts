@@ -1,6 +1,6 @@
 import '../../sys/plain/own-packages.ts'
 import { parentPort } from 'node:worker_threads'
-import { type Log, omitUndefined, Turn } from '../../base/index.ts'
+import { type Log, messageOf, omitUndefined, Turn } from '../../base/index.ts'
 import {
   ChangeGate,
   Counters,
@@ -18,6 +18,7 @@ import {
 } from '../../fuse/index.ts'
 import {
   type AskForBlob,
+  emptyUpper,
   hasHostDirectories,
   layerDescriptors,
   NarrowInodes,
@@ -27,13 +28,16 @@ import {
   packageNeed,
   prepareRehearsal,
   readHostFile,
+  syncUpper,
   takesChanges,
+  type UpperSpec,
   watchImages,
 } from '../../molecule/index.ts'
 import { replaceDescriptor } from '../../sys/files/descriptor.ts'
 import { isHostRoot } from '../../sys/plain/namespaces.ts'
 import { isCompiledCodeSaved, saveCompiledCode } from '../../sys/process/code-cache.ts'
 import { collectGarbage } from '../../sys/process/garbage.ts'
+import { clearUmaskHere } from '../../sys/process/session.ts'
 import { faultText } from './fault-text.ts'
 import type { ServerDispatcherData } from './shared/messages.ts'
 import { serveMounts } from './shared/serve-mounts.ts'
@@ -65,7 +69,7 @@ if ('mounts' in data) {
   // Of this thread.
   process.exit()
 }
-const { spec, shared, fuseFd, bell, tally, kernel, gate, pressure, legacy } = data
+const { spec, shared, fuseFd, bell, tally, kernel, gate, pressure, legacy, isOneOfMany } = data
 const log: Log = (level, message) => tell({ type: 'log', level, message })
 
 try {
@@ -85,6 +89,8 @@ try {
       grown: (chunk: SharedArrayBuffer) => tell({ type: 'directories', chunk }),
     },
   }
+  // Modes come from the kernel with the umask of the caller taken away, and copies have those of their layer.
+  if (takesChanges(spec.upper)) clearUmaskHere()
   const around = { watch, patience, background, askForBlob, warn, memory }
   const layered = spec.upper === undefined ? undefined : openWithUpper(spec, spec.upper, around)
   const { fileSystem, store, closeLayers } = layered ?? openMolecule(spec, around)
@@ -158,9 +164,21 @@ try {
   closeLayers()
   stage?.close()
   layered?.closeUpper()
+  if (spec.upper !== undefined) endUpper(spec.upper)
   tell({ type: 'unmounted' })
+  // Of a mount that is over. The end of a process of one mount comes before.
+  if (spec.upper !== undefined && isOneOfMany) emptyUpper(spec.upper)
 } catch (error) {
   tell({ type: 'failed', message: faultText(error) })
+}
+
+/** Here and not in the main thread, which has other mounts to look after: the disk may not answer. */
+function endUpper(upper: UpperSpec): void {
+  try {
+    syncUpper(upper)
+  } catch (error) {
+    log('error', `${upper.label}: ${messageOf(error)}`)
+  }
 }
 
 function serves(negotiated: Negotiated): void {

@@ -12,6 +12,7 @@ import {
 } from '../../fuse/index.ts'
 import { allocateTally, BlobKeepers, type BlobWish, type PackageNeed } from '../../molecule/index.ts'
 import { trimHeap } from '../../sys/ffi/memory.ts'
+import { replaceDescriptor } from '../../sys/files/descriptor.ts'
 import { deferred } from '../../sys/plain/promises.ts'
 import { openBell, ringBell } from '../../sys/process/bell.ts'
 import { openMemoryPressure } from '../../sys/process/memory-pressure.ts'
@@ -20,19 +21,34 @@ import { layerStatus, tellOnce } from '../layer-status.ts'
 import { DataWorkers } from './data-workers.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { operationsOf, pendingOf } from './server-stats.ts'
-import { holdThreadCode } from './thread-code.ts'
+import { holdThreadCode, type ThreadCode } from './thread-code.ts'
 import type { ThreadData, ThreadMessage } from './thread-messages.ts'
 import { shedStart, shrinkHeap } from './upkeep.ts'
 
 /** How long `stop` waits for threads that read from a slow disk. */
 const STOP_TIMEOUT_MS = 400
 
+/** What a process has that goes on after the mount. */
+export interface LastingProcess {
+  /** For data workers. */
+  readonly code: ThreadCode | undefined
+  /** A descriptor of an empty file. */
+  readonly nothing: number
+}
+
+/** A mount with threads of its own. */
+export interface OwnThreads extends RunningServer {
+  /** Resolves after `stop`, when they have ended: nothing uses the descriptors of the mount any more. */
+  readonly over: Promise<void>
+}
+
 /**
  * Starts the threads that serve one mount: a dispatcher, and up to `workers` data workers when there is work for them,
  * over shared buffers. The calling thread keeps its event loop for signals and the control channel.
  * @param fuseFd connection to the kernel; `stop` closes it
+ * @param lasting absent in a process that ends with the mount
  */
-export function startServer(fuseFd: number, options: ServeOptions): RunningServer {
+export function startServer(fuseFd: number, options: ServeOptions, lasting?: LastingProcess): OwnThreads {
   const { spec, workers } = options
   const log = tellOnce(options.log)
   let shared = allocateShared(spec.blockSize, options.cacheSize, workers)
@@ -108,7 +124,12 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
     if (bell !== undefined && !stopping) ringBell(bell)
   })
   const threadData = (): ThreadData => ({ spec, shared, fuseFd, bell, tally })
-  const code = workers === 0 ? undefined : holdThreadCode('data-worker', { isHurried: true })
+  const code =
+    workers === 0
+      ? undefined
+      : lasting === undefined
+        ? holdThreadCode('data-worker', { isHurried: true })
+        : lasting.code
   const newWorkers = (data = threadData()): DataWorkers =>
     new DataWorkers({
       data: () => data,
@@ -138,7 +159,10 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
     fuseFd,
     served: options,
     log,
-    data: () => ({ ...threadData(), kernel: options.kernel, gate: gate.memory, pressure }),
+    data: () => ({
+      ...threadData(),
+      ...{ kernel: options.kernel, gate: gate.memory, pressure, isOneOfMany: lasting !== undefined },
+    }),
     onMessage,
     onEnd: end,
     renewBuffers,
@@ -147,7 +171,17 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
   ready.promise.catch(() => undefined)
   loaded.promise.catch(() => undefined)
 
+  const over = deferred<void>()
+
+  function close(): void {
+    fs.closeSync(fuseFd)
+    for (const fd of [bell, pressure]) if (fd !== undefined) fs.closeSync(fd)
+    if (lasting !== undefined) trimHeap()
+    over.resolve()
+  }
+
   return {
+    over: over.promise,
     ready: ready.promise,
     loaded: loaded.promise,
     ended: ended.promise,
@@ -163,9 +197,19 @@ export function startServer(fuseFd: number, options: ServeOptions): RunningServe
       stopping = true
       new TaskQueue(shared).stop()
       const timeout = new Promise<void>((resolve) => setTimeout(resolve, STOP_TIMEOUT_MS).unref())
-      await Promise.race([Promise.all([dispatcher.stop(), dataWorkers.stop()]), timeout])
-      fs.closeSync(fuseFd)
-      for (const fd of [bell, pressure]) if (fd !== undefined) fs.closeSync(fd)
+      const threads = Promise.all([dispatcher.stop(), dataWorkers.stop()])
+      if (lasting === undefined) {
+        await Promise.race([threads, timeout])
+        close()
+        return
+      }
+      // While a thread may use them, their numbers must not become other files.
+      const ended = threads.then(close)
+      const isLate = await Promise.race([ended.then(() => false), timeout.then(() => true)])
+      if (!isLate) return
+      // The connection ends, and with it the dispatcher.
+      replaceDescriptor(lasting.nothing, fuseFd)
+      if (bell !== undefined) ringBell(bell)
     },
   }
 }

@@ -22,6 +22,8 @@ export interface DispatcherData extends ThreadData {
   readonly pressure: number | undefined
   /** Absent where no other dispatcher can go on with the mount. */
   readonly legacy: Legacy | undefined
+  /** The process has other mounts, too, and goes on after the end of this one. */
+  readonly isOneOfMany: boolean
 }
 
 /** What a dispatcher that dies leaves to the next one: what the kernel was told and does not follow from the images. */

@@ -41,7 +41,7 @@ const WRITER: readonly Capability[] = [
  * For an upper that outlives the mount. Files of a temporary upper must not become immutable, or it could not be
  * removed.
  */
-const KEEPER: readonly Capability[] = [
+export const WRITER_CAPABILITIES: readonly Capability[] = [
   ...WRITER,
   // chattr(1): the kernel wants this capability of the thread that changes the flags `i` and `a` in the upper.
   'LINUX_IMMUTABLE',
@@ -58,7 +58,7 @@ export type DirectoryPurpose = 'read' | 'change' | 'change for now'
 
 const NEEDED: Readonly<Record<DirectoryPurpose, readonly Capability[]>> = {
   read: READER,
-  change: KEEPER,
+  change: WRITER_CAPABILITIES,
   'change for now': WRITER,
 }
 

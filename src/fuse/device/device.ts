@@ -35,7 +35,7 @@ export class Device {
     return this.#length
   }
 
-  /** Takes the next request without waiting. @returns 'end' after the unmount. @throws DeviceError */
+  /** Takes the next request without waiting. @returns 'end' after the unmount, or where the device was taken away. @throws DeviceError */
   receive(): 'request' | 'none' | 'end' {
     for (let odd = 0; ; ) {
       const length = readAt(this.#fd, this.#requestAddress, REQUEST_BUFFER_SIZE)
@@ -43,6 +43,8 @@ export class Device {
         this.#length = length
         return 'request'
       }
+      // The main thread has put an empty file in its place.
+      if (length === 0) return 'end'
       switch (-length) {
         case EAGAIN:
           return 'none'

@@ -3,6 +3,7 @@ import { type ImageFile, majorOf, minorOf, type PathText, systemPath } from '../
 import { replaceDescriptor } from '../../sys/files/descriptor.ts'
 import { blobDescriptors } from '../../transforms/index.ts'
 import { BlobKeepers, type BlobWish } from '../blobs/blobs-of-images.ts'
+import { closeImage } from '../image-file.ts'
 import type { ImageOpener } from '../resolve.ts'
 import type { ImageSpec } from '../spec.ts'
 import { allocateTally } from '../tally.ts'
@@ -55,11 +56,9 @@ export class ImageRegistry {
     named: (path: PathText) => PathText,
     assertReadable: (device: string) => void,
   ): ImageSpec {
-    const fd = file.open?.() ?? fs.openSync(systemPath(file.path), 'r')
+    const fd = openReadable(file, assertReadable)
     let isOurs = true
     try {
-      const { dev } = fs.fstatSync(fd)
-      assertReadable(`${majorOf(dev)}:${minorOf(dev)}`)
       const key = keyOf(file, fd, named)
       const present = this.#byKey.get(key)
       if (present !== undefined) {
@@ -68,7 +67,7 @@ export class ImageRegistry {
       }
       // Whoever makes it closes the descriptor where that fails.
       isOurs = false
-      const spec = make({ ...file, label: named(file.label), path: named(file.path), open: () => fd })
+      const spec = make(asNamed(file, fd, named))
       this.#add(key, spec)
       return spec
     } finally {
@@ -131,6 +130,38 @@ export class ImageRegistry {
       if (entry.id === id) entry.keeper.open(0, blob, wish)
     }
   }
+}
+
+/**
+ * Opens the images of a mount that shares none with others.
+ * @param named see `ImageRegistry.opener`
+ * @param assertReadable likewise
+ */
+export function apartOpener(
+  named: (path: PathText) => PathText,
+  assertReadable: (device: string) => void,
+): ImageOpener {
+  return {
+    open: (file, make) => make(asNamed(file, openReadable(file, assertReadable), named)),
+    close: closeImage,
+  }
+}
+
+function openReadable(file: ImageFile, assertReadable: (device: string) => void): number {
+  const fd = file.open?.() ?? fs.openSync(systemPath(file.path), 'r')
+  try {
+    const { dev } = fs.fstatSync(fd)
+    assertReadable(`${majorOf(dev)}:${minorOf(dev)}`)
+    return fd
+  } catch (error) {
+    fs.closeSync(fd)
+    throw error
+  }
+}
+
+/** What is open already, by names that people know. */
+function asNamed(file: ImageFile, fd: number, named: (path: PathText) => PathText): ImageFile {
+  return { ...file, label: named(file.label), path: named(file.path), open: () => fd }
 }
 
 function descriptorsOf({ source, blobs }: ImageSpec): readonly number[] {

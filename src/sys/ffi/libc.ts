@@ -18,6 +18,19 @@ export function libcFunction(prototype: string): ForeignFunction {
   }
 }
 
+/**
+ * As `libcFunction`, for a call in a thread of Node's pool. Its errno is of that thread, and nobody can ask for it. What it
+ * takes must be plain numbers.
+ */
+export function libcFunctionApart(prototype: string): (...args: readonly number[]) => Promise<number> {
+  return (...args) =>
+    new Promise((resolve, reject) => {
+      // Koffi gives each function another one beside it, which takes a callback.
+      const bound = openLibc().bind(prototype) as ForeignFunction & { readonly async: ForeignFunction }
+      bound.async(...args, (error: unknown, result: number) => (error ? reject(error) : resolve(result)))
+    })
+}
+
 function openLibc(): SharedLibrary {
   libc ??= openLibrary(LIBC_NAMES)
   if (libc === undefined) {

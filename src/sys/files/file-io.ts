@@ -1,6 +1,6 @@
-import { ERRNO, type StatFs, type SyncKind } from '../../base/index.ts'
+import { ERRNO, FsError, type StatFs, type SyncKind } from '../../base/index.ts'
 import { lastErrno, systemError } from '../ffi/ffi.ts'
-import { libcFunction } from '../ffi/libc.ts'
+import { libcFunction, libcFunctionApart } from '../ffi/libc.ts'
 import { Scratch } from '../ffi/scratch.ts'
 import { systemCall } from '../ffi/system-call.ts'
 import { seekExtent } from './descriptor.ts'
@@ -15,6 +15,7 @@ const fallocate = libcFunction('int fallocate(int fd, int mode, int64_t offset, 
 const fsync = libcFunction('int fsync(int fd)')
 const fdatasync = libcFunction('int fdatasync(int fd)')
 const syncfs = libcFunction('int syncfs(int fd)')
+const syncfsApart = libcFunctionApart('int syncfs(int fd)')
 const syncFileRange = libcFunction(
   'int sync_file_range(int fd, int64_t offset, int64_t length, uint32_t flags)',
 )
@@ -129,6 +130,15 @@ const SYNC: Readonly<Record<SyncKind, typeof fsync>> = { all: fsync, data: fdata
  */
 export function syncFd(fd: number, kind: SyncKind): void {
   while (Number(SYNC[kind](fd)) !== 0) interruptedOr(`sync fd ${fd} (${kind})`)
+}
+
+/**
+ * Writes everything in the file system of a file to the disk, in a thread of Node's pool: the calling one goes on where the
+ * disk does not answer.
+ * @throws FsError EIO
+ */
+export async function syncFileSystemApart(fd: number): Promise<void> {
+  if ((await syncfsApart(fd)) !== 0) throw new FsError('EIO', `sync fd ${fd} (file system)`)
 }
 
 /** include/uapi/linux/fadvise.h */

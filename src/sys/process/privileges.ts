@@ -39,7 +39,7 @@ export function keepCapabilities(keep: readonly Capability[]): void {
   const data = Buffer.alloc(24)
   if (Number(capget(header, data)) !== 0) throw systemError('capget')
   let mask = 0
-  for (const name of keep) mask += 2 ** CAPABILITY[name]
+  for (const name of new Set(keep)) mask += 2 ** CAPABILITY[name]
   for (const at of [0, 12]) {
     const kept = at === 0 ? mask : 0
     for (const set of [0, 4]) {

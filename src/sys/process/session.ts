@@ -4,6 +4,7 @@ import { libcFunction } from '../ffi/libc.ts'
 const setsid = libcFunction('int setsid(void)')
 const setpgid = libcFunction('int setpgid(int pid, int group)')
 const umask = libcFunction('uint32_t umask(uint32_t mask)')
+const unshare = libcFunction('int unshare(int flags)')
 const cSignal = libcFunction('uintptr_t signal(int number, uintptr_t handler)')
 
 /** Leaves the session and the process group of the parent. @throws FsError EPERM for a group leader */
@@ -29,5 +30,17 @@ export function ignoreRealTimeSignals(): void {
 
 /** Clears the umask of the process, so that modes are exact. The daemon calls it once. */
 export function setUmask0(): void {
+  umask(0)
+}
+
+/** include/uapi/linux/sched.h: root directory, working directory and umask of this thread alone. */
+const CLONE_FS = 0x200
+
+/**
+ * Clears the umask of the calling thread for good. Others keep theirs, and may change it: this thread makes files whose
+ * modes must be exact. Its working directory and its root directory stay the same.
+ */
+export function clearUmaskHere(): void {
+  unshare(CLONE_FS)
   umask(0)
 }

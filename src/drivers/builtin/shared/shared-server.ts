@@ -19,6 +19,7 @@ import type { RunningServer, ServeOptions } from '../../driver.ts'
 import { DataWorkers } from '../data-workers.ts'
 import { Deaths, whyDied } from '../deaths.ts'
 import { whileHandling } from '../dispatcher.ts'
+import { type OwnThreads, startServer } from '../server.ts'
 import { startThread } from '../start-thread.ts'
 import { lacksResend } from '../test-faults.ts'
 import { holdThreadCode, THREAD_ADDRESS_SPACE, type ThreadCode } from '../thread-code.ts'
@@ -158,6 +159,16 @@ export class SharedServer {
     this.#order([...news, { type: 'mount', order: own.order(!this.#hadMounts) }])
     this.#hadMounts = true
     return own.running
+  }
+
+  /**
+   * Serves a mount by threads of its own: its system calls may stop, and those of others must not.
+   * @param fuseFd connection to the kernel; its `stop` closes it
+   */
+  serveApart(fuseFd: number, options: Pick<ServeOptions, 'spec' | 'kernel' | 'log'>): OwnThreads {
+    const { cacheSize, workers } = this.#options
+    const lasting = { code: this.#workerCode, nothing: this.#nothing }
+    return startServer(fuseFd, { ...options, cacheSize, workers }, lasting)
   }
 
   /** A mount that was not made lets its images go. */
