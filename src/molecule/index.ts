@@ -39,6 +39,7 @@ export {
   readHostFile,
   type UpperMolecule,
 } from './open.ts'
+export type { NamedDirectory } from './overlap.ts'
 export { isPrepared, type PrepareSourceOptions, prepareSource } from './prepare/prepare.ts'
 export { prepareRehearsal } from './rehearsal.ts'
 export { filesOf, type ImageOpener, moleculeOf, resolveMolecule } from './resolve.ts'
@@ -69,13 +70,17 @@ export {
 export { allocateTally, type ImageTally, readTally, watchImages } from './tally.ts'
 export { emptyUpper, removeChanges, removeEmptied } from './temporary-changes.ts'
 export {
+  adoptUpper,
   HeldError,
   type OpenUpper,
   openUpper,
+  recordOf,
   shownPaths,
   syncUpper,
   syncUpperApart,
   type UpperPaths,
+  type UpperRecord,
+  upperDescriptors,
   upperPaths,
   viewUpper,
 } from './upper.ts'

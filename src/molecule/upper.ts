@@ -246,6 +246,53 @@ export function viewUpper(paths: ShownPaths, lowers: readonly NamedDirectory[]):
   }
 }
 
+/** An upper directory without its descriptors, as another process has opened it. */
+export type UpperRecord = Omit<UpperSpec, 'upperFd' | 'work'> & { readonly workLabel?: PathText }
+
+export function recordOf({ spec }: OpenUpper): UpperRecord {
+  const { upperFd: _, work, ...rest } = spec
+  return { ...rest, ...(work === undefined ? {} : { workLabel: work.label }) }
+}
+
+/** What `recordOf` leaves out. */
+export function upperDescriptors({ spec: { upperFd, work } }: OpenUpper): readonly number[] {
+  return work === undefined ? [upperFd] : [upperFd, work.fd]
+}
+
+/**
+ * Goes on with an upper directory that another process has opened, which sent its descriptors. The locks become those of
+ * this process, for messages of others: until now they name a process that ends.
+ * @returns one whose `undo` removes nothing: that is for the other process
+ * @throws HeldError
+ */
+export function adoptUpper(record: UpperRecord, upperFd: number, workFd: number | undefined): OpenUpper {
+  const { workLabel, ...rest } = record
+  const work = workLabel === undefined || workFd === undefined ? undefined : { label: workLabel, fd: workFd }
+  const fds = work === undefined ? [upperFd] : [upperFd, work.fd]
+  for (const fd of fds) takeOver(fd, rest.label, work === undefined ? 'shared' : 'exclusive')
+  const unlock = (): void => {
+    for (const fd of fds) unlockFd(fd)
+  }
+  return {
+    spec: { ...rest, upperFd, ...(work === undefined ? {} : { work }) },
+    unlock,
+    undo: unlock,
+    letGo: (standIn) => {
+      for (const fd of fds) replaceDescriptor(standIn, fd)
+    },
+    close: () => {
+      for (const fd of fds) closeSync(fd)
+    },
+  }
+}
+
+/** A lock keeps the process that took it. An exclusive one that becomes a shared one and back is given to nobody who writes. */
+function takeOver(fd: number, what: string, kind: 'shared' | 'exclusive'): void {
+  if (kind === 'shared') unlockFd(fd)
+  else lock(fd, what, 'shared')
+  lock(fd, what, kind)
+}
+
 /** Of fuse-overlayfs, whose callers set it where device files make trouble (enroot). */
 const NO_DEVICES = 'FUSE_OVERLAYFS_DISABLE_OVL_WHITEOUT'
 

@@ -167,7 +167,6 @@ describe('a shared server', () => {
       const [pid] = servers()
       const own: [string, ...string[]][] = [
         ['threads', '-o', 'threads=1'],
-        ['writable', '--upper', join(folder, 'upper')],
         ['log', '--log', join(folder, 'log.txt')],
         ['own', '-o', 'server=own'],
       ]

@@ -113,6 +113,86 @@ describe.skipIf(!need.ok)(titled('writable mounts of a shared server', need), ()
     })
   })
 
+  test('an upper directory whose disk stops holds up its mount only', async () => {
+    await withShared(async (scene) => {
+      const { mount, atomfs, pidOf, target } = scene
+      const reader = await mount(life.image, 'reader')
+      const disk = await mount(life.image, 'disk', '--writable', '-o', 'server=own,dev,suid')
+      const stuck = await mount(life.image, 'stuck', '--upper', join(disk, 'upper'))
+      const other = await mount(life.image, 'other', '--persist', join(scene.folder, 'other-changes'))
+      const pid = await onlyServer(scene, [reader, stuck, other])
+      const diskServer = await pidOf(disk)
+      expect(diskServer).not.toBe(pid)
+      process.kill(diskServer, 'SIGSTOP')
+      const writer = shell('mkdir "$1/new" && echo written >"$1/new/file"', stuck)
+      try {
+        const quick = { timeout: 10_000 }
+        await run(
+          'sh',
+          ['-c', 'echo x >"$1/file" && cat "$1/file" "$2/big" >/dev/null', 'sh', other, reader],
+          quick,
+        )
+        const further = await mount(life.image, 'further', '--writable')
+        await run('sh', ['-c', 'echo x >"$1/file"', 'sh', further], quick)
+        await run('umount', [further], quick)
+        expect((await atomfs('umount', other)).status).toBe(0)
+        expect(await pidOf(reader)).toBe(pid)
+        await mount(life.image, 'other', '--persist', join(scene.folder, 'other-changes'))
+        expect(readFileSync(join(target('other'), 'file'), 'utf8')).toBe('x\n')
+      } finally {
+        process.kill(diskServer, 'SIGCONT')
+      }
+      expect(await writer).toMatchObject({ status: 0 })
+      expect(readFileSync(join(stuck, 'new/file'), 'utf8')).toBe('written\n')
+      await run('umount', [stuck])
+      expect(readFileSync(join(disk, 'upper/new/file'), 'utf8')).toBe('written\n')
+      // Its descriptors of that file system are closed.
+      await until(() => !descriptorsOf(pid).some((path) => path.startsWith(disk)), 'the disk to be free')
+      await run('umount', [disk])
+    })
+  })
+
+  test('an upper directory in use is refused with the name of its mount, and free after the end', async () => {
+    await withShared(async (scene) => {
+      const { mount, atomfs, target, folder } = scene
+      const place = join(folder, 'changes')
+      const first = await mount(life.image, 'a', '--persist', place)
+      const second = await mount(life.image, 'b', '--writable')
+      const { status, stderr } = await atomfs('mount', '--persist', place, life.image, target('c'))
+      expect(status).toBe(1)
+      expect(stderr).toContain(`in use by the mount on ${first}`)
+      writeFileSync(join(first, 'new'), 'x')
+      await run('umount', [first])
+      const third = await mount(life.image, 'c', '--persist', place)
+      expect(readFileSync(join(third, 'new'), 'utf8')).toBe('x')
+      await onlyServer(scene, [second, third])
+    })
+  })
+
+  test('a server that is killed leaves upper directories that mount again', async () => {
+    await withShared(async (scene) => {
+      const { mount, folder, servers } = scene
+      const places = ['a', 'b', 'c'].map((name) => ({ name, place: join(folder, `changes-${name}`) }))
+      const args = ({ place }: { readonly place: string }) => ['--persist', place]
+      for (const one of places) {
+        const target = await mount(life.image, one.name, ...args(one))
+        await shell('cd "$1" && echo "$2" >new && rm etc/motd && mv big moved && sync -f .', target, one.name)
+      }
+      const [pid = 0] = servers()
+      process.kill(pid, 'SIGKILL')
+      await until(() => isGone(pid), 'its end')
+      for (const one of places) {
+        const target = await mount(life.image, `${one.name}-again`, ...args(one))
+        expect(readFileSync(join(target, 'new'), 'utf8')).toBe(`${one.name}\n`)
+        expect([existsSync(join(target, 'etc/motd')), existsSync(join(target, 'big'))]).toEqual([
+          false,
+          false,
+        ])
+        expect((await shell('ls "$1/etc"', target)).status).toBe(0)
+      }
+    })
+  })
+
   test('SIGTERM to the server ends them, and leaves nothing', async () => {
     await withShared(async (scene) => {
       const { mount, runDir } = scene

@@ -13,7 +13,7 @@ export interface AskWords {
 }
 
 /** Options that say where things of the caller are: his own server has them. */
-const OWN_FLAGS = ['metadir', 'log', 'store', 'indexDir', 'persist', 'upper']
+const OWN_FLAGS = ['metadir', 'log', 'store', 'indexDir']
 
 /**
  * Finds SOURCE and the target, where the words ask for a mount by a shared server.

@@ -6,6 +6,7 @@ import {
   HeldError,
   hostDirectories,
   type MoleculeSpec,
+  type NamedDirectory,
   type OpenUpper,
   openUpper,
   removeChanges,
@@ -20,7 +21,14 @@ import { readMountInfo } from '../../sys/mounts/mountinfo.ts'
 import { raiseOpenFiles } from '../../sys/process/limits.ts'
 import { setUmask0 } from '../../sys/process/session.ts'
 import { sweepElsewhere } from './elsewhere.ts'
-import { forEachAside, forEachRunDir, listEntries, type OwnEntry, TEMPORARY_CHANGES } from './entries.ts'
+import {
+  forEachAside,
+  forEachRunDir,
+  listEntries,
+  type OwnEntry,
+  type RuntimeEntry,
+  TEMPORARY_CHANGES,
+} from './entries.ts'
 import { refuseInside, refuseOver } from './target.ts'
 
 /** A daemon whose mount is gone writes its data back, and then lets go of its upper directory. */
@@ -33,11 +41,20 @@ export function changesFolder(place: ChangesPlace | undefined): string {
   return place?.kind === 'upper' || place?.kind === 'pair' ? place.upper : ''
 }
 
+/** What is asked for of the upper directory of a mount. */
+export interface ChangesWish {
+  /** The place in the request, or what stands for it. */
+  readonly place: DirectoryPlace
+  readonly options: Pick<MountRequest['options'], 'showsOnly' | 'upper'>
+  readonly target: PathText
+  readonly metadataDir?: PathText | undefined
+}
+
 /**
  * Opens the upper directory that a request asks for, before anything is mounted.
  * @param changes the place in the request, or what stands for it
  * @returns undefined for a mount without one
- * @throws FsError as `openUpper`; EBUSY naming the mount that has it; EINVAL where it and the target overlap
+ * @throws FsError as `openPlace`
  */
 export async function openChanges(
   request: MountRequest,
@@ -46,31 +63,44 @@ export async function openChanges(
   target: string,
   spec: MoleculeSpec,
 ): Promise<OpenUpper | undefined> {
-  const { options } = request
   if (changes === undefined) return undefined
-  const folder = entry.held.entry
+  const { options, metadataDir } = request
   const lowers = hostDirectories(spec).map(({ label, fd }) => ({ what: `lower directory ${label}`, fd }))
-  const temporary = folder.pathOf(TEMPORARY_CHANGES)
+  return await openPlace({ place: changes, options, target, metadataDir }, lowers, entry.held.entry)
+}
+
+/**
+ * As `openChanges`, for a process that has no runtime entry.
+ * @param folder for changes that go away with the mount
+ * @throws FsError as `openUpper`; EBUSY naming the mount that has it; EINVAL where it and the target overlap
+ */
+export async function openPlace(
+  wish: ChangesWish,
+  lowers: readonly NamedDirectory[],
+  folder?: Folder,
+): Promise<OpenUpper> {
+  const { place, options, target } = wish
+  const temporary = folder?.pathOf(TEMPORARY_CHANGES) ?? ''
   if (options.showsOnly) {
-    const shown = shownPaths(changes, temporary)
-    const view = await whenFree(() => viewUpper(shown, lowers), request.metadataDir)
-    refuseOverlap(target, [shown.upper], changes)
+    const shown = shownPaths(place, temporary)
+    const view = await whenFree(() => viewUpper(shown, lowers), wish)
+    refuseOverlap(target, [shown.upper], place)
     return view
   }
-  const paths = upperPaths(changes, temporary)
+  const paths = upperPaths(place, temporary)
   // Modes come from the kernel with the umask of the caller taken away, and copies have those of their layer.
   setUmask0()
   raiseOpenFiles()
   // Other users may look into the runtime folder; the changes are for the owner alone.
-  const within = paths.temporary ? folder.make(TEMPORARY_CHANGES, 0o700) : undefined
+  const within = paths.temporary ? folder?.make(TEMPORARY_CHANGES, 0o700) : undefined
   let upper: OpenUpper
   try {
-    upper = await whenFree(() => openUpper(paths, options.upper, lowers, within), request.metadataDir)
+    upper = await whenFree(() => openUpper(paths, options.upper, lowers, within), wish)
   } finally {
     within?.close()
   }
   try {
-    refuseOverlap(target, [paths.upper, paths.work], changes)
+    refuseOverlap(target, [paths.upper, paths.work], place)
     return upper
   } catch (error) {
     upper.undo()
@@ -99,14 +129,14 @@ export function closeChanges(upper: OpenUpper, failed: boolean, log: Log): void 
   upper.unlock()
 }
 
-async function whenFree(open: () => OpenUpper, metadataDir: string | undefined): Promise<OpenUpper> {
+async function whenFree(open: () => OpenUpper, wish: ChangesWish): Promise<OpenUpper> {
   const deadline = performance.now() + RELEASE_TIMEOUT_MS
   for (;;) {
     try {
       return open()
     } catch (error) {
       if (!(error instanceof HeldError)) throw error
-      const holder = listEntries(metadataDir).find(({ daemon }) => daemon?.process.pid === error.pid)
+      const holder = holderOf(error, wish)
       const device = holder?.daemon?.device
       const isMounted = device !== undefined && readMountInfo().some((mount) => mount.device === device)
       if (isMounted) {
@@ -119,6 +149,15 @@ async function whenFree(open: () => OpenUpper, metadataDir: string | undefined):
     }
     await sleep(RELEASE_INTERVAL_MS)
   }
+}
+
+/** The mount that has what is wanted. Of a server of several mounts it is one that keeps its changes there. */
+function holderOf({ pid }: HeldError, { place, metadataDir }: ChangesWish): RuntimeEntry | undefined {
+  return listEntries(metadataDir).find(
+    ({ daemon, config }) =>
+      daemon?.process.pid === pid &&
+      (daemon?.shared !== true || config.WriteableOverlayPath === changesFolder(place)),
+  )
 }
 
 /**

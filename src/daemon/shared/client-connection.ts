@@ -7,8 +7,8 @@ import { encodeMessage, Incoming } from './protocol.ts'
 
 /** Most bytes that are taken at once. */
 const PIECE = 64 << 10
-/** Most descriptors that come with a message. */
-const MOST_DESCRIPTORS = 1
+/** Most descriptors that come with a message: an upper directory has two. */
+const MOST_DESCRIPTORS = 2
 /** Between two looks where no signal comes, and where one should come. */
 const PAUSE_MS = 20
 const SIGNALLED_PAUSE_MS = 500
@@ -38,6 +38,8 @@ export class ClientConnection {
   readonly #incoming = new Incoming()
   readonly #descriptors: number[] = []
   readonly #pauseMs: number
+  /** Those that may come with the next message. */
+  #most = 1
 
   /** @param socket accepted with `pauseOnConnect` */
   constructor(socket: Socket) {
@@ -54,8 +56,12 @@ export class ClientConnection {
     return peerOf(this.#fd)
   }
 
-  /** @throws FsError ETIMEDOUT; EPIPE where the client has ended; EPROTO for what is no message */
-  async receive(timeoutMs: number): Promise<Delivery> {
+  /**
+   * @param most descriptors that may come with it
+   * @throws FsError ETIMEDOUT; EPIPE where the client has ended; EPROTO for what is no message
+   */
+  async receive(timeoutMs: number, most = 1): Promise<Delivery> {
+    this.#most = most
     for (const end = performance.now() + timeoutMs; ; await this.#news()) {
       const message = this.#look()
       if (message !== undefined) return { message, descriptors: this.#descriptors.splice(0) }
@@ -98,8 +104,7 @@ export class ClientConnection {
       const received = receiveWithDescriptors(this.#fd, PIECE, MOST_DESCRIPTORS, false)
       if (received === undefined) return undefined
       this.#descriptors.push(...received.descriptors)
-      if (this.#descriptors.length > MOST_DESCRIPTORS)
-        throw new FsError('EPROTO', 'the client sends descriptors')
+      if (this.#descriptors.length > this.#most) throw new FsError('EPROTO', 'the client sends descriptors')
       if (received.data.length === 0) throw new FsError('EPIPE', 'the client has ended')
       this.#incoming.add(received.data)
     }

@@ -1,5 +1,8 @@
 import type { ErrnoCode, PathText } from '../../base/index.ts'
+import type { UpperRecord } from '../../molecule/index.ts'
 import type { FuseMount, FuseMountOptions } from '../../sys/mounts/mount.ts'
+
+import type { ChangesWish } from '../runtime/changes.ts'
 
 /**
  * What a client and a server of several mounts say to each other (docs/adr/0041-shared-server.md): messages of JSON, each
@@ -27,6 +30,18 @@ export interface SourceWord {
   readonly to: number
   /** That part, absolute. */
   readonly path: PathText
+}
+
+/** The server asks the client to open what changes go to: it opens no path of a client. */
+export interface UpperWish {
+  readonly changes: ChangesWish
+}
+
+/** The client has opened it. With descriptors: the upper directory, and its work directory where it has one. */
+export interface UpperOpened {
+  readonly upper: UpperRecord
+  /** `major:minor` of its file system. */
+  readonly device: string
 }
 
 /** The server asks the client to mount. */

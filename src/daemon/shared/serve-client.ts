@@ -3,7 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { FsError, type Log, messageOf, type PathText } from '../../base/index.ts'
 import type { SharedServer } from '../../drivers/index.ts'
 import {
+  adoptUpper,
   apartOpener,
+  type DirectoryPlace,
   isOverlay,
   type MoleculeSpec,
   type OpenUpper,
@@ -24,7 +26,7 @@ import { closeEntry, type OwnEntry } from '../runtime/entries.ts'
 import type { ClientConnection } from './client-connection.ts'
 import type { MountHosts } from './mount-hosts.ts'
 import { OwnThreadsMount } from './own-threads.ts'
-import type { Mounted, MountWish, Refusal, Served, Wish } from './protocol.ts'
+import type { Mounted, MountWish, Refusal, Served, UpperOpened, UpperWish, Wish } from './protocol.ts'
 import type { MountServerOptions, ReadWish } from './server-options.ts'
 
 /** A client sends what it wants with its first message. */
@@ -99,7 +101,7 @@ function readWish(wish: Wish, sourceFd: number, { readWish, defaults }: MountSer
   const own = [
     [request.metadataDir, '--metadir'],
     [request.log, '--log'],
-    [request.changes?.kind === 'temporary' ? undefined : request.changes, 'changes'],
+    [request.changes?.kind === 'ext3' || undefined, 'ext3='],
     [options.notifyPipe, 'notify_pipe='],
     [options.cacheSize === defaults.cacheSize ? undefined : options.cacheSize, 'cache_size='],
     [options.workers === defaults.workers ? undefined : options.workers, 'threads='],
@@ -209,11 +211,33 @@ class OneMount {
 
   async #openUpper(entry: OwnEntry, images: MoleculeSpec): Promise<OpenUpper | undefined> {
     const { request } = this.#read
-    const { changes, target } = request
-    if (changes?.kind !== 'temporary') return undefined
-    const upper = await openChanges(request, changes, entry, target, images)
+    const { changes } = request
+    if (changes === undefined || changes.kind === 'ext3') return undefined
+    const upper =
+      changes.kind === 'temporary'
+        ? await openChanges(request, changes, entry, request.target, images)
+        : await this.#askForUpper(changes)
     this.#apart?.takes(upper)
     return upper
+  }
+
+  /** The client resolves the paths, and waits for the disk. @throws FsError */
+  async #askForUpper(place: DirectoryPlace): Promise<OpenUpper> {
+    const { options, target } = this.#read.request
+    const { showsOnly, upper: wished } = options
+    const changes = { place, options: { showsOnly, upper: wished }, target }
+    this.#connection.send({ changes } satisfies UpperWish)
+    const { message, descriptors } = await this.#connection.receive(MOUNT_TIMEOUT_MS, 2)
+    const [upperFd, workFd] = descriptors
+    try {
+      if (upperFd === undefined) throw new FsError('EPROTO', 'no descriptor of the upper directory')
+      const { upper, device } = message as UpperOpened
+      if (this.#options.devices.has(device)) throw refused('its changes go to another mount of the server')
+      return adoptUpper(upper, upperFd, workFd)
+    } catch (error) {
+      for (const fd of descriptors) closeSync(fd)
+      throw error
+    }
   }
 
   #closeEntry(sink: LogSink): void {

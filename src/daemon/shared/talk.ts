@@ -5,9 +5,20 @@ import { Poller } from '../../sys/files/device-io.ts'
 import { mountFuse } from '../../sys/mounts/mount.ts'
 import { readMountInfo, topMountAt } from '../../sys/mounts/mountinfo.ts'
 import { unmountFuse } from '../../sys/mounts/unmount.ts'
+import { entryUrl } from '../../threads.ts'
+import type { ChangesWish } from '../runtime/changes.ts'
 import { prepareTarget, refuseToCover } from '../runtime/target.ts'
 import { shareKey } from './key.ts'
-import { encodeMessage, Incoming, type MountWish, type Refusal, type Served, type Wish } from './protocol.ts'
+import type { UpperToSend } from './open-upper.ts'
+import {
+  encodeMessage,
+  Incoming,
+  type MountWish,
+  type Refusal,
+  type Served,
+  type UpperWish,
+  type Wish,
+} from './protocol.ts'
 import { ServerFolder } from './server-folder.ts'
 
 /** A server may have to read an image whose disk is slow. */
@@ -81,7 +92,7 @@ class Talk {
 
   /** @returns undefined where the server ended before it did anything. @throws FsError */
   async mount(wish: Wish, sourceFd: number): Promise<Served | undefined> {
-    let asked: MountWish | undefined
+    let asked: MountWish | UpperWish | undefined
     try {
       sendWithDescriptors(this.#fd, encodeMessage(wish), [sourceFd])
     } catch {
@@ -90,13 +101,28 @@ class Talk {
     // While the server opens the image.
     await prepareTarget(wish.target, [])
     try {
-      asked = this.#receive<MountWish>()
+      asked = this.#receive<MountWish | UpperWish>()
     } catch (error) {
       if (error instanceof Refused) throw error
       return undefined
     }
     if (asked === undefined) return undefined
-    refuseToCover(wish.target, asked.imagePaths)
+    if ('mount' in asked) return await this.#make(wish.target, asked)
+    const upper = await openUpper(asked.changes)
+    try {
+      sendWithDescriptors(this.#fd, encodeMessage(upper.message), upper.descriptors)
+      const next = this.#receive<MountWish>()
+      if (next === undefined) throw new FsError('EIO', 'the shared server has ended')
+      return await this.#make(wish.target, next)
+    } catch (error) {
+      upper.undo()
+      throw error
+    }
+  }
+
+  /** Mounts, and gives the mount to the server. @throws FsError */
+  async #make(target: PathText, asked: MountWish): Promise<Served> {
+    refuseToCover(target, asked.imagePaths)
     const { fuseFd, ...mounted } = await mountFuse(asked.mount)
     try {
       sendWithDescriptors(this.#fd, encodeMessage(mounted), [fuseFd])
@@ -104,7 +130,7 @@ class Talk {
       if (served === undefined) throw new FsError('EIO', 'the shared server has ended')
       return served
     } catch (error) {
-      await undo(wish.target, mounted.device)
+      await undo(target, mounted.device)
       throw error
     } finally {
       closeSync(fuseFd)
@@ -128,6 +154,12 @@ class Talk {
       this.#incoming.add(received.data)
     }
   }
+}
+
+/** Few mounts need what opens it, and it is most of the code of a client. @throws FsError */
+async function openUpper(wish: ChangesWish): Promise<UpperToSend> {
+  const { openForServer } = (await import(entryUrl('open-upper').href)) as typeof import('./open-upper.ts')
+  return await openForServer(wish)
 }
 
 /** The server will not make the mount. */
