@@ -9,8 +9,8 @@ export const ENTRIES = {
   mount: 'cli/direct/main.ts',
   /** The process that the launcher starts for a mount by a shared server, and that asks for it. */
   ask: 'cli/direct/ask.ts',
-  /** What that process loads, in the same thread, for a mount whose changes have a place. */
-  'open-upper': 'daemon/shared/open-upper.ts',
+  /** What that process loads, in the same thread, for a mount of directories. */
+  'open-directories': 'daemon/shared/open-directories.ts',
   /** The process that serves one mount in the background. */
   daemon: 'daemon/life/main.ts',
   dispatcher: 'drivers/builtin/dispatcher-thread.ts',

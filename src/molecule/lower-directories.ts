@@ -7,9 +7,9 @@ import { type DirectoriesSource, parseSource } from './source.ts'
 type FoundLower = Pick<FoundFiles, 'layers' | 'remarks'>
 
 /** Finds the lower directories of an overlay. One may be an image (`imageOfLower`), or all images of a file that has several. */
-export function findLowers({ lowers, followsRedirects }: DirectoriesSource): FoundFiles {
+export function findLowers({ lowers, followsRedirects, areDirectories }: DirectoriesSource): FoundFiles {
   const found = lowers.toReversed().map((path): FoundLower => {
-    const image = imageOfLower(path)
+    const image = areDirectories ? undefined : imageOfLower(path)
     if (image !== undefined) return imagesIn(image)
     const layer: FoundLayer = { directory: path, what: 'lower directory', followsRedirects }
     return { layers: [layer] }

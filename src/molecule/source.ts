@@ -26,6 +26,8 @@ export interface DirectoriesSource {
   readonly lowers: readonly PathText[]
   /** Directories that were renamed in an overlay are continued where their redirects lead. */
   readonly followsRedirects: boolean
+  /** None of them is an image: whoever asks has looked. */
+  readonly areDirectories?: true
 }
 
 /** What lies at a path, for a caller that knows which container it is. @param name `Container.name`. @throws FsError EINVAL */

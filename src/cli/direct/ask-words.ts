@@ -1,6 +1,7 @@
 import { basename } from 'node:path'
 import type { PathText } from '../../base/index.ts'
 import { readHelperWords } from '../personalities/helper-words.ts'
+import { readOverlayWords } from '../personalities/overlay-words.ts'
 import { readPuzzlefsWords } from '../personalities/puzzlefs-words.ts'
 import { readSquashfuseWords } from '../personalities/squashfuse-words.ts'
 import { withVerb } from '../program/verb.ts'
@@ -8,7 +9,8 @@ import { readFlags } from './flags.ts'
 
 /** What a client of a shared server has to know of its words: the server reads the rest. */
 export interface AskWords {
-  readonly source: PathText
+  /** Absent for an overlay. */
+  readonly source?: PathText
   readonly target: PathText
 }
 
@@ -49,6 +51,9 @@ function byName(
       return { source, target, lists: call.values.get('options') ?? [] }
     }
     case 'fuse-overlayfs':
+      // The variable asks for a log.
+      if (process.env['FUSE_OVERLAYFS_DEBUG_LOG']) return undefined
+      return ofOverlay(readOverlayWords(words).known)
     case 'fuse2fs':
       return undefined
     case 'mount.atomfs-fuse':
@@ -61,7 +66,16 @@ function byName(
   }
 }
 
+function ofOverlay(words: readonly PathText[]): ReturnType<typeof byName> {
+  const read = readFlags('overlay', words)
+  const target = read?.args.at(-1)
+  if (read === undefined || target === undefined || read.args.length > 2) return undefined
+  if (OWN_FLAGS.some((name) => name in read.flags)) return undefined
+  return { target, lists: (read.flags['o'] as readonly string[] | undefined) ?? [] }
+}
+
 function ofCommand([verb, ...words]: readonly PathText[]): ReturnType<typeof byName> {
+  if (verb === 'overlay') return ofOverlay(words)
   const read = verb === 'mount' ? readFlags(verb, words) : undefined
   const [source, target, ...others] = read?.args ?? []
   if (read === undefined || source === undefined || target === undefined || others.length > 0)

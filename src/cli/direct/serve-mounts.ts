@@ -17,12 +17,13 @@ export async function serveMounts(): Promise<number> {
 function readWish(
   program: string,
   words: readonly PathText[],
-  { text, from, to, path: known }: SourceWord,
+  source: SourceWord | undefined,
   path: PathText,
 ): ReadWish | undefined {
   if (words.some((word) => CHANGES_PROCESS.test(word))) return undefined
   return readDirectMount(program, words, (asked) => {
-    if (asked !== text) throw new Error(`the client has opened another source than ${asked}`)
+    if (asked !== source?.text) throw new Error(`the client has opened another source than ${asked}`)
+    const { text, from, to, path: known } = source
     return { ...parseSource(`${text.slice(0, from)}${path}${text.slice(to)}`), path: known }
   })
 }

@@ -7,8 +7,6 @@ import { encodeMessage, Incoming } from './protocol.ts'
 
 /** Most bytes that are taken at once. */
 const PIECE = 64 << 10
-/** Most descriptors that come with a message: an upper directory has two. */
-const MOST_DESCRIPTORS = 2
 /** Between two looks where no signal comes, and where one should come. */
 const PAUSE_MS = 20
 const SIGNALLED_PAUSE_MS = 500
@@ -101,7 +99,7 @@ export class ClientConnection {
       const message = this.#take()
       if (message !== undefined) return message
       if (this.#socket.destroyed) throw new FsError('EPIPE', 'the connection is closed')
-      const received = receiveWithDescriptors(this.#fd, PIECE, MOST_DESCRIPTORS, false)
+      const received = receiveWithDescriptors(this.#fd, PIECE, this.#most, false)
       if (received === undefined) return undefined
       this.#descriptors.push(...received.descriptors)
       if (this.#descriptors.length > this.#most) throw new FsError('EPROTO', 'the client sends descriptors')

@@ -14,8 +14,8 @@ export interface SharedMountRequest {
   /** The name by which the program was called, and the words after it. */
   readonly program: string
   readonly words: readonly PathText[]
-  /** Those of the words that name SOURCE and the target. */
-  readonly source: PathText
+  /** Those of the words that name SOURCE, where there is one, and the target. */
+  readonly source?: PathText | undefined
   readonly target: PathText
 }
 
@@ -31,10 +31,10 @@ export interface SharedMountAnswer extends Served {
  * @throws FsError why this way there is no mount, `Untrusted` where somebody else is behind it; nothing of it is left then
  */
 export async function mountByServer(wish: SharedMountRequest): Promise<SharedMountAnswer | undefined> {
-  const source = openSource(wish.source)
-  if (source === undefined) return undefined
+  const source = wish.source === undefined ? undefined : openSource(wish.source)
+  if (wish.source !== undefined && source === undefined) return undefined
   const { program, words } = wish
   const target = canonicalTarget(anchoredPath(wish.target), readMountInfo())
-  const asked = { program, words, target, source: source.word, sourceFd: source.fd }
+  const asked = { program, words, target, source: source?.word, sourceFd: source?.fd }
   return { ...(await askServer(asked, startServer)), target }
 }

@@ -58,7 +58,7 @@ function open(path: PathText): number | undefined {
  * Whether the server of several mounts may read a file. It would wait for itself where the file lies in one of its own
  * mounts, or in an overlay of one.
  */
-function mayBeShared(fd: number): boolean {
+export function mayBeShared(fd: number): boolean {
   try {
     const type = Number(statfsSync(`/proc/self/fd/${fd}`).type)
     if (type === FUSE_SUPER_MAGIC) return false

@@ -9,15 +9,15 @@ import type { ChangesWish } from '../runtime/changes.ts'
  * behind its length as 32 bits. Descriptors come with the first byte of a message.
  */
 
-/** The client asks. With one descriptor: what SOURCE leads to. */
+/** The client asks. With one descriptor: what SOURCE leads to, if there is one. */
 export interface Wish {
   /** What is the same for all who share a server. */
   readonly key: string
   /** The name by which the program was called, and the words after it. */
   readonly program: string
   readonly words: readonly PathText[]
-  /** Which of the words is SOURCE. */
-  readonly source: SourceWord
+  /** Which of the words is SOURCE; an overlay has none. */
+  readonly source?: SourceWord | undefined
   /** As mount tables show it. */
   readonly target: PathText
 }
@@ -32,9 +32,24 @@ export interface SourceWord {
   readonly path: PathText
 }
 
-/** The server asks the client to open what changes go to: it opens no path of a client. */
+/** The server asks the client to open the lower directories of an overlay: it opens no path of a client. */
+export interface LowersWish {
+  readonly lowers: readonly PathText[]
+}
+
+/** The client has opened them. With a descriptor for each, in their order. */
+export interface LowersOpened {
+  readonly opened: number
+}
+
+/** Most lower directories: the kernel sends 253 descriptors at once (include/net/scm.h:SCM_MAX_FD). */
+export const MOST_LOWERS = 250
+
+/** The server asks the client to open what changes go to. */
 export interface UpperWish {
   readonly changes: ChangesWish
+  /** Directories below it that the client has open, in the order of their descriptors, for messages. */
+  readonly lowers: readonly string[]
 }
 
 /** The client has opened it. With descriptors: the upper directory, and its work directory where it has one. */
@@ -49,6 +64,8 @@ export interface MountWish {
   readonly mount: FuseMountOptions
   /** Files and folders of the image, which the target must not cover. */
   readonly imagePaths: readonly PathText[]
+  /** Lower directories, in which the target must not lie. */
+  readonly directories: readonly PathText[]
 }
 
 /** The client has mounted. With one descriptor: the connection to the kernel. */

@@ -6,16 +6,17 @@ import {
   adoptUpper,
   apartOpener,
   type DirectoryPlace,
+  hostDirectories,
   isOverlay,
   type MoleculeSpec,
+  type MountSource,
   type OpenUpper,
   resolveMolecule,
 } from '../../molecule/index.ts'
 import type { MountRequest } from '../../request/index.ts'
 import { setNonBlocking } from '../../sys/files/descriptor.ts'
-import type { FuseMount } from '../../sys/mounts/mount.ts'
+import type { FuseMount, FuseMountOptions } from '../../sys/mounts/mount.ts'
 import { namespaceNumber } from '../../sys/plain/namespaces.ts'
-import { descriptorPath } from '../../sys/plain/proc.ts'
 import { effectiveUid } from '../../sys/plain/rights.ts'
 import { ownerWarning } from '../client/owner-warning.ts'
 import { failureCode, failureText } from '../life/failure.ts'
@@ -24,9 +25,11 @@ import { type DaemonHost, serveMount } from '../life/serve-mount.ts'
 import { openChanges } from '../runtime/changes.ts'
 import { closeEntry, type OwnEntry } from '../runtime/entries.ts'
 import type { ClientConnection } from './client-connection.ts'
+import { ClientSource } from './client-source.ts'
 import type { MountHosts } from './mount-hosts.ts'
 import { OwnThreadsMount } from './own-threads.ts'
 import type { Mounted, MountWish, Refusal, Served, UpperOpened, UpperWish, Wish } from './protocol.ts'
+import { readWish, refused } from './read-wish.ts'
 import type { MountServerOptions, ReadWish } from './server-options.ts'
 
 /** A client sends what it wants with its first message. */
@@ -60,11 +63,13 @@ export async function serveClient(connection: ClientConnection, options: Serving
     const wish = message as Wish
     sourceFd = descriptors[0]
     if (wish.key !== options.key) throw refused('it serves processes that may do something else')
-    if (sourceFd === undefined) throw new FsError('EPROTO', 'no descriptor of the source')
     const read = readWish(wish, sourceFd, options.options)
-    const mount = new OneMount(connection, options, wish, sourceFd, read)
+    const { source } = read.request
+    const shown = isOverlay(source)
+      ? await ClientSource.ofLowers(connection, source.lowers, MOUNT_TIMEOUT_MS)
+      : ClientSource.ofWord(wish.source, sourceFd)
     sourceFd = undefined
-    await mount.serve()
+    await new OneMount(connection, options, shown, read).serve()
   } catch (error) {
     refuse(connection, error)
     throw error
@@ -78,10 +83,6 @@ export function refuse(connection: ClientConnection, error: unknown): void {
   connection.send({ refused: failureText(error), code: failureCode(error) } satisfies Refusal)
 }
 
-function refused(why: string): FsError {
-  return new FsError('EOPNOTSUPP', `a shared server does not make this mount: ${why}`)
-}
-
 /** Only processes of this user in this mount namespace may ask. @throws FsError EPERM */
 export function assertFriend({ peer }: ClientConnection): void {
   if (peer.uid !== effectiveUid()) throw new FsError('EPERM', `asked by user ${peer.uid}`)
@@ -91,57 +92,27 @@ export function assertFriend({ peer }: ClientConnection): void {
   }
 }
 
-/** @throws FsError EOPNOTSUPP for what an own server has to do; UsageError, FsError for words that make no sense */
-function readWish(wish: Wish, sourceFd: number, { readWish, defaults }: MountServerOptions): ReadWish {
-  const { program, words, source } = wish
-  const read = readWish(program, words, source, descriptorPath(sourceFd))
-  if (read === undefined) throw refused('it is no mount in the background')
-  const { request, ignored } = read
-  const { options } = request
-  const own = [
-    [request.metadataDir, '--metadir'],
-    [request.log, '--log'],
-    [request.changes?.kind === 'ext3' || undefined, 'ext3='],
-    [options.notifyPipe, 'notify_pipe='],
-    [options.cacheSize === defaults.cacheSize ? undefined : options.cacheSize, 'cache_size='],
-    [options.workers === defaults.workers ? undefined : options.workers, 'threads='],
-    [isOverlay(request.source) || request.source.container === 'directory' || undefined, 'host directories'],
-  ] as const
-  const reason = own.find(([value]) => value !== undefined)?.[1]
-  if (reason !== undefined) throw refused(reason)
-  return { request: { ...request, target: wish.target }, ignored }
-}
-
 /** The mount of one client. */
 class OneMount {
   readonly #connection: ClientConnection
   readonly #options: ServingOptions
-  readonly #wish: Wish
   readonly #read: ReadWish
-  /** Leads to what the client has opened. */
-  readonly #path: PathText
-  #sourceFd: number | undefined
+  readonly #source: ClientSource
   /** Images that the threads of the server do not have yet. */
   #opened: MoleculeSpec | undefined
   /** Where it has threads of its own. */
   #apart: OwnThreadsMount | undefined
   #log: Log = () => undefined
+  /** Paths of directories that it shows. */
+  #directories: readonly PathText[] = []
   #entry: OwnEntry | undefined
   #device: string | undefined
   #isReady = false
 
-  constructor(
-    connection: ClientConnection,
-    options: ServingOptions,
-    wish: Wish,
-    sourceFd: number,
-    read: ReadWish,
-  ) {
+  constructor(connection: ClientConnection, options: ServingOptions, source: ClientSource, read: ReadWish) {
     this.#connection = connection
     this.#options = options
-    this.#wish = wish
-    this.#path = descriptorPath(sourceFd)
-    this.#sourceFd = sourceFd
+    this.#source = source
     this.#read = read
   }
 
@@ -165,7 +136,7 @@ class OneMount {
       ready: (warnings) => this.#ready(request, warnings),
       shared: {
         open: (wanted) => this.#open(wanted),
-        mount: (options, imagePaths) => this.#mount({ mount: options, imagePaths }),
+        mount: (options, imagePaths) => this.#mount(options, imagePaths),
         serve: (fuseFd, served) => {
           if (this.#apart !== undefined) return this.#apart.serve(fuseFd, served)
           this.#opened = undefined
@@ -181,7 +152,7 @@ class OneMount {
       if (!this.#isReady) throw error
       sink.log('error', messageOf(error))
     } finally {
-      this.#closeSource()
+      this.#source.close()
       for (const image of this.#opened?.images ?? []) threads.images.release(image)
       threads.dropUnused()
       if (this.#device !== undefined) this.#options.devices.delete(this.#device)
@@ -194,19 +165,22 @@ class OneMount {
 
   #open(request: MountRequest): MoleculeSpec {
     const { threads } = this.#options
-    const { source } = request
-    if (isOverlay(source)) throw refused('host directories')
-    const named = (path: PathText): PathText => this.#named(path)
+    const named = (path: PathText): PathText => this.#source.named(path)
     const assertReadable = (device: string): void => this.#assertReadable(device)
-    const isApart = request.changes !== undefined
+    // Their file systems may stop to answer.
+    const isApart = request.changes !== undefined || directoriesOf(request.source).length > 0
     const spec = resolveMolecule(
-      { ...request, source: { ...source, path: this.#path } },
+      { ...request, source: this.#source.through(request.source) },
       isApart ? apartOpener(named, assertReadable) : threads.images.opener(named, assertReadable),
     )
     if (isApart) this.#apart = new OwnThreadsMount(threads, spec, this.#log)
     else this.#opened = spec
-    this.#closeSource()
-    return { ...spec, imagePaths: spec.imagePaths.map(named) }
+    this.#source.close()
+    const layers = spec.layers.map((one) =>
+      typeof one === 'number' ? one : { ...one, label: named(one.label) },
+    )
+    this.#directories = hostDirectories({ ...spec, layers }).map(({ label }) => label)
+    return { ...spec, layers, imagePaths: spec.imagePaths.map(named) }
   }
 
   async #openUpper(entry: OwnEntry, images: MoleculeSpec): Promise<OpenUpper | undefined> {
@@ -226,7 +200,9 @@ class OneMount {
     const { options, target } = this.#read.request
     const { showsOnly, upper: wished } = options
     const changes = { place, options: { showsOnly, upper: wished }, target }
-    this.#connection.send({ changes } satisfies UpperWish)
+    const { source } = this.#read.request
+    const lowers = directoriesOf(source).map((path) => `lower directory ${path}`)
+    this.#connection.send({ changes, lowers } satisfies UpperWish)
     const { message, descriptors } = await this.#connection.receive(MOUNT_TIMEOUT_MS, 2)
     const [upperFd, workFd] = descriptors
     try {
@@ -250,21 +226,9 @@ class OneMount {
     if (this.#options.devices.has(device)) throw refused('its image lies in another mount of the server')
   }
 
-  /** What is needed of it is open by other descriptors. */
-  #closeSource(): void {
-    if (this.#sourceFd !== undefined) closeSync(this.#sourceFd)
-    this.#sourceFd = undefined
-  }
-
-  /** A path that people know, for one that leads through the descriptor of the client. */
-  #named(path: PathText): PathText {
-    const isWithin = path === this.#path || path.startsWith(`${this.#path}/`)
-    return isWithin ? `${this.#wish.source.path}${path.slice(this.#path.length)}` : path
-  }
-
-  async #mount(wish: MountWish): Promise<FuseMount> {
+  async #mount(options: FuseMountOptions, imagePaths: readonly PathText[]): Promise<FuseMount> {
     const connection = this.#connection
-    connection.send(wish)
+    connection.send({ mount: options, imagePaths, directories: this.#directories } satisfies MountWish)
     const { message, descriptors } = await connection.receive(MOUNT_TIMEOUT_MS)
     const [fuseFd] = descriptors
     if (fuseFd === undefined) throw new FsError('EPROTO', 'no descriptor of the mount')
@@ -292,4 +256,10 @@ class OneMount {
     connection.close()
     this.#isReady = true
   }
+}
+
+/** The directories of this machine that a source names, in the order in which the client has opened them. */
+function directoriesOf(source: MountSource): readonly PathText[] {
+  if (isOverlay(source)) return source.lowers
+  return source.container === 'directory' ? [source.path] : []
 }

@@ -14,6 +14,7 @@ export interface MountServerOptions {
   readonly defaults: Pick<MountRequest['options'], 'cacheSize' | 'workers'>
   /**
    * Reads the words of a client.
+   * @param source absent for an overlay
    * @param path leads to what SOURCE names
    * @returns undefined where they are no mount that a server makes
    * @throws UsageError, FsError
@@ -21,7 +22,7 @@ export interface MountServerOptions {
   readWish(
     program: string,
     words: readonly PathText[],
-    source: SourceWord,
+    source: SourceWord | undefined,
     path: PathText,
   ): ReadWish | undefined
 }

@@ -6,13 +6,13 @@ import { mountFuse } from '../../sys/mounts/mount.ts'
 import { readMountInfo, topMountAt } from '../../sys/mounts/mountinfo.ts'
 import { unmountFuse } from '../../sys/mounts/unmount.ts'
 import { entryUrl } from '../../threads.ts'
-import type { ChangesWish } from '../runtime/changes.ts'
-import { prepareTarget, refuseToCover } from '../runtime/target.ts'
+import { prepareTarget, refuseInside, refuseToCover } from '../runtime/target.ts'
 import { shareKey } from './key.ts'
-import type { UpperToSend } from './open-upper.ts'
 import {
   encodeMessage,
   Incoming,
+  type LowersOpened,
+  type LowersWish,
   type MountWish,
   type Refusal,
   type Served,
@@ -29,8 +29,8 @@ const PIECE = 64 << 10
 
 /** What a client asks for. */
 export interface Asked extends Omit<Wish, 'key'> {
-  /** Descriptor of what SOURCE leads to. */
-  readonly sourceFd: number
+  /** Descriptor of what SOURCE leads to, where there is one. */
+  readonly sourceFd: number | undefined
 }
 
 /**
@@ -91,44 +91,70 @@ class Talk {
   }
 
   /** @returns undefined where the server ended before it did anything. @throws FsError */
-  async mount(wish: Wish, sourceFd: number): Promise<Served | undefined> {
-    let asked: MountWish | UpperWish | undefined
+  async mount(wish: Wish, sourceFd: number | undefined): Promise<Served | undefined> {
+    const own: readonly number[] = sourceFd === undefined ? [] : [sourceFd]
+    let first: MountWish | UpperWish | LowersWish | undefined
     try {
-      sendWithDescriptors(this.#fd, encodeMessage(wish), [sourceFd])
+      sendWithDescriptors(this.#fd, encodeMessage(wish), own)
     } catch {
       return undefined
     }
     // While the server opens the image.
     await prepareTarget(wish.target, [])
     try {
-      asked = this.#receive<MountWish | UpperWish>()
+      first = this.#receive()
     } catch (error) {
       if (error instanceof Refused) throw error
       return undefined
     }
-    if (asked === undefined) return undefined
-    if ('mount' in asked) return await this.#make(wish.target, asked)
-    const upper = await openUpper(asked.changes)
+    if (first === undefined) return undefined
+    if (!('changes' in first) && 'lowers' in first) return await this.#withLowers(wish.target, first)
+    return await this.#withUpper(wish.target, first, own)
+  }
+
+  async #withLowers(target: PathText, { lowers }: LowersWish): Promise<Served> {
+    const { openLowersForServer } = await directories()
+    const opened = openLowersForServer(lowers)
     try {
-      sendWithDescriptors(this.#fd, encodeMessage(upper.message), upper.descriptors)
-      const next = this.#receive<MountWish>()
-      if (next === undefined) throw new FsError('EIO', 'the shared server has ended')
-      return await this.#make(wish.target, next)
+      const message: LowersOpened = { opened: opened.length }
+      return await this.#withUpper(target, this.#ask(message, opened), opened)
+    } finally {
+      for (const fd of opened) closeSync(fd)
+    }
+  }
+
+  /** @param opened what the server knows of directories */
+  async #withUpper(
+    target: PathText,
+    asked: MountWish | UpperWish,
+    opened: readonly number[],
+  ): Promise<Served> {
+    if ('mount' in asked) return await this.#make(target, asked)
+    const { openUpperForServer } = await directories()
+    const upper = await openUpperForServer(asked, opened)
+    try {
+      return await this.#make(target, this.#ask(upper.message, upper.descriptors))
     } catch (error) {
       upper.undo()
       throw error
     }
   }
 
+  /** @throws FsError where there is no answer */
+  #ask<T extends object>(message: object, descriptors: readonly number[]): T {
+    sendWithDescriptors(this.#fd, encodeMessage(message), descriptors)
+    const answer = this.#receive<T>()
+    if (answer === undefined) throw new FsError('EIO', 'the shared server has ended')
+    return answer
+  }
+
   /** Mounts, and gives the mount to the server. @throws FsError */
   async #make(target: PathText, asked: MountWish): Promise<Served> {
     refuseToCover(target, asked.imagePaths)
+    refuseInside(target, asked.directories)
     const { fuseFd, ...mounted } = await mountFuse(asked.mount)
     try {
-      sendWithDescriptors(this.#fd, encodeMessage(mounted), [fuseFd])
-      const served = this.#receive<Served>()
-      if (served === undefined) throw new FsError('EIO', 'the shared server has ended')
-      return served
+      return this.#ask<Served>(mounted, [fuseFd])
     } catch (error) {
       await undo(target, mounted.device)
       throw error
@@ -156,10 +182,9 @@ class Talk {
   }
 }
 
-/** Few mounts need what opens it, and it is most of the code of a client. @throws FsError */
-async function openUpper(wish: ChangesWish): Promise<UpperToSend> {
-  const { openForServer } = (await import(entryUrl('open-upper').href)) as typeof import('./open-upper.ts')
-  return await openForServer(wish)
+/** What opens directories: few mounts need it, and it is most of the code of a client. */
+async function directories(): Promise<typeof import('./open-directories.ts')> {
+  return (await import(entryUrl('open-directories').href)) as typeof import('./open-directories.ts')
 }
 
 /** The server will not make the mount. */
