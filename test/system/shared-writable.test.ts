@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { isMounted, needs, removeTempDir, run, titled } from '../library/index.ts'
 import { isGone, until } from '../library/programs/wait.ts'
-import { entries, type LifeImage, makeLifeImage } from '../library/scenes/life.ts'
+import { entries, type LifeImage, makeLifeImage, SILENT } from '../library/scenes/life.ts'
 import { descriptorsOf, holdings, type SharedScene, withShared } from '../library/scenes/shared.ts'
 
 /** Writable mounts by a shared server: each has a dispatcher of its own, and changes as by a server of its own. */
@@ -166,6 +166,33 @@ describe.skipIf(!need.ok)(titled('writable mounts of a shared server', need), ()
       const third = await mount(life.image, 'c', '--persist', place)
       expect(readFileSync(join(third, 'new'), 'utf8')).toBe('x')
       await onlyServer(scene, [second, third])
+    })
+  })
+
+  test('directories of the machine are shown and merged by it, and refused where they overlap', async () => {
+    await withShared(async (scene) => {
+      const { folder, mount, atomfs, target } = scene
+      const [top, bottom] = ['top', 'bottom'].map((name) => join(folder, name)) as [string, string]
+      for (const path of [top, bottom, join(folder, 'upper'), join(folder, 'work')]) mkdirSync(path)
+      writeFileSync(join(top, 'both'), 'top')
+      for (const name of ['both', 'one']) writeFileSync(join(bottom, name), 'bottom')
+      const plain = await mount(bottom, 'plain')
+      const options = (upper: string) =>
+        `lowerdir=${top}:${bottom},upperdir=${upper},workdir=${join(folder, 'work')}`
+      const place = target('merged')
+      expect(await atomfs('overlay', '-o', options(join(folder, 'upper')), place)).toMatchObject(SILENT)
+      await onlyServer(scene, [plain, place])
+      expect((await shell('cd "$1" && cat both one && rm both && echo new >one', place)).stdout).toBe(
+        'topbottom',
+      )
+      expect(readdirSync(place)).toEqual(['one'])
+      expect(readFileSync(join(plain, 'one'), 'utf8')).toBe('bottom')
+      const overlapping = await atomfs('overlay', '-o', options(top), target('other'))
+      expect(overlapping).toMatchObject({ status: 1, stderr: expect.stringContaining('the same directory') })
+      const inside = await atomfs('mount', folder, target('other'))
+      expect(inside).toMatchObject({ status: 1, stderr: expect.stringContaining('part of the mount') })
+      await run('umount', [place])
+      expect(readFileSync(join(folder, 'upper/one'), 'utf8')).toBe('new\n')
     })
   })
 

@@ -16,17 +16,35 @@ describe('the words of a client of a shared server', () => {
     expect(readAskWords(program, words.split(' '), wished)).toMatchObject(FOUND)
   })
 
+  const overlays: [program: string, words: string, wished?: string][] = [
+    ['atomfs-fuse', 'overlay mnt -o lowerdir=a:b', 'shared'],
+    ['atomfs-fuse', 'overlay -o lowerdir=a,upperdir=u,workdir=w,server=shared overlay mnt'],
+    ['fuse-overlayfs', '-o lowerdir=a mnt', 'shared'],
+  ]
+  test.each(overlays)('%s %s asks for one without a source', (program, words, wished) => {
+    const found = readAskWords(program, words.split(' '), wished)
+    expect(found).toMatchObject({ target: 'mnt' })
+    expect(found).not.toHaveProperty('source')
+  })
+
+  test.each(['--writable', '--upper=u', '--persist=p'])('changes by %s are for one, too', (word) => {
+    expect(readAskWords('atomfs-fuse', ['mount', word, 'i.sqfs', 'mnt'], 'shared')).toMatchObject(FOUND)
+  })
+
   const own: [program: string, words: string, wished?: string][] = [
     ['atomfs-fuse', 'mount i.sqfs mnt'],
     ['atomfs-fuse', 'mount i.sqfs mnt', 'own'],
     ['atomfs-fuse', 'mount -o server=own i.sqfs mnt', 'shared'],
-    ...['--writable', '--upper=u', '--persist=p', '--metadir=m', '--log=l', '--store=s', '--index-dir=i'].map(
-      (word): [string, string, string] => ['atomfs-fuse', `mount ${word} i.sqfs mnt`, 'shared'],
-    ),
+    ...['--metadir=m', '--log=l', '--store=s', '--index-dir=i'].map((word): [string, string, string] => [
+      'atomfs-fuse',
+      `mount ${word} i.sqfs mnt`,
+      'shared',
+    ]),
     ['atomfs-fuse', 'mount --foreground i.sqfs mnt', 'shared'],
     ['atomfs-fuse', 'umount mnt', 'shared'],
-    ['atomfs-fuse', 'overlay mnt -o lowerdir=a:b', 'shared'],
-    ['fuse-overlayfs', '-o lowerdir=a mnt', 'shared'],
+    ['atomfs-fuse', 'overlay mnt -o lowerdir=a:b'],
+    ['atomfs-fuse', 'overlay mnt -o lowerdir=a:b --log=l', 'shared'],
+    ['fuse-overlayfs', '-f -o lowerdir=a mnt', 'shared'],
     ['squashfuse', '-f i.sqfs mnt', 'shared'],
     ['puzzlefs', 'mount -f i.sqfs mnt', 'shared'],
     ['mount.atomfs-fuse', 'i.sqfs mnt -f', 'shared'],
