@@ -1,5 +1,5 @@
 import { existsSync, readFileSync, unlinkSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { BlockRef, BlockStore } from '../../base/index.ts'
 import type { AnswerTarget, RequestCounter } from '../../fuse/index.ts'
 
@@ -8,6 +8,9 @@ const VARIABLE = 'ATOMFS_TEST_FAULTS'
 
 /** Doubles of one array: large enough to be quick, small enough for V8 to end the thread alone (docs/limits.md). */
 const DOUBLES = 65_536
+
+/** While the main thread starts another one, absolute paths of this one may lead nowhere (`withoutRoot`), milliseconds. */
+const ROOT_MOVES_MS = 5000
 
 /** Kills the calling thread where the test wants it. @param request what is handled */
 export type Fault = (request?: Buffer) => void
@@ -78,10 +81,14 @@ export function dyingWorker<T extends AnswerTarget, S extends BlockStore>(
 }
 
 function wordsOf(file: string): readonly string[] {
-  try {
-    return readFileSync(file, 'latin1').split(' ')
-  } catch {
-    return []
+  const until = performance.now() + ROOT_MOVES_MS
+  for (;;) {
+    try {
+      return readFileSync(file, 'latin1').split(' ')
+    } catch {
+      if (existsSync(dirname(file)) || performance.now() > until) return []
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1)
+    }
   }
 }
 
