@@ -72,6 +72,11 @@ export class BlobKeeper {
     if (fd !== undefined) beginReading(fd, 0, FETCHED)
   }
 
+  /** A thread has ended, perhaps while it read a blob. @param thread its `threadId` */
+  forgetThread(thread: number): void {
+    this.#states.forgetThread(thread)
+  }
+
   #closeOldest(): void {
     for (const [blob, fd] of this.#open) {
       if (this.#open.size <= this.#limit) return

@@ -1,4 +1,5 @@
 import { fstatSync } from 'node:fs'
+import { threadId } from 'node:worker_threads'
 import { type Blobs, FsError, messageOf } from '../base/index.ts'
 import { pread } from '../sys/files/file-io.ts'
 import { PageCacheProbe } from '../sys/files/page-cache.ts'
@@ -18,6 +19,17 @@ const FAILURES = 3
 /** 1 once a thread has said that the blob will be read, until it is closed. */
 const EXPECTED = 4
 
+/**
+ * Behind the blobs: which thread counts as a user of which blob, for the case that it dies. Threads beyond these are not
+ * noted.
+ */
+const HANDS = 64
+/** Ints of a hand. The number of its thread plus 1; 0 where nobody has it. */
+const OWNER = 0
+/** The blob plus 1; 0 for none. */
+const HELD = 1
+const HAND_NUMBERS = 2
+
 /** A thread waits for a blob, or says that one will be read. */
 export type BlobWish = 'wanted' | 'expected'
 
@@ -36,7 +48,8 @@ export interface BlobsSpec {
 
 /** @param count of the blobs: whoever opens them knows their names */
 export function allocateBlobs(folder: number, count: number): BlobsSpec {
-  return { folder, states: new SharedArrayBuffer(count * NUMBERS * Int32Array.BYTES_PER_ELEMENT) }
+  const ints = count * NUMBERS + HANDS * HAND_NUMBERS
+  return { folder, states: new SharedArrayBuffer(ints * Int32Array.BYTES_PER_ELEMENT) }
 }
 
 /** A part of a file, bytes. */
@@ -84,10 +97,12 @@ export function blobDescriptors(spec: BlobsSpec): readonly number[] {
 export class BlobStates {
   readonly count: number
   readonly #numbers: Int32Array
+  /** Where the hand of this thread is, once it has one. */
+  #hand: number | undefined
 
   constructor({ states }: BlobsSpec) {
     this.#numbers = new Int32Array(states)
-    this.count = this.#numbers.length / NUMBERS
+    this.count = (this.#numbers.length - HANDS * HAND_NUMBERS) / NUMBERS
   }
 
   /** The descriptor; undefined where the blob is not open. */
@@ -96,13 +111,44 @@ export class BlobStates {
     return state > 0 ? state - 1 : undefined
   }
 
-  /** Counts this thread as a user. Until `release`, a descriptor that `descriptor` gives stays open. */
+  /**
+   * Counts this thread as a user, of one blob at a time. Until `release`, a descriptor that `descriptor` gives stays open.
+   */
   use(blob: number): void {
     Atomics.add(this.#numbers, blob * NUMBERS + USERS, 1)
+    // In this order: a thread that dies in between is counted for good, and a blob that is used is never closed.
+    this.#hand ??= this.#takeHand()
+    if (this.#hand !== undefined) Atomics.store(this.#numbers, this.#hand + HELD, blob + 1)
   }
 
   release(blob: number): void {
+    if (this.#hand !== undefined) Atomics.store(this.#numbers, this.#hand + HELD, 0)
     Atomics.sub(this.#numbers, blob * NUMBERS + USERS, 1)
+  }
+
+  /** For another thread, after the end of one: it is no user any more. @param thread its `threadId` */
+  forgetThread(thread: number): void {
+    const hand = this.#handOf(thread)
+    if (hand === undefined) return
+    const held = Atomics.exchange(this.#numbers, hand + HELD, 0)
+    if (held > 0) Atomics.sub(this.#numbers, (held - 1) * NUMBERS + USERS, 1)
+    Atomics.store(this.#numbers, hand + OWNER, 0)
+  }
+
+  #takeHand(): number | undefined {
+    const own = this.#handOf(threadId)
+    if (own !== undefined) return own
+    for (let hand = this.count * NUMBERS; hand < this.#numbers.length; hand += HAND_NUMBERS) {
+      if (Atomics.compareExchange(this.#numbers, hand + OWNER, 0, threadId + 1) === 0) return hand
+    }
+    return undefined
+  }
+
+  #handOf(thread: number): number | undefined {
+    for (let hand = this.count * NUMBERS; hand < this.#numbers.length; hand += HAND_NUMBERS) {
+      if (Atomics.load(this.#numbers, hand + OWNER) === thread + 1) return hand
+    }
+    return undefined
   }
 
   isUsed(blob: number): boolean {

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { closeSync, mkdirSync, openSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -105,5 +106,29 @@ describe('blobs that are opened when they are first needed', () => {
     const wrong = await withTimeout(Promise.all([1, 3, 11].map(reader)), 60_000, 'reading')
     expect(wrong).toEqual([0, 0, 0])
     expect(keeper.count).toBeLessThanOrEqual(3 + 3)
+  })
+
+  test('a thread that died while it used a blob keeps it open no longer', async () => {
+    const program = await bundleProgram(fileURLToPath(new URL('blobs-main.ts', import.meta.url)))
+    const keeper = new BlobKeeper(spec, nameOf, 1)
+    // It waits for its first blob, which nobody opens.
+    const workerData: BlobReading = { spec, count: COUNT, reads: 1, step: 1 }
+    const worker = new Worker(program, { workerData })
+    const { threadId } = worker
+    const [{ ask }] = (await once(worker, 'message', { signal: AbortSignal.timeout(20_000) })) as [
+      { ask: number },
+    ]
+    keeper.open(2)
+    expect(keeper.count).toBe(1)
+    await worker.terminate()
+    const blobs = new SharedBlobs(spec, 'image', (blob) => keeper.open(blob))
+    const open = (): boolean[] => [ask, 3].map((blob) => blobs.isAtHand(blob, 0, 1))
+    blobs.readInto(ask, 0, Buffer.alloc(8))
+    blobs.readInto(3, 0, Buffer.alloc(8))
+    expect(open()).toEqual([true, true])
+    keeper.forgetThread(threadId)
+    for (const blob of [4, ask, 3]) blobs.readInto(blob, 0, Buffer.alloc(8))
+    expect(open()).toEqual([false, true])
+    expect(keeper.count).toBe(1)
   })
 })

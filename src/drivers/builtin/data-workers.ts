@@ -35,6 +35,8 @@ export interface WorkersOptions {
   onMessage(message: ThreadMessage): void
   /** Told whose READ got an error because its worker died, in a server of several mounts. */
   readonly onRefused?: (asker: Asker) => void
+  /** Told of each worker that has ended. @param thread its `threadId` */
+  readonly onExit?: (thread: number) => void
   /** The last worker has ended for lack of work. */
   onEmpty(): void
 }
@@ -190,7 +192,8 @@ export class DataWorkers {
   }
 
   #watch(worker: Worker, row: number): Promise<void> {
-    const { onMessage, onEmpty, log } = this.#options
+    const { onMessage, onExit, onEmpty, log } = this.#options
+    const { threadId } = worker
     let phase: 'starting' | 'working' | 'left' = 'starting'
     let why: string | undefined
     this.#present.add(worker)
@@ -211,6 +214,7 @@ export class DataWorkers {
           this.#exits.delete(exit)
           this.#present.delete(worker)
           this.#rows.push(row)
+          onExit?.(threadId)
           const what = `data worker ${row} died: ${why ?? `exit code ${exitCode}`}`
           if (phase === 'starting') failed(new Error(what))
           else if (phase === 'working' && !this.#isStopping) this.#replace(row, what)

@@ -33,6 +33,8 @@ export interface DispatcherOptions {
   /** All messages but those of its end. */
   onMessage(message: ThreadMessage): void
   onEnd(reason: EndReason): void
+  /** Told of each dispatcher that has ended. @param thread its `threadId` */
+  onExit(thread: number): void
   /** Gives the next dispatcher buffers of its own. @returns those that the dead one shared with data workers */
   renewBuffers(): SharedBuffers
 }
@@ -89,6 +91,7 @@ export class Dispatcher {
 
   #watch(thread: Worker): void {
     let why: string | undefined
+    const { threadId } = thread
     thread.on('message', (message: ThreadMessage) => {
       if (message.type === 'serves') this.#noteServing(message)
       if (message.type === 'directories') this.#chunks.push(message.chunk)
@@ -103,6 +106,7 @@ export class Dispatcher {
     })
     this.#exit = new Promise((resolve) => {
       thread.on('exit', (exitCode) => {
+        this.#options.onExit(threadId)
         if (!this.#isOver) this.#onDeath(why ?? `exit code ${exitCode}`)
         resolve()
       })

@@ -138,6 +138,7 @@ export function startServer(fuseFd: number, options: ServeOptions, lasting?: Las
       restMs: options.restMs,
       log,
       onMessage,
+      onExit: (thread) => keepers.forgetThread(thread),
       onEmpty: trimHeap,
     })
   let dataWorkers = newWorkers()
@@ -165,6 +166,7 @@ export function startServer(fuseFd: number, options: ServeOptions, lasting?: Las
     }),
     onMessage,
     onEnd: end,
+    onExit: (thread) => keepers.forgetThread(thread),
     renewBuffers,
   })
   // A caller that does not wait for `ready` learns of the failure from `ended`.

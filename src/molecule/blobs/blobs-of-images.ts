@@ -25,6 +25,11 @@ export class BlobKeepers {
     if (wish === 'wanted') keeper?.open(blob)
     else keeper?.expect(blob)
   }
+
+  /** A thread has ended: it reads no blob any more. @param thread its `threadId` */
+  forgetThread(thread: number): void {
+    for (const keeper of this.#keepers) keeper?.forgetThread(thread)
+  }
 }
 
 /** One thread's side: the blobs of an image by its index, undefined where it has none. */

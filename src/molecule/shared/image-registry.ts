@@ -130,6 +130,11 @@ export class ImageRegistry {
       if (entry.id === id) entry.keeper.open(0, blob, wish)
     }
   }
+
+  /** A thread has ended: it reads no blob any more. @param thread its `threadId` */
+  forgetThread(thread: number): void {
+    for (const { keeper } of this.#bySpec.values()) keeper.forgetThread(thread)
+  }
 }
 
 /**

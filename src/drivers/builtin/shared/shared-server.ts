@@ -96,6 +96,7 @@ export class SharedServer {
       log,
       onMessage: (message) => this.#onMessage(message as ServerMessage),
       onRefused: ({ mount }) => pool.table.end(mount, false),
+      onExit: (thread) => this.images.forgetThread(thread),
       onEmpty: trimHeap,
     })
   }
@@ -115,7 +116,11 @@ export class SharedServer {
     dispatcher.on('error', (error) => {
       why = whyDied(error)
     })
-    dispatcher.on('exit', (code) => this.#onDeath(why ?? `exit code ${code}`))
+    const { threadId } = dispatcher
+    dispatcher.on('exit', (code) => {
+      this.images.forgetThread(threadId)
+      this.#onDeath(why ?? `exit code ${code}`)
+    })
     return dispatcher
   }
 
