@@ -59,6 +59,18 @@ export function dyingCounter(counter: RequestCounter, fault: Fault, request: () 
   }
 }
 
+/** Between two looks of a worker that waits. */
+const LOOK_MS = 20
+
+/** A worker that finds `stall` in its file waits, as for a slow disk, until there is a file `stall-over`. */
+function stallHere(): void {
+  const folder = process.env[VARIABLE] ?? ''
+  const file = join(folder, 'data-worker')
+  if (wordsOf(file)[0] !== 'stall' || !take(file)) return
+  const nothing = new Int32Array(new SharedArrayBuffer(4))
+  while (!existsSync(join(folder, 'stall-over'))) Atomics.wait(nothing, 0, 0, LOOK_MS)
+}
+
 /** A worker that dies where it answers, or where it decodes: by a bug before the first, of a lack of memory in the second. */
 export function dyingWorker<T extends AnswerTarget, S extends BlockStore>(
   target: T,
@@ -75,6 +87,7 @@ export function dyingWorker<T extends AnswerTarget, S extends BlockStore>(
   const readBlock = store.readBlock.bind(store)
   const dying = (block: BlockRef, to: Uint8Array): number => {
     lack()
+    stallHere()
     return readBlock(block, to)
   }
   return [target, { ...store, readBlock: dying }]
