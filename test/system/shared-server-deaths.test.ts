@@ -12,7 +12,7 @@ import { knownFile, type ReaderReport, SteadyReaders } from '../library/scenes/s
 /** The dispatcher of a shared server dies under the load of several mounts, and another one goes on with them. */
 
 const IS_LONG = process.env['ATOMFS_STRESS'] === '1'
-const DEATHS = IS_LONG ? 50 : 3
+const DEATHS = IS_LONG ? 50 : 2
 const SIZE = 2 << 20
 
 let folder = ''
