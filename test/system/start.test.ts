@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, readdirSync, readlinkSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readdirSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
@@ -25,7 +25,7 @@ import {
 
 /** What the surroundings of a mount may lack when one process that the launcher waits for makes it. */
 
-const need = needs('root', 'fuse', 'mksquashfs', 'unshare', 'setsid')
+const need = needs('root', 'fuse', 'mksquashfs', 'unshare', 'setsid', 'script')
 
 let life: LifeImage
 beforeAll(async () => {
@@ -67,7 +67,15 @@ describe.skipIf(!need.ok)(titled('the surroundings of a mount', need), () => {
     ['all three closed', 'exec "$0" mount "$1" "$2" <&- >&- 2>&-'],
     ['further descriptors', `exec 3>&1 5<"\${1%/*}" 8>&2; exec "$0" mount "$1" "$2"`],
     ['no hang-up', 'exec nohup "$0" mount "$1" "$2" </dev/null 2>/dev/null'],
+    // As sshd starts a command: all three are sockets, and it waits for their other ends to close.
     ['a session without a terminal', 'exec setsid -w "$0" mount "$1" "$2"'],
+    [
+      'a terminal that closes',
+      `export program="$0" image="$1" target="$2"
+      exec script -qec 'exec "$program" mount "$image" "$target"' /dev/null </dev/null`,
+    ],
+    ['a parent that reads its output to the end', 'said=$("$0" mount "$1" "$2" 2>&1) && [ -z "$said" ]'],
+    ['an address space of 4 GiB', 'ulimit -v 4194304; exec "$0" mount "$1" "$2"'],
     ['no HOME', 'unset HOME XDG_CACHE_HOME; exec "$0" mount "$1" "$2"'],
     [
       'an empty environment',
@@ -83,6 +91,20 @@ describe.skipIf(!need.ok)(titled('the surroundings of a mount', need), () => {
         expect(await inShell(scene, script)).toMatchObject(SILENT)
         await expectServing(scene)
       }
+    })
+  })
+
+  test('a mount serves where PATH has no Node, by the one that was written down', async () => {
+    await inScene(async (scene) => {
+      const place = join(scene.folder, 'package')
+      mkdirSync(join(place, 'bin'), { recursive: true })
+      copyFileSync(ATOMFS_FUSE, join(place, 'bin/atomfs-fuse'))
+      writeFileSync(join(place, 'bin/node-path'), `${process.execPath}\n`)
+      for (const name of ['dist', 'node_modules', 'package.json'])
+        symlinkSync(join(dirname(ATOMFS_FUSE), '..', name), join(place, name))
+      const script = `PATH=/nonexistent exec "${place}/bin/atomfs-fuse" mount "$1" "$2"`
+      expect(await inShell(scene, script)).toMatchObject(SILENT)
+      await expectServing(scene)
     })
   })
 
