@@ -269,7 +269,8 @@ export function adoptUpper(record: UpperRecord, upperFd: number, workFd: number 
   const { workLabel, ...rest } = record
   const work = workLabel === undefined || workFd === undefined ? undefined : { label: workLabel, fd: workFd }
   const fds = work === undefined ? [upperFd] : [upperFd, work.fd]
-  for (const fd of fds) takeOver(fd, rest.label, work === undefined ? 'shared' : 'exclusive')
+  for (const fd of fds)
+    takeOver(fd, `upper directory ${rest.label}`, work === undefined ? 'shared' : 'exclusive')
   const unlock = (): void => {
     for (const fd of fds) unlockFd(fd)
   }

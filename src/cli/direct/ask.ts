@@ -1,6 +1,7 @@
 import '../../sys/plain/own-packages.ts'
 import { writeSync } from 'node:fs'
-import { mountByServer, Untrusted } from '../../daemon/shared/client.ts'
+import { mountByServer, sweepAfter, Untrusted } from '../../daemon/shared/client.ts'
+import { replaceDescriptor } from '../../sys/files/descriptor.ts'
 import { exitNow } from '../../sys/process/exit.ts'
 import { isJournal } from '../../sys/process/journal.ts'
 import { commandLine } from '../command-line.ts'
@@ -29,6 +30,9 @@ async function main(): Promise<number> {
   if (answer === undefined) return 1
   const { target, owner, ignored, warnings } = answer
   sendLines('shared', target, owner, ignored, warnings)
+  // The launcher waits for the end of the pipe. Standard input is /dev/null.
+  replaceDescriptor(0, 1)
+  await sweepAfter(answer)
   return 0
 }
 

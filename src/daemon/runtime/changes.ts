@@ -17,6 +17,7 @@ import {
 } from '../../molecule/index.ts'
 import type { MountRequest } from '../../request/index.ts'
 import type { Folder } from '../../sys/files/folder.ts'
+import { realPathOrItself } from '../../sys/files/real-path.ts'
 import { readMountInfo } from '../../sys/mounts/mountinfo.ts'
 import { raiseOpenFiles } from '../../sys/process/limits.ts'
 import { setUmask0 } from '../../sys/process/session.ts'
@@ -152,12 +153,18 @@ async function whenFree(open: () => OpenUpper, wish: ChangesWish): Promise<OpenU
 }
 
 /** The mount that has what is wanted. Of a server of several mounts it is one that keeps its changes there. */
-function holderOf({ pid }: HeldError, { place, metadataDir }: ChangesWish): RuntimeEntry | undefined {
+function holderOf({ pid, what }: HeldError, { metadataDir }: ChangesWish): RuntimeEntry | undefined {
+  const held = realPathOrItself(what.replace(/^\w+ directory /, ''))
+  const keepsThere = (folder: PathText): boolean =>
+    folder !== '' && [folder, persistIn(folder)].some((path) => realPathOrItself(path) === held)
   return listEntries(metadataDir).find(
     ({ daemon, config }) =>
-      daemon?.process.pid === pid &&
-      (daemon?.shared !== true || config.WriteableOverlayPath === changesFolder(place)),
+      daemon?.process.pid === pid && (daemon?.shared !== true || keepsThere(config.WriteableOverlayPath)),
   )
+}
+
+function persistIn(folder: PathText): PathText {
+  return upperPaths({ kind: 'persist', folder }, '').upper
 }
 
 /**

@@ -5,7 +5,7 @@ import { canonicalTarget } from '../runtime/target.ts'
 import { openSource } from './open-source.ts'
 import type { Served } from './protocol.ts'
 import { startServer } from './start-server.ts'
-import { askServer } from './talk.ts'
+import { askServer, loadDirectories } from './talk.ts'
 
 export { Untrusted } from './server-folder.ts'
 
@@ -37,4 +37,9 @@ export async function mountByServer(wish: SharedMountRequest): Promise<SharedMou
   const target = canonicalTarget(anchoredPath(wish.target), readMountInfo())
   const asked = { program, words, target, source: source?.word, sourceFd: source?.fd }
   return { ...(await askServer(asked, startServer)), target }
+}
+
+/** To be called when the caller has his answer: removes what killed mounts have left, as far as the mount was asked to. */
+export async function sweepAfter({ sweeps }: SharedMountAnswer): Promise<void> {
+  if (sweeps) (await loadDirectories()).sweepForServer()
 }

@@ -2,7 +2,7 @@ import { closeSync, constants, fstatSync, openSync, statSync } from 'node:fs'
 import { FsError, majorOf, minorOf, type PathText, systemPath } from '../../base/index.ts'
 import { imageOfLower, type OpenUpper, recordOf, upperDescriptors } from '../../molecule/index.ts'
 import { O_PATH } from '../../sys/files/at.ts'
-import { openPlace } from '../runtime/changes.ts'
+import { openPlace, sweepAllChanges } from '../runtime/changes.ts'
 import { mayBeShared } from './open-source.ts'
 import type { UpperOpened, UpperWish } from './protocol.ts'
 
@@ -63,4 +63,9 @@ function openLower(path: PathText): number {
   if (mayBeShared(fd)) return fd
   closeSync(fd)
   throw new FsError('EOPNOTSUPP', `${path} lies in a file system of another program`)
+}
+
+/** Removes temporary changes of mounts that were killed, as an own server does. Never throws. */
+export function sweepForServer(): void {
+  sweepAllChanges(undefined, () => undefined)
 }

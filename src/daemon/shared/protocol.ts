@@ -79,6 +79,8 @@ export interface Served {
   readonly ignored: readonly string[]
   /** What to say where the root of the mount cannot be written to. */
   readonly owner?: string
+  /** A mount like this one may have left changes, which the client removes: there may be much of it. */
+  readonly sweeps: boolean
 }
 
 /** There will be no mount by this server. */

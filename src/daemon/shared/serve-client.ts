@@ -251,6 +251,7 @@ class OneMount {
     const owner = ownerWarning(request)
     connection.send({
       ...{ pid: process.pid, warnings, ignored: this.#read.ignored },
+      sweeps: request.changes !== undefined,
       ...(owner === undefined ? {} : { owner }),
     } satisfies Served)
     connection.close()

@@ -113,7 +113,7 @@ class Talk {
   }
 
   async #withLowers(target: PathText, { lowers }: LowersWish): Promise<Served> {
-    const { openLowersForServer } = await directories()
+    const { openLowersForServer } = await loadDirectories()
     const opened = openLowersForServer(lowers)
     try {
       const message: LowersOpened = { opened: opened.length }
@@ -130,7 +130,7 @@ class Talk {
     opened: readonly number[],
   ): Promise<Served> {
     if ('mount' in asked) return await this.#make(target, asked)
-    const { openUpperForServer } = await directories()
+    const { openUpperForServer } = await loadDirectories()
     const upper = await openUpperForServer(asked, opened)
     try {
       return await this.#make(target, this.#ask(upper.message, upper.descriptors))
@@ -183,7 +183,7 @@ class Talk {
 }
 
 /** What opens directories: few mounts need it, and it is most of the code of a client. */
-async function directories(): Promise<typeof import('./open-directories.ts')> {
+export async function loadDirectories(): Promise<typeof import('./open-directories.ts')> {
   return (await import(entryUrl('open-directories').href)) as typeof import('./open-directories.ts')
 }
 

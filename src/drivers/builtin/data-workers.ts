@@ -164,6 +164,19 @@ export class DataWorkers {
     await Promise.all(this.#exits)
   }
 
+  /**
+   * Ends them when their dispatcher has died. They do no more than what they have begun: the next dispatcher knows nothing of
+   * what lies in their buffers, and has others. @returns when they have ended
+   */
+  retire(): Promise<void> {
+    const { shared } = this.#options.data()
+    const queue = new TaskQueue(shared)
+    while (queue.takeNow() !== undefined);
+    queue.stop()
+    abandonSlots(shared, 0)
+    return this.stop()
+  }
+
   /** @returns when the worker has loaded its code. Rejects where it ended before that, or could not start */
   async #start(code: ThreadCode | undefined): Promise<void> {
     // One that has left may not have ended yet.

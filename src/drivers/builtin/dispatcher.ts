@@ -1,26 +1,19 @@
 import { randomInt } from 'node:crypto'
-import type { Worker } from 'node:worker_threads'
 import { type Log, messageOf } from '../../base/index.ts'
 import {
   allocateRequestMemory,
-  type LeftBehind,
   leftBehind,
   type Negotiated,
-  operationName,
   type Settled,
   type SharedBuffers,
   settleRequests,
 } from '../../fuse/index.ts'
 import { hasHostDirectories } from '../../molecule/index.ts'
-import { hasAddressSpace } from '../../sys/ffi/memory.ts'
 import type { EndReason, ServeOptions } from '../driver.ts'
-import { Deaths, whyDied } from './deaths.ts'
-import { startThread } from './start-thread.ts'
+import { Deaths } from './deaths.ts'
+import { DispatcherThread, deathText, whyLast } from './dispatcher-restart.ts'
 import { lacksResend } from './test-faults.ts'
-import { holdThreadCode, THREAD_ADDRESS_SPACE, type ThreadCode } from './thread-code.ts'
 import type { DispatcherData, Legacy, Serving, ThreadMessage } from './thread-messages.ts'
-
-const NAME = 'dispatcher'
 
 /** What surrounds the dispatcher of a mount. */
 export interface DispatcherOptions {
@@ -55,9 +48,8 @@ export class Dispatcher {
   readonly #options: DispatcherOptions
   readonly #legacy: (Legacy & { negotiated: Negotiated | undefined }) | undefined
   readonly #chunks: SharedArrayBuffer[] = []
-  readonly #code: ThreadCode | undefined
+  readonly #thread: DispatcherThread<ThreadMessage>
   readonly #deaths = new Deaths()
-  #exit: Promise<void> = Promise.resolve()
   /** INIT was answered. */
   #serves = false
   /** Packages are found by paths, and a later dispatcher resolves none. */
@@ -74,43 +66,35 @@ export class Dispatcher {
         directories: this.#chunks,
         negotiated: undefined,
       }
-      this.#code = holdThreadCode(NAME, { isHurried: false })
     }
-    this.#watch(startThread(NAME, NAME, this.#data()))
+    this.#thread = new DispatcherThread({
+      mayFollow: this.#legacy !== undefined,
+      onMessage: (message: ThreadMessage) => this.#onMessage(message),
+      onExit: (why, thread) => {
+        this.#options.onExit(thread)
+        if (!this.#isOver) this.#onDeath(why)
+      },
+    })
+    this.#thread.start(this.#data())
   }
 
   /** Resolves when the thread has ended, after the end of the connection. No other one is started. */
   async stop(): Promise<void> {
     this.#isOver = true
-    await this.#exit
+    await this.#thread.exit
   }
 
   #data(): DispatcherData {
     return { ...this.#options.data(), legacy: this.#legacy }
   }
 
-  #watch(thread: Worker): void {
-    let why: string | undefined
-    const { threadId } = thread
-    thread.on('message', (message: ThreadMessage) => {
-      if (message.type === 'serves') this.#noteServing(message)
-      if (message.type === 'directories') this.#chunks.push(message.chunk)
-      else if (message.type === 'unmounted') this.#end({ reason: 'unmounted' })
-      else if (message.type !== 'failed') this.#options.onMessage(message)
-      // A mount that does not serve yet has no answers to keep.
-      else if (!this.#serves) this.#fail(message.message)
-      else why = message.message
-    })
-    thread.on('error', (error) => {
-      why = whyDied(error)
-    })
-    this.#exit = new Promise((resolve) => {
-      thread.on('exit', (exitCode) => {
-        this.#options.onExit(threadId)
-        if (!this.#isOver) this.#onDeath(why ?? `exit code ${exitCode}`)
-        resolve()
-      })
-    })
+  #onMessage(message: ThreadMessage): void {
+    if (message.type === 'serves') this.#noteServing(message)
+    if (message.type === 'directories') this.#chunks.push(message.chunk)
+    else if (message.type === 'unmounted') this.#end({ reason: 'unmounted' })
+    else if (message.type !== 'failed') this.#options.onMessage(message)
+    // A mount that does not serve yet has no answers to keep.
+    else if (!this.#serves) this.#fail(message.message)
   }
 
   #noteServing({ negotiated, packages }: Serving): void {
@@ -130,18 +114,18 @@ export class Dispatcher {
 
   #onDeath(why: string): void {
     const left = this.#legacy && leftBehind(this.#legacy.requests)
-    const what = `the dispatcher died${whileHandling(left)}: ${why}`
+    const what = deathText(left, why)
     this.#deaths.add()
     try {
       if (!this.#serves) throw new Error('the mount does not serve yet')
       if (left === undefined) throw new Error(whyMortal(this.#options.served))
       if (this.#hasPackage) throw new Error('the next one could not look for the package that decodes')
-      if (this.#deaths.isEnough) throw new Error(`that is death ${this.#deaths.count}, and the mount ends`)
-      if (!hasAddressSpace(THREAD_ADDRESS_SPACE)) throw new Error('there is no room for another one')
+      const last = whyLast(this.#deaths, 'the mount ends')
+      if (last !== undefined) throw new Error(last)
       const old = this.#options.renewBuffers()
       const settled = settleRequests(this.#options.fuseFd, left, old, !lacksResend())
       if (settled === 'some are lost') throw new Error(OUTCOMES[settled])
-      this.#watch(this.#code?.start(NAME, this.#data()) ?? startThread(NAME, NAME, this.#data()))
+      this.#thread.start(this.#data())
       this.#options.log('warn', `${what}; another one goes on, and ${OUTCOMES[settled]}`)
     } catch (error) {
       // Callers whose requests nobody answers would wait for ever.
@@ -160,11 +144,4 @@ export function whyMortal({ spec, kernel }: Pick<ServeOptions, 'spec' | 'kernel'
   if (spec.upper !== undefined) return 'a mount with an upper directory ends with it'
   if (hasHostDirectories(spec)) return 'a mount of directories ends with it'
   return kernel.ino32 ? 'a mount with ino32_t ends with it' : undefined
-}
-
-/** What it did when it died, in a log line. */
-export function whileHandling(left: LeftBehind | undefined): string {
-  const handled = left?.handled
-  if (handled === undefined) return ''
-  return ` while it handled ${operationName(handled.opcode)} of node ${handled.nodeId}`
 }

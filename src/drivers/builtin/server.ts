@@ -1,7 +1,6 @@
 import fs from 'node:fs'
 import { FsError, messageOf, type SourceId } from '../../base/index.ts'
 import {
-  abandonSlots,
   allocateShared,
   GateKeeper,
   pendingAges,
@@ -143,14 +142,9 @@ export function startServer(fuseFd: number, options: ServeOptions, lasting?: Las
     })
   let dataWorkers = newWorkers()
 
-  /** The next dispatcher knows nothing of what lies in the buffers: its workers do not meet those of the one before. */
   function renewBuffers(): SharedBuffers {
     const old = shared
-    const queue = new TaskQueue(old)
-    while (queue.takeNow() !== undefined);
-    queue.stop()
-    abandonSlots(old, 0)
-    void dataWorkers.stop()
+    void dataWorkers.retire()
     shared = { ...allocateShared(spec.blockSize, options.cacheSize, workers), counters: old.counters }
     dataWorkers = newWorkers()
     return old
