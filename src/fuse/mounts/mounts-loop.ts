@@ -24,6 +24,8 @@ export interface ServedMount {
 /** What the loop over several mounts asks of its thread, and tells it. */
 export interface MountsLoopOptions extends WaitOptions {
   readonly fair: FairReads
+  /** Made by `openPoll`, for this loop alone, and closed by its maker. */
+  readonly poll: number
   /** Called at the start of each turn: here mounts come. @returns false where the loop is to end */
   turn(): boolean
   /** Called before the thread may sleep. @returns false where there is something to do at once */
@@ -45,7 +47,7 @@ interface Member {
  */
 export class MountsLoop implements Sleeper {
   readonly #options: MountsLoopOptions
-  readonly #poll = new PollSet()
+  readonly #poll: PollSet
   readonly #members = new Map<number, Member>()
   /** Mounts whose device may have a request. */
   readonly #busy = new Set<Member>()
@@ -53,7 +55,8 @@ export class MountsLoop implements Sleeper {
 
   constructor(options: MountsLoopOptions) {
     this.#options = options
-    const { bell, pressure } = options
+    const { bell, poll, pressure } = options
+    this.#poll = new PollSet(poll)
     if (bell !== undefined) this.#poll.add(bell)
     if (pressure !== undefined) this.#poll.addUrgent(pressure)
     this.#waiting = new Waiting(this, options)
@@ -92,7 +95,6 @@ export class MountsLoop implements Sleeper {
       if (!this.#options.mayRest()) continue
       this.#waiting.gotNothing(progress === 'waiting')
     }
-    this.#poll.close()
   }
 
   /** Of the last wait. */

@@ -1,4 +1,3 @@
-import { closeSync } from 'node:fs'
 import { addressOf, lastErrno, systemError } from '../ffi/ffi.ts'
 import { libcFunction } from '../ffi/libc.ts'
 
@@ -21,6 +20,16 @@ const DATA = EVENT_SIZE - 8
 /** Most events of one wait; the others come with the next one. */
 const EVENTS = 64
 
+/**
+ * Makes the descriptor of a `PollSet`. Whoever makes it closes it: a thread that dies closes nothing.
+ * @throws FsError EMFILE, ENFILE, ENOMEM
+ */
+export function openPoll(): number {
+  const fd = Number(epollCreate(EPOLL_CLOEXEC))
+  if (fd < 0) throw systemError('epoll_create1')
+  return fd
+}
+
 /** Waits for many descriptors at once (epoll(7)), at a cost that does not grow with their number. */
 export class PollSet {
   readonly #fd: number
@@ -30,10 +39,9 @@ export class PollSet {
   #isUrgent = false
   readonly #ready: number[] = []
 
-  /** @throws FsError EMFILE, ENFILE, ENOMEM */
-  constructor() {
-    this.#fd = Number(epollCreate(EPOLL_CLOEXEC))
-    if (this.#fd < 0) throw systemError('epoll_create1')
+  /** @param fd made by `openPoll`, in which nothing is waited for yet */
+  constructor(fd: number) {
+    this.#fd = fd
   }
 
   /** Descriptors that the last wait found readable or with an error, without the urgent one. */
@@ -77,10 +85,6 @@ export class PollSet {
       } else this.#isUrgent = true
     }
     return this.#ready.length
-  }
-
-  close(): void {
-    closeSync(this.#fd)
   }
 
   #control(operation: number, fd: number, events: number): void {

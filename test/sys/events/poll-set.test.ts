@@ -1,11 +1,12 @@
 import { closeSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { PollSet } from '../../../src/sys/events/poll-set.ts'
+import { openPoll, PollSet } from '../../../src/sys/events/poll-set.ts'
 import { clearBell, openBell, ringBell } from '../../../src/sys/process/bell.ts'
 
 test('a set tells which of its descriptors are readable', () => {
   const bells = Array.from({ length: 100 }, () => openBell())
-  const set = new PollSet()
+  const poll = openPoll()
+  const set = new PollSet(poll)
   try {
     for (const bell of bells) set.add(bell)
     expect(set.wait(0)).toBe(0)
@@ -19,7 +20,6 @@ test('a set tells which of its descriptors are readable', () => {
     expect(set.wait(0)).toBe(0)
     expect(set.ready).toEqual([])
   } finally {
-    set.close()
-    for (const bell of bells) closeSync(bell)
+    for (const fd of [poll, ...bells]) closeSync(fd)
   }
 })

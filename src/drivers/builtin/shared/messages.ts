@@ -47,6 +47,8 @@ export interface ServerDispatcherData extends ServerThreadData {
   /** Most bytes of decoded blocks. */
   readonly cacheSize: number
   readonly pressure: number | undefined
+  /** Made by `openPoll`, for this dispatcher alone. */
+  readonly poll: number
   /** Memory of the request that it handles (`RequestMemory`). */
   readonly request: SharedArrayBuffer
 }

@@ -41,6 +41,7 @@ function serve({
   bell,
   cacheSize,
   pressure,
+  poll,
   request,
 }: ServerDispatcherData): void {
   const log = workerLog(tell)
@@ -78,6 +79,7 @@ function serve({
     loop: {
       spins: SPINS,
       bell,
+      poll,
       ...omitUndefined({ pressure }),
       idleWork: () => start.step(),
       ...upkeep({ pool, runTask, log, tellQuiet: () => tell({ type: 'quiet' }) }),

@@ -1,6 +1,8 @@
+import { closeSync } from 'node:fs'
 import { type Log, MAX_BLOCK_SIZE } from '../../../base/index.ts'
 import { allocateRequestMemory, allocateShared, MountTable, TaskQueue } from '../../../fuse/index.ts'
 import type { SharedImage } from '../../../molecule/index.ts'
+import { openPoll } from '../../../sys/events/poll-set.ts'
 import { trimHeap } from '../../../sys/ffi/memory.ts'
 import { openBell, ringBell } from '../../../sys/process/bell.ts'
 import { openMemoryPressure } from '../../../sys/process/memory-pressure.ts'
@@ -44,6 +46,8 @@ export class ServerThreads {
   readonly #pressure = openMemoryPressure()
   readonly #news = new Int32Array(new SharedArrayBuffer(4))
   readonly #dispatcher: DispatcherThread<ServerMessage>
+  /** By which the dispatcher waits. */
+  #poll = -1
   #pool: MountPool
   #workers: DataWorkers
   /** Of dispatchers that died: resolves when they have ended. */
@@ -57,6 +61,7 @@ export class ServerThreads {
       mayFollow: true,
       onMessage: options.onMessage,
       onExit: (why, thread) => {
+        closeSync(this.#poll)
         options.onExit(thread)
         options.onDeath(why)
       },
@@ -73,9 +78,10 @@ export class ServerThreads {
   /** Starts the dispatcher, which knows of no mount yet. @throws where the machine has no room for another thread */
   start(): void {
     const { cacheSize } = this.#options
+    this.#poll = openPoll()
     const data: ServerDispatcherData = {
       ...this.#data(this.#pool),
-      ...{ cacheSize, pressure: this.#pressure, request: this.requests.request },
+      ...{ cacheSize, pressure: this.#pressure, poll: this.#poll, request: this.requests.request },
     }
     this.#dispatcher.start(data)
   }
