@@ -427,7 +427,7 @@ async function waitForEnd(
   return end
 }
 
-/** The dispatcher, which alone changes the upper and has it on the disk, has ended. Never throws. */
+/** The dispatcher, which alone changes the upper, has ended. Never throws. */
 function releaseChanges(progress: Progress, { log, shared }: DaemonHost): void {
   const { upper, mount } = progress
   if (upper === undefined || mount === undefined) return
@@ -436,7 +436,7 @@ function releaseChanges(progress: Progress, { log, shared }: DaemonHost): void {
     shared.closeUpper(upper, 'complete')
     return
   }
-  upper.unlock()
+  closeChanges(upper, false, log)
   try {
     upper.letGo(mount.fuseFd)
   } catch (error) {

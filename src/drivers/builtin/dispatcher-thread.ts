@@ -164,16 +164,17 @@ try {
   closeLayers()
   stage?.close()
   layered?.closeUpper()
-  if (spec.upper !== undefined) endUpper(spec.upper)
+  // A process of one mount does both itself.
+  const upper = isOneOfMany ? spec.upper : undefined
+  if (upper !== undefined) writeBack(upper)
   tell({ type: 'unmounted' })
-  // Of a mount that is over. The end of a process of one mount comes before.
-  if (spec.upper !== undefined && isOneOfMany) emptyUpper(spec.upper)
+  if (upper !== undefined) emptyUpper(upper)
 } catch (error) {
   tell({ type: 'failed', message: faultText(error) })
 }
 
 /** Here and not in the main thread, which has other mounts to look after: the disk may not answer. */
-function endUpper(upper: UpperSpec): void {
+function writeBack(upper: UpperSpec): void {
   try {
     syncUpper(upper)
   } catch (error) {
