@@ -73,6 +73,7 @@ export class SquashfsImage implements Layer {
   readonly inodes: { readonly count: number }
   readonly attributes: AttributeKinds
   readonly #generation: number
+  readonly #metadataCache: MetadataCache
   readonly #tables: Tables
   readonly #context: InodeContext
   readonly #files: FileReader
@@ -97,7 +98,8 @@ export class SquashfsImage implements Layer {
       )
     }
     this.options = readCompressorOptions(source, superblock)
-    const reader = new MetadataReader(source, codec, options.metadataCache ?? new MetadataCache(), label)
+    this.#metadataCache = options.metadataCache ?? new MetadataCache()
+    const reader = new MetadataReader(source, codec, this.#metadataCache, label)
     this.#tables = openTables(source, reader, superblock, pause)
     this.#context = { ids: this.#tables.ids, blockSize: superblock.blockSize }
     this.root = refOf(superblock.rootBlock, superblock.rootOffset)
@@ -130,6 +132,10 @@ export class SquashfsImage implements Layer {
       this.#tables.inodes,
       pause,
     )
+  }
+
+  giveBack(): void {
+    this.#metadataCache.clear()
   }
 
   generation(): number {

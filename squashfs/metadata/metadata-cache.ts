@@ -72,6 +72,15 @@ export class MetadataCache {
     }
   }
 
+  /** Forgets all blocks. Each is decoded again when it is wanted. */
+  clear(): void {
+    for (let node = this.#oldest; node !== undefined; node = node.newer)
+      node.shelf.delete(node.block.position)
+    this.#oldest = undefined
+    this.#newest = undefined
+    this.#count = 0
+  }
+
   #append(node: MetadataNode): void {
     node.older = this.#newest
     node.newer = undefined

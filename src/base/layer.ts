@@ -89,6 +89,8 @@ export interface Layer {
   readonly sorted?: false
   /** What its files may have, or get while it is mounted. */
   readonly attributes: AttributeKinds
+  /** Forgets what it can decode again. Layers that share a cache empty it together. */
+  giveBack?(): void
   /**
    * Whether a renamed directory is continued where its `overlay.redirect` leads; absent where that is never done: an
    * image is not trusted to point elsewhere.

@@ -41,6 +41,8 @@ export interface OpenMolecule {
    * are the caller's.
    */
   closeLayers(): void
+  /** Forgets what layers can decode again. */
+  giveBack(): void
 }
 
 /** Gives the watch over an image of the mount by its index. */
@@ -81,7 +83,16 @@ export function openMolecule(spec: MoleculeSpec, surroundings: Surroundings = {}
   const layers = openLayers(spec, sources.of, around)
   const fileSystem = mergeLayers(spec, layers, around.memory)
   const store = openBlockStore(spec, around)
-  return { fileSystem, store, closeLayers: () => close(layers, sources, store) }
+  return {
+    fileSystem,
+    store,
+    closeLayers: () => close(layers, sources, store),
+    giveBack: () => giveBack(layers),
+  }
+}
+
+function giveBack(layers: readonly Layer[]): void {
+  for (const layer of layers) layer.giveBack?.()
 }
 
 /** Gives the bytes of an image, verified where it has a root hash. */
@@ -199,7 +210,13 @@ export function openWithUpper(
     fileSystem.close()
     workDirectory.close()
   }
-  return { fileSystem, store, closeLayers: () => close(layers, sources, store), closeUpper }
+  return {
+    fileSystem,
+    store,
+    closeLayers: () => close(layers, sources, store),
+    giveBack: () => giveBack(layers),
+    closeUpper,
+  }
 }
 
 function openLayers(

@@ -27,6 +27,7 @@ import { makeTempDir, removeTempDir } from '../library/index.ts'
 /** Sources are closed by whoever asked for them: an image kind for this test alone keeps what it was given. */
 
 let given: ByteSource[] = []
+let timesGivenBack = 0
 
 /** Before the archive: no other kind takes such a file. */
 const SIGN = 'KEEPER'.padEnd(512)
@@ -50,7 +51,13 @@ const KEEPER: ImageKind = {
   open: (options): KindSession => {
     const session = TOY.open(options)
     return {
-      openLayer: (image) => session.openLayer({ ...image, source: keep(image.source) }),
+      openLayer: (image) => {
+        const layer = session.openLayer({ ...image, source: keep(image.source) })
+        const giveBack = (): void => {
+          timesGivenBack += 1
+        }
+        return Object.assign(layer, { giveBack })
+      },
       openBlocks: (image): BlockReader => session.openBlocks({ ...image, source: keep(image.source) }),
     }
   },
@@ -149,5 +156,13 @@ describe('the sources of an image', () => {
     expect(given.map(isClosed)).toEqual([true, false, true])
     stage?.close()
     expect(given.map(isClosed)).toEqual([true, true, true])
+  })
+
+  test('layers give back what they can decode again when their mount does', () => {
+    const { giveBack, closeLayers } = openMolecule(resolve('auto'))
+    timesGivenBack = 0
+    giveBack()
+    expect(timesGivenBack).toBe(1)
+    closeLayers()
   })
 })

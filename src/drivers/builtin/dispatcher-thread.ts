@@ -93,7 +93,7 @@ try {
   if (takesChanges(spec.upper)) clearUmaskHere()
   const around = { watch, patience, background, askForBlob, warn, memory }
   const layered = spec.upper === undefined ? undefined : openWithUpper(spec, spec.upper, around)
-  const { fileSystem, store, closeLayers } = layered ?? openMolecule(spec, around)
+  const { fileSystem, store, closeLayers, giveBack } = layered ?? openMolecule(spec, around)
   const writable = takesChanges(spec.upper) ? layered?.fileSystem : undefined
   const counters = new Counters(shared, 0)
   const fallback = new InlineDataPath(fileSystem, store, readHostFile, FALLBACK_CACHE, {
@@ -142,7 +142,13 @@ try {
     hasWorkers && pool.isOnDemand ? callsWorkers : undefined,
   )
   const runTask = taskRunner({ shared, thread: 0, target, store, log, ...omitUndefined({ bell }) })
-  const keeping = upkeep({ pool, runTask, log, tellQuiet: () => tell({ type: 'quiet' }) })
+  const keeping = upkeep({
+    pool,
+    runTask,
+    log,
+    forgetMetadata: giveBack,
+    tellQuiet: () => tell({ type: 'quiet' }),
+  })
   if (legacy?.negotiated !== undefined) serves(legacy.negotiated)
   runDeviceLoop({
     fd: fuseFd,

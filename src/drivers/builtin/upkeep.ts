@@ -8,6 +8,8 @@ export interface UpkeepOptions {
   readonly pool: WorkerPool
   readonly runTask: ReturnType<typeof taskRunner>
   readonly log: Log
+  /** Forgets what layers can decode again. */
+  forgetMetadata(): void
   /** Tells the main thread that the mount is quiet. */
   tellQuiet(): void
 }
@@ -16,9 +18,10 @@ export interface UpkeepOptions {
 export function upkeep(
   options: UpkeepOptions,
 ): Required<Pick<DeviceLoopOptions, 'helper' | 'quietWork' | 'pressureWork'>> {
-  const { pool, runTask, log, tellQuiet } = options
+  const { pool, runTask, log, forgetMetadata, tellQuiet } = options
   const givesBack = (): void => {
     pool.giveBack()
+    forgetMetadata()
     packHeap()
     tellQuiet()
   }

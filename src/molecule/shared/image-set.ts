@@ -97,6 +97,11 @@ export class ImageSet {
     return mergeLayers({ ...shown, plain }, layers, memory)
   }
 
+  /** Forgets what layers can decode again. */
+  giveBack(): void {
+    for (const layer of this.#layers.values()) layer.giveBack?.()
+  }
+
   #layer(id: SourceId, isMerged: boolean): Layer {
     const name = nameOf(id, isMerged)
     const present = this.#layers.get(name)

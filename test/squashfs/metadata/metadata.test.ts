@@ -136,6 +136,20 @@ test('one metadata cache serves several images, stays within its bound and keeps
   expect(Buffer.compare(again.bytes, FIRST)).toBe(0)
 })
 
+test('a metadata cache that was emptied holds nothing, and its images read as before', () => {
+  const cache = new MetadataCache()
+  const tables = [0, 1].map(() => tableOf(PLAIN, PLAIN.length, cache))
+  const first = tables.map((table) => [table.block(0), table.block(8194)])
+  cache.clear()
+  expect(cache.cost).toBe(0)
+  for (const [i, table] of tables.entries()) {
+    expect(table.block(0)).not.toBe(first[i]![0])
+    expect(Buffer.compare(table.block(0).bytes, FIRST)).toBe(0)
+    expect(table.block(8194).bytes[1]).toBe(SECOND[1])
+  }
+  expect(cache.cost).toBeGreaterThan(4 * 8192)
+})
+
 test('a record longer than the cursor can put together is a bug of the caller', () => {
   const crossing = new MetadataCursor(tableOf(PLAIN), 0, 8191)
   expect(crossing.take(50)).toBe(0)

@@ -82,7 +82,13 @@ function serve({
       poll,
       ...omitUndefined({ pressure }),
       idleWork: () => start.step(),
-      ...upkeep({ pool, runTask, log, tellQuiet: () => tell({ type: 'quiet' }) }),
+      ...upkeep({
+        pool,
+        runTask,
+        log,
+        forgetMetadata: () => images.giveBack(),
+        tellQuiet: () => tell({ type: 'quiet' }),
+      }),
     },
   })
   mounts.run()
