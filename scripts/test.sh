@@ -53,7 +53,7 @@ IMAGES='archive- commit convert encryption ext4- extract inspect making- other-w
 squashfs-matrix squashfs-writer tar- unpack'
 
 # Files that run a second time, with the mounts of each test by a shared server.
-SHARED='control layered reading status'
+SHARED='clones control host-layers layered reading status'
 
 # Other system tests wait for mounts and processes most of the time, so the unit tests and the images run beside them.
 # What these print comes afterwards, as a whole.
