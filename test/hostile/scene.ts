@@ -45,10 +45,16 @@ export class Scene {
       .join('')
   }
 
-  /** Daemons and commands of this scene that still run: all of them inherit the name of its runtime folder. */
+  /**
+   * Daemons and commands of this scene that still run: all of them inherit the name of its runtime folder. A shared server
+   * that waits for another mount is none of them.
+   */
   processes(): readonly number[] {
     return allProcesses().filter(
-      (pid) => readProc(pid, 'environ').includes(`=${this.runDir}\0`) && !isGone(pid),
+      (pid) =>
+        readProc(pid, 'environ').includes(`=${this.runDir}\0`) &&
+        !readProc(pid, 'comm').startsWith('atomfs-fuse ser') &&
+        !isGone(pid),
     )
   }
 

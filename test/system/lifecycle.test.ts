@@ -68,7 +68,7 @@ function expectFailure(result: RunResult, message: RegExp, scene: Scene): void {
 describe('mount', () => {
   test('mount prints nothing and serves when it returns, and umount removes the mount and its runtime entry', async () => {
     await played(async ({ target, runDir, mount, atomfs }) => {
-      expect(await mount()).toMatchObject(SILENT)
+      expect(await mount('-o', 'server=own')).toMatchObject(SILENT)
       expect((await run('cat', [join(target, 'etc/motd')])).stdout).toBe('hello\n')
       const pid = daemonPid(runDir)
       expect(isGone(pid)).toBe(false)
@@ -283,7 +283,7 @@ describe('the end of a mount', () => {
 
   test('umount is refused while files are open, unless it is lazy', async () => {
     await played(async ({ target, runDir, mount, atomfs }) => {
-      await mount()
+      await mount('-o', 'server=own')
       const pid = daemonPid(runDir)
       const user = spawn('sh', ['-c', 'echo open; read line'], { cwd: target })
       try {

@@ -157,7 +157,7 @@ describe('the daemon', () => {
       const runDir = mkdtempSync(join(folder, 'run-'))
       const trace = join(folder, 'session.trace')
       const calls = ['-f', '-qq', '-e', 'trace=setsid,setpgid,mount', '-e', 'signal=none', '-o', trace]
-      const inner = "sh -c '$0 mount $1 $2 && umount $2'"
+      const inner = "sh -c '$0 mount -o server=own $1 $2 && umount $2'"
       const script = `strace ${calls.join(' ')} ${inner} "$0" "$1" "$2"`
       expect(await inNamespace(script, { runDir })).toMatchObject({ status: 0 })
       const made = readFileSync(trace, 'utf8')
