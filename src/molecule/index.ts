@@ -40,7 +40,6 @@ export {
   readHostFile,
   type UpperMolecule,
 } from './open.ts'
-export type { NamedDirectory } from './overlap.ts'
 export { isPrepared, type PrepareSourceOptions, prepareSource } from './prepare/prepare.ts'
 export { prepareRehearsal } from './rehearsal.ts'
 export { filesOf, type ImageOpener, moleculeOf, resolveMolecule } from './resolve.ts'
@@ -69,22 +68,25 @@ export {
   tarReport,
 } from './spec.ts'
 export { allocateTally, type ImageTally, readTally, watchImages } from './tally.ts'
-export { emptyUpper, removeChanges, removeEmptied } from './temporary-changes.ts'
+export { HeldError } from './upper/lock.ts'
+export type { NamedDirectory } from './upper/overlap.ts'
 export {
   adoptUpper,
-  HeldError,
+  recordOf,
+  type UpperRecord,
+  upperDescriptors,
+} from './upper/sent-upper.ts'
+export { emptyUpper, removeChanges, removeEmptied } from './upper/temporary-changes.ts'
+export {
   type OpenUpper,
   openUpper,
-  recordOf,
   shownPaths,
   syncUpper,
   syncUpperApart,
   type UpperPaths,
-  type UpperRecord,
-  upperDescriptors,
   upperPaths,
   viewUpper,
-} from './upper.ts'
+} from './upper/upper.ts'
 export { type MeasuredUsage, measureUsage, type UsageRequest } from './usage/measure-usage.ts'
 export type { LayerBytes, SizeNode } from './usage/size-tree.ts'
 export type { Amount, ImageUsage, LargeDirectory, LargeFile, LayerUsage } from './usage/usage-report.ts'

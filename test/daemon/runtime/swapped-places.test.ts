@@ -3,7 +3,7 @@ import { chmodSync, chownSync, closeSync, mkdirSync, readdirSync, writeFileSync 
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { createEntry, type MoleculeConfig, removeOwnEntry } from '../../../src/daemon/runtime/entries.ts'
-import { openUpper, upperPaths } from '../../../src/molecule/upper.ts'
+import { openUpper, upperPaths } from '../../../src/molecule/upper/upper.ts'
 import { ownIdentity } from '../../../src/sys/process/process.ts'
 import { withTempDir } from '../../library/programs/temp.ts'
 import { needs, titled } from '../../library/programs/tools.ts'

@@ -1,9 +1,9 @@
 import { closeSync, fstatSync, readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
-import { containsPath, decodePath, FsError, type PathText } from '../base/index.ts'
-import { openParent } from '../sys/files/at.ts'
-import { type MountInfo, readMountInfo } from '../sys/mounts/mountinfo.ts'
-import { descriptorPath, procPath } from '../sys/plain/proc.ts'
+import { containsPath, decodePath, FsError, type PathText } from '../../base/index.ts'
+import { openParent } from '../../sys/files/at.ts'
+import { type MountInfo, readMountInfo } from '../../sys/mounts/mountinfo.ts'
+import { descriptorPath, procPath } from '../../sys/plain/proc.ts'
 
 /** A directory of a mount. */
 export interface NamedDirectory {

@@ -11,11 +11,12 @@ import {
 } from 'node:fs'
 import { basename, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { openWithUpper } from '../../src/molecule/open.ts'
-import { removeChanges } from '../../src/molecule/temporary-changes.ts'
-import { HeldError, openUpper, upperPaths, viewUpper } from '../../src/molecule/upper.ts'
-import { Folder } from '../../src/sys/files/folder.ts'
-import { withTempDir } from '../library/programs/temp.ts'
+import { openWithUpper } from '../../../src/molecule/open.ts'
+import { HeldError } from '../../../src/molecule/upper/lock.ts'
+import { removeChanges } from '../../../src/molecule/upper/temporary-changes.ts'
+import { openUpper, upperPaths, viewUpper } from '../../../src/molecule/upper/upper.ts'
+import { Folder } from '../../../src/sys/files/folder.ts'
+import { withTempDir } from '../../library/programs/temp.ts'
 
 const open = (path: string) => Folder.open(path, { guarded: false })
 

@@ -6,19 +6,20 @@ import {
   removeAccessLists,
   type WishedPolicy,
   WorkDirectory,
-} from '../../overlay/index.ts'
-import { type ErrnoCode, FsError, isErrno, type PathText } from '../base/index.ts'
-import { reopenDirectory } from '../sys/files/at.ts'
-import { duplicateDescriptor, replaceDescriptor } from '../sys/files/descriptor.ts'
-import { syncFd, syncFileSystemApart } from '../sys/files/file-io.ts'
-import { Folder } from '../sys/files/folder.ts'
-import { lockHolder, tryLock, unlockFd } from '../sys/files/lock.ts'
-import { realPath, realPathOrItself } from '../sys/files/real-path.ts'
-import { forgetMade, type MadeFolder, nameOf, removeMade, walkTo } from '../sys/files/walk.ts'
-import { isHostRoot } from '../sys/plain/namespaces.ts'
-import { isTrustedOwner } from '../sys/plain/owner.ts'
+} from '../../../overlay/index.ts'
+import { FsError, type PathText } from '../../base/index.ts'
+import { reopenDirectory } from '../../sys/files/at.ts'
+import { duplicateDescriptor, replaceDescriptor } from '../../sys/files/descriptor.ts'
+import { syncFd, syncFileSystemApart } from '../../sys/files/file-io.ts'
+import { Folder } from '../../sys/files/folder.ts'
+import { unlockFd } from '../../sys/files/lock.ts'
+import { realPath, realPathOrItself } from '../../sys/files/real-path.ts'
+import { forgetMade, type MadeFolder, nameOf, removeMade, walkTo } from '../../sys/files/walk.ts'
+import { isHostRoot } from '../../sys/plain/namespaces.ts'
+import { isTrustedOwner } from '../../sys/plain/owner.ts'
+import type { DirectoryPlace, UpperOptions, UpperSpec } from '../spec.ts'
+import { HeldError, lockDirectory } from './lock.ts'
 import { type NamedDirectory, refuseOverlap } from './overlap.ts'
-import type { DirectoryPlace, UpperOptions, UpperSpec } from './spec.ts'
 
 /** The two directories of a writable mount, absolute. */
 export interface UpperPaths {
@@ -157,8 +158,8 @@ export function openUpper(
     const upperFd = upper.fd
     assertOurs(workFd, workPath, isPair(paths) ? upperFd : undefined)
     refuseOverlap([asNamed(paths, upperFd), { what: `work directory ${workPath}`, fd: workFd }], lowers)
-    lock(upperFd, `upper directory ${paths.upper}`, 'exclusive')
-    lock(workFd, `work directory ${paths.work}`, 'exclusive')
+    lockDirectory(upperFd, `upper directory ${paths.upper}`, 'exclusive')
+    lockDirectory(workFd, `work directory ${paths.work}`, 'exclusive')
     const fresh = upper.made.length > 0
     // A new upper gets the attributes of the image's root, not those that the folder around it passes on.
     if (fresh) removeAccessLists(upperFd)
@@ -228,7 +229,7 @@ export function viewUpper(paths: ShownPaths, lowers: readonly NamedDirectory[]):
     const upperFd = openDirectory(paths.named ?? paths.upper, 'upper').fd
     opened.push(upperFd)
     refuseOverlap([asNamed(paths, upperFd)], lowers)
-    lock(upperFd, `upper directory ${paths.upper}`, 'shared')
+    lockDirectory(upperFd, `upper directory ${paths.upper}`, 'shared')
     const spec: UpperSpec = {
       label: paths.upper,
       upperFd,
@@ -244,54 +245,6 @@ export function viewUpper(paths: ShownPaths, lowers: readonly NamedDirectory[]):
     for (const fd of opened) closeSync(fd)
     throw named(error, paths)
   }
-}
-
-/** An upper directory without its descriptors, as another process has opened it. */
-export type UpperRecord = Omit<UpperSpec, 'upperFd' | 'work'> & { readonly workLabel?: PathText }
-
-export function recordOf({ spec }: OpenUpper): UpperRecord {
-  const { upperFd: _, work, ...rest } = spec
-  return { ...rest, ...(work === undefined ? {} : { workLabel: work.label }) }
-}
-
-/** What `recordOf` leaves out. */
-export function upperDescriptors({ spec: { upperFd, work } }: OpenUpper): readonly number[] {
-  return work === undefined ? [upperFd] : [upperFd, work.fd]
-}
-
-/**
- * Goes on with an upper directory that another process has opened, which sent its descriptors. The locks become those of
- * this process, for messages of others: until now they name a process that ends.
- * @returns one whose `undo` removes nothing: that is for the other process
- * @throws HeldError
- */
-export function adoptUpper(record: UpperRecord, upperFd: number, workFd: number | undefined): OpenUpper {
-  const { workLabel, ...rest } = record
-  const work = workLabel === undefined || workFd === undefined ? undefined : { label: workLabel, fd: workFd }
-  const fds = work === undefined ? [upperFd] : [upperFd, work.fd]
-  for (const fd of fds)
-    takeOver(fd, `upper directory ${rest.label}`, work === undefined ? 'shared' : 'exclusive')
-  const unlock = (): void => {
-    for (const fd of fds) unlockFd(fd)
-  }
-  return {
-    spec: { ...rest, upperFd, ...(work === undefined ? {} : { work }) },
-    unlock,
-    undo: unlock,
-    letGo: (standIn) => {
-      for (const fd of fds) replaceDescriptor(standIn, fd)
-    },
-    close: () => {
-      for (const fd of fds) closeSync(fd)
-    },
-  }
-}
-
-/** A lock keeps the process that took it. An exclusive one that becomes a shared one and back is given to nobody who writes. */
-function takeOver(fd: number, what: string, kind: 'shared' | 'exclusive'): void {
-  if (kind === 'shared') unlockFd(fd)
-  else lock(fd, what, 'shared')
-  lock(fd, what, kind)
 }
 
 /** Of fuse-overlayfs, whose callers set it where device files make trouble (enroot). */
@@ -363,32 +316,6 @@ function removeAgain({ fd, path, made }: OpenDirectory): void {
 
 function asNamed({ upper }: ShownPaths, fd: number): NamedDirectory {
   return { what: `upper directory ${upper}`, fd }
-}
-
-/** Errors of file systems that have no such locks, or not for directories (NFS). */
-const NO_LOCKS: readonly ErrnoCode[] = ['EBADF', 'ENOLCK', 'EOPNOTSUPP', 'EINVAL', 'ENOSYS']
-
-/** @throws HeldError */
-function lock(fd: number, what: string, kind: 'shared' | 'exclusive'): void {
-  try {
-    if (!tryLock(fd, kind)) throw new HeldError(what, lockHolder(fd))
-  } catch (error) {
-    if (!isErrno(error, ...NO_LOCKS)) throw error
-  }
-}
-
-/** A directory that another mount uses. */
-export class HeldError extends FsError {
-  readonly what: string
-  /** Of the process that has it, where this pid namespace knows it. */
-  readonly pid: number | undefined
-
-  constructor(what: string, pid: number | undefined) {
-    const holder = pid === undefined ? 'another program' : `process ${pid}`
-    super('EBUSY', `${what} is in use by ${holder}`)
-    this.what = what
-    this.pid = pid
-  }
 }
 
 /** The errors of probing say what is wrong, but not with which directory. */
