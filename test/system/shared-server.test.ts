@@ -1,7 +1,7 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { isMounted, removeTempDir, run } from '../library/index.ts'
+import { atomfsFuse, isMounted, removeTempDir, run } from '../library/index.ts'
 import { isGone, until } from '../library/programs/wait.ts'
 import { entries, type LifeImage, makeLifeImage, SILENT } from '../library/scenes/life.ts'
 import { descriptorsOf, withShared } from '../library/scenes/shared.ts'
@@ -54,6 +54,19 @@ describe('a shared server', () => {
       await run('cmp', [join(first, 'big'), join(second, 'big')])
       const images = descriptorsOf(pids[0] ?? 0).filter((path) => path === life.image)
       expect(images.length).toBe(1)
+    })
+  })
+
+  test('knows relative paths of its clients', async () => {
+    await withShared(async ({ folder, runDir, env, servers, pidOf, target }) => {
+      const place = target('m')
+      for (const name of ['low', 'up', 'work']) mkdirSync(join(folder, name))
+      writeFileSync(join(folder, 'low/a'), 'a\n')
+      const words = ['overlay', '-o', 'lowerdir=low,upperdir=up,workdir=work', 'm']
+      expect(await atomfsFuse(words, { cwd: folder, runDir, env })).toMatchObject(SILENT)
+      expect((await run('sh', ['-c', 'cat "$0/a" && echo b >"$0/b"', place])).stdout).toBe('a\n')
+      expect(readFileSync(join(folder, 'up/b'), 'utf8')).toBe('b\n')
+      expect([await pidOf(place)]).toEqual(servers())
     })
   })
 

@@ -1,5 +1,5 @@
 import type { PathText } from '../../base/index.ts'
-import { anchoredPath } from '../../sys/files/working-directory.ts'
+import { anchoredPath, workingDirectory } from '../../sys/files/working-directory.ts'
 import { readMountInfo } from '../../sys/mounts/mountinfo.ts'
 import { canonicalTarget } from '../runtime/target.ts'
 import { openSource } from './open-source.ts'
@@ -35,7 +35,8 @@ export async function mountByServer(wish: SharedMountRequest): Promise<SharedMou
   if (wish.source !== undefined && source === undefined) return undefined
   const { program, words } = wish
   const target = canonicalTarget(anchoredPath(wish.target), readMountInfo())
-  const asked = { program, words, target, source: source?.word, sourceFd: source?.fd }
+  const named = { program, words, target, workingDirectory: workingDirectory() }
+  const asked = { ...named, source: source?.word, sourceFd: source?.fd }
   return { ...(await askServer(asked, startServer)), target }
 }
 

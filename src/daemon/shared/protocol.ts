@@ -20,6 +20,8 @@ export interface Wish {
   readonly source?: SourceWord | undefined
   /** As mount tables show it. */
   readonly target: PathText
+  /** Of the client: relative paths among the words begin here. */
+  readonly workingDirectory: PathText
 }
 
 /** SOURCE, and how it leads to what is open. */

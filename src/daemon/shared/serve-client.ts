@@ -1,6 +1,7 @@
 import { closeSync } from 'node:fs'
 import { FsError } from '../../base/index.ts'
 import { isOverlay } from '../../molecule/index.ts'
+import { assumingDirectory } from '../../sys/files/working-directory.ts'
 import { namespaceNumber } from '../../sys/plain/namespaces.ts'
 import { effectiveUid } from '../../sys/plain/rights.ts'
 import { failureCode, failureText } from '../life/failure.ts'
@@ -23,7 +24,7 @@ export async function serveClient(connection: ClientConnection, options: Serving
     const wish = message as Wish
     sourceFd = descriptors[0]
     if (wish.key !== options.key) throw refused('it serves processes that may do something else')
-    const read = readWish(wish, sourceFd, options.options)
+    const read = assumingDirectory(wish.workingDirectory, () => readWish(wish, sourceFd, options.options))
     const { source } = read.request
     const shown = isOverlay(source)
       ? await ClientSource.ofLowers(connection, source.lowers, MOUNT_TIMEOUT_MS)

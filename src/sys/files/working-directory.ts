@@ -2,8 +2,21 @@ import { readlinkSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { decodePath, type PathText } from '../../base/index.ts'
 
+let assumed: PathText | undefined
+
+/** Runs `read`, which does not wait, as if this were the working directory: that of somebody else, whose words are read. */
+export function assumingDirectory<T>(path: PathText, read: () => T): T {
+  assumed = path
+  try {
+    return read()
+  } finally {
+    assumed = undefined
+  }
+}
+
 /** The working directory of this process. */
 export function workingDirectory(): PathText {
+  if (assumed !== undefined) return assumed
   const text = process.cwd()
   // Node puts U+FFFD in place of bytes that are not UTF-8; a name may contain U+FFFD itself as well.
   return text.includes('\ufffd') ? decodePath(readlinkSync('/proc/self/cwd', { encoding: 'buffer' })) : text
