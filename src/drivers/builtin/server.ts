@@ -87,7 +87,8 @@ export function startServer(fuseFd: number, options: ServeOptions, lasting?: Las
       case 'prepared':
         // What the start left in this thread would stay until the mount is quiet for the first time.
         shedStart()
-        dataWorkers.callAll()
+        // What directories of the machine hold needs no decoding, and the dispatcher copies what is in memory.
+        if (spec.images.length > 0) dataWorkers.callAll()
         return
       case 'worker wanted':
         dataWorkers.call()
