@@ -65,7 +65,7 @@ interface RunOptions {
   readonly skipGhosts?: boolean
   readonly namespace?: 'user' | 'trusted'
   readonly every?: number
-  readonly blind?: boolean
+  readonly amongOthers?: boolean
 }
 
 interface Form {
@@ -279,7 +279,7 @@ describe.skipIf(!need.ok)(titled('random changes by several programs at once', n
         const shown = await scene.ours(upper, async (target) => {
           // They cannot look meanwhile: names go while somebody walks.
           const runs = [1, 2, 3].map((segment) =>
-            scene.changes(target, { segment, every: STEPS + 1, blind: true }),
+            scene.changes(target, { segment, every: STEPS + 1, amongOthers: true }),
           )
           await Promise.all(runs)
           const cached = await see(target)

@@ -23,6 +23,11 @@ export interface ChangeOptions {
   readonly capabilities: boolean
   /** POSIX access control lists. */
   readonly acls: boolean
+  /**
+   * Other programs change the same files: no look at the tree at the start, and no stores into pages, which are a SIGBUS
+   * where a file was cut off meanwhile.
+   */
+  readonly amongOthers?: boolean
 }
 
 const NAMES = ['a', 'b', 'c', 'dd', 'e\xe9', '-f', '.g']
@@ -65,6 +70,11 @@ export class ChangeGenerator {
   succeeded({ holds, releases }: Change): void {
     if (holds !== undefined) this.#held.add(holds)
     if (releases !== undefined) this.#held.delete(releases)
+  }
+
+  get #storesIntoPages(): boolean {
+    const { capabilities, amongOthers = false } = this.#options
+    return !capabilities && !amongOthers
   }
 
   #path(): string {
@@ -141,7 +151,7 @@ export class ChangeGenerator {
       case 2:
         return change('append', [path, data.length], (tree) => tree.append(path, data))
       case 3:
-        if (this.#options.capabilities) return change('sync', [path], (tree) => tree.sync(path))
+        if (!this.#storesIntoPages) return change('sync', [path], (tree) => tree.sync(path))
         return change('mapped', [path, offset, data.length], (tree) =>
           tree.writeMapped(path, offset % 3000, data),
         )
@@ -238,7 +248,7 @@ export class ChangeGenerator {
           tree.heldWrite(handle, offset, data),
         )
       case 2:
-        if (this.#options.capabilities) return change('heldSync', [handle], (tree) => tree.heldSync(handle))
+        if (!this.#storesIntoPages) return change('heldSync', [handle], (tree) => tree.heldSync(handle))
         return change('heldMapped', [handle, offset], (tree) =>
           tree.heldWriteMapped(handle, offset % 2000, data),
         )

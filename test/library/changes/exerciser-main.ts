@@ -19,7 +19,7 @@ const lines: string[] = []
 const look = (step: number): void => {
   lines.push(JSON.stringify({ step, tree: walkTree('.', { skipGhosts: request.skipGhosts }) }))
 }
-if (request.blind !== true) look(-1)
+if (request.amongOthers !== true) look(-1)
 for (let step = 0; step < request.steps; step += 1) {
   const change = generator.next()
   let result: string

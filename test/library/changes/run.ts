@@ -10,8 +10,6 @@ export interface ChangesRequest extends ChangeOptions {
   readonly every: number
   /** As for `walkTree`, for kernel overlayfs. */
   readonly skipGhosts: boolean
-  /** No look at the tree at the start either. */
-  readonly blind?: boolean
 }
 
 /** What happened at a step, or what the tree was after it. */
