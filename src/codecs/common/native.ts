@@ -6,6 +6,7 @@ import { heldFfi } from '../../sys/ffi/koffi.ts'
 
 const requireHere = createRequire(import.meta.url)
 const libraries = new Map<string, SharedLibrary | undefined>()
+
 /**
  * Whether a thread decodes with packages: now, or perhaps later. Their files are found by paths, so a thread that does
  * the same work has to be started while paths can be resolved.

@@ -1,7 +1,6 @@
 import type { ErrnoCode, PathText } from '../../base/index.ts'
 import type { UpperRecord } from '../../molecule/index.ts'
 import type { FuseMount, FuseMountOptions } from '../../sys/mounts/mount.ts'
-
 import type { ChangesWish } from '../runtime/changes.ts'
 
 /**

@@ -13,6 +13,7 @@ import { readWish, refused } from './read-wish.ts'
 
 /** A client sends what it wants with its first message. */
 const WISH_TIMEOUT_MS = 5000
+
 /**
  * Serves what one client wants, from its first message to the end of the mount.
  * @throws FsError why there was no mount; the client was told, as far as it could be

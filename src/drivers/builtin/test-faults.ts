@@ -2,6 +2,7 @@ import { existsSync, readFileSync, unlinkSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { BlockRef, BlockStore } from '../../base/index.ts'
 import type { AnswerTarget, RequestCounter } from '../../fuse/index.ts'
+import { pause } from '../../sys/plain/pause.ts'
 
 /** Variable of the environment that names a folder, for tests: a file in it, called as a thread, makes such a thread die. */
 const VARIABLE = 'ATOMFS_TEST_FAULTS'
@@ -67,8 +68,7 @@ function stallHere(): void {
   const folder = process.env[VARIABLE] ?? ''
   const file = join(folder, 'data-worker')
   if (wordsOf(file)[0] !== 'stall' || !take(file)) return
-  const nothing = new Int32Array(new SharedArrayBuffer(4))
-  while (!existsSync(join(folder, 'stall-over'))) Atomics.wait(nothing, 0, 0, LOOK_MS)
+  while (!existsSync(join(folder, 'stall-over'))) pause(LOOK_MS)
 }
 
 /** A worker that dies where it answers, or where it decodes: by a bug before the first, of a lack of memory in the second. */
@@ -100,7 +100,7 @@ function wordsOf(file: string): readonly string[] {
       return readFileSync(file, 'latin1').split(' ')
     } catch {
       if (existsSync(dirname(file)) || performance.now() > until) return []
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1)
+      pause(1)
     }
   }
 }

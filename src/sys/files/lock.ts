@@ -2,6 +2,7 @@ import { closeSync, constants, fstatSync, readFileSync } from 'node:fs'
 import { ERRNO, FsError, type PathText } from '../../base/index.ts'
 import { lastErrno, systemError } from '../ffi/ffi.ts'
 import { libcFunction } from '../ffi/libc.ts'
+import { pause } from '../plain/pause.ts'
 import { procPath } from '../plain/proc.ts'
 import { reopenDirectory } from './at.ts'
 import type { Folder } from './folder.ts'
@@ -51,7 +52,7 @@ export function lockSoon(fd: number, what: string): void {
     if (performance.now() >= deadline) {
       throw new FsError('EBUSY', `another process holds the lock of ${what}`)
     }
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5)
+    pause(5)
   }
 }
 

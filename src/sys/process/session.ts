@@ -36,11 +36,16 @@ export function setUmask0(): void {
 /** include/uapi/linux/sched.h: root directory, working directory and umask of this thread alone. */
 const CLONE_FS = 0x200
 
+/** These three become the calling thread's own, as they are. @returns false where the kernel refuses it */
+export function leaveCommonPlaces(): boolean {
+  return Number(unshare(CLONE_FS)) === 0
+}
+
 /**
  * Clears the umask of the calling thread for good. Others keep theirs, and may change it: this thread makes files whose
  * modes must be exact. Its working directory and its root directory stay the same.
  */
 export function clearUmaskHere(): void {
-  unshare(CLONE_FS)
+  leaveCommonPlaces()
   umask(0)
 }

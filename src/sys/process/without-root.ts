@@ -2,12 +2,9 @@ import { readdirSync } from 'node:fs'
 import { systemError } from '../ffi/ffi.ts'
 import { libcFunction } from '../ffi/libc.ts'
 import { descriptorsAreHeldHere } from '../plain/proc.ts'
+import { leaveCommonPlaces } from './session.ts'
 
 const chroot = libcFunction('int chroot(const char *path)')
-const unshare = libcFunction('int unshare(int flags)')
-
-/** include/uapi/linux/sched.h: root directory, working directory and umask of this thread alone. */
-const CLONE_FS = 0x200
 
 /** /proc/PID: the working directory lies in it, and neither `/proc` nor `/sys` nor `/etc` is there. */
 const OWN_FOLDER = '..'
@@ -31,7 +28,7 @@ export function withoutRoot<T>(action: () => T): T {
 function leaveRoot(): boolean {
   if (others === undefined) {
     const threads = readdirSync('../task').filter((thread) => Number(thread) !== process.pid)
-    if (Number(unshare(CLONE_FS)) !== 0) return false
+    if (!leaveCommonPlaces()) return false
     others = threads
   }
   return others.length > 0 && Number(chroot(OWN_FOLDER)) === 0
