@@ -3,7 +3,7 @@ import { closeSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { FsError } from '../../base/index.ts'
 import { announceBySignal, type Peer, peerOf, receiveWithDescriptors } from '../../sys/events/unix-stream.ts'
-import { encodeMessage, Incoming } from './protocol.ts'
+import { encodeMessage, type GivenUp, Incoming } from './protocol.ts'
 
 /** Most bytes that are taken at once. */
 const PIECE = 64 << 10
@@ -56,13 +56,16 @@ export class ClientConnection {
 
   /**
    * @param most descriptors that may come with it
-   * @throws FsError ETIMEDOUT; EPIPE where the client has ended; EPROTO for what is no message
+   * @throws FsError ETIMEDOUT; EPIPE where the client has ended; ECANCELED where it gave up; EPROTO for what is no message
    */
   async receive(timeoutMs: number, most = 1): Promise<Delivery> {
     this.#most = most
     for (const end = performance.now() + timeoutMs; ; await this.#news()) {
       const message = this.#look()
-      if (message !== undefined) return { message, descriptors: this.#descriptors.splice(0) }
+      if (message !== undefined) {
+        assertGoingOn(message)
+        return { message, descriptors: this.#descriptors.splice(0) }
+      }
       if (performance.now() > end) throw new FsError('ETIMEDOUT', 'the client says nothing')
     }
   }
@@ -115,4 +118,10 @@ export class ClientConnection {
       throw new FsError('EPROTO', 'the client sends no messages', { cause: error })
     }
   }
+}
+
+/** @throws FsError ECANCELED */
+function assertGoingOn(message: unknown): void {
+  const { givenUp } = Object(message) as Partial<GivenUp>
+  if (givenUp !== undefined) throw new FsError('ECANCELED', `gave up: ${givenUp}`)
 }

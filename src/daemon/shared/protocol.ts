@@ -84,6 +84,11 @@ export interface Served {
   readonly sweeps: boolean
 }
 
+/** Why the client makes no mount. The server answers with a refusal when nothing of it is left. */
+export interface GivenUp {
+  readonly givenUp: string
+}
+
 /** There will be no mount by this server. */
 export interface Refusal {
   readonly refused: string

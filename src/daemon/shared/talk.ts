@@ -1,5 +1,5 @@
 import { closeSync } from 'node:fs'
-import { FsError, type PathText } from '../../base/index.ts'
+import { FsError, messageOf, type PathText } from '../../base/index.ts'
 import { receiveWithDescriptors, sendWithDescriptors } from '../../sys/events/unix-stream.ts'
 import { Poller } from '../../sys/files/device-io.ts'
 import { mountFuse } from '../../sys/mounts/mount.ts'
@@ -10,6 +10,7 @@ import { prepareTarget, refuseInside, refuseToCover } from '../runtime/target.ts
 import { shareKey } from './key.ts'
 import {
   encodeMessage,
+  type GivenUp,
   Incoming,
   type LowersOpened,
   type LowersWish,
@@ -23,6 +24,8 @@ import { ServerFolder } from './server-folder.ts'
 
 /** A server may have to read an image whose disk is slow. */
 const ANSWER_TIMEOUT_MS = 20_000
+/** Longest wait for a server to forget a mount that its client gave up. */
+const FORGET_TIMEOUT_MS = 5000
 /** Servers that end while they are asked. */
 const ATTEMPTS = 3
 const PIECE = 64 << 10
@@ -108,8 +111,23 @@ class Talk {
       return undefined
     }
     if (first === undefined) return undefined
-    if (!('changes' in first) && 'lowers' in first) return await this.#withLowers(wish.target, first)
-    return await this.#withUpper(wish.target, first, own)
+    try {
+      if (!('changes' in first) && 'lowers' in first) return await this.#withLowers(wish.target, first)
+      return await this.#withUpper(wish.target, first, own)
+    } catch (error) {
+      if (!(error instanceof Refused)) this.#giveUp(messageOf(error))
+      throw error
+    }
+  }
+
+  /** Whoever is told why there is no mount may ask for the same one at once, so the server has to have forgotten it. */
+  #giveUp(givenUp: string): void {
+    try {
+      sendWithDescriptors(this.#fd, encodeMessage({ givenUp } satisfies GivenUp), [])
+      this.#receive(FORGET_TIMEOUT_MS)
+    } catch {
+      // It has refused, as it should, or is gone.
+    }
   }
 
   async #withLowers(target: PathText, { lowers }: LowersWish): Promise<Served> {
@@ -164,8 +182,8 @@ class Talk {
   }
 
   /** @returns the next message; undefined where the server has closed the connection. @throws FsError, Refused */
-  #receive<T extends object>(): T | undefined {
-    for (const end = performance.now() + ANSWER_TIMEOUT_MS; ; ) {
+  #receive<T extends object>(timeoutMs = ANSWER_TIMEOUT_MS): T | undefined {
+    for (const end = performance.now() + timeoutMs; ; ) {
       const message = this.#incoming.take() as T | Refusal | undefined
       if (message !== undefined) {
         if ('refused' in message) throw new Refused(message.code, message.refused)
