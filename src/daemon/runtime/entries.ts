@@ -118,13 +118,14 @@ function isHeld(entries: Folder, name: PathText): boolean {
 }
 
 function makeEntry(entries: Folder, name: PathText, config: MoleculeConfig, daemon: DaemonRecord): Folder {
-  const entry = lockEntry(entries.make(name, 0o755))
+  let entry: Folder | undefined
   try {
+    entry = lockEntry(entries.make(name, 0o755))
     writeJson(entry, 'config.json', config)
     writeJson(entry, 'daemon.json', daemon)
     return entry
   } catch (error) {
-    entry.close()
+    entry?.close()
     entries.remove(name)
     throw error
   }

@@ -165,9 +165,19 @@ export class Folder {
  */
 export function removeTree(dir: number, name: Name, onRemoved?: (path: Name) => void): void {
   if (!isDirectoryAt(dir, { name, type: DT_UNKNOWN })) unlessGone(() => unlinkAt(dir, name))
-  else {
+  else if (!removesEmpty(dir, name)) {
     unlessGone(() => emptyDirectory(dir, name, onRemoved))
     unlessGone(() => rmdirAt(dir, name))
+  }
+}
+
+/** What is empty goes also where a process may have no further descriptor. @returns whether it is gone */
+function removesEmpty(dir: number, name: Name): boolean {
+  try {
+    unlessGone(() => rmdirAt(dir, name))
+    return true
+  } catch {
+    return false
   }
 }
 
