@@ -2,6 +2,7 @@ import type { PathText } from '../../base/index.ts'
 import { anchoredPath, workingDirectory } from '../../sys/files/working-directory.ts'
 import { readMountInfo } from '../../sys/mounts/mountinfo.ts'
 import { canonicalTarget } from '../runtime/target.ts'
+import { mayServeOthers } from './key.ts'
 import { openSource } from './open-source.ts'
 import type { Served } from './protocol.ts'
 import { startServer } from './start-server.ts'
@@ -31,6 +32,7 @@ export interface SharedMountAnswer extends Served {
  * @throws FsError why this way there is no mount, `Untrusted` where somebody else is behind it; nothing of it is left then
  */
 export async function mountByServer(wish: SharedMountRequest): Promise<SharedMountAnswer | undefined> {
+  if (!mayServeOthers()) return undefined
   const source = wish.source === undefined ? undefined : openSource(wish.source)
   if (wish.source !== undefined && source === undefined) return undefined
   const { program, words } = wish

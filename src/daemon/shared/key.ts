@@ -8,6 +8,12 @@ import { programFile } from '../../threads.ts'
 /** Of `/proc/PID/status`: who a process is, and what it may. */
 const STATUS = ['Uid', 'Gid', 'Groups', 'CapEff', 'CapBnd', 'NoNewPrivs', 'Seccomp']
 
+/** Of `/proc/PID/limits`: what a server may use for all. */
+const LIMITS = ['Max file size', 'Max data size', 'Max processes', 'Max address space']
+
+/** A server has some 35 descriptors, and seven for a mount. */
+const LEAST_OPEN_FILES = 256
+
 /** Where things are. */
 const VARIABLES = ['HOME', 'TMPDIR', 'FUSERMOUNT_PROG', 'XDG_RUNTIME_DIR', 'XDG_CACHE_HOME', 'XDG_DATA_HOME']
 
@@ -31,8 +37,16 @@ export function shareKey(): string {
   return [
     ...[build(), effectiveUid(), effectiveGid(), ...namespaces, root.dev, root.ino],
     ...status(),
+    ...limits(),
     ...[readText('self/attr/current'), unitOf(readText('self/cgroup')), ...environment],
   ].join('\n')
+}
+
+/** Whether a server of this process may open what a few mounts need: one that may not is of no use to others. */
+export function mayServeOthers(): boolean {
+  const most = Number(mostOpenFiles(readText('self/limits').split('\n')))
+  // "unlimited", or nothing where /proc says nothing.
+  return Number.isNaN(most) || most === 0 || most >= LEAST_OPEN_FILES
 }
 
 /** A short name for a key. Two keys may have the same: the server compares the keys themselves. */
@@ -58,6 +72,18 @@ function unitOf(cgroup: string): string {
 function status(): readonly string[] {
   const lines = readText('self/status').split('\n')
   return lines.filter((line) => STATUS.includes(line.slice(0, line.indexOf(':'))))
+}
+
+function limits(): readonly string[] {
+  const lines = readText('self/limits').split('\n')
+  const equal = lines.filter((line) => LIMITS.includes(line.slice(0, 25).trimEnd()))
+  return [...equal, mostOpenFiles(lines)]
+}
+
+/** The lower limit of open files becomes the higher one: Node and the server raise it. */
+function mostOpenFiles(lines: readonly string[]): string {
+  // The kernel writes columns (fs/proc/base.c:proc_pid_limits).
+  return (lines.find((line) => line.startsWith('Max open files')) ?? '').slice(47, 67).trimEnd()
 }
 
 function build(): string {

@@ -20,7 +20,7 @@ import { ownerWarning } from '../client/owner-warning.ts'
 import { type LogSink, openLogSink } from '../life/log-sink.ts'
 import { type DaemonHost, serveMount } from '../life/serve-mount.ts'
 import { openChanges } from '../runtime/changes.ts'
-import { closeEntry, type OwnEntry } from '../runtime/entries.ts'
+import { closeEntry, type OwnEntry, removeOwnEntry } from '../runtime/entries.ts'
 import type { ClientConnection } from './client-connection.ts'
 import type { ClientSource } from './client-source.ts'
 import type { MountHosts } from './mount-hosts.ts'
@@ -172,7 +172,11 @@ export class OneMount {
   }
 
   #closeEntry(sink: LogSink): void {
-    if (this.#entry !== undefined) closeEntry(this.#entry)
+    if (this.#entry !== undefined) {
+      // Where the server had no descriptor left, it could not be removed before. That of a mount that failed later stays.
+      if (!this.#isReady) removeOwnEntry(this.#entry)
+      closeEntry(this.#entry)
+    }
     sink.close()
   }
 
