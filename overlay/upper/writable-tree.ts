@@ -30,6 +30,7 @@ import {
 import { readlinkFd } from '../../src/sys/files/at.ts'
 import { statfsFd } from '../../src/sys/files/file-io.ts'
 import { type HostStat, statFd } from '../../src/sys/files/statx.ts'
+import type { KeptDescriptors } from '../../src/sys/process/kept-descriptors.ts'
 import { numberOfPart, stackOf } from '../merge/directory.ts'
 import { listShown } from '../merge/listing.ts'
 import { rootDirectory } from '../merge/root.ts'
@@ -91,6 +92,8 @@ export interface WritableTreeOptions {
   readonly size?: number
   /** Most nodes without a name that may hold a descriptor each. Default: as many as the limits of the process allow. */
   readonly mostHeld?: number
+  /** Notes the descriptors of the upper that stay open for longer than a request. */
+  readonly kept?: KeptDescriptors
 }
 
 /**
@@ -404,7 +407,7 @@ function assemble(options: WritableTreeOptions, onGone: (node: Node) => void): U
   root.upperIno = host.inode
   root.opaque = opaque
   root.attributeWhiteouts = opacity === 'x'
-  const files = new UpperFiles({ rootFd: upperFd, work, mostHeld: options.mostHeld })
+  const files = new UpperFiles({ rootFd: upperFd, work, mostHeld: options.mostHeld, kept: options.kept })
   return {
     stack,
     table: new NodeTable(layers, root, onGone),

@@ -26,6 +26,7 @@ import {
 import { kindNamed } from '../kinds/kinds.ts'
 import { pread } from '../sys/files/file-io.ts'
 import { descriptorPath } from '../sys/plain/proc.ts'
+import type { KeptDescriptors } from '../sys/process/kept-descriptors.ts'
 import { type Patience, PostponingSource } from '../transforms/index.ts'
 import { type AskForBlob, blobsOfImages, openedHere } from './blobs/blobs-of-images.ts'
 import { imageSource } from './image-file.ts'
@@ -64,6 +65,8 @@ export interface Surroundings {
   readonly memory?: TreeMemory | undefined
   /** False for a thread that never asks whether a block is at hand: it opens images on a disk that does not answer. */
   readonly probes?: boolean | undefined
+  /** Of a thread whose process goes on after its death: notes what it has open of the upper. */
+  readonly kept?: KeptDescriptors | undefined
 }
 
 /** Surroundings in which it is settled who opens blobs: all that a thread opens asks the same one. */
@@ -187,16 +190,17 @@ export function openWithUpper(
 ): UpperMolecule {
   const around = settle(spec, surroundings)
   const { work } = upper
-  const { background } = around
+  const { background, kept } = around
   const store = openBlockStore(spec, around)
   const sources = watchedSources(spec, around)
   const layers = openLayers(spec, sources.of, around)
   const workDirectory = new WorkDirectory(work?.fd, work?.label ?? '')
+  if (workDirectory.isOpen) kept?.add(workDirectory.fd)
   const fileSystem = new WritableTree({
     layers,
     store,
     readHostFile,
-    ...omitUndefined({ background }),
+    ...omitUndefined({ background, kept }),
     upperFd: upper.upperFd,
     label: upper.label,
     work: workDirectory,
@@ -208,6 +212,7 @@ export function openWithUpper(
   if (upper.fresh && layers.length > 0) copyRoot(new MergedTree(layers, shownAs(spec)), fileSystem)
   const closeUpper = (): void => {
     fileSystem.close()
+    if (workDirectory.isOpen) kept?.delete(workDirectory.fd)
     workDirectory.close()
   }
   return {

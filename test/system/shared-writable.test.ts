@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { isMounted, needs, removeTempDir, run, titled } from '../library/index.ts'
@@ -89,18 +89,26 @@ describe.skipIf(!need.ok)(titled('writable mounts of a shared server', need), ()
       const faults = join(scene.folder, 'faults')
       mkdirSync(faults)
       process.env['ATOMFS_TEST_FAULTS'] = faults
+      const held: number[] = []
       try {
         const { mount, runDir } = scene
         const reader = await mount(life.image, 'reader')
         const place = join(scene.folder, 'victim-changes')
         const victim = await mount(life.image, 'victim', '--persist', place)
         writeFileSync(join(victim, 'kept'), 'k')
+        for (let i = 0; i < 20; i++) {
+          held.push(openSync(join(victim, `f${i}`), 'w'))
+          writeFileSync(join(victim, `f${i}`), 'x')
+        }
         const other = await mount(life.image, 'other', '--writable')
         const pid = await onlyServer(scene, [reader, victim, other])
         writeFileSync(join(other, 'before'), 'x')
+        const isOfVictim = (path: string): boolean => path.startsWith(place)
+        expect(descriptorsOf(pid).filter(isOfVictim).length).toBeGreaterThanOrEqual(20)
         writeFileSync(join(faults, 'dispatcher'), 'throw poison')
         expect((await shell('echo x >"$1/poison"', victim)).status).not.toBe(0)
         await until(() => !isMounted(victim), 'the end of the mount')
+        await until(() => !descriptorsOf(pid).some(isOfVictim), 'the end of its descriptors')
         writeFileSync(join(other, 'after'), 'y')
         expect(readdirSync(other).sort()).toContain('before')
         expect(readFileSync(join(other, 'after'), 'utf8')).toBe('y')
@@ -114,6 +122,7 @@ describe.skipIf(!need.ok)(titled('writable mounts of a shared server', need), ()
         await onlyServer(scene, [reader, again, other])
         expect(isGone(pid)).toBe(false)
       } finally {
+        for (const fd of held) closeSync(fd)
         delete process.env['ATOMFS_TEST_FAULTS']
       }
     })

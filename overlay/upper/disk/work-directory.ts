@@ -44,7 +44,12 @@ export class WorkDirectory {
 
   /** Closes the descriptor; the content of the directory stays. */
   close(): void {
-    if (this.fd !== NONE) closeSync(this.fd)
+    if (this.isOpen) closeSync(this.fd)
+  }
+
+  /** Not that of a tree that is only read. */
+  get isOpen(): boolean {
+    return this.fd !== NONE
   }
 
   /** Makes objects here inherit what they would inherit in the upper directory. @param upperFd may be O_PATH */

@@ -2,6 +2,7 @@ import { closeSync, constants } from 'node:fs'
 import { FsError, ignoring, isErrno, type Name } from '../../../src/base/index.ts'
 import { linkAt, linkFd, O_PATH, openAt, reopenFd, unlinkAt } from '../../../src/sys/files/at.ts'
 import { type HostStat, statAt, statFd } from '../../../src/sys/files/statx.ts'
+import type { KeptDescriptors } from '../../../src/sys/process/kept-descriptors.ts'
 import { openFilesLimit } from '../../../src/sys/process/limits.ts'
 import type { WorkDirectory } from '../disk/work-directory.ts'
 import { type DirectoryNode, isDirectoryNode, type Node } from './nodes.ts'
@@ -30,6 +31,8 @@ export interface UpperFilesOptions {
   readonly work: WorkDirectory
   /** Most nodes without a name that may hold a descriptor. Default: as many as the limits of the process allow. */
   readonly mostHeld?: number | undefined
+  /** Notes those that stay open for longer than a request. */
+  readonly kept?: KeptDescriptors | undefined
 }
 
 /**
@@ -42,6 +45,7 @@ export class UpperFiles {
   readonly dev: number
   readonly #work: WorkDirectory
   readonly #mostHeld: number
+  readonly #kept: KeptDescriptors | undefined
   readonly #holders = new Set<Node>()
   readonly #directories = new Map<Node, number>()
   readonly #files = new Map<Node, number>()
@@ -60,12 +64,13 @@ export class UpperFiles {
     this.rootFd = options.rootFd
     this.#work = options.work
     this.#mostHeld = options.mostHeld ?? mostHeld()
+    this.#kept = options.kept
     this.dev = statFd(options.rootFd).dev
   }
 
   /** Closes all descriptors except those of the options and those that nodes hold. */
   close(): void {
-    for (const fd of [...this.#directories.values(), ...this.#files.values()]) closeSync(fd)
+    for (const fd of [...this.#directories.values(), ...this.#files.values()]) this.#close(fd)
     this.#directories.clear()
     this.#files.clear()
     this.#readOnly.clear()
@@ -109,11 +114,12 @@ export class UpperFiles {
 
   /** Takes over an O_PATH descriptor of the node's directory. */
   keepDirectory(node: Node, fd: number): void {
+    this.#kept?.add(fd)
     this.#directories.set(node, fd)
     for (const [oldest, oldFd] of this.#directories) {
       if (this.#directories.size <= OPEN_DIRECTORIES) break
       this.#directories.delete(oldest)
-      closeSync(oldFd)
+      this.#close(oldFd)
     }
   }
 
@@ -147,6 +153,7 @@ export class UpperFiles {
 
   /** Takes over a descriptor of the node's file, open for reading and writing. */
   keepData(node: Node, fd: number): void {
+    this.#kept?.add(fd)
     this.#files.set(node, fd)
     for (const oldest of this.#files.keys()) {
       if (this.#files.size <= OPEN_FILES) break
@@ -159,7 +166,7 @@ export class UpperFiles {
     if (fd === undefined) return
     this.#files.delete(node)
     this.#readOnly.delete(node)
-    closeSync(fd)
+    this.#close(fd)
   }
 
   /** The name of the inode in the upper or in the work directory. @throws FsError ESTALE where it has neither */
@@ -243,6 +250,7 @@ export class UpperFiles {
       closeSync(fd)
       return
     }
+    this.#kept?.add(fd)
     node.descriptor = fd
     this.#holders.add(node)
   }
@@ -253,6 +261,7 @@ export class UpperFiles {
       this.keepData(node, fd)
       return
     }
+    this.#kept?.add(fd)
     node.descriptor = fd
     this.#holders.add(node)
     this.#heldData.add(node)
@@ -264,7 +273,7 @@ export class UpperFiles {
     if (node.descriptor < 0) return
     const fd = this.#release(node)
     if (this.#heldData.delete(node)) this.keepData(node, fd)
-    else closeSync(fd)
+    else this.#close(fd)
   }
 
   /** To be called when the node is dropped. */
@@ -273,7 +282,7 @@ export class UpperFiles {
     this.#closeDirectory(node)
     this.#removed.delete(node)
     this.#dropAside(node)
-    if (node.descriptor >= 0) closeSync(this.#release(node))
+    if (node.descriptor >= 0) this.#close(this.#release(node))
     this.#heldData.delete(node)
   }
 
@@ -311,7 +320,13 @@ export class UpperFiles {
   #closeDirectory(node: Node): void {
     const fd = this.#directories.get(node)
     this.#directories.delete(node)
-    if (fd !== undefined) closeSync(fd)
+    if (fd !== undefined) this.#close(fd)
+  }
+
+  /** Closes one that was kept. */
+  #close(fd: number): void {
+    this.#kept?.delete(fd)
+    closeSync(fd)
   }
 
   /** A descriptor for the data of a file without a name. */

@@ -37,6 +37,7 @@ import { replaceDescriptor } from '../../sys/files/descriptor.ts'
 import { isHostRoot } from '../../sys/plain/namespaces.ts'
 import { isCompiledCodeSaved, saveCompiledCode } from '../../sys/process/code-cache.ts'
 import { collectGarbage } from '../../sys/process/garbage.ts'
+import { KeptDescriptors } from '../../sys/process/kept-descriptors.ts'
 import { clearUmaskHere } from '../../sys/process/session.ts'
 import { faultText } from './fault-text.ts'
 import type { ServerDispatcherData } from './shared/messages.ts'
@@ -69,7 +70,7 @@ if ('mounts' in data) {
   // Of this thread.
   process.exit()
 }
-const { spec, shared, fuseFd, bell, tally, kernel, gate, pressure, legacy, isOneOfMany } = data
+const { spec, shared, fuseFd, bell, tally, kernel, gate, pressure, legacy, isOneOfMany, kept } = data
 const log: Log = (level, message) => tell({ type: 'log', level, message })
 
 try {
@@ -91,7 +92,10 @@ try {
   }
   // Modes come from the kernel with the umask of the caller taken away, and copies have those of their layer.
   if (takesChanges(spec.upper)) clearUmaskHere()
-  const around = { watch, patience, background, askForBlob, warn, memory }
+  const around = {
+    ...{ watch, patience, background, askForBlob, warn, memory },
+    kept: kept && new KeptDescriptors(kept),
+  }
   const layered = spec.upper === undefined ? undefined : openWithUpper(spec, spec.upper, around)
   const { fileSystem, store, closeLayers, giveBack } = layered ?? openMolecule(spec, around)
   const writable = takesChanges(spec.upper) ? layered?.fileSystem : undefined

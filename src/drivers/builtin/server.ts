@@ -14,6 +14,7 @@ import { trimHeap } from '../../sys/ffi/memory.ts'
 import { replaceDescriptor } from '../../sys/files/descriptor.ts'
 import { deferred } from '../../sys/plain/promises.ts'
 import { openBell, ringBell } from '../../sys/process/bell.ts'
+import { KeptDescriptors } from '../../sys/process/kept-descriptors.ts'
 import { openMemoryPressure } from '../../sys/process/memory-pressure.ts'
 import type { EndReason, RunningServer, ServeOptions } from '../driver.ts'
 import { layerStatus, tellOnce } from '../layer-status.ts'
@@ -117,6 +118,7 @@ export function startServer(fuseFd: number, options: ServeOptions, lasting?: Las
     }
   }
 
+  const kept = lasting === undefined ? undefined : new KeptDescriptors()
   const tally = allocateTally(workers + 1, spec.images.length)
   const bell = workers === 0 ? undefined : openBell()
   const pressure = openMemoryPressure()
@@ -157,7 +159,8 @@ export function startServer(fuseFd: number, options: ServeOptions, lasting?: Las
     log,
     data: () => ({
       ...threadData(),
-      ...{ kernel: options.kernel, gate: gate.memory, pressure, isOneOfMany: lasting !== undefined },
+      ...{ kernel: options.kernel, gate: gate.memory, pressure },
+      ...{ isOneOfMany: lasting !== undefined, kept: kept?.memory },
     }),
     onMessage,
     onEnd: end,
@@ -172,6 +175,8 @@ export function startServer(fuseFd: number, options: ServeOptions, lasting?: Las
 
   function close(): void {
     fs.closeSync(fuseFd)
+    // What a dispatcher that died had open of the upper.
+    kept?.closeAll()
     for (const fd of [bell, pressure]) if (fd !== undefined) fs.closeSync(fd)
     if (lasting !== undefined) trimHeap()
     over.resolve()

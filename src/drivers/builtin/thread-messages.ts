@@ -24,6 +24,8 @@ export interface DispatcherData extends ThreadData {
   readonly legacy: Legacy | undefined
   /** The process has other mounts, too, and goes on after the end of this one. */
   readonly isOneOfMany: boolean
+  /** Of `KeptDescriptors`. Absent in a process that ends with the mount. */
+  readonly kept: SharedArrayBuffer | undefined
 }
 
 /** What a dispatcher that dies leaves to the next one: what the kernel was told and does not follow from the images. */
