@@ -181,7 +181,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   // What commands and the library ask of daemons, each by itself; a command that serves; what both tell in the same words.
   'src/daemon': [
     'client/',
-    ...['life/foreground.ts', 'life/direct.ts', 'life/failure.ts', 'life/readiness.ts'],
+    ...['life/foreground.ts', 'life/direct.ts', 'life/failure.ts', 'mount/readiness.ts'],
     // A client of a shared server, and that server.
     ...['shared/client.ts', 'shared/mount-server.ts', 'shared/start-server.ts'],
   ],

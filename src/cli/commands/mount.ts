@@ -1,7 +1,7 @@
 import type { PathText } from '../../base/index.ts'
 import type { DaemonProcess } from '../../daemon/client/spawn.ts'
 import type { ForegroundOptions } from '../../daemon/life/foreground.ts'
-import { announce } from '../../daemon/life/readiness.ts'
+import { announce } from '../../daemon/mount/readiness.ts'
 import { parseSource } from '../../molecule/source.ts'
 import { buildMountRequest, type MountRequest } from '../../request/index.ts'
 import { unlock } from '../keys/unlock.ts'

@@ -91,7 +91,7 @@ async function checkValues({ command, words, flags, values }: PuzzlefsCall): Pro
   }
   const digest = command === 'enable-fs-verity' ? words[1] : values.get('digest')?.at(-1)
   if (digest === undefined || /^[0-9a-fA-F]{64}$/.test(digest)) return
-  const { announce } = await import('../../daemon/life/readiness.ts')
+  const { announce } = await import('../../daemon/mount/readiness.ts')
   await announce({ notifyPipe }, false, () => undefined)
   const wrong = `digest ${JSON.stringify(digest)}: 64 hex digits are needed, as 'build' prints them`
   throw new FsError('EINVAL', wrong)

@@ -95,7 +95,7 @@ async function runSquashfuse(
 
 /** Says why there is no mount, also to the FIFO. @returns the exit code */
 async function fail(options: MountOptions, exitCode: number, text: string): Promise<number> {
-  const { announce } = await import('../../daemon/life/readiness.ts')
+  const { announce } = await import('../../daemon/mount/readiness.ts')
   process.stderr.write(text)
   await announce(options, false, () => undefined)
   return exitCode

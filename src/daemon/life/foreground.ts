@@ -1,11 +1,11 @@
 import { type Log, messageOf } from '../../base/index.ts'
 import type { MountRequest } from '../../request/index.ts'
 import { startProcessGroup } from '../../sys/process/session.ts'
+import { notifyManager, writeReadyFd } from '../mount/notify.ts'
+import { serveMount } from '../mount/serve-mount.ts'
 import { openLogSink } from './log-sink.ts'
 import { namespaceEnd, TITLE } from './namespace-watch.ts'
-import { notifyManager, writeReadyFd } from './notify.ts'
 import { processEvents } from './process-events.ts'
-import { serveMount } from './serve-mount.ts'
 
 export interface ForegroundOptions {
   /** Leaves the process group of the caller, whose terminal sends Ctrl-C to all of it. */

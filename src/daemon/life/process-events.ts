@@ -1,7 +1,7 @@
 import { type Log, stackOf } from '../../base/index.ts'
 import { deferred } from '../../sys/plain/promises.ts'
 import { ignoreRealTimeSignals } from '../../sys/process/session.ts'
-import type { DaemonHost } from './serve-mount.ts'
+import type { DaemonHost } from '../mount/daemon-host.ts'
 
 /**
  * Signals that would end the process without a word, and leave a dead mount. Not among them are those of faults in the

@@ -1,10 +1,10 @@
 import { type Log, messageOf } from '../../base/index.ts'
 import type { MountRequest } from '../../request/index.ts'
 import { startSession } from '../../sys/process/session.ts'
+import { type DaemonHost, serveMount } from '../mount/serve-mount.ts'
 import { openLogSink } from './log-sink.ts'
 import { namespaceEnd, TITLE } from './namespace-watch.ts'
 import { processEvents } from './process-events.ts'
-import { type DaemonHost, serveMount } from './serve-mount.ts'
 
 /**
  * Serves a mount in this process, which leaves the session of its caller.

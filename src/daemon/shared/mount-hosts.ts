@@ -1,6 +1,6 @@
 import { FsError } from '../../base/index.ts'
 import { type Deferred, deferred } from '../../sys/plain/promises.ts'
-import type { DaemonHost } from '../life/serve-mount.ts'
+import type { DaemonHost } from '../mount/daemon-host.ts'
 
 /** What comes from outside to one mount of a server. */
 export type MountEvents = Pick<

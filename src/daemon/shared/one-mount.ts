@@ -1,7 +1,13 @@
 import { closeSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { FsError, type Log, messageOf, type PathText } from '../../base/index.ts'
-import type { SharedServer } from '../../drivers/index.ts'
+import type {
+  DriverMount,
+  DriverName,
+  RunningServer,
+  ServeOptions,
+  SharedServer,
+} from '../../drivers/index.ts'
 import {
   adoptUpper,
   apartOpener,
@@ -18,7 +24,8 @@ import { setNonBlocking } from '../../sys/files/descriptor.ts'
 import type { FuseMount, FuseMountOptions } from '../../sys/mounts/mount.ts'
 import { ownerWarning } from '../client/owner-warning.ts'
 import { type LogSink, openLogSink } from '../life/log-sink.ts'
-import { type DaemonHost, serveMount } from '../life/serve-mount.ts'
+import { type DaemonHost, serveMount } from '../mount/serve-mount.ts'
+import type { Opened, ServingProcess, UpperEnd } from '../mount/serving-process.ts'
 import { openChanges } from '../runtime/changes.ts'
 import { closeEntry, type OwnEntry, removeOwnEntry } from '../runtime/entries.ts'
 import type { ClientConnection } from './client-connection.ts'
@@ -48,7 +55,8 @@ export interface ServingOptions {
 }
 
 /** The mount of one client. */
-export class OneMount {
+export class OneMount implements ServingProcess {
+  readonly isShared = true
   readonly #connection: ClientConnection
   readonly #options: ServingOptions
   readonly #read: ReadWish
@@ -89,20 +97,9 @@ export class OneMount {
       },
       mounted: () => undefined,
       ready: (warnings) => this.#ready(request, warnings),
-      shared: {
-        open: (wanted) => this.#open(wanted),
-        mount: (options, imagePaths) => this.#mount(options, imagePaths),
-        serve: (fuseFd, served) => {
-          if (this.#apart !== undefined) return this.#apart.serve(fuseFd, served)
-          this.#opened = undefined
-          return threads.serve(fuseFd, served)
-        },
-        openUpper: (entry, images) => this.#openUpper(entry, images),
-        closeUpper: (upper, end) => this.#apart?.closeUpper(upper, end),
-      },
     }
     try {
-      await serveMount(request, host)
+      await serveMount(request, host, this)
     } catch (error) {
       if (!this.#isReady) throw error
       sink.log('error', messageOf(error))
@@ -118,7 +115,9 @@ export class OneMount {
     }
   }
 
-  #open(request: MountRequest): MoleculeSpec {
+  /** The client has looked at the target. */
+  open(): Promise<Opened> {
+    const { request } = this.#read
     const { threads } = this.#options
     const named = (path: PathText): PathText => this.#source.named(path)
     const assertReadable = (device: string): void => this.#assertReadable(device)
@@ -135,10 +134,11 @@ export class OneMount {
       typeof one === 'number' ? one : { ...one, label: named(one.label) },
     )
     this.#directories = hostDirectories({ ...spec, layers }).map(({ label }) => label)
-    return { ...spec, layers, imagePaths: spec.imagePaths.map(named) }
+    const images = { ...spec, layers, imagePaths: spec.imagePaths.map(named) }
+    return Promise.resolve({ target: request.target, images })
   }
 
-  async #openUpper(entry: OwnEntry, images: MoleculeSpec): Promise<OpenUpper | undefined> {
+  async openUpper(entry: OwnEntry, { images }: Opened): Promise<OpenUpper | undefined> {
     const { request } = this.#read
     const { changes } = request
     if (changes === undefined || changes.kind === 'ext3') return undefined
@@ -184,6 +184,33 @@ export class OneMount {
   #assertReadable(device: string): void {
     if (this.#options.devices.has(device)) throw refused('its image lies in another mount of the server')
   }
+
+  /** By the client. */
+  async mount(options: FuseMountOptions, _driver: DriverName, served: ServeOptions): Promise<DriverMount> {
+    const mount = await this.#mount(options, served.spec.imagePaths)
+    return { mount, serve: () => this.#serve(mount.fuseFd, served) }
+  }
+
+  #serve(fuseFd: number, served: ServeOptions): RunningServer {
+    if (this.#apart !== undefined) return this.#apart.serve(fuseFd, served)
+    this.#opened = undefined
+    return this.#options.threads.serve(fuseFd, served)
+  }
+
+  /** The server did so at its first mount. */
+  giveUpRights(): void {}
+
+  closeUpper(upper: OpenUpper, how: UpperEnd): void {
+    this.#apart?.closeUpper(upper, how)
+  }
+
+  /** `serve` lets go of the images. */
+  close(): Promise<void> {
+    return Promise.resolve()
+  }
+
+  /** Left to clients: there may be much of it. */
+  sweep(): void {}
 
   async #mount(options: FuseMountOptions, imagePaths: readonly PathText[]): Promise<FuseMount> {
     const connection = this.#connection

@@ -8,7 +8,7 @@ import {
   removeEmptied,
   syncUpperApart,
 } from '../../molecule/index.ts'
-import type { UpperEnd } from '../life/serve-mount.ts'
+import type { UpperEnd } from '../mount/serving-process.ts'
 import { closeChanges, sweepChanges } from '../runtime/changes.ts'
 import type { OwnEntry } from '../runtime/entries.ts'
 

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { watchIdle } from '../../../src/daemon/life/idle.ts'
+import { watchIdle } from '../../../src/daemon/mount/idle.ts'
 
 beforeEach(() => {
   vi.useFakeTimers()
