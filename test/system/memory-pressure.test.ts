@@ -15,8 +15,12 @@ import {
 } from '../library/index.ts'
 import { until } from '../library/programs/wait.ts'
 import { inScene, readLog } from '../library/scenes/life.ts'
+import { meansOwnServers } from '../library/scenes/own-servers.ts'
 
 /** A mount gives its cache back when the programs around it wait for memory. */
+
+// The memory of a process, and what its log says at `--log-level debug`.
+meansOwnServers()
 
 const root = needs('root')
 const CONTENT = 24 << 20

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
@@ -121,7 +121,8 @@ describe('many mounts', () => {
         const before = temporaries()
         const sizes: { fds: number; rss: number }[] = []
         for (let round = 0; round < ROUNDS; round++) {
-          expect(await atomfs('mount', life.image, target)).toMatchObject(SILENT)
+          // What a server has of many mounts is looked at in shared-server-rounds.test.ts.
+          expect(await atomfs('mount', '-o', 'server=own', life.image, target)).toMatchObject(SILENT)
           const pid = daemonPid(runDir)
           const rss = Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1])
           sizes.push({ fds: readdirSync(`/proc/${pid}/fd`).length, rss })
@@ -191,7 +192,7 @@ describe('mounts that fail at some step', () => {
         image=$1 target=$2 folder=$3; shift 3
         "$0" mount "$@" "$image" "$target"; status=$?
         grep -cF " $target " /proc/self/mountinfo
-        find "$ATOMFS_TEST_RUN_DIR" -type f -o -name control.sock
+        find "$ATOMFS_TEST_RUN_DIR" -path '*/servers' -prune -o \\( -type f -o -name control.sock \\) -print
         exit $status`
       const args = ['-m', 'sh', '-c', script, ATOMFS_FUSE, life.image, target, folder]
       const result = await run('unshare', args, {
@@ -203,6 +204,10 @@ describe('mounts that fail at some step', () => {
       expect(result.stderr).toMatch(error)
       expect({ status: result.status, left: result.stdout }).toEqual({ status: 1, left: '0\n' })
       await untilAllEnded(runDir)
+      // A shared server waits for other mounts for a while.
+      expect(existsSync(runDir) ? readdirSync(runDir, { recursive: true }) : []).not.toContainEqual(
+        expect.stringMatching(/log$|sock/),
+      )
     })
   })
 })

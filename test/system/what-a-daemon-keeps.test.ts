@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { ATOMFS_FUSE, daemonPid, needs, removeTempDir, run, titled } from '../library/index.ts'
 import { isGone, until } from '../library/programs/wait.ts'
 import { inScene, type LifeImage, makeLifeImage, SILENT } from '../library/scenes/life.ts'
+import { meansOwnServers } from '../library/scenes/own-servers.ts'
 
 /** What the process of a mount holds on to: rights while it serves, files when it is over. */
 
@@ -77,6 +78,9 @@ const RUNTIME_THREADS = 7
 const root = needs('root')
 
 describe('capabilities of threads', () => {
+  // The main thread of a shared server keeps more, for writable mounts to come.
+  meansOwnServers()
+
   test.skipIf(!root.ok).each(KINDS)(
     titled('each thread has the capabilities that SECURITY.md lists: $what', root),
     async ({ words, main, dispatcher }) => {

@@ -151,7 +151,8 @@ describe('data workers', () => {
     async () => {
       await inScene(async ({ target, runDir }) => {
         const env = { ATOMFS_TEST_RUN_DIR: runDir }
-        await run(ATOMFS_FUSE, ['mount', '-o', 'threads=2', image, target], { env })
+        // A shared server says it in its own log.
+        await run(ATOMFS_FUSE, ['mount', '-o', 'threads=2,server=own', image, target], { env })
         const pid = daemonPid(runDir)
         await firstWorkersEnd(pid)
         const inject = ['-f', '-qq', '-e', 'trace=clone,clone3', '-e', 'inject=clone,clone3:error=EAGAIN']
