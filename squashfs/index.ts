@@ -1,4 +1,14 @@
-export * from '../src/codecs/index.ts'
+export {
+  COMPRESSOR_NAMES,
+  type Codec,
+  type CodecReport,
+  type CompressorName,
+  listCodecs,
+  openCodec,
+  type PackageNeed,
+  packageNeed,
+  type Tier,
+} from '../src/codecs/index.ts'
 export { BlockScratch, SquashfsBlockReader } from './block-reader.ts'
 export { type CompressorOptions, readCompressorOptions } from './compressor-options.ts'
 export type { DirectoryEntry } from './directories/directory-entry.ts'

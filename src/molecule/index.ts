@@ -5,7 +5,13 @@
 
 export type { IdRange, IdRule, RecordOwners, UpperPolicy } from '../../overlay/index.ts'
 export { NarrowInodes } from '../../overlay/index.ts'
-export { type CodecReport, listCodecs, type PackageNeed, packageNeed } from '../codecs/index.ts'
+export {
+  type CodecReport,
+  listCodecs,
+  type PackageNeed,
+  packageNeed,
+  refusePackages,
+} from '../codecs/index.ts'
 export { knownContainers } from '../kinds/containers.ts'
 export { ociSource } from '../oci/index.ts'
 export {

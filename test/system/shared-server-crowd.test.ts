@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { makeTempDir, mksquashfs, removeTempDir, run } from '../library/index.ts'
+import { atomfsFuse, makeTempDir, mksquashfs, removeTempDir, run } from '../library/index.ts'
 import { entries } from '../library/scenes/life.ts'
 import { withShared } from '../library/scenes/shared.ts'
 import { makeSharedSources, type SharedSources } from '../library/scenes/shared-images.ts'
@@ -49,6 +49,24 @@ describe('one server', () => {
         await run('cmp', [join(images.tree, 'large'), join(place, 'large')])
       }
       expect(new Set(await Promise.all(targets.map(pidOf)))).toEqual(new Set(servers()))
+    })
+  })
+
+  test('leaves an image whose decoder is a package to an own one', async () => {
+    const gzip = await mksquashfs(images.tree, join(folder, 'gzip.sqfs'), { compressor: 'gzip' })
+    const lzo = await mksquashfs(images.tree, join(folder, 'lzo.sqfs'), { compressor: 'lzo' })
+    await withShared(async ({ target, pidOf, servers, runDir, env }) => {
+      const mount = async (image: string, name: string): Promise<string> => {
+        const options = { runDir, env: { ...env, ATOMFS_CODECS: 'portable' } }
+        const { stderr } = await atomfsFuse(['mount', image, target(name)], options)
+        expect(stderr).toBe('')
+        await run('cmp', [join(images.tree, 'large'), join(target(name), 'large')])
+        return target(name)
+      }
+      const own = await pidOf(await mount(gzip, 'gzip'))
+      expect(servers()).not.toContain(own)
+      // Built in.
+      expect(servers()).toContain(await pidOf(await mount(lzo, 'lzo')))
     })
   })
 

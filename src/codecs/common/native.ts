@@ -25,6 +25,16 @@ export function mayNeedPackages(): void {
   if (need === 'none') need = 'later'
 }
 
+let refuses = false
+
+/**
+ * This thread and those that work for it load no packages: an image without another decoder is refused when it is opened,
+ * and not when its first block is read by a thread that may resolve no path.
+ */
+export function refusePackages(): void {
+  refuses = true
+}
+
 /** Runs `release` when this thread ends and the process goes on: a library does not know that its user is gone. */
 export function atThreadEnd(release: () => void): void {
   if (!isMainThread) process.once('exit', release)
@@ -41,7 +51,7 @@ export function systemLibrary(name: string): SharedLibrary | undefined {
  * @returns undefined where it is not installed, does not load on this machine, or this thread may resolve no path
  */
 export function loadPackage(name: string): unknown {
-  if (heldFfi() !== undefined) return undefined
+  if (refuses || heldFfi() !== undefined) return undefined
   try {
     const loaded: unknown = requireHere(name)
     need = 'now'

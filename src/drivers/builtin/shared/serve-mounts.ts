@@ -1,7 +1,7 @@
 import { parentPort } from 'node:worker_threads'
 import { omitUndefined, Turn } from '../../../base/index.ts'
 import { GatherReply, MountTable, PooledFetcher, taskRunner, WorkerPool } from '../../../fuse/index.ts'
-import { type AskForBlob, ImageSet, Patience } from '../../../molecule/index.ts'
+import { type AskForBlob, ImageSet, Patience, refusePackages } from '../../../molecule/index.ts'
 import { ringBell } from '../../../sys/process/bell.ts'
 import { faultText } from '../fault-text.ts'
 import { dropThreadPrivileges } from '../thread-privileges.ts'
@@ -45,6 +45,8 @@ function serve({
   request,
 }: ServerDispatcherData): void {
   const log = workerLog(tell)
+  // Workers come when there are mounts already. A mount whose decoder is a package has a server of its own.
+  refusePackages()
   const pool = new WorkerPool(shared, () => tell({ type: 'worker wanted' }), cacheSize)
   const turn = new Turn()
   const fetcher: PooledFetcher = new PooledFetcher(pool, (image) => images.sizeOf(image))
