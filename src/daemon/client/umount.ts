@@ -1,9 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { FsError, isErrno, type PathText } from '../../base/index.ts'
+import type { Folder } from '../../sys/files/folder.ts'
 import { MOUNT_TYPE, readMountInfo, topMountAt } from '../../sys/mounts/mountinfo.ts'
 import { unmountFuse } from '../../sys/mounts/unmount.ts'
 import { livenessOf, waitUntilGone } from '../../sys/process/process.ts'
 import { forEachAside, forEachRunDir, openEntry, type RuntimeEntry, removeEntry } from '../runtime/entries.ts'
+import { isEntryLocked } from '../runtime/entry-lock.ts'
 import { entryAt } from '../runtime/mounted-entry.ts'
 import { canonicalTarget, isDead } from '../runtime/target.ts'
 import { isServing } from './control-client.ts'
@@ -45,17 +47,44 @@ export async function umount(target: PathText, options: UmountOptions): Promise<
         : `${target} is not a mount of atomfs-fuse but of type ${top.type}: use umount(8)`,
     )
   }
+  // Its place is gone before its server has removed what the mount has left.
+  const folder = entry !== undefined && isSharedAndWritable(entry) ? openEntry(entry) : undefined
+  try {
+    return await unmountAt({ target, path, device: top.device }, entry, options, folder)
+  } finally {
+    folder?.close()
+  }
+}
+
+interface Place {
+  readonly target: PathText
+  readonly path: PathText
+  /** `major:minor` of the mount. */
+  readonly device: string
+}
+
+/** @param folder of the entry, where the mount has changes of which its server lets go last */
+async function unmountAt(
+  { target, path, device }: Place,
+  entry: RuntimeEntry | undefined,
+  options: UmountOptions,
+  folder: Folder | undefined,
+): Promise<readonly string[]> {
   await detach(path, options.lazy)
-  if (entry === undefined || readMountInfo().some(({ device }) => device === top.device)) return []
+  if (entry === undefined || readMountInfo().some((mount) => mount.device === device)) return []
   const daemon = entry.daemon
-  if (daemon?.device === top.device && livenessOf(daemon.process) === 'alive') {
+  if (daemon?.device === device && livenessOf(daemon.process) === 'alive') {
     const ends = daemon.shared === true ? waitUntilLeft : waitUntilEnded
-    let gone = await ends(entry, options.lazy ? LAZY_END_TIMEOUT_MS : END_TIMEOUT_MS)
+    const timeoutMs = options.lazy ? LAZY_END_TIMEOUT_MS : END_TIMEOUT_MS
+    let gone = await ends(entry, timeoutMs)
     if (!gone && !options.lazy && entry.config.AddWriteableOverlay && !(await isServing(entry))) {
       gone = await ends(entry, SYNC_TIMEOUT_MS)
     }
     // It has removed the entry, and may have made another one.
-    if (gone && daemon.shared === true && livenessOf(daemon.process) === 'alive') return []
+    if (gone && daemon.shared === true && livenessOf(daemon.process) === 'alive') {
+      if (folder !== undefined) await waitUntilLetGo(folder, timeoutMs)
+      return []
+    }
     if (!gone && !options.lazy) {
       const text = `${target} is unmounted, but its process ${daemon.process.pid} has not ended: the mount may be in use in another mount namespace`
       if (!entry.config.AddWriteableOverlay) return [text]
@@ -78,6 +107,17 @@ async function waitUntilLeft(entry: RuntimeEntry, timeoutMs: number): Promise<bo
     if (inodeOf(entry) !== inode || inode === undefined || isStale(entry)) return true
   }
   return false
+}
+
+function isSharedAndWritable({ daemon, config }: RuntimeEntry): boolean {
+  return daemon?.shared === true && config.AddWriteableOverlay
+}
+
+/** Temporary changes are removed, and descriptors closed, when the mount has ended. A server that is slow goes on alone. */
+async function waitUntilLetGo(folder: Folder, timeoutMs: number): Promise<void> {
+  for (const end = performance.now() + timeoutMs; performance.now() < end; await sleep(LOOK_MS)) {
+    if (!isEntryLocked(folder)) return
+  }
 }
 
 function inodeOf(entry: RuntimeEntry): number | undefined {
