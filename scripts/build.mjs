@@ -25,17 +25,14 @@ const ENTRIES = {
   fuse: 'src/fuse/index.ts',
 }
 
-/**
- * The client of a shared server is so small that it starts sooner without a loader, as a script that loads modules of Node
- * when it first uses them.
- */
+/** The client of a shared server, which has one thread and ends at once. */
 const CLIENT = 'ask'
 
 /**
  * Programs that load all of their code at once: one file each. Opening some forty chunks took the daemon and its
  * threads longer than reading one file with everything.
  */
-const WHOLE = Object.keys(THREADS).filter((name) => !LOADED.includes(name) && name !== CLIENT)
+const WHOLE = Object.keys(THREADS).filter((name) => !LOADED.includes(name))
 
 /** Pure ES modules that go into the bundles, where unused parts fall away; every other package stays outside. */
 const BUNDLED = ['valibot']
@@ -123,7 +120,7 @@ if (Object.keys(entryPoints).length > 0) {
     { splitting: false },
   )
   // What `src/loader.ts` runs, and itself: scripts of CommonJS, because V8 gives compiled code of those alone.
-  const loaded = await bundle([...LOADED, 'loader'], {
+  const loaded = await bundle([...LOADED.filter((name) => name !== CLIENT), 'loader'], {
     format: 'cjs',
     outExtension: { '.js': '.cjs' },
     splitting: false,
@@ -143,12 +140,11 @@ if (Object.keys(entryPoints).length > 0) {
     define: { 'import.meta.url': '__fileUrl', __hasNoThreads: 'true' },
     // Half the text is half the time to read it, and nobody sees its stacks.
     minify: true,
-    banner: { js: "const __fileUrl = 'file://' + encodeURI(__filename);" },
   })
   // Chunks lie in dist/ as well, so that a command finds the program of its daemon beside whatever bundle it is in.
   // With splitting, a command loads only the packages that it uses.
   const split = await bundle(
-    names.filter((name) => ![...WHOLE, ...LOADED, 'loader', CLIENT].includes(name)),
+    names.filter((name) => ![...WHOLE, ...LOADED, 'loader'].includes(name)),
     {
       splitting: true,
       chunkNames: 'chunk-[hash]',

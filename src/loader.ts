@@ -40,13 +40,17 @@ type Run = (
   fileUrl: string,
   codeCache: CodeCache,
   threadAhead: ThreadAhead | undefined,
+  importModule: (url: string) => Promise<unknown>,
 ) => void
 
 const OPENING =
-  '(function (exports, require, module, __filename, __dirname, __fileUrl, __codeCache, __threadAhead) {'
+  '(function (exports, require, module, __filename, __dirname, __fileUrl, __codeCache, __threadAhead, __import) {'
 const CLOSING = '\n})'
 /** So many bytes of a program hold its digest. */
 const HEAD = 64
+
+/** The client of a shared server. It has one thread, and what knows of threads is not loaded for it: 1 ms. */
+const CLIENT = 'ask'
 
 /** Starting a thread takes as long as starting Node: the dispatcher starts while its mount is being read and made. */
 const NEEDED_BY_MOUNT = 'dispatcher'
@@ -110,7 +114,13 @@ function load({ name, file, url, source, code, place }: Program): () => void {
   const save = isTaken || place === undefined ? () => undefined : saver(place, script)
   const run = script.runInThisContext() as Run
   const module = { exports: {} }
-  return () => run(module.exports, require, module, file, __dirname, url, { isTaken, save }, ahead)
+  return () =>
+    run(module.exports, require, module, file, __dirname, url, { isTaken, save }, ahead, importModule)
+}
+
+/** Compiled code does not know who imports for it. */
+function importModule(url: string): Promise<unknown> {
+  return import(url)
 }
 
 function saver(place: CodePlace, script: Script): () => void {
@@ -134,6 +144,10 @@ function startAhead(entry: string): ThreadAhead {
 
 /** A function of its own: what it held is garbage when the program runs, which may be until the end of its thread. */
 function loaded(): () => void {
+  if (process.argv[2] === CLIENT) {
+    process.argv.splice(1, 2)
+    return load(programByName(CLIENT))
+  }
   const held = (workerData as ThreadStart | null)?.held
   if (held !== undefined) return load(heldProgram(held))
   return load(programByName((isMainThread ? process.argv.splice(1, 2)[1] : process.argv[2]) ?? ''))

@@ -26,10 +26,7 @@ export const ENTRIES = {
 export type EntryName = keyof typeof ENTRIES
 
 /** Entries that `src/loader.ts` loads, with the code that V8 compiled before: every mount waits for them. */
-export const LOADED = ['mount', 'dispatcher', 'data-worker'] as const satisfies readonly EntryName[]
-
-/** A script as well, without a loader. */
-const CLIENT: EntryName = 'ask'
+export const LOADED = ['mount', 'ask', 'dispatcher', 'data-worker'] as const satisfies readonly EntryName[]
 
 /** The file of an entry: a bundle beside the one that runs, or the source where the sources themselves run. */
 export function entryUrl(name: EntryName): URL {
@@ -46,7 +43,7 @@ export function programFile(name: EntryName): { readonly file: URL; readonly wor
 
 /** The file name of an entry in dist/. */
 export function bundleName(name: EntryName): string {
-  return `${name}.${isLoaded(name) || name === CLIENT ? 'cjs' : 'js'}`
+  return `${name}.${isLoaded(name) ? 'cjs' : 'js'}`
 }
 
 function isLoaded(name: EntryName): boolean {

@@ -113,6 +113,19 @@ describe('compiled code', () => {
     })
   })
 
+  test('the client of a shared server comes compiled, too, and loads what it needs for directories', async () => {
+    await inCache(async (_, env) => {
+      const url = `data:text/javascript,${encodeURIComponent('export const two = 2')}`
+      const load = `__import(${JSON.stringify(url)}).then(({ two }) => process.stdout.write(' ' + two))\n`
+      writeFileSync(join(folder, 'ask.cjs'), `// ${'4'.repeat(32)}\n${load}${PROGRAM}`)
+      const words = [join(folder, 'loader.cjs'), 'ask', '1', '', 'program', 'a']
+      for (const isTaken of [false, true]) {
+        const { stdout } = await run(process.execPath, words, { env })
+        expect(stdout).toBe(`${isTaken} ,program,a 2`)
+      }
+    })
+  })
+
   test('a program runs without a place for its code', async () => {
     await withTempDir(async (home) => {
       writeFileSync(join(home, 'file'), '')

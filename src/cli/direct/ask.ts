@@ -2,6 +2,8 @@ import '../../sys/plain/own-packages.ts'
 import { writeSync } from 'node:fs'
 import { mountByServer, sweepAfter, Untrusted } from '../../daemon/shared/client.ts'
 import { replaceDescriptor } from '../../sys/files/descriptor.ts'
+import { holdDescriptors } from '../../sys/plain/proc.ts'
+import { saveCompiledCode } from '../../sys/process/code-cache.ts'
 import { exitNow } from '../../sys/process/exit.ts'
 import { isJournal } from '../../sys/process/journal.ts'
 import { commandLine } from '../command-line.ts'
@@ -18,9 +20,8 @@ import { readAskWords } from './ask-words.ts'
 const CALLER_STDERR = 3
 
 async function main(): Promise<number> {
-  // The script and its name, and the same two words as for a process that serves: who asks for it, and descriptors that
-  // were left open.
-  process.argv.splice(1, 4)
+  // The same words as for a process that serves: who asks for it, and descriptors that were left open.
+  process.argv.splice(1, 2)
   const program = process.argv[1] ?? ''
   const words = commandLine()
   const asked = readAskWords(program, words, process.env['ATOMFS_SERVER'])
@@ -32,7 +33,12 @@ async function main(): Promise<number> {
   sendLines('shared', target, owner, ignored, warnings)
   // The launcher waits for the end of the pipe. Standard input is /dev/null.
   replaceDescriptor(0, 1)
+  // Whoever reads the messages of the launcher waits for the end of that pipe.
+  replaceDescriptor(0, CALLER_STDERR)
   await sweepAfter(answer)
+  // The code is written through a descriptor.
+  holdDescriptors()
+  saveCompiledCode()
   return 0
 }
 

@@ -1,5 +1,4 @@
-import { readlinkSync } from 'node:fs'
-import { stat, statfs } from 'node:fs/promises'
+import { readlinkSync, type Stats, stat, statfs } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { codeOf, containsPath, decodePath, FsError, type PathText, systemPath } from '../../base/index.ts'
 import { realPath } from '../../sys/files/real-path.ts'
@@ -78,7 +77,10 @@ export async function prepareTarget(target: PathText, imagePaths: readonly PathT
  */
 export async function isDead(mountPoint: PathText): Promise<boolean> {
   try {
-    await withTimeout(statfs(systemPath(mountPoint)), STAT_TIMEOUT_MS, `${mountPoint} does not answer`)
+    const answer = new Promise<void>((resolve, reject) => {
+      statfs(systemPath(mountPoint), (error) => (error === null ? resolve() : reject(error)))
+    })
+    await withTimeout(answer, STAT_TIMEOUT_MS, `${mountPoint} does not answer`)
     return false
   } catch (error) {
     const code = codeOf(error)
@@ -88,7 +90,11 @@ export async function isDead(mountPoint: PathText): Promise<boolean> {
 
 async function statFailure(target: PathText): Promise<FsError | undefined> {
   try {
-    const found = await withTimeout(stat(systemPath(target)), STAT_TIMEOUT_MS, `${target} does not answer`)
+    // Loading `node:fs/promises` takes 1 ms, for which every mount would wait.
+    const answer = new Promise<Stats>((resolve, reject) => {
+      stat(systemPath(target), (error, stats) => (error === null ? resolve(stats) : reject(error)))
+    })
+    const found = await withTimeout(answer, STAT_TIMEOUT_MS, `${target} does not answer`)
     return found.isDirectory() ? undefined : new FsError('ENOTDIR', `target ${target} is not a directory`)
   } catch (error) {
     return error instanceof FsError ? error : targetError(target, error)

@@ -1,12 +1,13 @@
-import { closeSync, openSync, readSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { dirname } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { workerData } from 'node:worker_threads'
 import type Koffi from 'koffi'
+import { isSafeFolder } from '../plain/package-folders.ts'
 
 /** Defined by the build in a program of one thread: it need not load what knows of threads. */
 declare const __hasNoThreads: true | undefined
-
-const requireHere = createRequire(import.meta.url)
 
 /** What a thread gets that may resolve no path: its files are open. */
 export interface HeldFiles {
@@ -18,17 +19,39 @@ export interface HeldFiles {
  * The foreign function library. It is CommonJS: an import would make Node search its sources for exported names, at
  * some 10 ms for each thread. So it is required.
  */
-export const koffi = loadHeld() ?? loadFile() ?? (requireHere('koffi') as typeof Koffi)
+export const koffi = loadHeld() ?? loadFile() ?? (requireHere()('koffi') as typeof Koffi)
 
 /** Its native code alone. The package finds out which file that is, and wraps what this program does not use: 3 ms. */
 function loadFile(): typeof Koffi | undefined {
   try {
     const folder = `${isOfMusl() ? 'musl' : 'linux'}_${process.arch}`
-    return requireHere(`@koromix/koffi-linux-${process.arch}/${folder}/koffi.node`) as typeof Koffi
+    const file = `@koromix/koffi-linux-${process.arch}/${folder}/koffi.node`
+    return typeof __hasNoThreads === 'undefined' ? (requireHere()(file) as typeof Koffi) : loadAbove(file)
   } catch {
     // Another machine, or packages that lie elsewhere.
     return undefined
   }
+}
+
+/** As `require`, without the search for the description of its package: 1 ms. */
+function loadAbove(file: string): typeof Koffi | undefined {
+  const program = fileURLToPath(import.meta.url)
+  for (let folder = dirname(program); folder !== '/'; folder = dirname(folder)) {
+    const packages = `${folder}/node_modules`
+    const path = `${packages}/${file}`
+    if (existsSync(path)) return isSafeFolder(packages) ? open(path) : undefined
+  }
+  return undefined
+}
+
+function open(path: string): typeof Koffi {
+  const module = { exports: {} }
+  process.dlopen(module, path)
+  return module.exports as typeof Koffi
+}
+
+function requireHere(): NodeJS.Require {
+  return createRequire(import.meta.url)
 }
 
 /** Whether Node runs with musl: its interpreter (PT_INTERP) is named right behind the headers. */
@@ -51,7 +74,7 @@ export function heldFfi(): number | undefined {
 
 /** Path of the native file that this thread has loaded; undefined where nobody knows. */
 export function ffiFile(): string | undefined {
-  return Object.keys(requireHere.cache).find((path) => path.endsWith('/koffi.node'))
+  return Object.keys(requireHere().cache).find((path) => path.endsWith('/koffi.node'))
 }
 
 /**
@@ -61,7 +84,5 @@ export function ffiFile(): string | undefined {
 function loadHeld(): typeof Koffi | undefined {
   const fd = heldFfi()
   if (fd === undefined) return undefined
-  const module = { exports: {} }
-  process.dlopen(module, `./${fd}`)
-  return module.exports as typeof Koffi
+  return open(`./${fd}`)
 }
