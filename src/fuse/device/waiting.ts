@@ -7,6 +7,8 @@ export interface Sleeper {
   readonly isUrgent: boolean
   /** @returns number of descriptors that are ready, without the urgent one; 0 on time-out, or -errno */
   wait(timeoutMs: number): number
+  /** Whether the last wait found this descriptor ready. */
+  isReady(fd: number): boolean
 }
 
 export interface WaitOptions {
@@ -105,7 +107,7 @@ export class Waiting {
     const ready = this.#poller.wait(timeoutMs)
     if (this.#poller.isUrgent) pressureWork?.()
     // Clear it now: the loop calls `proceed` before it sleeps again, so no ring is lost.
-    if (bell !== undefined && ready > 0) clearBell(bell)
+    if (bell !== undefined && ready > 0 && this.#poller.isReady(bell)) clearBell(bell)
     return ready
   }
 }

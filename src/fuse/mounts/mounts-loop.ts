@@ -102,6 +102,11 @@ export class MountsLoop implements Sleeper {
     return this.#poll.isUrgent
   }
 
+  /** In the last wait. */
+  isReady(fd: number): boolean {
+    return this.#poll.ready.includes(fd)
+  }
+
   /** Waits, and notes which devices have requests. */
   wait(timeoutMs: number): number {
     const count = this.#poll.wait(timeoutMs)

@@ -39,6 +39,7 @@ const POLLERR = 8
 export class Poller {
   readonly #record: Buffer
   readonly #address: number
+  readonly #fds: readonly number[]
   readonly #count: number
   /** Place of the urgent one; behind the record where there is none. */
   readonly #urgent: number
@@ -47,6 +48,7 @@ export class Poller {
   /** @param urgent a descriptor that is waited for with POLLPRI, until it has an error */
   constructor(fds: readonly number[], urgent?: number) {
     const all = urgent === undefined ? fds : [...fds, urgent]
+    this.#fds = fds
     this.#record = Buffer.alloc(POLLFD_SIZE * all.length)
     this.#urgent = POLLFD_SIZE * fds.length
     this.#count = all.length
@@ -60,6 +62,12 @@ export class Poller {
   /** Whether the urgent descriptor had news in the last wait. */
   get isUrgent(): boolean {
     return this.#isUrgent
+  }
+
+  /** Whether the last wait, which did not fail, found one of the other descriptors readable or with an error. */
+  isReady(fd: number): boolean {
+    const place = this.#fds.indexOf(fd)
+    return place >= 0 && this.#record.readInt16LE(place * POLLFD_SIZE + 6) !== 0
   }
 
   /** @returns the number of ready descriptors without the urgent one, 0 on time-out, or -errno */
