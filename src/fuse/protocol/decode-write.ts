@@ -29,8 +29,12 @@ export function decodeSetattrIn(body: ByteReader): AttributeChanges {
   body.skip(4 + 8) // padding, fh
   const size = fileOffset(body, 'EFBIG')
   body.skip(8) // lock_owner
-  const [atime, mtime, ctime] = [seconds(body), seconds(body), seconds(body)]
-  const [atimeNsec, mtimeNsec, ctimeNsec] = [body.u32(), body.u32(), body.u32()]
+  const atime = seconds(body)
+  const mtime = seconds(body)
+  const ctime = seconds(body)
+  const atimeNsec = body.u32()
+  const mtimeNsec = body.u32()
+  const ctimeNsec = body.u32()
   const mode = body.u32() & PERMISSIONS
   body.skip(4) // unused4
   const uid = body.u32()
@@ -42,16 +46,17 @@ export function decodeSetattrIn(body: ByteReader): AttributeChanges {
   // NAMED to take setuid away before a write, and for chown(2) with the same owner (fs/fuse/dir.c:fuse_setattr). It
   // learns the mode without setuid from the answer.
   const killsPrivileges = has(abi.FATTR_KILL_SUIDGID | abi.FATTR_UID | abi.FATTR_GID) || !has(NAMED)
-  return {
-    ...(has(abi.FATTR_MODE) && { mode }),
-    ...(has(abi.FATTR_UID) && { uid }),
-    ...(has(abi.FATTR_GID) && { gid }),
-    ...(has(abi.FATTR_SIZE) && { size }),
-    ...(has(abi.FATTR_ATIME) && { atime: newTime(has(abi.FATTR_ATIME_NOW), atime, atimeNsec) }),
-    ...(has(abi.FATTR_MTIME) && { mtime: newTime(has(abi.FATTR_MTIME_NOW), mtime, mtimeNsec) }),
-    ...(has(abi.FATTR_CTIME) && { ctime: newTime(false, ctime, ctimeNsec) }),
-    ...(killsPrivileges && { killPrivileges: true }),
-  }
+  // No spreads of conditional fields: eight of them take longer than the rest of the request.
+  const changes: { -readonly [Field in keyof AttributeChanges]: AttributeChanges[Field] } = {}
+  if (has(abi.FATTR_MODE)) changes.mode = mode
+  if (has(abi.FATTR_UID)) changes.uid = uid
+  if (has(abi.FATTR_GID)) changes.gid = gid
+  if (has(abi.FATTR_SIZE)) changes.size = size
+  if (has(abi.FATTR_ATIME)) changes.atime = newTime(has(abi.FATTR_ATIME_NOW), atime, atimeNsec)
+  if (has(abi.FATTR_MTIME)) changes.mtime = newTime(has(abi.FATTR_MTIME_NOW), mtime, mtimeNsec)
+  if (has(abi.FATTR_CTIME)) changes.ctime = newTime(false, ctime, ctimeNsec)
+  if (killsPrivileges) changes.killPrivileges = true
+  return changes
 }
 
 function newTime(isNow: boolean, seconds: number, nanoseconds: number): NewTime {

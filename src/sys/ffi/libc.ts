@@ -12,9 +12,24 @@ let libc: SharedLibrary | undefined
  */
 export function libcFunction(prototype: string): ForeignFunction {
   let bound: ForeignFunction | undefined
-  return (...args) => {
-    bound ??= openLibc().bind(prototype)
-    return bound(...args)
+  const bind = (): ForeignFunction => {
+    bound = openLibc().bind(prototype)
+    return bound
+  }
+  // Code that is not optimized yet makes an array of rest arguments and spreads it again, for each call.
+  switch (prototype.split(',').length) {
+    case 2:
+      return (a, b) => (bound ?? bind())(a, b)
+    case 3:
+      return (a, b, c) => (bound ?? bind())(a, b, c)
+    case 4:
+      return (a, b, c, d) => (bound ?? bind())(a, b, c, d)
+    case 5:
+      return (a, b, c, d, e) => (bound ?? bind())(a, b, c, d, e)
+    case 7:
+      return (a, b, c, d, e, f, g) => (bound ?? bind())(a, b, c, d, e, f, g)
+    default:
+      return (...args) => (bound ?? bind())(...args)
   }
 }
 
