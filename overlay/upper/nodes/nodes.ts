@@ -47,6 +47,8 @@ export class Node {
   descriptor = -1
   /** The kernel has its attributes, and has made no change since after which it would ask again. */
   told = false
+  /** Bytes written to it since its last sync. */
+  unsynced = 0
   /** True for a file that was made without a name and has got none yet: LINK may still give it one. */
   unnamed = false
   /** Its inode in the upper has none of the attributes that `isNeverInherited` names: no call has to look for them. */

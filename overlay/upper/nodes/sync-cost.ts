@@ -14,7 +14,6 @@ const SHORT_MS = 5
  * syncs go to a worker, so that other requests do not wait.
  */
 export class SyncCost {
-  readonly #written = new WeakMap<Node, number>()
   /** Duration of the last sync; infinite before the first one. */
   #milliseconds = Number.POSITIVE_INFINITY
 
@@ -25,11 +24,11 @@ export class SyncCost {
 
   /** Bytes written to the file since its last sync. */
   written(node: Node): number {
-    return this.#written.get(node) ?? 0
+    return node.unsynced
   }
 
   noteWrite(node: Node, bytes: number): void {
-    this.#written.set(node, this.written(node) + bytes)
+    node.unsynced += bytes
   }
 
   /**
@@ -38,6 +37,6 @@ export class SyncCost {
    */
   noteSync(start: number, node?: Node): void {
     this.#milliseconds = performance.now() - start
-    if (node !== undefined) this.#written.delete(node)
+    if (node !== undefined) node.unsynced = 0
   }
 }

@@ -48,6 +48,8 @@ export class UpperFiles {
   readonly #kept: KeptDescriptors | undefined
   readonly #holders = new Set<Node>()
   readonly #directories = new Map<Node, number>()
+  /** The newest of them: most requests after one for a directory are for the same one. */
+  #newest: { readonly node: Node; readonly fd: number } | undefined
   readonly #files = new Map<Node, number>()
   /** Files whose descriptor is only for reading, because the upper refused more. */
   readonly #readOnly = new Set<Node>()
@@ -72,6 +74,7 @@ export class UpperFiles {
   close(): void {
     for (const fd of [...this.#directories.values(), ...this.#files.values()]) this.#close(fd)
     this.#directories.clear()
+    this.#newest = undefined
     this.#files.clear()
     this.#readOnly.clear()
   }
@@ -116,6 +119,7 @@ export class UpperFiles {
   keepDirectory(node: Node, fd: number): void {
     this.#kept?.add(fd)
     this.#directories.set(node, fd)
+    this.#newest = { node, fd }
     for (const [oldest, oldFd] of this.#directories) {
       if (this.#directories.size <= OPEN_DIRECTORIES) break
       this.#directories.delete(oldest)
@@ -320,6 +324,7 @@ export class UpperFiles {
   #closeDirectory(node: Node): void {
     const fd = this.#directories.get(node)
     this.#directories.delete(node)
+    if (this.#newest?.node === node) this.#newest = undefined
     if (fd !== undefined) this.#close(fd)
   }
 
@@ -347,10 +352,12 @@ export class UpperFiles {
 
   #openDirectory(node: Node): number | undefined {
     if (node.descriptor >= 0) return node.descriptor
+    if (this.#newest?.node === node) return this.#newest.fd
     const fd = this.#directories.get(node)
     if (fd === undefined) return node.place === undefined && node.id === 1 ? this.rootFd : undefined
     this.#directories.delete(node)
     this.#directories.set(node, fd)
+    this.#newest = { node, fd }
     return fd
   }
 

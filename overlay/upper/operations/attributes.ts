@@ -39,7 +39,8 @@ export class AttributeWriter {
         times.keep(node, fd)
         truncateFd(fd, size)
       }
-      const onlyTouched = [size, mode, atime, mtime].every((one) => one === undefined)
+      const onlyTouched =
+        size === undefined && mode === undefined && atime === undefined && mtime === undefined
       files.with(node, (fd) => {
         const isChown = uid !== undefined || gid !== undefined || onlyTouched
         if (isChown) this.#ownership.chown(fd, uid, gid)
@@ -59,9 +60,10 @@ export class AttributeWriter {
    * the layers would be of no use.
    * @returns the shown attributes, where they have that mtime already
    */
-  #known(node: Node, { mtime, ctime, ...others }: AttributeChanges): Stat | undefined {
+  #known(node: Node, changes: AttributeChanges): Stat | undefined {
+    const { mtime, ctime } = changes
     if (ctime === undefined || mtime === undefined || mtime === 'now') return undefined
-    if (Object.keys(others).length > 0) return undefined
+    if (Object.keys(changes).length > 2) return undefined
     // `shownStat` would restore the remembered mtime, although this request sets another one.
     const kept = this.#upper.times.kept(node)
     if (kept !== undefined && !isSameTime(mtime, kept)) return undefined
