@@ -57,6 +57,7 @@ export class Ext4Image implements Layer {
   readonly marks = ALL_MARKS
   readonly sorted = false
   readonly attributes = 'all'
+  readonly hasBirthTimes = true
   readonly label: string
   readonly root: Ref
   readonly refSpan: number

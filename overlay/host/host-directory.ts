@@ -47,6 +47,7 @@ export class HostDirectoryLayer implements Layer {
   readonly refSpan = 2 ** 33 - 1
   readonly inodes: InodeSource
   readonly attributes = 'all'
+  readonly hasBirthTimes = true
   readonly followsRedirects: boolean
   readonly #files: HostFiles
   readonly #listings = new LruCache<Ref, readonly Name[]>(LISTED_NAMES)

@@ -113,6 +113,10 @@ export class MergedTree implements FileSystem, Walked {
     return kinds.includes('no-acls') ? 'no-acls' : 'none'
   }
 
+  get hasBirthTimes(): boolean {
+    return this.#stack.layers.some((layer) => layer.hasBirthTimes === true)
+  }
+
   /** What is held in memory, for tests and status: known merged directories and parked listings. */
   get state(): { readonly directories: number; readonly heldBytes: number; readonly parked: number } {
     return { directories: this.#merged.size, heldBytes: this.#stack.held.cost, parked: this.#parked.size }

@@ -41,6 +41,7 @@ class AdaptedLayer implements Layer {
   readonly inodes: InodeSource
   readonly marks: LayerMarks
   readonly attributes: AttributeKinds
+  readonly hasBirthTimes: boolean
   readonly followsRedirects: boolean
   readonly #layer: Layer
   readonly #spelling: Spelling | undefined
@@ -54,6 +55,7 @@ class AdaptedLayer implements Layer {
     this.inodes = layer.inodes
     this.marks = marks
     this.attributes = layer.attributes
+    this.hasBirthTimes = layer.hasBirthTimes === true
     this.followsRedirects = marks.attributes && (layer.followsRedirects ?? false)
     this.#layer = layer
     this.#spelling = spellingOf(marks)

@@ -103,6 +103,7 @@ export interface WritableTreeOptions {
  */
 export class WritableTree implements WritableFileSystem {
   readonly attributes = 'all'
+  readonly hasBirthTimes = true
   readonly #upper: Upper
   readonly #resolver: Resolver
   readonly #lister: Lister

@@ -82,6 +82,8 @@ export type Whence = 'data' | 'hole'
  */
 export interface FileSystem {
   readonly attributes: AttributeKinds
+  /** Absent where no file has a birth time, nor will have while it is mounted. */
+  readonly hasBirthTimes?: boolean
   /** @returns undefined where there is no such name: answered as a cached negative entry. @throws ENOTDIR, EIO */
   lookup(parent: NodeId, name: Name): Entry | undefined
   /** The kernel drops `nlookup` of its references, each gained by `lookup` or a taken READDIRPLUS entry. */

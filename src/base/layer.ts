@@ -89,6 +89,8 @@ export interface Layer {
   readonly sorted?: false
   /** What its files may have, or get while it is mounted. */
   readonly attributes: AttributeKinds
+  /** Absent where `stat` never knows when a file was made. */
+  readonly hasBirthTimes?: boolean
   /** Forgets what it can decode again. Layers that share a cache empty it together. */
   giveBack?(): void
   /**

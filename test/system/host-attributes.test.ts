@@ -17,6 +17,8 @@ import { atomfsFuse, mksquashfs, needs, run, titled, unmount, withTempDir } from
 
 const need = needs('root', 'fuse', 'kernel-overlayfs', 'mksquashfs', 'chattr', 'lsattr', 'stat')
 
+type Three = readonly [string, string, string]
+
 interface Scene {
   readonly lower: string
   readonly upper: string
@@ -71,6 +73,32 @@ describe.skipIf(!need.ok)(titled('time of birth', need), () => {
       // A copy is born anew, as with overlayfs; the kernel keeps what it was told while it knows the file.
       chmodSync(join(target, 'img2'), 0o600)
       expect(await born(target, 'img2')).toBe(await born(upper, 'img2'))
+    })
+  })
+
+  test('the kernel asks a mount of images without birth times for one only', async () => {
+    await withTempDir(async (folder) => {
+      const [tree, target, runDir] = ['tree', 'm', 'run'].map((name) =>
+        join(folder, name),
+      ) as unknown as Three
+      for (const path of [tree, target]) mkdirSync(path)
+      for (let i = 0; i < 5; i++) writeFileSync(join(tree, `file-${i}`), '')
+      await atomfsFuse(
+        ['mount', '--allow-missing-verity', await mksquashfs(tree, join(folder, 'i')), target],
+        {
+          runDir,
+        },
+      )
+      try {
+        for (let i = 0; i < 5; i++) expect(await born(target, `file-${i}`)).toBe('-')
+        const { stdout } = await atomfsFuse(['status', '--json', target], { runDir })
+        const { operations } = JSON.parse(stdout) as { operations: Record<string, number> }
+        // None before Linux 6.6.
+        expect(operations['STATX'] ?? 0).toBeLessThanOrEqual(1)
+        expect(operations['LOOKUP']).toBe(5)
+      } finally {
+        await unmount(target)
+      }
     })
   })
 })

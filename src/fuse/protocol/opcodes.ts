@@ -65,6 +65,9 @@ const getattr = row('GETATTR', nothing, ({ fileSystem }, { nodeId }, reply) => {
 })
 
 const statx = row('STATX', nothing, ({ fileSystem }, { nodeId }, reply) => {
+  // It asks for nothing else than the birth time, which programs want that run in Node or Rust: once for each file. After
+  // ENOSYS the kernel answers such calls itself (fs/fuse/dir.c:fuse_update_get_attr).
+  if (fileSystem.hasBirthTimes !== true) throw new FsError('ENOSYS', 'no birth times')
   encodeStatx(reply, fileSystem.getattr(nodeId))
   return 'reply'
 })

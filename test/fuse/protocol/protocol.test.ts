@@ -127,6 +127,13 @@ describe('LOOKUP, GETATTR, STATX', () => {
     expect(statx.readUInt16LE(32 + 28)).toBe(0o100644)
     expect(statx.readBigInt64LE(32 + 112)).toBe(-2n) // mtime
   })
+
+  test('STATX is ENOSYS where no file has a birth time', () => {
+    const { ask, fileSystem, log } = server()
+    fileSystem.hasBirthTimes = false
+    expect(ask(abi.FUSE_STATX, FILE_NODE, Buffer.alloc(24))!.error).toBe(-38)
+    expect(log).toEqual([])
+  })
 })
 
 describe('errors', () => {

@@ -68,6 +68,7 @@ export const HOLE_AT = 2
  */
 export class MemoryFileSystem implements FileSystem {
   attributes: AttributeKinds = 'no-acls'
+  hasBirthTimes = true
   readonly fileSize: number
   readonly forgotten: [NodeId, number][] = []
   readonly #stats: ReadonlyMap<NodeId, Stat>
