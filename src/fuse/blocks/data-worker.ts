@@ -5,14 +5,12 @@ import { Counters } from './counters.ts'
 import { runFetch } from './fetch-jobs.ts'
 import { FileJobs } from './file-jobs.ts'
 import { type Asker, HOLE, JobTable } from './jobs.ts'
+import { ReadAhead } from './read-ahead.ts'
 import { checkSegments, unpinSegments } from './read-plan.ts'
 import type { SharedBuffers } from './shared-buffers.ts'
 import { SLOT_FAILED, Slots } from './slots.ts'
 import { Staff } from './staff.ts'
 import { type Task, TaskQueue } from './task-queue.ts'
-
-/** Bytes of an image to read ahead while a file of it is copied up. */
-const READ_AHEAD = 8 << 20
 
 /** What a thread needs to do the tasks of the queue. */
 export interface TaskOptions {
@@ -76,9 +74,11 @@ export function taskRunner(options: TaskOptions): (task: Task) => void {
   const slots = new Slots(shared, options.thread)
   const jobs = new JobTable(shared)
   const files = new FileJobs(shared, jobs)
+  const ahead = new ReadAhead(store)
   const counters = new Counters(shared, options.thread)
 
   function fill(slot: number): void {
+    ahead.note(slots.block(slot))
     const error = slots.fill(slot, store)
     if (error !== undefined) log('error', textOf(error), slots.block(slot).source)
   }
@@ -115,21 +115,11 @@ export function taskRunner(options: TaskOptions): (task: Task) => void {
     return false
   }
 
-  /**
-   * Asks the kernel for the next bytes: copy-up needs them next. The kernel sees no sequential pattern in blocks that
-   * several threads read.
-   */
-  function readAhead(segments: Int32Array): void {
-    const slot = segments.findLast((one, i) => i % 3 === 0 && one !== HOLE)
-    if (slot === undefined) return
-    const { source, position, storedSize } = slots.block(slot)
-    store.willNeed?.(source, position + storedSize, READ_AHEAD)
-  }
-
   /** @returns 0 or an errno */
   function toFile(job: number, segments: Int32Array): number {
     try {
-      readAhead(segments)
+      const slot = segments.findLast((one, i) => i % 3 === 0 && one !== HOLE)
+      if (slot !== undefined) ahead.noteCopy(slots.block(slot))
       return decode(segments) ? files.run(job, segments) : ERRNO.EIO
     } catch (error) {
       log('error', `copy-up: ${textOf(error)}`)
