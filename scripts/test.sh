@@ -25,7 +25,8 @@ if ! sh scripts/setup.sh --tools; then
 fi
 
 # Plain users of the tests open it; udev(7) makes it so, and a machine without udev need not have.
-device_mode=$(stat -c %a /dev/fuse 2>/dev/null) && [ "$device_mode" != 666 ] && chmod 666 /dev/fuse 2>/dev/null || device_mode=
+device_mode=$(stat -c %a /dev/fuse 2>/dev/null)
+if [ "$device_mode" = 666 ] || ! chmod 666 /dev/fuse 2>/dev/null; then device_mode=; fi
 
 reports=$(mktemp -d) || exit 1
 beside=

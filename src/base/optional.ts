@@ -6,3 +6,6 @@ type Optional<T> = { readonly [K in keyof T as undefined extends T[K] ? never : 
 export function omitUndefined<T extends object>(fields: T): Optional<T> {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Optional<T>
 }
+
+/** The same fields while they are being filled in. */
+export type Mutable<T> = { -readonly [K in keyof T]: T[K] }

@@ -1,4 +1,4 @@
-import { type PartChoice, UsageError } from '../base/index.ts'
+import { type Mutable, type PartChoice, UsageError } from '../base/index.ts'
 import type { VerifyMode } from '../molecule/index.ts'
 import { absolutePath } from '../sys/files/working-directory.ts'
 import type { MountFlag } from '../sys/mounts/mount.ts'
@@ -6,8 +6,6 @@ import { effectiveGid, effectiveUid } from '../sys/plain/rights.ts'
 import { type IdOptions, MAX_ID, parseIdRanges } from './id-mapping.ts'
 import type { MountOptions } from './request.ts'
 import { oneOf, parseDriver, parseInteger, parseOffset, parseSize, parseVerifyMode } from './values.ts'
-
-type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
 type Draft = Mutable<
   Omit<MountOptions, 'upper' | 'kernel' | 'flags' | 'nosuid' | 'nodev' | 'uid' | 'gid'>

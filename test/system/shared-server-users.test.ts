@@ -1,4 +1,4 @@
-import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
@@ -14,7 +14,7 @@ import {
 } from '../library/index.ts'
 import { isGone, until } from '../library/programs/wait.ts'
 import { type LifeImage, makeLifeImage } from '../library/scenes/life.ts'
-import { descriptorsOf } from '../library/scenes/shared.ts'
+import { descriptorsOf, serversWith } from '../library/scenes/shared.ts'
 
 /** Many users of one machine, in one mount namespace, each with a shared server of his own. */
 
@@ -91,19 +91,7 @@ function user(uid: number, folder: string): User {
 
 /** Shared servers of a user. */
 function serversOf({ uid, home }: User): number[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .map(Number)
-    .filter((pid) => {
-      try {
-        if (statSync(`/proc/${pid}`).uid !== uid || isGone(pid)) return false
-        const words = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0')
-        const name = readFileSync(`/proc/${pid}/comm`, 'utf8')
-        return name.startsWith('atomfs-fuse ser') && words.includes(`XDG_RUNTIME_DIR=${home}`)
-      } catch {
-        return false
-      }
-    })
+  return serversWith(`XDG_RUNTIME_DIR=${home}`, uid)
 }
 
 function socketOf({ home }: User): string {

@@ -6,6 +6,7 @@ import {
   isDirectory,
   isRegular,
   isSymlink,
+  type Mutable,
   type Name,
   type NodeId,
   type PathText,
@@ -45,7 +46,7 @@ const FATAL: readonly ErrnoCode[] = ['ENOSPC', 'EDQUOT', 'EROFS', 'EMFILE', 'ENF
 /** Names between two chances for the rest of the program to run. */
 const NAMES_A_STEP = 256
 
-type Counts = { -readonly [K in keyof Omit<ExtractReport, 'owners'>]: ExtractReport[K] }
+type Counts = Mutable<Omit<ExtractReport, 'owners'>>
 
 /** One walk through a tree that makes the same on this machine. */
 export class Extraction {

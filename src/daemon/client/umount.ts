@@ -82,7 +82,8 @@ async function unmountAt(
     }
     // It has removed the entry, and may have made another one.
     if (gone && daemon.shared === true && livenessOf(daemon.process) === 'alive') {
-      if (folder !== undefined) await waitUntilLetGo(folder, timeoutMs)
+      // Temporary changes are removed, and descriptors closed, when the mount has ended. A slow server goes on alone.
+      if (folder !== undefined) await waitUntil(() => !isEntryLocked(folder), timeoutMs)
       return []
     }
     if (!gone && !options.lazy) {
@@ -103,21 +104,19 @@ async function waitUntilEnded({ daemon }: RuntimeEntry, timeoutMs: number): Prom
 /** A server of several mounts goes on: it removes the entry of one that has ended. */
 async function waitUntilLeft(entry: RuntimeEntry, timeoutMs: number): Promise<boolean> {
   const inode = inodeOf(entry)
-  for (const end = performance.now() + timeoutMs; performance.now() < end; await sleep(LOOK_MS)) {
-    if (inodeOf(entry) !== inode || inode === undefined || isStale(entry)) return true
-  }
-  return false
+  return await waitUntil(() => inodeOf(entry) !== inode || inode === undefined || isStale(entry), timeoutMs)
 }
 
 function isSharedAndWritable({ daemon, config }: RuntimeEntry): boolean {
   return daemon?.shared === true && config.AddWriteableOverlay
 }
 
-/** Temporary changes are removed, and descriptors closed, when the mount has ended. A server that is slow goes on alone. */
-async function waitUntilLetGo(folder: Folder, timeoutMs: number): Promise<void> {
+/** @returns false where it has not become so in time */
+async function waitUntil(isSo: () => boolean, timeoutMs: number): Promise<boolean> {
   for (const end = performance.now() + timeoutMs; performance.now() < end; await sleep(LOOK_MS)) {
-    if (!isEntryLocked(folder)) return
+    if (isSo()) return true
   }
+  return false
 }
 
 function inodeOf(entry: RuntimeEntry): number | undefined {

@@ -21,8 +21,6 @@ import type { ServingProcess } from './serving-process.ts'
 import { type Progress, tearDown } from './tear-down.ts'
 import { waitForEnd } from './wait-for-end.ts'
 
-export type { DaemonHost } from './daemon-host.ts'
-
 /** INIT comes at once; with `--verify=eager` whole layers are read before, and that takes what it takes. */
 const READY_TIMEOUT_MS = 60_000
 

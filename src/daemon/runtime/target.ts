@@ -77,10 +77,7 @@ export async function prepareTarget(target: PathText, imagePaths: readonly PathT
  */
 export async function isDead(mountPoint: PathText): Promise<boolean> {
   try {
-    const answer = new Promise<void>((resolve, reject) => {
-      statfs(systemPath(mountPoint), (error) => (error === null ? resolve() : reject(error)))
-    })
-    await withTimeout(answer, STAT_TIMEOUT_MS, `${mountPoint} does not answer`)
+    await answerOf(statfs, mountPoint)
     return false
   } catch (error) {
     const code = codeOf(error)
@@ -88,13 +85,22 @@ export async function isDead(mountPoint: PathText): Promise<boolean> {
   }
 }
 
+type Ask<T> = (path: Buffer | string, done: (error: Error | null, answer: T) => void) => void
+
+/**
+ * What a function of `node:fs` says of a path, unless that takes too long. Loading `node:fs/promises` takes 1 ms, for which
+ * every mount would wait. @throws Error of the call; FsError ETIMEDOUT
+ */
+function answerOf<T>(ask: Ask<T>, path: PathText): Promise<T> {
+  const answer = new Promise<T>((resolve, reject) => {
+    ask(systemPath(path), (error, value) => (error === null ? resolve(value) : reject(error)))
+  })
+  return withTimeout(answer, STAT_TIMEOUT_MS, `${path} does not answer`)
+}
+
 async function statFailure(target: PathText): Promise<FsError | undefined> {
   try {
-    // Loading `node:fs/promises` takes 1 ms, for which every mount would wait.
-    const answer = new Promise<Stats>((resolve, reject) => {
-      stat(systemPath(target), (error, stats) => (error === null ? resolve(stats) : reject(error)))
-    })
-    const found = await withTimeout(answer, STAT_TIMEOUT_MS, `${target} does not answer`)
+    const found = await answerOf<Stats>(stat, target)
     return found.isDirectory() ? undefined : new FsError('ENOTDIR', `target ${target} is not a directory`)
   } catch (error) {
     return error instanceof FsError ? error : targetError(target, error)

@@ -44,7 +44,7 @@ export function shareKey(): string {
 
 /** Whether a server of this process may open what a few mounts need: one that may not is of no use to others. */
 export function mayServeOthers(): boolean {
-  const most = Number(mostOpenFiles(readText('self/limits').split('\n')))
+  const most = Number(mostOpenFiles(limitLines()))
   // "unlimited", or nothing where /proc says nothing.
   return Number.isNaN(most) || most === 0 || most >= LEAST_OPEN_FILES
 }
@@ -74,8 +74,12 @@ function status(): readonly string[] {
   return lines.filter((line) => STATUS.includes(line.slice(0, line.indexOf(':'))))
 }
 
+function limitLines(): readonly string[] {
+  return readText('self/limits').split('\n')
+}
+
 function limits(): readonly string[] {
-  const lines = readText('self/limits').split('\n')
+  const lines = limitLines()
   const equal = lines.filter((line) => LIMITS.includes(line.slice(0, 25).trimEnd()))
   return [...equal, mostOpenFiles(lines)]
 }

@@ -3,6 +3,7 @@ import {
   type ByteReader,
   type Caller,
   FsError,
+  type Mutable,
   type Name,
   type NewTime,
   type NodeId,
@@ -47,7 +48,7 @@ export function decodeSetattrIn(body: ByteReader): AttributeChanges {
   // learns the mode without setuid from the answer.
   const killsPrivileges = has(abi.FATTR_KILL_SUIDGID | abi.FATTR_UID | abi.FATTR_GID) || !has(NAMED)
   // No spreads of conditional fields: eight of them take longer than the rest of the request.
-  const changes: { -readonly [Field in keyof AttributeChanges]: AttributeChanges[Field] } = {}
+  const changes: Mutable<AttributeChanges> = {}
   if (has(abi.FATTR_MODE)) changes.mode = mode
   if (has(abi.FATTR_UID)) changes.uid = uid
   if (has(abi.FATTR_GID)) changes.gid = gid

@@ -1,4 +1,4 @@
-import { ERRNO, type Name, packDevice, type Stat } from '../../base/index.ts'
+import { ERRNO, type Mutable, type Name, packDevice, type Stat } from '../../base/index.ts'
 import { nameAddress, stringAddress } from '../ffi/c-string.ts'
 import { lastErrno, systemError } from '../ffi/ffi.ts'
 import { Scratch } from '../ffi/scratch.ts'
@@ -70,7 +70,7 @@ function exact(at: number): HostInode {
 
 /** struct statx. */
 function decode(): HostStat {
-  const stat: { -readonly [Field in keyof HostStat]: HostStat[Field] } = {
+  const stat: Mutable<HostStat> = {
     dev: device(136),
     ino: u64(32),
     inode: exact(32),

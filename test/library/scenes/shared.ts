@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { atomfsFuse, makeTempDir, mountsBelow, type RunResult, removeTempDir, unmount } from '../index.ts'
 import { isGone, until } from '../programs/wait.ts'
@@ -35,7 +35,7 @@ export async function withShared(play: (scene: SharedScene) => Promise<void>): P
     mkdirSync(path, { recursive: true })
     return path
   }
-  const servers = (): number[] => serversOf(runDir)
+  const servers = (): number[] => serversWith(`ATOMFS_TEST_RUN_DIR=${runDir}`)
   try {
     await play({
       folder,
@@ -65,15 +65,17 @@ export async function withShared(play: (scene: SharedScene) => Promise<void>): P
 }
 
 /** Servers whose runtime folder is this one: they have it in their environment. */
-function serversOf(runDir: string): number[] {
+/** Shared servers with this variable in their environment. @param uid of whom; absent: of anybody */
+export function serversWith(variable: string, uid?: number): number[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .map(Number)
     .filter((pid) => {
       try {
+        if (uid !== undefined && statSync(`/proc/${pid}`).uid !== uid) return false
         const words = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0')
         const isServer = readFileSync(`/proc/${pid}/comm`, 'utf8').startsWith('atomfs-fuse ser')
-        return isServer && words.includes(`ATOMFS_TEST_RUN_DIR=${runDir}`) && !isGone(pid)
+        return isServer && words.includes(variable) && !isGone(pid)
       } catch {
         return false
       }
