@@ -36,7 +36,6 @@ export {
   type ProtocolOptions,
   type RequestCounter,
 } from './protocol/protocol.ts'
-export { Rehearsal, rehearse } from './protocol/rehearsal.ts'
 export {
   allocateRequestMemory,
   type LeftBehind,
@@ -44,3 +43,6 @@ export {
   type RequestMemory,
 } from './protocol/under-way.ts'
 export { WRITE_OPERATIONS } from './protocol/write-opcodes.ts'
+export { PlayedMount } from './rehearsal/played-mount.ts'
+export { type KnownPath, Rehearsal, rehearse } from './rehearsal/rehearsal.ts'
+export type { Rehearsed } from './rehearsal/rehearsed.ts'

@@ -44,10 +44,11 @@ export {
   openMolecule,
   openWithUpper,
   readHostFile,
+  type Surroundings,
   type UpperMolecule,
 } from './open.ts'
 export { isPrepared, type PrepareSourceOptions, prepareSource } from './prepare/prepare.ts'
-export { prepareRehearsal } from './rehearsal.ts'
+export { rehearsalSurroundings } from './rehearsal.ts'
 export { filesOf, type ImageOpener, moleculeOf, resolveMolecule } from './resolve.ts'
 export { apartOpener, ImageRegistry } from './shared/image-registry.ts'
 export { ImageSet, type SharedImage, type SharedMolecule } from './shared/image-set.ts'

@@ -65,6 +65,10 @@ export interface Surroundings {
   readonly memory?: TreeMemory | undefined
   /** False for a thread that never asks whether a block is at hand: it opens images on a disk that does not answer. */
   readonly probes?: boolean | undefined
+  /** Put around the file of each image, below all else. */
+  readonly guard?: ((source: ByteSource, id: SourceId) => ByteSource) | undefined
+  /** Bytes of decoded metadata to keep; a sensible default where absent. */
+  readonly metadataBytes?: number | undefined
   /** Of a thread whose process goes on after its death: notes what it has open of the upper. */
   readonly kept?: KeptDescriptors | undefined
 }
@@ -83,7 +87,7 @@ function settle(spec: MoleculeSpec, around: Surroundings): Settled {
 export function openMolecule(spec: MoleculeSpec, surroundings: Surroundings = {}): OpenMolecule {
   const around = settle(spec, surroundings)
   const sources = watchedSources(spec, around)
-  const layers = openLayers(spec, sources.of, around)
+  const layers = openLayers(spec, sources.of, around, around.metadataBytes)
   const fileSystem = mergeLayers(spec, layers, around.memory)
   const store = openBlockStore(spec, around)
   return {
@@ -99,10 +103,10 @@ function giveBack(layers: readonly Layer[]): void {
 }
 
 /** Gives the bytes of an image, verified where it has a root hash. */
-export type SourceOf = (image: ImageSpec, sourceId: SourceId) => ByteSource
+type SourceOf = (image: ImageSpec, sourceId: SourceId) => ByteSource
 
 /** The sources that one thread has made, which it closes together. */
-export class OpenSources {
+class OpenSources {
   readonly #open: ByteSource[] = []
   readonly of: SourceOf
 
@@ -119,22 +123,14 @@ export class OpenSources {
   }
 }
 
-function watchedSources(spec: MoleculeSpec, { watch, patience }: Surroundings): OpenSources {
+function watchedSources(spec: MoleculeSpec, { watch, patience, guard }: Surroundings): OpenSources {
   return new OpenSources((image, sourceId) => {
-    const guard = (source: ByteSource): ByteSource =>
-      patience === undefined ? source : new PostponingSource(source, sourceId, patience)
-    return imageSource(image, watch?.(sourceId), hashCache(spec), guard)
+    const around = (source: ByteSource): ByteSource => {
+      const guarded = guard?.(source, sourceId) ?? source
+      return patience === undefined ? guarded : new PostponingSource(guarded, sourceId, patience)
+    }
+    return imageSource(image, watch?.(sourceId), hashCache(spec), around)
   })
-}
-
-/** @param metadataBytes of decoded metadata to keep; a sensible default where absent. @throws FsError EIO */
-export function openTree(
-  spec: MoleculeSpec,
-  sourceOf: SourceOf,
-  askForBlob: AskForBlob,
-  metadataBytes?: number,
-): MergedTree {
-  return mergeLayers(spec, openLayers(spec, sourceOf, { askForBlob }, metadataBytes))
 }
 
 /** The layers of a mount without their merge. */
@@ -296,7 +292,10 @@ function openSessions(
 }
 
 /** Decodes data blocks of all images of a mount: all that a data worker needs. One for each thread. */
-export function openBlockStore(spec: MoleculeSpec, { watch, askForBlob, probes }: Settled): BlockStore {
+export function openBlockStore(
+  spec: MoleculeSpec,
+  { watch, askForBlob, probes, guard }: Settled,
+): BlockStore {
   const store = imageBlocks({
     imageOf: (id) => spec.images[id],
     // Now, because the thread may give up the right to open the files of decoders.
@@ -305,6 +304,7 @@ export function openBlockStore(spec: MoleculeSpec, { watch, askForBlob, probes }
     hashCacheBytes: hashCache(spec),
     watch,
     probes,
+    guard,
   })
   // Now as well, because opening asks for the file system below (`PageCacheProbe`): a dead disk would not answer later.
   for (const id of spec.images.keys()) store.prepare(id)

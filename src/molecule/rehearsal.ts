@@ -1,31 +1,33 @@
-import { type ByteSource, type FileSystem, FsError } from '../base/index.ts'
-import { imageSource } from './image-file.ts'
-import { hashCache, OpenSources, openTree } from './open.ts'
-import { hasHostDirectories, type MoleculeSpec } from './spec.ts'
+import { type ByteSource, FsError, type SourceId } from '../base/index.ts'
+import type { Surroundings } from './open.ts'
 
 /** Decoded metadata that a rehearsal keeps, bytes. */
 const METADATA_BYTES = 512 << 10
 
-/** Where a rehearsal takes place. */
-export interface Stage {
-  /** Gives the file system when it is wanted. @throws FsError EIO */
-  open(): FileSystem
-  /** Closes the sources of its images. The file system is not used any more. */
-  close(): void
-}
+/** One question of so many is answered with "not at hand". */
+const PRETENDED = 4
+/** Bytes that are asked for at a time. */
+const PIECE = 64 << 10
 
 /**
- * Opens the images of a mount once more, for a rehearsal: failures are not reported, caches are small, and reading never
- * waits for a disk. Bytes that are not in the page cache are EIO.
- * @returns undefined where host directories are among the layers, which would be opened a second time
+ * Surroundings in which the images of a mount are opened once more, for a rehearsal: caches are small, and reading never
+ * waits for a disk. Bytes that are not in the page cache are EIO. Some bytes that are at hand are said not to be, so
+ * that what fetches them is run as well.
+ * @param miss told of bytes of an image that are not in the page cache; reading them was EIO
  */
-export function prepareRehearsal(spec: MoleculeSpec): Stage | undefined {
-  if (hasHostDirectories(spec)) return undefined
-  const sources = new OpenSources((image) => imageSource(image, undefined, hashCache(spec), atHandOnly))
-  return {
-    open: () => openTree(spec, sources.of, openNoBlob, METADATA_BYTES),
-    close: () => sources.close(),
+export function rehearsalSurroundings(
+  miss: (image: SourceId, position: number, length: number) => void,
+): Pick<Surroundings, 'askForBlob' | 'guard' | 'metadataBytes'> {
+  let questions = 0
+  const isAtHand = (): boolean => {
+    questions += 1
+    return questions % PRETENDED !== 0
   }
+  const guard = (source: ByteSource, id: SourceId): ByteSource => ({
+    ...atHandOnly(source, (position, length) => miss(id, position, length)),
+    isAtHand,
+  })
+  return { askForBlob: openNoBlob, guard, metadataBytes: METADATA_BYTES }
 }
 
 /** Opening one could wait for a disk. */
@@ -33,13 +35,16 @@ function openNoBlob(): never {
   throw new FsError('EIO', 'a rehearsal opens no blobs')
 }
 
-function atHandOnly(source: ByteSource): ByteSource {
+function atHandOnly(source: ByteSource, miss: (position: number, length: number) => void): ByteSource {
   return {
     size: source.size,
     label: source.label,
     readInto(position, target) {
-      if (source.isAtHand?.(position, target.length) === false) {
-        throw new FsError('EIO', `${source.label}: ${target.length} bytes at ${position} are not at hand`)
+      for (let done = 0; done < target.length; done += PIECE) {
+        const length = Math.min(PIECE, target.length - done)
+        if (source.isAtHand?.(position + done, length) !== false) continue
+        miss(position + done, length)
+        throw new FsError('EIO', `${source.label}: ${length} bytes at ${position + done} are not at hand`)
       }
       source.readInto(position, target)
     },

@@ -14,7 +14,7 @@ import {
   measureUsage,
   openMolecule,
   parseSource,
-  prepareRehearsal,
+  rehearsalSurroundings,
   resolveMolecule,
   verifySource,
 } from '../../src/molecule/index.ts'
@@ -143,8 +143,10 @@ describe('the sources of an image', () => {
     expect(given.map(isClosed)).toEqual(given.map(() => true))
     given = []
     const { store, closeLayers } = openMolecule(spec)
-    const stage = prepareRehearsal(spec)
-    stage?.open()
+    const played = openMolecule(
+      spec,
+      rehearsalSurroundings(() => undefined),
+    )
     store.readBlock(
       { source: 0, position: 0, storedSize: 100, kindBits: 0, maxSize: 65_536 } as Parameters<
         typeof store.readBlock
@@ -154,7 +156,7 @@ describe('the sources of an image', () => {
     expect(given.map(isClosed)).toEqual([false, false, false])
     closeLayers()
     expect(given.map(isClosed)).toEqual([true, false, true])
-    stage?.close()
+    played.closeLayers()
     expect(given.map(isClosed)).toEqual([true, true, true])
   })
 

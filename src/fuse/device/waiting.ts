@@ -17,8 +17,11 @@ export interface WaitOptions {
    * client comes within some 20 µs, and waking a sleeping thread costs more than that.
    */
   readonly spins: number
-  /** Called again and again while there are no requests, until it returns false; each call should be short. */
-  readonly idleWork?: () => boolean
+  /**
+   * Called again and again while there are no requests, until it returns false; each call should be short. `later`: not
+   * before the bell rings, or a request comes.
+   */
+  readonly idleWork?: () => boolean | 'later'
   /** Called before each sleep. */
   readonly helper?: () => void
   /** Called once when there have been no requests for `QUIET_LONG_MS`. */
@@ -47,9 +50,11 @@ export class Waiting {
   #isOver = false
   #hasIdleWork: boolean
   #isQuiet = false
+  /** Idle work waits for the bell. */
+  #waits = false
   /** Requests have come since the thread slept last. */
   #hasRequests = true
-  #lastRequest = 0
+  #lastRequest = performance.now()
   #hasQuietWork = false
 
   constructor(poller: Sleeper, options: WaitOptions) {
@@ -82,8 +87,13 @@ export class Waiting {
       this.#isOver = true
     } else if (!this.#hasIdleWork) this.#rest()
     else if (!this.#isQuiet) this.#isQuiet = this.#sleep(QUIET_MS) === 0
-    else {
-      this.#hasIdleWork = this.#options.idleWork?.() ?? false
+    else if (this.#waits) {
+      this.#waits = false
+      this.#sleep(SLEEP_MS)
+    } else {
+      const left = this.#options.idleWork?.() ?? false
+      this.#hasIdleWork = left !== false
+      this.#waits = left === 'later'
       // Read the device once between two pieces of idle work, without a spin.
       this.#isOver = true
     }

@@ -29,7 +29,7 @@ export class Reply implements AnswerBuffer {
    * @param room the header and most payload bytes of any reply: so many bytes, or this buffer
    * @param shownInode maps an inode number of the file system to the number to show
    */
-  constructor(room: number | Buffer, shownInode = (ino: InodeNumber) => ino) {
+  constructor(room: number | Buffer, shownInode: (ino: InodeNumber) => number = asItIs) {
     this.#shownInode = shownInode
     this.bytes = typeof room === 'number' ? Buffer.alloc(OUT_HEADER_SIZE + room) : room
     this.#view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.byteLength)
@@ -215,4 +215,8 @@ export function encodeStatFs(reply: Reply, statfs: StatFs): void {
   reply.u32(statfs.nameMax)
   reply.u32(statfs.blockSize)
   reply.zeros(28)
+}
+
+function asItIs(ino: InodeNumber): number {
+  return ino
 }

@@ -23,6 +23,8 @@ export interface ImageBlocksOptions {
   /** Most bytes of verified hash blocks to keep of an image. */
   readonly hashCacheBytes: number
   readonly watch?: ((id: SourceId) => VerityWatch) | undefined
+  /** Put around the file of each image, below all else. */
+  readonly guard?: ((source: ByteSource, id: SourceId) => ByteSource) | undefined
   /** False for a thread that never asks whether a block is at hand. */
   readonly probes?: boolean | undefined
 }
@@ -43,7 +45,7 @@ interface OpenBlocks {
 
 /** Decodes data blocks of images, each opened when its first block is read. One for each thread. */
 export function imageBlocks(options: ImageBlocksOptions): ImageBlocks {
-  const { imageOf, sessionOf, blobsOf, hashCacheBytes, watch, probes } = options
+  const { imageOf, sessionOf, blobsOf, hashCacheBytes, watch, probes, guard } = options
   const files = new Map<SourceId, ByteSource>()
   const opened = new Map<SourceId, OpenBlocks>()
   const known = (id: SourceId): ImageSpec => {
@@ -55,7 +57,8 @@ export function imageBlocks(options: ImageBlocksOptions): ImageBlocks {
     const present = files.get(id)
     if (present !== undefined) return present
     const { source, label } = known(id)
-    const file = openSource(source, label, probes)
+    const opened = openSource(source, label, probes)
+    const file = guard?.(opened, id) ?? opened
     files.set(id, file)
     return file
   }

@@ -1,7 +1,8 @@
-import { rehearse } from '../../../fuse/index.ts'
-import { prepareRehearsal } from '../../../molecule/index.ts'
+import { DEFAULT_KERNEL_OPTIONS } from '../../../fuse/index.ts'
 import { isCompiledCodeSaved, saveCompiledCode } from '../../../sys/process/code-cache.ts'
 import { collectGarbage } from '../../../sys/process/garbage.ts'
+import { type IdleWork, inTurn } from '../idle-work.ts'
+import { Understudy } from '../understudy.ts'
 import type { MountOrder } from './messages.ts'
 
 /** Longest sleep before the first mount. */
@@ -13,7 +14,7 @@ export class FirstMount {
   readonly #isThere: (mount: number) => boolean
   readonly #isPrepared: () => void
   #order: MountOrder | undefined
-  #rehearsal: (() => boolean) | undefined
+  #rehearsal: IdleWork | undefined
   #end: (() => void) | undefined
   #left: 'rehearsal' | 'calls' | 'nothing' = 'rehearsal'
 
@@ -31,10 +32,9 @@ export class FirstMount {
   takesPlaceIn(order: MountOrder): void {
     if (this.#order !== undefined || order.stage === undefined) return
     this.#order = order
-    const stage = prepareRehearsal(order.stage)
-    if (stage === undefined) return
-    this.#rehearsal = rehearse(stage.open)
-    this.#end = () => stage.close()
+    const understudy = Understudy.of(order.stage, { kernel: DEFAULT_KERNEL_OPTIONS, namesTrusted: false })
+    this.#rehearsal = inTurn(...(understudy?.rehearsals() ?? []))
+    this.#end = () => understudy?.close()
   }
 
   /** @returns false where there is nothing left to do */

@@ -1,13 +1,13 @@
 import { describe, expect, test } from 'vitest'
 import { FsError, type Name, type NodeId } from '../../../src/base/index.ts'
-import { Rehearsal, rehearse } from '../../../src/fuse/index.ts'
-import { MemoryFileSystem } from '../support/memory-file-system.ts'
+import { type KnownPath, Rehearsal, rehearse } from '../../../src/fuse/index.ts'
+import { FILE_NODE, MemoryFileSystem } from '../support/memory-file-system.ts'
+import { ProtocolAlone } from '../support/protocol-alone.ts'
 
 /** Counts what is asked of it. */
 class WatchedFileSystem extends MemoryFileSystem {
   readonly lookups: Name[] = []
   readonly asked: NodeId[] = []
-  reads = 0
 
   override lookup(parent: NodeId, name: Name) {
     this.lookups.push(name)
@@ -18,22 +18,18 @@ class WatchedFileSystem extends MemoryFileSystem {
     this.asked.push(node)
     return super.getattr(node)
   }
-
-  override read(...args: Parameters<MemoryFileSystem['read']>) {
-    this.reads += 1
-    super.read(...args)
-  }
 }
 
 function stepsOf(rehearsal: Rehearsal): number {
-  for (let steps = 0; steps < 100_000; steps++) if (!rehearsal.step()) return steps
+  for (let steps = 0; steps < 100_000; steps++) if (rehearsal.step() === 'done') return steps
   throw new Error('does not end')
 }
 
 describe('rehearsal', () => {
-  test('the rehearsal lists the tree, looks names up, reads no data, and ends', () => {
+  test('the rehearsal lists the tree, looks names up, reads a file, and ends', () => {
     const fileSystem = new WatchedFileSystem()
-    expect(stepsOf(new Rehearsal(fileSystem))).toBeGreaterThan(0)
+    const mount = new ProtocolAlone(fileSystem)
+    expect(stepsOf(new Rehearsal(mount))).toBeGreaterThan(0)
     const names: Name[] = []
     fileSystem.readdir(1, 0, {
       plus: false,
@@ -46,7 +42,7 @@ describe('rehearsal', () => {
     // The listing of this file system looks names up as well.
     expect(new Set(fileSystem.lookups)).toEqual(new Set(names))
     expect(fileSystem.asked.length).toBeGreaterThanOrEqual(names.length)
-    expect(fileSystem.reads).toBe(0)
+    expect(mount.reads).toContain(FILE_NODE)
   })
 
   test('the rehearsal ends without an error if the tree is damaged or a handler has a bug', () => {
@@ -56,7 +52,7 @@ describe('rehearsal', () => {
           throw error
         }
       }
-      expect(stepsOf(new Rehearsal(new Broken()))).toBe(1)
+      expect(stepsOf(new Rehearsal(new ProtocolAlone(new Broken())))).toBe(1)
     }
   })
 
@@ -71,7 +67,7 @@ describe('rehearsal', () => {
     let opened = 0
     const work = rehearse(() => {
       opened += 1
-      return new MemoryFileSystem()
+      return new ProtocolAlone(new MemoryFileSystem())
     })
     let steps = 0
     while (work()) steps += 1
@@ -97,11 +93,33 @@ describe('rehearsal', () => {
         return super.getattr(1)
       }
     }
-    const rehearsal = new Rehearsal(new Endless())
-    expect(rehearsal.step()).toBe(true)
+    const rehearsal = new Rehearsal(new ProtocolAlone(new Endless()))
+    expect(rehearsal.step()).toBe('more')
     expect(listed).toBeLessThan(100)
     stepsOf(rehearsal)
     expect(listed).toBeGreaterThan(1000)
     expect(listed).toBeLessThan(30_000)
+  })
+
+  test('a second rehearsal walks the paths that the first one met, also beside the names that are there', () => {
+    const known: KnownPath[] = []
+    stepsOf(new Rehearsal(new ProtocolAlone(new MemoryFileSystem()), known))
+    expect(known.map((path) => path.join('/')).sort()).toEqual(['file', 'link'])
+    const fileSystem = new WatchedFileSystem()
+    const rehearsal = new Rehearsal(new ProtocolAlone(fileSystem), known)
+    expect([rehearsal.step(), rehearsal.step()]).toEqual(['more', 'more'])
+    expect(fileSystem.lookups.toSorted()).toEqual(['file', 'filef', 'link', 'linkl'])
+  })
+
+  test('a step that misses bytes which are being read is done again when they have come', () => {
+    const fileSystem = new WatchedFileSystem()
+    const mount = new ProtocolAlone(fileSystem)
+    const work = rehearse(() => mount)
+    mount.isWaiting = true
+    expect([work(), work()]).toEqual(['later', 'later'])
+    expect(fileSystem.lookups).toEqual([])
+    mount.isWaiting = false
+    while (work());
+    expect(new Set(fileSystem.lookups)).toEqual(new Set(['file', 'link']))
   })
 })
