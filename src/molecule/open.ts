@@ -87,7 +87,7 @@ function settle(spec: MoleculeSpec, around: Surroundings): Settled {
 export function openMolecule(spec: MoleculeSpec, surroundings: Surroundings = {}): OpenMolecule {
   const around = settle(spec, surroundings)
   const sources = watchedSources(spec, around)
-  const layers = openLayers(spec, sources.of, around, around.metadataBytes)
+  const layers = openLayers(spec, sources.of, around)
   const fileSystem = mergeLayers(spec, layers, around.memory)
   const store = openBlockStore(spec, around)
   return {
@@ -223,8 +223,7 @@ export function openWithUpper(
 function openLayers(
   spec: MoleculeSpec,
   sourceOf: SourceOf,
-  { patience, askForBlob, warn }: Settled,
-  metadataBytes?: number,
+  { patience, askForBlob, warn, metadataBytes }: Settled,
 ): readonly Layer[] {
   const turn = patience?.turn
   const blobsOf = blobsOfImages(spec, askForBlob)

@@ -40,6 +40,7 @@ import { upkeep } from './upkeep.ts'
 
 /** Empty reads of the device before poll(2), some 100 µs: a client that lists a tree sends its next request by then. */
 const SPINS = 300
+
 function tell(message: ThreadMessage): void {
   parentPort?.postMessage(message)
 }
@@ -71,7 +72,7 @@ try {
   const counters = new Counters(shared, 0)
   const fault = testFault('dispatcher')
   const namesTrusted = isHostRoot()
-  const { molecule, pool, protocol, fetcher, runTask } = buildServing({
+  const { molecule, writable, pool, protocol, fetcher, runTask } = buildServing({
     ...{ spec, shared, fd: fuseFd, bell, kernel, counters, log, namesTrusted },
     counterOf: fault && ((request) => dyingCounter(counters, fault, request)),
     callWorker: () => tell({ type: 'worker wanted' }),
@@ -85,7 +86,6 @@ try {
     onInit: serves,
   })
   const layered = 'closeUpper' in molecule ? molecule : undefined
-  const writable = takesChanges(spec.upper) ? layered?.fileSystem : undefined
   const hasDirectories = layered !== undefined || hasHostDirectories(spec)
   const lasting = spec.upper?.temporary === true ? 'change for now' : 'change'
   if (hasDirectories) keepDirectoryPrivileges(writable === undefined ? 'read' : lasting, log)

@@ -34,9 +34,9 @@ import {
 } from '../../molecule/index.ts'
 
 /** The dispatcher decodes a lone missing block up to this many bytes itself, instead of handing it to a worker. */
-const INLINE_LIMIT = 128 << 10
+export const INLINE_LIMIT = 128 << 10
 /** Bytes of decoded blocks kept for READs that the shared cache cannot take. */
-const FALLBACK_CACHE = 2 << 20
+export const FALLBACK_CACHE = 2 << 20
 
 /** What serves a mount, and where. */
 export interface ServingOptions {
@@ -66,6 +66,8 @@ export interface ServingOptions {
 /** All that answers the requests of one mount in one thread, but for the loop over them. */
 export interface Serving {
   readonly molecule: OpenMolecule | UpperMolecule
+  /** The file system, where changes are taken. */
+  readonly writable: UpperMolecule['fileSystem'] | undefined
   readonly pool: WorkerPool
   readonly protocol: Protocol
   /** Reads pieces of the images by data workers. */
@@ -130,7 +132,7 @@ export function buildServing(options: ServingOptions): Serving {
     log: logOfTasks,
     ...omitUndefined({ bell }),
   })
-  return { molecule, pool, protocol, fetcher, runTask }
+  return { molecule, writable, pool, protocol, fetcher, runTask }
 }
 
 function writableOf(molecule: OpenMolecule | UpperMolecule): UpperMolecule['fileSystem'] | undefined {

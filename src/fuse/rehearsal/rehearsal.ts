@@ -40,13 +40,6 @@ interface Directory {
   readonly path: KnownPath
 }
 
-/** A file to read. */
-interface Readable {
-  readonly nodeId: NodeId
-  /** Bytes of its first READ. */
-  readonly size: number
-}
-
 /**
  * Runs the code that answers requests over the image before the first client needs it, so that the engine compiles it.
  * Interpreted code is some ten times slower, and the first walk through a tree would pay for it
@@ -58,10 +51,9 @@ export class Rehearsal {
   readonly #view: DataView
   readonly #waiting: Directory[] = [{ nodeId: ROOT_NODE_ID, path: [] }]
   readonly #known: KnownPath[]
-  /** Paths that an earlier rehearsal met, and this one has not walked yet. */
-  readonly #toWalk: KnownPath[]
-  readonly #files: Readable[] = []
-  /** Directories of `#toWalk` by their paths. */
+  /** Files to read and paths to walk, before more is listed. The last one comes first. */
+  readonly #tasks: (() => void)[]
+  /** Directories of the paths that are walked. */
   readonly #directories = new Map<string, NodeId>()
   /** Cookie from which to list the first waiting directory. */
   #cookie = 0
@@ -72,25 +64,18 @@ export class Rehearsal {
   constructor(mount: Rehearsed, known: KnownPath[] = []) {
     this.#mount = mount
     this.#known = known
-    this.#toWalk = [...known]
+    this.#tasks = known.map((path) => () => this.#walk(path))
     const { requestBytes } = mount
     this.#view = new DataView(requestBytes.buffer, requestBytes.byteOffset, requestBytes.byteLength)
   }
 
-  /** Reads a file, or lists some names of a directory, in about a millisecond. */
+  /** Reads a file, walks a path, or lists some names of a directory, in about a millisecond. */
   step(): Step {
-    const file = this.#files.at(-1)
-    if (file !== undefined) {
-      this.#readFile(file)
+    const task = this.#tasks.at(-1)
+    if (task !== undefined) {
+      task()
       if (this.#mount.isWaiting) return 'later'
-      this.#files.pop()
-      return 'more'
-    }
-    const path = this.#toWalk.at(-1)
-    if (path !== undefined) {
-      this.#walk(path)
-      if (this.#mount.isWaiting) return 'later'
-      this.#toWalk.pop()
+      this.#tasks.pop()
       return 'more'
     }
     const [directory] = this.#waiting
@@ -140,7 +125,8 @@ export class Rehearsal {
     if (type === DT_LNK) this.#ask(abi.FUSE_READLINK, nodeId, 0)
     if (type !== DT_REG || size === 0 || this.#read >= FILES) return
     this.#read += 1
-    this.#files.push({ nodeId, size: Math.min(READ_SIZE, Math.ceil(size / PAGE) * PAGE) })
+    const first = Math.min(READ_SIZE, Math.ceil(size / PAGE) * PAGE)
+    this.#tasks.push(() => this.#readFile(nodeId, first))
   }
 
   /** As a program that opens a file: in directories that nobody has listed. The kernel keeps what it has looked up. */
@@ -173,7 +159,8 @@ export class Rehearsal {
     return this.#ask(abi.FUSE_LOOKUP, directory, name.length + 1)
   }
 
-  #readFile({ nodeId, size }: Readable): void {
+  /** @param size bytes of its first READ */
+  #readFile(nodeId: NodeId, size: number): void {
     for (let time = 0; time < 2; time++) this.#ask(abi.FUSE_READ, nodeId, this.#readIn(0, size))
     const body = abi.IN_HEADER_SIZE
     this.#mount.requestBytes.fill(0, body, body + IOCTL_IN_SIZE)

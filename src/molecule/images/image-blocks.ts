@@ -57,8 +57,8 @@ export function imageBlocks(options: ImageBlocksOptions): ImageBlocks {
     const present = files.get(id)
     if (present !== undefined) return present
     const { source, label } = known(id)
-    const opened = openSource(source, label, probes)
-    const file = guard?.(opened, id) ?? opened
+    const bare = openSource(source, label, probes)
+    const file = guard?.(bare, id) ?? bare
     files.set(id, file)
     return file
   }

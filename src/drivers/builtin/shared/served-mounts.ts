@@ -24,14 +24,10 @@ import {
 import { type ImageSet, NarrowInodes, readHostFile } from '../../../molecule/index.ts'
 import { isHostRoot } from '../../../sys/plain/namespaces.ts'
 import { faultText } from '../fault-text.ts'
+import { FALLBACK_CACHE, INLINE_LIMIT } from '../serving.ts'
 import { dyingCounter, testFault } from '../test-faults.ts'
 import type { MountOrder, Order, ServerMessage } from './messages.ts'
 import type { News } from './news.ts'
-
-/** See `dispatcher-thread.ts` of one mount. */
-const INLINE_LIMIT = 128 << 10
-/** Bytes of decoded blocks kept for READs that the shared cache cannot take, of all mounts. */
-const FALLBACK_CACHE = 2 << 20
 
 export interface ServedMountsOptions {
   readonly pool: WorkerPool
@@ -84,6 +80,7 @@ export class ServedMounts {
     this.#table = new MountTable(table)
     this.#buffers = allocateProtocolBuffers({ request })
     this.#fair = new FairReads(this.#table, 2 * pool.shared.workers)
+    // For all mounts together.
     this.#reader = new ExtentReader(images.store, readHostFile, { cacheSize: FALLBACK_CACHE })
     this.#loop = new MountsLoop({
       ...loop,
