@@ -176,7 +176,7 @@ function withFile<T>(path: PathText, work: (file: ByteSource) => T): T {
     throw new FsError(code, `${path}: cannot be opened: ${code}`, { cause: error })
   }
   try {
-    return work(new FileSource(fd, path, undefined, false))
+    return work(new FileSource(fd, path))
   } finally {
     closeSync(fd)
   }

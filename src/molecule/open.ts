@@ -11,6 +11,7 @@ import {
 } from '../../overlay/index.ts'
 import {
   type Background,
+  type Blobs,
   type BlockStore,
   type ByteSource,
   encodePath,
@@ -63,10 +64,10 @@ export interface Surroundings {
   readonly warn?: ((message: string) => void) | undefined
   /** What outlives this thread of the merge of images. Absent: nothing does. */
   readonly memory?: TreeMemory | undefined
-  /** False for a thread that never asks whether a block is at hand: it opens images on a disk that does not answer. */
-  readonly probes?: boolean | undefined
   /** Put around the file of each image, below all else. */
   readonly guard?: ((source: ByteSource, id: SourceId) => ByteSource) | undefined
+  /** Put around the blobs of each image. */
+  readonly guardBlobs?: ((blobs: Blobs) => Blobs) | undefined
   /** Bytes of decoded metadata to keep; a sensible default where absent. */
   readonly metadataBytes?: number | undefined
   /** Of a thread whose process goes on after its death: notes what it has open of the upper. */
@@ -223,10 +224,10 @@ export function openWithUpper(
 function openLayers(
   spec: MoleculeSpec,
   sourceOf: SourceOf,
-  { patience, askForBlob, warn, metadataBytes }: Settled,
+  { patience, askForBlob, warn, metadataBytes, guardBlobs }: Settled,
 ): readonly Layer[] {
   const turn = patience?.turn
-  const blobsOf = blobsOfImages(spec, askForBlob)
+  const blobsOf = blobsOfImages(spec, askForBlob, guardBlobs)
   const sessionOf = openSessions(spec, metadataBytes === undefined ? {} : { metadataBytes })
   const used = new Set(spec.layers)
   const images = spec.images.map((image, sourceId): Layer | undefined => {
@@ -293,21 +294,17 @@ function openSessions(
 /** Decodes data blocks of all images of a mount: all that a data worker needs. One for each thread. */
 export function openBlockStore(
   spec: MoleculeSpec,
-  { watch, askForBlob, probes, guard }: Settled,
+  { watch, askForBlob, guard, guardBlobs }: Settled,
 ): BlockStore {
-  const store = imageBlocks({
+  return imageBlocks({
     imageOf: (id) => spec.images[id],
     // Now, because the thread may give up the right to open the files of decoders.
     sessionOf: openSessions(spec),
-    blobsOf: blobsOfImages(spec, askForBlob, probes),
+    blobsOf: blobsOfImages(spec, askForBlob, guardBlobs),
     hashCacheBytes: hashCache(spec),
     watch,
-    probes,
     guard,
   })
-  // Now as well, because opening asks for the file system below (`PageCacheProbe`): a dead disk would not answer later.
-  for (const id of spec.images.keys()) store.prepare(id)
-  return store
 }
 
 /** Verified hash blocks of all images that one kind of reader in one thread keeps, bytes. */

@@ -1,4 +1,4 @@
-import { type ByteSource, FsError, type SourceId } from '../base/index.ts'
+import { type Blobs, type ByteSource, FsError, type SourceId } from '../base/index.ts'
 import type { Surroundings } from './open.ts'
 
 /** Decoded metadata that a rehearsal keeps, bytes. */
@@ -17,7 +17,7 @@ const PIECE = 64 << 10
  */
 export function rehearsalSurroundings(
   miss: (image: SourceId, position: number, length: number) => void,
-): Pick<Surroundings, 'askForBlob' | 'guard' | 'metadataBytes'> {
+): Pick<Surroundings, 'askForBlob' | 'guard' | 'guardBlobs' | 'metadataBytes'> {
   let questions = 0
   const isAtHand = (): boolean => {
     questions += 1
@@ -27,12 +27,27 @@ export function rehearsalSurroundings(
     ...atHandOnly(source, (position, length) => miss(id, position, length)),
     isAtHand,
   })
-  return { askForBlob: openNoBlob, guard, metadataBytes: METADATA_BYTES }
+  return { askForBlob: openNoBlob, guard, guardBlobs: atHandOnlyBlobs, metadataBytes: METADATA_BYTES }
 }
 
 /** Opening one could wait for a disk. */
 function openNoBlob(): never {
   throw new FsError('EIO', 'a rehearsal opens no blobs')
+}
+
+/** They are read where the mount has read them; no other thread fetches blobs for a rehearsal. */
+function atHandOnlyBlobs(blobs: Blobs): Blobs {
+  return {
+    readInto(blob, position, target) {
+      if (!blobs.isAtHand(blob, position, target.length)) {
+        throw new FsError('EIO', `blob ${blob}: ${target.length} bytes at ${position} are not at hand`)
+      }
+      blobs.readInto(blob, position, target)
+    },
+    isAtHand: (blob, position, length) => blobs.isAtHand(blob, position, length),
+    expect: () => undefined,
+    sizeOf: (blob) => blobs.sizeOf(blob),
+  }
 }
 
 function atHandOnly(source: ByteSource, miss: (position: number, length: number) => void): ByteSource {

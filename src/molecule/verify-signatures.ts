@@ -78,7 +78,7 @@ export async function verifySigned(
     legacy,
   }
   const fd = openFile(path)
-  const source = new FileSource(fd, path, undefined, false)
+  const source = new FileSource(fd, path)
   try {
     const sif = readSif(source)
     const only = tag === undefined ? undefined : objectById(sif, Number(tag))

@@ -2,7 +2,7 @@ import { fstatSync } from 'node:fs'
 import { threadId } from 'node:worker_threads'
 import { type Blobs, FsError, messageOf } from '../base/index.ts'
 import { pread } from '../sys/files/file-io.ts'
-import { PageCacheProbe } from '../sys/files/page-cache.ts'
+import { liesInMemory, PageCacheProbe } from '../sys/files/page-cache.ts'
 
 /** Ints for each blob in the shared `states`. */
 const NUMBERS = 5
@@ -40,6 +40,8 @@ export type AskForBlob = (blob: number, wish: BlobWish) => void
 export interface BlobsSpec {
   /** O_PATH descriptor of the folder in which the files lie; of `places` the descriptor of the file. */
   readonly folder: number
+  /** Whether the files lie in memory (`liesInMemory`). */
+  readonly inMemory: boolean
   /** Where the blobs are parts of one file: the first byte and the length of each. Absent: each is a file. */
   readonly places?: SharedArrayBuffer
   /** The ints of `BlobStates`. */
@@ -49,7 +51,11 @@ export interface BlobsSpec {
 /** @param count of the blobs: whoever opens them knows their names */
 export function allocateBlobs(folder: number, count: number): BlobsSpec {
   const ints = count * NUMBERS + HANDS * HAND_NUMBERS
-  return { folder, states: new SharedArrayBuffer(ints * Int32Array.BYTES_PER_ELEMENT) }
+  return {
+    folder,
+    inMemory: liesInMemory(folder),
+    states: new SharedArrayBuffer(ints * Int32Array.BYTES_PER_ELEMENT),
+  }
 }
 
 /** A part of a file, bytes. */
@@ -206,19 +212,18 @@ export class SharedBlobs implements Blobs {
   readonly #states: BlobStates
   readonly #label: string
   readonly #ask: AskForBlob
-  readonly #pageCache: PageCacheProbe | undefined
+  readonly #pageCache: PageCacheProbe
 
   /**
    * @param label names the image in messages
    * @param ask asks the main thread to open a blob (`BlobKeeper`), without waiting
-   * @param probes false for a thread that never asks what is at hand (`FileSource`)
    */
-  constructor(spec: BlobsSpec, label: string, ask: AskForBlob, probes = true) {
+  constructor(spec: BlobsSpec, label: string, ask: AskForBlob) {
     this.#spec = spec
     this.#states = new BlobStates(spec)
     this.#label = label
     this.#ask = ask
-    this.#pageCache = probes ? new PageCacheProbe(spec.folder) : undefined
+    this.#pageCache = new PageCacheProbe(spec.folder, spec.inMemory)
   }
 
   readInto(blob: number, position: number, target: Uint8Array): void {
@@ -242,7 +247,7 @@ export class SharedBlobs implements Blobs {
       if (fd === undefined) return false
       const place = placeOf(this.#spec, blob) ?? { offset: 0, length: fstatSync(fd).size }
       const inside = Math.max(0, Math.min(length, place.length - position))
-      return this.#pageCache?.isAtHand(place.offset + position, inside, fd) !== false
+      return this.#pageCache.isAtHand(place.offset + position, inside, fd)
     })
   }
 

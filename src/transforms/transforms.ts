@@ -18,6 +18,8 @@ export interface SourceSpec {
   readonly fd: number
   /** Bytes. */
   readonly size: number
+  /** Whether it lies in memory (`liesInMemory`). Asked once: the threads of a mount never wait for the disk. */
+  readonly inMemory: boolean
 }
 
 /** A byte source over another one. Plain data. */
@@ -44,10 +46,9 @@ export interface TransformOptions {
 /**
  * The bytes of a source, without any transform. Each thread opens its own.
  * @param label digest or path, for messages
- * @param probes false for a thread that never asks what is at hand (`FileSource`)
  */
-export function openSource({ fd, size }: SourceSpec, label: string, probes = true): ByteSource {
-  return new FileSource(fd, label, size, probes)
+export function openSource({ fd, size, inMemory }: SourceSpec, label: string): ByteSource {
+  return new FileSource(fd, label, size, inMemory)
 }
 
 /**

@@ -243,6 +243,37 @@ describe('a disk that does not answer', () => {
   })
 })
 
+describe('a disk that stops to answer while the mount prepares itself', () => {
+  test.each([
+    ['squashfs', () => wide],
+    ['ext4', () => wideExt],
+  ])(
+    'a disk that does not answer right after a mount of %s delays nobody who needs no byte of it',
+    async (_, file) => {
+      await inScene(async (scene) => {
+        const { target, runDir, atomfs } = scene
+        const { image, disk, innerRun, env, outer } = await imageOnMount(file(), scene)
+        await run(ATOMFS_FUSE, ['mount', '-o', 'threads=2', image, target], { env })
+        process.kill(disk, 'SIGSTOP')
+        try {
+          // The rehearsals take about half a second of a quiet machine.
+          for (let time = 0; time < 20; time++) {
+            expect((await run('stat', ['-f', target], IN_TIME)).stdout).toContain('Type: fuse')
+            await sleep(100)
+          }
+        } finally {
+          process.kill(disk, 'SIGCONT')
+        }
+        expect((await run('ls', ['-l', join(target, 'd50')], IN_TIME)).stdout).toContain('file-99')
+        expect(surprises(innerRun)).toEqual([])
+        await run(ATOMFS_FUSE, ['umount', target], { env })
+        expect(await atomfs('umount', outer)).toMatchObject(SILENT)
+        expect([...entries(runDir), ...entries(innerRun)]).toEqual([])
+      })
+    },
+  )
+})
+
 describe('a disk that does not answer, below a writable mount', () => {
   test('a disk that does not answer for data delays changes of that file only', async () => {
     await inScene(async (scene) => {

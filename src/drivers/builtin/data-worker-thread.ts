@@ -45,7 +45,7 @@ interface Surroundings {
 
 function ofOneMount({ spec, tally, fuseFd }: ThreadData): Surroundings {
   const watch = watchImages(tally, thread, spec.images.length, (message) => log('error', message))
-  const store = openBlockStore(spec, { watch, askForBlob, probes: false })
+  const store = openBlockStore(spec, { watch, askForBlob })
   return { store, target: new GatherReply(fuseFd, shared) }
 }
 

@@ -41,7 +41,7 @@ const OFFSET_LIMIT = Number.MAX_SAFE_INTEGER
  * @throws FsError for a header or table that cannot be read; ImageError where the primary partition is not what it says
  */
 export function sifContents(head: ImageHead, path: string): SifContents {
-  const { objects, header } = readSif(new FileSource(head.fd, path, head.size, false))
+  const { objects, header } = readSif(new FileSource(head.fd, path, head.size))
   const remarks: string[] = []
   const primary = objects.filter(isPartition).filter(({ extra }) => extra.part === PART.primary)
   const [root, another] = primary

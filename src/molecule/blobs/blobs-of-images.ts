@@ -32,17 +32,20 @@ export class BlobKeepers {
   }
 }
 
-/** One thread's side: the blobs of an image by its index, undefined where it has none. */
+/**
+ * One thread's side: the blobs of an image by its index, undefined where it has none.
+ * @param guard put around the blobs of each image
+ */
 export function blobsOfImages(
   spec: MoleculeSpec,
   ask: AskForBlob,
-  probes = true,
+  guard: (blobs: Blobs) => Blobs = (one) => one,
 ): (image: SourceId) => Blobs | undefined {
   return (image) => {
     const { blobs, label } = spec.images[image] ?? {}
     return blobs === undefined || label === undefined
       ? undefined
-      : new SharedBlobs(blobs, label, (blob, wish) => ask(image, blob, wish), probes)
+      : guard(new SharedBlobs(blobs, label, (blob, wish) => ask(image, blob, wish)))
   }
 }
 

@@ -56,7 +56,7 @@ function scan(spec: BlobsSpec, blob: number, name: string): Omit<ScannedBlob, 'b
   let fd: number | undefined
   try {
     fd = place === undefined ? openBlob(spec.folder, name) : undefined
-    const file = new FileSource(fd ?? spec.folder, name, fstatSync(fd ?? spec.folder).size, false)
+    const file = new FileSource(fd ?? spec.folder, name, fstatSync(fd ?? spec.folder).size)
     const source: ByteSource =
       place === undefined
         ? file

@@ -49,7 +49,7 @@ export function openUpperImage(layer: FoundLayer): UpperImage {
   try {
     const { label, path } = layer
     const size = fstatSync(fd).size
-    const offset = layer.offset ?? withSource(new FileSource(fd, label, size, false), findImage)
+    const offset = layer.offset ?? withSource(new FileSource(fd, label, size), findImage)
     const length = layer.length ?? size - offset
     if (!(offset >= 0 && length >= 0 && offset + length <= size)) {
       throw new FsError('EIO', `${label}: the image ends at ${offset + length}, and the file at ${size}`)
@@ -57,7 +57,7 @@ export function openUpperImage(layer: FoundLayer): UpperImage {
     // First: what another program is writing looks as if nobody had unmounted it.
     lockRange(fd, { start: offset, length }, 'write', label)
     const window = { kind: 'window', offset, size: length } as const
-    withSource(transformed(new FileSource(fd, label, size, false), [window]), (source) => {
+    withSource(transformed(new FileSource(fd, label, size), [window]), (source) => {
       const head = new Uint8Array(Math.min(HEAD_BYTES, length))
       if (head.length > 0) source.readInto(0, head)
       const name = LAYER_TYPES.kindOfContent(head)

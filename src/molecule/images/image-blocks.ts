@@ -25,14 +25,10 @@ export interface ImageBlocksOptions {
   readonly watch?: ((id: SourceId) => VerityWatch) | undefined
   /** Put around the file of each image, below all else. */
   readonly guard?: ((source: ByteSource, id: SourceId) => ByteSource) | undefined
-  /** False for a thread that never asks whether a block is at hand. */
-  readonly probes?: boolean | undefined
 }
 
 /** Decodes blocks of images. */
 export interface ImageBlocks extends BlockStore {
-  /** Opens the file of an image; without this, its first block does. */
-  prepare(id: SourceId): void
   /** Closes what is open of an image. */
   drop(id: SourceId): void
   close(): void
@@ -45,7 +41,7 @@ interface OpenBlocks {
 
 /** Decodes data blocks of images, each opened when its first block is read. One for each thread. */
 export function imageBlocks(options: ImageBlocksOptions): ImageBlocks {
-  const { imageOf, sessionOf, blobsOf, hashCacheBytes, watch, probes, guard } = options
+  const { imageOf, sessionOf, blobsOf, hashCacheBytes, watch, guard } = options
   const files = new Map<SourceId, ByteSource>()
   const opened = new Map<SourceId, OpenBlocks>()
   const known = (id: SourceId): ImageSpec => {
@@ -57,7 +53,7 @@ export function imageBlocks(options: ImageBlocksOptions): ImageBlocks {
     const present = files.get(id)
     if (present !== undefined) return present
     const { source, label } = known(id)
-    const bare = openSource(source, label, probes)
+    const bare = openSource(source, label)
     const file = guard?.(bare, id) ?? bare
     files.set(id, file)
     return file
@@ -101,7 +97,6 @@ export function imageBlocks(options: ImageBlocksOptions): ImageBlocks {
       if (imageOf(id)?.blobs === undefined) blocksOf(id).source.willNeed?.(position, length)
     },
     readRaw: (id, position, target) => fileOf(id).readInto(position, target),
-    prepare: (id) => void fileOf(id),
     drop,
     close: () => {
       for (const id of [...files.keys()]) drop(id)

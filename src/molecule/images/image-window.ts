@@ -10,6 +10,7 @@ import {
   withSource,
 } from '../../base/index.ts'
 import { findImage } from '../../kinds/kinds.ts'
+import { liesInMemory } from '../../sys/files/page-cache.ts'
 import { openSource, type SourceSpec, type TransformSpec, transformed } from '../../transforms/index.ts'
 
 /** The file of an image, open, and where the image lies in it. */
@@ -26,7 +27,7 @@ export interface ImageWindow {
 export function openWindow(file: ImageFile): ImageWindow {
   const fd = openFile(file)
   try {
-    const source: SourceSpec = { kind: 'file', fd, size: sizeOf(fd, file) }
+    const source: SourceSpec = { kind: 'file', fd, size: sizeOf(fd, file), inMemory: liesInMemory(fd) }
     return { source, window: windowOf(file, source) }
   } catch (error) {
     fs.closeSync(fd)
@@ -37,7 +38,7 @@ export function openWindow(file: ImageFile): ImageWindow {
 /** The bytes of an image as they lie in its file. Closing the source closes the file. @throws FsError as `openWindow` */
 export function openStored(file: ImageFile): ByteSource & { close(): void } {
   const { source, window } = openWindow(file)
-  const stored = transformed(openSource(source, file.label, false), window)
+  const stored = transformed(openSource(source, file.label), window)
   return {
     size: stored.size,
     label: stored.label,

@@ -41,8 +41,6 @@ export interface ImageSetOptions {
   readonly askForBlob: AskForBlob
   /** Of a dispatcher; absent: reads wait. */
   readonly patience?: Patience
-  /** False for a thread that never asks what is at hand. */
-  readonly probes?: boolean
 }
 
 /** Most bytes of verified hash blocks that one image keeps for each purpose in a thread. */
@@ -61,14 +59,12 @@ export class ImageSet {
 
   constructor(options: ImageSetOptions) {
     this.#options = options
-    const { probes } = options
     this.store = imageBlocks({
       imageOf: (id) => this.#images.get(id)?.spec,
       sessionOf: (image) => this.#session(1, image),
       blobsOf: (id) => this.#blobsOf(id),
       hashCacheBytes: HASH_CACHE_BYTES,
       watch: (id) => this.#watch(id),
-      probes,
     })
   }
 
@@ -132,9 +128,9 @@ export class ImageSet {
   }
 
   #blobsOf(id: SourceId): Blobs | undefined {
-    const { askForBlob, probes } = this.#options
+    const { askForBlob } = this.#options
     const { blobs, label } = this.#known(id).spec
-    return blobs && new SharedBlobs(blobs, label, (blob, wish) => askForBlob(id, blob, wish), probes)
+    return blobs && new SharedBlobs(blobs, label, (blob, wish) => askForBlob(id, blob, wish))
   }
 
   #watch(id: SourceId): VerityWatch {

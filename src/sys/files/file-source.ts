@@ -8,23 +8,22 @@ export class FileSource implements ByteSource {
   readonly size: number
   readonly label: string
   readonly fd: number
-  readonly #pageCache: PageCacheProbe | undefined
+  readonly #pageCache: PageCacheProbe
   #closed = false
 
   /**
    * @param size bytes; by default the current size of the file
-   * @param probes false for a thread that never asks what is at hand: the probe asks for the file system, and a disk that
-   *   does not answer would keep the thread from starting
+   * @param inMemory as for `PageCacheProbe`
    */
-  constructor(fd: number, label: string, size: number = fstatSync(fd).size, probes = true) {
+  constructor(fd: number, label: string, size: number = fstatSync(fd).size, inMemory = false) {
     this.fd = fd
     this.label = label
     this.size = size
-    this.#pageCache = probes ? new PageCacheProbe(fd) : undefined
+    this.#pageCache = new PageCacheProbe(fd, inMemory)
   }
 
   isAtHand(position: number, length: number): boolean {
-    return this.#closed || this.#pageCache?.isAtHand(position, length) !== false
+    return this.#closed || this.#pageCache.isAtHand(position, length)
   }
 
   willNeed(position: number, length: number): void {

@@ -25,13 +25,16 @@ let room: { readonly vector: Buffer; readonly bytes: Uint8Array } | undefined
  */
 export class PageCacheProbe {
   readonly #fd: number
-  /** Found out by the constructor: a later statfs(2) could wait for a dead disk. */
   readonly #liesInMemory: boolean
 
-  /** @param fd open for reading, or a folder for whose files `isAtHand` will be called; stays the caller's */
-  constructor(fd: number) {
+  /**
+   * Asks the file system nothing: a disk that does not answer keeps no thread from starting.
+   * @param fd open for reading, or a folder for whose files `isAtHand` will be called; stays the caller's
+   * @param inMemory what `liesInMemory` said of it when it was opened
+   */
+  constructor(fd: number, inMemory = false) {
     this.#fd = fd
-    this.#liesInMemory = liesInMemory(fd)
+    this.#liesInMemory = inMemory
   }
 
   /**
@@ -70,7 +73,8 @@ function roomOfThread(): NonNullable<typeof room> {
   return room
 }
 
-function liesInMemory(fd: number): boolean {
+/** Whether the bytes of a file, or of the files of a folder, lie in memory. Waits where the disk does not answer. */
+export function liesInMemory(fd: number): boolean {
   try {
     return IN_MEMORY.has(Number(statfsSync(descriptorPath(fd)).type))
   } catch {

@@ -2,7 +2,7 @@ import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { PageCacheProbe } from '../../../src/sys/files/page-cache.ts'
+import { liesInMemory, PageCacheProbe } from '../../../src/sys/files/page-cache.ts'
 
 describe('PageCacheProbe', () => {
   test('the page cache probe finds fresh data, also in pieces, but nothing past the end', () => {
@@ -18,6 +18,14 @@ describe('PageCacheProbe', () => {
     } finally {
       closeSync(fd)
       rmSync(folder, { recursive: true })
+    }
+  })
+  test('a file system in memory is known by its type, and others are not', () => {
+    const folders = ['/dev/shm', '/proc'].map((folder) => openSync(folder, 'r'))
+    try {
+      expect(folders.map(liesInMemory)).toEqual([true, false])
+    } finally {
+      for (const fd of folders) closeSync(fd)
     }
   })
 })

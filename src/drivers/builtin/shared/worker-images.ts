@@ -23,7 +23,6 @@ export function workerImages(
     thread,
     tell: (level, message, image) => tell({ type: 'log', level, message, image }),
     askForBlob,
-    probes: false,
   })
   for (const image of images) set.add(image)
   const news = new News(memory)
