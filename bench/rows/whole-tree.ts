@@ -22,11 +22,11 @@ const MIB = 2 ** 20
 
 /**
  * What a mount does on the side after it is ready is over by then, ms. The rows of the start (`mount`, `python-cold`,
- * `node-cold`) hold that; these rows hold reading alone.
+ * `node-cold`) hold that; these rows hold reading, and writing, alone.
  */
 const SETTLED = 1000
 
-async function settleAndDropCaches(): Promise<void> {
+export async function settleAndDropCaches(): Promise<void> {
   await setTimeout(SETTLED)
   await dropCaches()
 }

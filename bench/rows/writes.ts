@@ -1,6 +1,6 @@
 import { writeRandomly } from '../inputs/index.ts'
 import { dropCaches, expectAnswer, runClient, type Session, timedScript } from '../measure/index.ts'
-import { recordMemory } from './whole-tree.ts'
+import { recordMemory, settleAndDropCaches } from './whole-tree.ts'
 
 const MIB = 2 ** 20
 
@@ -8,7 +8,7 @@ const MIB = 2 ** 20
 export async function measureSmallFiles({ target, subject, pids, record }: Session): Promise<void> {
   const count = needed(subject.writes?.smallFiles, 'a number of files')
   const directory = `${target}/made`
-  await dropCaches()
+  await settleAndDropCaches()
   const made = await runClient('create', directory, `${count}`)
   record('writable-create', made.ms, 'ms')
   for (const row of ['writable-read-warm', 'writable-read-cold']) {
@@ -33,7 +33,7 @@ export async function measureSmallFiles({ target, subject, pids, record }: Sessi
 /** Unpacks an archive that is in the page cache. */
 export async function measureUnpack({ target, subject, record }: Session): Promise<void> {
   const { path, entries, tarBytes } = needed(subject.writes?.archive, 'an archive')
-  await dropCaches()
+  await settleAndDropCaches()
   await timedScript('/', 'cat "$1" | wc -c', [path])
   const { ms } = await timedScript(target, 'mkdir unpacked && tar xf "$1" -C unpacked', [path])
   const listed = await timedScript(`${target}/unpacked`, 'find . -ls | wc -l')
@@ -53,7 +53,7 @@ export function measureCopyUp(change: keyof typeof CHANGES): (session: Session) 
   const { script, mode, added } = CHANGES[change]
   return async ({ target, subject, record }) => {
     const { name, bytes, sha256 } = needed(subject.facts.bigFile, 'a large file')
-    await dropCaches()
+    await settleAndDropCaches()
     const { ms } = await timedScript(target, script, [name])
     const found = await timedScript(target, 'stat -c "%a %s" "$1"', [name])
     expectAnswer('mode and size', found.output, `${mode} ${bytes + added}`)
@@ -68,7 +68,7 @@ export function measureSequential(blockSize: '1M' | '64k'): (session: Session) =
   return async ({ target, subject, record }) => {
     const bytes = needed(subject.writes?.sequentialBytes, 'a size')
     const blocks = `${blockSize === '1M' ? bytes / MIB : (bytes / MIB) * 16}`
-    await dropCaches()
+    await settleAndDropCaches()
     const script = 'dd if=/dev/zero of=sequential bs="$1" count="$2" status=none'
     const { ms } = await timedScript(target, script, [blockSize, blocks])
     const found = await timedScript(target, 'stat -c %s sequential; cmp -n "$1" sequential /dev/zero', [
@@ -95,7 +95,7 @@ export function measureRandomWrites(row: string): (session: Session) => Promise<
 /** Renames a directory that several layers have. Where that is refused, mv(1) copies it. */
 export async function measureRename({ target, subject, record }: Session): Promise<void> {
   const { directory, entries } = needed(subject.writes?.moved, 'a directory')
-  await dropCaches()
+  await settleAndDropCaches()
   const { ms } = await timedScript(target, 'mv "$1" moved', [directory])
   const listed = await timedScript(target, 'find moved -ls | wc -l')
   expectAnswer('find', listed.output, entries)
@@ -107,7 +107,7 @@ export async function measureRename({ target, subject, record }: Session): Promi
 /** Deletes a merged tree: all of the image but its large file. */
 export async function measureRemoveTree({ target, subject, record }: Session): Promise<void> {
   const { name } = needed(subject.facts.bigFile, 'a large file')
-  await dropCaches()
+  await settleAndDropCaches()
   const { ms } = await timedScript(target, 'rm -rf usr')
   const left = await timedScript(target, 'ls -A')
   expectAnswer('what is left', left.output, name)
