@@ -7,7 +7,7 @@ import { describe, expect, test } from 'vitest'
 const ROOT = path.resolve(import.meta.dirname, '..')
 const UNITS: Readonly<Record<string, number>> = { KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 }
 
-const SOURCES = ['src', 'overlay', 'squashfs', 'ext4', 'puzzlefs', 'sif'].flatMap((folder) =>
+const SOURCES = ['src', 'overlay', 'squashfs', 'ext4', 'puzzlefs', 'sif', 'tar'].flatMap((folder) =>
   fs
     .readdirSync(path.join(ROOT, folder), { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.ts'))

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto'
-import { FsError, type Name } from '../../src/base/index.ts'
+import { FsError, type Name, XATTR_NAME_MAX } from '../../src/base/index.ts'
 import { OUT_OF_LINE, PREFIXES } from '../xattr.ts'
 import { type Compress, MetadataWriter } from './metadata-writer.ts'
 import { RecordBuffer } from './record.ts'
@@ -7,7 +7,6 @@ import { NONE } from './tree.ts'
 
 /** A reference to a value is 8 bytes: shorter values are always written in place. */
 const REFERENCE_SIZE = 8
-const NAME_MAX = 255
 const VALUE_MAX = 65_536
 const SETS_MAX = NONE
 /** Of a text that is its own key: shorter than a digest, so that it is none. */
@@ -79,10 +78,10 @@ export class XattrWriter {
     if (rest.includes(0)) {
       throw new FsError('EINVAL', `attribute ${JSON.stringify(name)}: a NUL in its name`)
     }
-    if (name.length > NAME_MAX || rest.length === 0) {
+    if (name.length > XATTR_NAME_MAX || rest.length === 0) {
       throw new FsError(
         'ERANGE',
-        `attribute name of ${name.length} bytes, 1 to ${NAME_MAX} after its prefix are allowed`,
+        `attribute name of ${name.length} bytes, 1 to ${XATTR_NAME_MAX} after its prefix are allowed`,
       )
     }
     if (value.length > VALUE_MAX) {

@@ -6,8 +6,8 @@ export function viewOf(bytes: Uint8Array): DataView {
 }
 
 /**
- * Bounds-checked little-endian cursor over the bytes [start, end) of a shared view. Nothing else in the
- * project adds to an offset. Reading past the end is `EIO` with the name of the structure.
+ * Bounds-checked little-endian cursor over the bytes [start, end) of a shared view. Reading past the end is
+ * `EIO` with the name of the structure. Inodes and directories of squashfs go without one: a walk reads too many.
  */
 export class ByteReader {
   readonly #view: DataView

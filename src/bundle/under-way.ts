@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { closeSync } from 'node:fs'
-import { isErrno, type PathText } from '../base/index.ts'
+import { isErrno, messageOf, type PathText } from '../base/index.ts'
 import { forEachOwnFolder, makeOwnFolder } from '../daemon/client/own-folders.ts'
 import { reopenDirectory } from '../sys/files/at.ts'
 import type { Folder } from '../sys/files/folder.ts'
@@ -93,9 +93,7 @@ export async function sweepUnderWay(
       if (what !== undefined) await undo(what)
       forEachOwnFolder(metadataDir, FOLDER, (folder) => folder.remove(entry))
     } catch (error) {
-      stayed.push(
-        `${what?.directory ?? entry} stays: ${error instanceof Error ? error.message : String(error)}`,
-      )
+      stayed.push(`${what?.directory ?? entry} stays: ${messageOf(error)}`)
     } finally {
       closeSync(lock)
     }

@@ -4,3 +4,7 @@ import { expect } from 'vitest'
 export function failsWith(code: string, action: () => unknown): void {
   expect(action).toThrow(expect.objectContaining({ name: 'FsError', code }))
 }
+
+/** What an error looks like, for `toThrow`. */
+export const errorWith = (code: string, message: RegExp) =>
+  expect.objectContaining({ code, message: expect.stringMatching(message) })

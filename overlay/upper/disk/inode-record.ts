@@ -1,4 +1,4 @@
-import { FsError } from '../../../src/base/index.ts'
+import { isErrno } from '../../../src/base/index.ts'
 import { listxattrFd, setxattrFd } from '../../../src/sys/files/xattr.ts'
 import { decodeNumber, hasNumberRecords, NUMBER_RECORD, NUMBERS_MARK } from '../../stored/number-record.ts'
 import type { UpperPolicy } from '../../stored/policy.ts'
@@ -24,6 +24,6 @@ export function markRecords(rootFd: number, policy: UpperPolicy): void {
   try {
     setxattrFd(rootFd, `${policy.markers}.${NUMBERS_MARK}`, Uint8Array.of(0x31), 'either')
   } catch (error) {
-    if (!(error instanceof FsError && ['EPERM', 'EOPNOTSUPP'].includes(error.code))) throw error
+    if (!isErrno(error, 'EPERM', 'EOPNOTSUPP')) throw error
   }
 }

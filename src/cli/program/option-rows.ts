@@ -46,7 +46,7 @@ export const MOUNT_ROWS: readonly OptionRow[] = [
     text: 'who serves: a process of its own (default), or one for all read-only mounts of this user',
   },
   { forms: ['cache_size=BYTES'], text: 'bound of the block cache, with K, M or G (default: 64M)' },
-  { forms: ['threads=N'], text: 'decompression threads (default: one per CPU)' },
+  { forms: ['threads=N'], text: 'threads that read and decode (default: one per CPU)' },
   { forms: ['max_read=BYTES'], text: 'largest read request' },
   {
     forms: ['driver=builtin|fuse-native'],

@@ -23,7 +23,7 @@ import { KeptDescriptors } from '../../sys/process/kept-descriptors.ts'
 import { clearUmaskHere } from '../../sys/process/session.ts'
 import { faultText } from './fault-text.ts'
 import { inTurn } from './idle-work.ts'
-import { buildServing } from './serving.ts'
+import { buildServing, SPINS } from './serving.ts'
 import type { ServerDispatcherData } from './shared/messages.ts'
 import { serveMounts } from './shared/serve-mounts.ts'
 import { dyingCounter, testFault } from './test-faults.ts'
@@ -37,9 +37,6 @@ import { upkeep } from './upkeep.ts'
  * Entry of the dispatcher thread. It owns all file-system state and is the only reader of the device. It runs the
  * device loop until the file system is unmounted. In a server of several mounts it serves all of them.
  */
-
-/** Empty reads of the device before poll(2), some 100 µs: a client that lists a tree sends its next request by then. */
-const SPINS = 300
 
 function tell(message: ThreadMessage): void {
   parentPort?.postMessage(message)

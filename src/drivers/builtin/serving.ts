@@ -38,6 +38,9 @@ export const INLINE_LIMIT = 128 << 10
 /** Bytes of decoded blocks kept for READs that the shared cache cannot take. */
 export const FALLBACK_CACHE = 2 << 20
 
+/** Empty reads of the device before poll(2), some 100 µs: a client that lists a tree sends its next request by then. */
+export const SPINS = 300
+
 /** What serves a mount, and where. */
 export interface ServingOptions {
   readonly spec: MoleculeSpec

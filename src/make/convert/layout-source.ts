@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs'
 import { SQUASHFS } from '../../../squashfs/kind.ts'
-import { FsError, type PathText, printable } from '../../base/index.ts'
+import { FsError, isErrno, type PathText, printable } from '../../base/index.ts'
 import {
   assertFewLayers,
   blobPathOf,
@@ -101,7 +101,7 @@ function openOrExplain<T>({ mediaType }: Descriptor, label: string, open: () => 
   try {
     return open()
   } catch (error) {
-    if (!(error instanceof FsError) || error.code !== 'ENOENT' || !isForeignLayer(mediaType)) throw error
+    if (!isErrno(error, 'ENOENT') || !isForeignLayer(mediaType)) throw error
     throw new FsError(
       'ENOENT',
       `${label}: a foreign layer (${mediaType}), whose bytes are kept elsewhere: fetch it into the layout first`,

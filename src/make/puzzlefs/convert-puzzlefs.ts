@@ -1,4 +1,4 @@
-import { FsError, type ImageFile, isImageFile, type Name, type PathText } from '../../base/index.ts'
+import { type ImageFile, isErrno, isImageFile, type Name, type PathText } from '../../base/index.ts'
 import { filesOf } from '../../molecule/index.ts'
 import { type ImageTarget, LayoutWriter } from '../../oci/write/index.ts'
 import { Conversion, INTERMEDIATE } from '../convert/conversion.ts'
@@ -55,7 +55,7 @@ function mountable(
     const { layers, plain } = filesOf({ source: found.source, name: text })
     return { images: layers.filter(isImageFile), plain }
   } catch (error) {
-    if (error instanceof FsError && error.code === 'EOPNOTSUPP') return undefined
+    if (isErrno(error, 'EOPNOTSUPP')) return undefined
     throw error
   }
 }

@@ -1,14 +1,13 @@
 import { systemError } from '../ffi/ffi.ts'
 import { libcFunction } from '../ffi/libc.ts'
 import { Scratch } from '../ffi/scratch.ts'
+import { AF_UNIX, SOCK_CLOEXEC } from '../ffi/sockets.ts'
 
 const socketpair = libcFunction('int socketpair(int domain, int type, int protocol, uintptr_t pair)')
 
-const AF_UNIX = 1
 /** Keeps the bounds of messages, as /dev/fuse does. */
 const SOCK_SEQPACKET = 5
-/** include/linux/net.h: those of open(2), on the machines of Node. */
-const SOCK_CLOEXEC = 0o2000000
+/** include/linux/net.h: that of open(2), on the machines of Node. */
 const SOCK_NONBLOCK = 0o4000
 
 /**

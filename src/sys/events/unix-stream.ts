@@ -2,13 +2,11 @@ import { closeSync } from 'node:fs'
 import { ERRNO } from '../../base/index.ts'
 import { addressOf, lastErrno, systemError } from '../ffi/ffi.ts'
 import { libcFunction } from '../ffi/libc.ts'
+import { AF_UNIX, fcntl, SOCK_CLOEXEC, SOCK_STREAM, socket } from '../ffi/sockets.ts'
 import { encodeUnixAddress } from '../process/unix-datagram.ts'
 
 /** Streams of unix sockets that carry descriptors (unix(7)). Node can neither send nor receive those of files. */
 
-const AF_UNIX = 1
-const SOCK_STREAM = 1
-const SOCK_CLOEXEC = 0o2000000
 const SOL_SOCKET = 1
 const SCM_RIGHTS = 1
 const SO_PEERCRED = 17
@@ -20,7 +18,6 @@ const MSG_CMSG_CLOEXEC = 0x40000000
 const CMSG_DATA_OFFSET = 16
 const INT = 4
 
-const socket = libcFunction('int socket(int domain, int type, int protocol)')
 const connect = libcFunction('int connect(int fd, const uint8_t *address, uint32_t size)')
 const bind = libcFunction('int bind(int fd, const uint8_t *address, uint32_t size)')
 const listen = libcFunction('int listen(int fd, int backlog)')
@@ -47,7 +44,6 @@ const F_OWNER_TID = 0
 const O_ASYNC = 0o20000
 const SIGURG = 23
 
-const fcntl = libcFunction('int fcntl(int fd, int command, int argument)')
 const fcntlAt = libcFunction('int fcntl(int fd, int command, const uint8_t *argument)')
 
 /**

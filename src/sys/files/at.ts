@@ -5,6 +5,7 @@ import { type ForeignFunction, lastErrno, systemError } from '../ffi/ffi.ts'
 import { libcFunction } from '../ffi/libc.ts'
 import { Scratch } from '../ffi/scratch.ts'
 import { systemCall } from '../ffi/system-call.ts'
+import { O_CLOEXEC } from '../plain/open-flags.ts'
 
 /**
  * Names below a descriptor of their directory, which may be opened with O_PATH. A name is one component: no call leaves
@@ -22,7 +23,6 @@ const faccessat = libcFunction('int faccessat(int dir, uintptr_t path, int mode,
 
 /** Node's constants lack it. The same on all machines of Node (include/uapi/asm-generic/fcntl.h). */
 export const O_PATH = 0o10000000
-const O_CLOEXEC = 0o2000000
 /** Contains O_DIRECTORY, whose value depends on the machine. */
 export const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY
 const { O_NOFOLLOW, O_DIRECTORY, O_RDONLY, O_NOATIME } = constants

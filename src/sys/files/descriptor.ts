@@ -2,11 +2,11 @@ import { constants } from 'node:fs'
 import { ERRNO } from '../../base/index.ts'
 import { lastErrno, systemError } from '../ffi/ffi.ts'
 import { libcFunction } from '../ffi/libc.ts'
+import { fcntl } from '../ffi/sockets.ts'
 
 const lseek = libcFunction('int64_t lseek(int fd, int64_t offset, int whence)')
 const dup2 = libcFunction('int dup2(int from, int to)')
 const memfdCreate = libcFunction('int memfd_create(const char *name, unsigned int flags)')
-const fcntl = libcFunction('int fcntl(int fd, int command, int argument)')
 
 // include/uapi/asm-generic/fcntl.h, include/uapi/linux/fcntl.h
 const F_GETFL = 3

@@ -4,6 +4,7 @@ import { type ErrnoCode, FsError, type PathText, systemPath } from '../../base/i
 import { receiveWithDescriptors } from '../events/unix-stream.ts'
 import { systemError } from '../ffi/ffi.ts'
 import { libcFunction } from '../ffi/libc.ts'
+import { AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM } from '../ffi/sockets.ts'
 import { userNamespaceLimits } from '../process/user-namespaces.ts'
 
 /** The outcome of one run of the helper. */
@@ -184,10 +185,6 @@ function codeOfMessage(message: string): ErrnoCode {
   if (/Permission denied|no write access|not owned/i.test(message)) return 'EACCES'
   return 'EPERM'
 }
-
-const AF_UNIX = 1
-const SOCK_STREAM = 1
-const SOCK_CLOEXEC = 0o2000000
 
 const socketpair = libcFunction('int socketpair(int domain, int type, int protocol, void *pair)')
 

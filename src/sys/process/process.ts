@@ -1,6 +1,7 @@
 import { closeSync, readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { namespaceNumber } from '../plain/namespaces.ts'
+import { O_CLOEXEC } from '../plain/open-flags.ts'
 import { procPath } from '../plain/proc.ts'
 
 /** Names one process for good: a recycled pid has another start time, and after a reboot another boot id. */
@@ -77,9 +78,6 @@ function readBootId(): string {
     return ''
   }
 }
-
-/** Flag in `/proc/self/fdinfo` (octal) of descriptors that exec closes. */
-const O_CLOEXEC = 0o2000000
 
 /**
  * Closes the descriptors above stderr that the caller left open, except `keep`, so that the daemon does not hold a pipe

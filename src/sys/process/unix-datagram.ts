@@ -1,19 +1,17 @@
 import { closeSync } from 'node:fs'
 import { systemError } from '../ffi/ffi.ts'
 import { libcFunction } from '../ffi/libc.ts'
+import { AF_UNIX, SOCK_CLOEXEC, socket } from '../ffi/sockets.ts'
 
 /** Datagrams to a unix socket, for sd_notify(3) and syslog(3). Node cannot send them. */
 
-const AF_UNIX = 1
 const SOCK_DGRAM = 2
-const SOCK_CLOEXEC = 0o2000000
 const MSG_DONTWAIT = 0x40
 const MSG_NOSIGNAL = 0x4000
 
 /** Size of `sun_path` in `struct sockaddr_un` (unix(7)), bytes. */
 const PATH_MAX = 108
 
-const socket = libcFunction('int socket(int domain, int type, int protocol)')
 const sendto = libcFunction(
   'int64_t sendto(int fd, const uint8_t *data, size_t length, int flags, const uint8_t *address, uint32_t size)',
 )

@@ -8,12 +8,10 @@ import {
   S_IFDIR,
   S_IFREG,
 } from '../../../src/base/index.ts'
+import { errorWith } from '../../library/expectations.ts'
 import { entryAt, listAll, names, nodeAt, paths } from '../support/list.ts'
 import { layer, MemoryLayer } from '../support/memory-layer.ts'
 import { waited } from '../support/waited.ts'
-
-const failsWith = (code: string, message: RegExp) =>
-  expect.objectContaining({ code, message: expect.stringMatching(message) })
 
 test('the tree knows which attributes no file can have, where all of its layers tell', () => {
   const none = Object.assign(layer('low', 'f'), { attributes: 'none' as const })
@@ -89,12 +87,12 @@ describe('node ids and inode numbers', () => {
     const wide = layer('wide', 'f')
     wide.refSpan = 2 ** 51
     expect(() => new MergedTree([wide])).not.toThrow()
-    expect(() => new MergedTree([wide, wide])).toThrow(failsWith('EOVERFLOW', /layer wide.*2\^53/))
+    expect(() => new MergedTree([wide, wide])).toThrow(errorWith('EOVERFLOW', /layer wide.*2\^53/))
     const narrow = layer('narrow', 'a\nb')
     narrow.refSpan = 2
     const tree = new MergedTree([narrow])
     expect(names(tree)).toEqual(['a', 'b'])
-    expect(() => tree.lookup(ROOT_NODE_ID, 'b')).toThrow(failsWith('EIO', /layer narrow: inode reference 2/))
+    expect(() => tree.lookup(ROOT_NODE_ID, 'b')).toThrow(errorWith('EIO', /layer narrow: inode reference 2/))
   })
 
   test('an unknown node id is ESTALE', () => {
@@ -116,9 +114,9 @@ describe('nodes in memory', () => {
     expect(tree.state.parked).toBe(1)
     tree.forget(b, 1)
     expect(tree.state).toMatchObject({ directories: 1, parked: 0 })
-    expect(() => tree.getattr(b)).toThrow(failsWith('ESTALE', /forgotten/))
+    expect(() => tree.getattr(b)).toThrow(errorWith('ESTALE', /forgotten/))
     expect(() => tree.readdir(b, 0, { plus: false, add: () => true })).toThrow(
-      failsWith('ESTALE', /forgotten/),
+      errorWith('ESTALE', /forgotten/),
     )
     tree.forget(a, 1)
     expect(tree.state.directories).toBe(1)
@@ -147,7 +145,7 @@ describe('nodes in memory', () => {
     expect(() => tree.lookup(u, '.')).toThrow(Postponed)
     expect(waited(() => tree.lookup(u, '.'))?.nodeId).toBe(u)
     expect(waited(() => tree.lookup(u, '..'))?.nodeId).toBe(ROOT_NODE_ID)
-    expect(() => tree.lookup(nodeAt(tree, 'u/f'), '..')).toThrow(failsWith('ENOTDIR', /./))
+    expect(() => tree.lookup(nodeAt(tree, 'u/f'), '..')).toThrow(errorWith('ENOTDIR', /./))
     tree.forget(b, 2)
     tree.forget(a, 3)
     expect(tree.state.directories).toBe(0)
@@ -161,7 +159,7 @@ describe('nodes in memory', () => {
     const tree = new MergedTree([low, top])
     const first = nodeAt(tree, 'a')
     expect(() => tree.lookup(ROOT_NODE_ID, 'b')).toThrow(
-      failsWith('EIO', /layer top: directory 1 .*two paths/),
+      errorWith('EIO', /layer top: directory 1 .*two paths/),
     )
     expect(listAll(tree, ROOT_NODE_ID, true).map(({ name, entry }) => [name, entry !== undefined])).toEqual([
       ['.', false],
@@ -220,7 +218,7 @@ describe('attributes', () => {
       expect(tree.getxattr(f, name)).toBeUndefined()
     }
     expect(() => tree.getxattr(f, `user.overlay.${'n'.repeat(240)}`)).toThrow(
-      failsWith('EOPNOTSUPP', /escaped/),
+      errorWith('EOPNOTSUPP', /escaped/),
     )
   })
 
@@ -232,7 +230,7 @@ describe('attributes', () => {
         layer('top', `f = \0\0\0\0 {${space}.overlay.metacopy=}\ng = ok`),
       ]
       const tree = new MergedTree(layers)
-      const message = failsWith('EIO', /layer top: inode 1 has overlay\.metacopy/)
+      const message = errorWith('EIO', /layer top: inode 1 has overlay\.metacopy/)
       expect(() => tree.lookup(ROOT_NODE_ID, 'f')).toThrow(message)
       // The id can be guessed, so that every way to the file is shut.
       const id = nodeAt(tree, 'g') - 2
@@ -263,20 +261,20 @@ describe('attributes', () => {
     one.wrongTypes.set('f', S_IFDIR >>> 12).set('d', S_IFREG >>> 12)
     const tree = new MergedTree([one])
     expect(() => tree.lookup(ROOT_NODE_ID, 'f')).toThrow(
-      failsWith('EIO', /"f" has type 4, its inode 1 has mode 0100644/),
+      errorWith('EIO', /"f" has type 4, its inode 1 has mode 0100644/),
     )
-    expect(() => tree.lookup(ROOT_NODE_ID, 'd')).toThrow(failsWith('EIO', /"d" has type 8/))
+    expect(() => tree.lookup(ROOT_NODE_ID, 'd')).toThrow(errorWith('EIO', /"d" has type 8/))
   })
 
   test('a lookup that cannot succeed fails with the errno for its reason', () => {
     const tree = new MergedTree([layer('one', 'f\nl -> f')])
     expect(tree.lookup(ROOT_NODE_ID, 'absent')).toBeUndefined()
-    expect(() => tree.lookup(nodeAt(tree, 'f'), 'x')).toThrow(failsWith('ENOTDIR', /./))
+    expect(() => tree.lookup(nodeAt(tree, 'f'), 'x')).toThrow(errorWith('ENOTDIR', /./))
     expect(() => tree.readdir(nodeAt(tree, 'f'), 0, { plus: false, add: () => true })).toThrow(
-      failsWith('ENOTDIR', /./),
+      errorWith('ENOTDIR', /./),
     )
-    expect(() => tree.readlink(nodeAt(tree, 'f'))).toThrow(failsWith('EINVAL', /./))
-    expect(() => tree.lookup(ROOT_NODE_ID, 'n'.repeat(256))).toThrow(failsWith('ENAMETOOLONG', /256/))
+    expect(() => tree.readlink(nodeAt(tree, 'f'))).toThrow(errorWith('EINVAL', /./))
+    expect(() => tree.lookup(ROOT_NODE_ID, 'n'.repeat(256))).toThrow(errorWith('ENAMETOOLONG', /256/))
     expect(Buffer.from(tree.readlink(nodeAt(tree, 'l'))).toString()).toBe('f')
   })
 

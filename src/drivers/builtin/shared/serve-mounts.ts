@@ -4,6 +4,7 @@ import { GatherReply, MountTable, PooledFetcher, taskRunner, WorkerPool } from '
 import { type AskForBlob, ImageSet, Patience, refusePackages } from '../../../molecule/index.ts'
 import { ringBell } from '../../../sys/process/bell.ts'
 import { faultText } from '../fault-text.ts'
+import { SPINS } from '../serving.ts'
 import { dropThreadPrivileges } from '../thread-privileges.ts'
 import { upkeep } from '../upkeep.ts'
 import { FirstMount } from './first-mount.ts'
@@ -16,9 +17,6 @@ import { workerLog } from './worker-images.ts'
  * The dispatcher of a server of several mounts. It owns the state of all of their file systems and is the only reader of
  * their devices.
  */
-
-/** See `dispatcher-thread.ts` of one mount. */
-const SPINS = 300
 
 function tell(message: ServerMessage): void {
   parentPort?.postMessage(message)
