@@ -1,5 +1,6 @@
 import { ATTRIBUTE_PROGRAMS } from '../inputs/index.ts'
-import { dropCaches, expectAnswer, type Session, timedScript } from '../measure/index.ts'
+import { expectAnswer, type Session, timedScript } from '../measure/index.ts'
+import { settleAndDropCaches } from './whole-tree.ts'
 
 const PROGRAMS = ['ls', 'getfattr', 'getcap'] as const
 
@@ -10,7 +11,7 @@ export async function measureAttributes({ target, subject, record }: Session): P
   const { attributeLines } = subject.facts
   if (attributeLines === undefined) throw new Error('this tree was not made for attributes')
   for (const name of PROGRAMS) {
-    await dropCaches()
+    await settleAndDropCaches()
     for (const row of [`${name}-cold`, `${name}-warm`]) {
       const { ms, output } = await timedScript(target, ATTRIBUTE_PROGRAMS[name])
       expectAnswer(`lines of ${name}`, output, attributeLines[name])

@@ -1,5 +1,5 @@
 import { dropCaches, expectAnswer, type Session, timedScript } from '../measure/index.ts'
-import { recordMemory } from './whole-tree.ts'
+import { recordMemory, settleAndDropCaches } from './whole-tree.ts'
 
 /** A million names take the slower readers some minutes. */
 const TIMEOUT = 900_000
@@ -8,7 +8,7 @@ const TIMEOUT = 900_000
 export async function measureManyNames({ target, subject, pids, record }: Session): Promise<void> {
   const { lookups, entries } = subject.facts
   if (lookups !== undefined) {
-    await dropCaches()
+    await settleAndDropCaches()
     const found = await timedScript(target, 'xargs -0 stat -c %s <"$1" | wc -l', [lookups.list], TIMEOUT)
     expectAnswer('names found', found.output, lookups.count)
     record('lookup-1000-cold', found.ms, 'ms')
