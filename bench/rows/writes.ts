@@ -83,6 +83,7 @@ export function measureSequential(blockSize: '1M' | '64k'): (session: Session) =
 export function measureRandomWrites(row: string): (session: Session) => Promise<void> {
   return async ({ target, subject, record }) => {
     const plan = needed(subject.writes?.random, 'a plan of writes')
+    await settleAndDropCaches()
     const script = 'head -c "$1" /dev/zero >random && sync'
     await timedScript(target, script, [`${plan.fileBytes}`])
     const value = await writeRandomly(`${target}/random`, plan)
