@@ -18,7 +18,7 @@ import {
   rehearsalSurroundings,
   watchImages,
 } from '../../molecule/index.ts'
-import { openSocketPair } from '../../sys/events/socket-pair.ts'
+import { openSocketPair, SOCK_NONBLOCK, SOCK_SEQPACKET } from '../../sys/events/socket-pair.ts'
 import type { IdleWork } from './idle-work.ts'
 import { buildServing } from './serving.ts'
 
@@ -87,7 +87,7 @@ export class Understudy {
     const spec = this.#spec
     const { kernel, namesTrusted } = this.#options
     const shared = allocateShared(spec.blockSize, CACHE, WORKERS)
-    const [mountEnd, kernelEnd] = openSocketPair()
+    const [mountEnd, kernelEnd] = openSocketPair(SOCK_SEQPACKET | SOCK_NONBLOCK)
     this.#closers.push(() => {
       fs.closeSync(mountEnd)
       fs.closeSync(kernelEnd)

@@ -1,8 +1,9 @@
 import { closeSync } from 'node:fs'
 import { ERRNO } from '../../base/index.ts'
+import { F_GETFL, F_SETFL, fcntl } from '../ffi/fcntl.ts'
 import { addressOf, lastErrno, systemError } from '../ffi/ffi.ts'
 import { libcFunction } from '../ffi/libc.ts'
-import { AF_UNIX, fcntl, SOCK_CLOEXEC, SOCK_STREAM, socket } from '../ffi/sockets.ts'
+import { AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socket } from '../ffi/sockets.ts'
 import { encodeUnixAddress } from '../process/unix-datagram.ts'
 
 /** Streams of unix sockets that carry descriptors (unix(7)). Node can neither send nor receive those of files. */
@@ -36,8 +37,6 @@ const BACKLOG = 512
 const SEND_TIMEOUT_S = 5
 
 // include/uapi/asm-generic/fcntl.h
-const F_GETFL = 3
-const F_SETFL = 4
 const F_SETSIG = 10
 const F_SETOWN_EX = 15
 const F_OWNER_TID = 0

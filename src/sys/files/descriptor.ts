@@ -1,16 +1,14 @@
 import { constants } from 'node:fs'
 import { ERRNO } from '../../base/index.ts'
+import { F_GETFL, F_SETFL, fcntl } from '../ffi/fcntl.ts'
 import { lastErrno, systemError } from '../ffi/ffi.ts'
 import { libcFunction } from '../ffi/libc.ts'
-import { fcntl } from '../ffi/sockets.ts'
 
 const lseek = libcFunction('int64_t lseek(int fd, int64_t offset, int whence)')
 const dup2 = libcFunction('int dup2(int from, int to)')
 const memfdCreate = libcFunction('int memfd_create(const char *name, unsigned int flags)')
 
-// include/uapi/asm-generic/fcntl.h, include/uapi/linux/fcntl.h
-const F_GETFL = 3
-const F_SETFL = 4
+/** include/uapi/linux/fcntl.h */
 const F_DUPFD_CLOEXEC = 1030
 const { O_NONBLOCK } = constants
 /** include/uapi/linux/memfd.h */

@@ -1,10 +1,9 @@
 import { spawn } from 'node:child_process'
 import { closeSync } from 'node:fs'
 import { type ErrnoCode, FsError, type PathText, systemPath } from '../../base/index.ts'
+import { openSocketPair } from '../events/socket-pair.ts'
 import { receiveWithDescriptors } from '../events/unix-stream.ts'
-import { systemError } from '../ffi/ffi.ts'
-import { libcFunction } from '../ffi/libc.ts'
-import { AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM } from '../ffi/sockets.ts'
+import { SOCK_STREAM } from '../ffi/sockets.ts'
 import { userNamespaceLimits } from '../process/user-namespaces.ts'
 
 /** The outcome of one run of the helper. */
@@ -37,7 +36,7 @@ export function fusermountPrograms(environment: NodeJS.ProcessEnv = process.env)
  * @throws FsError ENOENT where no helper is installed, else the reason that the helper gave
  */
 export async function fusermountMount(target: PathText, options: string): Promise<number> {
-  const [ours, theirs] = socketPair()
+  const [ours, theirs] = openSocketPair(SOCK_STREAM)
   let theirsOpen = true
   try {
     const result = await runHelper(['-o', options, '--', target], theirs)
@@ -184,14 +183,6 @@ function codeOfMessage(message: string): ErrnoCode {
   if (/No such file/i.test(message)) return 'ENOENT'
   if (/Permission denied|no write access|not owned/i.test(message)) return 'EACCES'
   return 'EPERM'
-}
-
-const socketpair = libcFunction('int socketpair(int domain, int type, int protocol, void *pair)')
-
-function socketPair(): readonly [number, number] {
-  const pair = Buffer.alloc(8)
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) !== 0) throw systemError('socketpair')
-  return [pair.readInt32LE(0), pair.readInt32LE(4)]
 }
 
 /** Receives the one descriptor in the socket. The helper has ended, so no more data comes. */

@@ -20,6 +20,7 @@ describe('PageCacheProbe', () => {
       rmSync(folder, { recursive: true })
     }
   })
+
   test('a file system in memory is known by its type, and others are not', () => {
     const folders = ['/dev/shm', '/proc'].map((folder) => openSync(folder, 'r'))
     try {
