@@ -1,5 +1,5 @@
 import { existsSync, readFileSync, unlinkSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import type { BlockRef, BlockStore } from '../../base/index.ts'
 import type { AnswerTarget, RequestCounter } from '../../fuse/index.ts'
 import { pause } from '../../sys/plain/pause.ts'
@@ -9,9 +9,6 @@ const VARIABLE = 'ATOMFS_TEST_FAULTS'
 
 /** Doubles of one array: large enough to be quick, small enough for V8 to end the thread alone (docs/limits.md). */
 const DOUBLES = 65_536
-
-/** While the main thread starts another one, absolute paths of this one may lead nowhere (`withoutRoot`), milliseconds. */
-const ROOT_MOVES_MS = 5000
 
 /** Kills the calling thread where the test wants it. @param request what is handled */
 export type Fault = (request?: Buffer) => void
@@ -94,14 +91,10 @@ export function dyingWorker<T extends AnswerTarget, S extends BlockStore>(
 }
 
 function wordsOf(file: string): readonly string[] {
-  const until = performance.now() + ROOT_MOVES_MS
-  for (;;) {
-    try {
-      return readFileSync(file, 'latin1').split(' ')
-    } catch {
-      if (existsSync(dirname(file)) || performance.now() > until) return []
-      pause(1)
-    }
+  try {
+    return readFileSync(file, 'latin1').split(' ')
+  } catch {
+    return []
   }
 }
 
