@@ -20,7 +20,6 @@ import type { DirectoryListing } from './directories/listing.ts'
 import { SQUASHFS_NAME_LEN } from './directories/listing-range.ts'
 import { FileReader } from './file.ts'
 import {
-  blockCount,
   decodeInode,
   type Inode,
   type InodeContext,
@@ -28,6 +27,7 @@ import {
   isFileInode,
   isSymlinkInode,
   NO_INDEX,
+  tailLength,
 } from './metadata/inode.ts'
 import { MetadataCache } from './metadata/metadata-cache.ts'
 import { MetadataCursor } from './metadata/metadata-cursor.ts'
@@ -55,9 +55,10 @@ export interface SquashfsOptions {
  * Few: to decode an inode again takes a microsecond, and one that lives longer than V8's young generation costs several
  * in its collections. A prime, so that inodes at equal distances share no slot.
  */
-const INODE_CACHE_SLOTS = 61
-// Inodes passed over, and blocks of one file, until `following` gives up: a hint must stay cheap.
+const INODE_CACHE_SLOTS = 13
+// Inodes passed over, and bytes between two of them, until `following` gives up: a hint must stay cheap.
 const FOLLOWING_LIMIT = 64
+const TAIL_LIMIT = 4096
 
 /**
  * One squashfs image as a read-only layer. A ref is an
@@ -234,20 +235,26 @@ export class SquashfsImage implements Layer {
    * so it is what a reader of the whole tree wants next. @throws FsError EIO
    */
   following(ref: number): number | undefined {
-    const { end } = this.#tables.inodes
-    const cursor = this.#inodeCursor
-    let inode = this.#decodeAt(ref)
+    let inode = this.inode(ref)
     for (let passed = 0; passed < FOLLOWING_LIMIT; passed++) {
-      const blocks = isFileInode(inode) ? blockCount(inode, this.superblock.blockSize) : 0
-      if (blocks > FOLLOWING_LIMIT || inode.indexCount > 0) return undefined
-      cursor.skip(blocks * 4)
-      const { blockPosition, offset } = cursor
-      if (blockPosition >= end) return undefined
-      const next = refOf(blockPosition - this.superblock.inodeTable, offset)
-      inode = this.#decodeAt(next)
+      const next = this.#refBehind(inode)
+      if (next === undefined) return undefined
+      inode = this.inode(next)
       if (isFileInode(inode)) return next
     }
     return undefined
+  }
+
+  /** @returns undefined behind the last inode, and where much lies between. @throws FsError EIO */
+  #refBehind(inode: Inode): number | undefined {
+    const { end } = this.#tables.inodes
+    const length = tailLength(inode, this.superblock.blockSize)
+    if (length === undefined || length > TAIL_LIMIT || inode.tailPosition >= end) return undefined
+    const cursor = this.#inodeCursor
+    cursor.seek(inode.tailPosition, inode.tailOffset)
+    cursor.skip(length)
+    const { blockPosition, offset } = cursor
+    return blockPosition < end ? refOf(blockPosition - this.superblock.inodeTable, offset) : undefined
   }
 
   statfs(): StatFs {

@@ -73,7 +73,7 @@ export interface Inode {
   readonly directoryOffset: number
   readonly parentInode: number
   readonly indexCount: number
-  /** What follows the fixed fields (block list, target, directory index): block position in the image. */
+  /** What follows the fixed fields (block list, target, directory index, the next inode): block position in the image. */
   readonly tailPosition: number
   readonly tailOffset: number
 }
@@ -102,6 +102,14 @@ export function isSymlinkInode(inode: Inode): boolean {
 export function blockCount(inode: Inode, blockSize: number): number {
   const blocks = inode.size / blockSize
   return inode.fragmentIndex === NO_INDEX ? Math.ceil(blocks) : Math.floor(blocks)
+}
+
+/** Bytes between the fixed fields of an inode and the next one; undefined for a directory with an index. */
+export function tailLength(inode: Inode, blockSize: number): number | undefined {
+  if (isFileInode(inode)) return blockCount(inode, blockSize) * 4
+  if (inode.type === INODE_TYPE.symlink) return inode.size
+  if (inode.type === INODE_TYPE.extendedSymlink) return inode.size + 4
+  return inode.indexCount === 0 ? 0 : undefined
 }
 
 /**
@@ -197,6 +205,7 @@ function decodeDirectory(cursor: MetadataCursor, inode: Fields): void {
   inode.size = view.getUint16(at + 8, true)
   inode.directoryOffset = view.getUint16(at + 10, true)
   inode.parentInode = view.getUint32(at + 12, true)
+  markTail(cursor, inode)
 }
 
 function decodeExtendedDirectory(cursor: MetadataCursor, inode: Fields): void {
@@ -269,12 +278,14 @@ function decodeDevice(cursor: MetadataCursor, inode: Fields): void {
   inode.nlink = cursor.view.getUint32(at, true)
   inode.rdev = cursor.view.getUint32(at + 4, true)
   if (inode.type > INODE_TYPE.socket) inode.xattrIndex = trailingXattrIndex(cursor)
+  markTail(cursor, inode)
 }
 
 function decodeIpc(cursor: MetadataCursor, inode: Fields): void {
   const at = cursor.take(4)
   inode.nlink = cursor.view.getUint32(at, true)
   if (inode.type > INODE_TYPE.socket) inode.xattrIndex = trailingXattrIndex(cursor)
+  markTail(cursor, inode)
 }
 
 function trailingXattrIndex(cursor: MetadataCursor): number {
