@@ -5,7 +5,9 @@ import { Script } from 'node:vm'
 import { isMainThread, workerData } from 'node:worker_threads'
 import {
   type CodePlace,
+  type CompiledCode,
   codePlace,
+  flagsOf,
   flagsOfNow,
   openCodeFolder,
   readCode,
@@ -22,7 +24,10 @@ import { type HeldProgram, type StartedThread, startWaiting, type ThreadStart } 
 /** The compiled code of the program that this thread runs: what `src/sys/process/code-cache.ts` sees of it. */
 interface CodeCache {
   readonly isTaken: boolean
-  save(): void
+  /** Writes it, where the cache has none for all of these kinds of work. */
+  save(kinds?: bigint): void
+  /** Closes what `save` needs. */
+  leave(): void
 }
 
 /** A thread that every run of a program needs: what `src/drivers/builtin/start-thread.ts` sees of it. */
@@ -63,7 +68,7 @@ interface Program {
   /** A function of its text. */
   readonly source: string
   /** What V8 compiled of it in an earlier run. */
-  readonly code: Uint8Array | undefined
+  readonly code: CompiledCode | undefined
   /** Where that belongs. */
   readonly place: CodePlace | undefined
 }
@@ -84,7 +89,8 @@ function heldProgram({ script, code, codeFolder, gate, name, file, url }: HeldPr
   Atomics.store(gate, 0, 1)
   Atomics.notify(gate, 0)
   const { head, source } = read(script)
-  return { name, file, url, source, code, place: codePlace(name, head, () => codeFolder) }
+  const compiled = code && { data: Buffer.from(code.buffer, code.byteOffset, code.length), kinds: 0n }
+  return { name, file, url, source, code: compiled, place: codePlace(name, head, () => codeFolder) }
 }
 
 /**
@@ -107,15 +113,15 @@ function load({ name, file, url, source, code, place }: Program): () => void {
   const ahead = name === 'mount' ? startAhead(NEEDED_BY_MOUNT) : undefined
   const script = new Script(
     source,
-    code === undefined ? { filename: file } : { filename: file, cachedData: code },
+    code === undefined ? { filename: file } : { filename: file, cachedData: code.data },
   )
-  const isTaken = code !== undefined && script.cachedDataRejected !== true
-  if (place !== undefined && isTaken) closeSync(place.folder)
-  const save = isTaken || place === undefined ? () => undefined : saver(place, script)
+  const taken = script.cachedDataRejected === true ? undefined : code
+  const codeCache = place === undefined ? NO_CACHE : cacheAt(place, script, taken)
+  // Only some dispatchers do what is in no cache yet.
+  if (taken !== undefined && name !== NEEDED_BY_MOUNT) codeCache.leave()
   const run = script.runInThisContext() as Run
   const module = { exports: {} }
-  return () =>
-    run(module.exports, require, module, file, __dirname, url, { isTaken, save }, ahead, importModule)
+  return () => run(module.exports, require, module, file, __dirname, url, codeCache, ahead, importModule)
 }
 
 /** Compiled code does not know who imports for it. */
@@ -123,15 +129,26 @@ function importModule(url: string): Promise<unknown> {
   return import(url)
 }
 
-function saver(place: CodePlace, script: Script): () => void {
-  const flags = flagsOfNow()
-  let isSaved = false
-  return () => {
-    if (!isSaved) {
-      writeCode(place, flags, script)
-      closeSync(place.folder)
-    }
-    isSaved = true
+const NO_CACHE: CodeCache = { isTaken: false, save: () => undefined, leave: () => undefined }
+
+/** @param taken what the program was loaded with, which is not kept */
+function cacheAt(place: CodePlace, script: Script, taken: CompiledCode | undefined): CodeCache {
+  const isTaken = taken !== undefined
+  const flags = isTaken ? flagsOf(taken.data) : flagsOfNow()
+  /** Absent while there is no code. */
+  let saved = taken?.kinds
+  let isOpen = true
+  return {
+    isTaken,
+    save(kinds = 0n) {
+      if (!isOpen || (saved !== undefined && (kinds & ~saved) === 0n)) return
+      saved = kinds | (saved ?? 0n)
+      writeCode(place, flags, script, saved)
+    },
+    leave() {
+      if (isOpen) closeSync(place.folder)
+      isOpen = false
+    },
   }
 }
 

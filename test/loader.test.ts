@@ -5,7 +5,9 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
+  statSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
@@ -39,6 +41,15 @@ process.chdir('/proc/self/fd')
 __codeCache.save()
 `
 
+/** Saves itself for each of the kinds of work in KINDS. */
+const KINDS = `
+process.stdout.write(String(__codeCache.isTaken))
+process.chdir('/proc/self/fd')
+for (const kinds of process.env.KINDS.split(' ')) __codeCache.save(BigInt(kinds))
+__codeCache.leave()
+__codeCache.save(1n << 60n)
+`
+
 let folder = ''
 beforeAll(async () => {
   folder = makeTempDir()
@@ -57,9 +68,9 @@ function writeProgram(digest: string, first = '', program = PROGRAM): void {
   writeFileSync(join(folder, 'probe.cjs'), `// ${digest}\n${first}${program}`)
 }
 
-/** Runs the program with a place for its code. @returns what it says */
-async function load(env: Readonly<Record<string, string>>): Promise<string> {
-  const words = [join(folder, 'loader.cjs'), 'probe', 'program', 'a', 'b']
+/** Runs a program with a place for its code. @returns what it says */
+async function load(env: Readonly<Record<string, string>>, name = 'probe'): Promise<string> {
+  const words = [join(folder, 'loader.cjs'), name, 'program', 'a', 'b']
   return (await run(process.execPath, words, { env })).stdout
 }
 
@@ -80,6 +91,25 @@ describe('compiled code', () => {
       expect(await load(env)).toBe('false a,b')
       writeProgram('0'.repeat(32))
       expect(await load(env)).toBe('true a,b')
+    })
+  })
+
+  test('code of a dispatcher is written again where one did what none has done before, until it leaves', async () => {
+    await inCache(async (cache, env) => {
+      writeFileSync(join(folder, 'dispatcher.cjs'), `// ${'5'.repeat(32)}\n${KINDS}`)
+      const isWritten = async (kinds: string, isTaken = true): Promise<boolean> => {
+        expect(await load({ ...env, KINDS: kinds }, 'dispatcher')).toBe(`${isTaken}`)
+        const file = join(cache, readdirSync(cache)[0]!)
+        const written = statSync(file).mtimeMs > 0
+        utimesSync(file, 0, 0)
+        return written
+      }
+      expect(await isWritten('0', false)).toBe(true)
+      expect(await isWritten('0')).toBe(false)
+      expect(await isWritten('1 4')).toBe(true)
+      expect(await isWritten('5')).toBe(false)
+      expect(await isWritten(`6 ${1n << 63n}`)).toBe(true)
+      expect(await isWritten(`3 4 ${1n << 63n}`)).toBe(false)
     })
   })
 

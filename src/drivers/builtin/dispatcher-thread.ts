@@ -1,7 +1,7 @@
 import '../../sys/plain/own-packages.ts'
 import { parentPort } from 'node:worker_threads'
 import { type Log, messageOf, omitUndefined } from '../../base/index.ts'
-import { Counters, type Negotiated, runDeviceLoop } from '../../fuse/index.ts'
+import { Counters, type Negotiated, readOpcodes, runDeviceLoop } from '../../fuse/index.ts'
 import {
   type AskForBlob,
   emptyUpper,
@@ -17,7 +17,12 @@ import {
 } from '../../molecule/index.ts'
 import { replaceDescriptor } from '../../sys/files/descriptor.ts'
 import { isHostRoot } from '../../sys/plain/namespaces.ts'
-import { isCompiledCodeSaved, saveCompiledCode } from '../../sys/process/code-cache.ts'
+import {
+  isCompiledCodeSaved,
+  leaveCompiledCode,
+  saveCompiledCode,
+  saveForNow,
+} from '../../sys/process/code-cache.ts'
 import { collectGarbage } from '../../sys/process/garbage.ts'
 import { KeptDescriptors } from '../../sys/process/kept-descriptors.ts'
 import { clearUmaskHere } from '../../sys/process/session.ts'
@@ -63,8 +68,11 @@ try {
       grown: (chunk: SharedArrayBuffer) => tell({ type: 'directories', chunk }),
     },
   }
+  const writes = takesChanges(spec.upper)
+  // What a mount without changes does, the first one has compiled.
+  if (!writes && isCompiledCodeSaved()) leaveCompiledCode()
   // Modes come from the kernel with the umask of the caller taken away, and copies have those of their layer.
-  if (takesChanges(spec.upper)) clearUmaskHere()
+  if (writes) clearUmaskHere()
   const surroundings = { watch, askForBlob, warn, memory, kept: kept && new KeptDescriptors(kept) }
   const counters = new Counters(shared, 0)
   const fault = testFault('dispatcher')
@@ -77,7 +85,7 @@ try {
       const all = { ...around, ...surroundings }
       return spec.upper === undefined ? openMolecule(spec, all) : openWithUpper(spec, spec.upper, all)
     },
-    gate: takesChanges(spec.upper) ? gate : undefined,
+    gate: writes ? gate : undefined,
     requests: legacy?.requests,
     negotiated: legacy?.negotiated,
     onInit: serves,
@@ -90,7 +98,7 @@ try {
   const understudy = Understudy.of(spec, { kernel, namesTrusted, fetcher })
   const idleWork = inTurn(
     ...(understudy?.rehearsals() ?? []),
-    isCompiledCodeSaved() ? undefined : savesCode,
+    isCompiledCodeSaved() ? undefined : () => savesCode(writes),
     // Before a thread starts: V8 takes no compiled code while its flags are other ones.
     collectsGarbage,
     hasWorkers && pool.isOnDemand ? callsWorkers : undefined,
@@ -123,6 +131,7 @@ try {
   molecule.closeLayers()
   understudy?.close()
   layered?.closeUpper()
+  if (writes) saveCompiledCode(kindsOfWork())
   // A process of one mount does both itself.
   const upper = isOneOfMany ? spec.upper : undefined
   if (upper !== undefined) writeBack(upper)
@@ -152,9 +161,15 @@ function callsWorkers(): boolean {
 }
 
 /** After the rehearsal, so that the code is there that answers requests. @returns false: it is over */
-function savesCode(): boolean {
-  saveCompiledCode()
+function savesCode(isForNow: boolean): boolean {
+  if (isForNow) saveForNow()
+  else saveCompiledCode()
   return false
+}
+
+/** Requests of each opcode are a kind of work: what makes changes runs in few mounts, and is compiled when it is needed. */
+function kindsOfWork(): bigint {
+  return [...readOpcodes(shared).keys()].reduce((kinds, opcode) => kinds | (1n << BigInt(opcode)), 0n)
 }
 
 /** What the start left. V8 lets the heap grow in proportion to what it found alive last. @returns false: it is over */

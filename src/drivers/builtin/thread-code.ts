@@ -83,7 +83,7 @@ function compiledCode(
   const file = readCode(place, descriptorPath(place.folder))
   if (file === undefined) return { folder: place.folder }
   fs.closeSync(place.folder)
-  const code = new Uint8Array(new SharedArrayBuffer(file.length))
-  code.set(file)
+  const code = new Uint8Array(new SharedArrayBuffer(file.data.length))
+  code.set(file.data)
   return { code }
 }

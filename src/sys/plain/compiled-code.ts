@@ -92,12 +92,18 @@ function checked(fd: number): number {
   throw new Error('not ours alone')
 }
 
+/** What V8 compiled of a program in an earlier run. */
+export interface CompiledCode {
+  readonly data: Buffer
+  /** The kinds of work that it has code for: a bit each, which the program gives a meaning. */
+  readonly kinds: bigint
+}
+
 /**
  * @param path that leads to the folder of the place
- * @returns what V8 compiled of a program in an earlier run; undefined where there is nothing, or no longer what was
- * written
+ * @returns undefined where there is nothing, or no longer what was written
  */
-export function readCode({ name }: CodePlace, path: string): Buffer | undefined {
+export function readCode({ name }: CodePlace, path: string): CompiledCode | undefined {
   try {
     const { O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants
     const fd = checked(openSync(`${path}/${name}`, O_RDONLY | O_NOFOLLOW | O_NONBLOCK))
@@ -111,8 +117,8 @@ export function readCode({ name }: CodePlace, path: string): Buffer | undefined 
   }
 }
 
-/** What a file ends in: its length without this, and a sum. Multiples of 4 bytes. */
-const TRAILER = 8
+/** What a file ends in: its length without this, a sum, and 64 bits of kinds. Multiples of 4 bytes. */
+const TRAILER = 16
 
 /** One word of so many bytes is summed. A file that a crash of the machine left in parts lacks whole sectors. */
 const SUMMED = 512
@@ -121,16 +127,18 @@ const SUMMED = 512
  * V8 does not look whether code is damaged; it runs it.
  * @returns the code in a file; undefined where it is not what was written
  */
-function whole(file: Buffer): Buffer | undefined {
+function whole(file: Buffer): CompiledCode | undefined {
   const length = file.length - TRAILER
   if (length < 0 || file.readUInt32LE(length) !== length) return undefined
-  return file.readUInt32LE(length + 4) === sumOf(file, length) ? file.subarray(0, length) : undefined
+  if (file.readUInt32LE(length + 4) !== sumOf(file, length)) return undefined
+  return { data: file.subarray(0, length), kinds: file.readBigUInt64LE(length + 8) }
 }
 
-function withTrailer(data: Buffer): Buffer {
+function withTrailer(data: Buffer, kinds: bigint): Buffer {
   const trailer = Buffer.alloc(TRAILER)
   trailer.writeUInt32LE(data.length, 0)
   trailer.writeUInt32LE(sumOf(data, data.length), 4)
+  trailer.writeBigUInt64LE(kinds, 8)
   return Buffer.concat([data, trailer])
 }
 
@@ -146,14 +154,14 @@ function sumOf(data: Buffer, length: number): number {
  * Writes what V8 has compiled so far. The working directory of a mount is /proc/self/fd by then. Never throws.
  * @param flags those under which the program was loaded (`flagsOfNow`)
  */
-export function writeCode({ folder, name }: CodePlace, flags: number, script: Script): void {
+export function writeCode({ folder, name }: CodePlace, flags: number, script: Script, kinds: bigint): void {
   try {
     const at = `./${folder}`
     const data = script.createCachedData()
     // Made under flags that no start has, it would be refused for ever.
-    if (data.readUInt32LE(FLAGS_AT) !== flags) throw new Error('made under other flags')
+    if (flagsOf(data) !== flags) throw new Error('made under other flags')
     const temporary = `${at}/${name}.${process.pid}`
-    writeFileSync(temporary, withTrailer(data), { flag: 'wx', mode: 0o600 })
+    writeFileSync(temporary, withTrailer(data, kinds), { flag: 'wx', mode: 0o600 })
     renameSync(temporary, `${at}/${name}`)
     for (const old of readdirSync(at)) {
       if (/-v\d/.test(old) && Date.now() - statSync(`${at}/${old}`).mtimeMs > MAX_AGE_MS)
@@ -172,5 +180,10 @@ const FLAGS_AT = 12
  * those of its start.
  */
 export function flagsOfNow(): number {
-  return new Script('0').createCachedData().readUInt32LE(FLAGS_AT)
+  return flagsOf(new Script('0').createCachedData())
+}
+
+/** Those under which V8 made compiled code. */
+export function flagsOf(data: Buffer): number {
+  return data.readUInt32LE(FLAGS_AT)
 }

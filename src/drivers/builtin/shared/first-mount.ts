@@ -1,5 +1,5 @@
 import { DEFAULT_KERNEL_OPTIONS } from '../../../fuse/index.ts'
-import { isCompiledCodeSaved, saveCompiledCode } from '../../../sys/process/code-cache.ts'
+import { saveCompiledCode } from '../../../sys/process/code-cache.ts'
 import { collectGarbage } from '../../../sys/process/garbage.ts'
 import { type IdleWork, inTurn } from '../idle-work.ts'
 import { Understudy } from '../understudy.ts'
@@ -52,7 +52,7 @@ export class FirstMount {
     }
     if (this.#left === 'nothing') return false
     this.#left = 'nothing'
-    if (!isCompiledCodeSaved()) saveCompiledCode()
+    saveCompiledCode()
     // Before a thread starts: V8 takes no compiled code while its flags are other ones.
     collectGarbage()
     this.#isPrepared()
