@@ -1,4 +1,4 @@
-import { DT_DIR, FsError, type Name } from '../../src/base/index.ts'
+import { DT_DIR, FsError, type Name, ReadPostponed, readTogether } from '../../src/base/index.ts'
 import type { Layer, LayerEntry } from '../stored/layer-flags.ts'
 import { isWhiteout, MARK_PREFIX } from '../stored/whiteout.ts'
 import { fileAt, type Walkable } from './file-below.ts'
@@ -143,14 +143,20 @@ export class Directory {
       return entry === undefined ? undefined : this.resolveOnly(name, entry, ALONE)
     }
     let depth = 0
-    return this.resolve(name, () => {
+    const next = (): Candidate | undefined => {
       while (depth < parts.length) {
         const entry = parts.layer(depth).lookup(parts.ref(depth), name)
         depth += 1
         if (entry !== undefined) return { depth: depth - 1, entry }
       }
       return undefined
-    })
+    }
+    try {
+      return this.resolve(name, next)
+    } catch (error) {
+      if (error instanceof ReadPostponed) waitForAll(parts, name, error)
+      throw error
+    }
   }
 
   /**
@@ -323,6 +329,19 @@ function changed(directory: Directory, name: Name): FsError {
     'EIO',
     `directory ${JSON.stringify(name)} is made of other layers than ${directory.count} before`,
   )
+}
+
+/** A name had to wait for bytes of one part: it waits for what it needs of the others at the same time. @throws ReadPostponed */
+function waitForAll(parts: Parts, name: Name, begun: ReadPostponed): void {
+  const read = (depth: number): void => {
+    const layer = parts.layer(depth)
+    const entry = layer.lookup(parts.ref(depth), name)
+    // As in `#resolve`.
+    if (entry?.type !== DT_DIR) return
+    redirectOf(layer, entry)
+    if (depth < parts.length - 1) new Parts([layer], [{ layer: 0, ref: entry.ref }]).isOpaque(0)
+  }
+  readTogether(parts.length, read, begun)
 }
 
 /** The root of the merge of those layers that lie below one of them. */

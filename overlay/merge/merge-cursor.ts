@@ -1,4 +1,4 @@
-import { FsError, type Name } from '../../src/base/index.ts'
+import { FsError, type Name, readTogether } from '../../src/base/index.ts'
 import type { DirectoryCursor, LayerEntry } from '../stored/layer-flags.ts'
 import type { Candidate, Directory } from './directory.ts'
 import type { Parts } from './parts.ts'
@@ -42,10 +42,12 @@ export class MergeCursor {
     this.#parts = parts
     this.#ordinal = from?.ordinal ?? 0
     this.#before = Array.from({ length: parts.length }, (_, depth) => from?.positions[depth] ?? 0)
-    this.#cursors = this.#before.map((position, depth) =>
-      parts.layer(depth).openDirectory(parts.ref(depth), position),
-    )
-    for (let depth = 0; depth < parts.length; depth++) this.#refill(depth, undefined)
+    this.#cursors = []
+    readTogether(parts.length, (depth) => {
+      const position = this.#before[depth] ?? 0
+      this.#cursors[depth] = parts.layer(depth).openDirectory(parts.ref(depth), position)
+      this.#refill(depth, undefined)
+    })
   }
 
   /** Names passed so far, hidden ones included: hiding never changes in a mount, so this numbers the names. */

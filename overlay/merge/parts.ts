@@ -1,3 +1,4 @@
+import { readTogether } from '../../src/base/index.ts'
 import type { Layer, LayerEntry, Ref } from '../stored/layer-flags.ts'
 import { type Marks, type Opacity, readMarks, readOpacity } from '../stored/whiteout.ts'
 
@@ -88,11 +89,19 @@ export class Parts {
 
   /** Least depth with a `.wh.` mark for the name. */
   deletedBy(name: string): number {
-    this.#marked ??= [...this.#refs.keys()].slice(0, -1).filter((depth) => !this.#marksAt(depth).empty)
+    this.#marked ??= this.#findMarked()
     for (const depth of this.#marked) {
       if (this.deletes(depth, name)) return depth
     }
     return Number.POSITIVE_INFINITY
+  }
+
+  #findMarked(): readonly number[] {
+    const marked: number[] = []
+    readTogether(this.length - 1, (depth) => {
+      if (!this.#marksAt(depth).empty) marked.push(depth)
+    })
+    return marked
   }
 
   /** Whether the part has a `.wh.` mark for the name. */

@@ -91,6 +91,40 @@ export class ReadPostponed extends Postponed {
   }
 }
 
+/** Most reads that wait at once for one request. */
+const MOST_TOGETHER = 16
+
+/**
+ * Makes calls that read, and of which none needs what another one returns: 0 to `count` - 1, in this order. Where one has
+ * to wait for bytes, the bytes of the later ones are asked for as well, so that the request waits for all at once. The
+ * calls are made again then, and may be made for nothing: a call leaves nothing behind but what it has read.
+ * @param begun a read for which the request waits already
+ * @throws ReadPostponed for all that have to wait; otherwise as the first call that throws
+ */
+export function readTogether(count: number, read: (i: number) => void, begun?: ReadPostponed): void {
+  const works = begun === undefined ? [] : [begun.work]
+  for (let i = 0; i < count && works.length < MOST_TOGETHER; i++) {
+    try {
+      read(i)
+    } catch (error) {
+      if (error instanceof ReadPostponed) works.push(error.work)
+      // Whether it counts is not known before all above have read.
+      else if (works.length === 0) throw error
+    }
+  }
+  if (works.length > 0) throw new ReadPostponed(new Work(allOf(works)))
+}
+
+/** Each step is one of each that is not done. @throws the error of the first that has one, when all are over */
+function* allOf(works: readonly Work[]): Steps {
+  for (let left = works; left.length > 0; left = left.filter((work) => !work.isDone)) {
+    const progress = left.map((work) => work.advance())
+    if (progress.includes('more')) yield 'more'
+    else if (progress.includes('waiting')) yield 'waiting'
+  }
+  for (const work of works) work.finish()
+}
+
 /** Nested calls of `changing` in this thread. A thread runs one operation at a time. */
 let changesUnderWay = 0
 

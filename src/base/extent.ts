@@ -60,6 +60,7 @@ export interface BlockStore {
   willNeed?(source: SourceId, position: number, length: number): void
   /**
    * Reads bytes of an image as they lie in its file, unverified: for a thread that reads and verifies them again in memory.
+   * Begins to read what lies around them.
    * @throws FsError EIO
    */
   readRaw?(source: SourceId, position: number, target: Uint8Array): void

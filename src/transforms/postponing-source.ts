@@ -116,6 +116,8 @@ export class PostponingSource implements ByteSource {
     let piece = fetch.poll()
     while (piece === undefined) {
       yield 'waiting'
+      // Several reads of a request may wait at once, and the piece of one may hold what another one wants.
+      if (baggage.find(this.#id, position, length) !== undefined) return
       piece = fetch.poll()
     }
     baggage.add(piece)

@@ -39,6 +39,12 @@ interface OpenBlocks {
   readonly reader: BlockReader
 }
 
+/**
+ * Bytes before and behind a piece of metadata to ask the kernel for: an inode table, its directory table and the hash
+ * blocks of both lie side by side, and each piece that is missing costs a request a way to a worker and back.
+ */
+const AROUND = 64 << 10
+
 /** Decodes data blocks of images, each opened when its first block is read. One for each thread. */
 export function imageBlocks(options: ImageBlocksOptions): ImageBlocks {
   const { imageOf, sessionOf, blobsOf, hashCacheBytes, watch, guard } = options
@@ -96,7 +102,12 @@ export function imageBlocks(options: ImageBlocksOptions): ImageBlocks {
       // Blocks of other files: their positions mean nothing here.
       if (imageOf(id)?.blobs === undefined) blocksOf(id).source.willNeed?.(position, length)
     },
-    readRaw: (id, position, target) => fileOf(id).readInto(position, target),
+    readRaw: (id, position, target) => {
+      const file = fileOf(id)
+      file.readInto(position, target)
+      const from = Math.max(0, position - AROUND)
+      file.willNeed?.(from, position + target.length + AROUND - from)
+    },
     drop,
     close: () => {
       for (const id of [...files.keys()]) drop(id)

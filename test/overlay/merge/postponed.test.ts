@@ -1,13 +1,21 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { MergedTree } from '../../../overlay/merge/merged-tree.ts'
 import type { Layer } from '../../../overlay/stored/layer-flags.ts'
-import { type NodeId, Postponed, ROOT_NODE_ID, Work } from '../../../src/base/index.ts'
+import {
+  type NodeId,
+  Postponed,
+  ReadPostponed,
+  ROOT_NODE_ID,
+  S_IFDIR,
+  S_IFREG,
+  Work,
+} from '../../../src/base/index.ts'
 import { InlineDataPath, Protocol } from '../../../src/fuse/index.ts'
 import * as abi from '../../../src/fuse/protocol/abi.ts'
 import { MemoryBlockStore } from '../../fuse/support/memory-file-system.ts'
 import { message, u32, u64 } from '../../fuse/support/messages.ts'
 import { Random } from '../../library/trees/random.ts'
-import { randomLayer, toLayer } from '../support/model.ts'
+import { type ModelNode, randomLayer, toLayer } from '../support/model.ts'
 import { watched } from '../support/watched.ts'
 
 const REQUESTS = 400
@@ -63,7 +71,8 @@ function compare(seed: number): void {
   const onRead = (what: string): void => {
     if (!reluctant || met.has(what)) return
     met.add(what)
-    throw new Postponed(new Work(nothing()))
+    // The second kind waits together with others.
+    throw random.int(0, 1) === 0 ? new Postponed(new Work(nothing())) : new ReadPostponed(new Work(nothing()))
   }
   const near = new Side(layers)
   const far = new Side(layers.map((one, i) => watched(one, `layer ${i}`, onRead)))
@@ -112,9 +121,46 @@ function compare(seed: number): void {
   expect(far.tree.state.directories).toBe(0)
 }
 
+function model(mode: number, children: ReadonlyMap<string, ModelNode> = new Map()): ModelNode {
+  return { mode, uid: 0, rdev: 0, content: '', xattrs: {}, children: new Map(children), depth: 1 }
+}
+
+/** Layers that all have `both`, with a file of their own in it, and of which each read waits once after the mount. */
+function farStack(count: number): Side {
+  const met = new Set<string>()
+  let isFar = false
+  const layers = Array.from({ length: count }, (_, i) => {
+    const both = model(S_IFDIR | 0o755, new Map([[`own${i}`, model(S_IFREG | 0o644)]]))
+    const layer = toLayer(`l${i}`, model(S_IFDIR | 0o755, new Map([['both', both]])))
+    return watched(layer, `layer ${i}`, (what) => {
+      if (!isFar || met.has(what)) return
+      met.add(what)
+      throw new ReadPostponed(new Work(nothing()))
+    })
+  })
+  const side = new Side(layers)
+  isFar = true
+  return side
+}
+
 describe('postponed requests of a read-only mount', () => {
   test.each([1, 2, 3, 4, 5, 6, 7, 8])(
     'requests that are postponed at each read get the reply of requests that are not, seed %i',
     compare,
   )
+
+  test('a name of many layers, and the listing of it, do not wait for one layer after the other', () => {
+    const count = 12
+    const side = farStack(count)
+    const lookups = vi.spyOn(side.tree, 'lookup')
+    const listings = vi.spyOn(side.tree, 'readdir')
+    const found = side.ask(abi.FUSE_LOOKUP, ROOT_NODE_ID, text('both'))
+    const read = Buffer.concat([u64(0, 0), u32(4096, 0), u64(0), u32(0, 0)])
+    const listing = side.ask(abi.FUSE_READDIR, Number(found.readBigUInt64LE(16)), read)
+    // As far as it could be told without another wait.
+    expect(listing.length).toBeGreaterThan(16)
+    expect(side.postponed).toBeGreaterThan(0)
+    expect(lookups.mock.calls.length).toBeLessThan(count)
+    expect(listings.mock.calls.length).toBeLessThan(count)
+  })
 })
