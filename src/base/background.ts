@@ -93,6 +93,8 @@ export class ReadPostponed extends Postponed {
 
 /** Most reads that wait at once for one request. */
 const MOST_TOGETHER = 16
+/** Milliseconds for finding them: each may be a long walk, which gives way to other requests only when it is its turn. */
+const TOGETHER_MS = 5
 
 /**
  * Makes calls that read, and of which none needs what another one returns: 0 to `count` - 1, in this order. Where one has
@@ -102,12 +104,19 @@ const MOST_TOGETHER = 16
  * @throws ReadPostponed for all that have to wait; otherwise as the first call that throws
  */
 export function readTogether(count: number, read: (i: number) => void, begun?: ReadPostponed): void {
-  const works = begun === undefined ? [] : [begun.work]
+  const works: Work[] = []
+  let end = Infinity
+  const wait = ({ work }: ReadPostponed): void => {
+    if (works.length === 0) end = performance.now() + TOGETHER_MS
+    works.push(work)
+  }
+  if (begun !== undefined) wait(begun)
   for (let i = 0; i < count && works.length < MOST_TOGETHER; i++) {
+    if (works.length > 0 && performance.now() > end) break
     try {
       read(i)
     } catch (error) {
-      if (error instanceof ReadPostponed) works.push(error.work)
+      if (error instanceof ReadPostponed) wait(error)
       // Whether it counts is not known before all above have read.
       else if (works.length === 0) throw error
     }

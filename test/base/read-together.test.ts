@@ -90,4 +90,15 @@ describe('readTogether', () => {
     postponed(() => readTogether(100, read))
     expect(calls.length).toBe(16)
   })
+
+  test('looks for no more where finding them takes long', () => {
+    const { calls, read } = scene(new Array<number>(10).fill(1))
+    const slow = (i: number): void => {
+      for (const end = performance.now() + 3; performance.now() < end; );
+      read(i)
+    }
+    postponed(() => readTogether(10, slow))
+    // 5 ms after the first one.
+    expect(calls.length).toBeLessThanOrEqual(3)
+  })
 })
