@@ -25,6 +25,7 @@ const REFUSED: Readonly<Record<number, string>> = {
 /** How many partitions a message lists. */
 const LISTED = 16
 
+/** Whether an object of a SIF file holds a file system (SIF: DataPartition). */
 export function isPartition(object: SifObject): object is Partition {
   return object.extra.of === 'partition'
 }

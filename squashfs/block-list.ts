@@ -234,6 +234,10 @@ export class BlockListWalk {
   }
 }
 
+/**
+ * Bytes that a block takes in the image; the bit beside them says that it is not compressed (squashfs: Data and
+ * Fragment Blocks).
+ */
 export function storedSizeOf(stored: number): number {
   return stored & STORED_SIZE_MASK
 }

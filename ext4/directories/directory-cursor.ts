@@ -83,6 +83,7 @@ export class Ext4DirectoryCursor implements DirectoryCursor {
   }
 }
 
+/** Whether the entry at a place of the part has this name, compared byte by byte. */
 export function hasName(
   { bytes }: DirectoryPart,
   at: number,

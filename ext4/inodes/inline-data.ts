@@ -15,6 +15,7 @@ export interface InlinePiece {
   readonly start: number
 }
 
+/** Whether the content lies in the inode itself (ext4: Inline Data, EXT4_INLINE_DATA_FL). */
 export function hasInlineData({ flags }: Inode): boolean {
   return (flags & INODE_FLAGS.hasInlineData) !== 0
 }

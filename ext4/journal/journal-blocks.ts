@@ -87,6 +87,10 @@ export function isBlockIntact(
 export const COMMIT_SUM_AT = 16
 const COMMIT_TIME_AT = 48
 
+/**
+ * Whether the checksum of a commit block holds (fs/jbd2/recovery.c:jbd2_commit_block_csum_verify); true in a
+ * journal without.
+ */
 export function isCommitIntact(
   bytes: Uint8Array,
   view: DataView,

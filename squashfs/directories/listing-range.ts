@@ -20,10 +20,12 @@ export interface ListingRange {
   readonly limit: number
 }
 
+/** Where the listing of a directory begins. */
 export function firstPoint(inode: Inode): ListingPoint {
   return { position: 0, block: inode.directoryBlock, offset: inode.directoryOffset }
 }
 
+/** The listing of a directory from its first to its last byte, as decoded. */
 export function wholeListing(inode: Inode): ListingRange {
   return { start: firstPoint(inode), limit: Math.max(0, inode.size - LISTING_SURPLUS) }
 }

@@ -86,14 +86,17 @@ export interface InodeContext {
   readonly blockSize: number
 }
 
+/** Of either form, basic or extended. */
 export function isDirectoryInode(inode: Inode): boolean {
   return inode.type === INODE_TYPE.directory || inode.type === INODE_TYPE.extendedDirectory
 }
 
+/** Of either form, basic or extended: a regular file. */
 export function isFileInode(inode: Inode): boolean {
   return inode.type === INODE_TYPE.file || inode.type === INODE_TYPE.extendedFile
 }
 
+/** Of either form, basic or extended. */
 export function isSymlinkInode(inode: Inode): boolean {
   return inode.type === INODE_TYPE.symlink || inode.type === INODE_TYPE.extendedSymlink
 }

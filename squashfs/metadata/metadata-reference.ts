@@ -23,10 +23,12 @@ export function refOf(block: number, offset: number): number {
   return block * METADATA_SIZE + offset
 }
 
+/** Where the metadata block of a reference begins, bytes from the start of its table. */
 export function blockOf(ref: number): number {
   return Math.floor(ref / METADATA_SIZE)
 }
 
+/** Where the record of a reference begins, bytes from the start of the decoded block. */
 export function offsetOf(ref: number): number {
   return ref % METADATA_SIZE
 }

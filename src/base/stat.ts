@@ -53,10 +53,12 @@ export function packDevice(major: number, minor: number): number {
   return ((minor & 0xff) | ((major & 0xfff) << 8) | ((minor & 0xfff00) << 12)) >>> 0
 }
 
+/** @param device as the kernel encodes it in 32 bits (include/linux/kdev_t.h:new_decode_dev) */
 export function majorOf(device: number): number {
   return (device >>> 8) & 0xfff
 }
 
+/** @param device as the kernel encodes it in 32 bits (include/linux/kdev_t.h:new_decode_dev) */
 export function minorOf(device: number): number {
   return (device & 0xff) | ((device >>> 12) & 0xfff00)
 }
@@ -103,14 +105,17 @@ export function direntType(mode: number): number {
   return (mode & S_IFMT) >>> 12
 }
 
+/** @param mode with its file type bits, as in `Stat` */
 export function isDirectory(mode: number): boolean {
   return (mode & S_IFMT) === S_IFDIR
 }
 
+/** @param mode with its file type bits, as in `Stat` */
 export function isRegular(mode: number): boolean {
   return (mode & S_IFMT) === S_IFREG
 }
 
+/** @param mode with its file type bits, as in `Stat` */
 export function isSymlink(mode: number): boolean {
   return (mode & S_IFMT) === S_IFLNK
 }

@@ -14,6 +14,9 @@ const FAR_MATCH = 16384
 /** From here on the engine's block copy beats a loop. */
 const LONG_COPY = 32
 
+/**
+ * Decodes blocks of LZO1X (Documentation/staging/lzo.rst). For one thread; it holds nothing between two blocks.
+ */
 export class Lzo1xDecoder {
   #input: Uint8Array = new Uint8Array(0)
   #output: Uint8Array = new Uint8Array(0)

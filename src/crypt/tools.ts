@@ -12,6 +12,7 @@ export interface EncryptionTools {
   readonly cipher: string | undefined
 }
 
+/** Tries what decrypts: which library gives it, and absent where none does. Never throws. */
 export function encryptionTools(): EncryptionTools {
   const argon2 = unlessFailed(openArgon2)
   // Two halves that are equal are no key for XTS.

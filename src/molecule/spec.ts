@@ -182,6 +182,7 @@ export function hasHostDirectories(spec: MoleculeSpec): boolean {
   return hostDirectories(spec).length > 0
 }
 
+/** Whether a mount may be written to: an upper without a work directory is shown, and stays as it is. */
 export function takesChanges(upper: UpperSpec | undefined): boolean {
   return upper?.work !== undefined
 }

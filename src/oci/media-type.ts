@@ -10,10 +10,12 @@ const MANIFEST_TYPES: ReadonlySet<string> = new Set([
   'application/vnd.docker.distribution.manifest.v2+json',
 ])
 
+/** Of a document that lists manifests, by OCI or by Docker. */
 export function isIndexType(mediaType: string): boolean {
   return INDEX_TYPES.has(mediaType)
 }
 
+/** Of a document that describes one image, by OCI or by Docker. */
 export function isManifestType(mediaType: string): boolean {
   return MANIFEST_TYPES.has(mediaType)
 }

@@ -38,6 +38,7 @@ export function parsePlatform(text: string): Platform {
   return { os, architecture, variant }
 }
 
+/** As programs of containers write it: `os/architecture` or `os/architecture/variant`. */
 export function formatPlatform(platform: Platform): string {
   const { os, architecture, variant } = platform
   return variant ? `${os}/${architecture}/${variant}` : `${os}/${architecture}`

@@ -229,6 +229,10 @@ function setFalse(draft: Draft, name: BooleanOption): void {
   draft[name] = false
 }
 
+/**
+ * Several options say when changes reach the disk: the last one counts.
+ * @param volatileSign whether overlayfs shall refuse the upper later
+ */
 export function setFsync(
   { draft }: OptionState,
   mode: MountOptions['upper']['fsync'],
@@ -238,6 +242,7 @@ export function setFsync(
   draft.upper.volatileSign = volatileSign
 }
 
+/** Own properties only: a word of the user may be `constructor`. */
 export function lookup<T>(table: Readonly<Record<string, T>>, name: string): T | undefined {
   return Object.hasOwn(table, name) ? table[name] : undefined
 }

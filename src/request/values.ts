@@ -14,6 +14,7 @@ export function parseSize(name: string, value: string, min: number, max: number)
   return checkRange(name, value, size, min, max)
 }
 
+/** @throws UsageError for what is no whole number from `min` to `max` */
 export function parseInteger(name: string, value: string, min: number, max: number): number {
   return checkRange(name, value, /^\d+$/.test(value) ? Number(value) : Number.NaN, min, max)
 }
@@ -30,16 +31,19 @@ export function parseOffset(value: string, name = '--offset'): number {
   return parseSize(name, value, 0, Number.MAX_SAFE_INTEGER)
 }
 
+/** @throws UsageError */
 export function parseVerifyMode(value: string): VerifyMode {
   if (value === 'auto' || value === 'lazy' || value === 'eager') return value
   throw new UsageError(`verify is auto, lazy or eager, not '${value}'`)
 }
 
+/** @throws UsageError */
 export function parseDriver(value: string): DriverName {
   if (value === 'builtin' || value === 'fuse-native') return value
   throw new UsageError(`driver is builtin or fuse-native, not '${value}'`)
 }
 
+/** @throws UsageError with the words that would do */
 export function oneOf<T extends string>(name: string, value: string, words: readonly T[]): T {
   const word = words.find((one) => one === value)
   if (word === undefined) throw new UsageError(`option ${name}=${value}: expected ${words.join(', ')}`)

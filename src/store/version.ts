@@ -10,10 +10,12 @@ const VERSIONS: Readonly<Record<StoredName['kind'], number>> = {
   squashfs: 1,
 }
 
+/** The version in which this program writes what it makes of tar layers. */
 export function versionOf(kind: StoredName['kind']): number {
   return VERSIONS[kind]
 }
 
+/** False for what an earlier or a later program has made: it is made anew. */
 export function isPresentVersion(kind: StoredName['kind'], { version }: Pick<Trailer, 'version'>): boolean {
   return version === VERSIONS[kind]
 }

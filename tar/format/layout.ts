@@ -70,6 +70,7 @@ export function encodeHeader(header: IndexHeader): Buffer {
   return page
 }
 
+/** Whether a file begins as an index of a tar layer does. */
 export function hasMagic(head: Uint8Array): boolean {
   return Buffer.from(head.buffer, head.byteOffset, Math.min(8, head.length)).toString('latin1') === MAGIC
 }
@@ -211,6 +212,7 @@ export interface StoredCheckpoint {
   readonly windowSize: number
 }
 
+/** The reverse of `decodeCheckpoint`: 32 bytes at `at`. */
 export function encodeCheckpoint(point: StoredCheckpoint, to: Buffer, at: number): void {
   to.writeBigUInt64LE(BigInt(point.archiveAt), at)
   to.writeBigUInt64LE(BigInt(point.blobAt), at + 8)

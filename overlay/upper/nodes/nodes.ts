@@ -76,6 +76,7 @@ export interface Inheritance {
 /** Most changed names to note for one kept listing. */
 const CHANGED_NAMES = 4096
 
+/** A directory of a writable tree: what the upper and the layers have of it, and what is known of its names. */
 export class DirectoryNode extends Node {
   /** Its lower part, merged; undefined where nothing of the layers shows: a directory only of the upper. */
   readonly lower: Directory | undefined
@@ -114,6 +115,7 @@ export class DirectoryNode extends Node {
   }
 }
 
+/** Narrows a node to one that has names. */
 export function isDirectoryNode(node: Node): node is DirectoryNode {
   return node instanceof DirectoryNode
 }

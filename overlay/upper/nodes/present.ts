@@ -8,6 +8,7 @@ import { presentUpperStat } from '../../stored/owner-record.ts'
 import { isDirectoryNode, type Node } from './nodes.ts'
 import type { Upper } from './upper.ts'
 
+/** The layer that has the part. @throws FsError ESTALE where the stack has no such layer */
 export function layerOf(upper: Upper, part: Part): Layer {
   const layer = upper.stack.layers[part.layer]
   if (layer === undefined) throw new FsError('ESTALE', `no layer ${part.layer}`)

@@ -106,6 +106,7 @@ const HEAD = [
   'MEDIA TYPE',
 ]
 
+/** What `inspect` prints without `--json`: facts line by line, then tables. Ends in a line feed. */
 export function formatReport(report: InspectReport): string {
   const title = [`source: ${report.source}`]
   if (report.manifestDigest !== undefined) title.push(`manifest: ${report.manifestDigest}`)

@@ -75,6 +75,7 @@ export function formatMounts(mounts: readonly MountStatus[]): string {
   return formatTable(['TARGET', 'STATE', 'LAYERS', 'REQUESTS', 'MEMORY', 'PID', 'SOURCE'], rows)
 }
 
+/** What `status` prints of one mount without `--json`. */
 export function formatMount(mount: MountStatus): string {
   const { counters, pending } = mount
   const reads = counters.cacheHits + counters.cacheMisses

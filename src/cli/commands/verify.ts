@@ -100,6 +100,9 @@ function signedExitCode(
   return layers.every(({ state }) => state === 'verified') ? 0 : UNCHECKED
 }
 
+/**
+ * What `verify` prints without `--json`: a verdict for each layer and signature, then how much was compared.
+ */
 export function formatVerdicts(report: VerifyReport): string {
   const lines = report.layers.flatMap(verdictLines)
   for (const signature of report.signatures ?? []) lines.push(signatureLine(signature))

@@ -11,6 +11,7 @@ Mount options (-o), separated by commas:
 ${formatRows([...MOUNT_ROWS, ...COMMAND_ROWS])}`
 }
 
+/** The end of the help of `overlay`, made from the table by which its options are read. */
 export function overlayOptionsHelp(): string {
   return `
 Overlay options (-o), beside those of mount that make sense here:

@@ -37,6 +37,10 @@ export class LzmaError extends Error {
   override readonly name = 'LzmaError'
 }
 
+/**
+ * Decodes chunks of LZMA (lzma-specification, "LZMA decoder"), one after the other with the state and the
+ * dictionary of those before.
+ */
 export class LzmaDecoder {
   readonly #probabilities = new Uint16Array(LITERAL + (0x300 << MAX_LITERAL_BITS))
   #input: Uint8Array = new Uint8Array(0)

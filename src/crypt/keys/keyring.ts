@@ -44,12 +44,16 @@ interface Held {
  */
 const ring = new Map<string, Held>()
 
+/**
+ * Keeps a key in this process, and wipes the one before of the same image. The keyring owns `key` from then on.
+ */
 export function addKey(unlocked: Unlocked, key: Secret): void {
   const before = ring.get(unlocked.id)
   if (before !== undefined) wipeSecret(before.key)
   ring.set(unlocked.id, { unlocked, key })
 }
 
+/** The key of an image by its id, and how it was unlocked; undefined where this process has none. */
 export function heldKey(id: string): Held | undefined {
   return ring.get(id)
 }

@@ -99,6 +99,7 @@ export interface Refusal {
 const MAX_BYTES = 4 << 20
 export const LENGTH_BYTES = 4
 
+/** A message as it goes over the connection, behind its length in bytes as 32 bits. */
 export function encodeMessage(message: object): Buffer {
   const text = Buffer.from(JSON.stringify(message))
   const length = Buffer.alloc(LENGTH_BYTES)

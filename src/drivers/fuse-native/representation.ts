@@ -39,6 +39,7 @@ export function encodeStat(stat: Stat, shownInode: (ino: number) => number): obj
   }
 }
 
+/** `struct statvfs` with the field names that fuse-native wants. */
 export function encodeStatFs({ blockSize, nameMax, files, filesFree, ...statfs }: StatFs): object {
   const { blocks, blocksFree: bfree, blocksAvailable: bavail } = statfs
   const inodes = { files, ffree: filesFree, favail: filesFree }

@@ -22,6 +22,7 @@ export function allocateCounters(): SharedArrayBuffer {
   return new SharedArrayBuffer(countersSize(0))
 }
 
+/** Bytes of the counters: a row for the dispatcher and for each worker, and one of requests by opcode. */
 export function countersSize(workers: number): number {
   return (workers + 1) * COUNTERS.length * 8 + OPCODES * 8
 }

@@ -77,6 +77,7 @@ export interface MknodIn {
   readonly caller: Caller
 }
 
+/** @throws FsError EIO where the request ends early */
 export function decodeMknodIn(request: Request): MknodIn {
   const { body } = request
   const mode = body.u32()
@@ -134,6 +135,7 @@ export interface WriteIn {
   readonly killPrivileges: boolean
 }
 
+/** The data lie in the request: they are valid until the next one is read. @throws FsError EFBIG, EIO */
 export function decodeWriteIn(body: ByteReader): WriteIn {
   body.skip(8) // fh
   const offset = fileOffset(body, 'EFBIG')
@@ -197,6 +199,7 @@ export interface FallocateIn {
   readonly length: number
 }
 
+/** @throws FsError EFBIG beyond 2^53 bytes, EIO */
 export function decodeFallocateIn(body: ByteReader): FallocateIn {
   body.skip(8) // fh
   const offset = fileOffset(body, 'EFBIG')
@@ -216,6 +219,7 @@ export interface CopyFileRangeIn {
   readonly length: number
 }
 
+/** @throws FsError EFBIG, EIO; EINVAL for flags, of which Linux has none */
 export function decodeCopyFileRangeIn(body: ByteReader): CopyFileRangeIn {
   body.skip(8) // fh_in
   const fromOffset = fileOffset(body, 'EFBIG')

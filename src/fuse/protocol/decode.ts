@@ -73,6 +73,7 @@ export interface ReadIn {
   readonly size: number
 }
 
+/** Offset and size in bytes; a size may be larger than what was agreed on. */
 export function decodeReadIn(body: ByteReader): ReadIn {
   body.skip(8) // fh
   const offset = body.offset64()

@@ -11,6 +11,7 @@ export interface IoctlIn {
   readonly room: number
 }
 
+/** The data lie in the request; `room` is how many bytes the answer may have. */
 export function decodeIoctlIn(body: ByteReader): IoctlIn {
   body.skip(8 + 4) // fh, flags
   const command = body.u32()

@@ -45,6 +45,9 @@ export interface Operation {
   handle(context: OperationContext, request: Request, reply: Reply, args: unknown): Outcome
 }
 
+/**
+ * A row of the table of operations: what its arguments are, and what is done with them, agree in their types.
+ */
 export function row<Args>(
   name: string,
   decode: (request: Request, context: OperationContext) => Args,
@@ -59,6 +62,7 @@ export const nothing = (): undefined => undefined
 /** For requests with a name and nothing else. */
 export const onlyName = (request: Request): string => request.name()
 
+/** An operation that is always refused with this error. */
 export function answersError(name: string, code: ErrnoCode): Operation {
   const error = new FsError(code, name)
   return row(name, nothing, () => {

@@ -30,6 +30,7 @@ export interface Origin {
   readonly below: string
 }
 
+/** By which a later conversion knows a layer that was made of the same blob in the same way. */
 export function originAnnotations(origin: Origin, dependsOnLower: boolean): Record<string, string> {
   return {
     [SOURCE]: origin.source,

@@ -9,6 +9,7 @@ import type { OpenUpper } from './upper.ts'
 /** An upper directory without its descriptors, as another process has opened it. */
 export type UpperRecord = Omit<UpperSpec, 'upperFd' | 'work'> & { readonly workLabel?: PathText }
 
+/** An open upper as a message can hold it: all but its descriptors. */
 export function recordOf({ spec }: OpenUpper): UpperRecord {
   const { upperFd: _, work, ...rest } = spec
   return { ...rest, ...(work === undefined ? {} : { workLabel: work.label }) }

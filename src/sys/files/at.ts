@@ -113,6 +113,7 @@ export function reopenFd(fd: number, flags: number): number {
   return opened
 }
 
+/** @throws FsError as mkdirat(2) */
 export function mkdirAt(dir: number, name: Name, mode: number): void {
   const path = nameAddress(name)
   if (Number(mkdirat(dir, path, mode)) !== 0) throw systemError(`mkdir ${JSON.stringify(name)}`)
@@ -124,6 +125,7 @@ export function mknodAt(dir: number, name: Name, mode: number, rdev: number): vo
   if (systemCall('mknodat', dir, path, mode, rdev) !== 0) throw systemError(`mknod ${JSON.stringify(name)}`)
 }
 
+/** @param to target, any bytes but 0. @throws FsError as symlinkat(2) */
 export function symlinkAt(to: Uint8Array, dir: number, name: Name): void {
   const path = nameAddress(name)
   const bytes = bytesAddress(to, 1)
@@ -150,11 +152,13 @@ export function linkFd(fd: number, dir: number, name: Name): void {
   throw systemError(`link fd ${fd} to ${JSON.stringify(name)}`)
 }
 
+/** @throws FsError as unlinkat(2), EISDIR for a directory */
 export function unlinkAt(dir: number, name: Name): void {
   const path = nameAddress(name)
   if (Number(unlinkat(dir, path, 0)) !== 0) throw systemError(`unlink ${JSON.stringify(name)}`)
 }
 
+/** @throws FsError as unlinkat(2) with AT_REMOVEDIR */
 export function rmdirAt(dir: number, name: Name): void {
   const path = nameAddress(name)
   if (Number(unlinkat(dir, path, AT_REMOVEDIR)) !== 0) throw systemError(`rmdir ${JSON.stringify(name)}`)

@@ -21,10 +21,12 @@ function result(value: ReturnType<typeof cRead>): number {
   return count < 0 ? -lastErrno() : count
 }
 
+/** read(2) into memory of the caller. @returns bytes, or -errno */
 export function readAt(fd: number, address: number, length: number): number {
   return result(cRead(fd, address, length))
 }
 
+/** write(2) from memory of the caller. @returns bytes, or -errno */
 export function writeFrom(fd: number, address: number, length: number): number {
   return result(cWrite(fd, address, length))
 }

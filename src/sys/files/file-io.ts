@@ -56,6 +56,7 @@ export function pwrite(fd: number, offset: number, data: Uint8Array): number {
   return done
 }
 
+/** @param size bytes. @throws FsError as ftruncate(2), which is called again after EINTR */
 export function truncateFd(fd: number, size: number): void {
   while (Number(ftruncate(fd, size)) !== 0) interruptedOr(`truncate fd ${fd} to ${size}`)
 }

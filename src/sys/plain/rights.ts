@@ -4,10 +4,12 @@ import { procPath } from './proc.ts'
 /** Bit of CAP_SYS_ADMIN in the capability sets (include/uapi/linux/capability.h). */
 const CAP_SYS_ADMIN = 21n
 
+/** User whose rights this process has. */
 export function effectiveUid(): number {
   return process.geteuid?.() ?? 0
 }
 
+/** Group whose rights this process has. */
 export function effectiveGid(): number {
   return process.getegid?.() ?? 0
 }

@@ -17,10 +17,12 @@ export interface ProcessIdentity {
 /** `foreign`: the process lives in another pid namespace, so its state is not known here. */
 export type Liveness = 'alive' | 'gone' | 'foreign'
 
+/** Of this process, for others to find again. */
 export function ownIdentity(): ProcessIdentity {
   return identityOf(process.pid)
 }
 
+/** Enough to know a process again when its number has become another one's. */
 export function identityOf(pid: number): ProcessIdentity {
   return {
     pid,
