@@ -57,8 +57,8 @@ const HEAD = 64
 /** The client of a shared server. It has one thread, and what knows of threads is not loaded for it: 1 ms. */
 const CLIENT = 'ask'
 
-/** Starting a thread takes as long as starting Node: the dispatcher starts while its mount is being read and made. */
-const NEEDED_BY_MOUNT = 'dispatcher'
+/** Starting a thread takes as long as starting Node: this one starts while its mount is being read and made. */
+const DISPATCHER = 'dispatcher'
 
 /** A program, and how this thread gets at it. */
 interface Program {
@@ -110,7 +110,7 @@ function read(fd: number): { readonly head: string; readonly source: string } {
 
 /** @returns runs the program; it holds neither what was read nor the code from the cache, which V8 has copied */
 function load({ name, file, url, source, code, place }: Program): () => void {
-  const ahead = name === 'mount' ? startAhead(NEEDED_BY_MOUNT) : undefined
+  const ahead = name === 'mount' ? startAhead(DISPATCHER) : undefined
   const script = new Script(
     source,
     code === undefined ? { filename: file } : { filename: file, cachedData: code.data },
@@ -118,7 +118,7 @@ function load({ name, file, url, source, code, place }: Program): () => void {
   const taken = script.cachedDataRejected === true ? undefined : code
   const codeCache = place === undefined ? NO_CACHE : cacheAt(place, script, taken)
   // Only some dispatchers do what is in no cache yet.
-  if (taken !== undefined && name !== NEEDED_BY_MOUNT) codeCache.leave()
+  if (taken !== undefined && name !== DISPATCHER) codeCache.leave()
   const run = script.runInThisContext() as Run
   const module = { exports: {} }
   return () => run(module.exports, require, module, file, __dirname, url, codeCache, ahead, importModule)
