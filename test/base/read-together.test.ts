@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { FsError, ReadPostponed, readTogether, type Steps, Work } from '../../src/base/index.ts'
-import { failsWith } from '../library/expectations.ts'
+import { failsWith, thrownBy } from '../library/expectations.ts'
 
 /** Calls whose bytes are far away, each until its own steps are over. */
 function scene(steps: readonly number[]) {
@@ -19,15 +19,7 @@ function scene(steps: readonly number[]) {
   return { left, calls, read }
 }
 
-function postponed(action: () => void): ReadPostponed {
-  try {
-    action()
-  } catch (error) {
-    if (error instanceof ReadPostponed) return error
-    throw error
-  }
-  throw new Error('was not postponed')
-}
+const postponed = (action: () => void): ReadPostponed => thrownBy(ReadPostponed, action)
 
 describe('readTogether', () => {
   test('makes all calls once where none has to wait', () => {

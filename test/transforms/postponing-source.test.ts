@@ -7,11 +7,13 @@ import {
   FsError,
   type Piece,
   Postponed,
+  readTogether,
   Turn,
 } from '../../src/base/index.ts'
 import { Patience, PostponingSource } from '../../src/transforms/postponing-source.ts'
 
 const SIZE = 1 << 20
+const MOST_STEPS = 1000
 const byteAt = (position: number): number => (position * 7 + (position >>> 8)) & 0xff
 
 /** A disk of which a test says what is at hand, and another thread that brings what the test lets it bring. */
@@ -20,6 +22,8 @@ function scene() {
   const reads: [number, number][] = []
   const asked: [number, number, number][] = []
   const failures = new Map<number, FsError>()
+  /** What is asked for at these positions never comes. */
+  const lost = new Set<number>()
   const disk: ByteSource = {
     size: SIZE,
     label: 'disk',
@@ -34,6 +38,7 @@ function scene() {
     asked.push([source, position, length])
     return {
       poll(): Piece | undefined {
+        if (lost.has(position)) return undefined
         const content = failures.get(position) ?? Uint8Array.from({ length }, (_, i) => byteAt(position + i))
         return { source, position, length, content }
       },
@@ -57,13 +62,15 @@ function scene() {
       } catch (error) {
         if (!(error instanceof Postponed)) throw error
         baggage = turn.baggage
-        while (error.work.advance() !== 'done');
+        for (let steps = 0; error.work.advance() !== 'done'; steps++) {
+          if (steps > MOST_STEPS) throw new Error('the work does not end')
+        }
       } finally {
         turn.end()
       }
     }
   }
-  return { atHand, reads, asked, failures, turn, fetcher, read, request }
+  return { atHand, reads, asked, failures, lost, turn, fetcher, read, request }
 }
 
 const expected = (position: number, length: number) => Array.from({ length }, (_, i) => byteAt(position + i))
@@ -113,6 +120,18 @@ describe('a source that postpones', () => {
     request(() => read(4096, 4096))
     expect(request(() => read(5000, 100))).toEqual({ rounds: 1, result: expected(5000, 100) })
     expect(asked.length).toBe(1)
+  })
+
+  test('reads that wait together end with the piece that holds what all of them want', () => {
+    const { asked, lost, read, request } = scene()
+    lost.add(5000)
+    const both = (): number[][] => {
+      const found: number[][] = []
+      readTogether(2, (i) => found.push(i === 0 ? read(4096, 4096) : read(5000, 100)))
+      return found
+    }
+    expect(request(both)).toEqual({ rounds: 2, result: [expected(4096, 4096), expected(5000, 100)] })
+    expect(asked.map(([, position]) => position)).toEqual([4096, 5000])
   })
 
   test('a load error is reported to a request once, and the next request tries again', () => {

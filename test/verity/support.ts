@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type ByteSource, FsError } from '../../src/base/index.ts'
 import { type AppendedVerity, type AppendVerityOptions, appendVerityData } from '../../src/verity/index.ts'
+import { thrownBy } from '../library/expectations.ts'
 
 /** Bytes in memory, with a count of what was read and a hook that runs after each read. */
 export class MemorySource implements ByteSource {
@@ -67,12 +68,4 @@ export function verityImage(data: Uint8Array, options: AppendVerityOptions = {})
 }
 
 /** The FsError that `action` throws. */
-export function failureOf(action: () => unknown): FsError {
-  try {
-    action()
-  } catch (error) {
-    if (error instanceof FsError) return error
-    throw error
-  }
-  throw new Error('nothing was thrown')
-}
+export const failureOf = (action: () => unknown): FsError => thrownBy(FsError, action)

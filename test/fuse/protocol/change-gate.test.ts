@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { ReadPostponed } from '../../../src/base/index.ts'
 import { ChangeGate, GateKeeper } from '../../../src/fuse/index.ts'
+import { thrownBy } from '../../library/expectations.ts'
 
 /** A keeper whose dispatcher looks as soon as it is woken, unless it is busy. */
 function pair(): { gate: ChangeGate; keeper: GateKeeper; events: string[]; busy: { is: boolean } } {
@@ -15,15 +16,7 @@ function pair(): { gate: ChangeGate; keeper: GateKeeper; events: string[]; busy:
   return { gate, keeper, events, busy }
 }
 
-function postponed(gate: ChangeGate): ReadPostponed {
-  try {
-    gate.pass()
-  } catch (error) {
-    if (error instanceof ReadPostponed) return error
-    throw error
-  }
-  throw new Error('the gate let a change pass')
-}
+const postponed = (gate: ChangeGate): ReadPostponed => thrownBy(ReadPostponed, () => gate.pass())
 
 describe('ChangeGate', () => {
   test('lets changes pass while nobody holds it', () => {

@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { type BlockStore, FsError, Postponed, ROOT_NODE_ID } from '../../../../src/base/index.ts'
+import { thrownBy } from '../../../library/expectations.ts'
 import { HeldBackground } from '../support/held-background.ts'
 import { failsWith, type TreeScene, withTree } from '../support/tree-scene.ts'
 
@@ -16,15 +17,7 @@ function inBackground(
 }
 
 /** What the operation waits for. */
-function postponedBy(operation: () => unknown): Postponed {
-  try {
-    operation()
-  } catch (error) {
-    if (error instanceof Postponed) return error
-    throw error
-  }
-  throw new Error('it was not postponed')
-}
+const postponedBy = (operation: () => unknown): Postponed => thrownBy(Postponed, operation)
 
 /** Names in the work directory: copies that nobody sees yet. */
 function copies(scene: TreeScene): string[] {
