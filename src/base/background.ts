@@ -108,6 +108,8 @@ export function readTogether(count: number, read: (i: number) => void, begun?: R
   let end = Infinity
   const wait = ({ work }: ReadPostponed): void => {
     if (works.length === 0) end = performance.now() + TOGETHER_MS
+    // Other threads begin while this one looks for more.
+    work.advance()
     works.push(work)
   }
   if (begun !== undefined) wait(begun)

@@ -18,16 +18,39 @@ import {
  */
 const KEPT_PIECES = 16
 
+/**
+ * How long the dispatcher looks again, ms: most disks answer sooner, and the way to a worker and back takes longer. Its
+ * question whether bytes are at hand has made the kernel read them (since Linux 5.9).
+ */
+export const LOOK_MS = 0.3
+/** How long it does not look after it has looked in vain, ms: a slow disk costs other requests one look in this time. */
+export const NO_LOOK_MS = 100
+
 /** What one dispatcher needs to read images without waiting for a disk. */
 export class Patience {
   readonly turn: Turn
   readonly fetcher: Fetcher
   /** The pieces fetched last, of all images. */
   readonly kept: Piece[] = []
+  readonly #now: () => number
+  /** Time before which the dispatcher does not look. */
+  #looksFrom = Number.NEGATIVE_INFINITY
 
-  constructor(turn: Turn, fetcher: Fetcher) {
+  /** @param now a clock, milliseconds */
+  constructor(turn: Turn, fetcher: Fetcher, now: () => number = () => performance.now()) {
     this.turn = turn
     this.fetcher = fetcher
+    this.#now = now
+  }
+
+  /** Looks for bytes that were not at hand a moment ago. @returns true where they have come */
+  looksAgain(isAtHand: () => boolean): boolean {
+    const start = this.#now()
+    if (start < this.#looksFrom) return false
+    const end = start + LOOK_MS
+    for (let now = start; now < end; now = this.#now()) if (isAtHand()) return true
+    this.#looksFrom = end + NO_LOOK_MS
+    return false
   }
 
   keep(piece: Piece): void {
@@ -93,9 +116,14 @@ export class PostponingSource implements ByteSource {
   }
 
   #postpone(baggage: Baggage, position: number, target: Uint8Array): void {
-    const kept = pieceFor(this.#patience.kept, this.#id, position, target.length)
+    const patience = this.#patience
+    const kept = pieceFor(patience.kept, this.#id, position, target.length)
     if (kept !== undefined) this.#take(kept, position, target)
-    else if (!this.#patience.fetcher.ready || baggage.wasDropped(this.#id, position))
+    else if (
+      !patience.fetcher.ready ||
+      baggage.wasDropped(this.#id, position) ||
+      patience.looksAgain(() => this.isAtHand(position, target.length))
+    )
       this.#source.readInto(position, target)
     else {
       baggage.countRound()

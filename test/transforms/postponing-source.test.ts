@@ -10,10 +10,11 @@ import {
   readTogether,
   Turn,
 } from '../../src/base/index.ts'
-import { Patience, PostponingSource } from '../../src/transforms/postponing-source.ts'
+import { LOOK_MS, NO_LOOK_MS, Patience, PostponingSource } from '../../src/transforms/postponing-source.ts'
 
 const SIZE = 1 << 20
 const MOST_STEPS = 1000
+const TICK_MS = 0.125
 const byteAt = (position: number): number => (position * 7 + (position >>> 8)) & 0xff
 
 /** A disk of which a test says what is at hand, and another thread that brings what the test lets it bring. */
@@ -24,6 +25,16 @@ function scene() {
   const failures = new Map<number, FsError>()
   /** What is asked for at these positions never comes. */
   const lost = new Set<number>()
+  /** Nor does what is asked for at these come when it is asked for the first time. */
+  const late = new Set<number>()
+  /** Each look at it takes some time. */
+  const clock = { ms: 0 }
+  const now = (): number => {
+    clock.ms += TICK_MS
+    return clock.ms
+  }
+  /** Called for each question whether something is at hand. */
+  const onQuestion = { call: (): void => {} }
   const disk: ByteSource = {
     size: SIZE,
     label: 'disk',
@@ -31,14 +42,16 @@ function scene() {
       reads.push([position, target.length])
       for (let i = 0; i < target.length; i++) target[i] = byteAt(position + i)
     },
-    isAtHand: (position, length) =>
-      atHand.some(([start, end]) => position >= start && position + length <= end),
+    isAtHand(position, length) {
+      onQuestion.call()
+      return atHand.some(([start, end]) => position >= start && position + length <= end)
+    },
   }
   const fetch = (source: number, position: number, length: number): Fetch => {
     asked.push([source, position, length])
     return {
       poll(): Piece | undefined {
-        if (lost.has(position)) return undefined
+        if (lost.has(position) || late.delete(position)) return undefined
         const content = failures.get(position) ?? Uint8Array.from({ length }, (_, i) => byteAt(position + i))
         return { source, position, length, content }
       },
@@ -46,7 +59,7 @@ function scene() {
   }
   const fetcher = { most: 65_536, ready: true, fetch }
   const turn = new Turn()
-  const source = new PostponingSource(disk, 3, new Patience(turn, fetcher))
+  const source = new PostponingSource(disk, 3, new Patience(turn, fetcher, now))
   const read = (position: number, length: number): number[] => {
     const target = new Uint8Array(length)
     source.readInto(position, target)
@@ -70,7 +83,7 @@ function scene() {
       }
     }
   }
-  return { atHand, reads, asked, failures, lost, turn, fetcher, read, request }
+  return { atHand, reads, asked, failures, lost, late, clock, onQuestion, turn, fetcher, read, request }
 }
 
 const expected = (position: number, length: number) => Array.from({ length }, (_, i) => byteAt(position + i))
@@ -92,6 +105,37 @@ describe('a source that postpones', () => {
     expect(request(() => read(100, 20))).toEqual({ rounds: 1, result: expected(100, 20) })
     expect(asked).toEqual([])
     expect(reads.length).toBe(2)
+  })
+
+  test('a postponing source reads itself what the disk brings while it looks again', () => {
+    const { atHand, asked, onQuestion, read, request } = scene()
+    let questions = 0
+    onQuestion.call = () => {
+      questions += 1
+      if (questions === 3) atHand.push([4096, 8192])
+    }
+    expect(request(() => read(4096, 4096))).toEqual({ rounds: 1, result: expected(4096, 4096) })
+    expect(asked).toEqual([])
+    expect(questions).toBe(3)
+  })
+
+  test('a postponing source that looked in vain does not look for a while', () => {
+    const { clock, onQuestion, read, request } = scene()
+    let questions = 0
+    onQuestion.call = () => {
+      questions += 1
+    }
+    const asks = (position: number): number => {
+      questions = 0
+      expect(request(() => read(position, 16)).rounds).toBe(2)
+      return questions
+    }
+    const start = clock.ms
+    const looked = asks(4096)
+    expect(clock.ms - start).toBeLessThanOrEqual(LOOK_MS + 2 * TICK_MS)
+    expect(looked).toBeGreaterThan(asks(8192))
+    clock.ms += NO_LOOK_MS
+    expect(asks(16_384)).toBe(looked)
   })
 
   test('a postponing source has absent data loaded in pieces, and does not read it itself', () => {
@@ -123,7 +167,8 @@ describe('a source that postpones', () => {
   })
 
   test('reads that wait together end with the piece that holds what all of them want', () => {
-    const { asked, lost, read, request } = scene()
+    const { asked, late, lost, read, request } = scene()
+    late.add(4096)
     lost.add(5000)
     const both = (): number[][] => {
       const found: number[][] = []
