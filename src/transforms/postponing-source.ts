@@ -20,7 +20,7 @@ const KEPT_PIECES = 16
 
 /**
  * How long the dispatcher looks again, ms: most disks answer sooner, and the way to a worker and back takes longer. Its
- * question whether bytes are at hand has made the kernel read them (since Linux 5.9).
+ * question whether bytes are at hand has made the kernel read them (since Linux 6.12; before, each look is in vain).
  */
 export const LOOK_MS = 0.3
 /** How long it does not look after it has looked in vain, ms: a slow disk costs other requests one look in this time. */
@@ -63,7 +63,7 @@ export class Patience {
 
 /**
  * The file of an image for a dispatcher, which must not wait for a disk. Another thread reads what is not in the page
- * cache, and the request is postponed until then. The source lies below all transforms: hash blocks are fetched in the
+ * cache and does not come in a moment, and the request is postponed until then. The source lies below all transforms: hash blocks are fetched in the
  * same way, and fetched pieces are verified like all other bytes.
  */
 export class PostponingSource implements ByteSource {

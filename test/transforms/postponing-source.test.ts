@@ -25,7 +25,7 @@ function scene() {
   const failures = new Map<number, FsError>()
   /** What is asked for at these positions never comes. */
   const lost = new Set<number>()
-  /** Nor does what is asked for at these come when it is asked for the first time. */
+  /** What is asked for at these is not there at the first poll. */
   const late = new Set<number>()
   /** Each look at it takes some time. */
   const clock = { ms: 0 }

@@ -21,8 +21,9 @@ let room: { readonly vector: Buffer; readonly bytes: Uint8Array } | undefined
 
 /**
  * Finds out whether a part of a file can be read without waiting for a disk or a network. A thread that must not wait
- * asks first; where the answer is no, another thread reads. Since Linux 5.9 the question makes the kernel read what is
- * missing: the same question may be answered otherwise a moment later (mm/filemap.c, `filemap_get_pages`).
+ * asks first; where the answer is no, another thread reads. Since Linux 6.12 the question makes the kernel read what is
+ * missing: the same question may be answered otherwise a moment later (mm/filemap.c, `filemap_get_pages`; before,
+ * `RWF_NOWAIT` implied `IOCB_NOIO`).
  */
 export class PageCacheProbe {
   readonly #fd: number
